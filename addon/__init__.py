@@ -1,0 +1,1 @@
+"""What touches the wire: a mitmproxy addon that reads rate limits from the traffic that flows by."""

@@ -1,0 +1,141 @@
+"""Looks into an answer's body as it streams by, without holding, delaying or altering a byte of it.
+
+mitmproxy guards hooks, not stream callables: one that raises or returns None crashes the proxy and hangs the client.
+`BodyTap` therefore always returns its input, catches everything, and switches itself off after its first error.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from typing import TYPE_CHECKING
+
+import brotli
+import zstandard
+
+from addon.sse import EventSplitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+LONGEST_JSON = 1024 * 1024
+"""Bytes of a JSON body, decoded; a longer one is not looked into."""
+
+MOST_DECODED = 16 * 1024 * 1024
+"""Bytes that one chunk may decode to; no honest answer comes near it."""
+
+
+class BodyTap:
+    """A callable for ``flow.response.stream``: shows each chunk, decoded, to a reader and passes it on as it is."""
+
+    def __init__(self, feed: Callable[[bytes], None], encoding: str) -> None:
+        """Take what is shown the decoded bytes (``b""`` at the end) and the answer's ``content-encoding``."""
+        self._feed: Callable[[bytes], None] | None = feed
+        self._decode = decoder(encoding)
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """Return the chunk; ``b""`` is mitmproxy's word for the end of the body."""
+        if self._feed and self._decode:
+            try:
+                self._feed(self._decode(chunk) if chunk else b"")
+            except Exception as error:  # noqa: BLE001 (nothing may reach the proxy from here)
+                self._feed = None
+                logger.info("codex-tap: a body is not looked into any further (%s)", type(error).__name__)
+        return chunk
+
+
+def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Return a reader of server-sent events that shows the data of each."""
+    splitter = EventSplitter()
+
+    def feed(chunk: bytes) -> None:
+        for data in splitter.feed(chunk):
+            show(data)
+
+    return feed
+
+
+def document(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Return a reader that shows a JSON body once it is whole, unless it is too long."""
+    parts = bytearray()
+    too_long = False
+
+    def feed(chunk: bytes) -> None:
+        nonlocal too_long
+        too_long = too_long or len(parts) + len(chunk) > LONGEST_JSON
+        if too_long:
+            parts.clear()
+        elif chunk:
+            parts.extend(chunk)
+        else:
+            show(bytes(parts))
+
+    return feed
+
+
+def decoder(encoding: str) -> Callable[[bytes], bytes] | None:
+    """Return what decodes a body of this ``content-encoding`` piece by piece, or None for an unknown one.
+
+    It raises ValueError or the codec's own error on broken input and on a decompression bomb.
+    """
+    make = _DECODERS.get(encoding.strip().lower())
+    return make() if make else None
+
+
+def _identity() -> Callable[[bytes], bytes]:
+    return lambda chunk: chunk
+
+
+def _gzip() -> Callable[[bytes], bytes]:
+    # 32: gzip and zlib headers alike.
+    return _bounded_zlib(32 + zlib.MAX_WBITS)
+
+
+def _deflate() -> Callable[[bytes], bytes]:
+    """Decode "deflate", which is zlib by its specification and raw in many servers."""
+    decode: Callable[[bytes], bytes] | None = None
+
+    def decode_either(chunk: bytes) -> bytes:
+        nonlocal decode
+        if decode is None:
+            # The first byte of a zlib stream names method 8 and a window of at most 32 KiB.
+            zlib_header = chunk[0] & 0x0F == 8 and chunk[0] >> 4 <= 7
+            decode = _bounded_zlib(zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS)
+        return decode(chunk)
+
+    return decode_either
+
+
+def _bounded_zlib(wbits: int) -> Callable[[bytes], bytes]:
+    stream = zlib.decompressobj(wbits)
+
+    def decode(chunk: bytes) -> bytes:
+        decoded = stream.decompress(chunk, MOST_DECODED)
+        if stream.unconsumed_tail:
+            raise ValueError("decodes to too much")
+        return decoded
+
+    return decode
+
+
+def _brotli() -> Callable[[bytes], bytes]:
+    stream = brotli.Decompressor()
+    return lambda chunk: bytes(stream.process(chunk))
+
+
+def _zstd() -> Callable[[bytes], bytes]:
+    stream = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+    return stream.decompress
+
+
+_DECODERS = {
+    "": _identity,
+    "identity": _identity,
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "br": _brotli,
+    "zstd": _zstd,
+}

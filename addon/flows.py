@@ -1,0 +1,149 @@
+"""Is this flow Codex's, and whose? Which thread and model?
+
+A flow is believed when every name it goes by is a watched host: where the connection leads, the name the TLS handshake
+asked for, and the host the request names. One foreign name among them and nothing of it is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from addon import values
+from store.models import MAIN_LIMIT
+from store.settings import WATCHED_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mitmproxy.http import HTTPFlow
+
+    from addon.identity import Identities
+    from store.models import Identity
+
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+_PORT = re.compile(r":[0-9]*$")
+_ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
+# Codex writes type and model first; the rest of the message is the whole input of the turn.
+_MESSAGE_MODEL = re.compile(
+    rb'\s*\{\s*"type"\s*:\s*"response\.create"\s*,\s*"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"'
+)
+
+_USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
+_WANTED = {
+    b"authorization": "authorization",
+    b"chatgpt-account-id": "account",
+    b"thread-id": "thread",
+    b"x-codex-routing-hint": "routing",
+    b"host": "host",
+}
+
+
+class Hosts:
+    """The hosts whose connections are decrypted and whose figures are believed."""
+
+    def __init__(self, more: Iterable[str] = ()) -> None:
+        """Take hosts beside Codex's own.
+
+        Raises:
+            ValueError: One of them is no host name.
+
+        """
+        self._names = {*WATCHED_HOSTS, *map(_host_name, more)}
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self._names, key=lambda name: (name not in WATCHED_HOSTS, name)))
+
+    def watches(self, address: str | None, server_name: str | None) -> bool:
+        """Tell whether a connection leads to a watched host.
+
+        `address` is where the client wants to go, `server_name` what its TLS handshake names. A client that looked up
+        the address itself asks for a bare IP address; there the name in the handshake, which the server's certificate
+        is checked against, decides alone.
+        """
+        if address is None or _is_ip(address):
+            return self._holds(server_name) or (address is not None and self._holds(address))
+        return self._holds(address) and (server_name is None or self._holds(server_name))
+
+    def names(self, authority: bytes | None) -> bool:
+        """Tell whether an authority, as in a ``Host`` header, is that of a watched host; none at all will do."""
+        return not authority or self._holds(_PORT.sub("", _decoded(authority)))
+
+    def _holds(self, name: str | None) -> bool:
+        return name is not None and name.lower().rstrip(".") in self._names
+
+
+class Turn:
+    """What is known of one request while its answer is under way: whose it is, its thread and model."""
+
+    __slots__ = ("charged", "identity", "model", "thread")
+
+    def __init__(self, identity: Identity, thread: str | None, model: str | None) -> None:
+        self.identity = identity
+        self.thread = thread
+        self.model = model
+        self.charged = MAIN_LIMIT
+
+
+class _Wanted(NamedTuple):
+    authorization: bytes | None = None
+    account: bytes | None = None
+    thread: bytes | None = None
+    routing: bytes | None = None
+    host: bytes | None = None
+
+
+def open_turn(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Turn | None:
+    """Return the turn that a request opens, or None for one that is not Codex's or says not whose it is."""
+    request = flow.request
+    if not hosts.watches(request.host, flow.client_conn.sni):
+        return None
+    wanted = _wanted(request.headers.fields)
+    if not (hosts.names(wanted.host) and hosts.names(request.data.authority)):
+        return None
+    identity = identities.identify(wanted.authorization, wanted.account)
+    if identity is None:
+        return None
+    routing = _ROUTING_MODEL.search(_decoded(wanted.routing))
+    return Turn(identity, values.text(_decoded(wanted.thread)), values.text(routing[1]) if routing else None)
+
+
+def message_model(content: bytes) -> str | None:
+    """Return the model that a client's websocket message asks for, if it opens a turn."""
+    found = _MESSAGE_MODEL.match(content)
+    return found[1].decode() if found else None
+
+
+def is_usage(flow: HTTPFlow) -> bool:
+    """Tell whether a request asks for the usage document."""
+    return flow.request.method == "GET" and flow.request.path.partition("?")[0].endswith(_USAGE_PATHS)
+
+
+def _wanted(fields: Iterable[tuple[bytes, bytes]]) -> _Wanted:
+    """Pick what is wanted in one pass: every look-up by name would be a pass of its own."""
+    found: dict[str, bytes] = {}
+    for name, value in fields:
+        key = _WANTED.get(name) or _WANTED.get(name.lower())
+        if key:
+            found.setdefault(key, value)
+    return _Wanted(**found)
+
+
+def _decoded(value: bytes | None) -> str:
+    return (value or b"").decode("ascii", "replace")
+
+
+def _host_name(given: str) -> str:
+    name = given.strip().lower().rstrip(".")
+    if not (_HOST.fullmatch(name) and len(name) <= 253):
+        raise ValueError(f"{given!r} is no host name; give it without scheme, port and path, such as gateway.example")
+    return name
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""A token goes in, an `Identity` comes out; nothing past this module ever holds a token.
+
+The bearer of a ChatGPT login is an RS256 JWT whose first 20 characters are the same for every account, so the key
+that names it carries a digest too. Its claims label the account; they are not verified, because nothing is granted on
+their strength. API keys and gateway tokens are opaque: each is an account of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import Any
+
+import jwt
+
+from addon import values
+from store.models import Identity
+
+PREFIX_LENGTH = 20
+"""Characters of the token that its key shows, or a quarter of the token where that is less."""
+
+DIGEST_LENGTH = 10
+
+LONGEST_TOKEN = 16_384
+"""Nothing longer is decoded; a real token is about 2 kB. Longer ones still get a key."""
+
+CACHE_SIZE = 256
+
+AUTH_CLAIM = "https://api.openai.com/auth"
+PROFILE_CLAIM = "https://api.openai.com/profile"
+
+
+class Identities:
+    """Identities by request headers, with a bounded memory of those seen before.
+
+    Decoding a token costs 100 µs and more; one seen before is found by its digest.
+    """
+
+    def __init__(self, size: int = CACHE_SIZE) -> None:
+        self._size = size
+        self._known: OrderedDict[tuple[bytes, bytes], Identity] = OrderedDict()
+
+    def identify(self, authorization: bytes | None, account_header: bytes | None) -> Identity | None:
+        """Return whose a request is, from its ``Authorization`` and ``chatgpt-account-id`` headers.
+
+        None where there is no bearer: then nobody can say whose the figures of the answer are.
+        """
+        if not authorization:
+            return None
+        scheme, _, token = authorization.partition(b" ")
+        token = token.strip()
+        if scheme.lower() != b"bearer" or not token:
+            return None
+        key = (hashlib.sha256(token).digest(), account_header or b"")
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = identify(token, account_header)
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        return known
+
+
+def identify(token: bytes, account_header: bytes | None = None) -> Identity:
+    """Make the identity of a token; the account header names the workspace in use and beats the claim."""
+    claims = _claims(token)
+    auth, profile = _mapping(claims.get(AUTH_CLAIM)), _mapping(claims.get(PROFILE_CLAIM))
+    header = values.text((account_header or b"").decode("ascii", "replace"))
+    user_id = values.text(auth.get("chatgpt_user_id")) or values.text(auth.get("user_id"))
+    account_id = values.text(auth.get("chatgpt_account_id"))
+    key = token_key(token)
+    if not (user_id or account_id):
+        user_id = key
+    return Identity(
+        token_key=key,
+        account_id=header or account_id or "",
+        user_id=user_id or "",
+        email=values.text(profile.get("email")),
+        plan_type=values.text(auth.get("chatgpt_plan_type")),
+        expires_at=values.moment(claims.get("exp")),
+    )
+
+
+def token_key(token: bytes) -> str:
+    """Return the key that stands for a token: ``eyJhbGciOiJSUzI1NiIs~3fa94c01b2``."""
+    shown = token[: min(PREFIX_LENGTH, len(token) // 4)].decode("ascii", "replace")
+    prefix = "".join(character if character.isprintable() else "?" for character in shown)
+    return f"{prefix}~{hashlib.sha256(token).hexdigest()[:DIGEST_LENGTH]}"
+
+
+def _claims(token: bytes) -> dict[str, Any]:
+    """Return a JWT's claims, unverified; an opaque token has none."""
+    if len(token) > LONGEST_TOKEN or token.count(b".") != 2:
+        return {}
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return {}
+    return _mapping(claims)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

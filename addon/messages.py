@@ -1,0 +1,291 @@
+"""JSON events and bodies → a `Reading`, each with the source that it was read from.
+
+What is read (shapes as seen on the wire):
+
+- the event ``codex.rate_limits``, on the websocket and inside SSE bodies alike;
+- the event ``error`` of the websocket, which is a status, an error and a map of headers in one message;
+- the JSON body of a refused HTTP answer, ``{"error": {"type": "usage_limit_reached", "resets_at": …, …}}``;
+- the document of ``GET …/wham/usage`` and ``/api/codex/usage``, with lengths in seconds where events have minutes.
+
+Anything else, anything that is no JSON, and anything of another shape is None: not an error, not ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from addon import headers, values
+from addon.windows import normalize
+from store.models import MAIN_LIMIT, Credits, Limit, Reading, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAIN_NAMES = frozenset({MAIN_LIMIT, "premium"})
+"""Names by which the server calls the main limit."""
+
+_EVENT_TYPE = "codex.rate_limits"
+# Looked for before any JSON is parsed: of thousands of text deltas none has either.
+_EVENT_MARK = _EVENT_TYPE.encode()
+_ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
+_REFUSALS = ("usage_limit_reached", "rate_limit_reached", "_usage_limit_reached", "_credits_depleted")
+
+
+class Told(NamedTuple):
+    """What a message says, where it was read, and the HTTP status that it carries or None."""
+
+    source: Source
+    reading: Reading
+    status: int | None = None
+
+
+def read_event(content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET) -> Told | None:
+    """Return what an event says of limits; `carrier` is `Source.WEBSOCKET` or `Source.SSE`."""
+    if _EVENT_MARK not in content and not (b'"error"' in content and _ERROR_MARK.search(content)):
+        return None
+    event = _load(content)
+    kind = event.get("type")
+    if kind == _EVENT_TYPE:
+        return _found(carrier, _read_limits(event, observed_at))
+    if kind == "error":
+        return _read_error_event(event, observed_at)
+    return None
+
+
+def read_usage(content: bytes, observed_at: float) -> Told | None:
+    """Return what a usage document says."""
+    return _found(Source.USAGE, _read_limits(_load(content), observed_at))
+
+
+def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMIT) -> Told | None:
+    """Return what the body of a refused answer says of the limit that the request was `charged` to."""
+    body = _load(content)
+    return _found(Source.ERROR, _refused(body, Reading(active_limit=charged), observed_at))
+
+
+def _found(source: Source, reading: Reading | None, status: int | None = None) -> Told | None:
+    if reading is None:
+        return None
+    says = reading.limits or reading.credits or reading.plan_type
+    return Told(source, reading, status) if says else None
+
+
+def _load(content: bytes) -> dict[str, Any]:
+    """Return a JSON object, or an empty one for anything else, a bomb of nesting included."""
+    try:
+        return _mapping(json.loads(content))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _read_error_event(event: Mapping[str, Any], observed_at: float) -> Told | None:
+    """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
+    found = headers.collect_mapping(_mapping(event.get("headers")))
+    told = headers.read(found, observed_at)
+    status = values.number(event.get("status", event.get("status_code")), 999)
+    reading = _refused(event, told or Reading(), observed_at) or told
+    return _found(Source.ERROR, reading, round(status) if status else None)
+
+
+def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Reading | None:
+    """Add to a reading that the charged limit is reached; None where the body says no such thing."""
+    error = _mapping(body.get("error"))
+    kind = values.text(error.get("type")) or values.text(error.get("code"))
+    if not kind or not kind.endswith(_REFUSALS):
+        return None
+    reset = values.reset(error.get("resets_at"), error.get("resets_in_seconds"), observed_at)
+    charged = next((limit for limit in told.limits if limit.limit_id == told.active_limit), None)
+    refused = (charged or Limit(limit_id=told.active_limit)).model_copy(
+        update={"limit_reached": True, "reached_until": reset.resets_at}
+    )
+    return told.model_copy(
+        update={
+            "limits": (refused, *(limit for limit in told.limits if limit is not charged)),
+            "plan_type": told.plan_type or values.text(error.get("plan_type")),
+            "server_time": told.server_time or reset.server_time,
+            "raw": {**told.raw, **_raw(body)},
+        }
+    )
+
+
+def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | None:
+    """Read the shape that events and usage documents share under slightly different names."""
+    entries = list(_entries(document))
+    limits: dict[str, Limit] = {}
+    server_time: float | None = None
+    for limit_id, name, figures in entries[: headers.MOST_FAMILIES]:
+        limit, told_time = _limit(limit_id, name, figures, observed_at)
+        server_time = server_time or told_time
+        limits.setdefault(limit_id, limit)
+    charged, reached_type = (
+        entries[0][0] if entries else MAIN_LIMIT,
+        _kind(document.get("rate_limit_reached_type")),
+    )
+    if reached_type and charged in limits:
+        limits[charged] = limits[charged].model_copy(update={"reached_type": reached_type})
+    return Reading(
+        limits=tuple(limits.values()),
+        active_limit=charged,
+        plan_type=values.text(document.get("plan_type")),
+        credits=_credits(_mapping(document.get("credits"))),
+        spend_control_reached=values.flag(_mapping(document.get("spend_control")).get("reached")),
+        reset_credits=values.count(_mapping(document.get("rate_limit_reset_credits")).get("available_count")),
+        promo=_promo(document),
+        server_time=server_time,
+        left_out=max(0, len(entries) - headers.MOST_FAMILIES),
+        raw=_raw(document),
+    )
+
+
+def _entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+    """Yield id, name and figures of each limit that the document mentions."""
+    main = document.get("rate_limits", document.get("rate_limit"))
+    if isinstance(main, dict):
+        yield _named(document) or MAIN_LIMIT, values.text(document.get("limit_name")), main
+    review = document.get("code_review_rate_limits", document.get("code_review_rate_limit"))
+    if isinstance(review, dict):
+        yield "code_review", None, review
+    more = document.get("additional_rate_limits")
+    pairs = (
+        more.items() if isinstance(more, dict) else ((None, item) for item in more) if isinstance(more, list) else ()
+    )
+    for key, value in pairs:
+        item = _mapping(value)
+        limit_id = _named(item) or values.limit_id(key)
+        if item and limit_id:
+            figures = item.get("rate_limit", item.get("rate_limits", item))
+            yield limit_id, values.text(item.get("limit_name")), _mapping(figures)
+
+
+def _named(item: Mapping[str, Any]) -> str | None:
+    """Return the id of the limit that an entry names; the id beats the human name."""
+    for field in ("metered_feature", "metered_limit_name", "limit_name"):
+        found = values.limit_id(item.get(field))
+        if found:
+            return MAIN_LIMIT if found in MAIN_NAMES else found
+    return None
+
+
+def _limit(
+    limit_id: str, name: str | None, figures: Mapping[str, Any], observed_at: float
+) -> tuple[Limit, float | None]:
+    told = [
+        _window(_mapping(figures.get(position, figures.get(f"{position}_window"))), observed_at)
+        for position in ("primary", "secondary")
+    ]
+    mentioned = figures.keys() & {"primary", "secondary", "primary_window", "secondary_window"}
+    limit = Limit(
+        limit_id=limit_id,
+        limit_name=name,
+        windows=normalize(told[0].window, told[1].window, observed_at) if mentioned else None,
+        allowed=values.flag(figures.get("allowed")),
+        limit_reached=values.flag(figures.get("limit_reached")),
+    )
+    return limit, told[0].server_time or told[1].server_time
+
+
+def _window(figures: Mapping[str, Any], observed_at: float) -> values.Told:
+    length = figures.get("window_minutes")
+    if length is None:
+        length = (values.seconds(figures.get("limit_window_seconds")) or 0) / 60
+    return values.window(
+        figures.get("used_percent"),
+        length,
+        figures.get("reset_at", figures.get("resets_at")),
+        figures.get("reset_after_seconds", figures.get("resets_in_seconds")),
+        observed_at,
+    )
+
+
+def _credits(told: Mapping[str, Any]) -> Credits | None:
+    if not told:
+        return None
+    return Credits(
+        has_credits=values.flag(told.get("has_credits")),
+        unlimited=values.flag(told.get("unlimited")),
+        balance=values.decimal(told.get("balance")),
+        overage_limit_reached=values.flag(told.get("overage_limit_reached")),
+    )
+
+
+def _kind(value: object) -> str | None:
+    """Return a reached type, which is a word or an object that has one as its type."""
+    return values.text(_mapping(value).get("type") if isinstance(value, dict) else value)
+
+
+def _promo(document: Mapping[str, Any]) -> str | None:
+    """Return the promo's words; ``""`` where the document says that there is none."""
+    if "promo" not in document:
+        return None
+    promo = document["promo"]
+    return values.text(_mapping(promo).get("message") if isinstance(promo, dict) else promo) or ""
+
+
+# The raw column holds these fields and no others: events and usage documents also carry e-mail, ids and prose.
+
+_KEPT = frozenset(
+    {
+        "additional_rate_limits",
+        "allowed",
+        "available_count",
+        "balance",
+        "code",
+        "code_review_rate_limit",
+        "code_review_rate_limits",
+        "credits",
+        "error",
+        "has_credits",
+        "limit_name",
+        "limit_reached",
+        "limit_window_seconds",
+        "metered_feature",
+        "metered_limit_name",
+        "overage_limit_reached",
+        "plan_type",
+        "primary",
+        "primary_window",
+        "promo",
+        "rate_limit",
+        "rate_limit_reached_type",
+        "rate_limit_reset_credits",
+        "rate_limits",
+        "reached",
+        "reset_after_seconds",
+        "reset_at",
+        "resets_at",
+        "resets_in_seconds",
+        "secondary",
+        "secondary_window",
+        "spend_control",
+        "status",
+        "status_code",
+        "type",
+        "unlimited",
+        "used_percent",
+        "window_minutes",
+    }
+)
+_DEEPEST = 6
+
+
+def _raw(value: Mapping[str, Any], depth: int = 0) -> dict[str, object]:
+    return {key: _raw_value(key, item, depth) for key, item in value.items() if key in _KEPT}
+
+
+def _raw_value(key: str, value: object, depth: int) -> object:
+    if depth == _DEEPEST:
+        return None
+    if isinstance(value, dict) and key == "additional_rate_limits":
+        named = list(value.items())[: headers.MOST_FAMILIES]
+        return {values.limit_id(name) or "": _raw(_mapping(item), depth + 1) for name, item in named}
+    if isinstance(value, dict):
+        return _raw(value, depth + 1)
+    if isinstance(value, list):
+        return [_raw_value(key, item, depth + 1) for item in value[: headers.MOST_FAMILIES]]
+    return values.raw(value)

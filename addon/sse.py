@@ -1,0 +1,42 @@
+"""Bytes → server-sent events, as they stream by.
+
+Incremental and pure: `EventSplitter.feed` takes what has come and returns the data of each event that is complete.
+What is held is bounded: an event that grows beyond the limit is skipped, the next one is read again.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_EVENT = 256 * 1024
+"""Bytes of one event; a ``codex.rate_limits`` has about 500."""
+
+# A blank line ends an event; lines end with \n, \r\n or \r (WHATWG HTML, "parsing an event stream").
+_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LINE = re.compile(rb"\r\n|\n|\r")
+
+
+class EventSplitter:
+    """Splits a stream of server-sent events into the data of each."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._skipping = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the data of each event that `chunk` completes; an event without data is left out."""
+        *blocks, self._rest = _BLANK_LINE.split(self._rest + chunk)
+        if blocks and self._skipping:
+            del blocks[0]
+            self._skipping = False
+        if len(self._rest) > LONGEST_EVENT:
+            # The last bytes stay: the blank line that ends the event may be cut in two.
+            self._rest, self._skipping = self._rest[-3:], True
+        return [data for data in map(_data, blocks) if data]
+
+
+def _data(block: bytes) -> bytes:
+    if len(block) > LONGEST_EVENT:
+        return b""
+    lines = [line[5:].removeprefix(b" ") for line in _LINE.split(block) if line.startswith(b"data:")]
+    return b"\n".join(lines)

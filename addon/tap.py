@@ -1,0 +1,263 @@
+"""The hooks: a guard and a call each. What they call is in the other modules of this folder.
+
+Each figure is read in one place: headers in `responseheaders` (the websocket upgrade included), messages in
+`websocket_message`, bodies in the stream callable that `responseheaders` sets.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import ctx, exceptions
+
+from addon import bodies, headers, messages
+from addon.flows import Hosts, Turn, is_usage, message_model, open_turn
+from addon.identity import Identities
+from addon.lifeline import Lifeline, listen_address, take_upstream_auth
+from store.database import DatabaseError
+from store.models import Reading, Snapshot, Source
+from store.recorder import Recorder
+from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy.addonmanager import Loader
+    from mitmproxy.http import HTTPFlow, Response
+    from mitmproxy.tls import ClientHelloData
+
+logger = logging.getLogger(__name__)
+
+# One for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
+_lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
+
+
+def _harmless(hook: Callable[[Tap, Any], None]) -> Callable[[Tap, Any], None]:
+    """Keep a hook's failure from the proxy and its log: one line for each kind, which shows nothing of the traffic."""
+
+    @functools.wraps(hook)
+    def guarded(self: Tap, data: Any) -> None:
+        try:
+            hook(self, data)
+        except Exception as error:  # noqa: BLE001 (traffic first, whatever is wrong here)
+            self.note_failure(hook.__name__, error)
+
+    return guarded
+
+
+class Tap:
+    """Reads Codex's limits from the traffic and gives them to the recorder."""
+
+    def __init__(self) -> None:
+        self._hosts = Hosts()
+        self._identities = Identities()
+        self._turns: dict[str, Turn] = {}
+        self._path: Path | None = None
+        self._recorder: Recorder | None = None
+        self._running = False
+        self._noted: set[tuple[str, ...]] = set()
+
+    def load(self, loader: Loader) -> None:
+        """Register the options."""
+        loader.add_option(
+            "codex_tap_db",
+            str,
+            "",
+            f"The database of readings; default: {DATABASE_VARIABLE}, else the platform's data folder.",
+        )
+        loader.add_option(
+            "codex_tap_hosts",
+            Sequence[str],
+            [],
+            f"Hosts to read beside {', '.join(WATCHED_HOSTS)}: gateways that pass the rate-limit headers on.",
+        )
+        loader.add_option(
+            "codex_tap_lifeline",
+            bool,
+            False,
+            "Report the port on stdout when ready, and end when stdin ends (set by codex-tap run).",
+        )
+        auth = take_upstream_auth()
+        if auth:
+            ctx.options.update(upstream_auth=auth)
+
+    def configure(self, updated: set[str]) -> None:
+        """Check and take the options over."""
+        if "codex_tap_hosts" in updated:
+            try:
+                self._hosts = Hosts(ctx.options.codex_tap_hosts)
+            except ValueError as error:
+                self._refuse(f"codex_tap_hosts: {error}")
+        if "codex_tap_db" in updated:
+            chosen = ctx.options.codex_tap_db
+            self._record_into(Path(chosen).expanduser() if chosen else default_database())
+
+    def running(self) -> None:
+        """Say in one line what is watched and where it goes."""
+        self._running = True
+        logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
+        if ctx.options.codex_tap_lifeline:
+            _lifeline.start(listen_address(ctx.master))
+
+    def done(self) -> None:
+        """Bring all that was taken in to the disk."""
+        if self._recorder:
+            self._recorder.close()
+            self._recorder = None
+
+    @_harmless
+    def tls_clienthello(self, data: ClientHelloData) -> None:
+        """Tunnel what does not lead to a watched host: git, npm and curl keep their own TLS."""
+        address = data.context.server.address
+        if not self._hosts.watches(address[0] if address else None, data.client_hello.sni):
+            data.ignore_connection = True
+
+    @_harmless
+    def requestheaders(self, flow: HTTPFlow) -> None:
+        """Stream the request and note whose it is."""
+        flow.request.stream = True
+        turn = open_turn(flow, self._hosts, self._identities)
+        if turn:
+            self._turns[flow.id] = turn
+
+    @_harmless
+    def responseheaders(self, flow: HTTPFlow) -> None:
+        """Stream the answer, read its headers, and look into its body where that may tell of limits."""
+        response = flow.response
+        if response is None:
+            return
+        # An upgrade has no body; what follows it are the websocket's messages.
+        upgrade = response.status_code == 101
+        if not upgrade:
+            response.stream = True
+        turn = self._turns.get(flow.id)
+        if turn is None:
+            return
+        observed_at = response.timestamp_start
+        reading = headers.read(headers.collect(response.headers.fields), observed_at)
+        if reading:
+            turn.charged = reading.active_limit
+            self._record(
+                turn,
+                reading,
+                Source.UPGRADE if upgrade else Source.HEADERS,
+                observed_at,
+                response.status_code,
+            )
+        feed = None if upgrade else self._body_reader(flow, turn, response)
+        if feed:
+            response.stream = bodies.BodyTap(feed, response.headers.get("content-encoding", ""))
+
+    @_harmless
+    def response(self, flow: HTTPFlow) -> None:
+        """Release an answered request; an upgrade lives on as a websocket."""
+        if flow.websocket is None:
+            self._turns.pop(flow.id, None)
+
+    @_harmless
+    def error(self, flow: HTTPFlow) -> None:
+        """Release a request that was cut off, as Codex does to each HTTP/2 stream once its turn is complete."""
+        self._turns.pop(flow.id, None)
+
+    @_harmless
+    def websocket_message(self, flow: HTTPFlow) -> None:
+        """Read a message, and drop the earlier ones, which mitmproxy would keep until the socket closes."""
+        if flow.websocket is None:
+            return
+        kept = flow.websocket.messages
+        message = kept[-1]
+        del kept[:-1]
+        turn = self._turns.get(flow.id)
+        if turn is None:
+            return
+        if message.from_client:
+            turn.model = message_model(message.content) or turn.model
+        else:
+            told = messages.read_event(message.content, message.timestamp)
+            self._record_told(turn, told, message.timestamp, None)
+
+    @_harmless
+    def websocket_end(self, flow: HTTPFlow) -> None:
+        """Release a websocket; Codex ends each with close code 1006."""
+        self._turns.pop(flow.id, None)
+        if flow.websocket:
+            flow.websocket.messages.clear()
+
+    def note_failure(self, where: str, error: Exception) -> None:
+        """Log a failure of ours, once for each kind, without a word of what was read."""
+        kind = (where, type(error).__name__)
+        if kind not in self._noted:
+            self._noted.add(kind)
+            trace = error.__traceback__
+            while trace and trace.tb_next:
+                trace = trace.tb_next
+            line = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+            logger.error("codex-tap: %s failed (%s at %s); traffic goes on", where, kind[1], line)
+
+    def _body_reader(self, flow: HTTPFlow, turn: Turn, response: Response) -> Callable[[bytes], None] | None:
+        """Return what is to be shown the body, or None where it cannot tell of limits."""
+        status, observed_at = response.status_code, response.timestamp_start
+
+        def show_event(data: bytes) -> None:
+            now = time.time()
+            self._record_told(turn, messages.read_event(data, now, Source.SSE), now, status)
+
+        def show_usage(body: bytes) -> None:
+            self._record_told(turn, messages.read_usage(body, observed_at), observed_at, status)
+
+        def show_error(body: bytes) -> None:
+            told = messages.read_error_body(body, observed_at, turn.charged)
+            self._record_told(turn, told, observed_at, status)
+
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            return bodies.events(show_event)
+        if status >= 400:
+            return bodies.document(show_error)
+        return bodies.document(show_usage) if is_usage(flow) else None
+
+    def _record_told(self, turn: Turn, told: messages.Told | None, observed_at: float, status: int | None) -> None:
+        if told:
+            self._record(turn, told.reading, told.source, observed_at, told.status or status)
+
+    def _record(self, turn: Turn, reading: Reading, source: Source, observed_at: float, status: int | None) -> None:
+        if reading.left_out and ("left out",) not in self._noted:
+            self._noted.add(("left out",))
+            logger.warning("codex-tap: an answer named too many limits; %d were left out", reading.left_out)
+        if self._recorder:
+            self._recorder.put(
+                Snapshot(
+                    identity=turn.identity,
+                    observed_at=observed_at,
+                    source=source,
+                    reading=reading,
+                    status=status,
+                    model=turn.model,
+                    thread=turn.thread,
+                )
+            )
+
+    def _record_into(self, path: Path) -> None:
+        """Begin to record into a database; the one before is finished first."""
+        if path == self._path:
+            return
+        recorder = Recorder(path)
+        try:
+            recorder.start()
+        except DatabaseError as error:
+            self._refuse(str(error))
+            return
+        self.done()
+        self._path, self._recorder = path, recorder
+
+    def _refuse(self, message: str) -> None:
+        """Refuse an option: at start by the error line that makes mitmproxy exit, later by giving the option back."""
+        if self._running:
+            raise exceptions.OptionsError(message)
+        if (message,) not in self._noted:
+            self._noted.add((message,))
+            logger.error("codex-tap: %s", message)

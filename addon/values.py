@@ -1,0 +1,173 @@
+"""Single values off the wire → clean Python values, or None for one that is not to be believed.
+
+The same field is a string in a header, and a string, a number or a boolean in JSON. A value that is not finite,
+negative, absurd or of another type is dropped by itself; its neighbours stay.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from store.models import Window
+
+MOST_PERCENT = 100_000.0
+"""Above this, a used percent is no figure any more (100 may well be passed)."""
+
+MOST_MINUTES = 10 * 366 * 24 * 60
+"""No window is longer than ten years."""
+
+MOST_SECONDS = MOST_MINUTES * 60
+
+MOST_COUNT = 1_000_000_000
+MOST_RAW = 1e15
+
+MILLISECONDS_ABOVE = 1e11
+"""A moment above this is in milliseconds: as seconds it would lie in the year 5138 (some gateways send them)."""
+
+SKEW_SECONDS = 120
+"""How far reset-at may lie from observed time + reset-after before the two clocks are held to differ."""
+
+LONGEST_TEXT = 120
+"""Names and types are shown to people; a longer one is cut."""
+
+# ASCII only and no exponent: float() would also take full-width digits, "1_0", "nan", "inf" and "1e999".
+_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_TRUE = {"true", "1"}
+_FALSE = {"false", "0"}
+
+
+def number(value: object, most: float) -> float | None:
+    """Return a number from 0 to `most`, given as a number or as a plain decimal string."""
+    if isinstance(value, str):
+        value = value.strip(" \t")
+        if not _DECIMAL.fullmatch(value):
+            return None
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # NaN fails every comparison.
+    return float(value) if 0 <= value <= most else None
+
+
+def percent(value: object) -> float | None:
+    """Return a used percent as sent, which may be above 100."""
+    return number(value, MOST_PERCENT)
+
+
+def minutes(value: object) -> int | None:
+    """Return a window's length; 0 and less are unknown."""
+    found = number(value, MOST_MINUTES)
+    return round(found) or None if found else None
+
+
+def seconds(value: object) -> float | None:
+    """Return a span of time in seconds."""
+    return number(value, MOST_SECONDS)
+
+
+def moment(value: object) -> int | None:
+    """Return a moment in Unix seconds; milliseconds are recognised, 0 is none."""
+    found = number(value, MILLISECONDS_ABOVE * 1000)
+    if not found:
+        return None
+    return round(found / 1000 if found > MILLISECONDS_ABOVE else found) or None
+
+
+def count(value: object) -> int | None:
+    """Return a count of things."""
+    found = number(value, MOST_COUNT)
+    return None if found is None else round(found)
+
+
+def flag(value: object) -> bool | None:
+    """Return a truth value: ``True``, ``False``, ``true``, ``1``, ``0``, … (all seen in headers)."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    word = value.strip(" \t").lower()
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def text(value: object) -> str | None:
+    """Return a text for people: one line, nothing a terminal would obey, of bounded length; None if empty."""
+    if not isinstance(value, str):
+        return None
+    head = value[:LONGEST_TEXT].strip()
+    if not head.isprintable():
+        head = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in head)
+    return head or None
+
+
+def decimal(value: object) -> str | None:
+    """Return a decimal string such as a credit balance, as sent; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        # repr gives an exponent for large and small figures; a balance that needs one is absurd.
+        value = repr(value)
+    if not isinstance(value, str):
+        return None
+    value = value.strip(" \t")
+    return value if _DECIMAL.fullmatch(value) else None
+
+
+def limit_id(value: object) -> str | None:
+    """Return a limit's id in its one spelling: lower case, ``-`` and blanks as ``_``."""
+    name = text(value)
+    return re.sub(r"[^a-z0-9_.]+", "_", name.lower()).strip("_") or None if name else None
+
+
+class Reset(NamedTuple):
+    """When a window resets on the local clock, and the server's own clock where it can be told; Unix seconds."""
+
+    resets_at: int | None
+    server_time: float | None
+
+
+def reset(at: object, after: object, observed_at: float) -> Reset:
+    """Return when a window resets, from its reset-at (a moment), its reset-after (seconds), or both.
+
+    With both, reset-at stands where it agrees with the observed time plus reset-after; else the server's clock and
+    ours differ, and the span, which needs no clock, decides. Their difference is the server's own time.
+    """
+    resets_at, span = moment(at), seconds(after)
+    if resets_at is None:
+        return Reset(round(observed_at + span) if span else None, None)
+    if span is None:
+        return Reset(resets_at, None)
+    expected = observed_at + span
+    close = abs(resets_at - expected) <= SKEW_SECONDS
+    return Reset(resets_at if close else round(expected), max(resets_at - span, 0.0))
+
+
+class Told(NamedTuple):
+    """A window as told, or None where there is none, and the server's own clock in Unix seconds."""
+
+    window: Window | None
+    server_time: float | None
+
+
+def window(used: object, length: object, at: object, after: object, observed_at: float) -> Told:
+    """Return a window from its used percent, its minutes, its reset-at (a moment) and its reset-after (seconds).
+
+    "No such window" is written as used 0, minutes 0 and an empty or missing reset; Codex's own test is that one of
+    the three is there.
+    """
+    used_percent, window_minutes = percent(used), minutes(length)
+    resets_at, server_time = reset(at, after, observed_at)
+    if not (used_percent or window_minutes or resets_at):
+        return Told(None, None)
+    return Told(Window(used_percent=used_percent, window_minutes=window_minutes, resets_at=resets_at), server_time)
+
+
+def raw(value: object) -> object:
+    """Return a value as it may be kept for audit: numbers and truth values as they are, texts made harmless."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return None if number(value, MOST_RAW) is None else value
+    return text(value) or ""

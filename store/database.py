@@ -1,0 +1,314 @@
+"""The SQLite file: where it may lie, how it is opened, its schema and how that moves forward.
+
+A row of `snapshots` is one limit of one account as it stood over a stretch of time: the same figures seen again only
+move `last_seen_at` and `observations` (`store.merge` says what "the same" is). Rows are ordered by their id, the order
+of arrival; the clock, which may step back, orders nothing. `limits` points at the newest row of each limit and
+`accounts` at the newest row that told an account's facts, so that the present is one key look-up, however long the
+history.
+
+Files are private from the start: created with mode 0600, in a folder created with mode 0700. Readers open the file
+read-only and never create it. Nothing heavy is imported here: reading commands stand in people's prompts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+APPLICATION_ID = 0x43785470
+"""Written into the file's header ("CxTp"), so that another program's database is never written to."""
+
+SCHEMA_VERSION = 1
+"""``PRAGMA user_version`` of the schema that this program writes; one more for each migration."""
+
+BUSY_SECONDS = 0.2
+"""How long one statement waits for another writer; the recorder tries again, so nothing hangs on this."""
+
+READ_SECONDS = 5.0
+"""How long a reader waits in the rare moments when the write-ahead log is locked for it too."""
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+class LockedError(DatabaseError):
+    """Another writer holds the database at the moment; trying again later is all there is to do."""
+
+
+class MissingError(DatabaseError):
+    """There is no database yet, or nothing in it."""
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the database read-only; rows come as `sqlite3.Row`.
+
+    Raises:
+        MissingError: There is none yet.
+        DatabaseError: It cannot be read: not ours, of another schema, not a database.
+
+    """
+    if not path.exists():
+        raise MissingError(f"{path} is not there yet")
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=READ_SECONDS)
+        try:
+            version = schema_version(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise _explained(path, error) from error
+    if version < SCHEMA_VERSION:
+        connection.close()
+        if version == 0:
+            raise MissingError(f"{path} is still empty")
+        raise DatabaseError(
+            f"{path} was written by an older codex-tap (schema {version}); starting the proxy once brings it forward"
+        )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open the database for writing; create it, or bring its schema forward, where that is needed.
+
+    Raises:
+        DatabaseError: It cannot be used: not ours, newer than this program, not writable, not a database.
+        LockedError: Another writer holds it.
+
+    """
+    create_private(path)
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}") from error
+    try:
+        _prepare(connection, path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _explained(path, error) from error
+        raise
+    return connection
+
+
+def create_private(path: Path) -> None:
+    """Create the file with mode 0600 and its folder with mode 0700 where they are not there yet.
+
+    Raises:
+        DatabaseError: It cannot be created, or what is there is a link, no file, or another user's.
+
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        status = path.lstat()
+    except OSError as error:
+        raise DatabaseError(f"{path} cannot be created: {error.strerror or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DatabaseError(f"{path} is a link or no file; name the database's real path")
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise DatabaseError(f"{path} belongs to another user; put the database elsewhere with CODEX_TAP_DB")
+
+
+def schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the file's schema version, 0 for one that is still empty.
+
+    Raises:
+        DatabaseError: The file is another program's, or was written by a newer codex-tap.
+
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID and (
+        application or version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    ):
+        raise DatabaseError(f"{path} is a database of another program; name another file with CODEX_TAP_DB")
+    if version > SCHEMA_VERSION:
+        raise DatabaseError(
+            f"{path} was written by a newer codex-tap (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "update codex-tap (the file was left untouched)"
+        )
+    return version
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Tell whether an error only says that somebody else holds the file at the moment."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _explained(path: Path, error: sqlite3.Error) -> DatabaseError:
+    if is_locked(error):
+        return LockedError(f"{path} is locked by another program")
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+        return DatabaseError(f"{path} is not a SQLite database; move it away or name another file")
+    return DatabaseError(f"{path} cannot be used: {error}")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    version = schema_version(connection, path)
+    if version < SCHEMA_VERSION:
+        connection.execute("PRAGMA journal_mode = WAL")
+        _migrate(connection, path)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply what is pending in one transaction: of two programs that start together one waits for the other."""
+    import sqlite_utils
+
+    with transaction(connection):
+        if schema_version(connection, path) < SCHEMA_VERSION:
+            _migrations().apply(sqlite_utils.Database(connection))
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold the one write lock from the start, so that what is read inside is what will be changed."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        # A full disk may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _migrations() -> Migrations:
+    from sqlite_utils.migrations import Migrations
+
+    migrations = Migrations("codex-tap")
+    migrations(name="m001_initial")(_m001_initial)
+    return migrations
+
+
+def _m001_initial(database: Database) -> None:
+    # sqlite3's executescript would commit first; the steps share one transaction with their record.
+    for statement in _INITIAL_SCHEMA.split(";\n\n"):
+        database.execute(statement)
+
+
+_INITIAL_SCHEMA = """
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY,
+    account_id TEXT NOT NULL,   -- ChatGPT account (workspace) id; empty where none was told
+    user_id TEXT NOT NULL,      -- empty where no claim tells it; a token key for a bearer without claims
+    name TEXT UNIQUE,           -- given by a person
+    email TEXT,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    snapshot_id INTEGER,        -- the newest row that told plan, credits and the like
+    UNIQUE (account_id, user_id)
+);
+
+CREATE TABLE tokens (
+    token_key TEXT NOT NULL,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    expires_at REAL,            -- from the token's claims; null for an opaque one
+    PRIMARY KEY (token_key, account)
+);
+
+CREATE INDEX tokens_account ON tokens (account);
+
+CREATE TABLE snapshots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    token_key TEXT NOT NULL,
+    limit_id TEXT NOT NULL,
+    limit_name TEXT,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    observations INTEGER NOT NULL DEFAULT 1,
+    late INTEGER NOT NULL DEFAULT 0, -- 1: overtaken on its way by a newer reading, never the current one
+    server_time REAL,           -- the server's own clock at the last observation; null where not told
+    used_5h_percent REAL,
+    window_5h_minutes INTEGER,
+    resets_5h_at INTEGER,
+    used_7d_percent REAL,
+    window_7d_minutes INTEGER,
+    resets_7d_at INTEGER,
+    other_windows TEXT,         -- JSON: slot to [used percent, minutes, resets at]
+    allowed INTEGER,
+    limit_reached INTEGER,
+    reached_type TEXT,
+    reached_until INTEGER,
+    plan_type TEXT,
+    has_credits INTEGER,
+    credits_unlimited INTEGER,
+    credits_balance TEXT,
+    overage_limit_reached INTEGER,
+    spend_control_reached INTEGER,
+    reset_credits INTEGER,
+    promo TEXT,
+    source TEXT NOT NULL,
+    status INTEGER,
+    model TEXT,
+    thread TEXT,
+    raw TEXT NOT NULL           -- JSON: the known rate-limit fields of the message that opened the row
+);
+
+CREATE INDEX snapshots_account ON snapshots (account, limit_id, id);
+
+CREATE TABLE limits (
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    limit_id TEXT NOT NULL,
+    snapshot_id INTEGER NOT NULL,
+    PRIMARY KEY (account, limit_id)
+) WITHOUT ROWID;
+
+CREATE VIEW latest AS
+SELECT
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(s.limit_name, s.limit_id) AS limit_name,
+    s.used_5h_percent,
+    datetime(s.resets_5h_at, 'unixepoch', 'localtime') AS resets_5h,
+    s.used_7d_percent,
+    datetime(s.resets_7d_at, 'unixepoch', 'localtime') AS resets_7d,
+    s.other_windows,
+    s.plan_type,
+    s.limit_reached,
+    s.reached_type,
+    datetime(s.last_seen_at, 'unixepoch', 'localtime') AS last_seen,
+    s.source,
+    s.model,
+    s.token_key
+FROM limits l
+JOIN snapshots s ON s.id = l.snapshot_id
+JOIN accounts a ON a.id = l.account
+ORDER BY 1, l.limit_id != 'codex', l.limit_id
+"""
+
+
+def rename_account(connection: sqlite3.Connection, account: int, name: str | None) -> None:
+    """Give an account a name, or take it away.
+
+    Raises:
+        sqlite3.IntegrityError: Another account has that name.
+
+    """
+    connection.execute("UPDATE accounts SET name = ? WHERE id = ?", (name, account))
+
+
+def forget_account(connection: sqlite3.Connection, account: int) -> None:
+    """Delete an account and all that was kept of it."""
+    connection.execute("DELETE FROM accounts WHERE id = ?", (account,))

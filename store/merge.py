@@ -1,0 +1,192 @@
+"""What is known of a limit after one more message, and when that is the same as before.
+
+Pure functions over immutable values. A *state* is everything the store knows of one limit of one account at one
+moment. A new state keeps what the message does not report, and a row of the database stands for one state over the
+stretch of time in which every message said the same.
+
+Who speaks with authority on what:
+
+- **Windows**: every source, and always as a whole: a limit that is mentioned with windows has those and no others.
+  A message that mentions a limit without telling its windows (an error body) leaves them as they were.
+- **Verdict** (``allowed``, ``limit_reached``, ``reached_type``, ``reached_until``): `websocket`, `sse` and `usage` tell
+  ``allowed`` and ``limit_reached``; `headers` and `upgrade` tell only a ``reached_type``, on refused answers; `error`
+  tells that the limit is reached. A verdict not repeated holds only while the same windows are full, and a turn that
+  the server answered (`headers` with a status below 400) ends a refusal.
+- **Account facts** (plan, credits, spend control, reset credits, promo): all sources tell plan and credits; spend
+  control, reset credits and overage come from `usage` alone (reset credits from `headers` on some answers). Credits
+  are replaced as a whole. The plan in the token's claims is believed only until the wire has told one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from store.models import Credits, Source, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.models import Limit, Reading, Snapshot
+
+RESET_JITTER_SECONDS = 60
+"""Resets this close to each other are one reset."""
+
+SERVER_CLOCK_GRAIN_SECONDS = 1
+"""reset-at less reset-after is rounded to whole seconds by the server: closer readings have no order."""
+
+LONGEST_DELAY_SECONDS = 86_400
+"""No answer is under way for longer: a reading older than this by the server's clock means that clock was set right."""
+
+FULL_PERCENT = 100.0
+
+T = TypeVar("T")
+
+
+class Facts(NamedTuple):
+    """What is known of an account as a whole, whichever limit the message was about."""
+
+    plan_type: str | None = None
+    has_credits: bool | None = None
+    credits_unlimited: bool | None = None
+    credits_balance: str | None = None
+    overage_limit_reached: bool | None = None
+    spend_control_reached: bool | None = None
+    reset_credits: int | None = None
+    promo: str | None = None
+
+
+class Verdict(NamedTuple):
+    """What the server itself says of a limit being open or closed."""
+
+    allowed: bool | None = None
+    limit_reached: bool | None = None
+    reached_type: str | None = None
+    reached_until: int | None = None
+
+
+class State(NamedTuple):
+    """All that is known of one limit of one account."""
+
+    limit_name: str | None = None
+    windows: Mapping[str, Window] = {}
+    verdict: Verdict = Verdict()
+    facts: Facts = Facts()
+
+
+def merge_facts(snapshot: Snapshot, known: Facts | None) -> Facts:
+    """Return the account's facts after a message; what it does not tell stays as it was."""
+    reading = snapshot.reading
+    old = known or Facts(plan_type=snapshot.identity.plan_type)
+    told = _credits(reading.credits, old) if reading.credits else old
+    return told._replace(
+        plan_type=reading.plan_type or old.plan_type,
+        spend_control_reached=_told(reading.spend_control_reached, old.spend_control_reached),
+        reset_credits=_told(reading.reset_credits, old.reset_credits),
+        promo=_told(reading.promo, old.promo) or None,
+    )
+
+
+def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -> State:
+    """Return the limit's state after a message that mentions it."""
+    old = known or State()
+    windows = old.windows if limit.windows is None else limit.windows
+    told = Verdict(limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until)
+    carried = old.verdict if _verdict_holds(snapshot, old, windows) else Verdict()
+    return State(
+        limit_name=limit.limit_name or old.limit_name,
+        windows=windows,
+        verdict=_merge_verdict(told, carried),
+        facts=facts,
+    )
+
+
+def same(new: State, old: State) -> bool:
+    """Tell whether two states say the same, so that one row stands for both."""
+    return (
+        new.facts == old.facts
+        and new.verdict == old.verdict
+        and new.limit_name == old.limit_name
+        and new.windows.keys() == old.windows.keys()
+        and all(_same_window(window, old.windows[slot]) for slot, window in new.windows.items())
+    )
+
+
+def renew(new: State, old: State) -> State:
+    """Return the old of two same states with what slides moved on: the reset of a window that nobody uses yet."""
+    windows = {slot: new.windows[slot] if _unused(window) else window for slot, window in old.windows.items()}
+    return old._replace(windows=windows)
+
+
+def is_late(reading: Reading, current_server_time: float | None) -> bool:
+    """Tell whether a reading is older than the current one, by the server's own clock alone.
+
+    Answers to parallel turns overtake each other. Where either reading has no server time, arrival decides.
+    """
+    if reading.server_time is None or current_server_time is None:
+        return False
+    behind = current_server_time - reading.server_time
+    return SERVER_CLOCK_GRAIN_SECONDS < behind <= LONGEST_DELAY_SECONDS
+
+
+def _told(new: T | None, old: T | None) -> T | None:
+    return old if new is None else new
+
+
+def _credits(told: Credits, old: Facts) -> Facts:
+    """Replace the credits as a whole; a balance of nothing without credits is written in one way: none."""
+    balance = told.balance
+    if not told.has_credits and _is_zero(balance):
+        balance = None
+    return old._replace(
+        has_credits=told.has_credits,
+        credits_unlimited=told.unlimited,
+        credits_balance=balance,
+        overage_limit_reached=_told(told.overage_limit_reached, old.overage_limit_reached),
+    )
+
+
+def _is_zero(balance: str | None) -> bool:
+    return not (balance or "").strip("0.")
+
+
+def _merge_verdict(told: Verdict, carried: Verdict) -> Verdict:
+    """Complete a verdict; one that says outright that the limit is open erases an earlier refusal."""
+    if told.allowed is None and told.limit_reached is None and told.reached_type is None:
+        return carried
+    if told.limit_reached is False or told.allowed:
+        return told
+    return Verdict(
+        _told(told.allowed, carried.allowed),
+        _told(told.limit_reached, carried.limit_reached),
+        _told(told.reached_type, carried.reached_type),
+        _told(told.reached_until, carried.reached_until),
+    )
+
+
+def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]) -> bool:
+    answered = snapshot.source is Source.HEADERS and snapshot.status is not None and snapshot.status < 400
+    refused = old.verdict.allowed is False or old.verdict.limit_reached or old.verdict.reached_type
+    return not (answered and refused) and _full(windows) == _full(old.windows)
+
+
+def _full(windows: Mapping[str, Window]) -> set[str]:
+    return {slot for slot, window in windows.items() if (window.used_percent or 0) >= FULL_PERCENT}
+
+
+def _same_window(new: Window, old: Window) -> bool:
+    return (
+        new.used_percent == old.used_percent
+        and new.window_minutes == old.window_minutes
+        and (_unused(new) or _same_moment(new.resets_at, old.resets_at))
+    )
+
+
+def _same_moment(new: int | None, old: int | None) -> bool:
+    if new is None or old is None:
+        return new is old
+    return abs(new - old) <= RESET_JITTER_SECONDS
+
+
+def _unused(window: Window) -> bool:
+    """Tell whether the window has not begun: its reset slides along with the clock."""
+    return window.used_percent == 0

@@ -1,0 +1,125 @@
+"""What one message from the backend says, as immutable models.
+
+Units everywhere: percent from 0 to 100 (the server may go above), minutes for a window's length, Unix seconds
+for a moment. ``None`` always means "the message does not say", never zero.
+
+A `Snapshot` is all that one message said about one account. It holds a `Limit` for each limit the message
+mentions; the store keeps a row for each of them (see `store.merge` for what makes two rows the same).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAIN_LIMIT = "codex"
+"""Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
+
+Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Minutes = Annotated[int, Field(gt=0)]
+Moment = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Model(BaseModel):
+    """A value that cannot change after it was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(StrEnum):
+    """Where a snapshot was read; `store.merge` says which source speaks with authority on what."""
+
+    HEADERS = "headers"
+    UPGRADE = "upgrade"
+    WEBSOCKET = "websocket"
+    SSE = "sse"
+    USAGE = "usage"
+    ERROR = "error"
+
+
+class Window(Model):
+    """One rolling window of a limit.
+
+    ``used_percent`` is as sent, decimals and values above 100 included. ``window_minutes`` is the real length,
+    whatever slot the window stands in. ``resets_at`` is in Unix seconds of the local clock.
+    """
+
+    used_percent: Percent | None = None
+    window_minutes: Minutes | None = None
+    resets_at: Annotated[int, Field(gt=0)] | None = None
+
+
+class Limit(Model):
+    """One limit as a message states it.
+
+    ``windows`` maps slots (``5h``, ``7d``, else the real length such as ``30d``) to windows. ``{}`` says that the
+    limit has no window, ``None`` that the message tells nothing of its windows. ``reached_until`` is when the
+    server said that a reached limit comes back, in Unix seconds.
+    """
+
+    limit_id: str = MAIN_LIMIT
+    limit_name: str | None = None
+    windows: dict[str, Window] | None = None
+    allowed: bool | None = None
+    limit_reached: bool | None = None
+    reached_type: str | None = None
+    reached_until: Annotated[int, Field(gt=0)] | None = None
+
+
+class Credits(Model):
+    """An account's credits. ``balance`` is the server's decimal string; none is ``None``, never ``"0"``."""
+
+    has_credits: bool | None = None
+    unlimited: bool | None = None
+    balance: str | None = None
+    overage_limit_reached: bool | None = None
+
+
+class Identity(Model):
+    """Whose a request is. It is made from a token and holds none.
+
+    ``token_key`` is a visible prefix of the token, ``~`` and ten hex digits of its SHA-256. ``account_id`` and
+    ``user_id`` together are the account; a bearer that carries no claims is an account of its own, with its
+    token key for a user.
+    """
+
+    token_key: str
+    account_id: str = ""
+    user_id: str = ""
+    email: str | None = None
+    plan_type: str | None = None
+    expires_at: Moment | None = None
+
+
+class Reading(Model):
+    """The figures of one message, before it is known whose they are.
+
+    ``active_limit`` is the id of the limit that the request was charged to. ``server_time`` is the server's own clock
+    (reset-at less reset-after), in Unix seconds, where a window had both. ``left_out`` counts limits beyond the most
+    that are taken from one message. ``raw`` holds the message's known rate-limit fields as they came, for audit.
+    """
+
+    limits: tuple[Limit, ...] = ()
+    active_limit: str = MAIN_LIMIT
+    plan_type: str | None = None
+    credits: Credits | None = None
+    spend_control_reached: bool | None = None
+    reset_credits: Annotated[int, Field(ge=0)] | None = None
+    promo: str | None = None
+    server_time: Moment | None = None
+    left_out: int = 0
+    raw: dict[str, Any] = {}
+
+
+class Snapshot(Model):
+    """All that one message said about one account, and where and when it said it."""
+
+    identity: Identity
+    observed_at: Moment
+    source: Source
+    reading: Reading
+    status: int | None = None
+    model: str | None = None
+    thread: str | None = None

@@ -1,0 +1,37 @@
+"""What the addon and the scripts both have to know: where things lie and which hosts are Codex's.
+
+It imports nothing heavy: every command of the CLI, and the prompt of a shell, goes through here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WATCHED_HOSTS = ("chatgpt.com", "chat.openai.com", "api.openai.com")
+"""The hosts whose connections are decrypted and whose figures are believed; telemetry hosts are not."""
+
+DATABASE_VARIABLE = "CODEX_TAP_DB"
+"""Environment variable that puts the database elsewhere."""
+
+
+def data_folder() -> Path:
+    """Return the platform's data folder of codex-tap; it need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("codex-tap", appauthor=False))
+
+
+def default_database(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the database's path: ``CODEX_TAP_DB`` where it is set, else in the data folder."""
+    chosen = environ.get(DATABASE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else data_folder() / "codex-tap.sqlite3"
+
+
+def certificate_folder() -> Path:
+    """Return the folder of the proxy's own certificate authority (mitmproxy's ``confdir``)."""
+    return data_folder() / "ca"

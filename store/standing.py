@@ -1,0 +1,138 @@
+"""How a limit stands at a given moment: pure functions over the row that last told of it.
+
+A row says how things stood when they were last seen. What has passed since, a reset above all, is worked out here, so
+that no old figure is shown as if it were the present one. Rows are mappings with the columns of `snapshots`; moments
+are Unix seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FULL_PERCENT = 100.0
+
+SKEW_SECONDS = 120
+"""How far apart the server's clock and ours may be before they are held to differ."""
+
+
+class Figures(NamedTuple):
+    """A window as it was last seen."""
+
+    used_percent: float | None
+    window_minutes: int | None
+    resets_at: int | None
+
+
+class Block(NamedTuple):
+    """Whether and by what a limit is closed.
+
+    ``by`` is the slot of the full window, ``"limit"`` where the server says so without one, ``"credits"`` where those
+    ran out, None where it is open. ``on_credits`` tells that a full window is carried by credits.
+    """
+
+    by: str | None
+    on_credits: bool
+
+
+def limit_standing(row: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Answer "how does this limit stand now?" as the JSON contract writes it."""
+    told = dict(slots(row))
+    windows = {slot: window_standing(figures, row["last_seen_at"], now) for slot, figures in told.items()}
+    lapsed = _verdict_lapsed(row, windows, now)
+    block = _block(row, windows, lapsed=lapsed)
+    return {
+        "limit_id": row["limit_id"],
+        "limit_name": row["limit_name"],
+        "limit_reached": None if lapsed else flag(row["limit_reached"]),
+        "reached_type": None if lapsed else row["reached_type"],
+        "blocked_by": block.by,
+        "windows": windows,
+        "on_credits": block.on_credits,
+        "observed_at": int(row["last_seen_at"]),
+        "age_seconds": max(0, int(now - row["last_seen_at"])),
+        "source": row["source"],
+        "model": row["model"],
+    }
+
+
+def slots(row: Mapping[str, Any]) -> Iterator[tuple[str, Figures]]:
+    """Yield the windows of a row by their slots: ``5h``, ``7d``, then others."""
+    for slot in ("5h", "7d"):
+        figures = Figures(row[f"used_{slot}_percent"], row[f"window_{slot}_minutes"], row[f"resets_{slot}_at"])
+        if any(figure is not None for figure in figures):
+            yield slot, figures
+    for slot, values in json.loads(row["other_windows"] or "{}").items():
+        yield slot, Figures(*values)
+
+
+def window_standing(figures: Figures, seen_at: float, now: float) -> dict[str, Any]:
+    """Answer "how does this window stand now?"; one whose reset has passed unseen counts as reset."""
+    reset = _has_reset(figures, seen_at, now)
+    used = 0.0 if reset else figures.used_percent
+    resets_at = figures.resets_at
+    return {
+        "used_percent": used,
+        "remaining_percent": None if used is None else max(0.0, FULL_PERCENT - used),
+        "window_minutes": figures.window_minutes,
+        "resets_at": resets_at,
+        "resets_in_seconds": None if resets_at is None else max(0, int(resets_at - now)),
+        "reset_unseen": reset,
+    }
+
+
+def flag(value: int | None) -> bool | None:
+    """Return a truth value as SQLite keeps it."""
+    return None if value is None else bool(value)
+
+
+def _has_reset(figures: Figures, seen_at: float, now: float) -> bool:
+    if figures.resets_at is None:
+        # No window outlives its own length.
+        return figures.window_minutes is not None and now >= seen_at + figures.window_minutes * 60
+    if now < figures.resets_at:
+        return False
+    # Seen after its reset: the clocks differ a little, and the figure is that of the window that began then.
+    return seen_at < figures.resets_at or now - seen_at > SKEW_SECONDS
+
+
+def _verdict_lapsed(row: Mapping[str, Any], windows: Mapping[str, dict[str, Any]], now: float) -> bool:
+    """Tell whether what the server said of the limit went with a reset: its own, or that of the windows it was for."""
+    until = row["reached_until"]
+    if until is not None and until <= now:
+        return True
+    return any(window["reset_unseen"] for window in windows.values()) and not _full(windows)
+
+
+def _block(row: Mapping[str, Any], windows: Mapping[str, dict[str, Any]], *, lapsed: bool) -> Block:
+    full = _full(windows)
+    credits_left = _credits_left(row)
+    allowed = None if lapsed else flag(row["allowed"])
+    reached_type = None if lapsed else row["reached_type"]
+    limit_reached = not lapsed and bool(row["limit_reached"])
+    refused = reached_type is not None or (limit_reached and not credits_left)
+    closed = not allowed if allowed is not None else refused or (bool(full) and not credits_left)
+    if not closed:
+        return Block(None, bool(full) and credits_left)
+    if "credits" in (reached_type or ""):
+        return Block("credits", on_credits=False)
+    return Block(max(full, key=full.__getitem__) if full else "limit", on_credits=False)
+
+
+def _full(windows: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+    """Return the slots of the full windows and when each comes back."""
+    return {
+        slot: window["resets_at"] or float("inf")
+        for slot, window in windows.items()
+        if (window["used_percent"] or 0) >= FULL_PERCENT
+    }
+
+
+def _credits_left(row: Mapping[str, Any]) -> bool:
+    if row["overage_limit_reached"] or row["spend_control_reached"]:
+        return False
+    balance = row["credits_balance"]
+    return bool(row["credits_unlimited"] or (row["has_credits"] and (balance is None or balance.strip("0.") != "")))
