@@ -1,0 +1,367 @@
+"""A stand-in for OpenAI's backend: enough of it for the real Codex CLI to do a turn, on this machine alone.
+
+    with Backend() as backend:
+        backend.answer(Answer(headers=limit_headers(WireWindow(13, 300, reset_at))), account="account-1")
+        …                       # Codex behind a proxy that is led to backend.proxy_url and trusts backend.ca_file
+        backend.requests        # what it was asked
+
+It is reached through `backend.proxy_url`, an HTTP proxy that agrees to every CONNECT and plays every host. Codex's
+paths get Codex's answers on whatever host; any other path is a 404 on OpenAI's hosts and a page on everybody else's.
+
+As a program, `python -m scripts.demo.backend [--http2]` prints one JSON line `{"proxy_url", "ca_file"}` and serves
+until its standard input closes. Each line it reads there, `{"answer": {…fields of Answer…}, "account"|"token"|"host":
+…}`, is acted on and acknowledged with `{"answered": true}`; a number among the events is a pause in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import sys
+import tempfile
+import threading
+import uuid
+import zlib
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+
+import brotli
+import zstandard
+
+from scripts.demo.answers import Answer, Encoding, Headers, Json, Page, Pause, Reset, turn_events
+from scripts.demo.certificates import Authority
+from scripts.demo.serving import Exchange, Http1Exchange, Request, Server, Tunnel, Websocket, WireHeaders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_Key: TypeAlias = tuple[Literal["account", "token", "host"], str]
+
+_OPENAI = (".chatgpt.com", ".openai.com")
+_ALSO_LIMITED = ("/responses/compact", "/alpha/search", "/images/generations", "/images/edits")
+_START_SECONDS = 10
+_STOP_SECONDS = 10
+
+
+class Backend:
+    """The stand-in, in a thread of its own while its `with` block lasts; any thread may call its methods.
+
+    proxy_url: `http://127.0.0.1:PORT`, the way in; port is that PORT.
+    ca_file: PEM file of the authority that signs for every host.
+    http2: whether HTTP/2 is offered beside HTTP/1.1.
+    record: whether `requests` are kept, with their bodies; a long run has no use for them.
+    """
+
+    proxy_url: str
+    port: int
+    ca_file: Path
+
+    def __init__(self, *, http2: bool = False, record: bool = True) -> None:
+        self._http2 = http2
+        self._record = record
+        self._answers: dict[_Key | None, Answer] = {None: Answer()}
+        self._requests: list[Request] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="codex-tap-backend-")
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="stand-in backend", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._ready.wait(_START_SECONDS) or self._failure is not None:
+            raise RuntimeError("the stand-in backend did not start") from self._failure
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening and cut every connection; done again, it does nothing."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join(_STOP_SECONDS)
+        self._folder.cleanup()
+
+    def answer(
+        self, answer: Answer, *, account: str | None = None, token: str | None = None, host: str | None = None
+    ) -> None:
+        """Give `answer` to the ChatGPT account, the bearer token or the host named; if none is, to all others.
+
+        A host beats an account (the `chatgpt-account-id` header), which beats a token. An open websocket gets it with
+        its next turn. The page of a host that is not OpenAI's is only ever told by its host.
+        """
+        named: list[_Key | None] = []
+        if account is not None:
+            named.append(("account", account))
+        if token is not None:
+            named.append(("token", token))
+        if host is not None:
+            named.append(("host", host))
+        for key in named or [None]:
+            self._answers[key] = answer
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every request so far, in order of arrival; on a websocket its upgrade and each message."""
+        return list(self._requests)
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """Every CONNECT so far whose TLS handshake has ended, well or not."""
+        return list(self._server.tunnels)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - reported by __enter__, in the thread that waits for it
+            self._failure = error
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        authority = Authority(Path(self._folder.name))
+        self._server = Server(authority, self._handle, http2=self._http2)
+        self.port = await self._server.start()
+        self.proxy_url = f"http://127.0.0.1:{self.port}"
+        self.ca_file = authority.ca_file
+        self._ready.set()
+        await self._stopped.wait()
+        await self._server.stop()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        request = exchange.request
+        self._take_down(request)
+        path = request.path.partition("?")[0].removeprefix(f"http://{request.host}")
+        answer = self._answer_to(request)
+        if path in answer.pages:
+            await _send_page(exchange, answer.pages[path])
+        elif path.endswith("/responses") and isinstance(exchange, Http1Exchange) and request.transport == "ws":
+            await self._websocket(exchange, answer)
+        elif path.endswith("/responses") and request.method == "POST":
+            await _http_turn(exchange, answer)
+        else:
+            await _send_page(exchange, self._page(request, path, answer))
+
+    def _take_down(self, request: Request) -> None:
+        if self._record:
+            self._requests.append(request)
+
+    def _page(self, request: Request, path: str, answer: Answer) -> Page:
+        if path.endswith(("/wham/usage", "/api/codex/usage")):
+            return _NOT_FOUND if answer.usage is None else Page(body=answer.usage)
+        if path.endswith("/wham/accounts/check"):
+            return Page(body=_accounts(request))
+        if path.endswith(_ALSO_LIMITED) and request.method == "POST":
+            return Page(answer.status, answer.headers, answer.body or {})
+        if f".{_hostname(request)}".endswith(_OPENAI):
+            return _NOT_FOUND
+        told = self._answers.get(("host", _hostname(request)))
+        return told.page() if told is not None else Page(body=f"a page of {request.host}\n")
+
+    async def _websocket(self, exchange: Http1Exchange, answer: Answer) -> None:
+        if answer.upgrade != HTTPStatus.SWITCHING_PROTOCOLS:
+            await _send_page(exchange, Page(answer.upgrade, answer.headers, answer.body))
+            return
+        websocket = await exchange.upgrade(_wire(answer.headers))
+        async for message in websocket.messages():
+            self._take_down(message)
+            await _websocket_turn(websocket, json.loads(message.body), self._answer_to(message))
+
+    def _answer_to(self, request: Request) -> Answer:
+        keys: list[_Key] = [
+            ("host", _hostname(request)),
+            ("account", request.headers.get("chatgpt-account-id", "")),
+            ("token", _bearer(request)),
+        ]
+        found = (self._answers[key] for key in keys if key in self._answers)
+        return next(found, self._answers[None])
+
+
+async def _websocket_turn(websocket: Websocket, asked: Json, answer: Answer) -> None:
+    model = answer.model or asked.get("model", "")
+    for event in turn_events(answer, model, _response_id(), generate=asked.get("generate", True)):
+        match event:
+            case Pause():
+                await asyncio.sleep(event.seconds)
+            case Reset():
+                websocket.reset()
+            case bytes():
+                await websocket.send(event)
+            case _:
+                await websocket.send(json.dumps(event))
+
+
+async def _http_turn(exchange: Exchange, answer: Answer) -> None:
+    if answer.status != HTTPStatus.OK:
+        await _send_page(exchange, answer.page())
+        return
+    encoder = _ENCODERS[answer.encoding]()
+    await exchange.start(200, _wire(answer.headers, "text/event-stream", answer.encoding))
+    routing = exchange.request.headers.get("x-codex-routing-hint", "").removeprefix("model=")
+    for event in turn_events(answer, answer.model or routing, _response_id()):
+        match event:
+            case Pause():
+                await asyncio.sleep(event.seconds)
+            case Reset():
+                exchange.reset()
+                return
+            case bytes():
+                await exchange.send(encoder.encode(event))
+            case _:
+                await exchange.send(encoder.encode(sse(event)))
+    await exchange.send(encoder.finish())
+    await exchange.finish()
+
+
+def sse(event: Json) -> bytes:
+    """One JSON message as a server-sent event."""
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+async def _send_page(exchange: Exchange, page: Page) -> None:
+    kind = "application/json" if isinstance(page.body, dict) else "text/plain"
+    body = json.dumps(page.body) if isinstance(page.body, dict) else page.body
+    encoder = _ENCODERS[page.encoding]()
+    data = encoder.encode(body.encode() if isinstance(body, str) else body) + encoder.finish()
+    length = (b"content-length", b"%d" % len(data))
+    await exchange.start(page.status, [*_wire(page.headers, kind, page.encoding), length])
+    if exchange.request.method != "HEAD":
+        await exchange.send(data)
+    await exchange.finish()
+
+
+def _wire(headers: Headers, content_type: str | None = None, encoding: Encoding | None = None) -> WireHeaders:
+    """The headers as bytes, behind a content type and encoding where none is told."""
+    pairs = headers if not hasattr(headers, "items") else headers.items()
+    told = [(_latin(name).lower(), _latin(value)) for name, value in pairs]
+    ours = [(b"content-type", content_type), (b"content-encoding", encoding)]
+    names = {name for name, _ in told}
+    return [(name, value.encode()) for name, value in ours if value is not None and name not in names] + told
+
+
+def _latin(value: str | bytes) -> bytes:
+    return value.encode("latin-1") if isinstance(value, str) else value
+
+
+_NOT_FOUND = Page(404, body={"detail": "Not Found"})
+
+
+def _hostname(request: Request) -> str:
+    return request.host.partition(":")[0].lower()
+
+
+def _bearer(request: Request) -> str:
+    return request.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def _response_id() -> str:
+    return f"resp_{uuid.uuid4().hex}"
+
+
+def _accounts(request: Request) -> Json:
+    """What `wham/accounts/check` says to the account that asks; Codex starts no turn without it."""
+    account = request.headers.get("chatgpt-account-id") or _claimed_account(_bearer(request))
+    entry = {
+        "id": account,
+        "workspace_backend_origin": "NO_CONSTRAINT",
+        "account_routing_override": "NO_CONSTRAINT",
+        "structure": "personal",
+    }
+    return {"accounts": [entry], "account_ordering": [account], "default_account_id": account}
+
+
+def _claimed_account(token: str) -> str:
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(claims["https://api.openai.com/auth"]["chatgpt_account_id"])
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        return "unknown"
+
+
+class _Encoder(Protocol):
+    def encode(self, data: bytes) -> bytes:
+        """Compress so that the peer can decode all of it at once."""
+
+    def finish(self) -> bytes:
+        """What ends the stream."""
+
+
+class _Identity:
+    def encode(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class _Zlib:
+    def __init__(self, window_bits: int) -> None:
+        self._compressor = zlib.compressobj(wbits=window_bits)
+
+    def encode(self, data: bytes) -> bytes:
+        return self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+
+    def finish(self) -> bytes:
+        return self._compressor.flush()
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._compressor: Any = brotli.Compressor()
+
+    def encode(self, data: bytes) -> bytes:
+        piece: bytes = self._compressor.process(data) + self._compressor.flush()
+        return piece
+
+    def finish(self) -> bytes:
+        last: bytes = self._compressor.finish()
+        return last
+
+
+class _Zstandard:
+    def __init__(self) -> None:
+        self._compressor = zstandard.ZstdCompressor().compressobj()
+
+    def encode(self, data: bytes) -> bytes:
+        return self._compressor.compress(data) + self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+    def finish(self) -> bytes:
+        return self._compressor.flush()
+
+
+_ENCODERS: dict[Encoding | None, Callable[[], _Encoder]] = {
+    None: _Identity,
+    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "deflate": lambda: _Zlib(zlib.MAX_WBITS),
+    "br": _Brotli,
+    "zstd": _Zstandard,
+}
+
+
+def _told(line: str) -> dict[str, Any]:
+    """One line of the program's standard input as arguments of `Backend.answer`."""
+    asked: Json = json.loads(line)
+    fields = asked.pop("answer")
+    events = [Pause(event) if isinstance(event, (int, float)) else event for event in fields.pop("events", [])]
+    return {"answer": Answer(events=events, **fields), **asked}
+
+
+def main() -> None:
+    """Serve as a program; see the top of this file."""
+    with Backend(http2="--http2" in sys.argv[1:], record=False) as backend:
+        print(json.dumps({"proxy_url": backend.proxy_url, "ca_file": str(backend.ca_file)}), flush=True)
+        for line in sys.stdin:
+            backend.answer(**_told(line))
+            print(json.dumps({"answered": True}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
