@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from store import database
+from store.database import DatabaseError, LockedError, MissingError, open_reader, open_writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are a POSIX matter here")
+
+SCHEMA = {
+    "accounts": "id account_id user_id name email first_seen_at last_seen_at snapshot_id",
+    "tokens": "token_key account first_seen_at last_seen_at expires_at",
+    "snapshots": "id account token_key limit_id limit_name first_seen_at last_seen_at observations late server_time"
+    " used_5h_percent window_5h_minutes resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows"
+    " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
+    " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw",
+    "limits": "account limit_id snapshot_id",
+    "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
+    " limit_reached reached_type last_seen source model token_key",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "tap.sqlite3"
+
+
+def columns(connection: sqlite3.Connection, table: str) -> str:
+    return " ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+
+
+def test_schema(path: Path) -> None:
+    """A new file has the whole schema, its version and the mark that it is ours."""
+    connection = open_writer(path)
+
+    assert {table: columns(connection, table) for table in SCHEMA} == SCHEMA
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == database.SCHEMA_VERSION
+    assert connection.execute("PRAGMA application_id").fetchone()[0] == database.APPLICATION_ID
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+
+
+def test_opening_again_changes_nothing(path: Path) -> None:
+    """Migrations are applied once."""
+    open_writer(path).close()
+    before = path.read_bytes()
+
+    open_writer(path).close()
+
+    assert path.read_bytes() == before
+
+
+@posix_only
+def test_files_are_private_from_the_start(path: Path) -> None:
+    """Nobody else may read the folder, the database or its companions, whatever the umask says."""
+    before = os.umask(0)
+    try:
+        connection = open_writer(path)
+        connection.execute("UPDATE accounts SET name = 'x'")
+    finally:
+        os.umask(before)
+
+    modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.iterdir()}
+    connection.close()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert modes == {path.name: 0o600, f"{path.name}-wal": 0o600, f"{path.name}-shm": 0o600}
+
+
+@posix_only
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    """Only what we create is ours to close."""
+    tmp_path.chmod(0o755)
+
+    open_writer(tmp_path / "tap.sqlite3").close()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def foreign_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+
+
+def newer_database(path: Path) -> None:
+    open_writer(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
+    connection.close()
+
+
+REFUSED = [
+    pytest.param(lambda path: path.write_bytes(b"no database at all" * 100), "is not a SQLite database", id="garbage"),
+    pytest.param(foreign_database, "is a database of another program", id="foreign"),
+    pytest.param(newer_database, "was written by a newer codex-tap", id="newer"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED)
+@pytest.mark.parametrize("opener", [open_writer, open_reader])
+def test_what_is_not_ours_is_refused_and_left_untouched(path: Path, make, message, opener) -> None:  # type: ignore[no-untyped-def]
+    """The error says what is wrong with which file, and the file stays as it was."""
+    path.parent.mkdir()
+    make(path)
+    before = path.read_bytes()
+
+    with pytest.raises(DatabaseError, match=message) as caught:
+        opener(path)
+
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@posix_only
+def test_a_link_is_refused(path: Path) -> None:
+    """Somebody who may write into the folder must not lead us into another file."""
+    path.parent.mkdir()
+    path.symlink_to(path.parent / "elsewhere")
+
+    with pytest.raises(DatabaseError, match="is a link"):
+        open_writer(path)
+
+    assert not (path.parent / "elsewhere").exists()
+
+
+def test_a_folder_in_its_place_is_refused(path: Path) -> None:
+    """The error is one sentence, not SQLite's "unable to open database file"."""
+    path.mkdir(parents=True)
+
+    with pytest.raises(DatabaseError, match="is a link or no file"):
+        open_writer(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_another_users_file_is_refused(path: Path) -> None:
+    """Its owner could read and change what we write."""
+    open_writer(path).close()
+    os.chown(path, 12345, 12345)
+
+    with pytest.raises(DatabaseError, match="belongs to another user"):
+        open_writer(path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """The error names the file that was wanted."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DatabaseError, match="cannot be created"):
+        open_writer(tmp_path / "file" / "tap.sqlite3")
+
+
+def test_a_locked_file_is_told_apart(path: Path) -> None:
+    """Trying again later is all there is to do about a lock, so it is an error of its own."""
+    path.parent.mkdir()
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LockedError):
+            open_writer(path)
+    other.close()
+
+
+def test_a_reader_never_creates_the_file(path: Path) -> None:
+    """Asking a question leaves no trace."""
+    with pytest.raises(MissingError):
+        open_reader(path)
+
+    assert not path.parent.exists()
+
+
+def test_a_reader_of_an_empty_file_finds_nothing(path: Path) -> None:
+    """A proxy that just starts has created the file but not its tables."""
+    database.create_private(path)
+
+    with pytest.raises(MissingError, match="still empty"):
+        open_reader(path)
+
+
+def test_a_reader_cannot_write(path: Path) -> None:
+    """A reader is read-only down to SQLite itself."""
+    open_writer(path).close()
+    connection = open_reader(path)
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("DELETE FROM accounts")
+
+    connection.close()
+
+
+def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
+    """All of a transaction is written, or none of it."""
+    connection = open_writer(path)
+    insert = "INSERT INTO accounts (account_id, user_id, first_seen_at, last_seen_at) VALUES ('a', 'u', 0, 0)"
+
+    with pytest.raises(sqlite3.IntegrityError), database.transaction(connection):
+        connection.execute(insert)
+        connection.execute(insert)
+
+    assert connection.execute("SELECT count(*) FROM accounts").fetchone()[0] == 0
+    connection.close()
+
+
+def test_programs_that_start_together_make_one_schema(path: Path) -> None:
+    """Of several first starts at once, one migrates and the others find it done."""
+    program = (
+        "import sys, time, pathlib; from store.database import LockedError, open_writer\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "for _ in range(100):\n"
+        "    try:\n"
+        "        open_writer(path).close(); break\n"
+        "    except LockedError:\n"
+        "        time.sleep(0.05)\n"
+        "else:\n"
+        "    sys.exit('locked to the end')"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, str(path)], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+
+    errors = [process.communicate(timeout=60)[1] for process in started]
+
+    assert [(process.returncode, error) for process, error in zip(started, errors, strict=True)] == [(0, "")] * 4
+    open_reader(path).close()

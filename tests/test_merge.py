@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store.merge import Facts, State, Verdict, is_late, merge, merge_facts, renew, same
+from store.models import Credits, Limit, Reading, Source, Window
+from tests.snapshots import ALICE, NOON, limit, snapshot, windows
+
+FREE = windows(13, 41)
+FULL = windows(100, 41)
+REFUSED = Verdict(allowed=False, limit_reached=True, reached_type="rate_limit_reached")
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "expected"),
+    [
+        pytest.param({}, None, Facts(), id="nothing-told"),
+        pytest.param({"plan_type": "plus"}, None, Facts(plan_type="plus"), id="first-plan"),
+        pytest.param({}, Facts(plan_type="plus"), Facts(plan_type="plus"), id="plan-kept"),
+        pytest.param({"plan_type": "pro"}, Facts(plan_type="plus"), Facts(plan_type="pro"), id="plan-changed"),
+        pytest.param(
+            {"credits": Credits(has_credits=False, unlimited=False, balance="0")},
+            None,
+            Facts(has_credits=False, credits_unlimited=False),
+            id="balance-0-without-credits-is-none",
+        ),
+        pytest.param(
+            {"credits": Credits(has_credits=True, unlimited=False, balance="0")},
+            None,
+            Facts(has_credits=True, credits_unlimited=False, credits_balance="0"),
+            id="balance-0-with-credits-is-0",
+        ),
+        pytest.param(
+            {"credits": Credits(has_credits=False, unlimited=False)},
+            Facts(has_credits=True, credits_balance="9.5", overage_limit_reached=True),
+            Facts(has_credits=False, credits_unlimited=False, overage_limit_reached=True),
+            id="credits-are-replaced-as-a-whole",
+        ),
+        pytest.param(
+            {"spend_control_reached": False, "reset_credits": 0},
+            Facts(spend_control_reached=True, reset_credits=2),
+            Facts(spend_control_reached=False, reset_credits=0),
+            id="no-and-zero-are-told",
+        ),
+        pytest.param({"promo": ""}, Facts(promo="half price"), Facts(), id="a-promo-ends"),
+        pytest.param({}, Facts(promo="half price"), Facts(promo="half price"), id="a-promo-not-mentioned-stays"),
+    ],
+)
+def test_facts(told: dict[str, Any], known: Facts | None, expected: Facts) -> None:
+    """What a message does not tell of an account stays as it was."""
+    assert merge_facts(snapshot(**told), known) == expected
+
+
+def test_the_plan_in_the_token_is_believed_until_the_wire_tells_one() -> None:
+    """A token is days old; an answer is of now."""
+    who = ALICE.model_copy(update={"plan_type": "plus"})
+
+    assert merge_facts(snapshot(who=who), None).plan_type == "plus"
+    assert merge_facts(snapshot(who=who), Facts(plan_type="pro")).plan_type == "pro"
+
+
+def merged(told: Limit, known: State | None = None, **message: Any) -> State:
+    return merge(told, snapshot(told, **message), known, Facts())
+
+
+def test_windows_are_told_as_a_whole() -> None:
+    """A limit mentioned without a window it had before no longer has it."""
+    assert merged(limit(windows(seven=42)), State(windows=FREE)).windows == windows(seven=42)
+    assert merged(limit({}), State(windows=FREE)).windows == {}
+
+
+def test_windows_not_told_stay() -> None:
+    """An error body tells of no window, and takes none away."""
+    assert merged(limit(None, limit_reached=True), State(windows=FREE)).windows == FREE
+
+
+def test_a_name_told_once_stays() -> None:
+    """Only some sources tell a limit's name."""
+    assert merged(limit(FREE), State(limit_name="Spark")).limit_name == "Spark"
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "message", "expected"),
+    [
+        pytest.param({}, Verdict(allowed=True, limit_reached=False), {}, (True, False, None), id="headers-tell-none"),
+        pytest.param({"limit_reached": True}, Verdict(), {}, (None, True, None), id="told"),
+        pytest.param(
+            {"limit_reached": True},
+            Verdict(reached_type="rate_limit_reached"),
+            {"source": Source.ERROR, "status": 429},
+            (None, True, "rate_limit_reached"),
+            id="completed-by-another-source",
+        ),
+        pytest.param({"allowed": True}, REFUSED, {"source": Source.WEBSOCKET}, (True, None, None), id="opened-again"),
+        pytest.param({"limit_reached": False}, REFUSED, {"source": Source.USAGE}, (None, False, None), id="freed"),
+        pytest.param({}, REFUSED, {"status": 200}, (None, None, None), id="an-answered-turn-ends-a-refusal"),
+        pytest.param({}, REFUSED, {"status": 429}, tuple(REFUSED[:3]), id="a-refused-one-does-not"),
+        pytest.param(
+            {}, REFUSED, {"source": Source.UPGRADE, "status": 101}, tuple(REFUSED[:3]), id="nor-does-an-upgrade"
+        ),
+    ],
+)
+def test_verdict(told: dict[str, Any], known: Verdict, message: dict[str, Any], expected: tuple[object, ...]) -> None:
+    """A verdict is completed by what other sources told, until something says otherwise."""
+    state = merged(limit(FREE, **told), State(windows=FREE, verdict=known), **message)
+
+    assert state.verdict[:3] == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stays"),
+    [(FULL, FULL, True), (FREE, FULL, False), (FULL, FREE, False), (FULL, windows(100, 100), False)],
+)
+def test_a_verdict_holds_while_the_same_windows_are_full(before: Any, after: Any, stays: bool) -> None:
+    """When a window fills up or empties, what was said before that is no longer known."""
+    known = State(windows=before, verdict=Verdict(allowed=False, limit_reached=True))
+
+    state = merged(limit(after), known, source=Source.UPGRADE, status=101)
+
+    assert (state.verdict == known.verdict) is stays
+
+
+def window(used: float | None = 50.0, minutes: int = 300, resets_at: int | None = NOON) -> State:
+    return State(windows={"5h": Window(used_percent=used, window_minutes=minutes, resets_at=resets_at)})
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        pytest.param(window(), window(), True, id="equal"),
+        pytest.param(window(50.5), window(), False, id="used"),
+        pytest.param(window(None), window(), False, id="used-unknown"),
+        pytest.param(window(minutes=301), window(), False, id="length"),
+        pytest.param(window(resets_at=NOON + 60), window(), True, id="reset-jitters"),
+        pytest.param(window(resets_at=NOON - 60), window(), True, id="reset-jitters-back"),
+        pytest.param(window(resets_at=NOON + 61), window(), False, id="reset-moved"),
+        pytest.param(window(resets_at=None), window(), False, id="reset-unknown"),
+        pytest.param(window(0, resets_at=NOON + 9_999), window(0), True, id="unused-reset-slides"),
+        pytest.param(window(0, resets_at=NOON + 9_999), window(1), False, id="used-again"),
+        pytest.param(window()._replace(facts=Facts(plan_type="pro")), window(), False, id="plan"),
+        pytest.param(window()._replace(verdict=REFUSED), window(), False, id="verdict"),
+        pytest.param(window()._replace(limit_name="Spark"), window(), False, id="name"),
+        pytest.param(State(windows=windows(50, 50)), State(windows=windows(50)), False, id="window-appeared"),
+    ],
+)
+def test_same(new: State, old: State, expected: bool) -> None:
+    """One row stands for states that say the same, apart from jitter and a window that nobody uses yet."""
+    assert same(new, old) is expected
+
+
+def test_renew_moves_only_what_slides() -> None:
+    """A reset that jitters is kept as it was first told, so that jitter cannot add up."""
+    old = State(windows=windows(0, 41, at=NOON))
+    new = State(windows=windows(0, 41, at=NOON + 30))
+
+    renewed = renew(new, old)
+
+    assert renewed.windows["5h"] == new.windows["5h"]
+    assert renewed.windows["7d"] == old.windows["7d"]
+
+
+@pytest.mark.parametrize(
+    ("told", "current", "expected"),
+    [
+        (NOON, NOON, False),
+        (NOON + 5, NOON, False),
+        pytest.param(NOON - 1, NOON, False, id="within-rounding"),
+        pytest.param(NOON - 2, NOON, True, id="overtaken"),
+        pytest.param(NOON - 86_400, NOON, True, id="a-day"),
+        pytest.param(NOON - 86_401, NOON, False, id="the-server-clock-was-set-right"),
+        (None, NOON, False),
+        (NOON, None, False),
+    ],
+)
+def test_is_late(told: float | None, current: float | None, expected: bool) -> None:
+    """The server's own clock alone says which of two readings is older."""
+    assert is_late(Reading(server_time=told), current) is expected

@@ -1,0 +1,138 @@
+"""The real Codex CLI through a real, unpatched mitmdump with the tap, offline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scripts.demo.answers import Answer, WireWindow, credits_object, limit_headers, rate_limits_event
+from scripts.demo.backend import Backend
+from scripts.demo.codex import exec_turn, session_rate_limits
+from tests.harness import REPOSITORY, Proxy, codex_environment, log_in, require_codex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PREFIX = b"eyJhbGciOiJSUzI1NiIs"
+UPGRADE = {"websocket": 101, "http": 426}
+NOW = int(time.time())
+
+
+@pytest.fixture(scope="module")
+def codex() -> str:
+    return require_codex()
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    with Backend(http2=True) as backend:
+        yield backend
+
+
+def status(path: Path) -> dict[str, Any]:
+    """What ``codex-tap status --json`` says."""
+    command = [sys.executable, str(REPOSITORY / "scripts" / "cli.py"), "status", "--json", "--db", str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    document: dict[str, Any] = json.loads(found.stdout)
+    return document
+
+
+def account_status(path: Path, account_id: str) -> dict[str, Any]:
+    (found,) = [each for each in status(path)["accounts"] if each["account"].startswith(f"{account_id}/")]
+    return dict(found)
+
+
+def figures(windows: dict[str, Any]) -> dict[str, tuple[float, int, int]]:
+    """Used percent, minutes and reset of each window that there is, whatever its place is called."""
+    return {
+        str(found["window_minutes"]): (found["used_percent"], found["window_minutes"], found["resets_at"])
+        for found in windows.values()
+        if found
+    }
+
+
+def answer(used: float, plan: str, *, upgrade: int) -> Answer:
+    """A turn that tells its figures in its headers and, on the websocket, in a message too.
+
+    Codex does not look at the headers of an upgrade, so its session file knows only what a message tells.
+    """
+    five = WireWindow(used, 300, NOW + 9_000, NOW + 9_000 - int(time.time()))
+    seven = WireWindow(used / 2, 10_080, NOW + 300_000, NOW + 300_000 - int(time.time()))
+    return Answer(
+        upgrade=upgrade,
+        headers=limit_headers(five, seven, plan=plan, active="premium", credits=credits_object()),
+        events=[rate_limits_event(five, seven, plan=plan)] if upgrade == UPGRADE["websocket"] else [],
+    )
+
+
+@pytest.mark.parametrize("quiet", [True, False], ids=["quiet", "with-mitmdumps-own-dumper"])
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+def test_two_accounts(codex: str, backend: Backend, tmp_path: Path, transport: str, quiet: bool) -> None:
+    """What the tap says of each account is what the stand-in sent it and what Codex itself wrote down."""
+    path = tmp_path / "tap.sqlite3"
+    told = {"acct-plus": (13.0, "plus"), "acct-pro": (62.0, "pro")}
+    with Proxy(backend, database=path, arguments=["-q"] if quiet else []) as proxy:
+        for account_id, (used, plan) in told.items():
+            backend.answer(answer(used, plan, upgrade=UPGRADE[transport]), account=account_id)
+            home = tmp_path / account_id
+            log_in(home, account_id, "user-1", email=f"{plan}@example.com", plan=plan)
+            turn = exec_turn(codex, home, "say ok", codex_environment(proxy, home))
+            assert (turn.returncode, turn.stdout.strip()) == (0, "ok"), turn.stderr
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.output()
+
+    assert any(asked.transport == ("ws" if transport == "websocket" else "h2") for asked in backend.requests)
+    for account_id, (used, plan) in told.items():
+        found = account_status(path, account_id)
+        assert (found["email"], found["plan_type"]) == (f"{plan}@example.com", plan)
+        (limit,) = found["limits"]
+        assert (limit["limit_id"], limit["model"]) == ("codex", "gpt-6.1-sol")
+        assert figures(limit["windows"]) == {
+            "300": (used, 300, NOW + 9_000),
+            "10080": (used / 2, 10_080, NOW + 300_000),
+        }
+        written = session_rate_limits(tmp_path / account_id)[-1]
+        assert written["limit_id"] == limit["limit_id"]
+        assert figures({place: written[place] for place in ("primary", "secondary")}) == figures(limit["windows"])
+
+
+def test_no_secret_is_kept(codex: str, backend: Backend, tmp_path: Path) -> None:
+    """Neither token nor prompt nor answer is in the database, its companions or the log, whole or in part."""
+    folder = tmp_path / "data"
+    path = folder / "tap.sqlite3"
+    prompt, reply = "the-marked-prompt-of-this-test", "the-marked-answer-of-this-test"
+    for upgrade in UPGRADE.values():
+        backend.answer(Answer(**{**vars(answer(13, "plus", upgrade=upgrade)), "text": reply}))
+        home = tmp_path / f"home-{upgrade}"
+        token = log_in(home, "acct-secret", "user-1").encode()
+        with Proxy(backend, database=path) as proxy:
+            turn = exec_turn(codex, home, f"say {prompt}", codex_environment(proxy, home))
+            assert reply in turn.stdout
+            # Killed, so that the write-ahead log is still there to be searched.
+            wait_for_rows(path)
+            proxy.kill()
+            written = {found.name: found.read_bytes() for found in folder.iterdir()} | {"log": proxy.output().encode()}
+
+        assert {"tap.sqlite3", "tap.sqlite3-wal"} <= written.keys()
+        assert any(PREFIX in content for content in written.values())
+        parts = [token[start : start + 12] for start in range(len(PREFIX), len(token) - 12)]
+        for name, content in written.items():
+            assert not [part for part in parts if part in content], name
+            assert prompt.encode() not in content, name
+            assert reply.encode() not in content, name
+
+
+def wait_for_rows(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = status(path) if path.exists() else {"accounts": []}
+        if found["accounts"]:
+            return
+        time.sleep(0.05)
+    pytest.fail("nothing was recorded")

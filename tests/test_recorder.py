@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store import recorder as recorder_module
+from store.database import DatabaseError, open_reader
+from store.models import Credits, Source, Window
+from store.recorder import Recorder
+from tests.snapshots import ALICE, BOB, NOON, limit, snapshot, used, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from store.models import Snapshot
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tap.sqlite3"
+
+
+@pytest.fixture
+def recorder(path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(path)
+    recorder.start()
+    yield recorder
+    recorder.close()
+
+
+def recorded(path: Path, *snapshots: Snapshot) -> None:
+    """Write snapshots as one proxy would between its start and its stop."""
+    recorder = Recorder(path)
+    recorder.start()
+    for each in snapshots:
+        recorder.put(each)
+    assert recorder.close()
+
+
+def rows(path: Path, query: str = "SELECT * FROM snapshots ORDER BY id") -> list[dict[str, Any]]:
+    connection = open_reader(path)
+    found = [dict(row) for row in connection.execute(query)]
+    connection.close()
+    return found
+
+
+def figures(path: Path) -> list[tuple[float, int]]:
+    """The 5h figure of each row, and how often it was observed."""
+    return [(row["used_5h_percent"], row["observations"]) for row in rows(path)]
+
+
+def current(path: Path, limit_id: str = "codex") -> dict[str, Any]:
+    """The row that a limit's pointer leads to."""
+    (row,) = rows(
+        path,
+        "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id"  # noqa: S608 (a constant of the test)
+        f" WHERE l.limit_id = '{limit_id}'",
+    )
+    return row
+
+
+def test_a_row_holds_what_the_message_said(path: Path) -> None:
+    """Each figure stands under the name that says what it is, beside the message it came from."""
+    told = limit(
+        {**windows(13, 41), "30d": Window(used_percent=2.5, window_minutes=43_200, resets_at=NOON + 99)},
+        limit_name="GPT-5.3-Codex-Spark",
+        allowed=True,
+        limit_reached=False,
+    )
+    message = snapshot(
+        told,
+        source=Source.WEBSOCKET,
+        status=None,
+        plan_type="plus",
+        credits=Credits(has_credits=True, unlimited=False, balance="9.5", overage_limit_reached=False),
+        spend_control_reached=False,
+        reset_credits=2,
+        promo="half price",
+        server_time=NOON - 1.0,
+        raw={"type": "codex.rate_limits"},
+    ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
+
+    recorded(path, message)
+
+    (row,) = rows(path)
+    assert json.loads(row.pop("other_windows")) == {"30d": [2.5, 43_200, NOON + 99]}
+    assert json.loads(row.pop("raw")) == {"type": "codex.rate_limits"}
+    assert row == {
+        "id": 1,
+        "account": 1,
+        "token_key": ALICE.token_key,
+        "limit_id": "codex",
+        "limit_name": "GPT-5.3-Codex-Spark",
+        "first_seen_at": NOON,
+        "last_seen_at": NOON,
+        "observations": 1,
+        "late": 0,
+        "server_time": NOON - 1.0,
+        "used_5h_percent": 13.0,
+        "window_5h_minutes": 300,
+        "resets_5h_at": NOON + 9_000,
+        "used_7d_percent": 41.0,
+        "window_7d_minutes": 10_080,
+        "resets_7d_at": NOON + 300_000,
+        "allowed": 1,
+        "limit_reached": 0,
+        "reached_type": None,
+        "reached_until": None,
+        "plan_type": "plus",
+        "has_credits": 1,
+        "credits_unlimited": 0,
+        "credits_balance": "9.5",
+        "overage_limit_reached": 0,
+        "spend_control_reached": 0,
+        "reset_credits": 2,
+        "promo": "half price",
+        "source": "websocket",
+        "status": None,
+        "model": "gpt-6.1-sol",
+        "thread": "0198-7361",
+    }
+
+
+def test_the_same_figures_again_are_one_row(path: Path) -> None:
+    """A row stands for a stretch of time, and counts how often it was seen."""
+    recorded(path, used(13), used(13, at=NOON + 60), used(13, at=NOON + 120, source=Source.UPGRADE), used(14))
+
+    assert figures(path) == [(13.0, 3), (14.0, 1)]
+    first = rows(path)[0]
+    assert (first["first_seen_at"], first["last_seen_at"], first["source"]) == (NOON, NOON + 120, "headers")
+
+
+def test_a_figure_that_comes_back_is_a_new_row(path: Path) -> None:
+    """Only the newest row is gone on with: history is not rewritten."""
+    recorded(path, used(13), used(14), used(13))
+
+    assert figures(path) == [(13.0, 1), (14.0, 1), (13.0, 1)]
+
+
+def test_a_stretch_goes_on_in_another_run(path: Path) -> None:
+    """What is compared with is in the database, not in a proxy's memory."""
+    recorded(path, used(13, plan_type="plus", credits=Credits(has_credits=False, unlimited=False, balance="0")))
+    recorded(path, used(13))
+
+    assert figures(path) == [(13.0, 2)]
+
+
+def test_the_unused_windows_reset_slides_in_its_row(path: Path) -> None:
+    """A window that nobody uses yet resets a full length from now, whenever that is."""
+    recorded(path, snapshot(limit(windows(0, at=NOON))), snapshot(limit(windows(0, at=NOON + 7_000))))
+
+    (row,) = rows(path)
+    assert (row["observations"], row["resets_5h_at"]) == (2, NOON + 7_000 + 9_000)
+
+
+def test_each_limit_has_its_own_rows(path: Path) -> None:
+    """A limit that a message does not mention keeps its last reading."""
+    spark = limit(windows(5), limit_id="codex_bengalfox", limit_name="Spark")
+
+    recorded(path, snapshot(limit(windows(13)), spark), used(14))
+
+    assert current(path)["used_5h_percent"] == 14.0
+    assert current(path, "codex_bengalfox")["used_5h_percent"] == 5.0
+    assert len(rows(path)) == 3
+
+
+def test_accounts_are_kept_apart(path: Path) -> None:
+    """Two accounts share a limit's id and nothing else."""
+    recorded(path, used(13), used(50, who=BOB), used(14))
+
+    assert [(row["account"], row["used_5h_percent"]) for row in rows(path)] == [(1, 13.0), (2, 50.0), (1, 14.0)]
+
+
+def test_history_goes_on_when_the_token_is_refreshed(path: Path) -> None:
+    """A token is not an account."""
+    refreshed = ALICE.model_copy(update={"token_key": "alice~0000000009", "email": None})
+
+    recorded(path, used(13), used(13, who=refreshed))
+
+    assert figures(path) == [(13.0, 2)]
+    assert [row["token_key"] for row in rows(path, "SELECT token_key FROM tokens ORDER BY rowid")] == [
+        ALICE.token_key,
+        refreshed.token_key,
+    ]
+    assert [row["email"] for row in rows(path, "SELECT email FROM accounts")] == [ALICE.email]
+
+
+def test_a_message_about_credits_alone_is_kept(path: Path) -> None:
+    """What tells of no limit still tells of the account, and takes no window away."""
+    recorded(path, used(13), snapshot(credits=Credits(has_credits=True, unlimited=False, balance="5")))
+
+    row = current(path)
+    assert (row["used_5h_percent"], row["credits_balance"]) == (13.0, "5")
+
+
+def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
+    """Credits are the account's, not the limit's: an older row of another limit does not bring old ones back."""
+    few, many = (Credits(has_credits=True, unlimited=False, balance=balance) for balance in ("1", "100"))
+    spark = limit(windows(5), limit_id="codex_bengalfox")
+
+    recorded(path, used(13, credits=many), snapshot(spark, credits=few), used(13))
+
+    facts = "SELECT s.* FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id"
+    assert [row["credits_balance"] for row in rows(path, facts)] == ["1"]
+    assert current(path)["credits_balance"] == "1"
+
+
+def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:
+    """Answers to parallel turns arrive out of order; the server's own time says which is the newer."""
+    plus, pro = "plus", "pro"
+
+    recorded(
+        path,
+        used(20, server_time=NOON + 10, plan_type=plus),
+        used(15, server_time=NOON, plan_type=pro),
+        used(20, server_time=NOON + 12, plan_type=plus),
+    )
+
+    assert [(row["used_5h_percent"], row["late"]) for row in rows(path)] == [(20.0, 0), (15.0, 1)]
+    assert current(path)["observations"] == 2
+    assert [row["plan_type"] for row in rows(path, "SELECT plan_type FROM snapshots WHERE NOT late")] == ["plus"]
+
+
+def test_order_is_the_order_of_arrival(path: Path) -> None:
+    """A clock that steps back makes nothing older."""
+    recorded(path, used(13, at=NOON), used(14, at=NOON - 3_600))
+
+    assert current(path)["used_5h_percent"] == 14.0
+
+
+def test_the_latest_view_reads_like_a_sentence(path: Path) -> None:
+    """People open the file with any SQLite tool; times are readable there."""
+    recorded(path, used(13, plan_type="plus"))
+
+    (row,) = rows(path, "SELECT * FROM latest")
+    assert (row["account"], row["limit_name"], row["used_5h_percent"]) == ("alice@example.com", "codex", 13.0)
+    (expected,) = rows(path, f"SELECT datetime({NOON + 9_000}, 'unixepoch', 'localtime') AS at")
+    assert row["resets_5h"] == expected["at"]
+
+
+def test_put_never_waits_for_the_disk(path: Path, recorder: Recorder) -> None:
+    """A hook hands its snapshot over and goes on, whoever holds the database."""
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for index in range(200):
+            recorder.put(used(index % 100))
+        assert figures(path) == []
+        other.execute("ROLLBACK")
+    other.close()
+
+    assert recorder.close()
+    assert sum(count for _, count in figures(path)) == 200
+
+
+def test_a_burst_loses_nothing(path: Path) -> None:
+    """More than one transaction holds is written in several."""
+    count = 3 * recorder_module.BATCH + 7
+
+    recorded(path, *(used(index % 100) for index in range(count)))
+
+    assert sum(seen for _, seen in figures(path)) == count
+
+
+def test_what_is_held_for_a_locked_database_is_written_when_it_is_free(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lock costs time, never a reading; the log says so once when it begins and once when it ends."""
+    caplog.set_level(logging.INFO, "store.recorder")
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        recorder.put(used(13))
+        wait_for(lambda: "held in memory" in caplog.text)
+        recorder.put(used(14))
+        assert figures(path) == []
+        other.execute("ROLLBACK")
+    other.close()
+    wait_for(lambda: figures(path) == [(13.0, 1), (14.0, 1)])
+
+    assert caplog.text.count("held in memory") == 1
+    assert caplog.text.count("can be written again") == 1
+    assert recorder.dropped == 0
+
+
+def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder) -> None:
+    """What was taken in reaches the disk through a stop as well."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    recorder.put(used(13))
+    freed = threading.Timer(1.0, lambda: other.execute("ROLLBACK"))
+    freed.start()
+
+    assert recorder.close()
+
+    freed.join()
+    other.close()
+    assert figures(path) == [(13.0, 1)]
+
+
+def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    """What could not be written by then is counted and named."""
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        recorder.put(used(13))
+        recorder.put(used(14))
+
+        assert not recorder.close(timeout=0.3)
+    other.close()
+
+    assert "2 readings were dropped at the stop" in caplog.text
+
+
+def test_held_readings_are_bounded(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When too much is held, the newest reading of each limit stays and the rest is counted."""
+    monkeypatch.setattr(recorder_module, "HELD_MOST", 10)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        recorder.put(used(1))
+        wait_for(lambda: "held in memory" in caplog.text)
+        for index in range(2, 50):
+            recorder.put(used(index))
+            recorder.put(used(index, who=BOB))
+        wait_for(lambda: recorder.dropped > 0)
+        other.execute("ROLLBACK")
+    other.close()
+
+    assert recorder.close()
+    assert figures(path)[-2:] == [(49.0, 1), (49.0, 1)]
+    assert recorder.dropped + sum(count for _, count in figures(path)) == 97
+    assert caplog.text.count("were dropped") == 1
+
+
+def test_a_file_that_was_deleted_is_begun_anew(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database moved away while in use is not written to any more."""
+    recorder.put(used(13))
+    wait_for(lambda: figures(path) == [(13.0, 1)])
+    for found in path.parent.glob("tap.sqlite3*"):
+        found.unlink()
+    recorder.put(used(14))
+    wait_for(lambda: path.exists() and path.stat().st_size > 0 and figures(path) == [(14.0, 1)])
+
+    assert "was moved away while in use" in caplog.text
+
+
+def test_one_that_cannot_be_written_takes_no_other_with_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A snapshot with a fault of its own is dropped alone, counted, and not shown in the log."""
+    whole = recorder_module.merge
+
+    def faulty(told: Any, message: Any, *rest: Any) -> Any:
+        if message.reading.plan_type == "poison":
+            raise TypeError("poison")
+        return whole(told, message, *rest)
+
+    monkeypatch.setattr(recorder_module, "merge", faulty)
+    recorder = Recorder(path)
+    recorder.start()
+    for each in (used(1), used(2, plan_type="poison"), used(3)):
+        recorder.put(each)
+
+    assert recorder.close()
+    assert figures(path) == [(1.0, 1), (3.0, 1)]
+    assert recorder.dropped == 1
+    assert "poison" not in caplog.text
+
+
+def test_two_recorders_share_a_file(path: Path) -> None:
+    """Several proxies see each other's rows: the same figures from both are one row."""
+    first, second = Recorder(path), Recorder(path)
+    for each in (first, second):
+        each.start()
+    for index in range(100):
+        (first, second)[index % 2].put(used(50))
+        if index % 10 == 0:
+            time.sleep(0.01)
+
+    assert first.close()
+    assert second.close()
+    assert figures(path) == [(50.0, 100)]
+
+
+def test_closing_twice_is_harmless(path: Path) -> None:
+    """mitmproxy may call `done` more than once."""
+    recorder = Recorder(path)
+    recorder.start()
+
+    assert recorder.close()
+    assert recorder.close()
+
+
+def test_closing_leaves_one_sound_file(path: Path) -> None:
+    """The last one to leave folds the write-ahead log into the file."""
+    recorded(path, used(13))
+
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+
+
+def test_a_database_that_cannot_be_used_is_told_at_start(path: Path) -> None:
+    """A wrong path stops the proxy at its start, not at the first reading."""
+    path.write_bytes(b"no database at all" * 100)
+
+    with pytest.raises(DatabaseError, match="is not a SQLite database"):
+        Recorder(path).start()
+
+
+def test_a_locked_database_is_no_reason_not_to_start(path: Path) -> None:
+    """A lock ends by itself."""
+    path.touch(0o600)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    recorder = Recorder(path)
+    recorder.start()
+    recorder.put(used(13))
+    other.execute("ROLLBACK")
+    other.close()
+
+    assert recorder.close()
+    assert figures(path) == [(13.0, 1)]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not happen in time")
