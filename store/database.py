@@ -16,6 +16,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -142,6 +143,22 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
             "update codex-tap (the file was left untouched)"
         )
     return version
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Let go of a connection whose file was replaced by another one.
+
+    Closing it as usual would end with deleting the write-ahead log *by its name*, and that is the other file's by now.
+    """
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+        connection.close()
+    else:
+        _abandoned.append(connection)
+
+
+_abandoned: list[sqlite3.Connection] = []
+"""Python 3.11 has no way to close without that: these stay open as long as the process."""
 
 
 def is_locked(error: sqlite3.Error) -> bool:

@@ -93,7 +93,10 @@ class Ledger:
 
     def close(self) -> None:
         """Close the connection; the last one of all folds the write-ahead log into the file."""
-        self._connection.close()
+        if _inode(self._path) in (self._inode, None):
+            self._connection.close()
+        else:
+            database.abandon(self._connection)
 
     def _refresh(self) -> None:
         """Drop what is remembered if another connection changed the file since."""

@@ -13,6 +13,7 @@ from store import database
 from store.database import DatabaseError, LockedError, MissingError, open_reader, open_writer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are a POSIX matter here")
@@ -108,7 +109,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
 @pytest.mark.parametrize("opener", [open_writer, open_reader])
-def test_what_is_not_ours_is_refused_and_left_untouched(path: Path, make, message, opener) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_not_ours_is_refused_and_left_untouched(
+    path: Path, make: Callable[[Path], object], message: str, opener: Callable[[Path], object]
+) -> None:
     """The error says what is wrong with which file, and the file stays as it was."""
     path.parent.mkdir()
     make(path)
@@ -201,9 +204,13 @@ def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
     connection = open_writer(path)
     insert = "INSERT INTO accounts (account_id, user_id, first_seen_at, last_seen_at) VALUES ('a', 'u', 0, 0)"
 
-    with pytest.raises(sqlite3.IntegrityError), database.transaction(connection):
-        connection.execute(insert)
-        connection.execute(insert)
+    def insert_twice() -> None:
+        with database.transaction(connection):
+            connection.execute(insert)
+            connection.execute(insert)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        insert_twice()
 
     assert connection.execute("SELECT count(*) FROM accounts").fetchone()[0] == 0
     connection.close()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store import recorder as recorder_module
-from store.database import DatabaseError, open_reader
+from store.database import DatabaseError, MissingError, open_reader
+from store.merge import merge
 from store.models import Credits, Source, Window
 from store.recorder import Recorder
 from tests.snapshots import ALICE, BOB, NOON, limit, snapshot, used, windows
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from store.models import Snapshot
+from store.models import Snapshot
 
 
 @pytest.fixture
@@ -54,6 +55,14 @@ def rows(path: Path, query: str = "SELECT * FROM snapshots ORDER BY id") -> list
 def figures(path: Path) -> list[tuple[float, int]]:
     """The 5h figure of each row, and how often it was observed."""
     return [(row["used_5h_percent"], row["observations"]) for row in rows(path)]
+
+
+def figures_if_any(path: Path) -> list[tuple[float, int]]:
+    """The figures, or none while the file is not there or still empty."""
+    try:
+        return figures(path)
+    except MissingError:
+        return []
 
 
 def current(path: Path, limit_id: str = "codex") -> dict[str, Any]:
@@ -347,16 +356,35 @@ def test_a_file_that_was_deleted_is_begun_anew(
     for found in path.parent.glob("tap.sqlite3*"):
         found.unlink()
     recorder.put(used(14))
-    wait_for(lambda: path.exists() and path.stat().st_size > 0 and figures(path) == [(14.0, 1)])
 
+    assert recorder.close()
+    assert figures(path) == [(14.0, 1)]
     assert "was moved away while in use" in caplog.text
+
+
+def test_a_file_that_was_replaced_is_gone_on_with(path: Path, recorder: Recorder) -> None:
+    """What another program has written into the new file is not harmed by letting go of the old one."""
+    recorder.put(used(13))
+    wait_for(lambda: figures(path) == [(13.0, 1)])
+    path.rename(path.with_name("old.sqlite3"))
+    other = Recorder(path)
+    other.start()
+    other.put(used(14, who=BOB))
+    wait_for(lambda: figures_if_any(path) == [(14.0, 1)])
+    recorder.put(used(15))
+
+    assert recorder.close()
+    other.put(used(16, who=BOB))
+    assert other.close()
+    assert figures(path) == [(14.0, 1), (15.0, 1), (16.0, 1)]
+    assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
 
 
 def test_one_that_cannot_be_written_takes_no_other_with_it(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A snapshot with a fault of its own is dropped alone, counted, and not shown in the log."""
-    whole = recorder_module.merge
+    whole = merge
 
     def faulty(told: Any, message: Any, *rest: Any) -> Any:
         if message.reading.plan_type == "poison":
@@ -391,7 +419,7 @@ def test_two_recorders_share_a_file(path: Path) -> None:
 
 
 def test_closing_twice_is_harmless(path: Path) -> None:
-    """mitmproxy may call `done` more than once."""
+    """The proxy may call `done` more than once."""
     recorder = Recorder(path)
     recorder.start()
 
