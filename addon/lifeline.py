@@ -25,13 +25,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from store.settings import READY, UPSTREAM_AUTH_VARIABLE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
-
-UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
-"""Carries ``user:password`` of the upstream proxy: others can read a command line, not an environment."""
-
-READY = "codex-tap ready"
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _PATIENCE = 5.0  # seconds that a command gets to end before the proxy ends under it

@@ -18,6 +18,12 @@ WATCHED_HOSTS = ("chatgpt.com", "chat.openai.com", "api.openai.com")
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable that puts the database elsewhere."""
 
+UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
+"""Carries ``user:password`` of an upstream proxy to ours: others can read a command line, not an environment."""
+
+READY = "codex-tap ready"
+"""What the proxy says on stdout, with its address behind it, when it listens for whoever started it."""
+
 
 def data_folder() -> Path:
     """Return the platform's data folder of codex-tap; it need not exist."""

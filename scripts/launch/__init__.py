@@ -1,0 +1,305 @@
+"""The proxy and the user's command, started and stopped together.
+
+It imports nothing heavy: what a person waits for at the start of ``codex-tap run`` are mitmproxy's imports,
+in its own process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.launch.certificates import (
+    CorporateCa,
+    ca_certificate,
+    command_bundle,
+    ensure_authority,
+    upstream_bundle,
+)
+from scripts.launch.command import Command, Signals, find_program
+from scripts.launch.environment import (
+    Shell,
+    Upstream,
+    command_environment,
+    find_corporate_ca,
+    find_upstream,
+    shell_lines,
+)
+from scripts.launch.errors import LaunchError
+from scripts.launch.proxy_process import ProxyProcess
+from store.settings import UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_folder, default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["LaunchError", "Shell", "environment_lines", "probe", "proxy", "run"]
+
+_WINDOWS = sys.platform == "win32"
+_ADDON = Path(__file__).resolve().parents[2] / "addon" / "codex_tap.py"
+_CERTIFICATE_URL = "http://mitm.it/cert/pem"  # mitmproxy answers it itself, and nobody else does
+_CERTIFICATE_BYTES = 65536  # far more than a certificate has
+_NOT_LISTENING = re.compile(r"failed to listen on (\S+) with .*?([^:\]]+)$")
+_INTERRUPTED = 130
+_SHOWN_LINES = 20
+
+
+@dataclass(frozen=True)
+class _WayOut:
+    """What the user's environment says of how to get out of here."""
+
+    upstream: Upstream | None
+    corporate: CorporateCa | None
+
+
+def run(
+    command: Sequence[str],
+    *,
+    database: Path | None = None,
+    hosts: Sequence[str] = (),
+    proxy: str | None = None,
+    ca_file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Run ``command`` with its traffic to Codex tapped and return its exit code (128 + N after signal N).
+
+    Args:
+        command: the program and its arguments.
+        database: where to record; None leaves it to the environment and the default.
+        hosts: gateways to watch beside Codex's own hosts.
+        proxy: ``host:port`` of a running ``codex-tap proxy``; None starts a proxy for this command.
+        ca_file: the certificate of that running proxy's authority, if it is not the one of our folder.
+        environ: what the command's environment is made of.
+
+    Raises:
+        LaunchError: exit code 127 or 126 for the command, 4 for the proxy.
+    """
+    if not command:
+        raise LaunchError("there is no command to run", 2)
+    program = [find_program(command[0], environ.get("PATH")), *command[1:]]
+    way_out = _way_out(environ)
+    if proxy is not None:
+        trusted = ca_file or ca_certificate(certificate_folder())
+        probe(proxy, trusted)
+        variables = _environment(environ, proxy, trusted, way_out.corporate, hosts)
+        return _run_through(Command(program, variables), None)
+    try:
+        folder = certificate_folder()
+        certificate = ensure_authority(folder)
+        options = _proxy_options("127.0.0.1", 0, database, way_out)
+        with ProxyProcess(_arguments(options, hosts), _proxy_environ(environ, way_out)) as own:
+            address = own.wait_until_ready()
+            variables = _environment(environ, address, certificate, way_out.corporate, hosts)
+            code = _run_through(Command(program, variables), own)
+    except KeyboardInterrupt:
+        return _INTERRUPTED  # before the command was there to decide
+    _report(own.lines)
+    return code
+
+
+def proxy(
+    arguments: Sequence[str] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    database: Path | None = None,
+    hosts: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Run mitmdump with the addon until Ctrl-C and return its exit code.
+
+    ``arguments`` are mitmdump's own and win over what else is said here.
+
+    Raises:
+        LaunchError: exit code 4, it could not start.
+    """
+    way_out = _without_loop(_way_out(environ), host, port)
+    if _gives_mode(arguments):  # then the password is for a proxy that is not used
+        way_out = _WayOut(None, way_out.corporate)
+    ensure_authority(certificate_folder())
+    options = _proxy_options(host, port, database, way_out)
+    mine = _arguments(options, hosts, yielding_to=arguments)
+    with (
+        ProxyProcess([*mine, *arguments], _proxy_environ(environ, way_out), echo=True) as process,
+        # A shell's background job ignores Ctrl-C from its start; whoever sends it to this one means it.
+        Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
+    ):
+        return _serve(process, database or default_database(environ), hosts)
+
+
+def probe(address: str, ca_file: Path, *, seconds: float = 5.0) -> None:
+    """Check that a proxy answers at ``host:port`` and that its authority's certificate is ``ca_file``.
+
+    Raises:
+        LaunchError: exit code 4; the message says which of these does not hold and how to start one.
+    """
+    import http.client
+
+    start_one = "start one with: codex-tap proxy"
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise LaunchError(f"{address} is no address of a proxy; it looks like 127.0.0.1:8080", 2)
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=seconds)
+    try:
+        connection.request("GET", _CERTIFICATE_URL)
+        answer = connection.getresponse().read(_CERTIFICATE_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise LaunchError(f"no proxy answers at {address} ({error}); {start_one}") from error
+    finally:
+        connection.close()
+    try:
+        expected = ca_file.read_bytes()
+    except OSError as error:
+        raise LaunchError(f"{ca_file} cannot be read: {error.strerror}; {start_one}") from error
+    if answer.split() != expected.split():
+        raise LaunchError(f"what answers at {address} is not a codex-tap proxy with {ca_file}; {start_one}")
+
+
+def environment_lines(
+    shell: Shell,
+    *,
+    address: str = "127.0.0.1:8080",
+    ca_file: Path | None = None,
+    hosts: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Return the lines that a shell evaluates to use the proxy at ``address`` from then on.
+
+    Raises:
+        LaunchError: exit code 4, a file that the environment names is not what it should be.
+    """
+    certificate = ca_file or ca_certificate(certificate_folder())
+    corporate = _corporate_ca(environ)
+    after = _environment(environ, address, certificate, corporate, hosts)
+    return shell_lines(shell, environ, after)
+
+
+def _run_through(command: Command, own: ProxyProcess | None) -> int:
+    """Run the command; a proxy of its own is told of it and ended after it."""
+    with Signals(command.receive):
+        pid = command.start()
+        if own is None:
+            return command.wait()
+        own.report_command(pid)
+        code = command.wait()
+        own.report_end()
+        if own.poll() is not None:
+            print(f"codex-tap: the proxy ended before the command (exit code {own.poll()})", file=sys.stderr)
+        own.stop()  # before the signals are our end again
+    return code
+
+
+def _serve(process: ProxyProcess, database: Path, hosts: Sequence[str]) -> int:
+    try:
+        address = process.wait_until_ready()
+    except LaunchError as error:
+        if process.poll() != 0:
+            raise _why_not_listening(process.lines) or error from None
+        print(*process.lines, sep="\n")  # it was only asked for its options or version, or to end at once
+        return 0
+    watched = ", ".join((*WATCHED_HOSTS, *hosts))
+    print(f"codex-tap: listening at {address}, recording to {database}, watching {watched}", flush=True)
+    return process.wait()
+
+
+def _why_not_listening(lines: Sequence[str]) -> LaunchError | None:
+    for line in lines:
+        told = _NOT_LISTENING.search(line)
+        if told:
+            address, reason = told[1], told[2].strip()
+            return LaunchError(f"the proxy cannot listen at {address}: {reason}; choose another port with --port")
+    return None
+
+
+def _way_out(environ: Mapping[str, str]) -> _WayOut:
+    return _WayOut(find_upstream(environ, windows=_WINDOWS), _corporate_ca(environ))
+
+
+def _corporate_ca(environ: Mapping[str, str]) -> CorporateCa | None:
+    named = find_corporate_ca(environ, windows=_WINDOWS)
+    return CorporateCa.read(*named) if named else None
+
+
+def _without_loop(way_out: _WayOut, host: str, port: int) -> _WayOut:
+    """Drop an upstream that is this very proxy: the shell it is started in may have evaluated ``env``."""
+    itself = way_out.upstream is not None and way_out.upstream.url == f"http://{host}:{port}"
+    return _WayOut(None, way_out.corporate) if itself else way_out
+
+
+def _proxy_options(host: str, port: int, database: Path | None, way_out: _WayOut) -> dict[str, str]:
+    """Return mitmproxy's options; all through ``--set``, whose place a flag of the user takes."""
+    folder = certificate_folder()
+    options = {
+        "confdir": str(folder.absolute()),  # and with it no config.yaml of the user's own mitmproxy
+        "listen_host": host,
+        "listen_port": str(port),
+        "termlog_verbosity": "warn",  # "info" has four lines for every connection
+        "flow_detail": "0",
+        "codex_tap_lifeline": "true",
+    }
+    if database is not None:
+        options["codex_tap_db"] = str(database.absolute())
+    if way_out.upstream is not None:
+        options["mode"] = f"upstream:{way_out.upstream.url}"
+    if way_out.corporate is not None:
+        options["ssl_verify_upstream_trusted_ca"] = str(upstream_bundle(folder, way_out.corporate).absolute())
+    return options
+
+
+def _arguments(options: Mapping[str, str], hosts: Sequence[str], yielding_to: Sequence[str] = ()) -> list[str]:
+    # mitmproxy refuses an option that is `--set` twice, so ours makes room.
+    taken = set(_options_set(yielding_to))
+    settings = [f"{name}={value}" for name, value in options.items() if name not in taken]
+    settings += [f"codex_tap_hosts={host}" for host in hosts]
+    return [part for setting in settings for part in ("--set", setting)] + ["--scripts", str(_ADDON)]
+
+
+def _options_set(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the names of the options that mitmdump's ``arguments`` set with ``--set``."""
+    for flag, following in pairwise((*arguments, "")):
+        if flag == "--set":
+            yield following.partition("=")[0]
+        elif flag.startswith("--set="):
+            yield flag.removeprefix("--set=").partition("=")[0]
+
+
+def _gives_mode(arguments: Sequence[str]) -> bool:
+    flags = any(each.startswith(("--mode", "-m")) for each in arguments)
+    return flags or "mode" in _options_set(arguments)
+
+
+def _proxy_environ(environ: Mapping[str, str], way_out: _WayOut) -> dict[str, str]:
+    """Return the proxy's environment: the password of an upstream is not for the list of processes."""
+    changed = {name: value for name, value in environ.items() if name != UPSTREAM_AUTH_VARIABLE}
+    if way_out.upstream is not None and way_out.upstream.auth is not None:
+        changed[UPSTREAM_AUTH_VARIABLE] = way_out.upstream.auth
+    return changed
+
+
+def _environment(
+    environ: Mapping[str, str],
+    address: str,
+    certificate: Path,
+    corporate: CorporateCa | None,
+    hosts: Sequence[str],
+) -> dict[str, str]:
+    trusted = command_bundle(certificate_folder(), certificate, corporate)
+    return command_environment(
+        environ,
+        proxy_url=f"http://{address}",
+        ca_file=str(trusted.absolute()),
+        hosts=(*WATCHED_HOSTS, *hosts),
+        windows=_WINDOWS,
+    )
+
+
+def _report(lines: Sequence[str]) -> None:
+    """Print what the proxy had to say while the terminal was the command's."""
+    if len(lines) > _SHOWN_LINES:
+        print(f"codex-tap: proxy: {len(lines) - _SHOWN_LINES} earlier lines are left out", file=sys.stderr)
+    for line in lines[-_SHOWN_LINES:]:
+        print(f"codex-tap: proxy: {line}", file=sys.stderr)

@@ -1,0 +1,154 @@
+"""The proxy's certificate authority, and the bundles of it with the authorities of a company."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.launch.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAKE_AUTHORITY = (
+    "import pathlib, sys; from mitmproxy.certs import CertStore; "
+    "CertStore.create_store(pathlib.Path(sys.argv[1]), 'mitmproxy', 2048)"
+)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
+
+
+@dataclass(frozen=True)
+class CorporateCa:
+    """Certificates (PEM) that a variable of the user's environment names."""
+
+    certificates: tuple[str, ...]
+
+    @classmethod
+    def read(cls, variable: str, path: str) -> CorporateCa:
+        """Read the certificates of the file that ``variable`` names.
+
+        Raises:
+            LaunchError: it cannot be read, or holds no certificate that OpenSSL can.
+        """
+        try:
+            text = Path(path).read_text("utf-8", "replace")
+        except OSError as error:
+            raise LaunchError(f"{variable} names {path}, which cannot be read: {error.strerror}") from error
+        certificates = _certificates(text)
+        if not certificates or not _usable(certificates):
+            raise LaunchError(f"{variable} names {path}, which holds no usable certificate (PEM)")
+        return cls(certificates)
+
+
+def ca_certificate(folder: Path) -> Path:
+    """Return where the certificate of the authority in ``folder`` lies; it need not exist."""
+    return folder / "mitmproxy-ca-cert.pem"
+
+
+def ensure_authority(folder: Path) -> Path:
+    """Make the authority where there is none and return its certificate's path.
+
+    It is made aside and put in place whole: of two proxies that start at once for the first time, each would
+    otherwise go on with a certificate of its own, and Codex would refuse that of one.
+
+    Raises:
+        LaunchError: the folder cannot be written.
+    """
+    certificate = ca_certificate(folder)
+    if not certificate.exists():
+        try:
+            _make_authority(folder)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise LaunchError(f"no certificate can be made in {folder}: {error}") from error
+    return certificate
+
+
+def upstream_bundle(folder: Path, corporate: CorporateCa) -> Path:
+    """Write what the proxy shall trust: the public authorities and the company's; return its path."""
+    import certifi
+
+    # mitmproxy's option takes the place of certifi's list, it does not add to it.
+    public = Path(certifi.where()).read_text("utf-8")
+    return _write_bundle(folder, "upstream", (*_certificates(public), *corporate.certificates))
+
+
+def command_bundle(folder: Path, ca_file: Path, corporate: CorporateCa | None) -> Path:
+    """Return the file that the command shall trust: the proxy's authority, and the company's if any.
+
+    Hosts that are not Codex's are tunnelled, so the command has to verify those itself.
+
+    Raises:
+        LaunchError: ``ca_file`` cannot be read, or the bundle not be written.
+    """
+    if corporate is None:
+        return ca_file
+    try:
+        own = _certificates(ca_file.read_text("utf-8"))
+    except OSError as error:
+        raise LaunchError(f"the proxy's certificate {ca_file} cannot be read: {error.strerror}") from error
+    if set(corporate.certificates) <= set(own):
+        return ca_file
+    return _write_bundle(folder, "command", (*own, *corporate.certificates))
+
+
+def _make_authority(folder: Path) -> None:
+    # Each is made private: a mode given along with `parents` would not reach the parent.
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        program = [sys.executable, "-P", "-c", _MAKE_AUTHORITY, str(aside)]
+        subprocess.run(program, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        _put_in_place(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(aside: Path, folder: Path) -> None:
+    # Only an empty folder can be replaced, so the first of two wins. Where bundles of an earlier authority
+    # are left, the proxy makes the new one itself.
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":  # there not even an empty one can
+            folder.rmdir()
+        aside.rename(folder)
+
+
+def _certificates(text: str) -> tuple[str, ...]:
+    """Return the certificates of a PEM text, each once."""
+    found = (re.sub(r"\s*\n\s*", "\n", block) for block in _CERTIFICATE.findall(text))
+    return tuple(dict.fromkeys(found))
+
+
+def _usable(certificates: Iterable[str]) -> bool:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="\n".join(certificates))
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
+
+
+def _write_bundle(folder: Path, kind: str, certificates: Iterable[str]) -> Path:
+    """Write a bundle, named after its content so that every start with the same one shares the file."""
+    content = "".join(f"{certificate}\n" for certificate in dict.fromkeys(certificates)).encode()
+    path = folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}.pem"
+    if path.exists():
+        return path
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=folder)  # private by itself
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise LaunchError(f"{path} cannot be written: {error.strerror}") from error
+    return path

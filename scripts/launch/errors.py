@@ -1,0 +1,12 @@
+"""The one exception of the launcher."""
+
+from __future__ import annotations
+
+
+class LaunchError(Exception):
+    """Something expected went wrong; the message says what it was and what to do about it."""
+
+    def __init__(self, message: str, exit_code: int = 4) -> None:
+        """Take the message and the exit code of the command line (4: it could not be done)."""
+        super().__init__(message)
+        self.exit_code = exit_code
