@@ -59,8 +59,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
         DatabaseError: It cannot be read: not ours, of another schema, not a database.
 
     """
-    if not path.exists():
-        raise MissingError(f"{path} is not there yet")
+    try:
+        if not path.exists():
+            raise MissingError(f"{path} is not there yet")
+    except OSError as error:
+        raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=READ_SECONDS)
         try:
@@ -327,5 +330,8 @@ def rename_account(connection: sqlite3.Connection, account: int, name: str | Non
 
 
 def forget_account(connection: sqlite3.Connection, account: int) -> None:
-    """Delete an account and all that was kept of it."""
+    """Delete an account and all that was kept of it, down to the bytes in the file."""
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
+    # The log still holds the deleted pages; where a reader is in the way, the next checkpoint overwrites them.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -125,6 +125,24 @@ def limit_ids(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
 
 
+class Extent(NamedTuple):
+    """How much is kept of an account."""
+
+    snapshots: int
+    limits: int
+    tokens: int
+
+
+def account_extent(connection: sqlite3.Connection, account: Account) -> Extent:
+    """Answer "what would be forgotten with it?"."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"
+        " (SELECT count(*) FROM limits WHERE account = :id), (SELECT count(*) FROM tokens WHERE account = :id)",
+        {"id": account.id},
+    ).fetchone()
+    return Extent(*row)
+
+
 class Summary(NamedTuple):
     """What is in a database, for ``doctor``: how much, and when something last came in (Unix seconds)."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store import recorder as recorder_module
-from store.database import DatabaseError, MissingError, open_reader
+from store.database import DatabaseError, MissingError, forget_account, open_reader, open_writer
 from store.merge import merge
 from store.models import Credits, Source, Window
 from store.recorder import Recorder
@@ -219,6 +219,34 @@ def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
     facts = "SELECT s.* FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id"
     assert [row["credits_balance"] for row in rows(path, facts)] == ["1"]
     assert current(path)["credits_balance"] == "1"
+
+
+def test_a_forgotten_account_is_gone_to_the_last_byte(path: Path) -> None:
+    """Its rows are deleted, and nothing of it stays in free pages; the others' history does."""
+    recorded(path, used(13), used(50, who=BOB), used(14))
+    connection = open_writer(path)
+
+    forget_account(connection, 1)
+    connection.close()
+
+    assert figures(path) == [(50.0, 1)]
+    assert rows(path, "SELECT count(*) AS left FROM tokens") == [{"left": 1}]
+    assert b"alice" not in path.read_bytes()
+    assert b"bob@example.com" in path.read_bytes()
+
+
+def test_a_proxy_goes_on_after_an_account_was_forgotten(path: Path, recorder: Recorder) -> None:
+    """A running proxy does not write under an account that is gone: one seen again is a new one."""
+    recorder.put(used(13))
+    wait_for(lambda: figures_if_any(path) == [(13.0, 1)])
+    connection = open_writer(path)
+    forget_account(connection, 1)
+    connection.close()
+    recorder.put(used(13))
+
+    assert recorder.close()
+    assert figures(path) == [(13.0, 1)]
+    assert [row["email"] for row in rows(path, "SELECT email FROM accounts")] == [ALICE.email]
 
 
 def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:

@@ -1,0 +1,175 @@
+"""What `codex-tap demo` does: two made-up accounts' turns through the real proxy, to a stand-in on this machine.
+
+All of it is in a temporary folder that is gone afterwards: the database, the certificates, Codex's home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scripts.demo.answers import (
+    Answer,
+    WireWindow,
+    credits_object,
+    limit_headers,
+    rate_limits_event,
+)
+from scripts.demo.backend import Backend
+from scripts.demo.client import CodexClient
+from scripts.demo.codex import exec_turn, find_codex, make_token, write_login
+from scripts.launch.certificates import ca_certificate
+from scripts.launch.environment import command_environment
+from scripts.launch.proxy_process import ProxyProcess
+from store import queries
+from store.database import open_reader
+from store.settings import WATCHED_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Report = Callable[[str], None]
+
+_ADDON = Path(__file__).resolve().parents[2] / "addon" / "codex_tap.py"
+_HOUR, _DAY = 3_600, 86_400
+_TOKEN_SECONDS = 10 * _DAY  # Codex refreshes one that is about to expire
+
+
+class _Person(NamedTuple):
+    """A made-up account, and what the stand-in answers it."""
+
+    account_id: str
+    user_id: str
+    email: str
+    plan: str
+    answer: Answer
+
+
+def play(report: Report) -> dict[str, Any]:
+    """Do it all and return the document of ``status --json``; `report` takes a line for each thing done.
+
+    Raises:
+        LaunchError: the proxy did not start.
+    """
+    with contextlib.ExitStack() as stack:
+        # On Windows a file may be open a moment longer than the program that had it.
+        temporary = tempfile.TemporaryDirectory(prefix="codex-tap-demo-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        backend = stack.enter_context(Backend())
+        report(f"A stand-in for OpenAI's backend listens at {backend.proxy_url}.")
+        database = folder / "demo.sqlite3"
+        with _proxy(folder, backend, database) as address:
+            report(f"The proxy with the tap listens at {address} and leads to it.")
+            _take_turns(folder, backend, address, report)
+        with contextlib.closing(open_reader(database)) as connection:
+            return queries.status(connection, time.time())
+
+
+def _people(now: int) -> list[_Person]:
+    """Return two accounts as they are seen often: one with both windows, one near its end with a second limit."""
+    before, after = (WireWindow(used, 300, now + 2 * _HOUR + 1_799, 2 * _HOUR + 1_799) for used in (12, 15))
+    week = WireWindow(41, 10_080, now + 3 * _DAY + 4 * _HOUR, 3 * _DAY + 4 * _HOUR)
+    ann = Answer(
+        headers=limit_headers(before, week, plan="plus", active="premium", credits=credits_object()),
+        events=[rate_limits_event(after, week, plan="plus")],
+    )
+    full = WireWindow(88.5, 10_080, now + 17 * _HOUR + 1_200, 17 * _HOUR + 1_200)
+    spark = (WireWindow(64, 300, now + 4_000, 4_000), WireWindow(9, 10_080, now + 5 * _DAY, 5 * _DAY))
+    some_credits = credits_object(has=True, balance="9.5")
+    ben = Answer(
+        headers={
+            **limit_headers(full, plan="pro", active="premium", credits=some_credits),
+            **limit_headers(*spark, family="bengalfox", limit_name="GPT-5.3-Codex-Spark"),
+        }
+    )
+    return [
+        _Person("demo-account-1", "demo-user-1", "ann@example.com", "plus", ann),
+        _Person("demo-account-2", "demo-user-2", "ben@example.com", "pro", ben),
+    ]
+
+
+@contextlib.contextmanager
+def _proxy(folder: Path, backend: Backend, database: Path) -> Iterator[str]:
+    """Run the proxy as ``codex-tap run`` does, led to the stand-in; yield its address. On leaving, all is on disk."""
+    options = {
+        "confdir": str(folder),
+        "mode": f"upstream:{backend.proxy_url}",
+        "ssl_verify_upstream_trusted_ca": str(backend.ca_file),
+        "listen_host": "127.0.0.1",
+        "listen_port": "0",
+        "termlog_verbosity": "warn",
+        "flow_detail": "0",
+        "codex_tap_lifeline": "true",
+        "codex_tap_db": str(database),
+    }
+    arguments = [part for name, value in options.items() for part in ("--set", f"{name}={value}")]
+    with ProxyProcess([*arguments, "--scripts", str(_ADDON)], _own_environment()) as process:
+        yield process.wait_until_ready()
+
+
+def _take_turns(folder: Path, backend: Backend, address: str, report: Report) -> None:
+    codex = find_codex()
+    if codex is None:
+        report("Codex was not found here, so a small client asks as Codex does.")
+    for person in _people(int(time.time())):
+        backend.answer(person.answer, account=person.account_id)
+        token = _log_in(folder / person.account_id, person)
+        if codex and not _codex_turn(codex, folder, person, address):
+            report("This Codex did not finish its turn, so a small client asks as Codex does.")
+            codex = None
+        if codex is None:
+            _client_turn(folder, person, token, address)
+        who = "The small client" if codex is None else "The real Codex CLI"
+        report(f"{who} took a turn as {person.email} ({person.plan}).")
+
+
+def _log_in(home: Path, person: _Person) -> str:
+    """Make a CODEX_HOME with a login of its own and return the made-up token."""
+    now = dt.datetime.now(dt.UTC)
+    token = make_token(
+        person.account_id,
+        person.user_id,
+        email=person.email,
+        plan=person.plan,
+        expires_at=int(now.timestamp()) + _TOKEN_SECONDS,
+    )
+    write_login(home, token, person.account_id, last_refresh=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return token
+
+
+def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool:
+    """Let the real Codex take a turn; tell whether it did."""
+    user = folder / "user"
+    user.mkdir(exist_ok=True)
+    environment = command_environment(
+        {**_own_environment(), "HOME": str(user), "USERPROFILE": str(user), "HTTP_PROXY": f"http://{address}"},
+        proxy_url=f"http://{address}",
+        ca_file=str(ca_certificate(folder)),
+        hosts=WATCHED_HOSTS,
+        windows=sys.platform == "win32",
+    )
+    try:
+        return exec_turn(codex, folder / person.account_id, "say ok", environment).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _client_turn(folder: Path, person: _Person, token: str, address: str) -> None:
+    authority = ca_certificate(folder)
+    with CodexClient(f"http://{address}", [authority], token=token, account_id=person.account_id) as client:
+        client.websocket_turn("say ok")
+
+
+_LEFT_OUT = ("proxy", "codex_", "openai_", "ssl_cert_")
+
+
+def _own_environment() -> dict[str, str]:
+    """Return this environment without what leads elsewhere: proxies and their exceptions, logins, other trust."""
+    return {name: value for name, value in os.environ.items() if not any(part in name.lower() for part in _LEFT_OUT)}

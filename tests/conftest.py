@@ -1,0 +1,55 @@
+"""No test reaches the user's home, data or proxy, and hypothesis runs few examples unless asked for more."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+with warnings.catch_warnings():
+    # mitmproxy and what it brings call their own dependencies by old names; that is no error of ours.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import mitmproxy.addons  # noqa: F401 (imported for its warnings)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+settings.register_profile("fast", max_examples=30, deadline=None, print_blob=True)
+settings.register_profile(
+    "thorough",
+    max_examples=1_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+_HOME_VARIABLES = (
+    "HOME",
+    "USERPROFILE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "WIN_PD_OVERRIDE_LOCAL_APPDATA",
+    "CODEX_HOME",
+)
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_TRUST_VARIABLES = ("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "CODEX_TAP_UPSTREAM_AUTH")
+
+
+@pytest.fixture(autouse=True)
+def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put the database and every home that a platform knows into a folder of the test's own."""
+    folder: Path = tmp_path_factory.mktemp("home")
+    for name in _HOME_VARIABLES:
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("CODEX_TAP_DB", str(folder / "codex-tap.sqlite3"))
+    for name in (*_PROXY_VARIABLES, *_TRUST_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
