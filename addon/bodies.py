@@ -26,6 +26,10 @@ LONGEST_JSON = 1024 * 1024
 MOST_DECODED = 16 * 1024 * 1024
 """Bytes that one chunk may decode to; no honest answer comes near it."""
 
+# These decoders cannot be told where to stop: they get a chunk in steps, of which each decodes to about 16 MiB at most.
+_BROTLI_STEP = 16
+_ZSTD_STEP = 256
+
 
 class BodyTap:
     """A callable for ``flow.response.stream``: shows each chunk, decoded, to a reader and passes it on as it is."""
@@ -39,7 +43,10 @@ class BodyTap:
         """Return the chunk; ``b""`` is mitmproxy's word for the end of the body."""
         if self._feed and self._decode:
             try:
-                self._feed(self._decode(chunk) if chunk else b"")
+                decoded = self._decode(chunk) if chunk else b""
+                # A piece may decode to nothing yet, which is not the end.
+                if decoded or not chunk:
+                    self._feed(decoded)
             except Exception as error:  # noqa: BLE001 (nothing may reach the proxy from here)
                 self._feed = None
                 logger.info("codex-tap: a body is not looked into any further (%s)", type(error).__name__)
@@ -60,16 +67,19 @@ def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
 def document(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
     """Return a reader that shows a JSON body once it is whole, unless it is too long."""
     parts = bytearray()
-    too_long = False
+    too_long = shown = False
 
     def feed(chunk: bytes) -> None:
-        nonlocal too_long
+        nonlocal too_long, shown
         too_long = too_long or len(parts) + len(chunk) > LONGEST_JSON
         if too_long:
             parts.clear()
         elif chunk:
             parts.extend(chunk)
-        else:
+            shown = False
+        elif not shown:
+            # An empty piece may also come before the end (an empty DATA frame), and then nothing new after it.
+            shown = True
             show(bytes(parts))
 
     return feed
@@ -112,7 +122,8 @@ def _bounded_zlib(wbits: int) -> Callable[[bytes], bytes]:
     stream = zlib.decompressobj(wbits)
 
     def decode(chunk: bytes) -> bytes:
-        decoded = stream.decompress(chunk, MOST_DECODED)
+        # What follows the end of the stream would pile up in `unused_data`.
+        decoded = b"" if stream.eof else stream.decompress(chunk, MOST_DECODED)
         if stream.unconsumed_tail:
             raise ValueError("decodes to too much")
         return decoded
@@ -121,13 +132,24 @@ def _bounded_zlib(wbits: int) -> Callable[[bytes], bytes]:
 
 
 def _brotli() -> Callable[[bytes], bytes]:
-    stream = brotli.Decompressor()
-    return lambda chunk: bytes(stream.process(chunk))
+    return _in_steps(brotli.Decompressor().process, _BROTLI_STEP)
 
 
 def _zstd() -> Callable[[bytes], bytes]:
-    stream = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
-    return stream.decompress
+    decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+    return _in_steps(decompressor.decompressobj(read_across_frames=True).decompress, _ZSTD_STEP)
+
+
+def _in_steps(decode: Callable[[bytes], bytes], step: int) -> Callable[[bytes], bytes]:
+    def decode_bounded(chunk: bytes) -> bytes:
+        decoded = bytearray()
+        for start in range(0, len(chunk), step):
+            decoded += decode(chunk[start : start + step])
+            if len(decoded) > MOST_DECODED:
+                raise ValueError("decodes to too much")
+        return bytes(decoded)
+
+    return decode_bounded
 
 
 _DECODERS = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import values
@@ -51,11 +52,12 @@ class Hosts:
 
         """
         self._names = {*WATCHED_HOSTS, *map(_host_name, more)}
+        self.watches = lru_cache(maxsize=1024)(self._watches)
 
     def __str__(self) -> str:
         return ", ".join(sorted(self._names, key=lambda name: (name not in WATCHED_HOSTS, name)))
 
-    def watches(self, address: str | None, server_name: str | None) -> bool:
+    def _watches(self, address: str | None, server_name: str | None) -> bool:
         """Tell whether a connection leads to a watched host.
 
         `address` is where the client wants to go, `server_name` what its TLS handshake names. A client that looked up
@@ -124,10 +126,15 @@ def _wanted(fields: Iterable[tuple[bytes, bytes]]) -> _Wanted:
     """Pick what is wanted in one pass: every look-up by name would be a pass of its own."""
     found: dict[str, bytes] = {}
     for name, value in fields:
-        key = _WANTED.get(name) or _WANTED.get(name.lower())
+        key = _wanted_name(name)
         if key:
             found.setdefault(key, value)
     return _Wanted(**found)
+
+
+@lru_cache(maxsize=1024)
+def _wanted_name(name: bytes) -> str | None:
+    return _WANTED.get(name.lower())
 
 
 def _decoded(value: bytes | None) -> str:

@@ -30,7 +30,9 @@ _EVENT_TYPE = "codex.rate_limits"
 # Looked for before any JSON is parsed: of thousands of text deltas none has either.
 _EVENT_MARK = _EVENT_TYPE.encode()
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
-_REFUSALS = ("usage_limit_reached", "rate_limit_reached", "_usage_limit_reached", "_credits_depleted")
+_REFUSALS = ("usage_limit_reached", "rate_limit_reached", "_credits_depleted")
+_POSITIONS = ("primary", "secondary")
+_WINDOWS = ("primary", "secondary", "primary_window", "secondary_window")
 
 
 class Told(NamedTuple):
@@ -68,8 +70,7 @@ def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMI
 def _found(source: Source, reading: Reading | None, status: int | None = None) -> Told | None:
     if reading is None:
         return None
-    says = reading.limits or reading.credits or reading.plan_type
-    return Told(source, reading, status) if says else None
+    return Told(source, reading, status) if headers.says_anything(reading) else None
 
 
 def _load(content: bytes) -> dict[str, Any]:
@@ -84,11 +85,16 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _first(told: Mapping[str, Any], *names: str) -> Any:
+    """Return the first field that is there and not null."""
+    return next((told[name] for name in names if told.get(name) is not None), None)
+
+
 def _read_error_event(event: Mapping[str, Any], observed_at: float) -> Told | None:
     """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
     found = headers.collect_mapping(_mapping(event.get("headers")))
     told = headers.read(found, observed_at)
-    status = values.number(event.get("status", event.get("status_code")), 999)
+    status = values.number(_first(event, "status", "status_code"), 999)
     reading = _refused(event, told or Reading(), observed_at) or told
     return _found(Source.ERROR, reading, round(status) if status else None)
 
@@ -96,8 +102,8 @@ def _read_error_event(event: Mapping[str, Any], observed_at: float) -> Told | No
 def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Reading | None:
     """Add to a reading that the charged limit is reached; None where the body says no such thing."""
     error = _mapping(body.get("error"))
-    kind = values.text(error.get("type")) or values.text(error.get("code"))
-    if not kind or not kind.endswith(_REFUSALS):
+    kinds = (values.text(error.get("type")), values.text(error.get("code")))
+    if not any(kind and kind.endswith(_REFUSALS) for kind in kinds):
         return None
     reset = values.reset(error.get("resets_at"), error.get("resets_in_seconds"), observed_at)
     charged = next((limit for limit in told.limits if limit.limit_id == told.active_limit), None)
@@ -116,19 +122,19 @@ def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Read
 
 def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | None:
     """Read the shape that events and usage documents share under slightly different names."""
-    entries = list(_entries(document))
+    charged = _named(document, None) or MAIN_LIMIT
+    entries = list(_entries(document, charged))
     limits: dict[str, Limit] = {}
     server_time: float | None = None
     for limit_id, name, figures in entries[: headers.MOST_FAMILIES]:
         limit, told_time = _limit(limit_id, name, figures, observed_at)
         server_time = server_time or told_time
-        limits.setdefault(limit_id, limit)
-    charged, reached_type = (
-        entries[0][0] if entries else MAIN_LIMIT,
-        _kind(document.get("rate_limit_reached_type")),
-    )
-    if reached_type and charged in limits:
-        limits[charged] = limits[charged].model_copy(update={"reached_type": reached_type})
+        if headers.tells(limit):
+            limits.setdefault(limit_id, limit)
+    reached_type = _kind(document.get("rate_limit_reached_type"))
+    if reached_type:
+        limit = limits.get(charged) or Limit(limit_id=charged)
+        limits[charged] = limit.model_copy(update={"reached_type": reached_type})
     return Reading(
         limits=tuple(limits.values()),
         active_limit=charged,
@@ -143,12 +149,12 @@ def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | N
     )
 
 
-def _entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+def _entries(document: Mapping[str, Any], charged: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
     """Yield id, name and figures of each limit that the document mentions."""
-    main = document.get("rate_limits", document.get("rate_limit"))
+    main = _first(document, "rate_limits", "rate_limit")
     if isinstance(main, dict):
-        yield _named(document) or MAIN_LIMIT, values.text(document.get("limit_name")), main
-    review = document.get("code_review_rate_limits", document.get("code_review_rate_limit"))
+        yield charged, values.text(document.get("limit_name")), main
+    review = _first(document, "code_review_rate_limits", "code_review_rate_limit")
     if isinstance(review, dict):
         yield "code_review", None, review
     more = document.get("additional_rate_limits")
@@ -157,16 +163,16 @@ def _entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Map
     )
     for key, value in pairs:
         item = _mapping(value)
-        limit_id = _named(item) or values.limit_id(key)
-        if item and limit_id:
+        limit_id = _named(item, key)
+        if limit_id:
             figures = item.get("rate_limit", item.get("rate_limits", item))
             yield limit_id, values.text(item.get("limit_name")), _mapping(figures)
 
 
-def _named(item: Mapping[str, Any]) -> str | None:
-    """Return the id of the limit that an entry names; the id beats the human name."""
-    for field in ("metered_feature", "metered_limit_name", "limit_name"):
-        found = values.limit_id(item.get(field))
+def _named(item: Mapping[str, Any], key: object) -> str | None:
+    """Return the id of the limit that an entry, found under `key` in a map, names; an id beats the human name."""
+    for name in (item.get("metered_feature"), item.get("metered_limit_name"), key, item.get("limit_name")):
+        found = values.limit_id(name)
         if found:
             return MAIN_LIMIT if found in MAIN_NAMES else found
     return None
@@ -175,43 +181,45 @@ def _named(item: Mapping[str, Any]) -> str | None:
 def _limit(
     limit_id: str, name: str | None, figures: Mapping[str, Any], observed_at: float
 ) -> tuple[Limit, float | None]:
-    told = [
-        _window(_mapping(figures.get(position, figures.get(f"{position}_window"))), observed_at)
-        for position in ("primary", "secondary")
-    ]
-    mentioned = figures.keys() & {"primary", "secondary", "primary_window", "secondary_window"}
+    """Return a limit and the server's own time, where one of its windows tells it."""
+    primary, secondary = (
+        _window(_mapping(_first(figures, position, f"{position}_window")), observed_at) for position in _POSITIONS
+    )
+    # null is how "no such window" is written here.
+    absent = any(field in figures and figures[field] is None for field in _WINDOWS)
+    readable = primary.readable or secondary.readable or absent
     limit = Limit(
         limit_id=limit_id,
         limit_name=name,
-        windows=normalize(told[0].window, told[1].window, observed_at) if mentioned else None,
+        windows=normalize(primary.window, secondary.window, observed_at) if readable else None,
         allowed=values.flag(figures.get("allowed")),
         limit_reached=values.flag(figures.get("limit_reached")),
     )
-    return limit, told[0].server_time or told[1].server_time
+    return limit, primary.server_time or secondary.server_time
 
 
 def _window(figures: Mapping[str, Any], observed_at: float) -> values.Told:
     length = figures.get("window_minutes")
     if length is None:
-        length = (values.seconds(figures.get("limit_window_seconds")) or 0) / 60
+        span = values.seconds(figures.get("limit_window_seconds"))
+        length = None if span is None else span / 60
     return values.window(
         figures.get("used_percent"),
         length,
-        figures.get("reset_at", figures.get("resets_at")),
-        figures.get("reset_after_seconds", figures.get("resets_in_seconds")),
+        _first(figures, "reset_at", "resets_at"),
+        _first(figures, "reset_after_seconds", "resets_in_seconds"),
         observed_at,
     )
 
 
 def _credits(told: Mapping[str, Any]) -> Credits | None:
-    if not told:
-        return None
-    return Credits(
+    found = Credits(
         has_credits=values.flag(told.get("has_credits")),
         unlimited=values.flag(told.get("unlimited")),
         balance=values.decimal(told.get("balance")),
         overage_limit_reached=values.flag(told.get("overage_limit_reached")),
     )
+    return None if found == Credits() else found
 
 
 def _kind(value: object) -> str | None:
@@ -273,8 +281,16 @@ _KEPT = frozenset(
 )
 _DEEPEST = 6
 
+LONGEST_RAW = 64 * 1024
+"""Characters of JSON kept for audit; a real message has about a thousand, and of a longer one nothing is kept."""
 
-def _raw(value: Mapping[str, Any], depth: int = 0) -> dict[str, object]:
+
+def _raw(message: Mapping[str, Any]) -> dict[str, object]:
+    kept = _pick(message, 0)
+    return kept if len(json.dumps(kept)) <= LONGEST_RAW else {}
+
+
+def _pick(value: Mapping[str, Any], depth: int) -> dict[str, object]:
     return {key: _raw_value(key, item, depth) for key, item in value.items() if key in _KEPT}
 
 
@@ -283,9 +299,9 @@ def _raw_value(key: str, value: object, depth: int) -> object:
         return None
     if isinstance(value, dict) and key == "additional_rate_limits":
         named = list(value.items())[: headers.MOST_FAMILIES]
-        return {values.limit_id(name) or "": _raw(_mapping(item), depth + 1) for name, item in named}
+        return {values.limit_id(name) or "": _pick(_mapping(item), depth + 1) for name, item in named}
     if isinstance(value, dict):
-        return _raw(value, depth + 1)
+        return _pick(value, depth + 1)
     if isinstance(value, list):
-        return [_raw_value(key, item, depth + 1) for item in value[: headers.MOST_FAMILIES]]
+        return [_raw_value("", item, depth + 1) for item in value[: headers.MOST_FAMILIES]]
     return values.raw(value)

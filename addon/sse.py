@@ -13,6 +13,7 @@ LONGEST_EVENT = 256 * 1024
 
 # A blank line ends an event; lines end with \n, \r\n or \r (WHATWG HTML, "parsing an event stream").
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LONGEST_CUT = 3
 _LINE = re.compile(rb"\r\n|\n|\r")
 
 
@@ -25,13 +26,18 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that `chunk` completes; an event without data is left out."""
-        *blocks, self._rest = _BLANK_LINE.split(self._rest + chunk)
+        # The end of an event may be cut in two; what came before that was searched already.
+        buffer, searched = self._rest + chunk, max(0, len(self._rest) - _LONGEST_CUT)
+        blocks, start = [], 0
+        for blank in _BLANK_LINE.finditer(buffer, searched):
+            blocks.append(buffer[start : blank.start()])
+            start = blank.end()
+        self._rest = buffer[start:]
         if blocks and self._skipping:
             del blocks[0]
             self._skipping = False
-        if len(self._rest) > LONGEST_EVENT:
-            # The last bytes stay: the blank line that ends the event may be cut in two.
-            self._rest, self._skipping = self._rest[-3:], True
+        if len(self._rest) > LONGEST_EVENT + _LONGEST_CUT:
+            self._rest, self._skipping = self._rest[-_LONGEST_CUT:], True
         return [data for data in map(_data, blocks) if data]
 
 

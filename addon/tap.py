@@ -139,7 +139,8 @@ class Tap:
         if turn is None:
             return
         observed_at = response.timestamp_start
-        reading = headers.read(headers.collect(response.headers.fields), observed_at)
+        found = headers.collect(response.headers.fields)
+        reading = headers.read(found, observed_at)
         if reading:
             turn.charged = reading.active_limit
             self._record(
@@ -149,9 +150,9 @@ class Tap:
                 observed_at,
                 response.status_code,
             )
-        feed = None if upgrade else self._body_reader(flow, turn, response)
+        feed = None if upgrade else self._body_reader(flow, turn, response, found.content_type)
         if feed:
-            response.stream = bodies.BodyTap(feed, response.headers.get("content-encoding", ""))
+            response.stream = bodies.BodyTap(feed, found.content_encoding)
 
     @_harmless
     def response(self, flow: HTTPFlow) -> None:
@@ -199,7 +200,9 @@ class Tap:
             line = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
             logger.error("codex-tap: %s failed (%s at %s); traffic goes on", where, kind[1], line)
 
-    def _body_reader(self, flow: HTTPFlow, turn: Turn, response: Response) -> Callable[[bytes], None] | None:
+    def _body_reader(
+        self, flow: HTTPFlow, turn: Turn, response: Response, content_type: str
+    ) -> Callable[[bytes], None] | None:
         """Return what is to be shown the body, or None where it cannot tell of limits."""
         status, observed_at = response.status_code, response.timestamp_start
 
@@ -214,7 +217,7 @@ class Tap:
             told = messages.read_error_body(body, observed_at, turn.charged)
             self._record_told(turn, told, observed_at, status)
 
-        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        if content_type.lower().startswith("text/event-stream"):
             return bodies.events(show_event)
         if status >= 400:
             return bodies.document(show_error)

@@ -7,6 +7,7 @@ negative, absurd or of another type is dropped by itself; its neighbours stay.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from store.models import Window
@@ -28,11 +29,15 @@ MILLISECONDS_ABOVE = 1e11
 SKEW_SECONDS = 120
 """How far reset-at may lie from observed time + reset-after before the two clocks are held to differ."""
 
+CACHE_SIZE = 4096
+"""Texts off the wire whose meaning is remembered: nearly all headers of an answer are those of the one before."""
+
 LONGEST_TEXT = 120
 """Names and types are shown to people; a longer one is cut."""
 
 # ASCII only and no exponent: float() would also take full-width digits, "1_0", "nan", "inf" and "1e999".
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_NO_ID = re.compile(r"[^a-z0-9_.]+", re.ASCII)
 _TRUE = {"true", "1"}
 _FALSE = {"false", "0"}
 
@@ -40,14 +45,17 @@ _FALSE = {"false", "0"}
 def number(value: object, most: float) -> float | None:
     """Return a number from 0 to `most`, given as a number or as a plain decimal string."""
     if isinstance(value, str):
-        value = value.strip(" \t")
-        if not _DECIMAL.fullmatch(value):
-            return None
-        value = float(value)
+        value = _decimal(value) if len(value) <= LONGEST_TEXT else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # NaN fails every comparison.
     return float(value) if 0 <= value <= most else None
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _decimal(value: str) -> float | None:
+    stripped = value.strip(" \t")
+    return float(stripped) if _DECIMAL.fullmatch(stripped) else None
 
 
 def percent(value: object) -> float | None:
@@ -94,12 +102,15 @@ def flag(value: object) -> bool | None:
 
 def text(value: object) -> str | None:
     """Return a text for people: one line, nothing a terminal would obey, of bounded length; None if empty."""
-    if not isinstance(value, str):
-        return None
-    head = value[:LONGEST_TEXT].strip()
-    if not head.isprintable():
-        head = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in head)
-    return head or None
+    return _harmless(value[:LONGEST_TEXT]) or None if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _harmless(value: str) -> str:
+    head = value.strip()
+    if head.isprintable():
+        return head
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in head)
 
 
 def decimal(value: object) -> str | None:
@@ -118,7 +129,7 @@ def decimal(value: object) -> str | None:
 def limit_id(value: object) -> str | None:
     """Return a limit's id in its one spelling: lower case, ``-`` and blanks as ``_``."""
     name = text(value)
-    return re.sub(r"[^a-z0-9_.]+", "_", name.lower()).strip("_") or None if name else None
+    return _NO_ID.sub("_", name.lower()).strip("_") or None if name else None
 
 
 class Reset(NamedTuple):
@@ -136,19 +147,23 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
     """
     resets_at, span = moment(at), seconds(after)
     if resets_at is None:
-        return Reset(round(observed_at + span) if span else None, None)
+        return Reset(round(observed_at + span) or None if span else None, None)
     if span is None:
         return Reset(resets_at, None)
     expected = observed_at + span
     close = abs(resets_at - expected) <= SKEW_SECONDS
-    return Reset(resets_at if close else round(expected), max(resets_at - span, 0.0))
+    return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
 
 
 class Told(NamedTuple):
-    """A window as told, or None where there is none, and the server's own clock in Unix seconds."""
+    """A window as told, or None where there is none, and the server's own clock in Unix seconds.
+
+    `readable` is false where no figure could be read: then it is unknown whether there is a window.
+    """
 
     window: Window | None
     server_time: float | None
+    readable: bool
 
 
 def window(used: object, length: object, at: object, after: object, observed_at: float) -> Told:
@@ -160,14 +175,17 @@ def window(used: object, length: object, at: object, after: object, observed_at:
     used_percent, window_minutes = percent(used), minutes(length)
     resets_at, server_time = reset(at, after, observed_at)
     if not (used_percent or window_minutes or resets_at):
-        return Told(None, None)
-    return Told(Window(used_percent=used_percent, window_minutes=window_minutes, resets_at=resets_at), server_time)
+        return Told(None, None, readable=used_percent is not None or number(length, MOST_MINUTES) is not None)
+    window = Window(used_percent=used_percent, window_minutes=window_minutes, resets_at=resets_at)
+    return Told(window, server_time, readable=True)
 
 
 def raw(value: object) -> object:
     """Return a value as it may be kept for audit: numbers and truth values as they are, texts made harmless."""
+    if isinstance(value, str):
+        return _harmless(value[:LONGEST_TEXT])
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
         return None if number(value, MOST_RAW) is None else value
-    return text(value) or ""
+    return ""

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from mitmproxy.http import Headers
+from mitmproxy.test import tflow, tutils
+
+from addon.flows import Hosts, Turn, is_usage, message_model, open_turn
+from addon.identity import Identities
+from store.models import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mitmproxy.http import HTTPFlow
+
+HOSTS = Hosts(["gateway.example"])
+
+
+@pytest.mark.parametrize(
+    ("address", "server_name", "watched"),
+    [
+        ("chatgpt.com", "chatgpt.com", True),
+        ("chat.openai.com", "chat.openai.com", True),
+        ("api.openai.com", None, True),
+        ("gateway.example", "gateway.example", True),
+        ("ChatGPT.com.", "CHATGPT.COM.", True),
+        ("chatgpt.com", "api.openai.com", True),
+        ("104.18.32.47", "chatgpt.com", True),
+        ("2606:4700::6812:202f", "chatgpt.com", True),
+        (None, "chatgpt.com", True),
+        ("ab.chatgpt.com", "ab.chatgpt.com", False),
+        ("openai.com", None, False),
+        ("notchatgpt.com", None, False),
+        ("chatgpt.com.example", None, False),
+        ("chatgpt.com", "example.com", False),
+        ("example.com", "chatgpt.com", False),
+        ("chatgpt.com", "", False),
+        ("104.18.32.47", "example.com", False),
+        ("104.18.32.47", None, False),
+        (None, "example.com", False),
+        (None, None, False),
+        ("", None, False),
+    ],
+)
+def test_watches(address: str | None, server_name: str | None, *, watched: bool) -> None:
+    """A connection is watched when every name it goes by is a watched host; an address alone is none."""
+    assert HOSTS.watches(address, server_name) is watched
+
+
+def test_watched_address() -> None:
+    """A gateway may be given by its address; then no other name in the handshake is needed."""
+    hosts = Hosts(["127.0.0.1"])
+    assert hosts.watches("127.0.0.1", None)
+    assert not hosts.watches("127.0.0.2", None)
+
+
+@pytest.mark.parametrize(
+    ("authority", "named"),
+    [
+        (None, True),
+        (b"", True),
+        (b"chatgpt.com", True),
+        (b"CHATGPT.com:443", True),
+        (b"chatgpt.com.:8443", True),
+        (b"gateway.example:", True),
+        (b"example.com", False),
+        (b"example.com:443", False),
+        (b"chatgpt.com:443:443", False),
+        (b"chatgpt.com:x", False),
+        (b"chatgpt.com@example.com", False),
+        (b"[::1]:443", False),
+        (b"\xff" * 65_536, False),
+    ],
+)
+def test_names(authority: bytes | None, *, named: bool) -> None:
+    """An authority names a watched host with or without a port."""
+    assert HOSTS.names(authority) is named
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        ".",
+        "https://gateway.example",
+        "gateway.example:443",
+        "gateway.example/v1",
+        "user@gateway.example",
+        "*.example",
+        "gate way.example",
+        "gateway..example",
+        "-gateway.example",
+        "gateway-.example",
+        "gâteau.example",
+        "g" * 64 + ".example",
+        ".".join(["g" * 62] * 5),
+        "gateway.example\n.x",
+        "\x1b[2J",
+    ],
+)
+def test_no_host(name: str) -> None:
+    """What is no bare host name is refused with a word on how to give one."""
+    with pytest.raises(ValueError, match="is no host name; give it without scheme, port and path") as refused:
+        Hosts([name])
+    assert str(refused.value).isprintable()
+
+
+def test_hosts_as_text() -> None:
+    """Hosts are shown with Codex's own first, each once, in one spelling."""
+    hosts = Hosts([" Gateway.EXAMPLE. ", "gateway.example", "a.example", "chatgpt.com", "g" * 63 + ".example"])
+    assert str(hosts) == f"api.openai.com, chat.openai.com, chatgpt.com, a.example, gateway.example, {'g' * 63}.example"
+
+
+def request(
+    path: str = "/backend-api/codex/responses",
+    method: bytes = b"POST",
+    fields: Mapping[str, str] | None = None,
+) -> HTTPFlow:
+    named = {"authorization": "Bearer opaque-token", "user-agent": "codex", "host": "chatgpt.com", **(fields or {})}
+    made = tutils.treq(
+        host="chatgpt.com",
+        method=method,
+        path=path.encode(),
+        authority=b"",
+        headers=Headers([(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]),
+    )
+    flow = tflow.tflow(req=made)
+    flow.client_conn.sni = "chatgpt.com"
+    return flow
+
+
+def turn_of(**fields: str) -> Turn:
+    turn = open_turn(request(fields=fields), HOSTS, Identities())
+    assert turn is not None
+    return turn
+
+
+@pytest.mark.parametrize(
+    ("hint", "model"),
+    [
+        ("model=gpt-6.1-sol", "gpt-6.1-sol"),
+        ("tier=fast;model=gpt-6.1-sol;x=1", "gpt-6.1-sol"),
+        ("tier=fast, model=gpt-6.1-sol, x=1", "gpt-6.1-sol"),
+        ("submodel=gpt", None),
+        ("model=", None),
+        ("model", None),
+        ("", None),
+        ("model=\x1b[2J", "�[2J"),
+        ("model=" + "x" * 65_536, "x" * 120),
+        ("model=é", "��"),
+    ],
+)
+def test_model_of_a_request(hint: str, model: str | None) -> None:
+    """The model is told by the routing hint, harmless and short."""
+    assert turn_of(x_codex_routing_hint=hint).model == model
+
+
+def test_turn() -> None:
+    """A turn knows whose it is and its thread; headers count in any case, the first of repeated ones."""
+    turn = turn_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
+    assert (turn.thread, turn.model, turn.charged) == ("first", None, "codex")
+    assert turn.identity == Identity(
+        token_key=turn.identity.token_key, account_id="workspace", user_id=turn.identity.token_key
+    )
+    assert turn_of().thread is None
+    assert turn_of(thread_id="\x00" * 65_536).thread == "�" * 120
+
+
+@pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"authorization": ""}, {"host": "example.com"}])
+def test_no_turn(fields: dict[str, str]) -> None:
+    """A request without a bearer or of another host opens no turn."""
+    assert open_turn(request(fields=fields), HOSTS, Identities()) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "model"),
+    [
+        (b'{"type":"response.create","model":"gpt-6.1-sol","input":[]}', "gpt-6.1-sol"),
+        (b' { "type" : "response.create" ,\n "model" : "openai/gpt:6@x+y"', "openai/gpt:6@x+y"),
+        (b'{"type":"response.create","model":"' + b"x" * 120 + b'"', "x" * 120),
+        (b'{"type":"response.create","model":"' + b"x" * 121 + b'"', None),
+        (b'{"type":"response.create","model":""', None),
+        (b'{"type":"response.create","model":"a\\u001b"', None),
+        (b'{"type":"response.create","model":"\xff"', None),
+        (b'{"type":"response.create","model":5', None),
+        (b'{"type":"response.create"}', None),
+        (b'{"type":"response.processed","model":"gpt"}', None),
+        (b'x{"type":"response.create","model":"gpt"}', None),
+        (b"", None),
+        (b"\x00\xff", None),
+    ],
+)
+def test_model_of_a_message(content: bytes, model: str | None) -> None:
+    """A client's message that opens a turn tells the model that it asks for."""
+    assert message_model(content) == model
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "usage"),
+    [
+        ("/backend-api/wham/usage", b"GET", True),
+        ("/wham/usage", b"GET", True),
+        ("/api/codex/usage", b"GET", True),
+        ("/api/codex/usage?window=7d", b"GET", True),
+        ("/backend-api/wham/usage", b"POST", False),
+        ("/backend-api/wham/usage/more", b"GET", False),
+        ("/backend-api/wham/usages", b"GET", False),
+        ("/backend-api/xwham/usage", b"GET", False),
+        ("/other?path=/wham/usage", b"GET", False),
+    ],
+)
+def test_is_usage(path: str, method: bytes, *, usage: bool) -> None:
+    """The usage document is asked for with GET under its paths."""
+    assert is_usage(request(path, method)) is usage
