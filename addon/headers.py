@@ -103,7 +103,7 @@ def collect(fields: Iterable[tuple[bytes, bytes]]) -> Found:
         known = _known(name)
         if known is None:
             continue
-        text = value[:LONGEST_VALUE].decode("latin-1")
+        text = value[:LONGEST_VALUE].decode("utf-8", "replace")
         if known.family is not _BODY:
             found.add(known, text)
         elif known.part == "content-type":

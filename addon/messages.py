@@ -30,7 +30,8 @@ _EVENT_TYPE = "codex.rate_limits"
 # Looked for before any JSON is parsed: of thousands of text deltas none has either.
 _EVENT_MARK = _EVENT_TYPE.encode()
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
-_REFUSALS = ("usage_limit_reached", "rate_limit_reached", "_credits_depleted")
+_ANY_REFUSAL = "usage_limit_reached"
+_REFUSALS = (_ANY_REFUSAL, "rate_limit_reached", "_credits_depleted")
 _POSITIONS = ("primary", "secondary")
 _WINDOWS = ("primary", "secondary", "primary_window", "secondary_window")
 
@@ -43,8 +44,14 @@ class Told(NamedTuple):
     status: int | None = None
 
 
-def read_event(content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET) -> Told | None:
-    """Return what an event says of limits; `carrier` is `Source.WEBSOCKET` or `Source.SSE`."""
+def read_event(
+    content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET, charged: str = MAIN_LIMIT
+) -> Told | None:
+    """Return what an event says of limits.
+
+    `carrier` is `Source.WEBSOCKET` or `Source.SSE`; an error that does not say so is about the limit that the request
+    was `charged` to.
+    """
     if _EVENT_MARK not in content and not (b'"error"' in content and _ERROR_MARK.search(content)):
         return None
     event = _load(content)
@@ -52,7 +59,7 @@ def read_event(content: bytes, observed_at: float, carrier: Source = Source.WEBS
     if kind == _EVENT_TYPE:
         return _found(carrier, _read_limits(event, observed_at))
     if kind == "error":
-        return _read_error_event(event, observed_at)
+        return _read_error_event(event, observed_at, charged)
     return None
 
 
@@ -90,29 +97,34 @@ def _first(told: Mapping[str, Any], *names: str) -> Any:
     return next((told[name] for name in names if told.get(name) is not None), None)
 
 
-def _read_error_event(event: Mapping[str, Any], observed_at: float) -> Told | None:
+def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str) -> Told | None:
     """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
     found = headers.collect_mapping(_mapping(event.get("headers")))
     told = headers.read(found, observed_at)
     status = values.number(_first(event, "status", "status_code"), 999)
-    reading = _refused(event, told or Reading(), observed_at) or told
+    reading = _refused(event, told or Reading(active_limit=charged), observed_at) or told
     return _found(Source.ERROR, reading, round(status) if status else None)
 
 
 def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Reading | None:
     """Add to a reading that the charged limit is reached; None where the body says no such thing."""
     error = _mapping(body.get("error"))
-    kinds = (values.text(error.get("type")), values.text(error.get("code")))
-    if not any(kind and kind.endswith(_REFUSALS) for kind in kinds):
+    kinds = [kind for kind in map(values.text, (error.get("type"), error.get("code"))) if kind]
+    kind = next((kind for kind in kinds if kind.endswith(_REFUSALS)), None)
+    if kind is None:
         return None
     reset = values.reset(error.get("resets_at"), error.get("resets_in_seconds"), observed_at)
-    charged = next((limit for limit in told.limits if limit.limit_id == told.active_limit), None)
-    refused = (charged or Limit(limit_id=told.active_limit)).model_copy(
-        update={"limit_reached": True, "reached_until": reset.resets_at}
-    )
+    limits = {limit.limit_id: limit for limit in told.limits}
+    charged = limits.pop(told.active_limit, Limit(limit_id=told.active_limit))
+    verdict = {
+        "limit_reached": True,
+        "reached_until": reset.resets_at,
+        # "usage_limit_reached" is what all refusals are called; others say what it was.
+        "reached_type": charged.reached_type or (None if kind == _ANY_REFUSAL else kind),
+    }
     return told.model_copy(
         update={
-            "limits": (refused, *(limit for limit in told.limits if limit is not charged)),
+            "limits": (charged.model_copy(update=verdict), *limits.values()),
             "plan_type": told.plan_type or values.text(error.get("plan_type")),
             "server_time": told.server_time or reset.server_time,
             "raw": {**told.raw, **_raw(body)},

@@ -179,7 +179,7 @@ class Tap:
         if message.from_client:
             turn.model = message_model(message.content) or turn.model
         else:
-            told = messages.read_event(message.content, message.timestamp)
+            told = messages.read_event(message.content, message.timestamp, charged=turn.charged)
             self._record_told(turn, told, message.timestamp, None)
 
     @_harmless
@@ -208,7 +208,7 @@ class Tap:
 
         def show_event(data: bytes) -> None:
             now = time.time()
-            self._record_told(turn, messages.read_event(data, now, Source.SSE), now, status)
+            self._record_told(turn, messages.read_event(data, now, Source.SSE, turn.charged), now, status)
 
         def show_usage(body: bytes) -> None:
             self._record_told(turn, messages.read_usage(body, observed_at), observed_at, status)

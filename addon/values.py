@@ -146,10 +146,11 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
     ours differ, and the span, which needs no clock, decides. Their difference is the server's own time.
     """
     resets_at, span = moment(at), seconds(after)
-    if resets_at is None:
-        return Reset(round(observed_at + span) or None if span else None, None)
-    if span is None:
+    # A span of 0 is how "none" is written, too; where a window really resets now, reset-at says so as well.
+    if not span:
         return Reset(resets_at, None)
+    if resets_at is None:
+        return Reset(round(observed_at + span) or None, None)
     expected = observed_at + span
     close = abs(resets_at - expected) <= SKEW_SECONDS
     return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))

@@ -258,6 +258,7 @@ CREATE TABLE snapshots (
     limit_name TEXT,
     first_seen_at REAL NOT NULL,
     last_seen_at REAL NOT NULL,
+    windows_seen_at REAL,       -- when the windows were last told; null where no message has told them
     observations INTEGER NOT NULL DEFAULT 1,
     late INTEGER NOT NULL DEFAULT 0, -- 1: overtaken on its way by a newer reading, never the current one
     server_time REAL,           -- the server's own clock at the last observation; null where not told
@@ -308,7 +309,7 @@ SELECT
     s.plan_type,
     s.limit_reached,
     s.reached_type,
-    datetime(s.last_seen_at, 'unixepoch', 'localtime') AS last_seen,
+    datetime(s.windows_seen_at, 'unixepoch', 'localtime') AS last_seen,
     s.source,
     s.model,
     s.token_key

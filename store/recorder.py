@@ -7,6 +7,7 @@ when too much is held, the newest reading of each limit is kept and the rest is 
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import sqlite3
@@ -110,7 +111,9 @@ class Ledger:
         known = self._known_facts(account)
         facts = merge_facts(snapshot, known)
         told = facts != known
-        for limit in snapshot.reading.limits or (Limit(),):
+        # What tells of the account alone needs a row for it, but says nothing new of any limit.
+        home = (Limit(),) if told else ()
+        for limit in snapshot.reading.limits or home:
             row_id = self._write_limit(account, limit, snapshot, facts)
             if row_id and told:
                 rows.point_facts(self._connection, account, row_id)
@@ -122,16 +125,25 @@ class Ledger:
         key = (account, limit.limit_id)
         newest = self._known_newest(key)
         state = merge(limit, snapshot, newest.state if newest else None, facts)
-        if newest and is_late(snapshot.reading, newest.server_time):
-            rows.insert_snapshot(self._connection, account, limit.limit_id, snapshot, state, late=True)
+        reading = snapshot.reading
+        windows_seen_at = newest.windows_seen_at if newest else None
+        if limit.windows is not None:
+            windows_seen_at = snapshot.observed_at
+        insert = functools.partial(
+            rows.insert_snapshot, self._connection, account, limit.limit_id, snapshot, windows_seen_at=windows_seen_at
+        )
+        if newest and is_late(reading, newest.server_time):
+            insert(state, late=True, current=False)
             return None
+        if newest is None and not reading.limits:
+            return insert(state, current=False)
         if newest and same(state, newest.state):
             row_id, state = newest.row_id, renew(state, newest.state)
-            rows.touch_snapshot(self._connection, row_id, snapshot, state)
+            rows.touch_snapshot(self._connection, row_id, snapshot, state, windows_seen_at=windows_seen_at)
         else:
-            row_id = rows.insert_snapshot(self._connection, account, limit.limit_id, snapshot, state, late=False)
-        server_time = snapshot.reading.server_time or (newest.server_time if newest else None)
-        self._newest[key] = Newest(row_id, state, server_time)
+            row_id = insert(state)
+        server_time = reading.server_time or (newest.server_time if newest else None)
+        self._newest[key] = Newest(row_id, state, server_time, windows_seen_at)
         return row_id
 
     def _account(self, snapshot: Snapshot) -> int:

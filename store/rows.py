@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class Newest(NamedTuple):
-    """The newest row of a limit: its id, its state and the server's own time of its last reading."""
+    """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours."""
 
     row_id: int
     state: State
     server_time: float | None
+    windows_seen_at: float | None
 
 
 def data_version(connection: sqlite3.Connection) -> int:
@@ -45,11 +46,11 @@ def find_facts(connection: sqlite3.Connection, account: int) -> Facts | None:
 def find_newest(connection: sqlite3.Connection, account: int, limit_id: str) -> Newest | None:
     """Return the newest row of a limit."""
     row = connection.execute(
-        f"SELECT id, server_time, {_STATE_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
+        f"SELECT id, server_time, windows_seen_at, {_STATE_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
         " WHERE id = (SELECT snapshot_id FROM limits WHERE account = ? AND limit_id = ?)",
         (account, limit_id),
     ).fetchone()
-    return Newest(row[0], _state(row[2:]), row[1]) if row else None
+    return Newest(row[0], _state(row[3:]), row[1], row[2]) if row else None
 
 
 def save_identity(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> int:
@@ -75,9 +76,11 @@ def insert_snapshot(
     snapshot: Snapshot,
     state: State,
     *,
-    late: bool,
+    windows_seen_at: float | None,
+    late: bool = False,
+    current: bool = True,
 ) -> int:
-    """Open a new row for a state and return its id; a late one never becomes the current one."""
+    """Open a new row for a state and return its id; one that is not `current` is not how the limit stands now."""
     cursor = connection.execute(
         _INSERT_SNAPSHOT,
         (
@@ -86,6 +89,7 @@ def insert_snapshot(
             limit_id,
             snapshot.observed_at,
             snapshot.observed_at,
+            windows_seen_at,
             late,
             snapshot.reading.server_time,
             snapshot.source.value,
@@ -97,7 +101,7 @@ def insert_snapshot(
         ),
     )
     row_id = int(cursor.lastrowid or 0)
-    if not late:
+    if current:
         connection.execute(
             "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id",
@@ -106,13 +110,15 @@ def insert_snapshot(
     return row_id
 
 
-def touch_snapshot(connection: sqlite3.Connection, row_id: int, snapshot: Snapshot, state: State) -> None:
+def touch_snapshot(
+    connection: sqlite3.Connection, row_id: int, snapshot: Snapshot, state: State, *, windows_seen_at: float | None
+) -> None:
     """Note that a row's state was seen again; resets of unused windows slide on."""
     five, seven, others = _window_values(state.windows)
     connection.execute(
-        "UPDATE snapshots SET last_seen_at = ?, observations = observations + 1,"
+        "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + 1,"
         " server_time = coalesce(?, server_time), resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
-        (snapshot.observed_at, snapshot.reading.server_time, five[2], seven[2], others, row_id),
+        (snapshot.observed_at, windows_seen_at, snapshot.reading.server_time, five[2], seven[2], others, row_id),
     )
 
 
@@ -151,11 +157,12 @@ _STATE_NAMES = (
 _FACT_COLUMNS = ", ".join(_FACT_NAMES)
 _STATE_COLUMNS = ", ".join(_STATE_NAMES)
 _MESSAGE_COLUMNS = (
-    "account, token_key, limit_id, first_seen_at, last_seen_at, late, server_time, source, status, model, thread, raw"
+    "account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at, late, server_time,"
+    " source, status, model, thread, raw"
 )
 _INSERT_SNAPSHOT = (
     f"INSERT INTO snapshots ({_MESSAGE_COLUMNS}, {_STATE_COLUMNS})"  # noqa: S608 (constant columns)
-    f" VALUES ({', '.join('?' * (12 + len(_STATE_NAMES)))})"
+    f" VALUES ({', '.join('?' * (13 + len(_STATE_NAMES)))})"
 )
 
 _WindowValues = tuple[float | None, int | None, int | None]

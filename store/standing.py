@@ -40,8 +40,9 @@ class Block(NamedTuple):
 
 def limit_standing(row: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Answer "how does this limit stand now?" as the JSON contract writes it."""
-    told = dict(slots(row))
-    windows = {slot: window_standing(figures, row["last_seen_at"], now) for slot, figures in told.items()}
+    # A message may tell that a limit is reached, or of credits, and nothing of the windows: those are as old as before.
+    seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
+    windows = {slot: window_standing(figures, seen_at, now) for slot, figures in slots(row)}
     lapsed = _verdict_lapsed(row, windows, now)
     block = _block(row, windows, lapsed=lapsed)
     return {
@@ -52,8 +53,8 @@ def limit_standing(row: Mapping[str, Any], now: float) -> dict[str, Any]:
         "blocked_by": block.by,
         "windows": windows,
         "on_credits": block.on_credits,
-        "observed_at": int(row["last_seen_at"]),
-        "age_seconds": max(0, int(now - row["last_seen_at"])),
+        "observed_at": int(seen_at),
+        "age_seconds": max(0, int(now - seen_at)),
         "source": row["source"],
         "model": row["model"],
     }

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from scripts.demo.backend import Backend
+from tests.harness import require_codex
+
 with warnings.catch_warnings():
     # mitmproxy and what it brings call their own dependencies by old names; that is no error of ours.
     warnings.simplefilter("ignore", DeprecationWarning)
     import mitmproxy.addons  # noqa: F401 (imported for its warnings)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 settings.register_profile("fast", max_examples=30, deadline=None, print_blob=True)
@@ -41,6 +45,19 @@ _HOME_VARIABLES = (
 )
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _TRUST_VARIABLES = ("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "CODEX_TAP_UPSTREAM_AUTH")
+
+
+@pytest.fixture(scope="module", name="codex")
+def _codex() -> str:
+    """Name the real Codex CLI, or skip what needs it."""
+    return require_codex()
+
+
+@pytest.fixture(scope="module", name="backend")
+def _backend() -> Iterator[Backend]:
+    """Run the stand-in; it offers HTTP/1.1 and HTTP/2 as the real one does, and the client's choice decides."""
+    with Backend(http2=True) as backend:
+        yield backend
 
 
 @pytest.fixture(autouse=True)

@@ -25,15 +25,16 @@ from scripts.demo.answers import (
     usage_document,
     usage_limit,
 )
-from scripts.demo.backend import Backend
 from scripts.demo.codex import app_server_rate_limits, exec_turn, session_rate_limits
 from store.database import MissingError, open_reader
 from store.queries import accounts, status
-from tests.harness import Proxy, codex_environment, log_in, require_codex, wait_until
+from tests.harness import Proxy, codex_environment, log_in, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from scripts.demo.backend import Backend
 
 NOW = int(time.time())
 REACHED = "rate_limit_reached"
@@ -43,8 +44,16 @@ Figures = dict[str, dict[int, tuple[float, int]]]
 
 
 def window(used: float, minutes: int, seconds: int) -> WireWindow:
-    """A window that resets so many seconds after the start of the tests."""
-    return WireWindow(used, minutes, NOW + seconds, NOW + seconds - int(time.time()))
+    """A window that resets so many seconds after the start of the tests.
+
+    It has no reset-after, which would be wrong by the time that the tests before take.
+    """
+    return WireWindow(used, minutes, NOW + seconds)
+
+
+def counting_down(found: WireWindow) -> WireWindow:
+    """The window with its reset-after, which Codex wants to see in a usage document."""
+    return found._replace(reset_after=int(found.reset_at or 0) - int(time.time()))
 
 
 FIVE, SEVEN, MONTH = window(13, 300, 9_000), window(41, 10_080, 300_000), window(5, 43_200, 900_000)
@@ -142,17 +151,6 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def codex() -> str:
-    return require_codex()
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    with Backend(http2=True) as backend:
-        yield backend
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data") / "tap.sqlite3"
 
@@ -217,8 +215,9 @@ def test_case(codex: str, backend: Backend, proxy: Proxy, path: Path, tmp_path: 
 def test_app_server(codex: str, backend: Backend, proxy: Proxy, path: Path, tmp_path: Path) -> None:
     """``account/rateLimits/read`` asks the server again; the tap, which only listened, knows the same figures."""
     account_id = "acct-app-server"
-    spark = usage_limit("GPT-5.3-Codex-Spark", "codex_bengalfox", SPARK_FIVE, SPARK_SEVEN)
-    backend.answer(Answer(usage=usage_document(FIVE, SEVEN, plan="pro", additional=[spark])), account=account_id)
+    five, seven, *others = map(counting_down, (FIVE, SEVEN, SPARK_FIVE, SPARK_SEVEN))
+    spark = usage_limit("GPT-5.3-Codex-Spark", "codex_bengalfox", *others)
+    backend.answer(Answer(usage=usage_document(five, seven, plan="pro", additional=[spark])), account=account_id)
     log_in(tmp_path / "home", account_id, "user-1")
 
     answer = app_server_rate_limits(codex, tmp_path / "home", codex_environment(proxy, tmp_path / "home"))

@@ -21,7 +21,8 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and li
 SCHEMA = {
     "accounts": "id account_id user_id name email first_seen_at last_seen_at snapshot_id",
     "tokens": "token_key account first_seen_at last_seen_at expires_at",
-    "snapshots": "id account token_key limit_id limit_name first_seen_at last_seen_at observations late server_time"
+    "snapshots": "id account token_key limit_id limit_name first_seen_at last_seen_at windows_seen_at"
+    " observations late server_time"
     " used_5h_percent window_5h_minutes resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows"
     " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
     " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw",

@@ -23,7 +23,6 @@ from scripts.demo.answers import (
     spaced,
     usage_document,
 )
-from scripts.demo.backend import Backend
 from scripts.demo.client import CodexClient, InterruptedTurnError
 from scripts.demo.codex import make_token
 from store.database import MissingError, open_reader
@@ -33,19 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from scripts.demo.backend import Backend
+
 RESPONSES = "https://chatgpt.com/backend-api/codex/responses"
 USAGE = "https://chatgpt.com/backend-api/wham/usage"
 NOW = int(time.time())
-FIVE = WireWindow(13, 300, NOW + 9_000, 9_000)
-SEVEN = WireWindow(41, 10_080, NOW + 300_000, 300_000)
+# Without reset-after: it would be wrong by the time that the tests before these take.
+FIVE = WireWindow(13, 300, NOW + 9_000)
+SEVEN = WireWindow(41, 10_080, NOW + 300_000)
 FIGURES = limit_headers(FIVE, SEVEN, plan="plus", active="premium")
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    # It offers both, as the real one does; mitmproxy asks upstream for what the client asked of it.
-    with Backend(http2=True) as backend:
-        yield backend
 
 
 @pytest.fixture
@@ -122,7 +117,7 @@ def test_refused_over_http(backend: Backend, client: CodexClient, path: Path) ->
     full = limit_headers(
         FIVE._replace(used=100), SEVEN, plan="plus", active="premium", reached_type="rate_limit_reached"
     )
-    body = error_body(resets_at=NOW + 9_000, resets_in=9_000)
+    body = error_body(resets_at=NOW + 9_000)
     backend.answer(Answer(status=429, headers=full, body=body))
 
     reply = client.http_turn("say ok")

@@ -39,7 +39,7 @@ def family(
 
 def read(fields: Mapping[str, str] | Iterable[tuple[str, str]], at: float = NOW) -> Reading | None:
     pairs = fields.items() if hasattr(fields, "items") else fields
-    return headers.read(headers.collect([(name.encode(), value.encode("latin-1")) for name, value in pairs]), at)
+    return headers.read(headers.collect([(name.encode(), value.encode()) for name, value in pairs]), at)
 
 
 def limits_of(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[Limit, ...]:
@@ -163,14 +163,14 @@ ANSWERS = {
             "x-codex-credits-has-credits": "1",
             "x-codex-credits-unlimited": "true",
             "x-codex-credits-balance": "12.50",
-            "x-codex-promo-message": "Twice the limits in May",
+            "x-codex-promo-message": "Doppelte Limits für dich",
             "x-codex-rate-limit-reset-credits-available": "2",
         },
         NOW,
         Reading(
             credits=Credits(has_credits=True, unlimited=True, balance="12.50"),
             reset_credits=2,
-            promo="Twice the limits in May",
+            promo="Doppelte Limits für dich",
         ),
     ),
     "refused without figures": Answer(

@@ -343,6 +343,14 @@ HEADERS = {
 FULL = Limit(windows={"5h": Window(used_percent=100, window_minutes=300, resets_at=1_795_244_100)}, allowed=False)
 
 
+def test_an_error_without_headers_is_about_the_charged_limit() -> None:
+    """The upgrade named the limit; an error that names none is about that one."""
+    told = read_event(json.dumps({"type": "error", "error": ERROR}).encode(), NOW, charged=FOX)
+
+    assert told is not None
+    assert [limit.limit_id for limit in told.reading.limits] == [FOX]
+
+
 @pytest.mark.parametrize(
     ("error_event", "limits", "status"),
     [
@@ -379,17 +387,20 @@ FULL = Limit(windows={"5h": Window(used_percent=100, window_minutes=300, resets_
             id="span only",
         ),
         pytest.param(
-            {"status": 429, "error": {"type": "rate_limit_reached"}}, (Limit(limit_reached=True),), 429, id="rate limit"
+            {"status": 429, "error": {"type": "rate_limit_reached"}},
+            (Limit(limit_reached=True, reached_type="rate_limit_reached"),),
+            429,
+            id="rate limit",
         ),
         pytest.param(
             {"status": 429, "error": {"type": "workspace_member_usage_limit_reached"}},
-            (Limit(limit_reached=True),),
+            (Limit(limit_reached=True, reached_type="workspace_member_usage_limit_reached"),),
             429,
             id="a member's limit",
         ),
         pytest.param(
             {"status": 429, "error": {"type": "workspace_owner_credits_depleted"}},
-            (Limit(limit_reached=True),),
+            (Limit(limit_reached=True, reached_type="workspace_owner_credits_depleted"),),
             429,
             id="credits",
         ),

@@ -16,28 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scripts.demo.answers import Answer, Pause, WireWindow, credits_object, limit_headers, rate_limits_event
-from scripts.demo.backend import Backend
 from scripts.demo.codex import exec_turn, session_rate_limits
-from tests.harness import REPOSITORY, Proxy, codex_environment, log_in, require_codex, wait_until
+from tests.harness import REPOSITORY, Proxy, codex_environment, log_in, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from scripts.demo.backend import Backend
 
 CLI = REPOSITORY / "scripts" / "cli.py"
 PREFIX = b"eyJhbGciOiJSUzI1NiIs"
 UPGRADE = {"websocket": 101, "http": 426}
 NOW = int(time.time())
-
-
-@pytest.fixture(scope="module")
-def codex() -> str:
-    return require_codex()
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    with Backend(http2=True) as backend:
-        yield backend
 
 
 def status(path: Path) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from store.database import DatabaseError, MissingError, forget_account, open_rea
 from store.merge import merge
 from store.models import Credits, Source, Window
 from store.recorder import Recorder
+from tests.recorded import record
 from tests.snapshots import ALICE, BOB, NOON, limit, snapshot, used, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-from store.models import Snapshot
 
 
 @pytest.fixture
@@ -34,15 +33,6 @@ def recorder(path: Path) -> Iterator[Recorder]:
     recorder.start()
     yield recorder
     recorder.close()
-
-
-def recorded(path: Path, *snapshots: Snapshot) -> None:
-    """Write snapshots as one proxy would between its start and its stop."""
-    recorder = Recorder(path)
-    recorder.start()
-    for each in snapshots:
-        recorder.put(each)
-    assert recorder.close()
 
 
 def rows(path: Path, query: str = "SELECT * FROM snapshots ORDER BY id") -> list[dict[str, Any]]:
@@ -96,7 +86,7 @@ def test_a_row_holds_what_the_message_said(path: Path) -> None:
         raw={"type": "codex.rate_limits"},
     ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
 
-    recorded(path, message)
+    record(path, message)
 
     (row,) = rows(path)
     assert json.loads(row.pop("other_windows")) == {"30d": [2.5, 43_200, NOON + 99]}
@@ -109,6 +99,7 @@ def test_a_row_holds_what_the_message_said(path: Path) -> None:
         "limit_name": "GPT-5.3-Codex-Spark",
         "first_seen_at": NOON,
         "last_seen_at": NOON,
+        "windows_seen_at": NOON,
         "observations": 1,
         "late": 0,
         "server_time": NOON - 1.0,
@@ -139,7 +130,7 @@ def test_a_row_holds_what_the_message_said(path: Path) -> None:
 
 def test_the_same_figures_again_are_one_row(path: Path) -> None:
     """A row stands for a stretch of time, and counts how often it was seen."""
-    recorded(path, used(13), used(13, at=NOON + 60), used(13, at=NOON + 120, source=Source.UPGRADE), used(14))
+    record(path, used(13), used(13, at=NOON + 60), used(13, at=NOON + 120, source=Source.UPGRADE), used(14))
 
     assert figures(path) == [(13.0, 3), (14.0, 1)]
     first = rows(path)[0]
@@ -148,22 +139,22 @@ def test_the_same_figures_again_are_one_row(path: Path) -> None:
 
 def test_a_figure_that_comes_back_is_a_new_row(path: Path) -> None:
     """Only the newest row is gone on with: history is not rewritten."""
-    recorded(path, used(13), used(14), used(13))
+    record(path, used(13), used(14), used(13))
 
     assert figures(path) == [(13.0, 1), (14.0, 1), (13.0, 1)]
 
 
 def test_a_stretch_goes_on_in_another_run(path: Path) -> None:
     """What is compared with is in the database, not in a proxy's memory."""
-    recorded(path, used(13, plan_type="plus", credits=Credits(has_credits=False, unlimited=False, balance="0")))
-    recorded(path, used(13))
+    record(path, used(13, plan_type="plus", credits=Credits(has_credits=False, unlimited=False, balance="0")))
+    record(path, used(13))
 
     assert figures(path) == [(13.0, 2)]
 
 
 def test_the_unused_windows_reset_slides_in_its_row(path: Path) -> None:
     """A window that nobody uses yet resets a full length from now, whenever that is."""
-    recorded(path, snapshot(limit(windows(0, at=NOON))), snapshot(limit(windows(0, at=NOON + 7_000))))
+    record(path, snapshot(limit(windows(0, at=NOON))), snapshot(limit(windows(0, at=NOON + 7_000))))
 
     (row,) = rows(path)
     assert (row["observations"], row["resets_5h_at"]) == (2, NOON + 7_000 + 9_000)
@@ -173,7 +164,7 @@ def test_each_limit_has_its_own_rows(path: Path) -> None:
     """A limit that a message does not mention keeps its last reading."""
     spark = limit(windows(5), limit_id="codex_bengalfox", limit_name="Spark")
 
-    recorded(path, snapshot(limit(windows(13)), spark), used(14))
+    record(path, snapshot(limit(windows(13)), spark), used(14))
 
     assert current(path)["used_5h_percent"] == 14.0
     assert current(path, "codex_bengalfox")["used_5h_percent"] == 5.0
@@ -182,7 +173,7 @@ def test_each_limit_has_its_own_rows(path: Path) -> None:
 
 def test_accounts_are_kept_apart(path: Path) -> None:
     """Two accounts share a limit's id and nothing else."""
-    recorded(path, used(13), used(50, who=BOB), used(14))
+    record(path, used(13), used(50, who=BOB), used(14))
 
     assert [(row["account"], row["used_5h_percent"]) for row in rows(path)] == [(1, 13.0), (2, 50.0), (1, 14.0)]
 
@@ -191,7 +182,7 @@ def test_history_goes_on_when_the_token_is_refreshed(path: Path) -> None:
     """A token is not an account."""
     refreshed = ALICE.model_copy(update={"token_key": "alice~0000000009", "email": None})
 
-    recorded(path, used(13), used(13, who=refreshed))
+    record(path, used(13), used(13, who=refreshed))
 
     assert figures(path) == [(13.0, 2)]
     assert [row["token_key"] for row in rows(path, "SELECT token_key FROM tokens ORDER BY rowid")] == [
@@ -202,11 +193,36 @@ def test_history_goes_on_when_the_token_is_refreshed(path: Path) -> None:
 
 
 def test_a_message_about_credits_alone_is_kept(path: Path) -> None:
-    """What tells of no limit still tells of the account, and takes no window away."""
-    recorded(path, used(13), snapshot(credits=Credits(has_credits=True, unlimited=False, balance="5")))
+    """What tells of no limit still tells of the account, takes no window away and makes none look newer."""
+    five = Credits(has_credits=True, unlimited=False, balance="5")
+
+    record(path, used(13), snapshot(credits=five, at=NOON + 60), snapshot(credits=five, at=NOON + 120))
 
     row = current(path)
-    assert (row["used_5h_percent"], row["credits_balance"]) == (13.0, "5")
+    assert (row["used_5h_percent"], row["credits_balance"], row["observations"]) == (13.0, "5", 1)
+    assert (row["windows_seen_at"], row["last_seen_at"]) == (NOON, NOON + 60)
+
+
+def test_a_message_about_the_plan_alone_makes_no_limit(path: Path) -> None:
+    """An account of which no limit was told has none, not an empty one."""
+    record(path, snapshot(plan_type="plus"), snapshot(plan_type="plus"))
+
+    assert rows(path, "SELECT * FROM limits") == []
+    facts = "SELECT s.* FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id"
+    assert [row["plan_type"] for row in rows(path, facts)] == ["plus"]
+    assert len(rows(path)) == 1
+
+
+def test_a_refusal_without_figures_makes_no_figure_newer(path: Path) -> None:
+    """An error body tells that the limit is reached; the windows are as old as they were."""
+    refused = limit(None, limit_reached=True)
+    error: dict[str, Any] = {"source": Source.ERROR, "status": 429}
+
+    record(path, used(100), snapshot(refused, at=NOON + 60, **error), snapshot(refused, at=NOON + 90, **error))
+
+    row = current(path)
+    assert (row["used_5h_percent"], row["limit_reached"], row["observations"]) == (100.0, 1, 2)
+    assert (row["windows_seen_at"], row["last_seen_at"]) == (NOON, NOON + 90)
 
 
 def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
@@ -214,7 +230,7 @@ def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
     few, many = (Credits(has_credits=True, unlimited=False, balance=balance) for balance in ("1", "100"))
     spark = limit(windows(5), limit_id="codex_bengalfox")
 
-    recorded(path, used(13, credits=many), snapshot(spark, credits=few), used(13))
+    record(path, used(13, credits=many), snapshot(spark, credits=few), used(13))
 
     facts = "SELECT s.* FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id"
     assert [row["credits_balance"] for row in rows(path, facts)] == ["1"]
@@ -223,7 +239,7 @@ def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
 
 def test_a_forgotten_account_is_gone_to_the_last_byte(path: Path) -> None:
     """Its rows are deleted, and nothing of it stays in free pages; the others' history does."""
-    recorded(path, used(13), used(50, who=BOB), used(14))
+    record(path, used(13), used(50, who=BOB), used(14))
     connection = open_writer(path)
 
     forget_account(connection, 1)
@@ -253,7 +269,7 @@ def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:
     """Answers to parallel turns arrive out of order; the server's own time says which is the newer."""
     plus, pro = "plus", "pro"
 
-    recorded(
+    record(
         path,
         used(20, server_time=NOON + 10, plan_type=plus),
         used(15, server_time=NOON, plan_type=pro),
@@ -267,14 +283,14 @@ def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:
 
 def test_order_is_the_order_of_arrival(path: Path) -> None:
     """A clock that steps back makes nothing older."""
-    recorded(path, used(13, at=NOON), used(14, at=NOON - 3_600))
+    record(path, used(13, at=NOON), used(14, at=NOON - 3_600))
 
     assert current(path)["used_5h_percent"] == 14.0
 
 
 def test_the_latest_view_reads_like_a_sentence(path: Path) -> None:
     """People open the file with any SQLite tool; times are readable there."""
-    recorded(path, used(13, plan_type="plus"))
+    record(path, used(13, plan_type="plus"))
 
     (row,) = rows(path, "SELECT * FROM latest")
     assert (row["account"], row["limit_name"], row["used_5h_percent"]) == ("alice@example.com", "codex", 13.0)
@@ -300,7 +316,7 @@ def test_a_burst_loses_nothing(path: Path) -> None:
     """More than one transaction holds is written in several."""
     count = 3 * recorder_module.BATCH + 7
 
-    recorded(path, *(used(index % 100) for index in range(count)))
+    record(path, *(used(index % 100) for index in range(count)))
 
     assert sum(seen for _, seen in figures(path)) == count
 
@@ -457,7 +473,7 @@ def test_closing_twice_is_harmless(path: Path) -> None:
 
 def test_closing_leaves_one_sound_file(path: Path) -> None:
     """The last one to leave folds the write-ahead log into the file."""
-    recorded(path, used(13))
+    record(path, used(13))
 
     assert [found.name for found in path.parent.iterdir()] == [path.name]
     assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]

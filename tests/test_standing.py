@@ -19,6 +19,7 @@ def row(five: float | None = 13.0, seven: float | None = 41.0, **fields: Any) ->
         "limit_id": "codex",
         "limit_name": None,
         "last_seen_at": float(SEEN),
+        "windows_seen_at": float(SEEN),
         "used_5h_percent": five,
         "window_5h_minutes": None if five is None else 300,
         "resets_5h_at": None if five is None else FIVE_RESET,
@@ -97,13 +98,27 @@ def test_age_is_never_negative() -> None:
     assert limit_standing(row(), NOON - 3_600)["age_seconds"] == 0
 
 
+def test_age_is_that_of_the_windows() -> None:
+    """What told of credits, or that the limit is reached, did not make the windows' figures any newer."""
+    standing = limit_standing(row(last_seen_at=NOON + 5_000.0, windows_seen_at=float(NOON)), NOON + 5_000)
+
+    assert (standing["observed_at"], standing["age_seconds"]) == (NOON, 5_000)
+
+
+def test_age_of_a_limit_without_windows() -> None:
+    """Where no message has told its windows, the age is that of what was told."""
+    standing = limit_standing(row(None, None, last_seen_at=NOON + 50.0, windows_seen_at=None), NOON + 60)
+
+    assert (standing["observed_at"], standing["windows"]) == (NOON + 50, {})
+
+
 @pytest.mark.parametrize(
     ("fields", "now", "expected"),
     [
         pytest.param({}, FIVE_RESET - 1, False, id="before"),
         pytest.param({}, FIVE_RESET, True, id="at-its-reset"),
-        pytest.param({"last_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 60, False, id="seen-just-after-it"),
-        pytest.param({"last_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 3_600, True, id="seen-after-it-long-ago"),
+        pytest.param({"windows_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 60, False, id="seen-just-after-it"),
+        pytest.param({"windows_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 3_600, True, id="seen-after-it-long-ago"),
         pytest.param({"resets_5h_at": None}, NOON + 17_999, False, id="reset-unknown"),
         pytest.param({"resets_5h_at": None}, NOON + 18_000, True, id="reset-unknown-but-older-than-its-length"),
         pytest.param({"resets_5h_at": None, "window_5h_minutes": None}, NOON + 10**9, False, id="nothing-known"),

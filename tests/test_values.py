@@ -243,6 +243,7 @@ def test_limit_id(value: object, parsed: object) -> None:
         pytest.param(100, 9_000, RESET, 0.0, id="a clock at its beginning"),
         pytest.param("", "", None, None, id="empty"),
         pytest.param("", "0", None, None, id="no window"),
+        pytest.param(RESET, 0, RESET, None, id="a span of 0 is none"),
         pytest.param(None, None, None, None, id="not told"),
         pytest.param(0, 0, None, None, id="zeros"),
         pytest.param("soon", 9_000, RESET, None, id="reset-at no number"),
