@@ -31,6 +31,7 @@ _MESSAGE_MODEL = re.compile(
     rb'\s*\{\s*"type"\s*:\s*"response\.create"\s*,\s*"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"'
 )
 
+_LONGEST_ROUTING = 1024
 _USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
 _WANTED = {
     b"authorization": "authorization",
@@ -53,6 +54,7 @@ class Hosts:
         """
         self._names = {*WATCHED_HOSTS, *map(_host_name, more)}
         self.watches = lru_cache(maxsize=1024)(self._watches)
+        self.names = lru_cache(maxsize=1024)(self._is_authority)
 
     def __str__(self) -> str:
         return ", ".join(sorted(self._names, key=lambda name: (name not in WATCHED_HOSTS, name)))
@@ -68,7 +70,7 @@ class Hosts:
             return self._holds(server_name) or (address is not None and self._holds(address))
         return self._holds(address) and (server_name is None or self._holds(server_name))
 
-    def names(self, authority: bytes | None) -> bool:
+    def _is_authority(self, authority: bytes | None) -> bool:
         """Tell whether an authority, as in a ``Host`` header, is that of a watched host; none at all will do."""
         return not authority or self._holds(_PORT.sub("", _decoded(authority)))
 
@@ -107,8 +109,7 @@ def open_turn(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Turn | No
     identity = identities.identify(wanted.authorization, wanted.account)
     if identity is None:
         return None
-    routing = _ROUTING_MODEL.search(_decoded(wanted.routing))
-    return Turn(identity, values.text(_decoded(wanted.thread)), values.text(routing[1]) if routing else None)
+    return Turn(identity, values.text(_decoded(wanted.thread)), _routed_model(wanted.routing))
 
 
 def message_model(content: bytes) -> str | None:
@@ -130,6 +131,12 @@ def _wanted(fields: Iterable[tuple[bytes, bytes]]) -> _Wanted:
         if key:
             found.setdefault(key, value)
     return _Wanted(**found)
+
+
+@lru_cache(maxsize=64)
+def _routed_model(routing: bytes | None) -> str | None:
+    found = _ROUTING_MODEL.search(_decoded(routing)[:_LONGEST_ROUTING])
+    return values.text(found[1]) if found else None
 
 
 @lru_cache(maxsize=1024)

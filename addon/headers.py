@@ -23,7 +23,7 @@ from addon.windows import normalize
 from store.models import MAIN_LIMIT, Credits, Limit, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 PREFIX = "x-codex-"
 
@@ -43,8 +43,6 @@ _FAMILY_PARTS = (
     "primary-over-secondary-limit-percent",
     "limit-name",
 )
-_STABLE_PARTS = tuple(part for part in _FAMILY_PARTS if not part.endswith("reset-after-seconds"))
-_AFTER_PARTS = tuple(f"{position}-reset-after-seconds" for position in _POSITIONS)
 _ANSWER_PARTS = (
     "active-limit",
     "allowed",
@@ -57,6 +55,11 @@ _ANSWER_PARTS = (
     "rate-limit-reached-type",
     "rate-limit-reset-credits-available",
 )
+_REMEMBERED_SHAPES = 64
+_REMEMBERED_RESETS = 16
+_REMEMBERED_FIELDS = 100
+"""How many kinds of answers of so many fields, and resets of each, are remembered: an account has one or two."""
+
 _BODY = "(body)"
 """Stands where a field's family would: the header tells what the body is."""
 
@@ -66,60 +69,62 @@ _FAMILY = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 class Field(NamedTuple):
     """What a header's name says: its family (``""`` for the plain one, None for the answer as a whole) and part.
 
-    A family is written with ``_``, as in limit ids.
+    A family is written with ``_``, as in limit ids. A field that `moves` tells when a window resets: it counts down, or
+    slides on, while all others are those of the answer before.
     """
 
     name: str
     family: str | None
     part: str
+    moves: bool = False
 
 
 @dataclass(slots=True)
 class Found:
     """What is wanted of an answer's headers: the rate-limit fields, and what its body is.
 
-    ``answer`` holds the parts that speak of the answer as a whole, ``families`` those of each family, ``raw`` all of
-    them by their names.
+    ``steady`` holds them as they came, those that move without their values, which are in ``moving`` by their names.
+    Those that are not `from_wire` but out of JSON can hold anything.
     """
 
-    answer: dict[str, object] = field(default_factory=dict)
-    families: dict[str, dict[str, object]] = field(default_factory=dict)
-    raw: dict[str, object] = field(default_factory=dict)
+    steady: list[tuple[bytes, object]] = field(default_factory=list)
+    moving: dict[str, object] = field(default_factory=dict)
     content_type: str = ""
     content_encoding: str = ""
-
-    def add(self, known: Field, value: object) -> None:
-        """Take a field in; of a repeated one, or a family written in two ways, the first stands."""
-        if known.name not in self.raw:
-            self.raw[known.name] = value
-            parts = self.answer if known.family is None else self.families.setdefault(known.family, {})
-            parts.setdefault(known.part, value)
+    from_wire: bool = True
 
 
 def collect(fields: Iterable[tuple[bytes, bytes]]) -> Found:
     """Pick what is wanted out of an answer's headers, in one pass; of a repeated one the first stands, as for Codex."""
     found = Found()
-    for name, value in fields:
-        known = _known(name)
+    steady, moving = found.steady, found.moving
+    for pair in fields:
+        known = _known(pair[0])
         if known is None:
             continue
-        text = value[:LONGEST_VALUE].decode("utf-8", "replace")
-        if known.family is not _BODY:
-            found.add(known, text)
+        value = pair[1][:LONGEST_VALUE]
+        if known.moves:
+            steady.append((pair[0], b""))
+            moving.setdefault(known.name, value.decode("utf-8", "replace"))
+        elif known.family is not _BODY:
+            steady.append((pair[0], value))
         elif known.part == "content-type":
-            found.content_type = found.content_type or text
+            found.content_type = found.content_type or value.decode("latin-1")
         else:
-            found.content_encoding = found.content_encoding or text
+            found.content_encoding = found.content_encoding or value.decode("latin-1")
     return found
 
 
 def collect_mapping(mapping: Mapping[str, object]) -> Found:
     """Pick them out of the ``headers`` of a websocket error, whose values may be numbers and booleans."""
-    found = Found()
-    for name, value in mapping.items():
-        known = _known(name.encode("utf-8", "replace"))
-        if known and known.family is not _BODY and isinstance(value, str | int | float):
-            found.add(known, value)
+    found = Found(from_wire=False)
+    for text, value in mapping.items():
+        name = text.encode("utf-8", "replace")
+        known = _known(name)
+        if known and known.moves:
+            found.moving.setdefault(known.name, value)
+        if known and known.family is not _BODY:
+            found.steady.append((name, value))
     return found
 
 
@@ -128,27 +133,21 @@ def read(found: Found, observed_at: float) -> Reading | None:
 
     `observed_at` is when the answer was seen, in Unix seconds.
     """
-    if not found.raw:
+    if not found.steady:
         return None
-    facts = _facts(*map(found.answer.get, _ANSWER_PARTS))
-    families = dict(found.families)
-    active = _active_family(facts.active_limit, families)
-    # The limit that was charged comes first: it is the last to be left out.
-    charged = active or ""
-    kept = sorted(families, key=lambda family: family != charged)[:MOST_FAMILIES]
-    told = [_limit(family, families[family], observed_at) for family in kept]
-    reading = Reading(
-        limits=_with_verdict([limit for limit, _ in told if tells(limit)], limit_id(charged), facts.verdict),
-        active_limit=limit_id(charged),
-        plan_type=facts.plan_type,
-        credits=facts.credits,
-        reset_credits=facts.reset_credits,
-        promo=facts.promo,
-        server_time=next((server_time for _, server_time in told if server_time), None),
-        left_out=len(families) - len(kept),
-        raw=_raw(found.raw, None if len(families) == len(kept) else {"", *kept}),
-    )
-    return reading if says_anything(reading) else None
+    remember = found.from_wire and len(found.steady) <= _REMEMBERED_FIELDS
+    shape = _remembered(tuple(found.steady)) if remember else _shape(found.steady)
+    resets = [
+        values.reset(found.moving.get(position.at), found.moving.get(position.after), observed_at)
+        for family in shape.families
+        for position in family.positions
+    ]
+    reading = shape.reading([reset.resets_at for reset in resets], observed_at)
+    if not says_anything(reading):
+        return None
+    moving = {name: values.raw(value) for name, value in found.moving.items() if name in shape.raw}
+    server_time = next((reset.server_time for reset in resets if reset.server_time), None)
+    return reading.model_copy(update={"server_time": server_time, "raw": {**shape.raw, **moving}})
 
 
 def tells(limit: Limit) -> bool:
@@ -183,15 +182,139 @@ def _rate_limit_field(name: str, rest: str) -> Field | None:
     if rest in _ANSWER_PARTS:
         return Field(name, None, rest)
     for part in _FAMILY_PARTS:
+        moves = part.endswith(("reset-at", "reset-after-seconds"))
         if rest == part:
-            return Field(name, "", part)
+            return Field(name, "", part, moves)
         family = rest.removesuffix(f"-{part}")
         if family != rest and _FAMILY.fullmatch(family):
-            return Field(name, family.replace("-", "_"), part)
+            return Field(name, family.replace("-", "_"), part, moves)
     return None
 
 
-def _active_family(named: str | None, families: dict[str, dict[str, object]]) -> str | None:
+class _Position(NamedTuple):
+    """A window of a family: its figures, and the names of the headers that tell when it resets."""
+
+    figures: values.Figures
+    at: str
+    after: str
+
+
+class _Family(NamedTuple):
+    """A limit but for when its windows reset."""
+
+    limit_id: str
+    limit_name: str | None
+    positions: tuple[_Position, ...]
+
+
+@dataclass
+class _Shape:
+    """What an answer's headers say but for when the windows reset."""
+
+    families: list[_Family]
+    charged: str
+    verdict: dict[str, object]
+    plan_type: str | None
+    credits: Credits | None
+    reset_credits: int | None
+    promo: str | None
+    left_out: int
+    raw: dict[str, object]
+    _readings: dict[tuple[int | None, ...], Reading] = field(default_factory=dict)
+
+    def reading(self, resets: list[int | None], observed_at: float) -> Reading:
+        """Return the reading for when its windows reset, position by position; nearly always the one of before."""
+        key = tuple(resets)
+        known = self._readings.get(key)
+        if known is not None:
+            return known
+        reading = Reading(
+            limits=self._limits(iter(resets), observed_at),
+            active_limit=self.charged,
+            plan_type=self.plan_type,
+            credits=self.credits,
+            reset_credits=self.reset_credits,
+            promo=self.promo,
+            left_out=self.left_out,
+        )
+        # The slot of a window of unknown length depends on the moment as well.
+        if all(position.figures.window_minutes for family in self.families for position in family.positions):
+            if len(self._readings) >= _REMEMBERED_RESETS:
+                self._readings.clear()
+            self._readings[key] = reading
+        return reading
+
+    def _limits(self, resets: Iterator[int | None], observed_at: float) -> tuple[Limit, ...]:
+        limits: list[Limit] = []
+        for family in self.families:
+            windows = [position.figures.window(next(resets)) for position in family.positions]
+            readable = any(windows) or any(position.figures.readable for position in family.positions)
+            limit = Limit(
+                limit_id=family.limit_id,
+                limit_name=family.limit_name,
+                windows=normalize(windows[0], windows[1], observed_at) if readable else None,
+            )
+            if tells(limit):
+                limits.append(limit)
+        return self._with_verdict(limits)
+
+    def _with_verdict(self, limits: list[Limit]) -> tuple[Limit, ...]:
+        """Say of the charged limit what the answer says of being allowed or refused."""
+        if not any(value is not None for value in self.verdict.values()):
+            return tuple(limits)
+        if all(limit.limit_id != self.charged for limit in limits):
+            limits = [Limit(limit_id=self.charged), *limits]
+        return tuple(
+            limit.model_copy(update=self.verdict) if limit.limit_id == self.charged else limit for limit in limits
+        )
+
+
+@lru_cache(maxsize=_REMEMBERED_SHAPES)
+def _remembered(steady: tuple[tuple[bytes, object], ...]) -> _Shape:
+    return _shape(steady)
+
+
+def _shape(steady: Iterable[tuple[bytes, object]]) -> _Shape:
+    """Read the headers but for the values of those that move."""
+    raw: dict[Field, object] = {}
+    for name, value in steady:
+        known = _known(name)
+        if known:
+            raw.setdefault(known, value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+    answer = {known.part: value for known, value in raw.items() if known.family is None}
+    families = _by_family(raw)
+    active = _active_family(values.limit_id(answer.get("active-limit")), families)
+    # The limit that was charged comes first: it is the last to be left out.
+    charged = active or ""
+    kept = sorted(families, key=lambda family: family != charged)[:MOST_FAMILIES]
+    shown = {None, "", *kept}
+    return _Shape(
+        families=[_family(family, families[family]) for family in kept],
+        charged=limit_id(charged),
+        verdict={
+            "allowed": values.flag(answer.get("allowed")),
+            "limit_reached": values.flag(answer.get("limit-reached")),
+            "reached_type": values.text(answer.get("rate-limit-reached-type")),
+        },
+        plan_type=values.text(answer.get("plan-type")),
+        credits=_credits(answer),
+        reset_credits=values.count(answer.get("rate-limit-reset-credits-available")),
+        promo=values.text(answer.get("promo-message")),
+        left_out=len(families) - len(kept),
+        raw={known.name: values.raw(value) for known, value in raw.items() if known.family in shown},
+    )
+
+
+def _by_family(found: Mapping[Field, object]) -> dict[str, dict[str, tuple[str, object]]]:
+    """Return name and value of each part by family; of a family that is written in two ways the first stands."""
+    families: dict[str, dict[str, tuple[str, object]]] = {}
+    for known, value in found.items():
+        if known.family is not None:
+            families.setdefault(known.family, {}).setdefault(known.part, (known.name, value))
+    return families
+
+
+def _active_family(named: str | None, families: dict[str, dict[str, tuple[str, object]]]) -> str | None:
     """Return the family of which the plain one is a copy, and drop the copy.
 
     An active family that brings no windows of its own gets the plain ones.
@@ -205,109 +328,19 @@ def _active_family(named: str | None, families: dict[str, dict[str, object]]) ->
     return None
 
 
-def _limit(family: str, parts: Mapping[str, object], observed_at: float) -> tuple[Limit, float | None]:
-    """Return a family's limit and the server's own time, where one of its windows tells it."""
-    stable = _stable(family, *map(parts.get, _STABLE_PARTS))
-    if stable.limit:
-        resets = [
-            values.reset(at, parts.get(part), observed_at)
-            for at, part in zip(stable.resets_at, _AFTER_PARTS, strict=True)
-        ]
-        if [reset.resets_at for reset in resets] == stable.resets_at:
-            return stable.limit, resets[0].server_time or resets[1].server_time
-    primary, secondary = (_window(position, parts, observed_at) for position in _POSITIONS)
-    windows = normalize(primary.window, secondary.window, observed_at)
-    limit = Limit(
-        limit_id=limit_id(family),
-        limit_name=values.text(parts.get("limit-name")),
-        windows=windows if primary.readable or secondary.readable else None,
-    )
-    return limit, primary.server_time or secondary.server_time
+def _family(family: str, parts: Mapping[str, tuple[str, object]]) -> _Family:
+    def position(place: str) -> _Position:
+        used, length, at, after = (parts.get(f"{place}-{part}", ("", None)) for part in _WINDOW_PARTS)
+        return _Position(values.figures(used[1], length[1]), at[0], after[0])
+
+    name = values.text(parts.get("limit-name", ("", None))[1])
+    return _Family(limit_id(family), name, tuple(map(position, _POSITIONS)))
 
 
-def _window(position: str, parts: Mapping[str, object], observed_at: float) -> values.Told:
-    used, length, at, after = (parts.get(f"{position}-{part}") for part in _WINDOW_PARTS)
-    return values.window(used, length, at, after, observed_at)
-
-
-class _Stable(NamedTuple):
-    """A family as it stands from answer to answer: its limit, and when each position resets.
-
-    The limit is None where it depends on the moment: a reset that is told as a span alone, a length that is not told.
-    """
-
-    limit: Limit | None
-    resets_at: list[int | None]
-
-
-@lru_cache(maxsize=values.CACHE_SIZE, typed=True)
-def _stable(family: str, *told: object) -> _Stable:
-    """Read the parts of a family that stay while reset-after counts down: nearly every answer has them again."""
-    parts = dict(zip(_STABLE_PARTS, told, strict=True))
-    windows = [_window(position, parts, 0.0).window for position in _POSITIONS]
-    there = [window for window in windows if window]
-    if not there or any(window.window_minutes is None or window.resets_at is None for window in there):
-        return _Stable(None, [])
-    limit = Limit(
-        limit_id=limit_id(family),
-        limit_name=values.text(parts["limit-name"]),
-        windows=normalize(windows[0], windows[1]),
-    )
-    return _Stable(limit, [window.resets_at if window else None for window in windows])
-
-
-class _Facts(NamedTuple):
-    """What the headers say of the answer as a whole."""
-
-    active_limit: str | None
-    verdict: dict[str, object]
-    credits: Credits | None
-    plan_type: str | None
-    promo: str | None
-    reset_credits: int | None
-
-
-@lru_cache(maxsize=values.CACHE_SIZE, typed=True)
-def _facts(*told: object) -> _Facts:
-    """Read the parts that speak of the answer as a whole."""
-    active, allowed, balance, has_credits, unlimited, limit_reached, plan, promo, reached_type, reset_credits = told
-    verdict: dict[str, object] = {
-        "allowed": values.flag(allowed),
-        "limit_reached": values.flag(limit_reached),
-        "reached_type": values.text(reached_type),
-    }
-    return _Facts(
-        active_limit=values.limit_id(active),
-        verdict=verdict if any(value is not None for value in verdict.values()) else {},
-        credits=_credits(values.flag(has_credits), values.flag(unlimited), values.decimal(balance)),
-        plan_type=values.text(plan),
-        promo=values.text(promo),
-        reset_credits=values.count(reset_credits),
-    )
-
-
-def _with_verdict(limits: list[Limit], charged: str, verdict: dict[str, object]) -> tuple[Limit, ...]:
-    """Say of the active limit what the answer says of being allowed or refused."""
-    if not verdict:
-        return tuple(limits)
-    if all(limit.limit_id != charged for limit in limits):
-        limits = [Limit(limit_id=charged), *limits]
-    return tuple(limit.model_copy(update=verdict) if limit.limit_id == charged else limit for limit in limits)
-
-
-def _credits(has_credits: bool | None, unlimited: bool | None, balance: str | None) -> Credits | None:
+def _credits(answer: Mapping[str, object]) -> Credits | None:
+    has_credits = values.flag(answer.get("credits-has-credits"))
+    unlimited = values.flag(answer.get("credits-unlimited"))
+    balance = values.decimal(answer.get("credits-balance"))
     if has_credits is None and unlimited is None and balance is None:
         return None
     return Credits(has_credits=has_credits, unlimited=unlimited, balance=balance)
-
-
-def _raw(found: Mapping[str, object], kept: set[str] | None) -> dict[str, object]:
-    """Return what may be kept of the headers; of the families, those of `kept` or all."""
-    if kept is not None:
-        fields = {name: _known(name.encode("latin-1")) for name in found}
-        found = {
-            name: found[name]
-            for name, field in fields.items()
-            if field and (field.family is None or field.family in kept)
-        }
-    return dict(zip(found, map(values.raw, found.values()), strict=True))

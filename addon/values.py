@@ -45,7 +45,7 @@ _FALSE = {"false", "0"}
 def number(value: object, most: float) -> float | None:
     """Return a number from 0 to `most`, given as a number or as a plain decimal string."""
     if isinstance(value, str):
-        value = _decimal(value) if len(value) <= LONGEST_TEXT else None
+        return _decimal(value, most) if len(value) <= LONGEST_TEXT else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # NaN fails every comparison.
@@ -53,9 +53,10 @@ def number(value: object, most: float) -> float | None:
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _decimal(value: str) -> float | None:
+def _decimal(value: str, most: float) -> float | None:
     stripped = value.strip(" \t")
-    return float(stripped) if _DECIMAL.fullmatch(stripped) else None
+    found = float(stripped) if _DECIMAL.fullmatch(stripped) else None
+    return found if found is not None and found <= most else None
 
 
 def percent(value: object) -> float | None:
@@ -156,6 +157,30 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
     return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
 
 
+class Figures(NamedTuple):
+    """A window but for when it resets; `readable` is false where neither figure could be read."""
+
+    used_percent: float | None
+    window_minutes: int | None
+    readable: bool
+
+    def window(self, resets_at: int | None) -> Window | None:
+        """Return the window, or None where there is none.
+
+        "No such window" is written as used 0, minutes 0 and an empty or missing reset; Codex's own test is that one of
+        the three is there.
+        """
+        if not (self.used_percent or self.window_minutes or resets_at):
+            return None
+        return Window(used_percent=self.used_percent, window_minutes=self.window_minutes, resets_at=resets_at)
+
+
+def figures(used: object, length: object) -> Figures:
+    """Return a window's figures from its used percent and its minutes."""
+    used_percent = percent(used)
+    return Figures(used_percent, minutes(length), used_percent is not None or number(length, MOST_MINUTES) is not None)
+
+
 class Told(NamedTuple):
     """A window as told, or None where there is none, and the server's own clock in Unix seconds.
 
@@ -168,17 +193,11 @@ class Told(NamedTuple):
 
 
 def window(used: object, length: object, at: object, after: object, observed_at: float) -> Told:
-    """Return a window from its used percent, its minutes, its reset-at (a moment) and its reset-after (seconds).
-
-    "No such window" is written as used 0, minutes 0 and an empty or missing reset; Codex's own test is that one of
-    the three is there.
-    """
-    used_percent, window_minutes = percent(used), minutes(length)
+    """Return a window from its used percent, its minutes, its reset-at (a moment) and its reset-after (seconds)."""
+    found = figures(used, length)
     resets_at, server_time = reset(at, after, observed_at)
-    if not (used_percent or window_minutes or resets_at):
-        return Told(None, None, readable=used_percent is not None or number(length, MOST_MINUTES) is not None)
-    window = Window(used_percent=used_percent, window_minutes=window_minutes, resets_at=resets_at)
-    return Told(window, server_time, readable=True)
+    made = found.window(resets_at)
+    return Told(made, server_time if made else None, readable=found.readable or made is not None)
 
 
 def raw(value: object) -> object:
