@@ -16,14 +16,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon import values
 from addon.windows import normalize
 from store.models import MAIN_LIMIT, Credits, Limit, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX = "x-codex-"
 
@@ -55,10 +56,11 @@ _ANSWER_PARTS = (
     "rate-limit-reached-type",
     "rate-limit-reset-credits-available",
 )
-_REMEMBERED_SHAPES = 64
+_REMEMBERED_FIELDS = 150
+_REMEMBERED_PLANS = 64
+_REMEMBERED_SHAPES = 16
 _REMEMBERED_RESETS = 16
-_REMEMBERED_FIELDS = 100
-"""How many kinds of answers of so many fields, and resets of each, are remembered: an account has one or two."""
+"""How many sets of so many headers are remembered, kinds of answers of each, and resets of each kind."""
 
 _BODY = "(body)"
 """Stands where a field's family would: the header tells what the body is."""
@@ -79,53 +81,30 @@ class Field(NamedTuple):
     moves: bool = False
 
 
-@dataclass(slots=True)
-class Found:
-    """What is wanted of an answer's headers: the rate-limit fields, and what its body is.
+class Found(NamedTuple):
+    """What is wanted of an answer's headers: the values of the rate-limit fields, and what the body is.
 
-    ``steady`` holds them as they came, those that move without their values, which are in ``moving`` by their names.
-    Those that are not `from_wire` but out of JSON can hold anything.
+    ``steady`` are the values that `plan` calls so, ``moving`` those that tell when a window resets.
     """
 
-    steady: list[tuple[bytes, object]] = field(default_factory=list)
-    moving: dict[str, object] = field(default_factory=dict)
-    content_type: str = ""
-    content_encoding: str = ""
-    from_wire: bool = True
+    plan: Plan
+    steady: tuple[object, ...]
+    moving: tuple[object, ...]
+    content_type: str
+    content_encoding: str
 
 
-def collect(fields: Iterable[tuple[bytes, bytes]]) -> Found:
-    """Pick what is wanted out of an answer's headers, in one pass; of a repeated one the first stands, as for Codex."""
-    found = Found()
-    steady, moving = found.steady, found.moving
-    for pair in fields:
-        known = _known(pair[0])
-        if known is None:
-            continue
-        value = pair[1][:LONGEST_VALUE]
-        if known.moves:
-            steady.append((pair[0], b""))
-            moving.setdefault(known.name, value.decode("utf-8", "replace"))
-        elif known.family is not _BODY:
-            steady.append((pair[0], value))
-        elif known.part == "content-type":
-            found.content_type = found.content_type or value.decode("latin-1")
-        else:
-            found.content_encoding = found.content_encoding or value.decode("latin-1")
-    return found
+def collect(fields: Sequence[tuple[bytes, bytes]]) -> Found:
+    """Pick what is wanted out of an answer's headers; of a repeated one the first stands, as for Codex."""
+    names, found = zip(*fields, strict=True) if fields else ((), ())
+    plan = _plan(names) if len(names) <= _REMEMBERED_FIELDS else Plan(names)
+    return plan.pick(found)
 
 
 def collect_mapping(mapping: Mapping[str, object]) -> Found:
     """Pick them out of the ``headers`` of a websocket error, whose values may be numbers and booleans."""
-    found = Found(from_wire=False)
-    for text, value in mapping.items():
-        name = text.encode("utf-8", "replace")
-        known = _known(name)
-        if known and known.moves:
-            found.moving.setdefault(known.name, value)
-        if known and known.family is not _BODY:
-            found.steady.append((name, value))
-    return found
+    plan = Plan([name.encode("utf-8", "replace") for name in mapping])
+    return plan.pick([value if isinstance(value, str | int | float) else None for value in mapping.values()])
 
 
 def read(found: Found, observed_at: float) -> Reading | None:
@@ -133,21 +112,21 @@ def read(found: Found, observed_at: float) -> Reading | None:
 
     `observed_at` is when the answer was seen, in Unix seconds.
     """
-    if not found.steady:
+    shape = found.plan.shape(found.steady)
+    if shape is None:
         return None
-    remember = found.from_wire and len(found.steady) <= _REMEMBERED_FIELDS
-    shape = _remembered(tuple(found.steady)) if remember else _shape(found.steady)
+    moving = dict(zip(found.plan.moving_names, map(_text, found.moving), strict=False))
     resets = [
-        values.reset(found.moving.get(position.at), found.moving.get(position.after), observed_at)
+        values.reset(moving.get(position.at), moving.get(position.after), observed_at)
         for family in shape.families
         for position in family.positions
     ]
     reading = shape.reading([reset.resets_at for reset in resets], observed_at)
     if not says_anything(reading):
         return None
-    moving = {name: values.raw(value) for name, value in found.moving.items() if name in shape.raw}
     server_time = next((reset.server_time for reset in resets if reset.server_time), None)
-    return reading.model_copy(update={"server_time": server_time, "raw": {**shape.raw, **moving}})
+    raw = {**shape.raw, **{name: values.raw(value) for name, value in moving.items() if name in shape.raw}}
+    return reading.model_copy(update={"server_time": server_time, "raw": raw})
 
 
 def tells(limit: Limit) -> bool:
@@ -269,20 +248,65 @@ class _Shape:
         )
 
 
-@lru_cache(maxsize=_REMEMBERED_SHAPES)
-def _remembered(steady: tuple[tuple[bytes, object], ...]) -> _Shape:
-    return _shape(steady)
+class Plan:
+    """Where in an answer's headers the wanted ones stand; nearly all answers of a server have the same names.
+
+    The values are picked without a loop of ours, and what the steady ones say is remembered.
+    """
+
+    def __init__(self, names: Sequence[bytes]) -> None:
+        """Take the names of all headers, in their order."""
+        places: dict[Field, int] = {}
+        for place, name in enumerate(names):
+            known = _known(name)
+            if known:
+                places.setdefault(known, place)
+        rate_limit = [known for known in places if known.family is not _BODY]
+        self._fields = tuple(rate_limit)
+        self.moving_names = [known.name for known in rate_limit if known.moves]
+        # The place behind the last stands for "not there"; twice, because `itemgetter` of one gives no tuple.
+        nowhere = len(names)
+        self._steady = itemgetter(
+            *(nowhere if known.moves else places[known] for known in rate_limit), nowhere, nowhere
+        )
+        self._moving = itemgetter(*(places[known] for known in rate_limit if known.moves), nowhere, nowhere)
+        body = {known.part: place for known, place in places.items() if known.family is _BODY}
+        self._body = itemgetter(body.get("content-type", nowhere), body.get("content-encoding", nowhere))
+        self._shapes: dict[tuple[object, ...], _Shape] = {}
+
+    def pick(self, found: Sequence[object]) -> Found:
+        """Pick the wanted values out of those of all headers."""
+        padded = (*found, b"")
+        content_type, content_encoding = self._body(padded)
+        return Found(self, self._steady(padded), self._moving(padded), _text(content_type), _text(content_encoding))
+
+    def shape(self, steady: tuple[object, ...]) -> _Shape | None:
+        """Return what the steady values say, or None where there is no rate-limit field at all."""
+        if not self._fields:
+            return None
+        known = self._shapes.get(steady)
+        if known is None:
+            known = _shape(dict(zip(self._fields, steady, strict=False)))
+            if len(self._shapes) >= _REMEMBERED_SHAPES:
+                self._shapes.clear()
+            if all(not isinstance(value, bytes) or len(value) <= LONGEST_VALUE for value in steady):
+                self._shapes[steady] = known
+        return known
 
 
-def _shape(steady: Iterable[tuple[bytes, object]]) -> _Shape:
+_plan = lru_cache(maxsize=_REMEMBERED_PLANS)(Plan)
+
+
+def _text(value: object) -> Any:
+    """Return the text of a header's value; what JSON told stays as it is."""
+    return value[:LONGEST_VALUE].decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _shape(found: Mapping[Field, object]) -> _Shape:
     """Read the headers but for the values of those that move."""
-    raw: dict[Field, object] = {}
-    for name, value in steady:
-        known = _known(name)
-        if known:
-            raw.setdefault(known, value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
-    answer = {known.part: value for known, value in raw.items() if known.family is None}
-    families = _by_family(raw)
+    told = {known: _text(value) for known, value in found.items()}
+    answer = {known.part: value for known, value in told.items() if known.family is None}
+    families = _by_family(told)
     active = _active_family(values.limit_id(answer.get("active-limit")), families)
     # The limit that was charged comes first: it is the last to be left out.
     charged = active or ""
@@ -301,7 +325,7 @@ def _shape(steady: Iterable[tuple[bytes, object]]) -> _Shape:
         reset_credits=values.count(answer.get("rate-limit-reset-credits-available")),
         promo=values.text(answer.get("promo-message")),
         left_out=len(families) - len(kept),
-        raw={known.name: values.raw(value) for known, value in raw.items() if known.family in shown},
+        raw={known.name: values.raw(value) for known, value in told.items() if known.family in shown},
     )
 
 
