@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from addon import values
+from addon import headers, values
 from store.models import MAIN_LIMIT
 from store.settings import WATCHED_HOSTS
 
@@ -75,15 +75,20 @@ class Hosts:
 
 
 class Turn:
-    """What is known of one request while its answer is under way: whose it is, its thread and model."""
+    """What is known of one request while its answer is under way: whose it is, its thread and model, its headers."""
 
-    __slots__ = ("charged", "identity", "model", "thread")
+    __slots__ = ("answer", "identity", "model", "thread")
 
     def __init__(self, identity: Identity, thread: str | None, model: str | None) -> None:
         self.identity = identity
         self.thread = thread
         self.model = model
-        self.charged = MAIN_LIMIT
+        self.answer: headers.Found | None = None
+
+    @property
+    def charged(self) -> str:
+        """The id of the limit that the request was charged to."""
+        return headers.charged_limit(self.answer) if self.answer else MAIN_LIMIT
 
 
 class _Wanted(NamedTuple):

@@ -107,6 +107,12 @@ def collect_mapping(mapping: Mapping[str, object]) -> Found:
     return plan.pick([value if isinstance(value, str | int | float) else None for value in mapping.values()])
 
 
+def charged_limit(found: Found) -> str:
+    """Return the id of the limit that the request was charged to."""
+    shape = found.plan.shape(found.steady)
+    return shape.charged if shape else MAIN_LIMIT
+
+
 def read(found: Found, observed_at: float) -> Reading | None:
     """Return what collected headers say, or None where they say nothing of limits.
 
@@ -274,6 +280,11 @@ class Plan:
         self._body = itemgetter(body.get("content-type", nowhere), body.get("content-encoding", nowhere))
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether a rate-limit field is among them."""
+        return bool(self._fields)
+
     def pick(self, found: Sequence[object]) -> Found:
         """Pick the wanted values out of those of all headers."""
         padded = (*found, b"")
@@ -282,7 +293,7 @@ class Plan:
 
     def shape(self, steady: tuple[object, ...]) -> _Shape | None:
         """Return what the steady values say, or None where there is no rate-limit field at all."""
-        if not self._fields:
+        if not self.has_limits:
             return None
         known = self._shapes.get(steady)
         if known is None:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mitmproxy import ctx, exceptions
 
@@ -20,7 +20,7 @@ from addon.flows import Hosts, Turn, is_usage, message_model, open_turn
 from addon.identity import Identities
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
 from store.database import DatabaseError
-from store.models import Reading, Snapshot, Source
+from store.models import Identity, Reading, Snapshot, Source
 from store.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
 
@@ -48,6 +48,17 @@ def _harmless(hook: Callable[[Tap, Any], None]) -> Callable[[Tap, Any], None]:
             self.note_failure(hook.__name__, error)
 
     return guarded
+
+
+class _Heard(NamedTuple):
+    """For whom, when and where something was heard."""
+
+    identity: Identity
+    thread: str | None
+    model: str | None
+    observed_at: float
+    source: Source
+    status: int | None
 
 
 class Tap:
@@ -138,18 +149,12 @@ class Tap:
         turn = self._turns.get(flow.id)
         if turn is None:
             return
-        observed_at = response.timestamp_start
-        found = headers.collect(response.headers.fields)
-        reading = headers.read(found, observed_at)
-        if reading:
-            turn.charged = reading.active_limit
-            self._record(
-                turn,
-                reading,
-                Source.UPGRADE if upgrade else Source.HEADERS,
-                observed_at,
-                response.status_code,
-            )
+        found = turn.answer = headers.collect(response.headers.fields)
+        if self._recorder and found.plan.has_limits:
+            source = Source.UPGRADE if upgrade else Source.HEADERS
+            at, status = response.timestamp_start, response.status_code
+            heard = _Heard(turn.identity, turn.thread, turn.model, at, source, status)
+            self._recorder.put(functools.partial(self._read_headers, heard, found))
         feed = None if upgrade else self._body_reader(flow, turn, response, found.content_type)
         if feed:
             response.stream = bodies.BodyTap(feed, found.content_encoding)
@@ -224,25 +229,24 @@ class Tap:
         return bodies.document(show_usage) if is_usage(flow) else None
 
     def _record_told(self, turn: Turn, told: messages.Told | None, observed_at: float, status: int | None) -> None:
-        if told:
-            self._record(turn, told.reading, told.source, observed_at, told.status or status)
+        if told and self._recorder:
+            heard = _Heard(turn.identity, turn.thread, turn.model, observed_at, told.source, told.status or status)
+            self._recorder.put(self._snapshot(heard, told.reading))
 
-    def _record(self, turn: Turn, reading: Reading, source: Source, observed_at: float, status: int | None) -> None:
+    def _read_headers(self, heard: _Heard, found: headers.Found) -> Snapshot | None:
+        """Read collected headers; the recorder's writer calls this."""
+        try:
+            reading = headers.read(found, heard.observed_at)
+            return None if reading is None else self._snapshot(heard, reading)
+        except Exception as error:  # noqa: BLE001 (the log is to show nothing of the traffic)
+            self.note_failure("headers", error)
+            return None
+
+    def _snapshot(self, heard: _Heard, reading: Reading) -> Snapshot:
         if reading.left_out and ("left out",) not in self._noted:
             self._noted.add(("left out",))
             logger.warning("codex-tap: an answer named too many limits; %d were left out", reading.left_out)
-        if self._recorder:
-            self._recorder.put(
-                Snapshot(
-                    identity=turn.identity,
-                    observed_at=observed_at,
-                    source=source,
-                    reading=reading,
-                    status=status,
-                    model=turn.model,
-                    thread=turn.thread,
-                )
-            )
+        return Snapshot(reading=reading, **heard._asdict())
 
     def _record_into(self, path: Path) -> None:
         """Begin to record into a database; the one before is finished first."""

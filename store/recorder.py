@@ -22,7 +22,7 @@ from store.models import Limit
 from store.rows import Newest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from store.models import Identity, Snapshot
@@ -173,7 +173,7 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._queue: queue.SimpleQueue[Snapshot | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Snapshot | Callable[[], Snapshot | None] | None] = queue.SimpleQueue()
         self._held: list[Snapshot] = []
         self._ledger: Ledger | None = None
         self._failures = 0
@@ -195,9 +195,12 @@ class Recorder:
             logger.info("codex-tap: %s; readings are held until it is free", error)
         self._thread.start()
 
-    def put(self, snapshot: Snapshot) -> None:
-        """Take a snapshot in; returns at once, whatever the disk does."""
-        self._queue.put(snapshot)
+    def put(self, made: Snapshot | Callable[[], Snapshot | None]) -> None:
+        """Take in a snapshot, or what makes one or none; returns at once, whatever the disk does.
+
+        What makes one is called by the writer, many in a row: that costs far less than each in the middle of traffic.
+        """
+        self._queue.put(made)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Write all that was taken in and end the writer; tell whether all is on the disk.
@@ -234,7 +237,12 @@ class Recorder:
         while not self._queue.empty() and (self._failures or len(self._held) < BATCH):
             self._take(self._queue.get())
 
-    def _take(self, snapshot: Snapshot | None) -> None:
+    def _take(self, made: Snapshot | Callable[[], Snapshot | None] | None) -> None:
+        try:
+            snapshot = made() if callable(made) else made
+        except Exception as error:  # noqa: BLE001 (one that cannot be made must not hold up the others)
+            self._drop(1, f"because it could not be read ({type(error).__name__})")
+            return
         if snapshot is not None:
             self._held.append(snapshot)
 

@@ -464,8 +464,8 @@ def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     many = {f"x-codex-f{number}-primary-used-percent": "1" for number in range(200)}
     line.complete(request(), many)
     line.complete(request(), many)
-    assert logged(caplog) == ["codex-tap: an answer named too many limits; 184 were left out"]
     assert len(line.rows("id")) == 16
+    assert logged(caplog) == ["codex-tap: an answer named too many limits; 184 were left out"]
 
 
 # Options and the start
