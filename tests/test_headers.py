@@ -526,3 +526,58 @@ def test_mapping_raw() -> None:
     reading = headers.read(headers.collect_mapping(mapping), NOW)
     assert reading is not None
     assert reading.raw == {"x-codex-primary-used-percent": 13.5, "x-codex-allowed": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "content_type", "content_encoding"),
+    [
+        pytest.param([], "", "", id="not told"),
+        pytest.param([(b"content-type", b"text/event-stream")], "text/event-stream", "", id="type"),
+        pytest.param([(b"Content-Encoding", b"gzip")], "", "gzip", id="encoding, another case"),
+        pytest.param(
+            [
+                (b"CONTENT-TYPE", b"a"),
+                (b"content-encoding", b"br"),
+                (b"content-type", b"b"),
+                (b"content-encoding", b"gzip"),
+            ],
+            "a",
+            "br",
+            id="the first of each",
+        ),
+        pytest.param([(b"content-type-x", b"a"), (b"x-content-encoding", b"br")], "", "", id="others"),
+    ],
+)
+def test_what_the_body_is(fields: list[tuple[bytes, bytes]], content_type: str, content_encoding: str) -> None:
+    """The same pass tells what the body is; that alone is no reading."""
+    found = headers.collect(fields)
+
+    assert (found.content_type, found.content_encoding) == (content_type, content_encoding)
+    assert not found.plan.has_limits
+    assert headers.read(found, NOW) is None
+
+
+def test_the_charged_limit() -> None:
+    """Which limit a request was charged to is known without reading the figures."""
+    names = {"x-codex-active-limit": "codex_fox", "x-codex-fox-primary-used-percent": "1"}
+
+    assert headers.charged_limit(headers.collect([])) == "codex"
+    assert headers.charged_limit(
+        headers.collect([(name.encode(), value.encode()) for name, value in names.items()])
+    ) == ("codex_fox")
+
+
+def test_readings_are_kept_apart_however_many_there_were() -> None:
+    """More resets, figures and sets of headers than are remembered are each read right."""
+    for round_trip in range(2):
+        for number in range(200):
+            fields = {
+                "x-codex-primary-used-percent": str(number % 40),
+                "x-codex-primary-window-minutes": "300",
+                "x-codex-primary-reset-at": str(int(NOW) + number),
+                f"x-other-{number % 70}": "1",
+            }
+            reading = read(fields)
+            assert reading is not None, (round_trip, number)
+            window = Window(used_percent=number % 40, window_minutes=300, resets_at=int(NOW) + number)
+            assert reading.limits == (Limit(windows={"5h": window}),)

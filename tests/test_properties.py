@@ -81,6 +81,15 @@ def test_headers(fields: list[tuple[bytes, bytes]], observed_at: float) -> None:
     assert_valid(headers.read(headers.collect(fields), observed_at), observed_at)
 
 
+@given(st.lists(_NAMES, min_size=1, max_size=12), st.data())
+def test_headers_remembered(names: list[bytes], data: st.DataObject) -> None:
+    """What is remembered of earlier answers changes nothing: each reads as if it were the first."""
+    for _ in range(data.draw(st.integers(2, 40))):
+        found, at = data.draw(st.tuples(*[_VALUES | st.just(b"0") for _ in names])), data.draw(MOMENTS)
+        warm = headers.read(headers.collect(list(zip(names, found, strict=True))), at)
+        assert warm == headers.read(headers.Plan(names).pick(found), at)
+
+
 @given(st.dictionaries(_NAMES.map(lambda name: name.decode("latin-1")) | _TEXTS, JSON), MOMENTS)
 def test_header_mapping(mapping: dict[str, Any], observed_at: float) -> None:
     """Any map of headers inside a message makes a valid reading or none."""
