@@ -6,8 +6,10 @@ Each figure is read in one place: headers in `responseheaders` (the websocket up
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +37,18 @@ logger = logging.getLogger(__name__)
 
 # One for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
+
+
+def _end_on_hangup() -> None:
+    """End on a SIGHUP as on a SIGTERM; mitmproxy has no handler, and a closed terminal would kill it on the spot.
+
+    One that is ignored stays so (nohup), as does another's handler.
+    """
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+        # Signals belong to the main thread, which may not be the one of the proxy.
+        with contextlib.suppress(RuntimeError, ValueError):
+            ctx.master.event_loop.add_signal_handler(hangup, ctx.master.shutdown)
 
 
 def _harmless(hook: Callable[[Tap, Any], None]) -> Callable[[Tap, Any], None]:
@@ -111,6 +125,7 @@ class Tap:
     def running(self) -> None:
         """Say in one line what is watched and where it goes."""
         self._running = True
+        _end_on_hangup()
         logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
         if ctx.options.codex_tap_lifeline:
             _lifeline.start(listen_address(ctx.master))
@@ -210,10 +225,8 @@ class Tap:
     ) -> Callable[[bytes], None] | None:
         """Return what is to be shown the body, or None where it cannot tell of limits."""
         status, observed_at = response.status_code, response.timestamp_start
-
-        def show_event(data: bytes) -> None:
-            now = time.time()
-            self._record_told(turn, messages.read_event(data, now, Source.SSE, turn.charged), now, status)
+        if content_type.lower().startswith("text/event-stream"):
+            return bodies.events(functools.partial(self._record_event, turn, status))
 
         def show_usage(body: bytes) -> None:
             self._record_told(turn, messages.read_usage(body, observed_at), observed_at, status)
@@ -222,8 +235,6 @@ class Tap:
             told = messages.read_error_body(body, observed_at, turn.charged)
             self._record_told(turn, told, observed_at, status)
 
-        if content_type.lower().startswith("text/event-stream"):
-            return bodies.events(show_event)
         if status >= 400:
             return bodies.document(show_error)
         return bodies.document(show_usage) if is_usage(flow) else None
@@ -232,6 +243,10 @@ class Tap:
         if told and self._recorder:
             heard = _Heard(turn.identity, turn.thread, turn.model, observed_at, told.source, told.status or status)
             self._recorder.put(self._snapshot(heard, told.reading))
+
+    def _record_event(self, turn: Turn, status: int, data: bytes) -> None:
+        now = time.time()
+        self._record_told(turn, messages.read_event(data, now, Source.SSE, turn.charged), now, status)
 
     def _read_headers(self, heard: _Heard, found: headers.Found) -> Snapshot | None:
         """Read collected headers; the recorder's writer calls this."""

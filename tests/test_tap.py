@@ -419,6 +419,7 @@ def test_failing_parser(
         line.say(flow, b'{"type":"response.create"}', from_client=True)
         line.tap.websocket_end(flow)
     assert line.holds_nothing
+    line.tap.done()
     lines = logged(caplog, logging.INFO)
     assert lines
     assert len(logged(caplog)) == len(set(logged(caplog))) <= 3
