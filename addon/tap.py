@@ -139,9 +139,11 @@ class Tap:
     @_harmless
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Tunnel what does not lead to a watched host: git, npm and curl keep their own TLS."""
+        # Until it is known to be Codex's: should anything fail here, nobody's TLS is touched.
+        others_say, data.ignore_connection = data.ignore_connection, True
         address = data.context.server.address
-        if not self._hosts.watches(address[0] if address else None, data.client_hello.sni):
-            data.ignore_connection = True
+        if self._hosts.watches(address[0] if address else None, data.client_hello.sni):
+            data.ignore_connection = others_say
 
     @_harmless
     def requestheaders(self, flow: HTTPFlow) -> None:

@@ -23,7 +23,7 @@ from scripts.launch.certificates import CorporateCa, ca_certificate
 from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
 from scripts.version import version
 from store import queries
-from store.database import DatabaseError, MissingError, open_reader
+from store.database import DatabaseError, MissingError, kept_copies, open_reader, waiting_files
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, certificate_folder
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def examine(database: Path, address: str, environ: Mapping[str, str], now: float
     return [
         _check_programs(),
         *_check_database(database, now),
+        *_check_beside(database),
         *_check_authority(certificate),
         proxy,
         *_check_environment(environ, address, certificate, answering=answering),
@@ -72,7 +73,7 @@ def _check_database(path: Path, now: float) -> Iterator[Check]:
     name = "database"
     try:
         with contextlib.closing(open_reader(path)) as connection:
-            found = queries.summary(connection)
+            found, lost = queries.summary(connection), queries.losses(connection)
     except MissingError:
         yield Check(name, "note", f"no reading yet; {path} is not there or empty", _FIRST_READING)
         return
@@ -84,6 +85,24 @@ def _check_database(path: Path, now: float) -> Iterator[Check]:
     else:
         yield Check(name, "problem", f"{path} can be read by others", f"chmod 600 {path}")
     yield _check_age(found.last_seen_at, now)
+    if lost:
+        reasons = "; ".join(f"that {reason}" for reason in lost.reasons)
+        message = f"{lost.number:,} readings were dropped {reasons}; the last {_age(max(0, now - lost.last_at))} ago"
+        yield Check("dropped", "note", message, "what came after them is kept; only the history has gaps")
+
+
+def _check_beside(path: Path) -> Iterator[Check]:
+    """Tell of the files that were left beside the database."""
+    copies = kept_copies(path)
+    if copies:
+        names = ", ".join(each.name for each in copies)
+        yield Check(
+            "copies", "note", f"beside the database lie {names}", "nothing needs them any more; delete them at will"
+        )
+    waiting = waiting_files(path)
+    if waiting:
+        message = f"readings of an earlier stop wait in files: {len(waiting)}"
+        yield Check("waiting", "note", message, "the next start of the proxy takes them up")
 
 
 def _check_age(last_seen_at: float | None, now: float) -> Check:

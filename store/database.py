@@ -7,24 +7,26 @@ of arrival; the clock, which may step back, orders nothing. `limits` points at t
 history.
 
 Files are private from the start: created with mode 0600, in a folder created with mode 0700. Readers open the file
-read-only and never create it. Nothing heavy is imported here: reading commands stand in people's prompts.
+read-only and never create it. Nothing is ever deleted: an older schema is copied before it is brought forward, a
+damaged file is renamed. Nothing heavy is imported here: reading commands stand in people's prompts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from sqlite_utils import Database
-    from sqlite_utils.migrations import Migrations
 
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
@@ -39,12 +41,28 @@ READ_SECONDS = 5.0
 """How long a reader waits in the rare moments when the write-ahead log is locked for it too."""
 
 
+SPILL_MARK, SPILL_SUFFIX = ".unwritten-", ".jsonl"
+"""What the names of files of readings have behind the database's name, and at their end."""
+
+
 class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
 class LockedError(DatabaseError):
     """Another writer holds the database at the moment; trying again later is all there is to do."""
+
+
+class FullError(DatabaseError):
+    """The disk has no room at the moment; trying again later is all there is to do."""
+
+
+class DamagedError(DatabaseError):
+    """The database is ours and broken; `set_aside` makes room for a new one."""
+
+    def __init__(self, message: str, inode: Inode | None) -> None:
+        super().__init__(message)
+        self.inode = inode
 
 
 class MissingError(DatabaseError):
@@ -90,6 +108,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     Raises:
         DatabaseError: It cannot be used: not ours, newer than this program, not writable, not a database.
         LockedError: Another writer holds it.
+        FullError: There is no room for it.
+        DamagedError: It is ours and broken.
 
     """
     create_private(path)
@@ -112,6 +132,7 @@ def create_private(path: Path) -> None:
 
     Raises:
         DatabaseError: It cannot be created, or what is there is a link, no file, or another user's.
+        FullError: There is no room for it.
 
     """
     try:
@@ -120,7 +141,8 @@ def create_private(path: Path) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         status = path.lstat()
     except OSError as error:
-        raise DatabaseError(f"{path} cannot be created: {error.strerror or error}") from error
+        kind = FullError if error.errno in _NO_ROOM else DatabaseError
+        raise kind(f"{path} cannot be created: {error.strerror or error}") from error
     if not stat.S_ISREG(status.st_mode):
         raise DatabaseError(f"{path} is a link or no file; name the database's real path")
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
@@ -148,6 +170,61 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+Inode = tuple[int, int]
+"""What tells one file from another at the same path."""
+
+
+def inode(path: Path) -> Inode | None:
+    """Return what tells one file from another at the same path; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def set_aside(path: Path, damaged: Inode | None) -> Path | None:
+    """Rename a damaged database and its companions; return the new name.
+
+    It is left alone, and None returned, where it is not the damaged file any more: another proxy may have been first.
+
+    Raises:
+        DatabaseError: It cannot be renamed.
+
+    """
+    aside = _free_name(path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"))
+    if damaged is None or inode(path) != damaged:
+        return None
+    try:
+        # The file itself goes last: a new one must not find the log of the old one and take it for its own.
+        for companion in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{path}{companion}").rename(f"{aside}{companion}")
+        path.rename(aside)
+    except OSError as error:
+        raise DatabaseError(f"{path} is damaged and cannot be set aside: {error.strerror or error}") from error
+    return aside
+
+
+def kept_copies(path: Path) -> list[Path]:
+    """Return what was set aside, or copied before a migration, and has lain beside the database since."""
+    found = [*_beside(path, f"{path.name}.corrupt-"), *_beside(path, f"{path.name}.v")]
+    return [each for each in found if not each.name.endswith(("-wal", "-shm"))]
+
+
+def waiting_files(path: Path) -> list[Path]:
+    """Return the files of readings that stops have left beside the database, oldest first (`store.spill`)."""
+    return _beside(path, f"{path.name}{SPILL_MARK}", SPILL_SUFFIX)
+
+
+def _beside(path: Path, start: str, end: str = "") -> list[Path]:
+    try:
+        found = sorted(path.parent.iterdir())
+    except OSError:
+        return []
+    return [each for each in found if each.name.startswith(start) and each.name.endswith(end)]
+
+
 def abandon(connection: sqlite3.Connection) -> None:
     """Let go of a connection whose file was replaced by another one.
 
@@ -163,39 +240,138 @@ def abandon(connection: sqlite3.Connection) -> None:
 _abandoned: list[sqlite3.Connection] = []
 """Python 3.11 has no way to close without that: these stay open as long as the process."""
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_MAGIC = b"SQLite format 3\0"
+_APPLICATION_ID_AT = slice(68, 72)
+
 
 def is_locked(error: sqlite3.Error) -> bool:
     """Tell whether an error only says that somebody else holds the file at the moment."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether an error says that the file's contents are broken."""
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    # Where there is no room for the log's index, the second is what SQLite says.
+    extended = getattr(error, "sqlite_errorcode", 0)
+    return extended in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _explained(path: Path, error: sqlite3.Error) -> DatabaseError:
     if is_locked(error):
         return LockedError(f"{path} is locked by another program")
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+    if _is_full(error):
+        return FullError(f"{path} cannot be written, the disk is full")
+    if is_damage(error) and _is_ours(path):
+        message = f"{path} is damaged ({error}); the next start of the proxy sets it aside and begins a new one"
+        return DamagedError(message, inode(path))
+    if _code(error) == sqlite3.SQLITE_NOTADB:
         return DatabaseError(f"{path} is not a SQLite database; move it away or name another file")
     return DatabaseError(f"{path} cannot be used: {error}")
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a broken file was ours: by the mark in its header, else by lying where nobody but we put files.
+
+    Anything else may be a file of the user's that was named by mistake, and is not touched.
+    """
+    from store.settings import default_database
+
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError:
+        return False
+    application = int.from_bytes(header[_APPLICATION_ID_AT]) if header.startswith(_MAGIC) else 0
+    return application == APPLICATION_ID or (application == 0 and path.absolute() == default_database({}).absolute())
+
+
+def _free_name(wanted: Path) -> Path:
+    """Return the name, with a number behind it if there is such a file."""
+    found, number = wanted, 0
+    while os.path.lexists(found):
+        number += 1
+        found = wanted.with_name(f"{wanted.name}-{number}")
+    return found
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = schema_version(connection, path)
     if version < SCHEMA_VERSION:
+        if version == 0:
+            # Before the log is begun, so that it stands in the file itself, where `_is_ours` looks.
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, path)
+    for question in _PROBES:
+        connection.execute(question).fetchone()
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
+_PROBES = (
+    "SELECT count(s.raw) FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id",
+    "SELECT count(s.raw) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id",
+    "SELECT max(s.id) FROM limits JOIN snapshots s USING (account, limit_id) WHERE s.id >= snapshot_id",
+    "SELECT count(*) FROM tokens t JOIN accounts a ON a.id = t.account",
+)
+"""Read what the present is made of, and what the next row goes behind, on all ways of the writer and of ``status``.
+
+That is a few pages, however long the history; SQLite itself has compared the file's length with its header by then. A
+check of the whole takes seconds for 300 MB, and a page of history that is broken keeps nobody from going on.
+"""
+
+
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Apply what is pending in one transaction: of two programs that start together one waits for the other."""
-    import sqlite_utils
-
     with transaction(connection):
-        if schema_version(connection, path) < SCHEMA_VERSION:
-            _migrations().apply(sqlite_utils.Database(connection))
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = schema_version(connection, path)
+        if version == SCHEMA_VERSION:
+            return
+        copy = _keep_copy(path, version) if version else None
+        try:
+            _apply_migrations(connection)
+        except BaseException:
+            # The database is as it was, so the copy is one too many.
+            if copy:
+                copy.unlink(missing_ok=True)
+            raise
+
+
+def _apply_migrations(connection: sqlite3.Connection) -> None:
+    import sqlite_utils
+    from sqlite_utils.migrations import Migrations
+
+    migrations = Migrations("codex-tap")
+    for step in _MIGRATIONS:
+        migrations(name=step.__name__.removeprefix("_"))(step)
+    migrations.apply(sqlite_utils.Database(connection))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _keep_copy(path: Path, version: int) -> Path:
+    """Copy the database beside itself, as private as it is; return the copy's name."""
+    copy = _free_name(path.with_name(f"{path.name}.v{version}.bak"))
+    create_private(copy)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    return copy
 
 
 @contextlib.contextmanager
@@ -212,19 +388,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _migrations() -> Migrations:
-    from sqlite_utils.migrations import Migrations
-
-    migrations = Migrations("codex-tap")
-    migrations(name="m001_initial")(_m001_initial)
-    return migrations
-
-
 def _m001_initial(database: Database) -> None:
     # sqlite3's executescript would commit first; the steps share one transaction with their record.
     for statement in _INITIAL_SCHEMA.split(";\n\n"):
         database.execute(statement)
 
+
+_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial]
+"""Every step of the schema from the first on; one that was released is never changed."""
 
 _INITIAL_SCHEMA = """
 CREATE TABLE accounts (
@@ -295,6 +466,18 @@ CREATE TABLE limits (
     limit_id TEXT NOT NULL,
     snapshot_id INTEGER NOT NULL,
     PRIMARY KEY (account, limit_id)
+) WITHOUT ROWID;
+
+CREATE TABLE losses (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    count INTEGER NOT NULL,     -- readings that were seen and could not be kept
+    reason TEXT NOT NULL
+);
+
+CREATE TABLE spills (
+    name TEXT PRIMARY KEY,      -- a file of readings that a stop left behind: what is named here was taken up
+    taken_at REAL NOT NULL
 ) WITHOUT ROWID;
 
 CREATE VIEW latest AS

@@ -45,13 +45,15 @@ class AccountError(Exception):
 def status(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
     """Answer "how much is left?": the document of ``status --json`` at a moment in Unix seconds."""
     with _one_view(connection):
-        chosen = accounts(connection) if only is None else only
+        # Those that were chosen before are read again: their plan is to be of one moment with the rest.
+        chosen = accounts(connection)
         newest = _newest_rows(connection)
         facts = _facts_rows(connection)
     return {
         "generated_at": int(now),
         "accounts": [
-            _account_status(account, facts.get(account.id), newest.get(account.id, []), now) for account in chosen
+            _account_status(account, facts.get(account.id), newest.get(account.id, []), now)
+            for account in (chosen if only is None else _again(chosen, only))
         ],
     }
 
@@ -160,6 +162,26 @@ def summary(connection: sqlite3.Connection) -> Summary:
     return Summary(*row)
 
 
+class Losses(NamedTuple):
+    """What was seen and could not be kept: how many readings, when last (Unix seconds), and why."""
+
+    number: int
+    last_at: float
+    reasons: tuple[str, ...]
+
+
+def losses(connection: sqlite3.Connection) -> Losses | None:
+    """Answer "was anything dropped?"; None where all that was ever seen is kept."""
+    rows = connection.execute(
+        "SELECT reason, sum(count) AS number, max(at) AS last_at FROM losses GROUP BY reason ORDER BY number DESC"
+    ).fetchall()
+    if not rows:
+        return None
+    return Losses(
+        sum(row["number"] for row in rows), max(row["last_at"] for row in rows), tuple(row["reason"] for row in rows)
+    )
+
+
 @contextlib.contextmanager
 def _one_view(connection: sqlite3.Connection) -> Iterator[None]:
     """Let several statements see the database as it is at the first of them."""
@@ -168,6 +190,12 @@ def _one_view(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.rollback()
+
+
+def _again(present: Sequence[Account], chosen: Sequence[Account]) -> list[Account]:
+    """Return the chosen accounts as they are at present, in the order of choice, without those forgotten meanwhile."""
+    by_id = {account.id: account for account in present}
+    return [by_id[account.id] for account in chosen if account.id in by_id]
 
 
 def _newest_rows(connection: sqlite3.Connection) -> dict[int, list[sqlite3.Row]]:

@@ -2,34 +2,38 @@
 
 `Recorder.put` never blocks and never touches the disk. One thread owns the one writing connection, takes what has
 gathered, and writes it in one transaction. What cannot be written now (a lock, a full disk) is held and tried again;
-when too much is held, the newest reading of each limit is kept and the rest is counted as dropped.
+when too much is held, the newest reading of each limit is kept and the rest is counted as dropped. What cannot be
+written by the end of a stop is put beside the database (`store.spill`), and taken up by the next start. A database that
+turns out to be damaged is set aside, and a new one begun.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import logging
 import queue
 import sqlite3
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from store import database, rows
-from store.database import DatabaseError, LockedError
-from store.merge import Facts, is_late, merge, merge_facts, renew, same
+from store import database, spill
+from store.database import DamagedError, DatabaseError, FullError, LockedError
+from store.ledger import Ledger
 from store.models import Limit
-from store.rows import Newest
+from store.rows import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
-    from store.models import Identity, Snapshot
+    from store.database import Inode
+    from store.models import Snapshot
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.03
 """How long a first snapshot waits for others to share its transaction: a kill loses no more than this and a commit."""
 
 BATCH = 1_000
@@ -41,128 +45,14 @@ RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 HELD_MOST = 20_000
 """How many snapshots are held for a database that cannot be written, before the newest of each limit are chosen."""
 
-CLOSE_SECONDS = 10.0
-"""How long a stop waits for a database that cannot be written."""
+CLOSE_SECONDS = 5.0
+"""How long a stop waits for a database that cannot be written; what remains then waits in a file for the next start."""
 
-SIGHTING_SECONDS = 60.0
-"""How often it is noted that an account was seen."""
+SET_ASIDE_MOST = 3
+"""How many damaged databases one run sets aside: a disk that breaks every file must not be filled with them."""
 
-REMEMBERED_MOST = 10_000
-"""How many accounts the writer remembers before it begins anew."""
-
-
-class Ledger:
-    """Writes snapshots through one connection; keeps in memory what the next snapshot is compared with."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the database.
-
-        Raises:
-            DatabaseError: It cannot be used.
-
-        """
-        self._connection = database.open_writer(path)
-        self._path = path
-        self._inode = _inode(path)
-        self._version = -1
-        self._forget()
-
-    def _forget(self) -> None:
-        self._accounts: dict[Identity, tuple[int, float]] = {}
-        self._facts: dict[int, Facts | None] = {}
-        self._newest: dict[tuple[int, str], Newest | None] = {}
-
-    def is_current(self) -> bool:
-        """Tell whether the path still leads to the open file, which may have been deleted or replaced."""
-        return _inode(self._path) == self._inode
-
-    def write(self, snapshots: Iterable[Snapshot]) -> None:
-        """Write snapshots in one transaction: all of them or none.
-
-        Raises:
-            sqlite3.Error: None was written.
-
-        """
-        try:
-            with database.transaction(self._connection):
-                self._refresh()
-                for snapshot in snapshots:
-                    self._write_one(snapshot)
-        except BaseException:
-            self._forget()
-            raise
-
-    def close(self) -> None:
-        """Close the connection; the last one of all folds the write-ahead log into the file."""
-        if _inode(self._path) in (self._inode, None):
-            self._connection.close()
-        else:
-            database.abandon(self._connection)
-
-    def _refresh(self) -> None:
-        """Drop what is remembered if another connection changed the file since."""
-        version = rows.data_version(self._connection)
-        if version != self._version or len(self._accounts) > REMEMBERED_MOST:
-            self._forget()
-            self._version = version
-
-    def _write_one(self, snapshot: Snapshot) -> None:
-        account = self._account(snapshot)
-        known = self._known_facts(account)
-        facts = merge_facts(snapshot, known)
-        told = facts != known
-        # What tells of the account alone needs a row for it, but says nothing new of any limit.
-        home = (Limit(),) if told else ()
-        for limit in snapshot.reading.limits or home:
-            row_id = self._write_limit(account, limit, snapshot, facts)
-            if row_id and told:
-                rows.point_facts(self._connection, account, row_id)
-                self._facts[account] = facts
-                told = False
-
-    def _write_limit(self, account: int, limit: Limit, snapshot: Snapshot, facts: Facts) -> int | None:
-        """Write one limit and return its row, or None for a late reading, which tells nothing of the present."""
-        key = (account, limit.limit_id)
-        newest = self._known_newest(key)
-        state = merge(limit, snapshot, newest.state if newest else None, facts)
-        reading = snapshot.reading
-        windows_seen_at = newest.windows_seen_at if newest else None
-        if limit.windows is not None:
-            windows_seen_at = snapshot.observed_at
-        insert = functools.partial(
-            rows.insert_snapshot, self._connection, account, limit.limit_id, snapshot, windows_seen_at=windows_seen_at
-        )
-        if newest and is_late(reading, newest.server_time):
-            insert(state, late=True, current=False)
-            return None
-        if newest is None and not reading.limits:
-            return insert(state, current=False)
-        if newest and same(state, newest.state):
-            row_id, state = newest.row_id, renew(state, newest.state)
-            rows.touch_snapshot(self._connection, row_id, snapshot, state, windows_seen_at=windows_seen_at)
-        else:
-            row_id = insert(state)
-        server_time = reading.server_time or (newest.server_time if newest else None)
-        self._newest[key] = Newest(row_id, state, server_time, windows_seen_at)
-        return row_id
-
-    def _account(self, snapshot: Snapshot) -> int:
-        """Return the account's row; that it was seen is noted once in a while, not at each message."""
-        account, noted_at = self._accounts.get(snapshot.identity, (0, 0.0))
-        if not account or abs(snapshot.observed_at - noted_at) >= SIGHTING_SECONDS:
-            account = rows.save_identity(self._connection, snapshot.identity, snapshot.observed_at)
-            self._accounts[snapshot.identity] = (account, snapshot.observed_at)
-        return account
-
-    def _known_facts(self, account: int) -> Facts | None:
-        if account not in self._facts:
-            self._facts[account] = rows.find_facts(self._connection, account)
-        return self._facts[account]
-
-    def _known_newest(self, key: tuple[int, str]) -> Newest | None:
-        if key not in self._newest:
-            self._newest[key] = rows.find_newest(self._connection, *key)
-        return self._newest[key]
+# What is wrong with these is the snapshot, not the database.
+_OF_THE_DATA = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
 class Recorder:
@@ -175,8 +65,11 @@ class Recorder:
         self._path = path
         self._queue: queue.SimpleQueue[Snapshot | Callable[[], Snapshot | None] | None] = queue.SimpleQueue()
         self._held: list[Snapshot] = []
+        self._spills: list[Path] = []
+        self._losses: Counter[str] = Counter()
         self._ledger: Ledger | None = None
         self._failures = 0
+        self._set_aside = 0
         self._stop = threading.Event()
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._run, name="codex-tap recorder", daemon=True)
@@ -186,13 +79,13 @@ class Recorder:
         """Make sure that the database can be used, and begin to write.
 
         Raises:
-            DatabaseError: It cannot be used. A database that is merely locked is not an error.
+            DatabaseError: It cannot be used. One that is merely locked, or lies on a full disk, is not an error.
 
         """
         try:
-            database.open_writer(self._path).close()
-        except LockedError as error:
-            logger.info("codex-tap: %s; readings are held until it is free", error)
+            self._try_out()
+        except (LockedError, FullError) as error:
+            logger.info("codex-tap: %s; readings are held until it can be written", error)
         self._thread.start()
 
     def put(self, made: Snapshot | Callable[[], Snapshot | None]) -> None:
@@ -214,24 +107,35 @@ class Recorder:
             self._thread.join(timeout + 1)
         return not self._held and not self._thread.is_alive()
 
+    def _try_out(self) -> None:
+        try:
+            database.open_writer(self._path).close()
+        except DamagedError as error:
+            self._begin_anew(str(error.__cause__), error.inode)
+            database.open_writer(self._path).close()
+
     def _run(self) -> None:
+        self._spills = database.waiting_files(self._path)
         while not self._is_finished():
             self._gather()
-            if self._held:
+            if self._has_work():
                 self._write_held()
-        if self._held:
-            self._drop(len(self._held), "at the stop, because the database could not be written")
+        if self._held or self._losses:
+            self._spill_held()
         if self._ledger:
             self._ledger.close()
+
+    def _has_work(self) -> bool:
+        return bool(self._held or self._spills or self._losses)
 
     def _is_finished(self) -> bool:
         if not self._stop.is_set() or not self._queue.empty():
             return False
-        return not self._held or time.monotonic() >= self._deadline
+        return not (self._held or self._losses) or time.monotonic() >= self._deadline
 
     def _gather(self) -> None:
         """Wait for a first snapshot, let others join it, and take what is there."""
-        if not self._held:
+        if not self._has_work():
             self._take(self._queue.get())
             self._stop.wait(GATHER_SECONDS)
         while not self._queue.empty() and (self._failures or len(self._held) < BATCH):
@@ -240,40 +144,72 @@ class Recorder:
     def _take(self, made: Snapshot | Callable[[], Snapshot | None] | None) -> None:
         try:
             snapshot = made() if callable(made) else made
-        except Exception as error:  # noqa: BLE001 (one that cannot be made must not hold up the others)
-            self._drop(1, f"because it could not be read ({type(error).__name__})")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (one that cannot be made must not hold up the others)
+            self._drop(1, f"could not be read ({type(error).__name__})")
             return
         if snapshot is not None:
             self._held.append(snapshot)
 
     def _write_held(self) -> None:
         try:
-            self._write(min(len(self._held), BATCH))
-        except (DatabaseError, sqlite3.Error, OSError) as error:
+            ledger = self._open_ledger()
+            self._take_up_spills(ledger)
+            self._write(ledger, min(len(self._held), BATCH))
+        except Exception as error:  # noqa: BLE001 (whatever it is: the writer must not end of it)
             self._failed(error)
         else:
             if self._failures:
-                logger.info("codex-tap: the database can be written again")
+                _say(logging.INFO, "the database can be written again")
+                # Another proxy may have given up waiting for it.
+                self._spills = database.waiting_files(self._path)
             self._failures = 0
 
-    def _write(self, count: int) -> None:
+    def _write(self, ledger: Ledger, count: int) -> None:
         """Write the first of what is held, and let go of what is written."""
-        ledger = self._open_ledger()
+        losses = self._unsaved_losses()
         try:
-            ledger.write(self._held[:count])
-        except (sqlite3.Error, OSError):
+            ledger.write(self._held[:count], losses)
+        except (DatabaseError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 (one that cannot be written must not hold up the others)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _OF_THE_DATA):
+                raise
+            # One that cannot be written must not hold up the others.
             if count > 1:
                 for _ in range(count):
-                    self._write(1)
+                    self._write(ledger, 1)
                 return
-            self._drop(1, f"because it could not be written ({type(error).__name__})")
+            self._drop(1, f"could not be written ({type(error).__name__})")
+        else:
+            self._losses.clear()
         del self._held[:count]
+
+    def _take_up_spills(self, ledger: Ledger) -> None:
+        """Write what earlier stops left in files."""
+        while self._spills:
+            path = self._spills[0]
+            try:
+                found = spill.read(path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                _say(logging.WARNING, "readings of an earlier stop cannot be taken up: %s", error)
+            else:
+                self._take_up(ledger, path, found)
+            del self._spills[0]
+
+    def _take_up(self, ledger: Ledger, path: Path, found: spill.Spill) -> None:
+        now = time.time()
+        losses = list(found.losses)
+        if found.unreadable:
+            losses.append(Loss(now, found.unreadable, "could not be read again"))
+        if ledger.take_up(path.name, now, found.snapshots, losses):
+            _say(logging.INFO, "%d readings of an earlier stop were taken up", len(found.snapshots))
+        spill.remove(path)
 
     def _open_ledger(self) -> Ledger:
         if self._ledger and not self._ledger.is_current():
-            logger.warning("codex-tap: %s was moved away while in use; a new one is begun", self._path)
+            _say(logging.WARNING, "%s was moved away while in use; a new one is begun", self._path)
             self._close_ledger()
         if not self._ledger:
             self._ledger = Ledger(self._path)
@@ -281,10 +217,16 @@ class Recorder:
 
     def _failed(self, error: Exception) -> None:
         """Hold what is here, say so once, and pause before the next try."""
+        try:
+            if self._is_replaced(error):
+                return
+        except DatabaseError as further:
+            error = further
         if not (isinstance(error, sqlite3.Error) and database.is_locked(error)):
             self._close_ledger()
         if not self._failures:
-            logger.warning("codex-tap: readings are held in memory, the database cannot be written: %s", error)
+            told = error if isinstance(error, (DatabaseError, sqlite3.Error, OSError)) else type(error).__name__
+            _say(logging.WARNING, "readings are held in memory, the database cannot be written: %s", told)
         pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._failures += 1
         if len(self._held) > HELD_MOST:
@@ -293,6 +235,38 @@ class Recorder:
             time.sleep(RETRY_SECONDS[0])
         else:
             self._stop.wait(pause)
+
+    def _is_replaced(self, error: Exception) -> bool:
+        """Begin a new database where an error says that this one is damaged; tell whether it did."""
+        if self._set_aside >= SET_ASIDE_MOST:
+            return False
+        if isinstance(error, DamagedError):
+            self._begin_anew(str(error.__cause__), error.inode)
+            return True
+        if self._ledger and isinstance(error, sqlite3.Error) and database.is_damage(error):
+            ledger, self._ledger = self._ledger, None
+            ledger.abandon()
+            self._begin_anew(str(error), ledger.inode)
+            return True
+        return False
+
+    def _begin_anew(self, why: str, damaged: Inode | None) -> None:
+        """Set a damaged database aside, unless another proxy has done so.
+
+        Raises:
+            DatabaseError: It cannot be renamed.
+
+        """
+        self._set_aside += 1
+        aside = database.set_aside(self._path, damaged)
+        if aside:
+            _say(
+                logging.WARNING,
+                "%s is damaged (%s): it was set aside as %s, and a new one is begun",
+                self._path,
+                why,
+                aside.name,
+            )
 
     def _condense(self) -> None:
         """Keep the newest snapshot of each limit of what is held."""
@@ -306,12 +280,40 @@ class Recorder:
                 kept.append(snapshot)
         dropped = len(self._held) - len(kept)
         self._held = kept[::-1]
-        self._drop(dropped, "because the database could not be written for too long")
+        if dropped:
+            self._drop(dropped, "could not be written for too long")
+
+    def _spill_held(self) -> None:
+        """Leave what is still held in files for the next start; where there is no room for all, the newest of it."""
+        count = len(self._held)
+        try:
+            self._spill_all()
+        except OSError:
+            self._condense()
+            count = len(self._held)
+            try:
+                self._spill_all()
+            except OSError as error:
+                self._drop(len(self._held), f"could be written neither to the database nor beside it ({error})")
+        written = count - len(self._held)
+        if written:
+            _say(logging.WARNING, "readings wait beside %s for the next start: %d", self._path, written)
+
+    def _spill_all(self) -> None:
+        while self._held or self._losses:
+            spill.write(self._path, self._held[:BATCH], self._unsaved_losses())
+            self._losses.clear()
+            del self._held[:BATCH]
+
+    def _unsaved_losses(self) -> list[Loss]:
+        now = time.time()
+        return [Loss(now, count, reason) for reason, count in self._losses.items()]
 
     def _drop(self, count: int, why: str) -> None:
         if not self.dropped:
-            logger.warning("codex-tap: %d readings were dropped %s", count, why)
+            _say(logging.WARNING, "readings were dropped: %d that %s", count, why)
         self.dropped += count
+        self._losses[why] += count
 
     def _close_ledger(self) -> None:
         if self._ledger:
@@ -319,10 +321,7 @@ class Recorder:
             self._ledger = None
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
-    """Return what tells one file from another at the same path; None where there is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+def _say(level: int, message: str, *arguments: object) -> None:
+    # mitmproxy's log ends a thread for which it cannot print, and the writer has to go on.
+    with contextlib.suppress(SystemExit):
+        logger.log(level, "codex-tap: " + message, *arguments)  # noqa: G003 (one prefix for all)

@@ -7,6 +7,7 @@ what will be changed.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.merge import Facts, State, Verdict
@@ -14,18 +15,32 @@ from store.models import Window
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from store.models import Identity, Snapshot
 
 
-class Newest(NamedTuple):
-    """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours."""
+@dataclass(slots=True)
+class Newest:
+    """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours.
+
+    ``unsaved`` is how often it was seen again since it was last written.
+    """
 
     row_id: int
     state: State
     server_time: float | None
     windows_seen_at: float | None
+    last_seen_at: float
+    unsaved: int = 0
+
+
+class Loss(NamedTuple):
+    """Readings that could not be kept: when that was noticed (Unix seconds), how many, and why."""
+
+    at: float
+    number: int
+    reason: str
 
 
 def data_version(connection: sqlite3.Connection) -> int:
@@ -46,11 +61,16 @@ def find_facts(connection: sqlite3.Connection, account: int) -> Facts | None:
 def find_newest(connection: sqlite3.Connection, account: int, limit_id: str) -> Newest | None:
     """Return the newest row of a limit."""
     row = connection.execute(
-        f"SELECT id, server_time, windows_seen_at, {_STATE_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
+        f"SELECT id, server_time, windows_seen_at, last_seen_at, {_STATE_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
         " WHERE id = (SELECT snapshot_id FROM limits WHERE account = ? AND limit_id = ?)",
         (account, limit_id),
     ).fetchone()
-    return Newest(row[0], _state(row[3:]), row[1], row[2]) if row else None
+    return Newest(row[0], _state(row[4:]), row[1], row[2], row[3]) if row else None
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """Return the id of the newest row of all, 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM snapshots").fetchone()[0])
 
 
 def save_identity(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> int:
@@ -78,9 +98,10 @@ def insert_snapshot(
     *,
     windows_seen_at: float | None,
     late: bool = False,
-    current: bool = True,
 ) -> int:
-    """Open a new row for a state and return its id; one that is not `current` is not how the limit stands now."""
+    """Open a new row for a state and return its id; how the limit stands now is where `point_limits` points."""
+    reading = snapshot.reading
+    five, seven, others = _window_values(state.windows)
     cursor = connection.execute(
         _INSERT_SNAPSHOT,
         (
@@ -91,40 +112,58 @@ def insert_snapshot(
             snapshot.observed_at,
             windows_seen_at,
             late,
-            snapshot.reading.server_time,
+            reading.server_time,
             snapshot.source.value,
             snapshot.status,
             snapshot.model,
             snapshot.thread,
-            json.dumps(snapshot.reading.raw, ensure_ascii=False),
-            *_state_values(state),
+            _json(reading.raw),
+            state.limit_name,
+            *five,
+            *seven,
+            others,
+            *state.verdict,
+            *state.facts,
         ),
     )
-    row_id = int(cursor.lastrowid or 0)
-    if current:
-        connection.execute(
-            "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id",
-            (account, limit_id, row_id),
-        )
-    return row_id
+    return int(cursor.lastrowid or 0)
 
 
-def touch_snapshot(
-    connection: sqlite3.Connection, row_id: int, snapshot: Snapshot, state: State, *, windows_seen_at: float | None
-) -> None:
-    """Note that a row's state was seen again; resets of unused windows slide on."""
-    five, seven, others = _window_values(state.windows)
-    connection.execute(
-        "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + 1,"
-        " server_time = coalesce(?, server_time), resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
-        (snapshot.observed_at, windows_seen_at, snapshot.reading.server_time, five[2], seven[2], others, row_id),
+def touch_snapshots(connection: sqlite3.Connection, touched: Iterable[Newest]) -> None:
+    """Note that the states of rows were seen again; resets of unused windows slide on."""
+    connection.executemany(
+        "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + ?,"
+        " server_time = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
+        [_touch_values(newest) for newest in touched],
     )
 
 
-def point_facts(connection: sqlite3.Connection, account: int, row_id: int) -> None:
-    """Make a row the one that tells an account's facts."""
-    connection.execute("UPDATE accounts SET snapshot_id = ? WHERE id = ?", (row_id, account))
+def point_limits(connection: sqlite3.Connection, pointers: Mapping[tuple[int, str], int]) -> None:
+    """Make rows the ones that tell how their limits stand now."""
+    connection.executemany(
+        "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id",
+        [(*key, row_id) for key, row_id in pointers.items()],
+    )
+
+
+def point_facts(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> None:
+    """Make rows the ones that tell their accounts' facts."""
+    connection.executemany(
+        "UPDATE accounts SET snapshot_id = ? WHERE id = ?",
+        [(row_id, account) for account, row_id in pointers.items()],
+    )
+
+
+def insert_losses(connection: sqlite3.Connection, losses: Iterable[Loss]) -> None:
+    """Note what could not be kept."""
+    connection.executemany("INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", losses)
+
+
+def claim_spill(connection: sqlite3.Connection, name: str, at: float) -> bool:
+    """Note that a file of readings is taken up; tell whether nobody had taken it up before."""
+    cursor = connection.execute("INSERT INTO spills (name, taken_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, at))
+    return cursor.rowcount == 1
 
 
 # How a state stands in a row
@@ -167,18 +206,21 @@ _INSERT_SNAPSHOT = (
 
 _WindowValues = tuple[float | None, int | None, int | None]
 
+_json = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def _window_values(windows: Mapping[str, Window]) -> tuple[_WindowValues, _WindowValues, str | None]:
     """Return the figures of ``5h`` and ``7d``, and the other slots as JSON."""
     values = {slot: (w.used_percent, w.window_minutes, w.resets_at) for slot, w in windows.items()}
     five = values.pop("5h", (None, None, None))
     seven = values.pop("7d", (None, None, None))
-    return five, seven, json.dumps(values) if values else None
+    return five, seven, _json(values) if values else None
 
 
-def _state_values(state: State) -> tuple[Any, ...]:
-    five, seven, others = _window_values(state.windows)
-    return (state.limit_name, *five, *seven, others, *state.verdict, *state.facts)
+def _touch_values(newest: Newest) -> tuple[Any, ...]:
+    five, seven, others = _window_values(newest.state.windows)
+    seen = (newest.last_seen_at, newest.windows_seen_at, newest.unsaved, newest.server_time)
+    return (*seen, five[2], seven[2], others, newest.row_id)
 
 
 def _state(row: tuple[Any, ...]) -> State:

@@ -20,3 +20,11 @@ def record(path: Path, *snapshots: Snapshot) -> Path:
         recorder.put(each)
     assert recorder.close()
     return path
+
+
+def damage(path: Path) -> None:
+    """Break everything in a database but its first page, as a failing disk does."""
+    with path.open("r+b") as file:
+        size = file.seek(0, 2)
+        file.seek(4_096)
+        file.write(b"\xff" * (size - 4_096))

@@ -5,12 +5,24 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from store import database
-from store.database import DatabaseError, LockedError, MissingError, open_reader, open_writer
+from store.database import (
+    DamagedError,
+    DatabaseError,
+    LockedError,
+    MissingError,
+    kept_copies,
+    open_reader,
+    open_writer,
+    set_aside,
+)
+from store.settings import default_database
+from tests.recorded import record
+from tests.snapshots import used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +39,8 @@ SCHEMA = {
     " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
     " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw",
     "limits": "account limit_id snapshot_id",
+    "losses": "id at count reason",
+    "spills": "name taken_at",
     "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
     " limit_reached reached_type last_seen source model token_key",
 }
@@ -239,3 +253,174 @@ def test_programs_that_start_together_make_one_schema(path: Path) -> None:
 
     assert [(process.returncode, error) for process, error in zip(started, errors, strict=True)] == [(0, "")] * 4
     open_reader(path).close()
+
+
+def older_schema(monkeypatch: pytest.MonkeyPatch, path: Path, *steps: Callable[[Any], None]) -> None:
+    """Record two readings by this program, and then be the next one, which has further steps."""
+    record(path, used(13), used(14))
+    monkeypatch.setattr(database, "SCHEMA_VERSION", database.SCHEMA_VERSION + 1)
+    monkeypatch.setattr(database, "_MIGRATIONS", [*database._MIGRATIONS, *steps])
+
+
+def m002_add_a_column(made: Any) -> None:
+    made.execute("ALTER TABLE accounts ADD COLUMN colour TEXT")
+    made.execute("UPDATE accounts SET colour = 'green'")
+
+
+def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are there after it, the copy is the database as it was and as private, and this is done once."""
+    older_schema(monkeypatch, path, m002_add_a_column)
+    with pytest.raises(DatabaseError, match="written by an older codex-tap"):
+        open_reader(path)
+
+    for _ in range(2):
+        connection = open_writer(path)
+        assert connection.execute("SELECT colour FROM accounts").fetchall() == [("green",)]
+        assert connection.execute("SELECT used_5h_percent FROM snapshots").fetchall() == [(13.0,), (14.0,)]
+        connection.close()
+
+    assert kept_copies(path) == [path.with_name(f"{path.name}.v1.bak")]
+    (copy,) = kept_copies(path)
+    assert [found for found in path.parent.iterdir() if found.name.startswith(copy.name)] == [copy]
+    assert os.name != "posix" or stat.S_IMODE(copy.stat().st_mode) == 0o600
+    monkeypatch.undo()
+    connection = open_reader(copy)
+    assert "colour" not in columns(connection, "accounts")
+    assert [row[0] for row in connection.execute("SELECT used_5h_percent FROM snapshots")] == [13.0, 14.0]
+    connection.close()
+
+
+def test_a_copy_is_never_written_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who went back to an older program, and forward again, has both copies."""
+    older_schema(monkeypatch, path, m002_add_a_column)
+    first = path.with_name(f"{path.name}.v1.bak")
+    first.write_bytes(b"an earlier copy")
+
+    open_writer(path).close()
+
+    assert first.read_bytes() == b"an earlier copy"
+    assert kept_copies(path) == [first, first.with_name(f"{first.name}-1")]
+
+
+def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is as before, and no copy is left of each try."""
+
+    def fail(_: Any) -> None:
+        raise sqlite3.OperationalError("out of luck")
+
+    older_schema(monkeypatch, path, m002_add_a_column, fail)
+
+    with pytest.raises(DatabaseError, match="out of luck"):
+        open_writer(path)
+
+    assert kept_copies(path) == []
+    monkeypatch.undo()
+    open_reader(path).close()
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def break_all_but_the_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100].ljust(path.stat().st_size, b"\xff"))
+
+
+def break_the_newest_row(path: Path) -> None:
+    """Only the page of the history that holds the row which stands for the present."""
+    content = path.read_bytes()
+    page = content.rindex(NEWEST.encode()) // 4_096
+    path.write_bytes(content[: page * 4_096] + b"\xff" * 4_096 + content[(page + 1) * 4_096 :])
+
+
+NEWEST = "the newest row of all"
+DAMAGE = [cut_short, break_all_but_the_header, break_the_newest_row]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_told_at_the_opening(path: Path, damage: Callable[[Path], None]) -> None:
+    """It is an error of its own, and nothing is changed by finding out."""
+    record(path, *(used(index % 100) for index in range(300)), used(50).model_copy(update={"thread": NEWEST}))
+    damage(path)
+    before = path.read_bytes()
+
+    with pytest.raises(DamagedError, match="is damaged") as caught:
+        open_writer(path)
+
+    assert caught.value.inode == database.inode(path)
+    assert path.read_bytes() == before
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"no database at all" * 100)
+
+
+def broken_foreign(path: Path) -> None:
+    foreign_database(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA application_id = 77")
+    connection.close()
+    break_all_but_the_header(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "at_home", "ours"),
+    [
+        pytest.param(garbage, True, True, id="garbage at the default path"),
+        pytest.param(garbage, False, False, id="garbage named by the user"),
+        pytest.param(broken_foreign, True, False, id="another program's at the default path"),
+        pytest.param(broken_foreign, False, False, id="another program's named by the user"),
+    ],
+)
+def test_only_what_was_ours_counts_as_damaged(
+    path: Path, make: Callable[[Path], None], *, at_home: bool, ours: bool
+) -> None:
+    """Any other file may be the user's own, named by mistake: it is refused, never renamed."""
+    chosen = default_database({}) if at_home else path
+    chosen.parent.mkdir(parents=True, exist_ok=True)
+    make(chosen)
+
+    with pytest.raises(DatabaseError) as caught:
+        open_writer(chosen)
+
+    assert isinstance(caught.value, DamagedError) is ours
+
+
+def test_setting_aside_takes_the_log_along(path: Path) -> None:
+    """What is set aside is what was there, down to the write-ahead log; nothing is written over."""
+    path.parent.mkdir()
+    files = {name: path.with_name(path.name + name) for name in ("", "-wal", "-shm")}
+    for _ in range(2):
+        for name, file in files.items():
+            file.write_text(f"damaged {name}")
+        aside = set_aside(path, database.inode(path))
+        assert aside is not None
+        assert {name: aside.with_name(aside.name + name).read_text() for name in files} == {
+            name: f"damaged {name}" for name in files
+        }
+
+    assert len(kept_copies(path)) == 2
+    assert len(list(path.parent.iterdir())) == 6
+
+
+def test_what_another_proxy_has_begun_is_not_set_aside(path: Path) -> None:
+    """Of two that find the damage one renames; the other finds a sound file in its place."""
+    open_writer(path).close()
+    found = database.inode(path)
+    path.rename(path.with_name("aside"))
+    open_writer(path).close()
+
+    assert set_aside(path, found) is None
+    assert path.exists()
+
+
+def test_what_cannot_be_set_aside_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows a file that another proxy has open cannot be renamed."""
+    open_writer(path).close()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "rename", refuse)
+    with pytest.raises(DatabaseError, match="cannot be set aside: Permission denied"):
+        set_aside(path, database.inode(path))

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import stat
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import certifi
@@ -15,6 +16,9 @@ from click.testing import CliRunner
 from scripts.cli import cli
 from scripts.demo.certificates import Authority
 from scripts.doctor import Check, examine
+from store import spill
+from store.database import open_writer
+from store.rows import Loss, insert_losses
 from store.settings import certificate_folder
 from tests.harness import free_port
 from tests.recorded import record
@@ -146,6 +150,32 @@ def test_a_damaged_database_is_a_problem(path: Path, address: str) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
     assert levels(found("database", path, address)) == ["problem"]
+
+
+def test_what_was_dropped_is_a_note(path: Path, address: str) -> None:
+    """How much, why and when; a database of which nothing is missing says nothing of it."""
+    assert found("dropped", path, address) == []
+    why = "could not be written for too long"
+    with closing(open_writer(path)) as connection:
+        insert_losses(connection, [Loss(NOON - 7_200, 40_000, why), Loss(NOON - 50, 2, why), Loss(NOON - 60, 1, "x")])
+
+    (check,) = found("dropped", path, address)
+
+    assert check.level == "note"
+    assert check.message == f"40,003 readings were dropped that {why}; that x; the last 1 min ago"
+
+
+def test_what_lies_beside_the_database_is_a_note(path: Path, address: str) -> None:
+    """Copies may be deleted, readings that wait are taken up."""
+    assert found("copies", path, address) == found("waiting", path, address) == []
+    for end in (".corrupt-20261121-101500", ".corrupt-20261121-101500-wal", ".v1.bak"):
+        path.with_name(path.name + end).touch()
+    spill.write(path, [used(13)], [])
+
+    (copies,), (waiting,) = found("copies", path, address), found("waiting", path, address)
+
+    assert copies.message == f"beside the database lie {path.name}.corrupt-20261121-101500, {path.name}.v1.bak"
+    assert waiting.message == "readings of an earlier stop wait in files: 1"
 
 
 def test_an_authority_not_made_yet_is_a_note(path: Path, address: str) -> None:

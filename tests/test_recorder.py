@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -8,13 +9,25 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import DataObject, data, integers, sampled_from
 
+from store import database, ledger, spill
 from store import recorder as recorder_module
-from store.database import DatabaseError, MissingError, forget_account, open_reader, open_writer
+from store import rows as rows_module
+from store.database import (
+    DatabaseError,
+    MissingError,
+    forget_account,
+    kept_copies,
+    open_reader,
+    open_writer,
+    waiting_files,
+)
 from store.merge import merge
-from store.models import Credits, Source, Window
+from store.models import Credits, Snapshot, Source, Window
 from store.recorder import Recorder
-from tests.recorded import record
+from tests.recorded import damage, record
 from tests.snapshots import ALICE, BOB, NOON, limit, snapshot, used, windows
 
 if TYPE_CHECKING:
@@ -281,6 +294,53 @@ def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:
     assert [row["plan_type"] for row in rows(path, "SELECT plan_type FROM snapshots WHERE NOT late")] == ["plus"]
 
 
+def test_an_overtaken_reading_is_not_what_the_next_is_compared_with(path: Path) -> None:
+    """A message that says what the overtaken one before it said is still news."""
+    late = used(15, server_time=NOON)
+    again = late.model_copy(update={"reading": late.reading.model_copy(update={"server_time": NOON + 20.0})})
+
+    record(path, used(20, server_time=NOON + 10), late, again)
+
+    assert [(row["used_5h_percent"], row["late"]) for row in rows(path)] == [(20.0, 0), (15.0, 1), (15.0, 0)]
+    assert current(path)["used_5h_percent"] == 15.0
+
+
+@given(data())
+def test_what_is_said_again_counts_as_if_it_were_new(
+    tmp_path_factory: pytest.TempPathFactory, choose: DataObject
+) -> None:
+    """Messages that share what they say, as those of repeated headers do, leave the same rows as those that do not."""
+    five = Credits(has_credits=True, unlimited=False, balance="5")
+    spark = limit(windows(5), limit_id="codex_bengalfox")
+    readings = [
+        used(13, plan_type="plus").reading,
+        used(13, credits=five).reading,
+        used(100).reading,
+        snapshot(limit(windows(0, at=NOON)), spark).reading,
+        snapshot(limit(windows(0, at=NOON + 500))).reading,
+        snapshot(limit(None, limit_reached=True, reached_type="rate_limit_reached")).reading,
+        snapshot(credits=five).reading,
+    ]
+    told = [
+        Snapshot(
+            identity=choose.draw(sampled_from([ALICE, BOB])),
+            observed_at=NOON + number,
+            source=choose.draw(sampled_from([Source.HEADERS, Source.ERROR])),
+            status=choose.draw(sampled_from([200, 429])),
+            reading=choose.draw(sampled_from(readings)).model_copy(
+                update={"server_time": choose.draw(sampled_from([None, NOON + 0.0, NOON + 50.0]))}
+            ),
+        )
+        for number in range(choose.draw(integers(1, 12)))
+    ]
+    folder = tmp_path_factory.mktemp("said")
+
+    shared = rows(record(folder / "shared.sqlite3", *told))
+    apart = rows(record(folder / "apart.sqlite3", *(Snapshot.model_validate(each.model_dump()) for each in told)))
+
+    assert shared == apart
+
+
 def test_order_is_the_order_of_arrival(path: Path) -> None:
     """A clock that steps back makes nothing older."""
     record(path, used(13, at=NOON), used(14, at=NOON - 3_600))
@@ -357,16 +417,255 @@ def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder) -> N
 
 
 def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
-    """What could not be written by then is counted and named."""
-    with sqlite3.connect(path, isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    """What could not be written by then is left beside the database, and the next start writes it."""
+    with locked(path):
         recorder.put(used(13))
         recorder.put(used(14))
 
-        assert not recorder.close(timeout=0.3)
-    other.close()
+        assert recorder.close(timeout=0.3)
+        assert figures(path) == []
 
-    assert "2 readings were dropped at the stop" in caplog.text
+    assert "wait beside" in caplog.text
+    record(path, used(15))
+    assert figures(path) == [(13.0, 1), (14.0, 1), (15.0, 1)]
+    assert waiting_files(path) == []
+
+
+def test_what_a_stop_left_is_written_without_new_traffic(path: Path, recorder: Recorder) -> None:
+    """The next start does not wait for a reading of its own."""
+    with locked(path):
+        recorder.put(used(13))
+        assert recorder.close(timeout=0.1)
+    later = Recorder(path)
+    later.start()
+
+    wait_for(lambda: figures(path) == [(13.0, 1)])
+
+    assert later.close()
+
+
+def test_what_a_stop_left_is_written_once(path: Path, recorder: Recorder) -> None:
+    """However many proxies start together: each reading is there once."""
+    with locked(path):
+        for index in range(50):
+            recorder.put(used(index))
+        assert recorder.close(timeout=0.1)
+    together = [Recorder(path) for _ in range(6)]
+    for each in together:
+        each.start()
+    wait_for(lambda: len(figures(path)) == 50)
+
+    assert all(each.close() for each in together)
+    assert figures(path) == [(float(index), 1) for index in range(50)]
+
+
+def test_what_was_written_is_not_taken_up_again(path: Path, recorder: Recorder) -> None:
+    """A proxy that was killed between its commit and the removal of the file leaves no reading twice."""
+    with locked(path):
+        recorder.put(used(13))
+        assert recorder.close(timeout=0.1)
+    (left,) = waiting_files(path)
+    content = left.read_bytes()
+    record(path)
+    left.write_bytes(content)
+
+    record(path, used(14))
+
+    assert figures(path) == [(13.0, 1), (14.0, 1)]
+    assert waiting_files(path) == []
+
+
+def test_what_another_left_while_both_waited_is_taken_up(path: Path, recorder: Recorder) -> None:
+    """Of two proxies that wait for the same lock, the one that goes on writes what the one that stopped left."""
+    other = Recorder(path)
+    other.start()
+    with locked(path):
+        recorder.put(used(13))
+        other.put(used(14, who=BOB))
+        assert other.close(timeout=0.3)
+    wait_for(lambda: len(figures(path)) == 2)
+
+    assert recorder.close()
+    assert waiting_files(path) == []
+
+
+def test_what_a_stop_left_is_older_than_what_came_since(path: Path, recorder: Recorder) -> None:
+    """A reading that waited in a file does not stand for the present when a newer one is there."""
+    with locked(path):
+        recorder.put(used(13, at=NOON))
+        recorder.put(used(15, at=NOON + 120))
+        assert recorder.close(timeout=0.1)
+    held_back = [left.rename(left.with_name("away")) for left in waiting_files(path)]
+    record(path, used(14, at=NOON + 60))
+    for left in held_back:
+        left.rename(path.with_name(f"{path.name}.unwritten-1.jsonl"))
+
+    record(path)
+
+    assert [(row["used_5h_percent"], row["late"]) for row in rows(path)] == [(14.0, 0), (13.0, 1), (15.0, 0)]
+    assert current(path)["used_5h_percent"] == 15.0
+
+
+def test_losses_are_noted_when_the_database_can_be_written_again(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, the doctor, is to know of them; one that stops first leaves them beside the database."""
+    monkeypatch.setattr(recorder_module, "HELD_MOST", 10)
+    with locked(path):
+        recorder.put(used(1))
+        wait_for(lambda: "held in memory" in caplog.text)
+        for index in range(2, 50):
+            recorder.put(used(index))
+        wait_for(lambda: recorder.dropped > 0)
+        assert recorder.close(timeout=0.1)
+
+    record(path)
+
+    (loss,) = rows(path, "SELECT * FROM losses")
+    assert (loss["count"], loss["reason"]) == (recorder.dropped, "could not be written for too long")
+    assert recorder.dropped + len(figures(path)) == 49
+    assert figures(path)[-1] == (49.0, 1)
+
+
+@pytest.mark.parametrize("room", [0, 1], ids=["for none", "for the newest"])
+def test_a_stop_where_nothing_can_be_written(
+    path: Path, recorder: Recorder, room: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no room beside the database either, the newest of each limit is tried; the rest is counted and named."""
+    whole = spill.write
+
+    def write_few(database: Path, snapshots: list[Any], losses: list[Any]) -> Path:
+        if len(snapshots) > room:
+            raise OSError("No space left on device")
+        return whole(database, snapshots, losses)
+
+    monkeypatch.setattr(spill, "write", write_few)
+    with locked(path):
+        for index in range(20):
+            recorder.put(used(index))
+        assert recorder.close(timeout=0.1) is bool(room)
+
+    assert recorder.dropped == 20 - room
+    assert caplog.text.count("were dropped") == 1
+    record(path)
+    assert figures(path) == [(19.0, 1)] * room
+
+
+def test_a_damaged_database_is_set_aside_at_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It keeps its bytes under another name, and a new one is begun."""
+    record(path, *(used(index) for index in range(50)))
+    damage(path)
+    before = path.read_bytes()
+
+    record(path, used(13))
+
+    assert figures(path) == [(13.0, 1)]
+    (aside,) = kept_copies(path)
+    assert aside.name.startswith(f"{path.name}.corrupt-")
+    assert aside.read_bytes() == before
+    assert "is damaged" in caplog.text
+    assert aside.name in caplog.text
+
+
+def test_a_database_that_is_damaged_while_in_use_is_set_aside(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was held is in the new one; nothing is deleted."""
+    for index in range(50):
+        recorder.put(used(index))
+    wait_for(lambda: len(figures_if_any(path)) == 50)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    damage(path)
+    for index in range(60, 70):
+        recorder.put(used(index))
+
+    assert recorder.close()
+    assert figures(path) == [(float(index), 1) for index in range(60, 70)]
+    assert len(kept_copies(path)) == 1
+    assert caplog.text.count("was set aside") == 1
+
+
+def test_only_so_many_databases_are_set_aside(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that breaks every file is not filled with them."""
+
+    def broken(*_: object) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rows_module, "touch_snapshots", broken)
+        recorder.put(used(13))
+        wait_for(lambda: "held in memory" in caplog.text)
+
+    assert recorder.close()
+    assert figures(path) == [(13.0, 1)]
+    assert len(kept_copies(path)) == recorder_module.SET_ASIDE_MOST
+
+
+def test_a_newer_program_takes_the_file_over_while_in_use(path: Path, recorder: Recorder) -> None:
+    """What this one cannot write any more waits for one that can."""
+    recorder.put(used(13))
+    wait_for(lambda: figures_if_any(path) == [(13.0, 1)])
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
+    recorder.put(used(14))
+
+    assert recorder.close(timeout=0.3)
+    assert connection.execute("SELECT count(*) FROM snapshots").fetchone()[0] == 1
+    connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION}")
+    connection.close()
+    record(path)
+    assert figures(path) == [(13.0, 1), (14.0, 1)]
+
+
+def test_a_full_disk_is_no_reason_not_to_start(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There may be room again before anything is seen."""
+    caplog.set_level(logging.INFO, "store.recorder")
+    whole, full = database.create_private, [True]
+
+    def create(wanted: Path) -> None:
+        if full:
+            raise database.FullError(f"{wanted} cannot be created: No space left on device")
+        whole(wanted)
+
+    monkeypatch.setattr(database, "create_private", create)
+    recorder = Recorder(path)
+    recorder.start()
+    recorder.put(used(13))
+    wait_for(lambda: "held in memory" in caplog.text)
+    full.clear()
+
+    assert recorder.close()
+    assert figures(path) == [(13.0, 1)]
+
+
+def test_a_log_that_cannot_be_printed_ends_nothing(path: Path) -> None:
+    """The log of mitmproxy ends the thread in which it finds its terminal gone."""
+
+    class Gone(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit(record.levelno)
+
+    gone = Gone()
+    recorder_module.logger.addHandler(gone)
+    try:
+        recorder = Recorder(path)
+        recorder.start()
+        with locked(path):
+            recorder.put(used(13))
+            recorder.put(lambda: exec("raise SystemExit"))  # noqa: S102 (the shortest that raises)
+            time.sleep(0.4)
+        assert recorder.close()
+    finally:
+        recorder_module.logger.removeHandler(gone)
+    assert figures(path) == [(13.0, 1)]
 
 
 def test_held_readings_are_bounded(
@@ -435,7 +734,7 @@ def test_one_that_cannot_be_written_takes_no_other_with_it(
             raise TypeError("poison")
         return whole(told, message, *rest)
 
-    monkeypatch.setattr(recorder_module, "merge", faulty)
+    monkeypatch.setattr(ledger, "merge", faulty)
     recorder = Recorder(path)
     recorder.start()
     for each in (used(1), used(2, plan_type="poison"), used(3)):
@@ -500,6 +799,15 @@ def test_a_locked_database_is_no_reason_not_to_start(path: Path) -> None:
 
     assert recorder.close()
     assert figures(path) == [(13.0, 1)]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another writer holds the database."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
