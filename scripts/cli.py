@@ -619,7 +619,7 @@ def _warn_if_unanswered(address: str, ca_file: Path | None) -> None:
         click.echo(f"Note: {error}", err=True)
 
 
-# Demo, doctor
+# Demo, doctor, uninstall
 
 
 @cli.command()
@@ -660,6 +660,51 @@ def doctor(context: click.Context, address: str, as_json: bool, database: Path |
         console = render.console()
         render.put(console, render.checks(found, render.look(console)))
     context.exit(0 if healthy else 1)
+
+
+@cli.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_option
+@click.pass_context
+def uninstall(context: click.Context, yes: bool, database: Path | None) -> None:
+    """Delete all that codex-tap keeps on this machine.
+
+    The database with what belongs to it, and the proxy's certificate authority with its private key. Nothing that
+    codex-tap did not make is touched. How to remove the program itself is said at the end.
+    """
+    from scripts import uninstall as everything
+
+    found = everything.find(database or default_database())
+    if found.others:
+        _list_paths("Not codex-tap's, and left alone:", found.others)
+    if found.files:
+        _list_paths("This deletes:", found.files)
+        _refuse_if_in_use(found.databases)
+        if not yes and not click.confirm("There is no way back. Delete it?"):
+            context.exit(1)
+    try:
+        everything.delete(found)
+    except OSError as error:
+        raise CommandError(f"{error.filename} cannot be deleted: {error.strerror}", FAILED) from error
+    click.echo("Deleted." if found.files else "There is nothing to delete.")
+    click.echo(f"A shell that evaluated codex-tap env still leads to the proxy: close it.\n{_PROGRAM_IS_LEFT}")
+    click.echo(f"  {everything.remove_program()}")
+
+
+_PROGRAM_IS_LEFT = "What is left is the program. To remove it:"
+
+
+def _list_paths(heading: str, paths: Sequence[Path]) -> None:
+    click.echo("\n".join([heading, *(f"  {printable(path)}" for path in paths)]))
+
+
+def _refuse_if_in_use(databases: Sequence[Path]) -> None:
+    """Refuse while somebody has a database open: a running proxy would go on with a new one at once."""
+    from scripts.uninstall import is_in_use
+
+    for path in databases:
+        if is_in_use(path):
+            raise CommandError(f"{path} is in use; end the proxy, or the codex-tap run or --watch, first", FAILED)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,30 +97,78 @@ def test_two_accounts(codex: str, backend: Backend, tmp_path: Path, transport: s
         assert figures({place: written[place] for place in ("primary", "secondary")}) == figures(limit["windows"])
 
 
-def test_no_secret_is_kept(codex: str, backend: Backend, tmp_path: Path) -> None:
-    """Neither token nor prompt nor answer is in the database, its companions or the log, whole or in part."""
-    folder = tmp_path / "data"
-    path = folder / "tap.sqlite3"
-    prompt, reply = "the-marked-prompt-of-this-test", "the-marked-answer-of-this-test"
-    for upgrade in UPGRADE.values():
-        backend.answer(replace(answer(13, "plus", upgrade=upgrade), text=reply))
-        home = tmp_path / f"home-{upgrade}"
-        token = log_in(home, "acct-secret", "user-1").encode()
-        with Proxy(backend, database=path) as proxy:
-            turn = exec_turn(codex, home, f"say {prompt}", codex_environment(proxy, home))
-            assert reply in turn.stdout
-            # Killed, so that the write-ahead log is still there to be searched.
-            wait_for_rows(path)
-            proxy.kill()
-            written = {found.name: found.read_bytes() for found in folder.iterdir()} | {"log": proxy.output().encode()}
+@pytest.mark.parametrize("transport", UPGRADE)
+def test_no_secret_is_kept(codex: str, backend: Backend, tmp_path: Path, transport: str) -> None:
+    """No token, cookie, prompt, answer, path or git URL is in any file, the log or the list of processes."""
+    secrets = {kind: f"the-marked-{kind}-of-this-test" for kind in ("prompt", "answer", "cookie", "path", "remote")}
+    path = tmp_path / "kept" / "tap.sqlite3"
+    told = answer(13, "plus", upgrade=UPGRADE[transport])
+    assert isinstance(told.headers, dict)
+    headers = {**told.headers, "set-cookie": f"session={secrets['cookie']}; Path=/; Secure"}
+    events = [*told.events, Pause(1)]  # time to look while the proxy is at work
+    backend.answer(replace(told, headers=headers, events=events, text=secrets["answer"]), account="acct-secret")
+    token = log_in(tmp_path / "home", "acct-secret", "user-1")
+    refresh_token = json.loads((tmp_path / "home" / "auth.json").read_text())["tokens"]["refresh_token"]
+    workspace = make_repository(tmp_path / "home" / secrets["path"], f"https://git.example/{secrets['remote']}.git")
 
-        assert {"tap.sqlite3", "tap.sqlite3-wal"} <= written.keys()
-        assert any(PREFIX in content for content in written.values())
-        parts = [token[start : start + 12] for start in range(len(PREFIX), len(token) - 12)]
-        for name, content in written.items():
-            assert not [part for part in parts if part in content], name
-            assert prompt.encode() not in content, name
-            assert reply.encode() not in content, name
+    command = [sys.executable, str(CLI), "run", codex, "exec", "--skip-git-repo-check", f"say {secrets['prompt']}"]
+    with subprocess.Popen(
+        command,
+        cwd=workspace,
+        env=run_environment(backend, tmp_path, path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as run:
+        wait_for_rows(path)
+        written = files_but(tmp_path, tmp_path / "home") | processes_of_the_proxy(str(tmp_path))
+        output, log = run.communicate(timeout=60)
+    written |= {f"{name}, afterwards": content for name, content in files_but(tmp_path, tmp_path / "home").items()}
+    written["log"] = b"\n".join(line for line in log.splitlines() if line.startswith(b"codex-tap"))
+
+    assert secrets["answer"] in output.decode(), log.decode()
+    sent = "".join(f"{asked.headers} {asked.body!r}" for asked in backend.requests)
+    assert [kind for kind in ("path", "remote") if secrets[kind] not in sent] == [], "Codex did not send it"
+    assert token in sent
+    assert {path.name, f"{path.name}-wal"} <= {Path(name).name for name in written}
+    assert any(PREFIX in content for content in written.values())
+    beyond = token.encode()[len(PREFIX) :]
+    parts = [beyond[start : start + 12] for start in range(len(beyond) - 12)]
+    for name, content in written.items():
+        assert not [part for part in parts if part in content], name
+        assert not [kind for kind, secret in secrets.items() if secret.encode() in content], name
+        assert refresh_token.encode() not in content, name
+
+
+def make_repository(folder: Path, remote: str) -> Path:
+    """A git repository as Codex tells of it: with a remote and a commit."""
+    if shutil.which("git") is None:
+        pytest.skip("git tells Codex of the repository")
+    folder.mkdir(parents=True)
+    someone = ["-c", "user.name=someone", "-c", "user.email=someone@example.com"]
+    for words in (["init", "-q"], ["remote", "add", "origin", remote], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run(["git", *someone, *words], cwd=folder, check=True)  # noqa: S607 (it is where PATH has it)
+    return folder
+
+
+def files_but(folder: Path, left_out: Path) -> dict[str, bytes]:
+    """All files in a folder but for those of Codex itself."""
+    return {
+        str(each): each.read_bytes() for each in folder.rglob("*") if each.is_file() and left_out not in each.parents
+    }
+
+
+def processes_of_the_proxy(marker: str) -> dict[str, bytes]:
+    """The command line and the environment of the proxy with this in its environment, where /proc tells of them."""
+    if not Path("/proc/self/environ").exists():
+        return {}
+    found = {}
+    for pid, command in processes_with(marker).items():
+        if "mitmdump" in command:
+            for name in ("cmdline", "environ"):
+                found[f"{name} of the proxy"] = Path(f"/proc/{pid}/{name}").read_bytes()
+    assert len(found) == 2
+    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by Linux's /proc")
@@ -166,7 +215,7 @@ def processes_with(marker: str) -> dict[int, str]:
         # It may end while it is looked at.
         with contextlib.suppress(OSError):
             if marker.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80]
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]
     return found
 
 

@@ -25,9 +25,9 @@ from scripts.demo.answers import (
 from scripts.demo.backend import Backend
 from scripts.demo.client import CodexClient
 from scripts.demo.codex import exec_turn, find_codex, make_token, write_login
+from scripts.launch import own_proxy
 from scripts.launch.certificates import ca_certificate
-from scripts.launch.environment import command_environment
-from scripts.launch.proxy_process import ProxyProcess
+from scripts.launch.environment import CA_VARIABLE, command_environment
 from store import queries
 from store.database import open_reader
 from store.settings import WATCHED_HOSTS
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     Report = Callable[[str], None]
 
-_ADDON = Path(__file__).resolve().parents[2] / "addon" / "codex_tap.py"
 _HOUR, _DAY = 3_600, 86_400
 _TOKEN_SECONDS = 10 * _DAY  # Codex refreshes one that is about to expire
 
@@ -98,20 +97,14 @@ def _people(now: int) -> list[_Person]:
 @contextlib.contextmanager
 def _proxy(folder: Path, backend: Backend, database: Path) -> Iterator[str]:
     """Run the proxy as ``codex-tap run`` does, led to the stand-in; yield its address. On leaving, all is on disk."""
-    options = {
-        "confdir": str(folder),
-        "mode": f"upstream:{backend.proxy_url}",
-        "ssl_verify_upstream_trusted_ca": str(backend.ca_file),
-        "listen_host": "127.0.0.1",
-        "listen_port": "0",
-        "termlog_verbosity": "warn",
-        "flow_detail": "0",
-        "codex_tap_lifeline": "true",
-        "codex_tap_db": str(database),
-    }
-    arguments = [part for name, value in options.items() for part in ("--set", f"{name}={value}")]
-    with ProxyProcess([*arguments, "--scripts", str(_ADDON)], _own_environment()) as process:
+    # The stand-in is what a company's proxy with an authority of its own would be.
+    environ = {**_own_environment(), "HTTPS_PROXY": backend.proxy_url, CA_VARIABLE: str(backend.ca_file)}
+    with own_proxy(database=database, folder=_authority(folder), environ=environ) as process:
         yield process.wait_until_ready()
+
+
+def _authority(folder: Path) -> Path:
+    return folder / "ca"
 
 
 def _take_turns(folder: Path, backend: Backend, address: str, report: Report) -> None:
@@ -151,7 +144,7 @@ def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool
     environment = command_environment(
         {**_own_environment(), "HOME": str(user), "USERPROFILE": str(user), "HTTP_PROXY": f"http://{address}"},
         proxy_url=f"http://{address}",
-        ca_file=str(ca_certificate(folder)),
+        ca_file=str(ca_certificate(_authority(folder))),
         hosts=WATCHED_HOSTS,
         windows=sys.platform == "win32",
     )
@@ -162,7 +155,7 @@ def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool
 
 
 def _client_turn(folder: Path, person: _Person, token: str, address: str) -> None:
-    authority = ca_certificate(folder)
+    authority = ca_certificate(_authority(folder))
     with CodexClient(f"http://{address}", [authority], token=token, account_id=person.account_id) as client:
         client.websocket_turn("say ok")
 

@@ -6,6 +6,7 @@ in its own process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -37,7 +38,7 @@ from store.settings import UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_fo
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["LaunchError", "Shell", "environment_lines", "probe", "proxy", "run"]
+__all__ = ["LaunchError", "Shell", "environment_lines", "own_proxy", "probe", "proxy", "run"]
 
 _WINDOWS = sys.platform == "win32"
 _ADDON = Path(__file__).resolve().parents[2] / "addon" / "codex_tap.py"
@@ -88,17 +89,40 @@ def run(
         variables = _environment(environ, proxy, trusted, way_out.corporate, hosts)
         return _run_through(Command(program, variables), None)
     try:
-        folder = certificate_folder()
-        certificate = ensure_authority(folder)
-        options = _proxy_options("127.0.0.1", 0, database, way_out)
-        with ProxyProcess(_arguments(options, hosts), _proxy_environ(environ, way_out)) as own:
-            address = own.wait_until_ready()
+        with own_proxy(database=database, hosts=hosts, environ=environ) as own:
+            address, certificate = own.wait_until_ready(), ca_certificate(certificate_folder())
             variables = _environment(environ, address, certificate, way_out.corporate, hosts)
             code = _run_through(Command(program, variables), own)
     except KeyboardInterrupt:
         return _INTERRUPTED  # before the command was there to decide
     _report(own.lines)
     return code
+
+
+@contextlib.contextmanager
+def own_proxy(
+    *,
+    database: Path | None = None,
+    hosts: Sequence[str] = (),
+    folder: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[ProxyProcess]:
+    """Start a proxy with the addon on a free loopback port; on leaving it is ended, all it has seen on disk.
+
+    Args:
+        database: where to record; None leaves it to the environment and the default.
+        hosts: gateways to watch beside Codex's own hosts.
+        folder: where its certificate authority is, or is made; None is the user's.
+        environ: what the proxy's environment is made of; it also says how to get out of here.
+
+    Raises:
+        LaunchError: exit code 4.
+    """
+    way_out, ca_folder = _way_out(environ), folder or certificate_folder()
+    ensure_authority(ca_folder)
+    options = _proxy_options("127.0.0.1", 0, ca_folder, database, way_out)
+    with ProxyProcess(_arguments(options, hosts), _proxy_environ(environ, way_out)) as own:
+        yield own
 
 
 def proxy(
@@ -115,13 +139,14 @@ def proxy(
     ``arguments`` are mitmdump's own and win over what else is said here.
 
     Raises:
-        LaunchError: exit code 4, it could not start.
+        LaunchError: exit code 4, it could not start; 2, it would let in others than this machine without a password.
     """
     way_out = _without_loop(_way_out(environ), host, port)
     if _gives_mode(arguments):  # then the password is for a proxy that is not used
         way_out = _WayOut(None, way_out.corporate)
-    ensure_authority(certificate_folder())
-    options = _proxy_options(host, port, database, way_out)
+    folder = certificate_folder()
+    ensure_authority(folder)
+    options = _proxy_options(host, port, folder, database, way_out)
     mine = _arguments(options, hosts, yielding_to=arguments)
     with (
         ProxyProcess([*mine, *arguments], _proxy_environ(environ, way_out), echo=True) as process,
@@ -230,9 +255,8 @@ def _without_loop(way_out: _WayOut, host: str, port: int) -> _WayOut:
     return _WayOut(None, way_out.corporate) if itself else way_out
 
 
-def _proxy_options(host: str, port: int, database: Path | None, way_out: _WayOut) -> dict[str, str]:
+def _proxy_options(host: str, port: int, folder: Path, database: Path | None, way_out: _WayOut) -> dict[str, str]:
     """Return mitmproxy's options; all through ``--set``, whose place a flag of the user takes."""
-    folder = certificate_folder()
     options = {
         "confdir": str(folder.absolute()),  # and with it no config.yaml of the user's own mitmproxy
         "listen_host": host,

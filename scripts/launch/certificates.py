@@ -19,8 +19,9 @@ from scripts.launch.errors import LaunchError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# mitmproxy makes its key private and leaves the rest to the umask.
 _MAKE_AUTHORITY = (
-    "import pathlib, sys; from mitmproxy.certs import CertStore; "
+    "import os, pathlib, sys; from mitmproxy.certs import CertStore; os.umask(0o077); "
     "CertStore.create_store(pathlib.Path(sys.argv[1]), 'mitmproxy', 2048)"
 )
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from scripts.launch.errors import LaunchError
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # -P: a file in the user's folder must not stand in for a module. -u: what was said before a crash is heard.
-# gc.freeze: its exit, which the user waits for, takes 0.05 s instead of 0.3.
-_MITMDUMP = (
-    *("-P", "-u", "-X", "utf8", "-c"),
-    "import gc, sys; from mitmproxy.tools.main import mitmdump; mitmdump(); gc.freeze(); sys.exit()",
-)
+_MITMDUMP = ("-P", "-u", "-X", "utf8", str(Path(__file__).with_name("mitmdump.py")))
+_REFUSED = 2  # our mitmdump's exit code where it would let others in
 _PREFIX = re.compile(r"^\[\d\d:\d\d:\d\d\.\d+\]\s*(codex-tap: )?")  # the time of day, and our name, which is known here
 _SAYS_NOTHING = re.compile(r"Errors? logged during startup, exiting\.\.\.")
 
@@ -72,13 +70,16 @@ class ProxyProcess:
         """Return its address, ``host:port``, as soon as it listens.
 
         Raises:
-            LaunchError: it ended or got stuck instead; the message has its own words.
+            LaunchError: it ended or got stuck instead; the message has its own words. The exit code is 2 where
+                it would have let others in.
         """
         if not self._settled.wait(_START_SECONDS):
             raise LaunchError(f"the proxy was not ready within {_START_SECONDS:.0f} s")
         if self.address is None:
             self.wait()
             words = "; ".join(self.lines[-_WORDS_AT_START:]) or f"exit code {self._process.returncode}"
+            if self._process.returncode == _REFUSED:
+                raise LaunchError(words, _REFUSED)
             raise LaunchError(f"the proxy did not start: {words}")
         return self.address
 

@@ -1,0 +1,1 @@
+"""Fuzzing of all that reads bytes off the wire: ``python -m tests.fuzz --minutes 5``."""

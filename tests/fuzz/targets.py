@@ -1,0 +1,166 @@
+"""What is fuzzed: each target takes any bytes, lets a parser have them, and checks what the parser promises.
+
+A promise that does not hold is an exception: AssertionError, or whatever the parser raised.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+from addon import headers, messages
+from addon.bodies import BodyTap, document, events
+from addon.flows import Hosts, message_model
+from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
+from addon.sse import LONGEST_EVENT, EventSplitter
+from addon.values import LONGEST_TEXT
+from store.models import Identity, Reading, Snapshot, Source
+from store.settings import WATCHED_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Target = Callable[[bytes], None]
+
+OBSERVED_AT = 1_795_243_200.0
+_SOMEBODY = Identity(token_key="key")
+_ENCODINGS = ("", "gzip", "deflate", "br", "zstd", "unknown")
+
+
+def fuzz_headers(data: bytes) -> None:
+    """Lines ``name: value`` as an answer's headers."""
+    pairs = [line.partition(b":") for line in data.split(b"\n")]
+    _check(headers.read(headers.collect([(name, value) for name, _, value in pairs]), OBSERVED_AT))
+
+
+def fuzz_header_mapping(data: bytes) -> None:
+    """A JSON object as the headers inside a websocket error."""
+    _check(headers.read(headers.collect_mapping(_mapping(data)), OBSERVED_AT))
+
+
+def fuzz_event(data: bytes) -> None:
+    """A websocket message or the data of a server-sent event."""
+    for carrier in (Source.WEBSOCKET, Source.SSE):
+        told = messages.read_event(data, OBSERVED_AT, carrier)
+        _check(told and told.reading)
+
+
+def fuzz_usage(data: bytes) -> None:
+    """A usage document."""
+    told = messages.read_usage(data, OBSERVED_AT)
+    _check(told and told.reading)
+
+
+def fuzz_error_body(data: bytes) -> None:
+    """The body of a refused answer."""
+    told = messages.read_error_body(data, OBSERVED_AT)
+    _check(told and told.reading)
+
+
+def fuzz_sse(data: bytes) -> None:
+    """A stream of events, cut in pieces of a length that its first byte tells: the events are the same."""
+    size, stream = (data[0] % 64 + 1, data[1:]) if data else (1, b"")
+    whole, pieces = EventSplitter(), EventSplitter()
+    expected = whole.feed(stream)
+    found = [event for at in range(0, len(stream), size) for event in pieces.feed(stream[at : at + size])]
+    assert found == expected
+    assert all(0 < len(event) <= LONGEST_EVENT for event in found)
+
+
+def fuzz_body(data: bytes) -> None:
+    """A body in an encoding that its first byte tells: it passes as it is, whatever is in it."""
+    encoding, body = (_ENCODINGS[data[0] % len(_ENCODINGS)], data[1:]) if data else ("", b"")
+    shown: list[bytes] = []
+    for read in (events, document):
+        tap = BodyTap(read(shown.append), encoding)
+        for chunk in (body[:7], body[7:], b""):
+            assert tap(chunk) is chunk
+
+
+def fuzz_token(data: bytes) -> None:
+    """A bearer, as it is."""
+    _check_identity(identify(data, b"acct"), data)
+    Identities().identify(b"Bearer " + data, data)
+    Identities().identify(data, None)
+
+
+def fuzz_claims(data: bytes) -> None:
+    """A bearer whose claims these are."""
+    segments = (b'{"alg":"RS256"}', data, b"signature")
+    token = b".".join(base64.urlsafe_b64encode(segment).rstrip(b"=") for segment in segments)
+    _check_identity(identify(token), token)
+
+
+def fuzz_hosts(data: bytes) -> None:
+    """Three lines as the names of a connection: a name that is believed is a watched host's, letter by letter."""
+    lines = [*data.split(b"\n", 2), b"", b""]
+    address, server_name = (line.decode("utf-8", "surrogateescape") for line in lines[:2])
+    hosts = Hosts()
+    if hosts.watches(address, server_name):
+        assert _is_watched(server_name)
+    if lines[2] and hosts.names(lines[2]):
+        assert _is_watched(lines[2].decode("ascii").rpartition(":")[0] or lines[2].decode("ascii")), lines[2]
+
+
+def fuzz_client_message(data: bytes) -> None:
+    """A websocket message of the client."""
+    model = message_model(data)
+    assert model is None or (model.isprintable() and len(model) <= LONGEST_TEXT)
+
+
+TARGETS: dict[str, Target] = {
+    name.removeprefix("fuzz_").replace("_", "-"): target
+    for name, target in list(globals().items())
+    if name.startswith("fuzz_")
+}
+
+DICTIONARY: list[bytes] = sorted(
+    word.encode()
+    for word in {
+        *messages._KEPT,
+        *headers._FAMILY_PARTS,
+        *headers._ANSWER_PARTS,
+        *WATCHED_HOSTS,
+        *("x-codex-", "x-codex-fox-", "codex.rate_limits", "usage_limit_reached", "headers", "message"),
+        *(AUTH_CLAIM, PROFILE_CLAIM, "chatgpt_account_id", "chatgpt_user_id", "chatgpt_plan_type", "email", "exp"),
+        *("NaN", "1e999", "-1", "null", "true", "False", "\\ud800", "\\u0000", "data:", "\n\n", "\r\n\r\n", "event:"),
+        *('{"type":"response.create","model":"', '{"type":"error"', "\x1b[2J", "9" * 30, "[[[[", "{}"),
+    }
+)
+"""Words that parsers look for, and values that have broken some."""
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _check(reading: Reading | None) -> None:
+    """Check that a reading is valid as a model, can be stored as JSON and text, and is harmless to a terminal."""
+    if reading is None:
+        return
+    assert Reading.model_validate(reading.model_dump()) == reading
+    Snapshot(identity=_SOMEBODY, observed_at=OBSERVED_AT, source=Source.HEADERS, reading=reading)
+    written = json.dumps(reading.model_dump(), allow_nan=False, ensure_ascii=False)
+    written.encode()
+    assert written.isprintable()
+    assert len(json.dumps(reading.raw, allow_nan=False)) <= 2 * messages.LONGEST_RAW
+    assert len(reading.limits) <= headers.MOST_FAMILIES + 1
+
+
+def _check_identity(found: Identity, token: bytes) -> None:
+    """Check that an identity is valid, and that of the token it holds no more than a key shows."""
+    assert Identity.model_validate(found.model_dump()) == found
+    texts = [value for value in found.model_dump().values() if isinstance(value, str)]
+    assert all(len(text) <= LONGEST_TEXT and text.isprintable() for text in texts)
+    assert len(token) < 4 or token.decode("latin-1") not in texts
+    for text in texts:
+        text.encode()
+
+
+def _is_watched(name: str) -> bool:
+    return name.isascii() and name.lower().rstrip(".") in WATCHED_HOSTS
