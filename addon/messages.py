@@ -44,6 +44,11 @@ class Told(NamedTuple):
     status: int | None = None
 
 
+def may_tell(content: bytes) -> bool:
+    """Tell whether an event may say something of limits; of thousands of text deltas none does."""
+    return _EVENT_MARK in content or (b'"error"' in content and _ERROR_MARK.search(content) is not None)
+
+
 def read_event(
     content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET, charged: str = MAIN_LIMIT
 ) -> Told | None:
@@ -52,7 +57,7 @@ def read_event(
     `carrier` is `Source.WEBSOCKET` or `Source.SSE`; an error that does not say so is about the limit that the request
     was `charged` to.
     """
-    if _EVENT_MARK not in content and not (b'"error"' in content and _ERROR_MARK.search(content)):
+    if not may_tell(content):
         return None
     event = _load(content)
     kind = event.get("type")

@@ -200,7 +200,7 @@ class Tap:
             return
         if message.from_client:
             turn.model = message_model(message.content) or turn.model
-        else:
+        elif messages.may_tell(message.content):
             told = messages.read_event(message.content, message.timestamp, charged=turn.charged)
             self._record_told(turn, told, message.timestamp, None)
 
@@ -247,6 +247,8 @@ class Tap:
             self._recorder.put(self._snapshot(heard, told.reading))
 
     def _record_event(self, turn: Turn, status: int, data: bytes) -> None:
+        if not messages.may_tell(data):
+            return
         now = time.time()
         self._record_told(turn, messages.read_event(data, now, Source.SSE, turn.charged), now, status)
 
