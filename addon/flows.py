@@ -102,7 +102,10 @@ class _Wanted(NamedTuple):
 def open_turn(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Turn | None:
     """Return the turn that a request opens, or None for one that is not Codex's or says not whose it is."""
     request = flow.request
-    if not hosts.watches(request.host, flow.client_conn.sni):
+    # Without TLS nobody has shown to be one of Codex's own hosts; a gateway may well be spoken to in plain HTTP.
+    if not hosts.watches(request.host, flow.client_conn.sni) or (
+        request.scheme == "http" and request.host in WATCHED_HOSTS
+    ):
         return None
     wanted = _wanted(request.headers.fields)
     if not (hosts.names(wanted.host) and hosts.names(request.data.authority)):

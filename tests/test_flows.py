@@ -121,6 +121,7 @@ def request(
 ) -> HTTPFlow:
     named = {"authorization": "Bearer opaque-token", "user-agent": "codex", "host": "chatgpt.com", **(fields or {})}
     made = tutils.treq(
+        scheme=b"https",
         host="chatgpt.com",
         method=method,
         path=path.encode(),
@@ -130,6 +131,15 @@ def request(
     flow = tflow.tflow(req=made)
     flow.client_conn.sni = "chatgpt.com"
     return flow
+
+
+@pytest.mark.parametrize(("host", "believed"), [("chatgpt.com", False), ("gateway.example", True)])
+def test_plain_http(host: str, believed: bool) -> None:
+    """Without TLS nobody has shown to be one of Codex's own hosts; a gateway may be spoken to in plain HTTP."""
+    flow = request(fields={"host": host})
+    flow.request.data.host, flow.request.scheme, flow.client_conn.sni = host, "http", None
+
+    assert (open_turn(flow, Hosts(["gateway.example"]), Identities()) is not None) is believed
 
 
 def turn_of(**fields: str) -> Turn:

@@ -1,24 +1,52 @@
-"""How long a prompt waits for `codex-tap status --json` on a long history: `python -m tests.bench_startup [RUNS]`.
+"""How long a prompt waits for `codex-tap status --json` on a long history.
 
-It is measured in turns with the imports that any such program needs, so that a busy machine slows both. Of each the
-median and the range are printed, in milliseconds, and the ratio of the medians.
+It is measured in turns with the imports that any such program needs, so that a busy machine slows both.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from store.models import Identity, Limit, Reading, Snapshot, Source, Window
 from store.recorder import Recorder
+from tests.bench.figures import Spread, in_turns
+from tests.bench.table import Row
+from tests.harness import REPOSITORY
 
-SNAPSHOTS = 100_000
-CLI = Path(__file__).resolve().parent.parent / "scripts" / "cli.py"
+if TYPE_CHECKING:
+    from tests.bench.sizes import Size
+
+CLI = REPOSITORY / "scripts" / "cli.py"
 REFERENCE = [sys.executable, "-c", "import sqlite3, json, click"]
+
+
+def prompt(size: Size) -> list[Row]:
+    """Milliseconds of `status --json`, and of its imports alone where others have bare mitmdump."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.sqlite3"
+        fill(path, size.history)
+        status = [sys.executable, str(CLI), "--json", "--db", str(path)]
+        _milliseconds(REFERENCE)
+        _milliseconds(status)
+        pairs = in_turns(size.prompts, lambda: _milliseconds(REFERENCE), lambda: _milliseconds(status))
+    ratios = pairs.ratios()
+    return [
+        Row(
+            f"status --json of {size.history:,} (bare: imports)",
+            "ms",
+            Spread.of(pairs.tap),
+            Spread.of(pairs.bare),
+            pairs.differences(),
+            ratios,
+            target="at most 2 times",
+            met=ratios.median <= 2,
+        )
+    ]
 
 
 def fill(path: Path, count: int) -> None:
@@ -41,31 +69,8 @@ def fill(path: Path, count: int) -> None:
         raise RuntimeError("not all could be written")
 
 
-def milliseconds(command: list[str]) -> float:
+def _milliseconds(command: list[str]) -> float:
     """Run it once and return how long it took."""
     begin = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return (time.perf_counter() - begin) * 1_000
-
-
-def main() -> None:
-    """Measure and print."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bench.sqlite3"
-        fill(path, SNAPSHOTS)
-        commands = {"reference": REFERENCE, "status --json": [sys.executable, str(CLI), "--json", "--db", str(path)]}
-        for command in commands.values():
-            milliseconds(command)
-        times: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(runs):
-            for name, command in commands.items():
-                times[name].append(milliseconds(command))
-    for name, found in times.items():
-        print(f"{name:15} median {statistics.median(found):6.1f} ms   {min(found):.1f} to {max(found):.1f}")
-    reference, ours = (statistics.median(found) for found in times.values())
-    print(f"{ours / reference:.2f} times the reference, {runs} runs each, in turns, {SNAPSHOTS:,} snapshots")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,99 @@
+"""How much of everything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """Rounds have proxies of their own; a segment is what one figure comes from, of both proxies in turns."""
+
+    rounds: int
+    segments: int
+    answers: int
+    """Short answers of a segment, back to back; a multiple of ten."""
+    apart_segments: int
+    apart_answers: int
+    """Short answers of a segment with pauses."""
+    timed_answers: int
+    """Answers whose hooks are timed."""
+    stream_segments: int
+    streams: int
+    """Streamed answers of a segment."""
+    messages: int
+    """Websocket messages of a segment."""
+    timed_messages: int
+    small_messages: int
+    """Messages of 600 bytes after which memory is looked at."""
+    large_messages: int
+    """... of 100 kB."""
+    strangers: int
+    """Requests of a segment to a host that is not Codex's."""
+    recorder_runs: int
+    snapshots: int
+    history: int
+    """Snapshots in the file that a prompt reads."""
+    prompts: int
+
+
+FULL = Size(
+    rounds=4,
+    segments=10,
+    answers=40,
+    apart_segments=6,
+    apart_answers=20,
+    timed_answers=2_000,
+    stream_segments=24,
+    streams=5,
+    messages=1_000,
+    timed_messages=20_000,
+    small_messages=20_000,
+    large_messages=2_000,
+    strangers=40,
+    recorder_runs=3,
+    snapshots=100_000,
+    history=100_000,
+    prompts=20,
+)
+
+QUICK = Size(
+    rounds=1,
+    segments=6,
+    answers=20,
+    apart_segments=2,
+    apart_answers=4,
+    timed_answers=200,
+    stream_segments=4,
+    streams=3,
+    messages=200,
+    timed_messages=1_000,
+    small_messages=1_000,
+    large_messages=60,
+    strangers=10,
+    recorder_runs=1,
+    snapshots=10_000,
+    history=5_000,
+    prompts=5,
+)
+
+SMALL = Size(
+    rounds=1,
+    segments=1,
+    answers=10,
+    apart_segments=1,
+    apart_answers=2,
+    timed_answers=10,
+    stream_segments=1,
+    streams=1,
+    messages=20,
+    timed_messages=200,
+    small_messages=40,
+    large_messages=4,
+    strangers=2,
+    recorder_runs=1,
+    snapshots=200,
+    history=100,
+    prompts=1,
+)
+"""Enough to see that everything works; its figures say nothing."""
