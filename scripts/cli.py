@@ -393,6 +393,7 @@ def forget_account(context: click.Context, account: str, yes: bool, database: Pa
     """
     from store import queries
     from store.database import forget_account as delete
+    from store.database import kept_copies, waiting_files
 
     path = database or default_database()
     with _reading(path) as connection:
@@ -405,6 +406,9 @@ def forget_account(context: click.Context, account: str, yes: bool, database: Pa
     with _writing(path) as connection:
         delete(connection, found.id)
     click.echo(f"Forgotten: {who} ({what}).")
+    others = [*kept_copies(path), *waiting_files(path)]
+    if others:
+        _list_paths("These files beside the database may still hold it; delete them if you need them no more:", others)
 
 
 def _count(number: int, thing: str) -> str:

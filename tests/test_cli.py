@@ -388,6 +388,19 @@ def test_forgetting(two: Path, flags: list[str], answer: str | None) -> None:
     assert {entry["email"] for entry in json.loads(invoke("history", "--json").stdout)} == {ALICE.email}
 
 
+def test_forgetting_names_what_may_still_hold_it(two: Path) -> None:
+    """A copy that was kept, or readings that wait, are not opened; where they lie is said."""
+    copy = two.with_name(f"{two.name}.v1.bak")
+    copy.touch()
+    waiting = two.with_name(f"{two.name}.unwritten-1-a.jsonl")
+    waiting.touch()
+
+    result = invoke("accounts", "forget", "bob", "--yes", "--db", two)
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-2:] == [f"  {copy}", f"  {waiting}"]
+
+
 @pytest.mark.parametrize("words", [["name", "x", "y"], ["forget", "x", "--yes"]])
 def test_naming_and_forgetting_make_no_database(path: Path, words: list[str]) -> None:
     """With nothing known the exit code is 3, and there is still no file."""
