@@ -6,6 +6,7 @@ with the transaction: one statement for each row that was seen again, however of
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from store import database, rows
@@ -14,7 +15,7 @@ from store.models import Limit
 from store.rows import Newest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from store.models import Identity, Snapshot
@@ -59,13 +60,8 @@ class Ledger:
             DatabaseError: None was written, because a newer program has taken the file over.
 
         """
-        try:
-            with database.transaction(self._connection):
-                self._refresh()
-                self._write_all(snapshots, losses)
-        except BaseException:
-            self._forget()
-            raise
+        with self._changes():
+            self._write_all(snapshots, losses)
 
     def take_up(self, name: str, at: float, snapshots: Iterable[Snapshot], losses: Iterable[Loss]) -> bool:
         """Write what an earlier stop left in the file `name`, unless that was done before; tell whether it was not.
@@ -78,15 +74,11 @@ class Ledger:
 
         """
         try:
-            with database.transaction(self._connection):
-                self._refresh()
+            with self._changes():
                 unknown = rows.claim_spill(self._connection, name, at)
                 if unknown:
                     self._newest_before = rows.last_id(self._connection)
                     self._write_all(snapshots, losses)
-        except BaseException:
-            self._forget()
-            raise
         finally:
             self._newest_before = 0
         return unknown
@@ -101,6 +93,17 @@ class Ledger:
     def abandon(self) -> None:
         """Let go of a damaged file without another write to it."""
         database.abandon(self._connection)
+
+    @contextlib.contextmanager
+    def _changes(self) -> Iterator[None]:
+        """Hold a transaction; where it fails, what is remembered of it is forgotten with it."""
+        try:
+            with database.transaction(self._connection):
+                self._refresh()
+                yield
+        except BaseException:
+            self._forget()
+            raise
 
     def _forget(self) -> None:
         self._accounts: dict[Identity, tuple[int, float]] = {}
