@@ -131,10 +131,9 @@ class Tap:
             _lifeline.start(listen_address(ctx.master))
 
     def done(self) -> None:
-        """Bring all that was taken in to the disk."""
+        """Bring all that was taken in to the disk; answers that are under way may still come after it."""
         if self._recorder:
             self._recorder.close()
-            self._recorder = None
 
     @_harmless
     def tls_clienthello(self, data: ClientHelloData) -> None:

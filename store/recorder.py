@@ -72,6 +72,7 @@ class Recorder:
         self._set_aside = 0
         self._stop = threading.Event()
         self._deadline = 0.0
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="codex-tap recorder", daemon=True)
         self.dropped = 0
 
@@ -92,8 +93,11 @@ class Recorder:
         """Take in a snapshot, or what makes one or none; returns at once, whatever the disk does.
 
         What makes one is called by the writer, many in a row: that costs far less than each in the middle of traffic.
+        After the close there is no writer, and nothing to wait for: what still comes in then is written here and now.
         """
         self._queue.put(made)
+        if self._closed:
+            self._run()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Write all that was taken in and end the writer; tell whether all is on the disk.
@@ -105,7 +109,8 @@ class Recorder:
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout + 1)
-        return not self._held and not self._thread.is_alive()
+        self._closed = not self._thread.is_alive()
+        return self._closed and not self._held
 
     def _try_out(self) -> None:
         try:
@@ -122,8 +127,7 @@ class Recorder:
                 self._write_held()
         if self._held or self._losses:
             self._spill_held()
-        if self._ledger:
-            self._ledger.close()
+        self._close_ledger()
 
     def _has_work(self) -> bool:
         return bool(self._held or self._spills or self._losses)

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -337,6 +338,9 @@ def test_ctrl_z_and_fg() -> None:
         press(terminal, "\x1a")
         read_line(terminal, "[1]+  Stopped")
         press(terminal, "fg\n")
+        # The shell says what goes on, and hands the terminal over: what is typed before that may be the shell's.
+        read_line(terminal, command[:20])
+        time.sleep(0.3)
         press(terminal, "on\n")
         assert read_line(terminal, "got") == "got on"
         press(terminal, "echo code $?; exit\n")

@@ -761,6 +761,17 @@ def test_two_recorders_share_a_file(path: Path) -> None:
     assert figures(path) == [(50.0, 100)]
 
 
+def test_what_comes_after_the_close_is_written_at_once(path: Path, recorder: Recorder) -> None:
+    """A proxy that stops still hands over the answers that are under way."""
+    recorder.put(used(13))
+    assert recorder.close()
+
+    recorder.put(used(14))
+    recorder.put(lambda: used(15))
+
+    assert figures(path) == [(13.0, 1), (14.0, 1), (15.0, 1)]
+
+
 def test_closing_twice_is_harmless(path: Path) -> None:
     """The proxy may call `done` more than once."""
     recorder = Recorder(path)

@@ -553,12 +553,12 @@ def test_home_in_the_database(line: Line, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_done_twice(line: Line) -> None:
-    """Stopping twice is harmless, and what comes after is dropped."""
+    """Stopping twice is harmless, and the answers that were under way then are not lost."""
     line.complete(request(), PLUS)
     line.tap.done()
     line.tap.done()
     line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
-    assert line.rows("used_5h_percent") == [(13.0,)]
+    assert line.rows("used_5h_percent") == [(13.0,), (15.0,)]
 
 
 def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
