@@ -70,8 +70,15 @@ class Hosts:
         """Tell whether an authority, as in a ``Host`` header, is that of a watched host; none at all will do."""
         return not authority or self._holds(_PORT.sub("", _decoded(authority)))
 
+    def is_gateway(self, address: str) -> bool:
+        """Tell whether a host is watched beside Codex's own, and so may be spoken to in plain HTTP.
+
+        Without TLS nobody has shown to be one of Codex's own hosts.
+        """
+        return self._holds(address) and _plain_name(address) not in WATCHED_HOSTS
+
     def _holds(self, name: str | None) -> bool:
-        return name is not None and name.lower().rstrip(".") in self._names
+        return name is not None and _plain_name(name) in self._names
 
 
 class Turn:
@@ -102,10 +109,8 @@ class _Wanted(NamedTuple):
 def open_turn(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Turn | None:
     """Return the turn that a request opens, or None for one that is not Codex's or says not whose it is."""
     request = flow.request
-    # Without TLS nobody has shown to be one of Codex's own hosts; a gateway may well be spoken to in plain HTTP.
-    if not hosts.watches(request.host, flow.client_conn.sni) or (
-        request.scheme == "http" and request.host in WATCHED_HOSTS
-    ):
+    plain = request.scheme == "http"
+    if not (hosts.is_gateway(request.host) if plain else hosts.watches(request.host, flow.client_conn.sni)):
         return None
     wanted = _wanted(request.headers.fields)
     if not (hosts.names(wanted.host) and hosts.names(request.data.authority)):
@@ -156,10 +161,14 @@ def _decoded(value: bytes | None) -> str:
 
 
 def _host_name(given: str) -> str:
-    name = given.strip().lower().rstrip(".")
+    name = _plain_name(given.strip())
     if not (_HOST.fullmatch(name) and len(name) <= 253):
         raise ValueError(f"{given!r} is no host name; give it without scheme, port and path, such as gateway.example")
     return name
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().rstrip(".")
 
 
 def _is_ip(address: str) -> bool:

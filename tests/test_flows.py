@@ -133,7 +133,16 @@ def request(
     return flow
 
 
-@pytest.mark.parametrize(("host", "believed"), [("chatgpt.com", False), ("gateway.example", True)])
+@pytest.mark.parametrize(
+    ("host", "believed"),
+    [
+        ("chatgpt.com", False),
+        ("CHATGPT.COM", False),
+        ("chatgpt.com.", False),
+        ("gateway.example", True),
+        ("Gateway.Example.", True),
+    ],
+)
 def test_plain_http(host: str, believed: bool) -> None:
     """Without TLS nobody has shown to be one of Codex's own hosts; a gateway may be spoken to in plain HTTP."""
     flow = request(fields={"host": host})
