@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """``PRAGMA user_version`` of the schema that this program writes; one more for each migration."""
 
 BUSY_SECONDS = 0.2
@@ -321,7 +321,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 _PROBES = (
     "SELECT count(s.raw) FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id",
     "SELECT count(s.raw) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id",
-    "SELECT max(s.id) FROM limits JOIN snapshots s USING (account, limit_id) WHERE s.id >= snapshot_id",
+    (
+        "SELECT count((SELECT max(first_seen_at) FROM snapshots WHERE (account, limit_id) = (l.account, l.limit_id)))"
+        " FROM limits l"
+    ),
+    "SELECT max(id) FROM snapshots",
+    "SELECT max(id) FROM requests",
     "SELECT count(*) FROM tokens t JOIN accounts a ON a.id = t.account",
 )
 """Read what the present is made of, and what the next row goes behind, on all ways of the writer and of ``status``.
@@ -390,11 +395,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _m001_initial(database: Database) -> None:
     # sqlite3's executescript would commit first; the steps share one transaction with their record.
-    for statement in _INITIAL_SCHEMA.split(";\n\n"):
+    _execute_all(database, _INITIAL_SCHEMA)
+
+
+def _m002_requests(database: Database) -> None:
+    _execute_all(database, _REQUESTS_SCHEMA)
+
+
+def _execute_all(database: Database, statements: str) -> None:
+    for statement in statements.split(";\n\n"):
         database.execute(statement)
 
 
-_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial]
+_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests]
 """Every step of the schema from the first on; one that was released is never changed."""
 
 _INITIAL_SCHEMA = """
@@ -501,6 +514,99 @@ JOIN snapshots s ON s.id = l.snapshot_id
 JOIN accounts a ON a.id = l.account
 ORDER BY 1, l.limit_id != 'codex', l.limit_id
 """
+
+
+_REQUESTS_SCHEMA = """
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    token_key TEXT NOT NULL,
+    limit_id TEXT NOT NULL,     -- the limit that it was charged to
+    thread TEXT,
+    session TEXT,
+    model TEXT,
+    transport TEXT NOT NULL,    -- http or websocket
+    warm_up INTEGER NOT NULL,   -- 1: opened ahead of a turn, and asks for no answer
+    started_at REAL NOT NULL,
+    first_byte_at REAL,         -- null where no answer came
+    ended_at REAL NOT NULL,
+    status INTEGER,             -- of the HTTP answer, or that a websocket error carries
+    error_type TEXT,
+    input_tokens INTEGER,       -- cached ones included; null where none were told: a turn that was cut off, say
+    cached_tokens INTEGER,
+    output_tokens INTEGER,      -- reasoning ones included
+    reasoning_tokens INTEGER
+);
+
+CREATE INDEX requests_account ON requests (account, ended_at);
+
+CREATE TABLE threads (
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    thread TEXT NOT NULL,
+    name TEXT,                  -- given by a person
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    PRIMARY KEY (account, thread)
+) WITHOUT ROWID;
+
+CREATE INDEX threads_thread ON threads (thread);
+
+CREATE INDEX snapshots_first_seen ON snapshots (account, limit_id, first_seen_at);
+
+DROP INDEX snapshots_account;
+
+CREATE VIEW turns AS
+SELECT
+    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
+    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
+    round(r.ended_at - r.started_at, 1) AS seconds,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(t.name, r.thread) AS thread,
+    r.model,
+    r.transport,
+    r.warm_up,
+    r.status,
+    r.error_type,
+    r.input_tokens,
+    r.cached_tokens,
+    r.output_tokens,
+    r.reasoning_tokens,
+    r.limit_id,
+    r.session
+FROM requests r
+JOIN accounts a ON a.id = r.account
+LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
+ORDER BY r.id;
+
+CREATE VIEW changes AS
+SELECT
+    datetime(s.first_seen_at, 'unixepoch', 'localtime') AS first_seen,
+    datetime(s.last_seen_at, 'unixepoch', 'localtime') AS last_seen,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(s.limit_name, s.limit_id) AS limit_name,
+    s.used_5h_percent,
+    datetime(s.resets_5h_at, 'unixepoch', 'localtime') AS resets_5h,
+    s.used_7d_percent,
+    datetime(s.resets_7d_at, 'unixepoch', 'localtime') AS resets_7d,
+    s.other_windows,
+    s.plan_type,
+    s.limit_reached,
+    s.reached_type,
+    s.credits_balance,
+    s.late,
+    s.source,
+    s.status,
+    s.model,
+    s.thread
+FROM snapshots s
+JOIN accounts a ON a.id = s.account
+ORDER BY s.id
+"""
+
+
+def rename_thread(connection: sqlite3.Connection, thread: str, name: str | None) -> None:
+    """Give a thread a name, or take it away."""
+    connection.execute("UPDATE threads SET name = ? WHERE thread = ?", (name, thread))
 
 
 def rename_account(connection: sqlite3.Connection, account: int, name: str | None) -> None:

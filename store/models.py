@@ -123,3 +123,44 @@ class Snapshot(Model):
     status: int | None = None
     model: str | None = None
     thread: str | None = None
+
+
+class Tokens(Model):
+    """What a turn took, as its ``response.completed`` counts it.
+
+    ``cached`` is a part of ``input``, ``reasoning`` one of ``output``.
+    """
+
+    input: Annotated[int, Field(ge=0)] | None = None
+    cached: Annotated[int, Field(ge=0)] | None = None
+    output: Annotated[int, Field(ge=0)] | None = None
+    reasoning: Annotated[int, Field(ge=0)] | None = None
+
+
+class Transport(StrEnum):
+    """What a turn came over."""
+
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+
+
+class Request(Model):
+    """One turn of Codex, as it ended: whose, for what, how long and how much. Nothing of what was said in it.
+
+    ``warm_up`` tells that it was sent ahead of a turn and asks for no answer. ``status`` is that of the HTTP answer, or
+    the one that an error on a websocket carries; ``error_type`` is the server's word for what went wrong.
+    """
+
+    identity: Identity
+    transport: Transport
+    started_at: Moment
+    first_byte_at: Moment | None = None
+    ended_at: Moment
+    limit_id: str = MAIN_LIMIT
+    thread: str | None = None
+    session: str | None = None
+    model: str | None = None
+    warm_up: bool = False
+    status: int | None = None
+    error_type: str | None = None
+    tokens: Tokens = Tokens()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from scripts.cli import NOTHING_YET, cli
+from scripts.cli import cli
+from scripts.commands.shared import NOTHING_YET
 from scripts.moments import parse_since
 from scripts.version import version
 from store.models import Identity

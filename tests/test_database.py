@@ -11,6 +11,7 @@ import pytest
 
 from store import database
 from store.database import (
+    SCHEMA_VERSION,
     DamagedError,
     DatabaseError,
     LockedError,
@@ -41,6 +42,13 @@ SCHEMA = {
     "limits": "account limit_id snapshot_id",
     "losses": "id at count reason",
     "spills": "name taken_at",
+    "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
+    " status error_type input_tokens cached_tokens output_tokens reasoning_tokens",
+    "threads": "account thread name first_seen_at last_seen_at",
+    "turns": "started ended seconds account thread model transport warm_up status error_type"
+    " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session",
+    "changes": "first_seen last_seen account limit_name used_5h_percent resets_5h used_7d_percent resets_7d"
+    " other_windows plan_type limit_reached reached_type credits_balance late source status model thread",
     "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
     " limit_reached reached_type last_seen source model token_key",
 }
@@ -262,14 +270,14 @@ def older_schema(monkeypatch: pytest.MonkeyPatch, path: Path, *steps: Callable[[
     monkeypatch.setattr(database, "_MIGRATIONS", [*database._MIGRATIONS, *steps])
 
 
-def m002_add_a_column(made: Any) -> None:
+def add_a_column(made: Any) -> None:
     made.execute("ALTER TABLE accounts ADD COLUMN colour TEXT")
     made.execute("UPDATE accounts SET colour = 'green'")
 
 
 def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows are there after it, the copy is the database as it was and as private, and this is done once."""
-    older_schema(monkeypatch, path, m002_add_a_column)
+    older_schema(monkeypatch, path, add_a_column)
     with pytest.raises(DatabaseError, match="written by an older codex-tap"):
         open_reader(path)
 
@@ -279,7 +287,7 @@ def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypa
         assert connection.execute("SELECT used_5h_percent FROM snapshots").fetchall() == [(13.0,), (14.0,)]
         connection.close()
 
-    assert kept_copies(path) == [path.with_name(f"{path.name}.v1.bak")]
+    assert kept_copies(path) == [path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")]
     (copy,) = kept_copies(path)
     assert [found for found in path.parent.iterdir() if found.name.startswith(copy.name)] == [copy]
     assert os.name != "posix" or stat.S_IMODE(copy.stat().st_mode) == 0o600
@@ -290,10 +298,28 @@ def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypa
     connection.close()
 
 
+def test_the_first_schema_is_brought_forward(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the first schema keeps its rows and goes on; what it lacks is there afterwards."""
+    with monkeypatch.context() as then:
+        then.setattr(database, "SCHEMA_VERSION", 1)
+        then.setattr(database, "_MIGRATIONS", database._MIGRATIONS[:1])
+        then.setattr(database, "_PROBES", ())
+        record(path, used(13))
+
+    record(path, used(13), used(14))
+
+    connection = open_reader(path)
+    assert [columns(connection, table) for table in SCHEMA] == list(SCHEMA.values())
+    found = connection.execute("SELECT used_5h_percent, observations FROM snapshots").fetchall()
+    assert [tuple(row) for row in found] == [(13.0, 2), (14.0, 1)]
+    connection.close()
+    assert kept_copies(path) == [path.with_name(f"{path.name}.v1.bak")]
+
+
 def test_a_copy_is_never_written_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who went back to an older program, and forward again, has both copies."""
-    older_schema(monkeypatch, path, m002_add_a_column)
-    first = path.with_name(f"{path.name}.v1.bak")
+    older_schema(monkeypatch, path, add_a_column)
+    first = path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")
     first.write_bytes(b"an earlier copy")
 
     open_writer(path).close()
@@ -308,7 +334,7 @@ def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.Monke
     def fail(_: Any) -> None:
         raise sqlite3.OperationalError("out of luck")
 
-    older_schema(monkeypatch, path, m002_add_a_column, fail)
+    older_schema(monkeypatch, path, add_a_column, fail)
 
     with pytest.raises(DatabaseError, match="out of luck"):
         open_writer(path)

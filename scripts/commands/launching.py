@@ -1,0 +1,137 @@
+"""``run``, ``proxy`` and ``env``: Codex through the tap."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts.commands.shared import WRONG_USE, database_option
+
+if TYPE_CHECKING:
+    from scripts.launch import Shell
+
+
+PROXY_ADDRESS = "127.0.0.1:8080"
+
+host_option = click.option("--host", "hosts", multiple=True, help="Read this gateway too; can be repeated.")
+
+proxy_option = click.option("--proxy", "address", metavar="HOST:PORT", help="A running codex-tap proxy.")
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog="""\b
+Examples:
+  codex-tap run codex
+  codex-tap run codex exec --json "say ok"
+  codex-tap run --proxy 127.0.0.1:8080 codex    through one that runs already
+""",
+)
+@proxy_option
+@click.option("--ca", "ca_file", type=click.Path(path_type=Path), metavar="PEM", help="That proxy's CA certificate.")
+@host_option
+@database_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def run(
+    context: click.Context,
+    *,
+    address: str | None,
+    ca_file: Path | None,
+    hosts: tuple[str, ...],
+    database: Path | None,
+    command: tuple[str, ...],
+) -> None:
+    """Run Codex through a tap of its own.
+
+    All from COMMAND on is the command's. Its input, output, signals and exit code are its own, too.
+    """
+    if ca_file and not address:
+        raise click.UsageError("--ca is of use only with --proxy.")
+    if address and (database or hosts):
+        raise click.UsageError("--db and --host are for the proxy that --proxy names: give them to it.")
+    from scripts import launch
+
+    context.exit(launch.run(command, database=database, hosts=hosts, proxy=address, ca_file=ca_file))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  codex-tap proxy
+  codex-tap proxy --port 8081
+  codex-tap proxy -- --flow-detail 2     mitmdump's own options come after --
+"""
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--listen-host", default="127.0.0.1", show_default=True, metavar="HOST")
+@host_option
+@database_option
+@click.argument("mitmdump_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- MITMDUMP OPTIONS]")
+@click.pass_context
+def proxy(
+    context: click.Context,
+    *,
+    port: int,
+    listen_host: str,
+    hosts: tuple[str, ...],
+    database: Path | None,
+    mitmdump_options: tuple[str, ...],
+) -> None:
+    """Run a proxy with the tap, for several Codexes.
+
+    It stays until Ctrl-C. `codex-tap env` leads a shell to it, `codex-tap run --proxy` a command.
+    """
+    from scripts import launch
+
+    context.exit(launch.proxy(mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts))
+
+
+_EVALUATE = {
+    "sh": 'eval "$(codex-tap env)"',
+    "fish": "codex-tap env --shell fish | source",
+    "powershell": "codex-tap env --shell powershell | Out-String | iex",
+}
+
+
+@click.command(
+    epilog="\b\nTo use it:\n" + "\n".join(f"  {shell:<12}{how}" for shell, how in _EVALUATE.items()) + "\n",
+)
+@click.option("--shell", type=click.Choice(list(_EVALUATE)), help="For which shell; else it is guessed.")
+@click.option("--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True)
+@click.option("--ca", "ca_file", type=click.Path(path_type=Path), metavar="PEM", help="That proxy's CA certificate.")
+@host_option
+def env(shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[str, ...]) -> None:
+    """Print what leads a shell's Codex through a proxy."""
+    from scripts import launch
+
+    chosen = shell or _guess_shell()
+    _warn_if_unanswered(address, ca_file)
+    click.echo(launch.environment_lines(chosen, address=address, ca_file=ca_file, hosts=hosts), nl=False)
+    if sys.stdout.isatty():
+        click.echo(f"\nThese lines are for your shell to evaluate:  {_EVALUATE[chosen]}", err=True)
+
+
+def _guess_shell() -> Shell:
+    shell = Path(os.environ.get("SHELL", "")).name
+    if shell == "fish":
+        return "fish"
+    return "powershell" if sys.platform == "win32" and not shell else "sh"
+
+
+def _warn_if_unanswered(address: str, ca_file: Path | None) -> None:
+    """Say it where the lines would lead to nothing: with them in place, no program of that shell gets out."""
+    from scripts import launch
+    from scripts.launch.certificates import ca_certificate
+    from store.settings import certificate_folder
+
+    try:
+        launch.probe(address, ca_file or ca_certificate(certificate_folder()), seconds=1)
+    except launch.LaunchError as error:
+        if error.exit_code == WRONG_USE:
+            raise
+        click.echo(f"Note: {error}", err=True)

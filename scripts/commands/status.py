@@ -1,0 +1,101 @@
+"""``status``: what is left."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scripts.commands.shared import (
+    NOTHING_KNOWN,
+    NOTHING_YET,
+    accounts_argument,
+    database_option,
+    json_option,
+    known_accounts,
+    reading,
+)
+from scripts.printable import printable
+from store.settings import default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.text import Text
+
+
+def status_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``status``, which the bare ``codex-tap`` has as well."""
+    watch = click.option(
+        "--watch",
+        type=click.FloatRange(min=0.1),
+        is_flag=False,
+        flag_value=2.0,
+        metavar="[SECONDS]",
+        help="Show it again and again, every 2 seconds or so many, until Ctrl-C.",
+    )
+    return database_option(json_option(watch(command)))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  codex-tap status work        the account whose name, e-mail or key starts so
+  codex-tap --watch            keep it on a screen
+  codex-tap --json | jq '.accounts[].limits[].windows'
+"""
+)
+@accounts_argument
+@status_options
+@click.pass_context
+def status(
+    context: click.Context, accounts: tuple[str, ...], database: Path | None, as_json: bool, watch: float | None
+) -> None:
+    """Show what is left, for all accounts or some."""
+    path = database or default_database()
+    if watch is not None and as_json:
+        raise click.UsageError("--watch and --json exclude each other.")
+    if watch is not None:
+        from scripts.watch import watch as show_again_and_again
+
+        show_again_and_again(lambda console: _status_text(_status_document(path, accounts), path, console), watch)
+        return
+    document = _status_document(path, accounts)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        from scripts import render
+
+        console = render.console()
+        render.put(console, _status_text(document, path, console))
+    if not document["accounts"]:
+        context.exit(NOTHING_KNOWN)
+
+
+def _status_document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
+    """Return the document of ``status --json``; its accounts are empty where nothing was seen yet."""
+    from store import queries
+    from store.database import MissingError
+
+    now = time.time()
+    try:
+        with reading(path) as connection:
+            known = known_accounts(connection)
+            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
+            return queries.status(connection, now, list(chosen) or None)
+    except MissingError:
+        return {"generated_at": int(now), "accounts": []}
+
+
+def _status_text(document: dict[str, Any], path: Path, console: Console) -> Text:
+    from rich.text import Text
+
+    from scripts import render
+
+    if document["accounts"]:
+        return render.status(document, render.look(console))
+    return Text(f"{NOTHING_YET}\n(There is nothing in {printable(path)} so far.)")

@@ -1,0 +1,110 @@
+"""Which accounts are there, and which one is meant?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+KEY_SHOWN = 28
+"""Characters of an account's key that a list of candidates shows."""
+
+
+class Account(NamedTuple):
+    """An account, as people and programs name it."""
+
+    id: int
+    key: str
+    name: str | None
+    email: str | None
+    plan_type: str | None
+    token_keys: tuple[str, ...]
+    first_seen_at: float
+    last_seen_at: float
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: its name, else its e-mail, else its key."""
+        return self.name or self.email or self.key
+
+
+class AccountError(Exception):
+    """What was named is not one account; the message says which there are."""
+
+
+def accounts(connection: sqlite3.Connection) -> list[Account]:
+    """Return all accounts in the order in which they were first seen, the newest of their tokens first."""
+    tokens: dict[int, list[str]] = {}
+    for row in connection.execute("SELECT account, token_key FROM tokens ORDER BY last_seen_at DESC, rowid DESC"):
+        tokens.setdefault(row["account"], []).append(row["token_key"])
+    rows = connection.execute(
+        "SELECT a.*, s.plan_type FROM accounts a LEFT JOIN snapshots s ON s.id = a.snapshot_id ORDER BY a.id"
+    )
+    return [
+        Account(
+            id=row["id"],
+            key=f"{row['account_id']}/{row['user_id']}".strip("/"),
+            name=row["name"],
+            email=row["email"],
+            plan_type=row["plan_type"],
+            token_keys=tuple(tokens.get(row["id"], ())),
+            first_seen_at=row["first_seen_at"],
+            last_seen_at=row["last_seen_at"],
+        )
+        for row in rows
+    ]
+
+
+def find_account(known: Sequence[Account], start: str) -> Account:
+    """Return the account of which `start` is a name, or the start of a name, an e-mail, a key or a token key.
+
+    Raises:
+        AccountError: No account or more than one goes by that.
+
+    """
+    exact = [account for account in known if start in _names(account)]
+    wanted = start.casefold()
+    found = exact or [
+        account for account in known if any(name.casefold().startswith(wanted) for name in _names(account))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AccountError(f"{start!r} could be any of these:\n{_listed(found)}")
+    if known:
+        raise AccountError(f"no account goes by {start!r}; there are:\n{_listed(known)}")
+    raise AccountError(f"no account goes by {start!r}; none was seen yet")
+
+
+class Extent(NamedTuple):
+    """How much is kept of an account."""
+
+    snapshots: int
+    limits: int
+    tokens: int
+
+
+def account_extent(connection: sqlite3.Connection, account: Account) -> Extent:
+    """Answer "what would be forgotten with it?"."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"
+        " (SELECT count(*) FROM limits WHERE account = :id), (SELECT count(*) FROM tokens WHERE account = :id)",
+        {"id": account.id},
+    ).fetchone()
+    return Extent(*row)
+
+
+def _names(account: Account) -> list[str]:
+    return [name for name in (account.name, account.email, account.key, *account.token_keys) if name]
+
+
+def _listed(found: Sequence[Account]) -> str:
+    return "\n".join(
+        "  "
+        + "  ".join(
+            part for part in (account.name, account.email, account.key[:KEY_SHOWN], *account.token_keys[:1]) if part
+        )
+        for account in found
+    )

@@ -1,0 +1,69 @@
+"""How did it come to this?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from store.queries.accounts import accounts
+from store.queries.status import account_credits
+from store.standing import flag, slots
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from store.queries.accounts import Account
+
+
+def history(
+    connection: sqlite3.Connection,
+    *,
+    account: Account | None = None,
+    since: float | None = None,
+    limit_id: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Answer "how did it come to this?": each snapshot, oldest first, that was still seen since a moment."""
+    labels = {known.id: known for known in accounts(connection)}
+    rows = connection.execute(
+        "SELECT * FROM snapshots WHERE (:account IS NULL OR account = :account)"
+        " AND (:since IS NULL OR last_seen_at >= :since) AND (:limit_id IS NULL OR limit_id = :limit_id) ORDER BY id",
+        {"account": account and account.id, "since": since, "limit_id": limit_id},
+    )
+    for row in rows:
+        known = labels.get(row["account"])
+        if known:
+            yield _history_entry(row, known)
+
+
+def limit_ids(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of the limits that were ever seen."""
+    return [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
+
+
+def _history_entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "account": account.key,
+        "name": account.name,
+        "email": account.email,
+        "token_key": row["token_key"],
+        "limit_id": row["limit_id"],
+        "limit_name": row["limit_name"],
+        "first_seen_at": row["first_seen_at"],
+        "last_seen_at": row["last_seen_at"],
+        "observations": row["observations"],
+        "late": bool(row["late"]),
+        "windows": {slot: figures._asdict() for slot, figures in slots(dict(row))},
+        "allowed": flag(row["allowed"]),
+        "limit_reached": flag(row["limit_reached"]),
+        "reached_type": row["reached_type"],
+        "reached_until": row["reached_until"],
+        "plan_type": row["plan_type"],
+        "credits": account_credits(row),
+        "source": row["source"],
+        "status": row["status"],
+        "model": row["model"],
+        "thread": row["thread"],
+        "raw": json.loads(row["raw"]),
+    }
