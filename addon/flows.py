@@ -1,4 +1,4 @@
-"""Is this flow Codex's, and whose? Which thread and model?
+"""Is this flow Codex's, and whose? Which thread, session and model?
 
 A flow is believed when every name it goes by is a watched host: where the connection leads, the name the TLS handshake
 asked for, and the host the request names. One foreign name among them and nothing of it is read.
@@ -13,7 +13,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers, values
-from store.models import MAIN_LIMIT
+from addon.turns import Turn, asks_for_turn, is_warm_up
+from store.models import MAIN_LIMIT, Transport
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 _PORT = re.compile(r":[0-9]*$")
 _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
-# Codex writes type and model first; the rest of the message is the whole input of the turn.
-_MESSAGE_MODEL = re.compile(
-    rb'\s*\{\s*"type"\s*:\s*"response\.create"\s*,\s*"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"'
-)
 
 _LONGEST_ROUTING = 1024
 _USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
-_WANTED = (b"authorization", b"chatgpt-account-id", b"thread-id", b"x-codex-routing-hint", b"host")
+_WANTED = (
+    b"authorization",
+    b"chatgpt-account-id",
+    b"thread-id",
+    b"session-id",
+    b"x-codex-routing-hint",
+    b"x-codex-turn-metadata",
+    b"host",
+)
 _REMEMBERED_FIELDS = 150
 
 
@@ -81,16 +86,23 @@ class Hosts:
         return name is not None and _plain_name(name) in self._names
 
 
-class Turn:
-    """What is known of one request while its answer is under way: whose it is, its thread and model, its headers."""
+class Exchange:
+    """What is known of one request while its answer is under way: whose it is, its thread and model, its headers.
 
-    __slots__ = ("answer", "identity", "model", "thread")
+    ``turn`` is the turn that runs on it; on a websocket one follows the other. ``of_codex`` tells whether its turns are
+    Codex's: the hosts also serve programs that have nothing to do with it.
+    """
 
-    def __init__(self, identity: Identity, thread: str | None, model: str | None) -> None:
+    __slots__ = ("answer", "identity", "model", "of_codex", "session", "thread", "turn")
+
+    def __init__(self, identity: Identity, thread: str | None, session: str | None, model: str | None) -> None:
         self.identity = identity
         self.thread = thread
+        self.session = session
         self.model = model
+        self.of_codex = False
         self.answer: headers.Found | None = None
+        self.turn: Turn | None = None
 
     @property
     def charged(self) -> str:
@@ -102,29 +114,41 @@ class _Wanted(NamedTuple):
     authorization: bytes | None = None
     account: bytes | None = None
     thread: bytes | None = None
+    session: bytes | None = None
     routing: bytes | None = None
+    metadata: bytes | None = None
     host: bytes | None = None
 
 
-def open_turn(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Turn | None:
-    """Return the turn that a request opens, or None for one that is not Codex's or says not whose it is."""
+def open_exchange(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Exchange | None:
+    """Return what a request says of itself, or None for one that is not Codex's or says not whose it is.
+
+    One that asks for a turn has it opened.
+    """
     request = flow.request
-    plain = request.scheme == "http"
-    if not (hosts.is_gateway(request.host) if plain else hosts.watches(request.host, flow.client_conn.sni)):
+    address = request.data.host
+    plain = request.data.scheme == b"http"
+    if not (hosts.is_gateway(address) if plain else hosts.watches(address, flow.client_conn.sni)):
         return None
-    wanted = _wanted(request.headers.fields)
+    wanted = _wanted(request.data.headers.fields)
     if not (hosts.names(wanted.host) and hosts.names(request.data.authority)):
         return None
     identity = identities.identify(wanted.authorization, wanted.account)
     if identity is None:
         return None
-    return Turn(identity, values.text(_decoded(wanted.thread)), _routed_model(wanted.routing))
-
-
-def message_model(content: bytes) -> str | None:
-    """Return the model that a client's websocket message asks for, if it opens a turn."""
-    found = _MESSAGE_MODEL.match(content)
-    return found[1].decode() if found else None
+    exchange = Exchange(identity, _id(wanted.thread), _id(wanted.session), _routed_model(wanted.routing))
+    path = request.path
+    exchange.of_codex = "/codex/" in path or exchange.thread is not None or exchange.session is not None
+    if exchange.of_codex and asks_for_turn(request.method, path):
+        exchange.turn = Turn(
+            Transport.HTTP,
+            request.timestamp_start,
+            thread=exchange.thread,
+            session=exchange.session,
+            model=exchange.model,
+            warm_up=is_warm_up(wanted.metadata),
+        )
+    return exchange
 
 
 def is_usage(flow: HTTPFlow) -> bool:
@@ -148,6 +172,10 @@ def _places(names: tuple[bytes, ...]) -> Callable[[tuple[bytes | None, ...]], tu
 
 
 _remembered_places = lru_cache(maxsize=64)(_places)
+
+
+def _id(value: bytes | None) -> str | None:
+    return values.text(_decoded(value))
 
 
 @lru_cache(maxsize=64)

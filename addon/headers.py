@@ -121,6 +121,9 @@ def read(found: Found, observed_at: float) -> Reading | None:
     shape = found.plan.shape(found.steady)
     if shape is None:
         return None
+    latest = shape.latest
+    if latest and latest.moving == found.moving and latest.since <= observed_at <= latest.until:
+        return latest.reading
     moving = dict(zip(found.plan.moving_names, map(_text, found.moving), strict=False))
     resets = [
         values.reset(moving.get(position.at), moving.get(position.after), observed_at)
@@ -130,9 +133,29 @@ def read(found: Found, observed_at: float) -> Reading | None:
     reading = shape.reading([reset.resets_at for reset in resets], observed_at)
     if not says_anything(reading):
         return None
-    server_time = next((reset.server_time for reset in resets if reset.server_time), None)
+    server_times = [reset.server_time for reset in resets if reset.server_time]
     raw = {**shape.raw, **{name: values.raw(value) for name, value in moving.items() if name in shape.raw}}
-    return reading.model_copy(update={"server_time": server_time, "raw": raw})
+    server_time = server_times[0] if server_times else None
+    reading = reading.model_copy(update={"server_time": server_time, "raw": raw})
+    shape.latest = _latest(found.moving, reading, resets, observed_at)
+    return reading
+
+
+def _latest(
+    moving: tuple[object, ...], reading: Reading, resets: Sequence[values.Reset], observed_at: float
+) -> _Latest | None:
+    """Remember a reading for as long as the very same headers say the same; None where that depends on the moment."""
+    times = [reset.server_time for reset in resets if reset.resets_at is not None]
+    known = [time for time in times if time is not None]
+    if not known or len(known) < len(times) or not _is_timeless(reading):
+        return None
+    since, until = max(known) - values.SKEW_SECONDS, min(known) + values.SKEW_SECONDS
+    return _Latest(moving, reading, since, until) if since <= observed_at <= until else None
+
+
+def _is_timeless(reading: Reading) -> bool:
+    """Tell whether all windows are of known length: the slot of another depends on the moment."""
+    return all(window.window_minutes for limit in reading.limits for window in (limit.windows or {}).values())
 
 
 def tells(limit: Limit) -> bool:
@@ -192,6 +215,15 @@ class _Family(NamedTuple):
     positions: tuple[_Position, ...]
 
 
+class _Latest(NamedTuple):
+    """The reading of the answer before, and between which moments the same headers give the same one."""
+
+    moving: tuple[object, ...]
+    reading: Reading
+    since: float
+    until: float
+
+
 @dataclass
 class _Shape:
     """What an answer's headers say but for when the windows reset."""
@@ -205,6 +237,7 @@ class _Shape:
     promo: str | None
     left_out: int
     raw: dict[str, object]
+    latest: _Latest | None = None
     _readings: dict[tuple[int | None, ...], Reading] = field(default_factory=dict)
 
     def reading(self, resets: list[int | None], observed_at: float) -> Reading:
@@ -222,8 +255,7 @@ class _Shape:
             promo=self.promo,
             left_out=self.left_out,
         )
-        # The slot of a window of unknown length depends on the moment as well.
-        if all(position.figures.window_minutes for family in self.families for position in family.positions):
+        if _is_timeless(reading):
             if len(self._readings) >= _REMEMBERED_RESETS:
                 self._readings.clear()
             self._readings[key] = reading

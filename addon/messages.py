@@ -36,6 +36,14 @@ _POSITIONS = ("primary", "secondary")
 _WINDOWS = ("primary", "secondary", "primary_window", "secondary_window")
 
 
+_OF_THE_ANSWER = re.compile(
+    rb'\{\s*"type"\s*:\s*"response\.(?:output_|reasoning|content_part|function_call|custom_tool|refusal)'
+)
+
+carries_answer = _OF_THE_ANSWER.match
+"""Match an event that carries the answer itself: nearly all do, and none of them tells of limits or ends a turn."""
+
+
 class Told(NamedTuple):
     """What a message says, where it was read, and the HTTP status that it carries or None."""
 

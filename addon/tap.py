@@ -1,7 +1,7 @@
 """The hooks: a guard and a call each. What they call is in the other modules of this folder.
 
 Each figure is read in one place: headers in `responseheaders` (the websocket upgrade included), messages in
-`websocket_message`, bodies in the stream callable that `responseheaders` sets.
+`websocket_message`, bodies in the stream callable that `responseheaders` sets. A turn is noted when it has ended.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mitmproxy import ctx, exceptions
 
-from addon import bodies, headers, messages
-from addon.flows import Hosts, Turn, is_usage, message_model, open_turn
+from addon import bodies, headers, messages, turns
+from addon.flows import Exchange, Hosts, is_usage, open_exchange
 from addon.identity import Identities
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
 from store.database import DatabaseError
@@ -81,7 +81,7 @@ class Tap:
     def __init__(self) -> None:
         self._hosts = Hosts()
         self._identities = Identities()
-        self._turns: dict[str, Turn] = {}
+        self._exchanges: dict[str, Exchange] = {}
         self._path: Path | None = None
         self._recorder: Recorder | None = None
         self._running = False
@@ -146,32 +146,33 @@ class Tap:
 
     @_harmless
     def requestheaders(self, flow: HTTPFlow) -> None:
-        """Stream the request and note whose it is."""
+        """Stream the request; what it says of itself is read with its answer."""
         flow.request.stream = True
-        turn = open_turn(flow, self._hosts, self._identities)
-        if turn:
-            self._turns[flow.id] = turn
 
     @_harmless
     def responseheaders(self, flow: HTTPFlow) -> None:
-        """Stream the answer, read its headers, and look into its body where that may tell of limits."""
+        """Stream the answer, read its headers, and look into its body where that may tell of limits or tokens."""
         response = flow.response
         if response is None:
             return
         # An upgrade has no body; what follows it are the websocket's messages.
-        upgrade = response.status_code == 101
+        status = response.data.status_code
+        upgrade = status == 101
         if not upgrade:
             response.stream = True
-        turn = self._turns.get(flow.id)
-        if turn is None:
+        exchange = open_exchange(flow, self._hosts, self._identities)
+        if exchange is None:
             return
-        found = turn.answer = headers.collect(response.headers.fields)
+        self._exchanges[flow.id] = exchange
+        at = response.data.timestamp_start
+        found = exchange.answer = headers.collect(response.data.headers.fields)
         if self._recorder and found.plan.has_limits:
             source = Source.UPGRADE if upgrade else Source.HEADERS
-            at, status = response.timestamp_start, response.status_code
-            heard = _Heard(turn.identity, turn.thread, turn.model, at, source, status)
+            heard = _Heard(exchange.identity, exchange.thread, exchange.model, at, source, status)
             self._recorder.put(functools.partial(self._read_headers, heard, found))
-        feed = None if upgrade else self._body_reader(flow, turn, response, found.content_type)
+        if exchange.turn:
+            exchange.turn.first_byte_at, exchange.turn.status = at, status
+        feed = None if upgrade else self._body_reader(flow, exchange, response, found.content_type)
         if feed:
             response.stream = bodies.BodyTap(feed, found.content_encoding)
 
@@ -179,12 +180,16 @@ class Tap:
     def response(self, flow: HTTPFlow) -> None:
         """Release an answered request; an upgrade lives on as a websocket."""
         if flow.websocket is None:
-            self._turns.pop(flow.id, None)
+            self._release(flow, turns.Ending())
 
     @_harmless
     def error(self, flow: HTTPFlow) -> None:
         """Release a request that was cut off, as Codex does to each HTTP/2 stream once its turn is complete."""
-        self._turns.pop(flow.id, None)
+        if flow.response is None:
+            exchange = open_exchange(flow, self._hosts, self._identities)
+            if exchange:
+                self._exchanges[flow.id] = exchange
+        self._release(flow, turns.Ending(error_type=turns.INTERRUPTED))
 
     @_harmless
     def websocket_message(self, flow: HTTPFlow) -> None:
@@ -194,19 +199,23 @@ class Tap:
         kept = flow.websocket.messages
         message = kept[-1]
         del kept[:-1]
-        turn = self._turns.get(flow.id)
-        if turn is None:
+        exchange = self._exchanges.get(flow.id)
+        if exchange is None:
             return
+        content = message.content
         if message.from_client:
-            turn.model = message_model(message.content) or turn.model
-        elif messages.may_tell(message.content):
-            told = messages.read_event(message.content, message.timestamp, charged=turn.charged)
-            self._record_told(turn, told, message.timestamp, None)
+            self._open_turn(exchange, content, message.timestamp)
+            return
+        turn = exchange.turn
+        if turn and turn.first_byte_at is None:
+            turn.first_byte_at = message.timestamp
+        if not messages.carries_answer(content):
+            self._read_event(exchange, content, message.timestamp, Source.WEBSOCKET, None)
 
     @_harmless
     def websocket_end(self, flow: HTTPFlow) -> None:
         """Release a websocket; Codex ends each with close code 1006."""
-        self._turns.pop(flow.id, None)
+        self._release(flow, turns.Ending(error_type=turns.INTERRUPTED))
         if flow.websocket:
             flow.websocket.messages.clear()
 
@@ -222,34 +231,63 @@ class Tap:
             logger.error("codex-tap: %s failed (%s at %s); traffic goes on", where, kind[1], line)
 
     def _body_reader(
-        self, flow: HTTPFlow, turn: Turn, response: Response, content_type: str
+        self, flow: HTTPFlow, exchange: Exchange, response: Response, content_type: str
     ) -> Callable[[bytes], None] | None:
-        """Return what is to be shown the body, or None where it cannot tell of limits."""
-        status, observed_at = response.status_code, response.timestamp_start
+        """Return what is to be shown the body, or None where it cannot tell of limits or tokens."""
+        status, observed_at = response.data.status_code, response.data.timestamp_start
         if content_type.lower().startswith("text/event-stream"):
-            return bodies.events(functools.partial(self._record_event, turn, status))
+            return bodies.events(functools.partial(self._read_sse, exchange, status))
 
         def show_usage(body: bytes) -> None:
-            self._record_told(turn, messages.read_usage(body, observed_at), observed_at, status)
+            self._record_told(exchange, messages.read_usage(body, observed_at), observed_at, status)
 
-        def show_error(body: bytes) -> None:
-            told = messages.read_error_body(body, observed_at, turn.charged)
-            self._record_told(turn, told, observed_at, status)
+        def show_answer(body: bytes) -> None:
+            if status >= 400:
+                told = messages.read_error_body(body, observed_at, exchange.charged)
+                self._record_told(exchange, told, observed_at, status)
+            self._end_turn(exchange, turns.read_body(body), time.time())
 
-        if status >= 400:
-            return bodies.document(show_error)
+        if status >= 400 or exchange.turn:
+            return bodies.document(show_answer)
         return bodies.document(show_usage) if is_usage(flow) else None
 
-    def _record_told(self, turn: Turn, told: messages.Told | None, observed_at: float, status: int | None) -> None:
+    def _read_sse(self, exchange: Exchange, status: int, data: bytes) -> None:
+        if not messages.carries_answer(data):
+            self._read_event(exchange, data, time.time(), Source.SSE, status)
+
+    def _read_event(self, exchange: Exchange, content: bytes, at: float, source: Source, status: int | None) -> None:
+        """Read what an event of the backend says of limits, and whether it ends the turn."""
+        if messages.may_tell(content):
+            self._record_told(exchange, messages.read_event(content, at, source, exchange.charged), at, status)
+        ending = turns.read_ending(content)
+        if ending:
+            self._end_turn(exchange, ending, at)
+
+    def _record_told(
+        self, exchange: Exchange, told: messages.Told | None, observed_at: float, status: int | None
+    ) -> None:
         if told and self._recorder:
-            heard = _Heard(turn.identity, turn.thread, turn.model, observed_at, told.source, told.status or status)
+            status = told.status or status
+            heard = _Heard(exchange.identity, exchange.thread, exchange.model, observed_at, told.source, status)
             self._recorder.put(self._snapshot(heard, told.reading))
 
-    def _record_event(self, turn: Turn, status: int, data: bytes) -> None:
-        if not messages.may_tell(data):
-            return
-        now = time.time()
-        self._record_told(turn, messages.read_event(data, now, Source.SSE, turn.charged), now, status)
+    def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
+        """Open the turn that a client's message asks for; one that had not ended never will."""
+        turn = turns.read_create(content, at, exchange) if exchange.of_codex else None
+        if turn:
+            self._end_turn(exchange, turns.Ending(error_type=turns.INTERRUPTED), at)
+            exchange.turn, exchange.model, exchange.thread = turn, turn.model, turn.thread
+
+    def _end_turn(self, exchange: Exchange, ending: turns.Ending, at: float) -> None:
+        turn, exchange.turn = exchange.turn, None
+        if turn and self._recorder:
+            self._recorder.put(functools.partial(turns.ended, turn, exchange, ending, at))
+
+    def _release(self, flow: HTTPFlow, ending: turns.Ending) -> None:
+        """Forget a flow; a turn whose end was not told ends with it."""
+        exchange = self._exchanges.pop(flow.id, None)
+        if exchange and exchange.turn:
+            self._end_turn(exchange, ending, time.time())
 
     def _read_headers(self, heard: _Heard, found: headers.Found) -> Snapshot | None:
         """Read collected headers; the recorder's writer calls this."""

@@ -1,4 +1,4 @@
-"""Writes snapshots through one connection, and remembers what the next one is compared with.
+"""Writes snapshots and turns through one connection, and remembers what the next snapshot is compared with.
 
 Most messages say what the one before said. Of those only the counts change, so they are gathered in memory and written
 with the transaction: one statement for each row that was seen again, however often.
@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING
 
 from store import database, rows
 from store.merge import Facts, is_late, merge, merge_facts, renew, same
-from store.models import Limit
+from store.models import Limit, Request, Snapshot
 from store.rows import Newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from store.models import Identity, Snapshot
+    from store.models import Identity
     from store.rows import Loss
 
 SIGHTING_SECONDS = 60.0
-"""How often it is noted that an account was seen."""
+"""How often it is noted that an account or a thread was seen."""
 
 REMEMBERED_MOST = 10_000
 """How many accounts or limits are remembered before it begins anew."""
 
+Entry = Snapshot | Request
+"""What is written: what a message said of limits, or a turn that has ended."""
+
 _Key = tuple[int, str]
-"""A limit: its account's row and its id."""
+"""A limit or a thread: its account's row and its id."""
 
 
 class Ledger:
@@ -52,8 +55,8 @@ class Ledger:
         """Tell whether the path still leads to the open file, which may have been deleted or replaced."""
         return database.inode(self._path) == self.inode
 
-    def write(self, snapshots: Iterable[Snapshot], losses: Iterable[Loss] = ()) -> None:
-        """Write snapshots in one transaction: all of them or none.
+    def write(self, entries: Iterable[Entry], losses: Iterable[Loss] = ()) -> None:
+        """Write entries in one transaction: all of them or none.
 
         Raises:
             sqlite3.Error: None was written.
@@ -61,9 +64,9 @@ class Ledger:
 
         """
         with self._changes():
-            self._write_all(snapshots, losses)
+            self._write_all(entries, losses)
 
-    def take_up(self, name: str, at: float, snapshots: Iterable[Snapshot], losses: Iterable[Loss]) -> bool:
+    def take_up(self, name: str, at: float, entries: Iterable[Entry], losses: Iterable[Loss]) -> bool:
         """Write what an earlier stop left in the file `name`, unless that was done before; tell whether it was not.
 
         Between those readings and the rows that are there, only the clock tells which is the newer.
@@ -78,7 +81,7 @@ class Ledger:
                 unknown = rows.claim_spill(self._connection, name, at)
                 if unknown:
                     self._newest_before = rows.last_id(self._connection)
-                    self._write_all(snapshots, losses)
+                    self._write_all(entries, losses)
         finally:
             self._newest_before = 0
         return unknown
@@ -110,7 +113,9 @@ class Ledger:
         self._facts: dict[int, Facts | None] = {}
         self._newest: dict[_Key, Newest | None] = {}
         self._last: dict[int, Snapshot] = {}
+        self._threads: dict[_Key, float] = {}
         self._touched: dict[int, Newest] = {}
+        self._requests: list[tuple[int, Request]] = []
         self._limit_pointers: dict[_Key, int] = {}
         self._fact_pointers: dict[int, int] = {}
 
@@ -122,26 +127,43 @@ class Ledger:
 
         """
         version = rows.data_version(self._connection)
-        if version != self._version or max(len(self._accounts), len(self._newest)) > REMEMBERED_MOST:
+        if (
+            version != self._version
+            or max(len(self._accounts), len(self._newest), len(self._threads)) > REMEMBERED_MOST
+        ):
             database.schema_version(self._connection, self._path)
             self._forget()
             self._version = version
 
-    def _write_all(self, snapshots: Iterable[Snapshot], losses: Iterable[Loss]) -> None:
-        for snapshot in snapshots:
-            self._write_one(snapshot)
+    def _write_all(self, entries: Iterable[Entry], losses: Iterable[Loss]) -> None:
+        for entry in entries:
+            if isinstance(entry, Request):
+                self._write_request(entry)
+            else:
+                self._write_snapshot(entry)
         rows.touch_snapshots(self._connection, self._touched.values())
         rows.point_limits(self._connection, self._limit_pointers)
         rows.point_facts(self._connection, self._fact_pointers)
+        rows.insert_requests(self._connection, self._requests)
         rows.insert_losses(self._connection, losses)
         for newest in self._touched.values():
             newest.unsaved = 0
         self._touched.clear()
+        self._requests.clear()
         self._limit_pointers.clear()
         self._fact_pointers.clear()
 
-    def _write_one(self, snapshot: Snapshot) -> None:
-        account = self._account(snapshot)
+    def _write_request(self, request: Request) -> None:
+        account = self._account(request.identity, request.ended_at)
+        self._requests.append((account, request))
+        if request.thread:
+            key = account, request.thread
+            if abs(request.ended_at - self._threads.get(key, 0.0)) >= SIGHTING_SECONDS:
+                rows.save_thread(self._connection, *key, request.started_at, request.ended_at)
+                self._threads[key] = request.ended_at
+
+    def _write_snapshot(self, snapshot: Snapshot) -> None:
+        account = self._account(snapshot.identity, snapshot.observed_at)
         known = self._known_facts(account)
         last = self._last.get(account)
         if known is None or last is None or not _same_facts(snapshot, last):
@@ -215,12 +237,12 @@ class Ledger:
             return snapshot.observed_at < seen_at or is_late(snapshot.reading, newest.server_time)
         return is_late(snapshot.reading, newest.server_time)
 
-    def _account(self, snapshot: Snapshot) -> int:
+    def _account(self, identity: Identity, seen_at: float) -> int:
         """Return the account's row; that it was seen is noted once in a while, not at each message."""
-        account, noted_at = self._accounts.get(snapshot.identity, (0, 0.0))
-        if not account or abs(snapshot.observed_at - noted_at) >= SIGHTING_SECONDS:
-            account = rows.save_identity(self._connection, snapshot.identity, snapshot.observed_at)
-            self._accounts[snapshot.identity] = (account, snapshot.observed_at)
+        account, noted_at = self._accounts.get(identity, (0, 0.0))
+        if not account or abs(seen_at - noted_at) >= SIGHTING_SECONDS:
+            account = rows.save_identity(self._connection, identity, seen_at)
+            self._accounts[identity] = (account, seen_at)
         return account
 
     def _known_facts(self, account: int) -> Facts | None:

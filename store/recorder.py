@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from store import database, spill
 from store.database import DamagedError, DatabaseError, FullError, LockedError
 from store.ledger import Ledger
-from store.models import Limit
+from store.models import Limit, Request
 from store.rows import Loss
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.database import Inode
-    from store.models import Snapshot
+    from store.ledger import Entry
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.03
+GATHER_SECONDS = 0.06
 """How long a first snapshot waits for others to share its transaction: a kill loses no more than this and a commit."""
 
 BATCH = 1_000
@@ -44,6 +44,9 @@ RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 HELD_MOST = 20_000
 """How many snapshots are held for a database that cannot be written, before the newest of each limit are chosen."""
+
+TURNS_HELD_MOST = 5_000
+"""How many turns are kept when that is done."""
 
 CLOSE_SECONDS = 5.0
 """How long a stop waits for a database that cannot be written; what remains then waits in a file for the next start."""
@@ -63,8 +66,8 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._queue: queue.SimpleQueue[Snapshot | Callable[[], Snapshot | None] | None] = queue.SimpleQueue()
-        self._held: list[Snapshot] = []
+        self._queue: queue.SimpleQueue[Entry | Callable[[], Entry | None] | None] = queue.SimpleQueue()
+        self._held: list[Entry] = []
         self._spills: list[Path] = []
         self._losses: Counter[str] = Counter()
         self._ledger: Ledger | None = None
@@ -89,8 +92,8 @@ class Recorder:
             logger.info("codex-tap: %s; readings are held until it can be written", error)
         self._thread.start()
 
-    def put(self, made: Snapshot | Callable[[], Snapshot | None]) -> None:
-        """Take in a snapshot, or what makes one or none; returns at once, whatever the disk does.
+    def put(self, made: Entry | Callable[[], Entry | None]) -> None:
+        """Take in a snapshot or a turn, or what makes one or none; returns at once, whatever the disk does.
 
         What makes one is called by the writer, many in a row: that costs far less than each in the middle of traffic.
         After the close there is no writer, and nothing to wait for: what still comes in then is written here and now.
@@ -145,14 +148,14 @@ class Recorder:
         while not self._queue.empty() and (self._failures or len(self._held) < BATCH):
             self._take(self._queue.get())
 
-    def _take(self, made: Snapshot | Callable[[], Snapshot | None] | None) -> None:
+    def _take(self, made: Entry | Callable[[], Entry | None] | None) -> None:
         try:
-            snapshot = made() if callable(made) else made
+            entry = made() if callable(made) else made
         except (Exception, SystemExit) as error:  # noqa: BLE001 (one that cannot be made must not hold up the others)
             self._drop(1, f"could not be read ({type(error).__name__})")
             return
-        if snapshot is not None:
-            self._held.append(snapshot)
+        if entry is not None:
+            self._held.append(entry)
 
     def _write_held(self) -> None:
         try:
@@ -207,8 +210,8 @@ class Recorder:
         losses = list(found.losses)
         if found.unreadable:
             losses.append(Loss(now, found.unreadable, "could not be read again"))
-        if ledger.take_up(path.name, now, found.snapshots, losses):
-            _say(logging.INFO, "%d readings of an earlier stop were taken up", len(found.snapshots))
+        if ledger.take_up(path.name, now, found.entries, losses):
+            _say(logging.INFO, "%d readings of an earlier stop were taken up", len(found.entries))
         spill.remove(path)
 
     def _open_ledger(self) -> Ledger:
@@ -273,15 +276,21 @@ class Recorder:
             )
 
     def _condense(self) -> None:
-        """Keep the newest snapshot of each limit of what is held."""
+        """Keep the newest snapshot of each limit of what is held, and the newest turns."""
         seen: set[tuple[str, str, str]] = set()
-        kept: list[Snapshot] = []
-        for snapshot in reversed(self._held):
-            who = snapshot.identity
-            limits = {(who.account_id, who.user_id, limit.limit_id) for limit in snapshot.reading.limits or (Limit(),)}
+        turns = 0
+        kept: list[Entry] = []
+        for entry in reversed(self._held):
+            if isinstance(entry, Request):
+                turns += 1
+                if turns <= TURNS_HELD_MOST:
+                    kept.append(entry)
+                continue
+            who = entry.identity
+            limits = {(who.account_id, who.user_id, limit.limit_id) for limit in entry.reading.limits or (Limit(),)}
             if not limits <= seen:
                 seen |= limits
-                kept.append(snapshot)
+                kept.append(entry)
         dropped = len(self._held) - len(kept)
         self._held = kept[::-1]
         if dropped:

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic_core import to_json
+
 from store.merge import Facts, State, Verdict
 from store.models import Window
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from store.models import Identity, Snapshot
+    from store.models import Identity, Request, Snapshot
 
 
 @dataclass(slots=True)
@@ -155,6 +157,22 @@ def point_facts(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> 
     )
 
 
+def insert_requests(connection: sqlite3.Connection, requests: Iterable[tuple[int, Request]]) -> None:
+    """Open a row for each turn of an account."""
+    connection.executemany(_INSERT_REQUEST, [_request_values(account, request) for account, request in requests])
+
+
+def save_thread(connection: sqlite3.Connection, account: int, thread: str, first_at: float, last_at: float) -> None:
+    """Note that an account's thread was seen."""
+    connection.execute(
+        "INSERT INTO threads (account, thread, name, first_seen_at, last_seen_at)"
+        # A thread that goes on with another account keeps its name.
+        " VALUES (?1, ?2, (SELECT max(name) FROM threads WHERE thread = ?2), ?3, ?4)"
+        " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
+        (account, thread, first_at, last_at),
+    )
+
+
 def insert_losses(connection: sqlite3.Connection, losses: Iterable[Loss]) -> None:
     """Note what could not be kept."""
     connection.executemany("INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", losses)
@@ -204,9 +222,36 @@ _INSERT_SNAPSHOT = (
     f" VALUES ({', '.join('?' * (13 + len(_STATE_NAMES)))})"
 )
 
+_REQUEST_NAMES = (
+    "account",
+    "token_key",
+    "limit_id",
+    "thread",
+    "session",
+    "model",
+    "transport",
+    "warm_up",
+    "started_at",
+    "first_byte_at",
+    "ended_at",
+    "status",
+    "error_type",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
+_INSERT_REQUEST = (
+    f"INSERT INTO requests ({', '.join(_REQUEST_NAMES)})"  # noqa: S608 (constant columns)
+    f" VALUES ({', '.join('?' * len(_REQUEST_NAMES))})"
+)
+
 _WindowValues = tuple[float | None, int | None, int | None]
 
-_json = json.JSONEncoder(ensure_ascii=False).encode
+
+def _json(value: Mapping[str, Any]) -> str:
+    # Six times as fast as the standard library's, and on the way of every row.
+    return to_json(value).decode()
 
 
 def _window_values(windows: Mapping[str, Window]) -> tuple[_WindowValues, _WindowValues, str | None]:
@@ -215,6 +260,29 @@ def _window_values(windows: Mapping[str, Window]) -> tuple[_WindowValues, _Windo
     five = values.pop("5h", (None, None, None))
     seven = values.pop("7d", (None, None, None))
     return five, seven, _json(values) if values else None
+
+
+def _request_values(account: int, request: Request) -> tuple[Any, ...]:
+    tokens = request.tokens
+    return (
+        account,
+        request.identity.token_key,
+        request.limit_id,
+        request.thread,
+        request.session,
+        request.model,
+        request.transport.value,
+        request.warm_up,
+        request.started_at,
+        request.first_byte_at,
+        request.ended_at,
+        request.status,
+        request.error_type,
+        tokens.input,
+        tokens.cached,
+        tokens.output,
+        tokens.reasoning,
+    )
 
 
 def _touch_values(newest: Newest) -> tuple[Any, ...]:

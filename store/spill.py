@@ -1,9 +1,9 @@
 """Readings that a stop could not bring into the database: in files beside it, until the next start takes them up.
 
-A spill is as private as the database and holds JSON lines in the order of arrival: a `Snapshot` each, no more than one
-transaction takes, and what had been lost by then. It appears whole or not at all. It is taken up once, however many
-proxies start together or die meanwhile, because the database remembers its name in the transaction that writes what is
-in it (`store.ledger`).
+A spill is as private as the database and holds JSON lines in the order of arrival: a `Snapshot` or a `Request` each, no
+more than one transaction takes, and what had been lost by then. It appears whole or not at all. It is taken up once,
+however many proxies start together or die meanwhile, because the database remembers its name in the transaction that
+writes what is in it (`store.ledger`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.database import SPILL_MARK, SPILL_SUFFIX, waiting_files
-from store.models import Snapshot
+from store.models import Request, Snapshot
 from store.rows import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from store.ledger import Entry
 
 MOST_FILES = 40
 """How many files may wait beside a database that nobody gets to write."""
@@ -33,12 +35,12 @@ _UNFINISHED = ".part"
 class Spill(NamedTuple):
     """What is in a file; ``unreadable`` counts lines that say nothing to this program."""
 
-    snapshots: Sequence[Snapshot]
+    entries: Sequence[Entry]
     losses: Sequence[Loss]
     unreadable: int
 
 
-def write(database: Path, snapshots: Iterable[Snapshot], losses: Iterable[Loss]) -> Path:
+def write(database: Path, entries: Iterable[Entry], losses: Iterable[Loss]) -> Path:
     """Put readings, and what was lost, into a new file beside the database; return its name.
 
     Raises:
@@ -48,7 +50,7 @@ def write(database: Path, snapshots: Iterable[Snapshot], losses: Iterable[Loss])
     if len(waiting_files(database)) >= MOST_FILES:
         raise OSError(f"{MOST_FILES} files of readings wait beside {database} already")
     lines = [json.dumps(loss._asdict()) for loss in losses]
-    lines += [snapshot.model_dump_json(exclude_defaults=True) for snapshot in snapshots]
+    lines += [entry.model_dump_json(exclude_defaults=True) for entry in entries]
     # Names sort in the order of writing: files of one stop follow each other.
     path = database.with_name(f"{database.name}{SPILL_MARK}{time.time_ns()}-{uuid.uuid4().hex[:8]}{SPILL_SUFFIX}")
     unfinished = path.with_name(path.name + _UNFINISHED)
@@ -75,23 +77,25 @@ def read(path: Path) -> Spill:
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
         raise OSError(f"{path} is a link or another user's")
-    snapshots: list[Snapshot] = []
+    entries: list[Entry] = []
     losses: list[Loss] = []
     unreadable = 0
     for line in path.read_bytes().splitlines():
         try:
-            _take_in(line, snapshots, losses)
+            _take_in(line, entries, losses)
         except (ValueError, TypeError, KeyError):
             unreadable += 1
-    return Spill(snapshots, losses, unreadable)
+    return Spill(entries, losses, unreadable)
 
 
-def _take_in(line: bytes, snapshots: list[Snapshot], losses: list[Loss]) -> None:
+def _take_in(line: bytes, entries: list[Entry], losses: list[Loss]) -> None:
     found = json.loads(line)
     if "reason" in found:
         losses.append(Loss(float(found["at"]), int(found["number"]), str(found["reason"])))
+    elif "transport" in found:
+        entries.append(Request.model_validate(found))
     else:
-        snapshots.append(Snapshot.model_validate(found))
+        entries.append(Snapshot.model_validate(found))
 
 
 def remove(path: Path) -> None:

@@ -9,14 +9,14 @@ from store.recorder import Recorder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from store.models import Snapshot
+    from store.ledger import Entry
 
 
-def record(path: Path, *snapshots: Snapshot) -> Path:
-    """Bring snapshots to the database at `path`, in their order, and return the path."""
+def record(path: Path, *entries: Entry) -> Path:
+    """Bring snapshots and turns to the database at `path`, in their order, and return the path."""
     recorder = Recorder(path)
     recorder.start()
-    for each in snapshots:
+    for each in entries:
         recorder.put(each)
     assert recorder.close()
     return path

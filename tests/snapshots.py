@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from store.models import Identity, Limit, Reading, Snapshot, Source, Window
+from store.models import Identity, Limit, Reading, Request, Snapshot, Source, Transport, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,3 +48,8 @@ def snapshot(
 def used(five: float, seven: float = 40.0, *, at: float = NOON, **fields: Any) -> Snapshot:
     """A message about the main limit's two windows, whose resets do not move."""
     return snapshot(limit(windows(five, seven)), at=at, **fields)
+
+
+def turn(thread: str | None = "t-1", *, who: Identity = ALICE, at: float = NOON, **fields: Any) -> Request:
+    """A turn that ended at `at`, five seconds after it was asked for."""
+    return Request(identity=who, transport=Transport.WEBSOCKET, started_at=at - 5, ended_at=at, thread=thread, **fields)

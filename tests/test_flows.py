@@ -6,7 +6,7 @@ import pytest
 from mitmproxy.http import Headers
 from mitmproxy.test import tflow, tutils
 
-from addon.flows import Hosts, Turn, is_usage, message_model, open_turn
+from addon.flows import Exchange, Hosts, is_usage, open_exchange
 from addon.identity import Identities
 from store.models import Identity
 
@@ -148,13 +148,13 @@ def test_plain_http(host: str, believed: bool) -> None:
     flow = request(fields={"host": host})
     flow.request.data.host, flow.request.scheme, flow.client_conn.sni = host, "http", None
 
-    assert (open_turn(flow, Hosts(["gateway.example"]), Identities()) is not None) is believed
+    assert (open_exchange(flow, Hosts(["gateway.example"]), Identities()) is not None) is believed
 
 
-def turn_of(**fields: str) -> Turn:
-    turn = open_turn(request(fields=fields), HOSTS, Identities())
-    assert turn is not None
-    return turn
+def exchange_of(**fields: str) -> Exchange:
+    exchange = open_exchange(request(fields=fields), HOSTS, Identities())
+    assert exchange is not None
+    return exchange
 
 
 @pytest.mark.parametrize(
@@ -174,47 +174,24 @@ def turn_of(**fields: str) -> Turn:
 )
 def test_model_of_a_request(hint: str, model: str | None) -> None:
     """The model is told by the routing hint, harmless and short."""
-    assert turn_of(x_codex_routing_hint=hint).model == model
+    assert exchange_of(x_codex_routing_hint=hint).model == model
 
 
-def test_turn() -> None:
-    """A turn knows whose it is and its thread; headers count in any case, the first of repeated ones."""
-    turn = turn_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
-    assert (turn.thread, turn.model, turn.charged) == ("first", None, "codex")
-    assert turn.identity == Identity(
-        token_key=turn.identity.token_key, account_id="workspace", user_id=turn.identity.token_key
+def test_exchange() -> None:
+    """An exchange knows whose it is and its thread; headers count in any case, the first of repeated ones."""
+    exchange = exchange_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
+    assert (exchange.thread, exchange.model, exchange.charged) == ("first", None, "codex")
+    assert exchange.identity == Identity(
+        token_key=exchange.identity.token_key, account_id="workspace", user_id=exchange.identity.token_key
     )
-    assert turn_of().thread is None
-    assert turn_of(thread_id="\x00" * 65_536).thread == "�" * 120
+    assert exchange_of().thread is None
+    assert exchange_of(thread_id="\x00" * 65_536).thread == "�" * 120
 
 
 @pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"authorization": ""}, {"host": "example.com"}])
-def test_no_turn(fields: dict[str, str]) -> None:
-    """A request without a bearer or of another host opens no turn."""
-    assert open_turn(request(fields=fields), HOSTS, Identities()) is None
-
-
-@pytest.mark.parametrize(
-    ("content", "model"),
-    [
-        (b'{"type":"response.create","model":"gpt-6.1-sol","input":[]}', "gpt-6.1-sol"),
-        (b' { "type" : "response.create" ,\n "model" : "openai/gpt:6@x+y"', "openai/gpt:6@x+y"),
-        (b'{"type":"response.create","model":"' + b"x" * 120 + b'"', "x" * 120),
-        (b'{"type":"response.create","model":"' + b"x" * 121 + b'"', None),
-        (b'{"type":"response.create","model":""', None),
-        (b'{"type":"response.create","model":"a\\u001b"', None),
-        (b'{"type":"response.create","model":"\xff"', None),
-        (b'{"type":"response.create","model":5', None),
-        (b'{"type":"response.create"}', None),
-        (b'{"type":"response.processed","model":"gpt"}', None),
-        (b'x{"type":"response.create","model":"gpt"}', None),
-        (b"", None),
-        (b"\x00\xff", None),
-    ],
-)
-def test_model_of_a_message(content: bytes, model: str | None) -> None:
-    """A client's message that opens a turn tells the model that it asks for."""
-    assert message_model(content) == model
+def test_no_exchange(fields: dict[str, str]) -> None:
+    """A request without a bearer or of another host is none of Codex's."""
+    assert open_exchange(request(fields=fields), HOSTS, Identities()) is None
 
 
 @pytest.mark.parametrize(

@@ -581,3 +581,39 @@ def test_readings_are_kept_apart_however_many_there_were() -> None:
             assert reading is not None, (round_trip, number)
             window = Window(used_percent=number % 40, window_minutes=300, resets_at=int(NOW) + number)
             assert reading.limits == (Limit(windows={"5h": window}),)
+
+
+@pytest.mark.parametrize(
+    ("window", "later", "resets_at"),
+    [
+        (IN_FIVE_HOURS, 60, 1_795_252_200),
+        (IN_FIVE_HOURS, 120, 1_795_252_200),
+        (IN_FIVE_HOURS, 121, 1_795_252_321),
+        (IN_FIVE_HOURS, -120, 1_795_252_200),
+        (IN_FIVE_HOURS, -121, 1_795_252_079),
+        ({**IN_FIVE_HOURS, "at": ""}, 60, 1_795_252_260),
+        ({**IN_FIVE_HOURS, "after": ""}, 60, 1_795_252_200),
+    ],
+)
+def test_the_same_headers_at_another_moment(window: dict[str, str], later: float, resets_at: int) -> None:
+    """Headers that were read before are read again where what they say depends on the moment."""
+    fields = family(window)
+    for _ in range(2):
+        assert read(fields) is not None
+        found = read(fields, NOW + later)
+        assert found
+        (limit,) = found.limits
+        assert (limit.windows or {})["5h"].resets_at == resets_at
+        assert found.raw == {name: value for name, value in fields.items()}
+
+
+def test_the_slot_of_the_same_headers_at_another_moment() -> None:
+    """A window of unknown length is of five hours only while it resets within six."""
+    fields = family(None, {"used": "13", "at": "1795264900", "after": "21700"})
+    slots = []
+    for later in (0, 110, 0):
+        found = read(fields, NOW + later)
+        assert found
+        (limit,) = found.limits
+        slots.append(list(limit.windows or {}))
+    assert slots == [["7d"], ["5h"], ["7d"]]

@@ -17,9 +17,9 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from addon import headers, messages, values
+from addon import headers, messages, turns, values
 from addon.bodies import BodyTap, decoder, document, events
-from addon.flows import Hosts, message_model
+from addon.flows import Exchange, Hosts
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, identify
 from addon.sse import LONGEST_EVENT, EventSplitter
 from addon.windows import normalize
@@ -140,8 +140,13 @@ def test_identity(token: bytes, account_header: bytes | None) -> None:
 @given(st.binary() | EVENTS, st.none() | _TEXTS, st.none() | _TEXTS, st.none() | st.binary())
 def test_flows(content: bytes, address: str | None, server_name: str | None, authority: bytes | None) -> None:
     """Any names and messages of a flow are judged without an exception."""
-    model = message_model(content)
-    assert model is None or model.isprintable()
+    exchange = Exchange(Identity(token_key="t~0"), None, None, None)
+    turn = turns.read_create(b'{"type":"response.create",' + content, 1.0, exchange)
+    assert turn
+    assert all(text is None or text.isprintable() for text in (turn.model, turn.thread, turn.session))
+    ending = turns.read_ending(content) or turns.read_body(content)
+    row = turns.ended(turn, exchange, ending, 2.0)
+    assert row.error_type is None or row.error_type.isprintable()
     hosts = Hosts()
     assert isinstance(hosts.watches(address, server_name), bool)
     assert isinstance(hosts.names(authority), bool)

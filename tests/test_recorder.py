@@ -25,10 +25,10 @@ from store.database import (
     waiting_files,
 )
 from store.merge import merge
-from store.models import Credits, Snapshot, Source, Window
+from store.models import Credits, Snapshot, Source, Tokens, Transport, Window
 from store.recorder import Recorder
 from tests.recorded import damage, record
-from tests.snapshots import ALICE, BOB, NOON, limit, snapshot, used, windows
+from tests.snapshots import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -828,3 +828,89 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
             return
         time.sleep(0.01)
     pytest.fail("it did not happen in time")
+
+
+# Turns
+
+
+def test_a_turn_is_a_row(path: Path) -> None:
+    """All that is known of a turn is in its row; its account is known by it as by a reading."""
+    full = turn(
+        first_byte_at=NOON - 4.5,
+        session="s-1",
+        model="gpt-6.1-sol",
+        limit_id="codex_bengalfox",
+        warm_up=True,
+        status=429,
+        error_type="usage_limit_reached",
+        tokens=Tokens(input=1_000, cached=800, output=50, reasoning=20),
+    )
+    record(path, full)
+
+    (found,) = rows(path, "SELECT r.*, a.email FROM requests r JOIN accounts a ON a.id = r.account")
+    assert found == {
+        "id": 1,
+        "account": 1,
+        "token_key": ALICE.token_key,
+        "limit_id": "codex_bengalfox",
+        "thread": "t-1",
+        "session": "s-1",
+        "model": "gpt-6.1-sol",
+        "transport": Transport.WEBSOCKET,
+        "warm_up": 1,
+        "started_at": NOON - 5,
+        "first_byte_at": NOON - 4.5,
+        "ended_at": NOON,
+        "status": 429,
+        "error_type": "usage_limit_reached",
+        "input_tokens": 1_000,
+        "cached_tokens": 800,
+        "output_tokens": 50,
+        "reasoning_tokens": 20,
+        "email": ALICE.email,
+    }
+
+
+def test_threads(path: Path) -> None:
+    """A thread is known from its first turn to its last; one that goes on with another account keeps its name."""
+    record(path, turn(at=NOON), turn(at=NOON + 90), turn("t-2", at=NOON), turn(None))
+    with contextlib.closing(open_writer(path)) as connection:
+        database.rename_thread(connection, "t-1", "refactor")
+    record(path, turn(who=BOB, at=NOON + 300))
+
+    assert [tuple(row.values()) for row in rows(path, "SELECT * FROM threads ORDER BY account, thread")] == [
+        (1, "t-1", "refactor", NOON - 5, NOON + 90),
+        (1, "t-2", None, NOON - 5, NOON),
+        (2, "t-1", "refactor", NOON + 295, NOON + 300),
+    ]
+
+
+def test_turns_are_forgotten_with_their_account(path: Path) -> None:
+    """Nothing of an account's turns and threads is left in the file."""
+    record(path, used(13), turn("the-thread-of-alice"), turn("t-2", who=BOB))
+    with contextlib.closing(open_writer(path)) as connection:
+        forget_account(connection, 1)
+
+    assert [row["thread"] for row in rows(path, "SELECT * FROM requests")] == ["t-2"]
+    assert [row["thread"] for row in rows(path, "SELECT * FROM threads")] == ["t-2"]
+    assert b"the-thread-of-alice" not in path.read_bytes()
+
+
+def test_held_turns_are_bounded(
+    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When too much is held, the newest turns stay beside the newest readings, in their order."""
+    monkeypatch.setattr(recorder_module, "HELD_MOST", 10)
+    monkeypatch.setattr(recorder_module, "TURNS_HELD_MOST", 3)
+    with locked(path):
+        recorder.put(used(1))
+        wait_for(lambda: "held in memory" in caplog.text)
+        for index in range(50):
+            recorder.put(turn(f"t-{index}"))
+        wait_for(lambda: recorder.dropped > 0)
+
+    assert recorder.close()
+    kept = [row["thread"] for row in rows(path, "SELECT thread FROM requests ORDER BY id")]
+    assert kept[-3:] == ["t-47", "t-48", "t-49"]
+    assert len(kept) + recorder.dropped == 50
+    assert figures(path) == [(1.0, 1)]

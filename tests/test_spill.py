@@ -8,9 +8,9 @@ import pytest
 
 from store import spill
 from store.database import waiting_files
-from store.models import Credits, Source, Window
+from store.models import Credits, Snapshot, Source, Window
 from store.rows import Loss
-from tests.snapshots import NOON, limit, snapshot, used, windows
+from tests.snapshots import NOON, limit, snapshot, turn, used, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_what_is_written_is_read(database: Path) -> None:
         server_time=NOON - 1.0,
         raw={"type": "codex.rate_limits", "list": [1, None]},
     ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
-    told = [full, used(14), snapshot(plan_type="plus"), used(13)]
+    told = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13)]
 
     path = spill.write(database, told, [LOSS])
 
@@ -100,7 +100,10 @@ def test_lines_that_say_nothing_are_counted(database: Path) -> None:
 
     found = spill.read(path)
 
-    assert [each.reading.limits for each in found.snapshots] == [used(13).reading.limits, used(14).reading.limits]
+    assert [each.reading.limits for each in found.entries if isinstance(each, Snapshot)] == [
+        used(13).reading.limits,
+        used(14).reading.limits,
+    ]
     assert found.unreadable == len(broken) + 1
 
 

@@ -22,7 +22,7 @@ from mitmproxy.tls import ClientHelloData
 from mitmproxy.websocket import WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
-from addon import bodies, headers, identity, messages, tap
+from addon import bodies, headers, identity, messages, tap, turns
 from addon.tap import Tap
 from scripts.demo.codex import make_token
 
@@ -107,16 +107,16 @@ class Line:
         flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content, NOW + 1))
         self.tap.websocket_message(flow)
 
-    def rows(self, *columns: str) -> list[tuple[Any, ...]]:
+    def rows(self, *columns: str, table: str = "snapshots") -> list[tuple[Any, ...]]:
         """Stop recording and return these columns of what was recorded."""
         self.tap.done()
         with closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(f"SELECT {', '.join(columns)} FROM snapshots ORDER BY id").fetchall()  # noqa: S608 (our own columns)
+            return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id").fetchall()  # noqa: S608 (our own columns)
 
     @property
     def holds_nothing(self) -> bool:
         """Whether no state of any flow is left."""
-        return not self.tap._turns
+        return not self.tap._exchanges
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_others_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
 
 def test_everything_is_streamed(line: Line) -> None:
     """Requests and answers are streamed for every host, since mitmproxy would hold whole bodies back."""
-    for flow in (request(), request(host="example.com", sni="example.com")):
+    for flow in (request("/backend-api/codex/models"), request(host="example.com", sni="example.com")):
         line.answer(line.open(flow), {})
         assert flow.request.stream is True
         assert flow.response
@@ -351,15 +351,14 @@ def test_websocket_memory(line: Line) -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        pytest.param(lambda line, flow: line.tap.response(line.answer(flow, PLUS)), id="response"),
-        pytest.param(lambda line, flow: line.tap.error(flow), id="error before the answer"),
-        pytest.param(lambda line, flow: line.tap.error(line.answer(flow, PLUS)), id="error in the answer"),
+        pytest.param(lambda line, flow: line.tap.response(flow), id="response"),
+        pytest.param(lambda line, flow: line.tap.error(flow), id="error"),
         pytest.param(lambda line, flow: line.tap.response(line.answer(flow, status=101)), id="another upgrade"),
     ],
 )
 def test_release(line: Line, end: Callable[[Line, HTTPFlow], None]) -> None:
     """However a request ends, nothing of it is kept."""
-    flow = line.open(request())
+    flow = line.answer(line.open(request()), PLUS)
     assert not line.holds_nothing
     end(line, flow)
     assert line.holds_nothing
@@ -372,6 +371,133 @@ def test_release_of_a_websocket(line: Line) -> None:
     line.tap.websocket_end(flow)
     line.tap.error(flow)
     assert line.holds_nothing
+
+
+# Turns
+
+TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
+TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+COMPLETED = json.dumps(
+    {
+        "type": "response.completed",
+        "response": {
+            "usage": {
+                "input_tokens": 1000,
+                "input_tokens_details": {"cached_tokens": 800},
+                "output_tokens": 50,
+                "output_tokens_details": {"reasoning_tokens": 20},
+            }
+        },
+    }
+).encode()
+STARTED = 946_681_200.0  # what mitmproxy's test requests say
+
+
+def create(**fields: Any) -> bytes:
+    return json.dumps({"type": "response.create", "model": "gpt-6.1-luna", "input": [], **fields}).encode()
+
+
+def test_turn_over_http(line: Line) -> None:
+    """A turn is a row from its request to `response.completed`; Codex cancels the stream right after that."""
+    named = {"thread_id": "t-1", "session_id": "s-1", "x_codex_routing_hint": "model=gpt-6.1-sol"}
+    flow = line.open(request(**named))
+    fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
+    fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
+    line.answer(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
+    line.tap.error(flow)
+
+    assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
+        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW, 200, None, "codex_fox", 1000, 800, 50, 20)
+    ]
+    assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
+
+
+def test_turns_of_a_socket(line: Line) -> None:
+    """On a websocket turn follows turn; a warm-up is marked, and what follows the last end is no turn."""
+    flow = upgraded(line, PLUS, thread_id="t-1", session_id="s-1")
+    line.say(flow, create(generate=False), from_client=True)
+    line.say(flow, COMPLETED)
+    metadata = {"thread_id": "t-2", "x-codex-turn-metadata": json.dumps({"request_kind": "turn"})}
+    line.say(flow, create(client_metadata=metadata), from_client=True)
+    line.say(flow, b'{"type":"response.output_text.delta","delta":"..."}')
+    line.say(flow, COMPLETED)
+    line.tap.websocket_end(flow)
+
+    assert line.rows("transport", "thread", "session", "model", "warm_up", "started_at", *TOKENS, table="requests") == [
+        ("websocket", "t-1", "s-1", "gpt-6.1-luna", 1, NOW + 1, 1000, 800, 50, 20),
+        ("websocket", "t-2", "s-1", "gpt-6.1-luna", 0, NOW + 1, 1000, 800, 50, 20),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "error"),
+    [
+        ({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}, 429, "usage_limit_reached"),
+        ({"type": "error", "status_code": 429, "error": {"code": "rate_limit"}}, 429, "rate_limit"),
+        ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, None, "server_error"),
+        ({"type": "response.incomplete", "response": {"incomplete_details": {"reason": "max"}}}, None, "max"),
+        ({"type": "response.completed", "response": None}, None, None),
+        ({"type": "response.output_item.done", "item": "error"}, None, "interrupted"),
+    ],
+)
+def test_how_a_turn_ends(line: Line, event: dict[str, Any], status: int | None, error: str | None) -> None:
+    """A turn that went wrong has the server's word for it; one whose end was never told was interrupted."""
+    flow = upgraded(line)
+    line.say(flow, create(), from_client=True)
+    line.say(flow, json.dumps(event).encode())
+    line.tap.websocket_end(flow)
+    assert line.rows("status", "error_type", *TOKENS, table="requests") == [(status, error, *[None] * 4)]
+
+
+def test_a_turn_overtaken(line: Line) -> None:
+    """A turn that had not ended when the next one was asked for never will."""
+    flow = upgraded(line)
+    for _ in range(2):
+        line.say(flow, create(), from_client=True)
+    line.say(flow, COMPLETED)
+    assert line.rows("error_type", "input_tokens", table="requests") == [("interrupted", None), (None, 1000)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "found"),
+    [
+        (b'{"output":[],"usage":{"input_tokens":7,"input_tokens_details":null}}', 200, (200, None, 7, None)),
+        (b'{"output":[]}', 200, (200, None, None, None)),
+        (b'{"error":{"type":"usage_limit_reached"}}', 429, (429, "usage_limit_reached", None, None)),
+        (b"", 502, (502, None, None, None)),
+    ],
+)
+def test_turn_with_a_json_answer(line: Line, body: bytes, status: int, found: tuple[Any, ...]) -> None:
+    """Compaction answers in one document, a refusal too."""
+    line.complete(request("/backend-api/codex/responses/compact"), {}, status=status, chunks=[body])
+    columns = ("status", "error_type", "input_tokens", "cached_tokens")
+    assert line.rows(*columns, table="requests") == [found]
+
+
+def test_turn_without_an_answer(line: Line) -> None:
+    """A turn that nobody answered is a row without a first byte."""
+    line.tap.error(line.open(request()))
+    assert line.holds_nothing
+    assert line.rows("first_byte_at", "status", "error_type", table="requests") == [(None, None, "interrupted")]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "turns"),
+    [
+        ("/backend-api/codex/responses", {}, 1),
+        ("/backend-api/codex/responses?x=1", {}, 1),
+        ("/backend-api/codex/alpha/search", {}, 1),
+        ("/backend-api/codex/images/generations", {}, 1),
+        ("/v1/responses", {"thread_id": "t"}, 1),
+        ("/v1/responses", {}, 0),
+        ("/backend-api/codex/analytics-events/events", {"thread_id": "t"}, 0),
+        ("/backend-api/wham/usage", {"thread_id": "t"}, 0),
+    ],
+)
+def test_what_is_a_turn(line: Line, path: str, fields: dict[str, str], turns: int) -> None:
+    """Only what asks for an answer on Codex's behalf is a turn."""
+    line.complete(request(path, **fields), PLUS)
+    assert line.rows("count(*)", table="requests") == [(turns,)]
 
 
 # A failure of ours is no failure of the traffic
@@ -391,8 +517,11 @@ def _fail(*_: object, **__: object) -> None:
         (messages, "read_error_body"),
         (identity, "identify"),
         (identity, "token_key"),
-        (tap, "open_turn"),
-        (tap, "message_model"),
+        (tap, "open_exchange"),
+        (turns, "read_create"),
+        (turns, "read_ending"),
+        (turns, "read_body"),
+        (turns, "ended"),
         (tap, "is_usage"),
         (tap, "Snapshot"),
         (bodies, "decoder"),

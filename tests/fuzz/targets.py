@@ -9,13 +9,13 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from addon import headers, messages
+from addon import headers, messages, turns
 from addon.bodies import BodyTap, document, events
-from addon.flows import Hosts, message_model
+from addon.flows import Exchange, Hosts
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
 from addon.sse import LONGEST_EVENT, EventSplitter
 from addon.values import LONGEST_TEXT
-from store.models import Identity, Reading, Snapshot, Source
+from store.models import Identity, Reading, Snapshot, Source, Transport
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
@@ -105,8 +105,19 @@ def fuzz_hosts(data: bytes) -> None:
 
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
-    model = message_model(data)
-    assert model is None or (model.isprintable() and len(model) <= LONGEST_TEXT)
+    turn = turns.read_create(data, 1.0, Exchange(_SOMEBODY, None, None, None))
+    for text in (turn.model, turn.thread, turn.session) if turn else ():
+        assert text is None or (text.isprintable() and len(text) <= LONGEST_TEXT)
+
+
+def fuzz_turn_ending(data: bytes) -> None:
+    """An event or a body that ends a turn: whatever it says makes a row or nothing."""
+    exchange = Exchange(_SOMEBODY, None, None, None)
+    turn = turns.Turn(Transport.HTTP, 1.0, thread=None, session=None, model=None, warm_up=False)
+    for ending in (turns.read_ending(data), turns.read_body(data)):
+        if ending:
+            row = turns.ended(turn, exchange, ending, 2.0)
+            assert row.error_type is None or (row.error_type.isprintable() and len(row.error_type) <= LONGEST_TEXT)
 
 
 TARGETS: dict[str, Target] = {
