@@ -102,6 +102,12 @@ class Tap:
             f"Hosts to read beside {', '.join(WATCHED_HOSTS)}: gateways that pass the rate-limit headers on.",
         )
         loader.add_option(
+            "codex_tap_keep_days",
+            int,
+            0,
+            "Delete readings and turns that are older, but for the newest of each limit; 0 keeps everything.",
+        )
+        loader.add_option(
             "codex_tap_lifeline",
             bool,
             False,
@@ -118,9 +124,13 @@ class Tap:
                 self._hosts = Hosts(ctx.options.codex_tap_hosts)
             except ValueError as error:
                 self._refuse(f"codex_tap_hosts: {error}")
+        if ctx.options.codex_tap_keep_days < 0:
+            self._refuse("codex_tap_keep_days: give a number of days, or 0 to keep everything")
         if "codex_tap_db" in updated:
             chosen = ctx.options.codex_tap_db
             self._record_into(Path(chosen).expanduser() if chosen else default_database())
+        if self._recorder:
+            self._recorder.keep_days = max(0, ctx.options.codex_tap_keep_days)
 
     def running(self) -> None:
         """Say in one line what is watched and where it goes."""

@@ -1,18 +1,31 @@
-"""The history for other programs, row by row: a JSON array or CSV of any length is never held as a whole."""
+"""Answers for other programs, row by row: JSON, lines of JSON or CSV of any length is never held as a whole.
+
+A command takes `export_options` and gets one `Form`, or None where a person is to be answered; `write_rows` does the
+rest.
+"""
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
+import functools
 import json
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+import click
+
+from scripts.commands.shared import json_option
 from scripts.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-COLUMNS = (
+Form = Literal["json", "csv", "ndjson"]
+"""What an answer is written as: one JSON document, a table for spreadsheets, or a line of JSON for each row."""
+
+_FORMS: tuple[Form, ...] = ("json", "csv", "ndjson")
+
+HISTORY_COLUMNS = (
     "id",
     "first_seen",
     "last_seen",
@@ -48,54 +61,107 @@ COLUMNS = (
     "thread",
     "token_key",
 )
-"""The columns of the CSV: ``…_at`` is in Unix seconds, the same name without it is that moment in ISO 8601 (UTC)."""
+"""The columns of the history's CSV: ``…_at`` is in Unix seconds, the same name without it is in ISO 8601 (UTC)."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take text for a formula."""
 
 
-def write_json(entries: Iterable[Mapping[str, Any]], out: TextIO) -> None:
-    """Write entries as a JSON array, one to a line, in plain ASCII."""
+def export_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--json``, ``--csv`` and ``--ndjson``; the command takes ``form``, which is None where none was given."""
+
+    @functools.wraps(command)
+    def with_form(*arguments: Any, as_json: bool, as_csv: bool, as_ndjson: bool, **options: Any) -> None:
+        given = [form for form, asked in zip(_FORMS, (as_json, as_csv, as_ndjson), strict=True) if asked]
+        if len(given) > 1:
+            raise click.UsageError(f"--{given[0]} and --{given[1]} exclude each other.")
+        command(*arguments, form=given[0] if given else None, **options)
+
+    as_ndjson = click.option("--ndjson", "as_ndjson", is_flag=True, help="For programs, a row a line.")
+    as_csv = click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
+    return json_option(as_csv(as_ndjson(with_form)))
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], out: TextIO, form: Form, columns: Sequence[str]) -> None:
+    """Write rows in a form; the CSV has these columns, each a name of a row or empty where a row has it not.
+
+    A list in a cell is joined by spaces, anything nested is JSON, what a spreadsheet would run is made text.
+    """
+    if form == "csv":
+        write_csv(rows, out, columns)
+    elif form == "ndjson":
+        write_ndjson(rows, out)
+    else:
+        write_json(rows, out)
+
+
+def write_json(rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
+    """Write rows as a JSON array, one to a line, in plain ASCII."""
     before = "[\n"
-    for entry in entries:
-        out.write(before + json.dumps(entry))
+    for row in rows:
+        out.write(before + json.dumps(row))
         before = ",\n"
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def write_csv(entries: Iterable[Mapping[str, Any]], out: TextIO) -> None:
-    """Write entries of `store.queries.history` as CSV with `COLUMNS`; their ``raw`` is left to the JSON."""
+def write_ndjson(rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
+    """Write each row as one line of JSON, in plain ASCII."""
+    out.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], out: TextIO, columns: Sequence[str]) -> None:
+    """Write rows as CSV with these columns, and a header above them."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for entry in entries:
-        row = dict(_columns(entry))
-        writer.writerow([_cell(row[name]) for name in COLUMNS])
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
 
 
-def _columns(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of `store.queries.history` with a value for each of `HISTORY_COLUMNS`."""
+    return dict(_history_values(entry))
+
+
+def iso(at: float | None) -> str | None:
+    """Write a moment in ISO 8601 (UTC); None for none, and for what lies beyond all calendars."""
+    if at is None:
+        return None
+    try:
+        return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _history_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield from entry.items()
     credits_told = entry["credits"] or {}
     yield "has_credits", credits_told.get("has_credits")
     yield "credits_unlimited", credits_told.get("unlimited")
     yield "credits_balance", credits_told.get("balance")
-    yield "first_seen", _iso(entry["first_seen_at"])
-    yield "last_seen", _iso(entry["last_seen_at"])
+    yield "first_seen", iso(entry["first_seen_at"])
+    yield "last_seen", iso(entry["last_seen_at"])
     others = dict(entry["windows"])
     for slot in ("5h", "7d"):
         window = others.pop(slot, {})
         yield f"used_{slot}_percent", window.get("used_percent")
         yield f"window_{slot}_minutes", window.get("window_minutes")
         yield f"resets_{slot}_at", window.get("resets_at")
-        yield f"resets_{slot}", _iso(window.get("resets_at"))
-    yield "other_windows", json.dumps(others) if others else None
+        yield f"resets_{slot}", iso(window.get("resets_at"))
+    yield "other_windows", others or None
 
 
 def _cell(value: object) -> object:
     """Return what a cell holds: booleans as 0 and 1, text without control characters and without formulas."""
     if isinstance(value, bool):
         return int(value)
-    if not isinstance(value, str):
-        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
+        return _text(" ".join(value))
+    if isinstance(value, (list, tuple, dict)):
+        return _text(json.dumps(value))
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
     text = printable(value)
     return f"'{text}" if value.startswith(_FORMULA_STARTS) and not _is_number(value) else text
 
@@ -106,12 +172,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _iso(at: float | None) -> str | None:
-    if at is None:
-        return None
-    try:
-        return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return None

@@ -180,8 +180,11 @@ class _Columns(NamedTuple):
     left: int
 
 
-def status(document: Mapping[str, Any], look: Look) -> Text:
-    """Show the document of ``status --json``: an account's facts in one line, below it its limits and their windows."""
+def status(document: Mapping[str, Any], look: Look, forecasts: Mapping[str, Text] | None = None) -> Text:
+    """Show the document of ``status --json``: an account's facts in one line, below it its limits and their windows.
+
+    `forecasts` are lines by the accounts' keys, for where there is one.
+    """
     accounts, now = document["accounts"], document["generated_at"]
     rows = {id(limit): _rows(limit, now, look) for account in accounts for limit in account["limits"]}
     columns = _columns([row for found in rows.values() for row in found], look)
@@ -196,6 +199,9 @@ def status(document: Mapping[str, Any], look: Look) -> Text:
         section = [_heading([*parts, *_facts(account)], look)]
         for limit in account["limits"]:
             section += _limit(limit, rows[id(limit)], columns, now, look)
+        line = (forecasts or {}).get(account["account"])
+        if line:
+            section.append(Text("  ").append(line))
         sections.append(Text("\n").join(section))
     return Text("\n\n").join(sections)
 

@@ -86,6 +86,15 @@ class Ledger:
             self._newest_before = 0
         return unknown
 
+    def prune(self, before: float, most: int) -> int:
+        """Delete at most so many rows from before a moment (Unix seconds); return how many went.
+
+        Raises:
+            sqlite3.Error: None was deleted.
+
+        """
+        return database.prune(self._connection, before, most)
+
     def close(self) -> None:
         """Close the connection; the last one of all folds the write-ahead log into the file."""
         if database.inode(self._path) in (self.inode, None):

@@ -51,6 +51,12 @@ TURNS_HELD_MOST = 5_000
 CLOSE_SECONDS = 5.0
 """How long a stop waits for a database that cannot be written; what remains then waits in a file for the next start."""
 
+PRUNE_SECONDS = 3_600.0
+"""How often it is looked for what is older than is to be kept."""
+
+PRUNE_BATCH = 500
+"""How many rows go at once: a little after each write, so that the traffic's readings never wait for it."""
+
 SET_ASIDE_MOST = 3
 """How many damaged databases one run sets aside: a disk that breaks every file must not be filled with them."""
 
@@ -61,7 +67,8 @@ _OF_THE_DATA = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceErro
 class Recorder:
     """Takes snapshots from the hooks and brings each of them to the disk.
 
-    It is started once and closed once; a new one can be started on the same file afterwards.
+    It is started once and closed once; a new one can be started on the same file afterwards. ``keep_days`` can be set
+    at any time: what is older is deleted as new readings come in, 0 keeps everything.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +84,9 @@ class Recorder:
         self._deadline = 0.0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="codex-tap recorder", daemon=True)
+        self._next_prune = 0.0
         self.dropped = 0
+        self.keep_days = 0
 
     def start(self) -> None:
         """Make sure that the database can be used, and begin to write.
@@ -162,6 +171,7 @@ class Recorder:
             ledger = self._open_ledger()
             self._take_up_spills(ledger)
             self._write(ledger, min(len(self._held), BATCH))
+            self._prune(ledger)
         except Exception as error:  # noqa: BLE001 (whatever it is: the writer must not end of it)
             self._failed(error)
         else:
@@ -190,6 +200,11 @@ class Recorder:
         else:
             self._losses.clear()
         del self._held[:count]
+
+    def _prune(self, ledger: Ledger) -> None:
+        if self.keep_days and not self._stop.is_set() and time.monotonic() >= self._next_prune:
+            gone = ledger.prune(time.time() - self.keep_days * 86_400, PRUNE_BATCH)
+            self._next_prune = 0.0 if gone else time.monotonic() + PRUNE_SECONDS
 
     def _take_up_spills(self, ledger: Ledger) -> None:
         """Write what earlier stops left in files."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -618,10 +619,12 @@ def test_env_says_in_a_terminal_how_to_use_it(tmp_path: Path) -> None:
 # Help, version, completion
 
 
-def command_lines(group: Any = cli, words: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
+def command_lines(command: click.Command | None = cli, words: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
     yield tuple(words)
-    for name, command in getattr(group, "commands", {}).items():
-        yield from command_lines(command, [*words, name])
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from command_lines(command.get_command(context, name), [*words, name])
 
 
 @pytest.mark.parametrize("words", list(command_lines()), ids=" ".join)

@@ -604,7 +604,7 @@ def test_the_same_headers_at_another_moment(window: dict[str, str], later: float
         assert found
         (limit,) = found.limits
         assert (limit.windows or {})["5h"].resets_at == resets_at
-        assert found.raw == {name: value for name, value in fields.items()}
+        assert found.raw == fields
 
 
 def test_the_slot_of_the_same_headers_at_another_moment() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,8 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scripts.demo.answers import Answer, Pause, WireWindow, credits_object, limit_headers, rate_limits_event
+from scripts.demo.answers import (
+    Answer,
+    Pause,
+    WireWindow,
+    credits_object,
+    limit_headers,
+    rate_limits_event,
+    token_counts,
+)
 from scripts.demo.codex import exec_turn, session_rate_limits
+from store.database import open_reader
+from store.queries.usage import usage
 from tests.harness import REPOSITORY, Proxy, codex_environment, log_in, wait_until
 
 if TYPE_CHECKING:
@@ -95,6 +106,44 @@ def test_two_accounts(codex: str, backend: Backend, tmp_path: Path, transport: s
         written = session_rate_limits(tmp_path / account_id)[-1]
         assert written["limit_id"] == limit["limit_id"]
         assert figures({place: written[place] for place in ("primary", "secondary")}) == figures(limit["windows"])
+
+
+@pytest.mark.parametrize("transport", UPGRADE)
+def test_turns_and_what_they_used(codex: str, backend: Backend, tmp_path: Path, transport: str) -> None:
+    """Each turn of several threads and accounts is a row with its tokens, and what they used adds up to the rise."""
+    path = tmp_path / "tap.sqlite3"
+    asked = {"acct-one": (1_000, 50), "acct-two": (3_000, 200)}
+    with Proxy(backend, database=path, arguments=["-q"]) as proxy:
+        for account_id, (inputs, outputs) in asked.items():
+            home = tmp_path / account_id
+            log_in(home, account_id, "user-1", email=f"{account_id}@example.com", plan="plus")
+            for number in range(3):
+                told = answer(10 + 4 * number, "plus", upgrade=UPGRADE[transport])
+                backend.answer(replace(told, tokens=token_counts(inputs, 800, outputs, 20)), account=account_id)
+                turn = exec_turn(codex, home, "say ok", codex_environment(proxy, home))
+                assert turn.returncode == 0, turn.stderr
+        assert proxy.stop() == 0
+
+    with contextlib.closing(open_reader(path)) as connection:
+        turns = connection.execute(
+            "SELECT account_id, transport, thread, model, input_tokens, cached_tokens, output_tokens, reasoning_tokens,"
+            " started_at <= first_byte_at AND first_byte_at <= ended_at AS in_order FROM requests r"
+            " JOIN accounts a ON a.id = r.account WHERE NOT warm_up ORDER BY r.id"
+        ).fetchall()
+        warm_ups = connection.execute("SELECT input_tokens FROM requests WHERE warm_up").fetchall()
+        document = usage(connection, time.time(), since=NOW - 60)
+    threads = {turn["thread"] for turn in turns}
+    assert (len(turns), len(threads)) == (6, 6)
+    assert [tuple(warm_up) for warm_up in warm_ups] == ([(0,)] * 6 if transport == "websocket" else [])
+    for turn in turns:
+        inputs, outputs = asked[turn["account_id"]]
+        assert tuple(turn)[3:] == ("gpt-6.1-sol", inputs, 800, outputs, 20, 1)
+        assert turn["transport"] == transport
+
+    # The 7d window rises by two points a turn, and each answer tells it as it was before its own turn.
+    assert math.isclose(sum(row["points"] for row in document["rows"]), 8.0, abs_tol=1e-9)
+    assert {row["key"] for row in document["rows"] if row["points"]} <= threads
+    assert len([row for row in document["rows"] if row["points"]]) == 4
 
 
 @pytest.mark.parametrize("transport", UPGRADE)

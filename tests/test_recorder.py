@@ -914,3 +914,29 @@ def test_held_turns_are_bounded(
     assert kept[-3:] == ["t-47", "t-48", "t-49"]
     assert len(kept) + recorder.dropped == 50
     assert figures(path) == [(1.0, 1)]
+
+
+def test_what_is_older_than_is_to_be_kept_goes(path: Path) -> None:
+    """As new readings come in, old rows go, but never the newest of a limit."""
+    now = time.time()
+    long_ago = now - 10 * 86_400
+    other = snapshot(limit(windows(5), limit_id="codex_bengalfox"), at=long_ago)
+    record(path, other, used(13, at=long_ago), turn(at=long_ago), used(14, at=now - 86_400), turn("t-2", at=now))
+
+    recorder = Recorder(path)
+    recorder.keep_days = 7
+    recorder.start()
+    recorder.put(used(15, at=now))
+    kept = [(5.0, 1), (14.0, 1), (15.0, 1)]
+    wait_for(lambda: figures(path) == kept)
+
+    assert recorder.close()
+    assert figures(path) == kept
+    assert [row["thread"] for row in rows(path, "SELECT thread FROM requests")] == ["t-2"]
+
+
+def test_everything_is_kept_unless_said_otherwise(path: Path) -> None:
+    """Nothing goes of itself."""
+    record(path, used(13, at=1_000_000_000.0), used(14, at=1_000_000_060.0))
+    record(path, used(15, at=time.time()))
+    assert [used_percent for used_percent, _ in figures(path)] == [13.0, 14.0, 15.0]

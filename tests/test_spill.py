@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from store.ledger import Entry
+
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are a POSIX matter here")
 LOSS = Loss(NOON + 0.5, 7, "could not be written for too long")
 
@@ -35,7 +37,7 @@ def test_what_is_written_is_read(database: Path) -> None:
         server_time=NOON - 1.0,
         raw={"type": "codex.rate_limits", "list": [1, None]},
     ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
-    told = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13)]
+    told: list[Entry] = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13)]
 
     path = spill.write(database, told, [LOSS])
 

@@ -373,6 +373,15 @@ def test_release_of_a_websocket(line: Line) -> None:
     assert line.holds_nothing
 
 
+def test_days_to_keep(line: Line) -> None:
+    """A number of days below 0 is refused, and what was set before stays."""
+    line.tap.running()
+    line.configure(codex_tap_keep_days=90)
+    with pytest.raises(exceptions.OptionsError, match="0 to keep everything"):
+        line.configure(codex_tap_keep_days=-1)
+    assert line.context.options.codex_tap_keep_days == 90
+
+
 # Turns
 
 TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
@@ -399,8 +408,7 @@ def create(**fields: Any) -> bytes:
 
 def test_turn_over_http(line: Line) -> None:
     """A turn is a row from its request to `response.completed`; Codex cancels the stream right after that."""
-    named = {"thread_id": "t-1", "session_id": "s-1", "x_codex_routing_hint": "model=gpt-6.1-sol"}
-    flow = line.open(request(**named))
+    flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
     fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
     fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
     line.answer(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
@@ -494,7 +502,7 @@ def test_turn_without_an_answer(line: Line) -> None:
         ("/backend-api/wham/usage", {"thread_id": "t"}, 0),
     ],
 )
-def test_what_is_a_turn(line: Line, path: str, fields: dict[str, str], turns: int) -> None:
+def test_what_is_a_turn(line: Line, path: str, fields: dict[str, Any], turns: int) -> None:
     """Only what asks for an answer on Codex's behalf is a turn."""
     line.complete(request(path, **fields), PLUS)
     assert line.rows("count(*)", table="requests") == [(turns,)]

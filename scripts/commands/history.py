@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,14 +13,15 @@ from scripts.commands.shared import (
     NOTHING_YET,
     checked_limits,
     database_option,
-    json_option,
     known_accounts,
     reading,
     since_moment,
 )
+from scripts.export import HISTORY_COLUMNS, Form, export_options, history_row, write_rows
 from store.settings import default_database
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -30,15 +32,16 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   codex-tap history --since 36h
+  codex-tap history work --since 7d --plot
   codex-tap history work --since 2026-11-20 --csv > work.csv
-  codex-tap history --limit codex --json
+  codex-tap history --limit codex --ndjson | jq .windows
 """
 )
 @click.argument("account", required=False)
 @click.option("--since", callback=since_moment, metavar="WHEN", help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.")
 @click.option("--limit", "limit_id", metavar="ID", help="Only this limit: codex, codex_bengalfox, ….")
-@json_option
-@click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
+@click.option("--plot", is_flag=True, help="Draw it: used percent over time.")
+@export_options
 @database_option
 @click.pass_context
 def history(
@@ -47,36 +50,63 @@ def history(
     account: str | None,
     since: float | None,
     limit_id: str | None,
-    as_json: bool,
-    as_csv: bool,
+    plot: bool,
+    form: Form | None,
     database: Path | None,
 ) -> None:
     """Show every change that was seen, oldest first.
 
     ACCOUNT is a name or the start of an e-mail, key or token key.
     """
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    from scripts import export
+    if plot and form:
+        raise click.UsageError(f"--plot and --{form} exclude each other.")
     from store import queries
     from store.database import MissingError
 
-    write = export.write_json if as_json else export.write_csv if as_csv else None
     try:
         with reading(database or default_database()) as connection:
             known = known_accounts(connection)
             chosen = queries.find_account(known, account) if account else None
             limit_ids = checked_limits(queries.limit_ids(connection), limit_id)
+            if plot:
+                _print_plot(connection, chosen, since, limit_id)
+                return
             entries = queries.history(connection, account=chosen, since=since, limit_id=limit_id)
-            if write:
-                write(entries, sys.stdout)
+            if form:
+                _export(entries, form)
             else:
                 _print_history(entries, [chosen] if chosen else known, limit_ids)
     except MissingError:
-        if write:
-            write((), sys.stdout)
-        click.echo(NOTHING_YET, err=bool(write))
+        if form:
+            _export(iter(()), form)
+        click.echo(NOTHING_YET, err=bool(form))
         context.exit(NOTHING_KNOWN)
+
+
+def _export(entries: Iterator[dict[str, Any]], form: Form) -> None:
+    rows = map(history_row, entries) if form == "csv" else entries
+    write_rows(rows, sys.stdout, form, HISTORY_COLUMNS)
+
+
+def _print_plot(connection: sqlite3.Connection, chosen: Account | None, since: float | None, limit: str | None) -> None:
+    from scripts import plot, render
+    from store.queries.levels import pictures
+
+    now = time.time()
+    if since is not None and since >= now:
+        raise click.BadParameter("that is still to come", param_hint="'--since'")
+    console = render.console()
+    look = render.look(console)
+    found = pictures(
+        connection,
+        now,
+        plot.chart_columns(look.width),
+        chosen=[chosen] if chosen else None,
+        since=since,
+        limit_id=limit,
+    )
+    colours = console.is_terminal and not console.no_color
+    click.echo("\n\n".join(plot.chart(picture, look, colours=colours) for picture in found))
 
 
 def _print_history(entries: Iterator[dict[str, Any]], who: Sequence[Account], limit_ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -21,6 +21,7 @@ from scripts.printable import printable
 from store.settings import default_database
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -62,22 +63,29 @@ def status(
     if watch is not None:
         from scripts.watch import watch as show_again_and_again
 
-        show_again_and_again(lambda console: _status_text(_status_document(path, accounts), path, console), watch)
+        show_again_and_again(lambda console: _text(_read(path, accounts, forecast=True), path, console), watch)
         return
-    document = _status_document(path, accounts)
+    found = _read(path, accounts, forecast=not as_json)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(found.document, indent=2))
     else:
         from scripts import render
 
         console = render.console()
-        render.put(console, _status_text(document, path, console))
-    if not document["accounts"]:
+        render.put(console, _text(found, path, console))
+    if not found.document["accounts"]:
         context.exit(NOTHING_KNOWN)
 
 
-def _status_document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
-    """Return the document of ``status --json``; its accounts are empty where nothing was seen yet."""
+class _Found(NamedTuple):
+    """The document of ``status --json``, and what runs out first by account (`store.queries.forecast.brief`)."""
+
+    document: dict[str, Any]
+    first: dict[str, dict[str, Any]]
+
+
+def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
+    """Return how it stands; there are no accounts where nothing was seen yet."""
     from store import queries
     from store.database import MissingError
 
@@ -86,16 +94,25 @@ def _status_document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
         with reading(path) as connection:
             known = known_accounts(connection)
             chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
-            return queries.status(connection, now, list(chosen) or None)
+            document = queries.status(connection, now, list(chosen) or None)
+            return _Found(document, _what_runs_out(connection, now, document) if forecast else {})
     except MissingError:
-        return {"generated_at": int(now), "accounts": []}
+        return _Found({"generated_at": int(now), "accounts": []}, {})
 
 
-def _status_text(document: dict[str, Any], path: Path, console: Console) -> Text:
+def _what_runs_out(connection: sqlite3.Connection, now: float, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    from store.queries.forecast import brief
+
+    return brief(connection, now, document)
+
+
+def _text(found: _Found, path: Path, console: Console) -> Text:
     from rich.text import Text
 
-    from scripts import render
+    from scripts import render, render_forecast
 
-    if document["accounts"]:
-        return render.status(document, render.look(console))
-    return Text(f"{NOTHING_YET}\n(There is nothing in {printable(path)} so far.)")
+    if not found.document["accounts"]:
+        return Text(f"{NOTHING_YET}\n(There is nothing in {printable(path)} so far.)")
+    look, now = render.look(console), found.document["generated_at"]
+    lines = {key: render_forecast.brief(first, now, look) for key, first in found.first.items()}
+    return render.status(found.document, look, lines)

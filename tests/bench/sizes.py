@@ -35,6 +35,9 @@ class Size:
     history: int
     """Snapshots in the file that a prompt reads."""
     prompts: int
+    long_snapshots: int
+    """Snapshots of years of history, on which questions are asked."""
+    long_turns: int
 
 
 FULL = Size(
@@ -55,6 +58,8 @@ FULL = Size(
     snapshots=100_000,
     history=100_000,
     prompts=20,
+    long_snapshots=1_000_000,
+    long_turns=2_000_000,
 )
 
 QUICK = Size(
@@ -75,6 +80,8 @@ QUICK = Size(
     snapshots=10_000,
     history=5_000,
     prompts=5,
+    long_snapshots=50_000,
+    long_turns=100_000,
 )
 
 SMALL = Size(
@@ -95,5 +102,7 @@ SMALL = Size(
     snapshots=200,
     history=100,
     prompts=1,
+    long_snapshots=300,
+    long_turns=600,
 )
 """Enough to see that everything works; its figures say nothing."""

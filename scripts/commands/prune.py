@@ -1,0 +1,168 @@
+"""``prune``: delete what is old."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scripts.commands.shared import (
+    NOTHING_KNOWN,
+    NOTHING_YET,
+    database_option,
+    json_option,
+    known_accounts,
+    reading,
+    since_moment,
+    writing,
+)
+from store.settings import default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from store.queries.retention import Old
+
+_BATCH = 500
+"""Rows that one transaction deletes: a few milliseconds, less than a proxy's writer waits."""
+
+_WORTH_IT = 0.1
+"""The part of the file that has to be free before it is written anew without it."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  codex-tap prune --older-than 90d           see what would go
+  codex-tap prune --older-than 90d --yes     delete it
+"""
+)
+@click.option(
+    "--older-than", "before", required=True, callback=since_moment, metavar="WHEN", help="90d, 26w, 2026-08-01."
+)
+@click.option("--yes", is_flag=True, help="Delete it; without this it is only counted.")
+@json_option
+@database_option
+@click.pass_context
+def prune(context: click.Context, *, before: float, yes: bool, as_json: bool, database: Path | None) -> None:
+    """Delete readings, turns and threads that are older.
+
+    The newest reading of each limit always stays. A proxy may go on running meanwhile. Without --yes nothing is
+    deleted.
+    """
+    from store.database import MissingError
+    from store.queries.retention import file_bytes, older_than
+
+    if before >= time.time():
+        raise click.BadParameter("that is still to come", param_hint="'--older-than'")
+    path = database or default_database()
+    try:
+        with reading(path) as connection:
+            known_accounts(connection)
+            old = older_than(connection, before)
+            size, _ = file_bytes(connection)
+    except MissingError:
+        click.echo(json.dumps(_document(before, [], 0, deleted=False), indent=2) if as_json else NOTHING_YET)
+        context.exit(NOTHING_KNOWN)
+    rows = sum(each.rows for each in old)
+    freed = _freed(old, size)
+    if rows and yes:
+        freed = _delete(path, before, rows)
+    if as_json:
+        click.echo(json.dumps(_document(before, old, freed, deleted=yes), indent=2))
+    else:
+        _say(old, before, size, freed, deleted=yes)
+
+
+def _freed(old: Sequence[Old], size: int) -> int:
+    """Return how many bytes of a file would be free, about: as many of them as of its rows."""
+    kept = sum(each.snapshots_kept + each.turns_kept for each in old)
+    gone = sum(each.snapshots + each.turns for each in old)
+    return size * gone // max(1, kept + gone)
+
+
+def _delete(path: Path, before: float, rows: int) -> int:
+    """Delete, in steps between which a proxy can write; return by how many bytes the file is smaller."""
+    from store.database import give_back_space
+    from store.database import prune as delete
+    from store.queries.retention import file_bytes
+
+    with writing(path) as connection, _progress(rows) as advance:
+        size, _ = file_bytes(connection)
+        while True:
+            begin = time.monotonic()
+            gone = delete(connection, before, _BATCH)
+            if not gone:
+                break
+            advance(gone)
+            # Whoever waits for the lock looks for it now and then: leave it free as long as it was held.
+            time.sleep(time.monotonic() - begin)
+        now, free = file_bytes(connection)
+        if free >= now * _WORTH_IT:
+            # A proxy that is writing just now, or a full disk: then new rows use the space that is free in the file.
+            with contextlib.suppress(sqlite3.Error):
+                give_back_space(connection)
+        return size - file_bytes(connection)[0]
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """Show a bar on a terminal; give what moves it on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Deleting", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _document(before: float, old: Sequence[Old], freed: int, *, deleted: bool) -> dict[str, Any]:
+    accounts = [
+        {
+            "account": each.account.key,
+            "name": each.account.name,
+            "email": each.account.email,
+            **{name: getattr(each, name) for name in ("snapshots", "turns", "threads")},
+            **{name: getattr(each, name) for name in ("snapshots_kept", "turns_kept")},
+        }
+        for each in old
+    ]
+    return {"before": before, "deleted": deleted, "freed_bytes": freed, "accounts": accounts}
+
+
+def _say(old: Sequence[Old], before: float, size: int, freed: int, *, deleted: bool) -> None:
+    from scripts import render
+
+    moment = render.date_and_time(before)
+    affected = [each for each in old if each.rows]
+    if not affected:
+        click.echo(f"Nothing is older than {moment}.")
+        return
+    click.echo(f"{'Deleted, because' if deleted else 'What is'} older than {moment}:")
+    glyphs = render.look(render.console()).glyphs
+    names = [render.label(each.account, glyphs) for each in affected]
+    for name, each in zip(names, affected, strict=True):
+        parts = [_count(each.snapshots, "reading"), _count(each.turns, "turn"), _count(each.threads, "thread")]
+        click.echo(f"  {name:<{max(map(len, names))}}  {', '.join(parts)}")
+    if deleted:
+        smaller = f"The file is {_megabytes(freed)} smaller: {_megabytes(size - freed)}."
+        click.echo(
+            smaller if freed else "The file is as large as before; new readings use the space that is free in it."
+        )
+        return
+    click.echo(f"That is about {_megabytes(freed)} of {_megabytes(size)}. The newest reading of each limit stays.")
+    click.echo("Nothing was deleted. Add --yes to do it.")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1_000_000:,.1f} MB"

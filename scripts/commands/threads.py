@@ -1,0 +1,116 @@
+"""``threads``: list and name them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts.commands.shared import (
+    NOTHING_KNOWN,
+    NOTHING_YET,
+    WRONG_USE,
+    CommandError,
+    checked_name,
+    database_option,
+    json_option,
+    known_accounts,
+    reading,
+    reject_options,
+    since_moment,
+    writing,
+)
+from scripts.printable import printable
+from store.settings import default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from store.queries.threads import Thread
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  codex-tap threads --since 24h
+  codex-tap threads name 0199a8c2 refactor-auth    from now on called so
+  codex-tap threads name refactor-auth ""           its name is taken away
+""",
+)
+@click.option(
+    "--since",
+    callback=since_moment,
+    default="30d",
+    show_default=True,
+    metavar="WHEN",
+    help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
+)
+@json_option
+@database_option
+@click.pass_context
+def threads(context: click.Context, since: float, as_json: bool, database: Path | None) -> None:
+    """List the threads that were seen, the newest first; name one.
+
+    Turns are those since then, without refused ones and warm-ups.
+    """
+    if context.invoked_subcommand is not None:
+        reject_options(context)
+        return
+    from store.database import MissingError
+    from store.queries.threads import thread_entry
+    from store.queries.threads import threads as found_threads
+
+    try:
+        with reading(database or default_database()) as connection:
+            known = known_accounts(connection)
+            found = found_threads(connection, since)
+    except MissingError:
+        known, found = [], []
+    if as_json:
+        click.echo(json.dumps([thread_entry(thread) for thread in found], indent=2))
+    elif found:
+        _print_threads(found)
+    elif known:
+        click.echo("No thread was seen in that time.", err=True)
+    else:
+        click.echo(NOTHING_YET)
+    if not known:
+        context.exit(NOTHING_KNOWN)
+
+
+def _print_threads(found: Sequence[Thread]) -> None:
+    from scripts import render, usage_table
+
+    console = render.console()
+    render.put(console, usage_table.threads(found, time.time(), render.look(console)))
+
+
+@threads.command("name")
+@click.argument("thread")
+@click.argument("name")
+@database_option
+def name_thread(thread: str, name: str, database: Path | None) -> None:
+    """Give a thread a name, or take it away with an empty one.
+
+    THREAD is its name or the start of its id.
+    """
+    from store.database import rename_thread, transaction
+    from store.queries.threads import ThreadError, find_thread, is_thread_name
+
+    wanted = checked_name(name) if name else None
+    path = database or default_database()
+    try:
+        with reading(path) as connection:
+            known_accounts(connection)
+            found, _ = find_thread(connection, thread)
+    except ThreadError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    with writing(path) as connection, transaction(connection):
+        if wanted and is_thread_name(connection, wanted, but=found):
+            raise CommandError(f"another thread is called {wanted!r} already", WRONG_USE)
+        rename_thread(connection, found, wanted)
+    click.echo(f"{printable(found)} is now called {wanted}." if wanted else f"{printable(found)} has no name now.")

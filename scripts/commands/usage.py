@@ -1,0 +1,133 @@
+"""``usage``: what used it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scripts.commands.shared import (
+    NOTHING_KNOWN,
+    NOTHING_YET,
+    WRONG_USE,
+    CommandError,
+    accounts_argument,
+    database_option,
+    known_accounts,
+    reading,
+    since_moment,
+)
+from scripts.export import Form, export_options, write_rows
+from store.settings import default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from store.queries.usage import By
+
+BY_CHOICES = ("thread", "model", "day", "hour", "account")
+
+CSV_COLUMNS = (
+    "key",
+    "name",
+    "elsewhere",
+    "points",
+    "share",
+    "turns",
+    "refused",
+    "warm_ups",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "models",
+    "threads",
+    "last_at",
+)
+"""The columns of the CSV: the names in a row of the document."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  codex-tap usage                          by thread, in the last 7 days
+  codex-tap usage work --by day --since 30d
+  codex-tap usage --by model --window 5h --json
+"""
+)
+@accounts_argument
+@click.option("--by", type=click.Choice(BY_CHOICES), default="thread", show_default=True, help="What a row stands for.")
+@click.option(
+    "--since",
+    callback=since_moment,
+    default="7d",
+    show_default=True,
+    metavar="WHEN",
+    help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
+)
+@click.option("--window", metavar="LENGTH", help="5h, 7d, …; else 7d, or the longest there is.")
+@click.option("--limit", "limit_id", metavar="ID", help="codex, codex_bengalfox, …; else the main one.")
+@export_options
+@database_option
+@click.pass_context
+def usage(
+    context: click.Context,
+    *,
+    accounts: tuple[str, ...],
+    by: By,
+    since: float,
+    window: str | None,
+    limit_id: str | None,
+    form: Form | None,
+    database: Path | None,
+) -> None:
+    """Show what used a window, in points and tokens.
+
+    A rise between two readings belongs to the turns that ran between them, by their tokens. One without a turn was used
+    elsewhere. ACCOUNT is a name or the start of an e-mail, key or token key.
+    """
+    now = time.time()
+    if since >= now:
+        raise click.BadParameter("that is still to come", param_hint="'--since'")
+    asked = {"by": by, "since": since, "window": window, "limit_id": limit_id}
+    document = _document(database or default_database(), accounts, now, asked)
+    if form == "json":
+        click.echo(json.dumps(document, indent=2))
+    elif form:
+        write_rows(document["rows"], sys.stdout, form, CSV_COLUMNS)
+    elif document["window"] is not None:
+        _print_table(document)
+    if document["window"] is None:
+        click.echo(NOTHING_YET, err=form is not None)
+        context.exit(NOTHING_KNOWN)
+
+
+def _document(path: Path, starts: Sequence[str], now: float, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of ``usage --json``; without a window where nothing was seen yet."""
+    from store import queries
+    from store.database import MissingError
+    from store.queries.usage import NotSeenError, empty, usage
+
+    try:
+        with reading(path) as connection:
+            known = known_accounts(connection)
+            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
+            return usage(connection, now, accounts=list(chosen) or None, **asked)
+    except NotSeenError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    except MissingError:
+        return empty(now, by=asked["by"], since=asked["since"])
+
+
+def _print_table(document: Mapping[str, Any]) -> None:
+    from scripts import render, usage_table
+
+    if not document["rows"]:
+        click.echo("Nothing was used in that time.", err=True)
+        return
+    console = render.console()
+    render.put(console, usage_table.usage(document, render.look(console)))

@@ -1,0 +1,430 @@
+"""What used it?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from store.queries.accounts import accounts as known_accounts
+from store.queries.view import one_view
+from store.standing import Figures, slots
+from store.usage import (
+    FIT_GAPS,
+    FIT_TURNS,
+    FIXED,
+    Fit,
+    Gap,
+    Part,
+    Sight,
+    Turn,
+    fitted,
+    gaps,
+    parts,
+    points_per_token,
+    points_within,
+    spans,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from store.queries.accounts import Account
+
+By = Literal["thread", "model", "day", "hour", "account"]
+BY: tuple[By, ...] = get_args(By)
+"""What the rows can stand for."""
+
+MAIN_LIMIT = "codex"
+"""As `store.models` has it, which is not imported: it brings pydantic."""
+
+_LEAST_BEFORE = 50
+"""Readings from before the period that are looked through for the last one that tells of the window."""
+
+_QUARTER = 900
+"""Seconds; every time zone's hours begin at a quarter of an hour."""
+
+
+class NotSeenError(Exception):
+    """The limit or window that was asked for was never seen; the message says which were."""
+
+
+def usage(
+    connection: sqlite3.Connection,
+    now: float,
+    *,
+    accounts: Sequence[Account] | None = None,
+    by: By = "thread",
+    since: float,
+    window: str | None = None,
+    limit_id: str | None = None,
+    zone: dt.tzinfo | None = None,
+) -> dict[str, Any]:
+    """Answer "what used it?": the document of ``usage --json`` for the time from `since` to `now` (Unix seconds).
+
+    Without `accounts` it is about all; without `window` about ``7d`` or else the longest; without `limit_id` about the
+    main limit or else the first. Days and hours are those of `zone`, else of the machine::
+
+        {"generated_at": int, "since": float, "until": float, "by": "thread",
+         "limit_id": "codex" | null, "window": "7d" | null, "window_minutes": 10080 | null,
+         "accounts": [{"account": key, "name": str | null, "email": str | null}],
+         "rows": [{"key": str | null, "name": str | null, "elsewhere": bool, FIGURES}],
+         "total": {FIGURES},
+         "readings": int, "rises": int,
+         "weights": [{"account": key, "model": str | null, "fitted": bool, "rises": int,
+                      "uncached_input": 1.0, "cached_input": 0.1, "output": 8.0}]}
+
+    FIGURES are ``points`` (of the window's used percent; those of the rows add up to the total's), ``share`` (of the
+    total, 0 to 1; null where that is 0), ``turns`` (that ended in the period, without ``refused`` ones and
+    ``warm_ups``), ``input_tokens``, ``cached_tokens``, ``output_tokens``, ``reasoning_tokens`` (told ones of all of
+    these), ``models`` (sorted), ``threads`` (how many) and ``last_at`` (when the last of the turns ended, or the last
+    rise was read that was used elsewhere; null without any).
+
+    A row's ``key`` is the thread, model, account, day (``2026-11-21``) or hour (``2026-11-21 14:00``), null where none
+    was told, and in the row of what was used elsewhere. ``name`` is a thread's, or an account's name or e-mail.
+    ``readings`` counts those of the period that the figures come from, ``rises`` those that show more than the one
+    before. ``window`` is null where no window was seen yet.
+
+    Raises:
+        NotSeenError: That limit or window was never seen.
+
+    """
+    period = _Period(since, now)
+    with one_view(connection):
+        everyone = known_accounts(connection)
+        ids = None if accounts is None else {account.id for account in accounts}
+        chosen = [account for account in everyone if ids is None or account.id in ids]
+        limit = _limit(connection, limit_id)
+        seen = _windows(connection, chosen, limit)
+        slot = window if seen and window else _default_window(seen)
+        histories = [_history(connection, account, limit, slot, period) for account in chosen if slot]
+        names = _thread_names(connection) if by == "thread" else {}
+    if slot and slot not in seen and not any(history.sights for history in histories):
+        raise NotSeenError(f"no window {slot!r} was seen; there are: {', '.join(seen)}")
+    table = _Table(by, period, names, zone)
+    for history in histories:
+        table.add(history)
+    return {
+        "generated_at": int(now),
+        "since": since,
+        "until": now,
+        "by": by,
+        "limit_id": limit,
+        "window": slot,
+        "window_minutes": _minutes(histories),
+        "accounts": [{"account": each.key, "name": each.name, "email": each.email} for each in chosen],
+        **table.document(),
+    }
+
+
+def empty(now: float, *, by: By, since: float) -> dict[str, Any]:
+    """Return the document of `usage` where nothing was seen yet."""
+    return {
+        "generated_at": int(now),
+        "since": since,
+        "until": now,
+        "by": by,
+        "limit_id": None,
+        "window": None,
+        "window_minutes": None,
+        "accounts": [],
+        **_Table(by, _Period(since, now), {}, None).document(),
+    }
+
+
+# What is read
+
+
+class _Period(NamedTuple):
+    since: float
+    until: float
+
+    def holds(self, at: float) -> bool:
+        return self.since < at <= self.until
+
+
+class _History(NamedTuple):
+    """One account's readings of the window, the gaps between them, and its turns on the limit by their end."""
+
+    account: Account
+    sights: list[Sight]
+    found: list[Gap]
+    turns: list[Turn]
+
+
+def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
+    known = [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
+    if wanted is not None and wanted not in known:
+        raise NotSeenError(f"no limit {wanted!r} was seen; there are: {', '.join(known)}")
+    return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
+
+
+def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
+    """Return the windows that the limit has now, and the minutes of each."""
+    rows = connection.execute(
+        "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id WHERE l.limit_id = ?", (limit,)
+    ).fetchall()
+    ids = {account.id for account in chosen}
+    return {slot: figures.window_minutes for row in rows if row["account"] in ids for slot, figures in slots(dict(row))}
+
+
+def _default_window(seen: dict[str, int | None]) -> str | None:
+    return "7d" if "7d" in seen else max(seen, key=lambda slot: seen[slot] or 0, default=None)
+
+
+def _minutes(histories: Sequence[_History]) -> int | None:
+    return max((history.sights[-1].window_minutes or 0 for history in histories if history.sights), default=0) or None
+
+
+def _history(
+    connection: sqlite3.Connection, account: Account, limit: str | None, slot: str, period: _Period
+) -> _History:
+    """Read an account's history since the last reading before the period, and as much more as weights come from."""
+    # Plain tuples: a sqlite3.Row costs more than all that is done with it.
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    sights = _sights(cursor, account.id, limit, slot, period.since)
+    found = gaps(sights)
+    start = min((gap.start for gap in found if points_within(gap, *period)), default=period.since)
+    return _History(account, sights, found, _turns(cursor, account.id, limit, min(start, period.since)))
+
+
+def _sights(cursor: sqlite3.Cursor, account: int, limit: str | None, slot: str, since: float) -> list[Sight]:
+    columns = _COLUMNS.get(slot, "other_windows")
+    select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
+    where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
+    rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
+    before = max(_LEAST_BEFORE, FIT_GAPS + 1 - len(rows))
+    rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before))
+    # The order of arrival; the clock may have stepped back.
+    rows.sort()
+    return list(_told(rows, slot))
+
+
+_COLUMNS = {slot: f"used_{slot}_percent, window_{slot}_minutes, resets_{slot}_at" for slot in ("5h", "7d")}
+
+
+def _told(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[Sight]:
+    """Yield what rows tell of the window; those that no message about the window opened tell nothing new."""
+    last: Figures | None = None
+    for _, first_at, last_at, told_at, *columns in rows:
+        figures = Figures(*columns) if slot in _COLUMNS else _other(columns[0], slot)
+        if figures.used_percent is None:
+            continue
+        if figures == last and told_at is not None and told_at < first_at:
+            continue
+        last = figures
+        seen_at = last_at if told_at is None else told_at
+        yield Sight(first_at, seen_at, figures.used_percent, figures.window_minutes, figures.resets_at)
+
+
+def _other(written: str | None, slot: str) -> Figures:
+    row = {**dict.fromkeys(_NO_COLUMNS), "other_windows": written}
+    return dict(slots(row)).get(slot, Figures(None, None, None))
+
+
+_NO_COLUMNS = tuple(name for columns in _COLUMNS.values() for name in columns.split(", "))
+
+
+def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[Turn]:
+    select = (
+        "SELECT started_at, first_byte_at, ended_at, thread, model, warm_up, status, input_tokens, cached_tokens,"
+        " output_tokens, reasoning_tokens FROM requests WHERE account = ? AND limit_id = ? AND ended_at"
+    )
+    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, start)).fetchall()
+    more = max(0, FIT_TURNS - len(newer))
+    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", (account, limit, start, more)).fetchall()
+    return [Turn._make(row) for row in (*reversed(older), *newer)]
+
+
+def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
+
+
+# What is made of it
+
+
+_COUNTS = ("turns", "refused", "warm_ups", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What belongs to one row."""
+
+    points: list[float] = field(default_factory=list)
+    turns: int = 0
+    refused: int = 0
+    warm_ups: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    models: set[str | None] = field(default_factory=set)
+    threads: set[str | None] = field(default_factory=set)
+    last_at: float | None = None
+
+    def count(self, turn: Turn) -> None:
+        """Count a turn that ended in the period."""
+        _, _, ended_at, thread, model, warm_up, status, whole, cached, output, reasoning = turn
+        if warm_up:
+            self.warm_ups += 1
+        elif status is not None and status >= 400:
+            self.refused += 1
+        else:
+            self.turns += 1
+        self.input_tokens += whole or 0
+        self.cached_tokens += cached or 0
+        self.output_tokens += output or 0
+        self.reasoning_tokens += reasoning or 0
+        self.models.add(model)
+        self.threads.add(thread)
+        if self.last_at is None or ended_at > self.last_at:
+            self.last_at = ended_at
+
+    def add(self, other: _Tally) -> None:
+        """Add all of another row but its points."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.models |= other.models
+        self.threads |= other.threads
+        if other.last_at is not None:
+            self.seen(other.last_at)
+
+    def seen(self, at: float) -> None:
+        """Note when something of the row happened."""
+        if self.last_at is None or at > self.last_at:
+            self.last_at = at
+
+    def figures(self, total: float) -> dict[str, Any]:
+        """Return the row's figures; `total` is the sum of all rows' points."""
+        points = math.fsum(self.points)
+        return {
+            "points": points,
+            "share": points / total if total else None,
+            **{name: getattr(self, name) for name in _COUNTS},
+            "models": sorted(model for model in self.models if model is not None),
+            "threads": len(self.threads - {None}),
+            "last_at": self.last_at,
+        }
+
+
+class _Table:
+    """The rows, as they fill account by account."""
+
+    def __init__(self, by: By, period: _Period, names: dict[str, str], zone: dt.tzinfo | None) -> None:
+        self._by = by
+        self._period = period
+        self._names = names
+        self._zone = zone
+        self._quarters: dict[int, str | None] = {}
+        self._rows: dict[str | None, _Tally] = {}
+        self._elsewhere = _Tally()
+        self._total = _Tally()
+        self._weights: list[dict[str, Any]] = []
+        self._readings = 0
+        self._rises = 0
+
+    def add(self, history: _History) -> None:
+        """Share an account's rises among its turns, and count those that ended in the period."""
+        learnt = spans(history.found, history.turns)
+        fits = fitted(learnt)
+        key_of = self._key_of(history.account)
+        weights = {model: fit.weights for model, fit in fits.items()}
+        rate = points_per_token(learnt, weights)
+        for part in parts(history.found, history.turns, weights, *self._period, rate=rate):
+            self._share(part, key_of)
+        for turn in history.turns:
+            if self._period.holds(turn.ended_at):
+                self._row(key_of(turn)).count(turn)
+        if self._by == "account" and history.sights:
+            self._row(history.account.key)
+            self._names.update({history.account.key: history.account.label})
+        self._count_readings(history)
+        self._weights += _weights(history, fits, self._period)
+
+    def document(self) -> dict[str, Any]:
+        """Return the part of the document that is about rows."""
+        for tally in (*self._rows.values(), self._elsewhere):
+            self._total.add(tally)
+        total = math.fsum(self._total.points)
+        rows = [self._entry(key, tally, total) for key, tally in self._rows.items()]
+        if self._by in {"day", "hour"}:
+            rows.sort(key=lambda row: row["key"] or "")
+        else:
+            rows.sort(key=lambda row: (-row["points"], -row["output_tokens"], row["key"] or ""))
+        if self._elsewhere.points:
+            rows.append({"key": None, "name": None, "elsewhere": True, **self._elsewhere.figures(total)})
+        return {
+            "rows": rows,
+            "total": self._total.figures(total),
+            "readings": self._readings,
+            "rises": self._rises,
+            "weights": self._weights,
+        }
+
+    def _entry(self, key: str | None, tally: _Tally, total: float) -> dict[str, Any]:
+        name = self._names.get(key) if key is not None else None
+        return {"key": key, "name": None if name == key else name, "elsewhere": False, **tally.figures(total)}
+
+    def _share(self, part: Part, key_of: Callable[[Turn], str | None]) -> None:
+        if part.turn is None:
+            self._elsewhere.points.append(part.points)
+            self._elsewhere.seen(part.at)
+        else:
+            self._row(key_of(part.turn)).points.append(part.points)
+
+    def _row(self, key: str | None) -> _Tally:
+        found = self._rows.get(key)
+        if found is None:
+            found = self._rows[key] = _Tally()
+        return found
+
+    def _key_of(self, account: Account) -> Callable[[Turn], str | None]:
+        """Return what tells the row of one of an account's turns."""
+        if self._by == "thread":
+            return lambda turn: turn.thread
+        if self._by == "model":
+            return lambda turn: turn.model
+        if self._by == "account":
+            return lambda _: account.key
+        return lambda turn: self._bucket(turn.ended_at)
+
+    def _bucket(self, at: float) -> str | None:
+        """Return the day or hour that a moment is in; None beyond all calendars."""
+        quarter = int(at // _QUARTER)
+        if quarter not in self._quarters:
+            self._quarters[quarter] = _written(at, "%Y-%m-%d" if self._by == "day" else "%Y-%m-%d %H:00", self._zone)
+        return self._quarters[quarter]
+
+    def _count_readings(self, history: _History) -> None:
+        risen = [points for gap in history.found if (points := points_within(gap, *self._period))]
+        self._total.points += risen
+        self._rises += len(risen)
+        self._readings += sum(self._period.holds(sight.first_at) for sight in history.sights)
+
+
+def _written(at: float, form: str, zone: dt.tzinfo | None) -> str | None:
+    try:
+        return dt.datetime.fromtimestamp(at, zone).strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _weights(history: _History, fits: dict[str | None, Fit], period: _Period) -> list[dict[str, Any]]:
+    """Return what the tokens of each model of the period were weighed by."""
+    models = {turn.model for turn in history.turns if period.holds(turn.ended_at)}
+    return [
+        {
+            "account": history.account.key,
+            "model": model,
+            "fitted": model in fits,
+            "rises": fit.rises,
+            "uncached_input": fit.weights.uncached,
+            "cached_input": fit.weights.cached,
+            "output": fit.weights.output,
+        }
+        for model in sorted(models, key=lambda model: model or "")
+        for fit in [fits.get(model, Fit(FIXED, 0))]
+    ]

@@ -1,0 +1,96 @@
+"""How long the server takes to answer on years of history, against an almost new file.
+
+Both databases have the same twenty accounts, their limits and tokens. Each has a server of its own, a program, which is
+asked over one connection; the two in turns.
+"""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench.figures import Spread, in_turns
+from tests.bench.table import Row, say
+from tests.generate import Size as Rows
+from tests.generate import generate
+from tests.harness import wait_until
+from tests.serving import Program
+
+if TYPE_CHECKING:
+    from tests.bench.sizes import Size
+
+ACCOUNTS = 20
+SHORT = Rows(snapshots=1_000, turns=2_000, accounts=ACCOUNTS)
+RATIO = 1.5
+ASKED_AT_ONCE = 5
+COUNT_SECONDS = 300
+
+ALIKE = ("/api/usage", "/metrics", "/health", "/codex/usage")
+"""What tells of the present: the length of the history must not matter."""
+
+ELSE = ("/api/requests", "/api/history?since=24h&points=300")
+
+
+def answers(size: Size) -> list[Row]:
+    """Milliseconds of an answer on the long history, and on the short one where others have bare mitmdump."""
+    long_rows = Rows(snapshots=size.long_snapshots, turns=size.long_turns, accounts=ACCOUNTS)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        now, begin = time.time(), time.monotonic()
+        paths = [folder / "short.sqlite3", folder / "long.sqlite3"]
+        for path, rows in zip(paths, (SHORT, long_rows), strict=True):
+            generate(path, rows, now, progress=rows is long_rows)
+        say(f"serving: made {size.long_snapshots:,} snapshots in {time.monotonic() - begin:.0f} s")
+        short, long = (stack.enter_context(Program("--db", path)).port for path in paths)
+        begin = time.monotonic()
+        for port in (short, long):
+            _wait_for_counts(port)
+        counted = time.monotonic() - begin
+        rows_found = [_row(asked, short, long, size.prompts, alike=asked in ALIKE) for asked in (*ALIKE, *ELSE)]
+        return [*rows_found, Row("first count of all turns", "s", Spread.exactly(counted))]
+
+
+def _row(asked: str, short: int, long: int, count: int, *, alike: bool) -> Row:
+    for port in (short, long):
+        _milliseconds(port, asked)
+    pairs = in_turns(count, lambda: _milliseconds(short, asked), lambda: _milliseconds(long, asked))
+    ratios = pairs.ratios()
+    return Row(
+        f"GET {asked} (bare: {SHORT.snapshots:,} snapshots)",
+        "ms",
+        Spread.of(pairs.tap),
+        Spread.of(pairs.bare),
+        pairs.differences(),
+        ratios,
+        target=f"at most {RATIO:g} times" if alike else "",
+        met=ratios.median <= RATIO if alike else None,
+    )
+
+
+def _milliseconds(port: int, asked: str) -> float:
+    """Ask a few times and return how long one answer took."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.connect()
+        begin = time.perf_counter()
+        for _ in range(ASKED_AT_ONCE):
+            connection.request("GET", asked)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"{asked}: {answer.status}")
+        return (time.perf_counter() - begin) * 1_000 / ASKED_AT_ONCE
+
+
+def _wait_for_counts(port: int) -> None:
+    """Wait until the turns have been counted for the first time."""
+
+    def counted() -> bool:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request("GET", "/metrics")
+            return b"codex_tap_turns_total" in connection.getresponse().read()
+
+    wait_until(counted, lambda: "the turns are never counted", seconds=COUNT_SECONDS)
