@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers, values
 from addon.turns import Turn, asks_for_turn, is_warm_up
-from store.models import MAIN_LIMIT, Transport
+from store.models import Transport
 from store.settings import WATCHED_HOSTS
+from store.standing import MAIN_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon import values
 from addon.windows import normalize
-from store.models import MAIN_LIMIT, Credits, Limit, Reading
+from store.models import Credits, Limit, Reading
+from store.standing import MAIN_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -17,7 +17,8 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon import headers, values
-from store.models import MAIN_LIMIT, Request, Tokens, Transport
+from store.models import Request, Tokens, Transport
+from store.standing import MAIN_LIMIT
 
 if TYPE_CHECKING:
     from addon.flows import Exchange

@@ -9,7 +9,8 @@ import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.printable import printable
-from scripts.render import DAY, HOUR, MINUTE, date_and_time, duration, label, percent, window_length
+from scripts.render import label, window_length
+from store.words import DAY, HOUR, MINUTE, duration, moment, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def chart(picture: Picture, look: Look, *, colours: bool) -> str:
 
 def _title(picture: Picture, look: Look) -> str:
     limit = printable(picture.limit_name or picture.limit_id)
-    times = f"{date_and_time(picture.begin, look.zone)} to {date_and_time(picture.end, look.zone)}"
+    times = f"{moment(picture.begin, look.zone)} to {moment(picture.end, look.zone)}"
     return look.glyphs.dot.join([label(picture.account, look.glyphs), limit, times])
 
 

@@ -7,7 +7,6 @@ What came over the wire (names, plans, limits) can hold anything: it goes throug
 from __future__ import annotations
 
 import datetime as dt
-import re
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from scripts.printable import printable
+from store import words
+from store.words import DAY, UNKNOWN, duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from scripts.doctor import Check
     from store.queries import Account
 
-UNKNOWN = "?"
-
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
 _WEEK = 6 * DAY
 """How far a weekday's name alone is clear: less than a week, or today's own name would come round again."""
 
@@ -89,18 +87,6 @@ def put(target: Console, text: Text) -> None:
 # Words and figures
 
 
-def duration(seconds: float) -> str:
-    """Write a stretch of time in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
-    whole = max(0, int(seconds))
-    if whole < MINUTE:
-        return f"{whole} s"
-    if whole < HOUR:
-        return f"{whole // MINUTE} min"
-    large, small = ((DAY, "d"), (HOUR, "h")) if whole >= DAY else ((HOUR, "h"), (MINUTE, "min"))
-    rest = whole % large[0] // small[0]
-    return f"{whole // large[0]} {large[1]}" + (f" {rest} {small[1]}" if rest else "")
-
-
 def _ago(seconds: float) -> str:
     return f"{duration(seconds)} ago" if seconds >= _JUST_NOW else "just now"
 
@@ -118,24 +104,9 @@ def moment(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
     return f"{when.day} {when:%b} {year}{when:%H:%M}"
 
 
-def date_and_time(at: float, zone: dt.tzinfo | None = None) -> str:
-    """Write a moment in full: ``2026-11-21 14:05``."""
-    when = _local(at, zone)
-    return UNKNOWN if when is None else f"{when:%Y-%m-%d %H:%M}"
-
-
 def window_length(slot: str, minutes: int | None) -> str:
     """Write a window's real length (``5 h``, ``7 d``, ``30 d``); one nobody told is the slot's, with a ``?``."""
-    if minutes is None:
-        return re.sub(r"^(\d+)", r"\1 ", printable(slot)) + UNKNOWN
-    # A server's 10079 minutes are seven days to anybody.
-    seconds = minutes * MINUTE
-    return duration(seconds if seconds < DAY else round(seconds / HOUR) * HOUR)
-
-
-def percent(value: float | None) -> str:
-    """Write a percentage with one decimal where it has one, rounded down: 99.97 is not yet 100."""
-    return UNKNOWN if value is None else f"{_rounded(value):.1f}".removesuffix(".0") + " %"
+    return printable(words.window_length(slot, minutes))
 
 
 def colour(used: float | None) -> str:
@@ -145,10 +116,6 @@ def colour(used: float | None) -> str:
     if used < 50:
         return "green"
     return "yellow" if used <= 80 else "red"
-
-
-def _rounded(value: float) -> float:
-    return int(value * 10 + 1e-9) / 10
 
 
 def _local(at: float, zone: dt.tzinfo | None) -> dt.datetime | None:
@@ -236,7 +203,7 @@ def _rows(limit: Mapping[str, Any], now: float, look: Look) -> list[_Row]:
 
 def _row(slot: str, window: Mapping[str, Any], now: float, look: Look) -> _Row:
     used = window["used_percent"]
-    left = None if used is None else max(0.0, 100 - _rounded(used))
+    left = None if used is None else max(0.0, 100 - words.rounded(used))
     resets = _resets(window, now, look)
     return _Row(window_length(slot, window["window_minutes"]), used, percent(used), percent(left), resets)
 
@@ -340,7 +307,7 @@ _TOKENS_SHOWN = 3
 def _account(account: Account, look: Look) -> Iterator[Text]:
     tokens = [printable(token_key) for token_key in account.token_keys[:_TOKENS_SHOWN]]
     more = len(account.token_keys) - len(tokens)
-    first, last = (date_and_time(at, look.zone) for at in (account.first_seen_at, account.last_seen_at))
+    first, last = (words.moment(at, look.zone) for at in (account.first_seen_at, account.last_seen_at))
     yield Text(label(account, look.glyphs), "bold")
     yield from _field("account", printable(account.key))
     for name, token_key in zip(["token", "before", "before"], tokens, strict=False):
@@ -389,7 +356,7 @@ def history_row(entry: Mapping[str, Any], columns: HistoryColumns, look: Look) -
     """Show one snapshot in a line; nothing depends on the rows before or after."""
     first, last = entry["first_seen_at"], entry["last_seen_at"]
     cells = _Cells(
-        date_and_time(first, look.zone),
+        words.moment(first, look.zone),
         moment(last, first, look.zone) if last > first else "",
         str(entry["observations"]),
         _cut(printable(entry["name"] or entry["email"] or entry["account"]), columns.account, look.glyphs),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from scripts.printable import printable
-from scripts.render import UNKNOWN, colour, duration, moment, percent, window_length
+from scripts.render import colour, moment, window_length
+from store.words import UNKNOWN, duration, percent
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from scripts import render
 from scripts.printable import printable
+from store import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,7 @@ def _title(document: Mapping[str, Any], look: Look) -> Text:
     accounts = document["accounts"]
     who = _account_label(accounts[0]) if len(accounts) == 1 else f"{len(accounts)} accounts"
     length = render.window_length(document["window"], document["window_minutes"])
-    since, until = (render.date_and_time(document[name], look.zone) for name in ("since", "until"))
+    since, until = (words.moment(document[name], look.zone) for name in ("since", "until"))
     about = [f"{length} window of {printable(document['limit_id'])}", f"{since} to {until}", who]
     return Text(about[0], "bold").append(look.glyphs.dot.join(["", *about[1:]]), "not bold")
 
@@ -101,7 +102,7 @@ def _account_label(account: Mapping[str, Any]) -> str:
 def _labels(document: Mapping[str, Any]) -> list[str]:
     by, rows = document["by"], document["rows"]
     short = short_ids(row["key"] for row in rows if row["key"] is not None) if by == "thread" else {}
-    return [_label(row, short, _NOT_TOLD.get(by, render.UNKNOWN)) for row in rows]
+    return [_label(row, short, _NOT_TOLD.get(by, words.UNKNOWN)) for row in rows]
 
 
 def _label(row: Mapping[str, Any], short: Mapping[str, str], not_told: str) -> str:

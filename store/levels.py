@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.merge import RESET_JITTER_SECONDS
-from store.standing import slots
+from store.standing import RESET_JITTER_SECONDS, slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -22,22 +22,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from store.models import Credits, Source, Window
+from store.standing import FULL_PERCENT, RESET_JITTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from store.models import Limit, Reading, Snapshot
 
-RESET_JITTER_SECONDS = 60
-"""Resets this close to each other are one reset."""
-
 SERVER_CLOCK_GRAIN_SECONDS = 1
 """reset-at less reset-after is rounded to whole seconds by the server: closer readings have no order."""
 
 LONGEST_DELAY_SECONDS = 86_400
 """No answer is under way for longer: a reading older than this by the server's clock means that clock was set right."""
-
-FULL_PERCENT = 100.0
 
 T = TypeVar("T")
 

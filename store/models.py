@@ -14,8 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAIN_LIMIT = "codex"
-"""Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
+from store.standing import MAIN_LIMIT
 
 Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Minutes = Annotated[int, Field(gt=0)]

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MAIN_LIMIT = "codex"
+"""Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
+
 FULL_PERCENT = 100.0
+
+RESET_JITTER_SECONDS = 60
+"""Resets this close to each other are one reset."""
 
 SKEW_SECONDS = 120
 """How far apart the server's clock and ours may be before they are held to differ."""
@@ -50,6 +56,7 @@ def limit_standing(row: Mapping[str, Any], now: float) -> dict[str, Any]:
         "limit_name": row["limit_name"],
         "limit_reached": None if lapsed else flag(row["limit_reached"]),
         "reached_type": None if lapsed else row["reached_type"],
+        "reached_until": None if lapsed else row["reached_until"],
         "blocked_by": block.by,
         "windows": windows,
         "on_credits": block.on_credits,
@@ -66,8 +73,9 @@ def slots(row: Mapping[str, Any]) -> Iterator[tuple[str, Figures]]:
         figures = Figures(row[f"used_{slot}_percent"], row[f"window_{slot}_minutes"], row[f"resets_{slot}_at"])
         if any(figure is not None for figure in figures):
             yield slot, figures
-    for slot, values in json.loads(row["other_windows"] or "{}").items():
-        yield slot, Figures(*values)
+    if row["other_windows"]:
+        for slot, values in json.loads(row["other_windows"]).items():
+            yield slot, Figures(*values)
 
 
 def window_standing(figures: Figures, seen_at: float, now: float) -> dict[str, Any]:

@@ -21,13 +21,10 @@ import statistics
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.standing import SKEW_SECONDS
+from store.standing import RESET_JITTER_SECONDS, SKEW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-RESET_JITTER_SECONDS = 60
-"""As `store.merge` has it, which is not imported: it brings pydantic, and this stands behind a command of people's."""
 
 
 class Sight(NamedTuple):

@@ -11,7 +11,7 @@ from rich.console import Console
 from scripts import render
 from scripts.doctor import Check
 from scripts.render import Look
-from store import queries
+from store import queries, words
 from store.database import open_reader
 from store.models import Credits, Identity, Window
 from tests.recorded import record
@@ -186,7 +186,7 @@ def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
 )
 def test_percent(value: float | None, written: str) -> None:
     """One decimal where there is one, never rounded up: 99.97 is not 100."""
-    assert render.percent(value) == written
+    assert words.percent(value) == written
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_percent(value: float | None, written: str) -> None:
 )
 def test_duration(seconds: float, written: str) -> None:
     """The two largest units, rounded down."""
-    assert render.duration(seconds) == written
+    assert words.duration(seconds) == written
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_a_limit_as_it_was_just_seen() -> None:
         "limit_name": None,
         "limit_reached": None,
         "reached_type": None,
+        "reached_until": None,
         "blocked_by": None,
         "windows": {
             "5h": {

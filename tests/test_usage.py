@@ -21,15 +21,11 @@ from scripts.cli import cli
 from scripts.commands.shared import NOTHING_YET
 from scripts.commands.usage import BY_CHOICES, CSV_COLUMNS
 from scripts.usage_table import short_ids, tokens
-from store import merge
 from store.database import open_reader, open_writer
-from store.models import MAIN_LIMIT
 from store.queries.usage import BY, usage
-from store.queries.usage import MAIN_LIMIT as MAIN_LIMIT_OF_USAGE
 from store.usage import (
     FIXED,
     LEAST_BLOCKS,
-    RESET_JITTER_SECONDS,
     Gap,
     Part,
     Sight,
@@ -596,12 +592,6 @@ def test_weights_that_were_fitted_are_told(path: Path) -> None:
     (note,) = [line for line in invoke("usage").stdout.splitlines() if "fitted" in line]
     assert note.startswith(f"m: a token weighs {fit['uncached_input']:.2g} (uncached input), ")
     assert note.endswith(f"(output), fitted from {fit['rises']} rises.")
-
-
-def test_a_constant_is_the_same_in_both_places() -> None:
-    """Written twice, so that no reading command imports pydantic."""
-    assert RESET_JITTER_SECONDS == merge.RESET_JITTER_SECONDS
-    assert MAIN_LIMIT_OF_USAGE == MAIN_LIMIT
 
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:

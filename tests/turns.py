@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.database import open_writer, transaction
-from store.models import MAIN_LIMIT
+from store.standing import MAIN_LIMIT
 
 if TYPE_CHECKING:
     import sqlite3

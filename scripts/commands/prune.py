@@ -138,8 +138,9 @@ def _document(before: float, old: Sequence[Old], freed: int, *, deleted: bool) -
 
 def _say(old: Sequence[Old], before: float, size: int, freed: int, *, deleted: bool) -> None:
     from scripts import render
+    from store import words
 
-    moment = render.date_and_time(before)
+    moment = words.moment(before)
     affected = [each for each in old if each.rows]
     if not affected:
         click.echo(f"Nothing is older than {moment}.")

@@ -89,6 +89,11 @@ _EVERY = f"SELECT id {_WITHIN}"
 # Steps begin at round moments, so that the same rows are shown a moment later.
 _STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS INTEGER)"
 
+_COLUMNS = (
+    "id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations,"
+    " used_5h_percent, window_5h_minutes, resets_5h_at, used_7d_percent, window_7d_minutes, resets_7d_at,"
+    " other_windows, limit_reached, plan_type, source, status, model, thread"
+)
 _AT_ONCE = 500
 """How many rows one statement asks for."""
 
@@ -98,7 +103,7 @@ def _rows(connection: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Ro
     for start in range(0, len(ids), _AT_ONCE):
         part = ids[start : start + _AT_ONCE]
         marks = ",".join("?" * len(part))
-        found += connection.execute(f"SELECT * FROM snapshots WHERE id IN ({marks}) ORDER BY id", part)  # noqa: S608 (marks)
+        found += connection.execute(f"SELECT {_COLUMNS} FROM snapshots WHERE id IN ({marks}) ORDER BY id", part)  # noqa: S608 (marks)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from store.queries.accounts import accounts as known_accounts
 from store.queries.view import one_view
-from store.standing import Figures, slots
+from store.standing import MAIN_LIMIT, Figures, slots
 from store.usage import (
     FIT_GAPS,
     FIT_TURNS,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 By = Literal["thread", "model", "day", "hour", "account"]
 BY: tuple[By, ...] = get_args(By)
 """What the rows can stand for."""
-
-MAIN_LIMIT = "codex"
-"""As `store.models` has it, which is not imported: it brings pydantic."""
 
 _LEAST_BEFORE = 50
 """Readings from before the period that are looked through for the last one that tells of the window."""

@@ -1,0 +1,160 @@
+"""``events``: what happened to the limits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scripts.commands.shared import (
+    NOTHING_KNOWN,
+    NOTHING_YET,
+    accounts_argument,
+    checked_limits,
+    database_option,
+    known_accounts,
+    reading,
+    since_moment,
+)
+from scripts.export import Form, export_options, iso, write_rows
+from store.settings import default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_KINDS = (
+    "limit_reached",
+    "limit_freed",
+    "window_reset",
+    "window_reset_early",
+    "window_moved",
+    "used_percent_fell",
+    "window_appeared",
+    "window_vanished",
+    "plan_changed",
+    "credits_bought",
+    "credits_spent",
+    "used_elsewhere",
+    "token_refreshed",
+)
+"""Those of `store.events.KINDS`, which is not imported for a line of help."""
+
+_READING = ("id", "seen_at", "used_percent", "resets_at", "reached_type", "plan_type", "credits_balance", "source")
+
+CSV_COLUMNS = (
+    "at",
+    "moment",
+    "kind",
+    "account",
+    "name",
+    "email",
+    "limit_id",
+    "limit_name",
+    "slot",
+    "window_minutes",
+    "text",
+    "note",
+    "seconds",
+    "points",
+    "credits",
+    *(f"{side}_{name}" for side in ("before", "after") for name in (*_READING, "token_key")),
+)
+"""The columns of the CSV: ``at`` is in Unix seconds, ``moment`` the same in ISO 8601 (UTC)."""
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  codex-tap events --since 7d
+  codex-tap events work --kind window_reset_early --kind window_moved
+  codex-tap events --limit codex --csv > events.csv
+
+Kinds: {", ".join(_KINDS)}.
+"""
+)
+@accounts_argument
+@click.option(
+    "--since",
+    callback=since_moment,
+    default="30d",
+    show_default=True,
+    metavar="WHEN",
+    help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
+)
+@click.option(
+    "--kind", "kinds", type=click.Choice(_KINDS), multiple=True, metavar="KIND", help="Only this; repeatable."
+)
+@click.option("--limit", "limit_id", metavar="ID", help="Only this limit, and nothing of the account as a whole.")
+@export_options
+@database_option
+@click.pass_context
+def events(
+    context: click.Context,
+    *,
+    accounts: tuple[str, ...],
+    since: float | None,
+    kinds: tuple[str, ...],
+    limit_id: str | None,
+    form: Form | None,
+    database: Path | None,
+) -> None:
+    """Show what happened: limits reached, windows reset or moved.
+
+    Each event comes from two readings that follow each other; --json, --csv and --ndjson show both. A reset that nobody
+    saw is told at its own time, once Codex is run again. ACCOUNT is a name or the start of an e-mail, key or token key.
+    """
+    path = database or default_database()
+    document = _document(path, accounts, {"since": since, "kinds": kinds or None, "limit_id": limit_id})
+    if form == "json":
+        click.echo(json.dumps(document, indent=2))
+    elif form:
+        rows = document["events"]
+        write_rows(map(_flat, rows) if form == "csv" else rows, sys.stdout, form, CSV_COLUMNS)
+    elif document["events"]:
+        _print_events(document)
+    elif document["accounts"]:
+        click.echo(_nothing(document), err=True)
+    if not document["accounts"]:
+        click.echo(NOTHING_YET, err=form is not None)
+        context.exit(NOTHING_KNOWN)
+
+
+def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of ``events --json``; without accounts where nothing was seen yet."""
+    from store import queries
+    from store.database import MissingError
+    from store.queries.events import empty, events
+
+    now = time.time()
+    try:
+        with reading(path) as connection:
+            known = known_accounts(connection)
+            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
+            checked_limits(queries.limit_ids(connection), asked["limit_id"])
+            return events(connection, now, accounts=list(chosen) or None, **asked)
+    except MissingError:
+        return empty(now, since=asked["since"], limit_id=asked["limit_id"])
+
+
+def _nothing(document: Mapping[str, Any]) -> str:
+    few = " Only one reading was looked at." if document["readings"] == 1 else ""
+    return f"Nothing of that happened, as far as was seen.{few}"
+
+
+def _flat(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event as a row of the CSV."""
+    sides = {f"{side}_{name}": value for side in ("before", "after") for name, value in event[side].items()}
+    return {**event, "moment": iso(event["at"]), **sides}
+
+
+def _print_events(document: Mapping[str, Any]) -> None:
+    from scripts import events_list, render
+
+    console = render.console()
+    look = render.look(console)
+    for line in events_list.events(document, look):
+        render.put(console, line)

@@ -1,0 +1,189 @@
+"""``statusline``: how it stands, in one line for a status bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scripts.commands.shared import NOTHING_YET, database_option, known_accounts, reading
+from scripts.printable import printable
+from store.settings import default_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from store.choice import Document
+
+NOTHING = "-"
+"""What a bar shows while nothing is known: there is something there, and it is no figure."""
+
+_COLOURS = {"low": "green", "medium": "yellow", "high": "red"}
+
+
+def _level(used: float | None) -> str | None:
+    """Return how full a window is: ``low`` below 50 % used, ``medium`` to 80, ``high`` above."""
+    if used is None:
+        return None
+    if used < 50:
+        return "low"
+    return "medium" if used <= 80 else "high"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tmux    set -g status-right '#(codex-tap statusline --format tmux)'
+  waybar  "custom/codex": {"exec": "codex-tap statusline --format waybar",
+            "return-type": "json", "interval": 60}
+
+A percentage is what is used, the time behind it that until the reset. A "!"
+says that the limit is closed, "credits" that credits carry it, and an age that
+the reading is older than an hour. While nothing is known the line is a "-", and
+the exit code 0: a bar is to stay whole.
+"""
+)
+@click.argument("account", required=False)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "tmux", "waybar", "json"]), default="text", show_default=True
+)
+@database_option
+def statusline(*, account: str | None, form: str, database: Path | None) -> None:
+    """Show the account in use in one line, for status bars.
+
+    It is about the account that was seen last, or about ACCOUNT: a name or the start of an e-mail, key or token key.
+    """
+    from store.choice import main_limit
+
+    who = _account(database or default_database(), account)
+    limit = main_limit(who) if who else None
+    click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, NOTHING))
+
+
+def _account(path: Path, start: str | None) -> Document | None:
+    """Return the account as ``status`` tells it; None while nothing was seen."""
+    from store import queries
+    from store.choice import in_use
+    from store.database import MissingError
+
+    try:
+        with reading(path) as connection:
+            known = known_accounts(connection)
+            chosen = [queries.find_account(known, start)] if start else None
+            document = queries.status(connection, time.time(), chosen)
+    except MissingError:
+        return None
+    return next(iter(document["accounts"]), None) if start else in_use(document)
+
+
+def _text(who: Document, limit: Document) -> str:
+    return _line(who, limit, lambda text: text, lambda text, _: text)
+
+
+def _tmux(who: Document, limit: Document) -> str:
+    def coloured(text: str, level: str | None) -> str:
+        return f"#[fg={_COLOURS[level]}]{text}#[default]" if level and not os.environ.get("NO_COLOR") else text
+
+    # A `#` begins a style or a command there.
+    return _line(who, limit, lambda text: text.replace("#", "##"), coloured)
+
+
+def _waybar(who: Document, limit: Document) -> str:
+    from store.choice import tightest
+
+    used = [each["used_percent"] for each in limit["windows"].values() if each["used_percent"] is not None]
+    tight = tightest(limit)
+    return json.dumps(
+        {
+            "text": _escaped(_line(who, limit, lambda text: text, lambda text, _: text)),
+            "tooltip": _escaped(_tooltip(who, limit)),
+            "class": _class(limit, tight.window["used_percent"] if tight else None),
+            "percentage": int(min(100, max(used, default=0))),
+        }
+    )
+
+
+def _json(who: Document, limit: Document) -> str:
+    from store.choice import STALE_SECONDS
+
+    account = {name: who[name] for name in ("account", "name", "email", "plan_type", "credits")}
+    names = ("limit_id", "windows", "limit_reached", "blocked_by", "on_credits", "age_seconds")
+    figures = {name: limit[name] for name in names}
+    return json.dumps({**account, **figures, "stale": limit["age_seconds"] >= STALE_SECONDS})
+
+
+_WRITERS: Mapping[str, Callable[[Any, Any], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
+
+_UNKNOWN = {
+    "waybar": json.dumps({"text": NOTHING, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
+    "json": json.dumps({"account": None}),
+}
+
+
+def _line(
+    who: Document, limit: Document, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
+) -> str:
+    """Write the line; `written` makes a name harmless for the bar, `coloured` gives a figure the style of a level."""
+    from store.choice import STALE_SECONDS, label
+    from store.words import short_duration
+
+    parts = [written(printable(label(who)))]
+    for slot, window in limit["windows"].items():
+        used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)}%"
+        mark = "!" if limit["blocked_by"] == slot else ""
+        length = written(printable(_length(slot, window["window_minutes"])))
+        parts.append(f"{length} {coloured(used + mark, _level(window['used_percent']))}{_until(window)}")
+    if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
+        parts.append(coloured("blocked!", "high"))
+    if limit["on_credits"]:
+        parts.append("credits")
+    if limit["age_seconds"] >= STALE_SECONDS:
+        parts.append(f"{short_duration(limit['age_seconds'])} old")
+    return " ".join(parts)
+
+
+def _until(window: Document) -> str:
+    from store.words import short_duration
+
+    if window["reset_unseen"]:
+        return " (reset)"
+    seconds = window["resets_in_seconds"]
+    return "" if seconds is None else f" ({short_duration(seconds)})"
+
+
+def _length(slot: str, minutes: int | None) -> str:
+    """Return a window's real length, as narrow as a slot's name."""
+    from store.words import window_length
+
+    return window_length(slot, minutes).replace(" min", "m").replace(" ", "")
+
+
+def _tooltip(who: Document, limit: Document) -> str:
+    from store.choice import label, window_left
+    from store.words import duration
+
+    lines = [printable(" · ".join(part for part in (label(who), who["plan_type"]) if part))]
+    lines += [printable(window_left(slot, window)) for slot, window in limit["windows"].items()]
+    return "\n".join([*lines, f"seen {duration(limit['age_seconds'])} ago"])
+
+
+def _class(limit: Document, used: float | None) -> str:
+    """Return the CSS class: what is most worth knowing, ``blocked``, ``stale``, or the level of the tightest window."""
+    from store.choice import STALE_SECONDS
+
+    if limit["blocked_by"]:
+        return "blocked"
+    if limit["age_seconds"] >= STALE_SECONDS:
+        return "stale"
+    return _level(used) or "unknown"
+
+
+def _escaped(text: str) -> str:
+    """Write text for Pango, which takes it for markup."""
+    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&quot;")):
+        text = text.replace(character, name)
+    return text

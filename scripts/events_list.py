@@ -1,0 +1,70 @@
+"""How ``events`` look in a terminal: documents of `store.queries.events` in, styled lines out.
+
+What an event says may hold names that came over the wire: it goes through `printable`, never through markup.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from scripts.printable import printable
+from store import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from scripts.render import Look
+
+_STYLES = {
+    "limit_reached": "red",
+    "limit_freed": "green",
+    "window_reset": "green",
+    "window_reset_early": "bold yellow",
+    "window_moved": "bold yellow",
+    "used_percent_fell": "bold yellow",
+    "used_elsewhere": "yellow",
+}
+"""What asks for attention; the rest is plain."""
+
+_LABEL_MOST = 28
+_LEAST = 30
+"""Columns that a sentence has at the least."""
+
+
+def events(document: Mapping[str, Any], look: Look) -> Iterator[Text]:
+    """Show the document of ``events --json``: when, what, whose, and the sentence; below it what is not sure."""
+    labels = {each["account"]: _label(each, look) for each in document["accounts"]}
+    shown = {event["account"] for event in document["events"]}
+    who = max((len(labels[key]) for key in shown), default=0) if len(labels) > 1 else 0
+    what = max((len(event["kind"]) for event in document["events"]), default=0)
+    for event in document["events"]:
+        yield from _lines(event, labels[event["account"]] if who else "", who, what, look)
+
+
+def _lines(event: Mapping[str, Any], label: str, who: int, what: int, look: Look) -> Iterator[Text]:
+    head = Text(f"{words.moment(event['at'], look.zone)}  ")
+    head.append(f"{event['kind'].replace('_', ' '):<{what}}  ", _STYLES.get(event["kind"], ""))
+    if who:
+        head.append(f"{label:<{who}}  ")
+    indent = " " * len(head)
+    first, *more = _wrapped(event["text"], len(indent), look)
+    yield head.append(first)
+    for line in more:
+        yield Text(indent + line)
+    for line in _wrapped(event["note"] or "", len(indent), look):
+        yield Text(indent).append(line, "dim")
+
+
+def _wrapped(text: str, taken: int, look: Look) -> list[str]:
+    width = 10_000 if look.whole else max(_LEAST, look.width - taken)
+    return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
+
+
+def _label(account: Mapping[str, Any], look: Look) -> str:
+    label = printable(account["name"] or account["email"] or account["account"])
+    return (
+        label if len(label) <= _LABEL_MOST else label[: _LABEL_MOST - len(look.glyphs.ellipsis)] + look.glyphs.ellipsis
+    )

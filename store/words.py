@@ -1,0 +1,63 @@
+"""Figures as people read them in a sentence, for the documents that carry sentences: pure functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+UNKNOWN = "?"
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+
+def duration(seconds: float) -> str:
+    """Write a stretch of time in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
+    return " ".join(f"{number} {unit}" for number, unit in _units(seconds, "min"))
+
+
+def short_duration(seconds: float) -> str:
+    """Write a stretch of time as narrow as a status bar wants it: ``2h30m``, ``3d4h``, ``45s``."""
+    return "".join(f"{number}{unit}" for number, unit in _units(seconds, "m"))
+
+
+def moment(at: float, zone: dt.tzinfo | None = None) -> str:
+    """Write a moment (Unix seconds) in full: ``2026-11-21 14:05``; `zone` None is the machine's own."""
+    try:
+        return f"{dt.datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):  # what a server sends may lie beyond all calendars
+        return UNKNOWN
+
+
+def percent(value: float | None) -> str:
+    """Write a percentage with one decimal where it has one, rounded down: 99.97 is not yet 100."""
+    return UNKNOWN if value is None else f"{figure(value)} %"
+
+
+def figure(value: float) -> str:
+    """Write a number with one decimal where it has one, rounded down."""
+    return f"{rounded(value):.1f}".removesuffix(".0")
+
+
+def rounded(value: float) -> float:
+    """Round a percentage down to one decimal."""
+    return int(value * 10 + 1e-9) / 10
+
+
+def window_length(slot: str, minutes: int | None) -> str:
+    """Write a window's real length (``5 h``, ``30 d``) ; one that nobody told is its slot's, with a ``?``."""
+    if minutes is None:
+        return re.sub(r"^(\d+)", r"\1 ", slot) + UNKNOWN
+    # A server's 10079 minutes are seven days to anybody.
+    seconds = minutes * MINUTE
+    return duration(seconds if seconds < DAY else round(seconds / HOUR) * HOUR)
+
+
+def _units(seconds: float, minute: str) -> list[tuple[int, str]]:
+    whole = max(0, int(seconds))
+    if whole < MINUTE:
+        return [(whole, "s")]
+    if whole < HOUR:
+        return [(whole // MINUTE, minute)]
+    large, small = ((DAY, "d"), (HOUR, "h")) if whole >= DAY else ((HOUR, "h"), (MINUTE, minute))
+    rest = whole % large[0] // small[0]
+    return [(whole // large[0], large[1]), *([(rest, small[1])] if rest else [])]
