@@ -19,6 +19,8 @@ PROXY_ADDRESS = "127.0.0.1:8080"
 
 host_option = click.option("--host", "hosts", multiple=True, help="Read this gateway too; can be repeated.")
 
+serve_option = click.option("--serve", "serves", is_flag=True, help="Show the page beside it, as codex-tap serve does.")
+
 proxy_option = click.option("--proxy", "address", metavar="HOST:PORT", help="A running codex-tap proxy.")
 
 
@@ -35,6 +37,7 @@ Examples:
 @click.option("--ca", "ca_file", type=click.Path(path_type=Path), metavar="PEM", help="That proxy's CA certificate.")
 @host_option
 @database_option
+@serve_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -44,6 +47,7 @@ def run(
     ca_file: Path | None,
     hosts: tuple[str, ...],
     database: Path | None,
+    serves: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run Codex through a tap of its own.
@@ -54,9 +58,13 @@ def run(
         raise click.UsageError("--ca is of use only with --proxy.")
     if address and (database or hosts):
         raise click.UsageError("--db and --host are for the proxy that --proxy names: give them to it.")
+    if address and serves:
+        raise click.UsageError("--serve is for a proxy of its own: the one that --proxy names has its own database.")
     from scripts import launch
 
-    context.exit(launch.run(command, database=database, hosts=hosts, proxy=address, ca_file=ca_file))
+    if serves:
+        check_serving()
+    context.exit(launch.run(command, database=database, hosts=hosts, proxy=address, ca_file=ca_file, serve=serves))
 
 
 @click.command(
@@ -71,6 +79,7 @@ Examples:
 @click.option("--listen-host", default="127.0.0.1", show_default=True, metavar="HOST")
 @host_option
 @database_option
+@serve_option
 @click.argument("mitmdump_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- MITMDUMP OPTIONS]")
 @click.pass_context
 def proxy(
@@ -80,6 +89,7 @@ def proxy(
     listen_host: str,
     hosts: tuple[str, ...],
     database: Path | None,
+    serves: bool,
     mitmdump_options: tuple[str, ...],
 ) -> None:
     """Run a proxy with the tap, for several Codexes.
@@ -88,7 +98,19 @@ def proxy(
     """
     from scripts import launch
 
-    context.exit(launch.proxy(mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts))
+    if serves:
+        check_serving()
+    context.exit(
+        launch.proxy(mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts, serve=serves)
+    )
+
+
+def check_serving() -> None:
+    """Check that the page can be served, before anything is started."""
+    from scripts.commands.serve import checked_token, require_web
+
+    require_web()
+    checked_token("127.0.0.1")
 
 
 _EVALUATE = {

@@ -32,6 +32,7 @@ from scripts.launch.environment import (
     shell_lines,
 )
 from scripts.launch.errors import LaunchError
+from scripts.launch.page_process import PageProcess
 from scripts.launch.proxy_process import ProxyProcess
 from store.settings import UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_folder, default_database
 
@@ -64,6 +65,7 @@ def run(
     hosts: Sequence[str] = (),
     proxy: str | None = None,
     ca_file: Path | None = None,
+    serve: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run ``command`` with its traffic to Codex tapped and return its exit code (128 + N after signal N).
@@ -74,6 +76,7 @@ def run(
         hosts: gateways to watch beside Codex's own hosts.
         proxy: ``host:port`` of a running ``codex-tap proxy``; None starts a proxy for this command.
         ca_file: the certificate of that running proxy's authority, if it is not the one of our folder.
+        serve: show the page beside a proxy of its own, as long as that runs.
         environ: what the command's environment is made of.
 
     Raises:
@@ -89,9 +92,14 @@ def run(
         variables = _environment(environ, proxy, trusted, way_out.corporate, hosts)
         return _run_through(Command(program, variables), None)
     try:
-        with own_proxy(database=database, hosts=hosts, environ=environ) as own:
+        with (
+            _page(serve, database, environ) as page,
+            own_proxy(database=database, hosts=hosts, environ=environ) as own,
+        ):
             address, certificate = own.wait_until_ready(), ca_certificate(certificate_folder())
             variables = _environment(environ, address, certificate, way_out.corporate, hosts)
+            if page:
+                page.announce()  # later the terminal is the command's
             code = _run_through(Command(program, variables), own)
     except KeyboardInterrupt:
         return _INTERRUPTED  # before the command was there to decide
@@ -132,11 +140,12 @@ def proxy(
     port: int = 8080,
     database: Path | None = None,
     hosts: Sequence[str] = (),
+    serve: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run mitmdump with the addon until Ctrl-C and return its exit code.
 
-    ``arguments`` are mitmdump's own and win over what else is said here.
+    ``arguments`` are mitmdump's own and win over what else is said here. With ``serve`` the page is shown beside it.
 
     Raises:
         LaunchError: exit code 4, it could not start; 2, it would let in others than this machine without a password.
@@ -149,11 +158,12 @@ def proxy(
     options = _proxy_options(host, port, folder, database, way_out)
     mine = _arguments(options, hosts, yielding_to=arguments)
     with (
+        _page(serve, database, environ) as page,
         ProxyProcess([*mine, *arguments], _proxy_environ(environ, way_out), echo=True) as process,
         # A shell's background job ignores Ctrl-C from its start; whoever sends it to this one means it.
         Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
     ):
-        return _serve(process, database or default_database(environ), hosts)
+        return _serve(process, database or default_database(environ), hosts, page)
 
 
 def probe(address: str, ca_file: Path, *, seconds: float = 5.0) -> None:
@@ -218,7 +228,13 @@ def _run_through(command: Command, own: ProxyProcess | None) -> int:
     return code
 
 
-def _serve(process: ProxyProcess, database: Path, hosts: Sequence[str]) -> int:
+def _page(
+    serve: bool, database: Path | None, environ: Mapping[str, str]
+) -> contextlib.AbstractContextManager[PageProcess | None]:
+    return PageProcess(database, environ) if serve else contextlib.nullcontext()
+
+
+def _serve(process: ProxyProcess, database: Path, hosts: Sequence[str], page: PageProcess | None) -> int:
     try:
         address = process.wait_until_ready()
     except LaunchError as error:
@@ -228,6 +244,8 @@ def _serve(process: ProxyProcess, database: Path, hosts: Sequence[str]) -> int:
         return 0
     watched = ", ".join((*WATCHED_HOSTS, *hosts))
     print(f"codex-tap: listening at {address}, recording to {database}, watching {watched}", flush=True)
+    if page:
+        page.announce()
     return process.wait()
 
 

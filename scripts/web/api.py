@@ -1,0 +1,423 @@
+"""The JSON API: each answer is a document of `store.queries`, its shape one of `scripts.web.models`.
+
+Answers are made of the documents as they are; the models describe them in OpenAPI and are not run over each.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response, StreamingResponse
+from pydantic import AfterValidator, Field
+
+from scripts.commands.shared import CommandError, checked_name, writing
+from scripts.moments import parse_since
+from scripts.version import version
+from scripts.web import models
+from scripts.web.answers import answer
+from scripts.web.older import older_record
+from scripts.web.reading import Reader, account_entry, which_account
+from store import queries
+from store.choice import choice
+from store.database import forget_account, kept_copies, rename_account, waiting_files
+from store.events import KINDS
+from store.queries.events import empty, events
+from store.queries.forecast import forecasts
+from store.queries.positions import main_limit_raw
+from store.queries.requests import requests
+from store.queries.series import Span, series
+from store.queries.usage import By, NotSeenError, usage
+
+if TYPE_CHECKING:
+    from store.queries import Account
+
+DAY = 86_400
+MOST_ENTRIES = 50_000
+MOST_POINTS = 5_000
+MOST_TURNS = 1_000
+MOST_EVENTS = 10_000
+_LARGEST_ID = 2**63 - 1
+
+_PROBLEM = {"content": {"application/problem+json": {}}, "model": models.Problem}
+_ACCOUNT_PROBLEM = {"content": {"application/problem+json": {}}, "model": models.AccountProblem}
+_UNREADABLE: dict[int | str, dict[str, Any]] = {
+    422: {**_PROBLEM, "description": "A value of the request is not what it should be."},
+    503: {**_PROBLEM, "description": "The database cannot be used; the detail says why and what to do."},
+}
+_NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
+    404: {**_ACCOUNT_PROBLEM, "description": "No account goes by that."},
+    409: {**_ACCOUNT_PROBLEM, "description": "Several accounts may be meant."},
+}
+_GARBLED: dict[int | str, dict[str, Any]] = {400: {**_PROBLEM, "description": "The body is no JSON."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag of If-None-Match says."}}
+
+router = APIRouter(responses=_UNREADABLE)
+
+Prefix = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=300,
+        description="The name of an account, or any unambiguous start of its name, e-mail, key or token key.",
+    ),
+]
+AccountStart = Annotated[
+    str | None,
+    Query(min_length=1, max_length=300, description="One account, by any unambiguous start of what it goes by."),
+]
+Since = Annotated[
+    str,
+    Query(max_length=40, description="`7d`, `36h`, `90min`, `2026-11-20`, `2026-11-20T14:05` or Unix seconds."),
+]
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"there is no such kind; there are: {', '.join(KINDS)}")
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+LimitId = Annotated[str | None, Query(max_length=100, description="One limit, such as `codex`.")]
+
+
+def _reader(request: Request) -> Reader:
+    found = request.app.state.reader
+    assert isinstance(found, Reader)
+    return found
+
+
+def _moment(text: str, now: float) -> float:
+    """Return the moment that a text means, in Unix seconds and not before them.
+
+    Raises:
+        RequestValidationError: it means none.
+    """
+    try:
+        at = float(text) if text.replace(".", "", 1).isdecimal() else parse_since(text, now)
+    except ValueError as error:
+        raise _invalid("since", str(error)) from error
+    if not math.isfinite(at) or at > now:
+        raise _invalid("since", f"{text!r} is not in the past")
+    return max(0.0, at)
+
+
+def _invalid(name: str, message: str, where: str = "query") -> RequestValidationError:
+    return RequestValidationError([{"loc": (where, name), "msg": message, "type": "value_error"}])
+
+
+@router.get("/api/usage", response_model=models.Usage, responses=_UNCHANGED)
+def get_usage(request: Request) -> Response:
+    """Tell how much is left, for all accounts."""
+    return answer(request, _usage(request, None))
+
+
+@router.get("/api/usage/{prefix:path}", response_model=models.Usage, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_usage_of(request: Request, prefix: Prefix) -> Response:
+    """Tell how much is left, for one account."""
+    return answer(request, _usage(request, prefix))
+
+
+def _usage(request: Request, start: str | None) -> dict[str, Any]:
+    now = time.time()
+    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
+    return _reader(request).ask_of(start, lambda connection, only: queries.status(connection, now, only), nothing)
+
+
+@router.get("/api/history", response_model=models.History, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_history(
+    request: Request,
+    *,
+    account: AccountStart = None,
+    since: Since = "24h",
+    limit_id: LimitId = None,
+    points: Annotated[
+        int | None,
+        Query(ge=1, le=MOST_POINTS, description="Of each limit no more than the first and last of so many steps."),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="At most so many entries.")] = 10_000,
+) -> Response:
+    """Tell how it came to this: how each limit stood, from a moment on."""
+    now = time.time()
+    begin = _moment(since, now)
+    step = max(1, math.ceil((now - begin) / points)) if points else None
+    span = Span(begin, now, step, limit_id)
+    nothing: dict[str, Any] = {
+        "since": begin,
+        "until": now,
+        "step_seconds": step,
+        "left_out": 0,
+        "accounts": [],
+        "entries": [],
+    }
+    return answer(
+        request,
+        _reader(request).ask_of(
+            account, lambda connection, only: series(connection, span, accounts=only, most=limit), nothing
+        ),
+    )
+
+
+@router.get("/api/requests", response_model=models.Turns, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_requests(
+    request: Request,
+    account: AccountStart = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_TURNS)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=_LARGEST_ID, description="The `next_before` of a page.")] = None,
+) -> Response:
+    """Tell which turns there were, the newest first."""
+
+    def turns(connection: sqlite3.Connection, only: list[Account] | None) -> list[dict[str, Any]]:
+        return requests(connection, account=only[0] if only else None, limit=limit, before=before)
+
+    nothing: list[dict[str, Any]] = []
+    found = _reader(request).ask_of(account, turns, nothing)
+    following = found[-1]["id"] if len(found) == limit else None
+    return answer(request, {"requests": found, "next_before": following})
+
+
+@router.get("/api/breakdown", response_model=models.Breakdown, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_breakdown(
+    request: Request,
+    *,
+    account: AccountStart = None,
+    by: By = "thread",
+    since: Since = "7d",
+    window: Annotated[str | None, Query(max_length=20, description="A slot, such as `5h` or `7d`.")] = None,
+    limit_id: LimitId = None,
+) -> Response:
+    """Tell what used it."""
+    now = time.time()
+    begin = _moment(since, now)
+
+    def breakdown(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+        return usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
+
+    try:
+        return answer(request, _reader(request).ask_of(account, breakdown, _nothing_used(now, begin, by)))
+    except NotSeenError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+def _nothing_used(now: float, since: float, by: str) -> dict[str, Any]:
+    """Return the document of what used it where there is no database yet."""
+    total: dict[str, Any] = {
+        "points": 0.0,
+        "share": None,
+        "turns": 0,
+        "refused": 0,
+        "warm_ups": 0,
+        "input_tokens": 0,
+        "cached_tokens": 0,
+        "output_tokens": 0,
+        "reasoning_tokens": 0,
+        "models": [],
+        "threads": 0,
+        "last_at": None,
+    }
+    return {
+        "generated_at": int(now),
+        "since": since,
+        "until": now,
+        "by": by,
+        "limit_id": None,
+        "window": None,
+        "window_minutes": None,
+        "accounts": [],
+        "rows": [],
+        "total": total,
+        "readings": 0,
+        "rises": 0,
+        "weights": [],
+    }
+
+
+@router.get("/api/forecast", response_model=models.Forecasts, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_forecast(request: Request, account: AccountStart = None) -> Response:
+    """Tell when it runs out."""
+    now = time.time()
+    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
+    return answer(
+        request,
+        _reader(request).ask_of(account, lambda connection, only: forecasts(connection, now, only), nothing),
+    )
+
+
+@router.get("/api/events", response_model=models.Events, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_events(
+    request: Request,
+    *,
+    account: AccountStart = None,
+    since: Since = "7d",
+    kind: Annotated[list[Kind] | None, Query(description="Only these; can be repeated.")] = None,
+    limit_id: LimitId = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="At most so many, the newest.")] = 1_000,
+) -> Response:
+    """Tell what happened: limits reached and freed, windows reset early or moved, use elsewhere."""
+    now = time.time()
+    begin = _moment(since, now)
+
+    def happened(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+        return events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
+
+    document = _reader(request).ask_of(account, happened, empty(now, since=begin, limit_id=limit_id))
+    found = document["events"]
+    return answer(request, {**document, "events": found[-limit:], "left_out": max(0, len(found) - limit)})
+
+
+@router.get("/api/next", response_model=models.Next, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_next(
+    request: Request,
+    spend: Annotated[
+        str,
+        Query(
+            alias="credits",
+            min_length=1,
+            max_length=1_000,
+            description="Who may spend credits: `none`, `all`, or accounts with commas between them.",
+        ),
+    ] = "none",
+) -> Response:
+    """Tell which account to use now, and why."""
+    now = time.time()
+
+    def chosen(connection: sqlite3.Connection) -> dict[str, Any]:
+        known = queries.accounts(connection)
+        named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
+        keys = {which_account(known, start).key for start in named}
+        return choice(queries.status(connection, now), credits_for=None if spend == "all" else keys)
+
+    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
+    return answer(request, _reader(request).ask(chosen, choice(nothing)))
+
+
+@router.get("/api/accounts", response_model=models.Accounts, responses=_UNCHANGED)
+def get_accounts(request: Request) -> Response:
+    """Tell which accounts there are."""
+    nothing: list[Account] = []
+    known = _reader(request).ask(queries.accounts, nothing)
+    return answer(request, {"accounts": [account_entry(account) for account in known]})
+
+
+@router.get("/api/accounts/{prefix:path}", response_model=models.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_account(request: Request, prefix: Prefix) -> Response:
+    """Tell of one account, and how much is kept of it."""
+    return answer(request, _reader(request).ask_of_one(prefix, _account_detail))
+
+
+@router.patch("/api/accounts/{prefix:path}", response_model=models.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT})
+def patch_account(request: Request, prefix: Prefix, change: models.AccountChange) -> Response:
+    """Give an account a name, or take it away."""
+    reader = _reader(request)
+    found = reader.ask_of_one(prefix, lambda _, account: account)
+    try:
+        name = None if change.name is None else checked_name(change.name)
+    except CommandError as error:
+        raise _invalid("name", str(error), "body") from error
+    try:
+        with writing(reader.path) as connection:
+            rename_account(connection, found.id, name)
+    except sqlite3.IntegrityError as error:
+        raise HTTPException(409, f"another account is called {name!r} already") from error
+    return answer(request, reader.ask_of_one(found.key, _account_detail))
+
+
+@router.delete("/api/accounts/{prefix:path}", response_model=models.Forgotten, responses=_NO_ACCOUNT)
+def delete_account(request: Request, prefix: Prefix) -> Response:
+    """Forget an account: delete all that was kept of it. There is no way back."""
+    reader = _reader(request)
+
+    def detail(connection: sqlite3.Connection, account: Account) -> tuple[Account, dict[str, Any]]:
+        return account, _account_detail(connection, account)
+
+    found, told = reader.ask_of_one(prefix, detail)
+    with writing(reader.path) as connection:
+        forget_account(connection, found.id)
+    files = [path.name for path in (*kept_copies(reader.path), *waiting_files(reader.path))]
+    return answer(request, {**told, "files": files})
+
+
+def _account_detail(connection: sqlite3.Connection, account: Account) -> dict[str, Any]:
+    return {**account_entry(account), **queries.account_extent(connection, account)._asdict()}
+
+
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`change` events; each says that there is something new to ask for. One comes at once.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    503: {**_PROBLEM, "description": "Too many listen already."},
+}
+
+
+@router.get("/api/stream", response_class=StreamingResponse, responses=_EVENTS)
+async def get_stream(request: Request) -> StreamingResponse:
+    """Tell at once when something has changed, as server-sent events."""
+    hub = request.app.state.hub
+    if hub.is_full:
+        raise HTTPException(503, "too many listen already")
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
+
+
+@router.get("/health", response_model=models.Health, responses=_UNCHANGED)
+def get_health(request: Request) -> Response:
+    """Tell whether the database can be read, and whether something comes in."""
+    reader, now = _reader(request), time.time()
+
+    def health(connection: sqlite3.Connection) -> tuple[dict[str, Any], queries.Losses | None]:
+        return queries.status(connection, now), queries.losses(connection)
+
+    nothing: tuple[dict[str, Any], queries.Losses | None] = ({"accounts": []}, None)
+    document, lost = reader.ask(health, nothing)
+    accounts = document["accounts"]
+    return answer(
+        request,
+        {
+            "status": "ok" if accounts else "empty",
+            "version": version(),
+            "accounts": len(accounts),
+            "newest_reading_age_seconds": newest_age(document),
+            "readings_lost": lost.number if lost else 0,
+            "waiting_files": len(waiting_files(reader.path)),
+        },
+    )
+
+
+def newest_age(document: dict[str, Any]) -> int | None:
+    """Return how old the newest reading of a document of ``status`` is, in seconds."""
+    ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
+    return min(ages, default=None)
+
+
+@router.get("/codex/usage", response_model=models.OlderUsage, responses=_UNCHANGED)
+def get_older_usage(request: Request) -> Response:
+    """Tell how much is left, in the older shape."""
+    return answer(request, _older_usage(request, None))
+
+
+@router.get(
+    "/codex/usage/{token_prefix:path}", response_model=models.OlderUsage, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
+def get_older_usage_of(request: Request, token_prefix: Prefix) -> Response:
+    """Tell how much is left, in the older shape, for one account."""
+    return answer(request, _older_usage(request, token_prefix))
+
+
+def _older_usage(request: Request, start: str | None) -> dict[str, Any]:
+    now = time.time()
+
+    def records(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+        raw = main_limit_raw(connection)
+        keys = {account.key: raw.get(account.id, {}) for account in queries.accounts(connection)}
+        document = queries.status(connection, now, only)
+        found = [older_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
+        return {record["token_key"]: record for record in found if record["token_key"] is not None}
+
+    nothing: dict[str, Any] = {}
+    return {"status": "success", "data": _reader(request).ask_of(start, records, nothing)}

@@ -1,0 +1,291 @@
+"""Metrics for Prometheus, read from the database when they are asked for.
+
+What a scrape costs depends on how many accounts there are and not on how long their history is: the present is one key
+look-up for each limit, and turns are counted on from where the last scrape left off (`Tally`). Only the first count
+goes over all of them; it runs apart, and until it is done there are no turn and token counters at all: one that grew
+with it would look like a great many turns at once.
+
+An account is labelled by its name, else by its key; by its e-mail only where that was asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from scripts.version import version
+from store import queries
+from store.database import DatabaseError, MissingError, inode, open_reader, waiting_files
+from store.queries.requests import TOKEN_KINDS, count_requests, newest_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from prometheus_client.core import Metric
+
+    from store.database import Inode
+    from store.queries import Account
+
+_AT_ONCE = 50_000
+"""How many turns are counted by one statement: no reader stands in the way of the log for long."""
+
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_FULL_PERCENT = 100.0
+
+router = APIRouter()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}},
+)
+def get_metrics(request: Request) -> Response:
+    """Tell the figures as metrics for Prometheus."""
+    # Its charset stands in the type already.
+    return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": _CONTENT_TYPE})
+
+
+def registry(path: Path, tally: Tally, *, with_emails: bool) -> CollectorRegistry:
+    """Return what is scraped: the metrics of a database, and none of the server's own process."""
+    found = CollectorRegistry(auto_describe=False)
+    found.register(Metrics(path, tally, with_emails=with_emails))
+    return found
+
+
+class Counts(NamedTuple):
+    """Turns by account, limit and outcome, and tokens by account, limit and kind, up to a turn of one file."""
+
+    upto: int
+    turns: Counter[tuple[int, str, str]]
+    tokens: Counter[tuple[int, str, str]]
+
+
+class Tally:
+    """Counts turns and their tokens, each once."""
+
+    def __init__(self, path: Path) -> None:
+        """Take where the database is, or will be."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._inode: Inode | None = None
+        self._counts = Counts(0, Counter(), Counter())
+        self._complete = False
+
+    def start(self) -> None:
+        """Count what there is, apart."""
+        threading.Thread(target=self._count_first, name="turn counts", daemon=True).start()
+
+    def stop(self) -> None:
+        """Give up what is still being counted."""
+        self._stopping.set()
+
+    def counts(self, connection: sqlite3.Connection) -> Counts | None:
+        """Return the counts up to now; None while all are counted for the first time."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if not self._is_same_file():
+                # Another file, with a history of its own to go over.
+                self.start()
+                return None
+            self._advance(connection)
+            return Counts(self._counts.upto, self._counts.turns.copy(), self._counts.tokens.copy())
+        finally:
+            self._lock.release()
+
+    def _is_same_file(self) -> bool:
+        return self._complete and inode(self._path) == self._inode
+
+    def _count_first(self) -> None:
+        # Where it cannot be read, the next scrape tries again.
+        with self._lock, contextlib.suppress(DatabaseError, sqlite3.Error):
+            if self._is_same_file():
+                return  # another scrape had asked for the same
+            self._complete = False
+            found = inode(self._path)
+            with contextlib.closing(open_reader(self._path)) as connection:
+                self._inode, self._counts = found, Counts(0, Counter(), Counter())
+                self._advance(connection)
+            self._complete = not self._stopping.is_set()
+
+    def _advance(self, connection: sqlite3.Connection) -> None:
+        """Count the turns that came since."""
+        newest = newest_request(connection)
+        while self._counts.upto < newest and not self._stopping.is_set():
+            upto = min(newest, self._counts.upto + _AT_ONCE)
+            for count in count_requests(connection, self._counts.upto, upto):
+                self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
+                for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
+                    self._counts.tokens[count.account, count.limit_id, kind] += tokens
+            self._counts = self._counts._replace(upto=upto)
+
+
+class Metrics:
+    """Collects the metrics of a database; one that cannot be read is told by ``codex_tap_database_readable``."""
+
+    def __init__(self, path: Path, tally: Tally, *, with_emails: bool) -> None:
+        """Take where the database is, what counts its turns, and whether e-mails may be labels."""
+        self._path = path
+        self._tally = tally
+        self._with_emails = with_emails
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics as they are now."""
+        build = GaugeMetricFamily("codex_tap_build_info", "Which codex-tap this is.", labels=["version"])
+        build.add_metric([version()], 1)
+        yield build
+        readable = GaugeMetricFamily(
+            "codex_tap_database_readable", "1 if the database can be read, or is not there yet; else 0."
+        )
+        found: list[Metric] = []
+        try:
+            found = self._read()
+            readable.add_metric([], 1)
+        except MissingError:
+            readable.add_metric([], 1)
+        except (DatabaseError, sqlite3.Error):
+            readable.add_metric([], 0)
+        yield readable
+        yield from found
+
+    def _read(self) -> list[Metric]:
+        now = time.time()
+        with contextlib.closing(open_reader(self._path)) as connection:
+            known = queries.accounts(connection)
+            document = queries.status(connection, now, known)
+            lost = queries.losses(connection)
+            counts = self._tally.counts(connection)
+        labels = _labels(known, with_emails=self._with_emails)
+        by_key = {account.key: labels[account.id] for account in known}
+        return [
+            *_present(document, by_key, now),
+            *(_counters(counts, labels) if counts else ()),
+            *_recorder(lost, len(waiting_files(self._path)), _newest(document)),
+        ]
+
+
+def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
+    """Return what each account is called, by its id; what two would be called is nobody's label."""
+    wanted = {account.id: account.name or (account.email if with_emails else None) or account.key for account in known}
+    often = Counter(wanted.values())
+    chosen = {account.id: wanted[account.id] if often[wanted[account.id]] == 1 else account.key for account in known}
+    again = Counter(chosen.values())
+    return {row_id: label if again[label] == 1 else f"{label}#{row_id}" for row_id, label in chosen.items()}
+
+
+def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> Iterable[Metric]:
+    """Return the gauges of how accounts and their limits stand."""
+    window = ["account", "limit", "window"]
+    used = GaugeMetricFamily(
+        "codex_tap_limit_used_ratio", "Used part of a limit's window, 0 to 1; the server may go above.", labels=window
+    )
+    remaining = GaugeMetricFamily("codex_tap_limit_remaining_ratio", "What is left of it, 0 to 1.", labels=window)
+    resets = GaugeMetricFamily(
+        "codex_tap_limit_reset_timestamp_seconds", "When the window resets, in Unix seconds.", labels=window
+    )
+    age = GaugeMetricFamily(
+        "codex_tap_limit_reading_age_seconds", "How long ago the limit was last seen.", labels=window[:2]
+    )
+    reached = GaugeMetricFamily(
+        "codex_tap_limit_reached",
+        "1 if a window is full or the server says that the limit is reached.",
+        labels=window[:2],
+    )
+    blocked = GaugeMetricFamily(
+        "codex_tap_limit_blocked", "1 if no turn gets through: reached, and not carried by credits.", labels=window[:2]
+    )
+    credit = GaugeMetricFamily("codex_tap_credits_balance", "Credits left, where the server tells.", labels=["account"])
+    unlimited = GaugeMetricFamily("codex_tap_credits_unlimited", "1 if credits have no end.", labels=["account"])
+    for account in document["accounts"]:
+        label = labels[account["account"]]
+        told = account["credits"] or {}
+        balance = _balance(told)
+        if balance is not None:
+            credit.add_metric([label], balance)
+        if told.get("unlimited") is not None:
+            unlimited.add_metric([label], told["unlimited"])
+        for limit in account["limits"]:
+            names = [label, limit["limit_id"]]
+            full = any((each["used_percent"] or 0) >= _FULL_PERCENT for each in limit["windows"].values())
+            age.add_metric(names, max(0.0, now - limit["observed_at"]))
+            reached.add_metric(names, full or bool(limit["limit_reached"]))
+            blocked.add_metric(names, limit["blocked_by"] is not None)
+            for slot, figures in limit["windows"].items():
+                _add(used, [*names, slot], figures["used_percent"], _FULL_PERCENT)
+                _add(remaining, [*names, slot], figures["remaining_percent"], _FULL_PERCENT)
+                _add(resets, [*names, slot], figures["resets_at"])
+    return used, remaining, resets, age, reached, blocked, credit, unlimited
+
+
+def _add(family: GaugeMetricFamily, labels: Sequence[str], value: float | None, divisor: float = 1.0) -> None:
+    """Add a figure; one that nothing has told is absent and not 0."""
+    if value is not None:
+        family.add_metric(labels, value / divisor)
+
+
+def _balance(told: dict[str, Any]) -> float | None:
+    if not told.get("has_credits"):
+        return None if told.get("has_credits") is None else 0.0
+    try:
+        return float(told["balance"])
+    except (TypeError, ValueError):
+        return None
+
+
+def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
+    """Return the counters of turns; those of an account that was forgotten are gone with it."""
+    turns = CounterMetricFamily(
+        "codex_tap_turns",
+        "Turns of Codex by outcome: answered, failed, warm_up.",
+        labels=["account", "limit", "outcome"],
+    )
+    tokens = CounterMetricFamily(
+        "codex_tap_tokens",
+        "Tokens of turns by kind; cached ones are part of the input, reasoning ones of the output.",
+        labels=["account", "limit", "kind"],
+    )
+    for family, found in ((turns, counts.turns), (tokens, counts.tokens)):
+        for (account, limit_id, kind), number in sorted(found.items()):
+            if account in labels:
+                family.add_metric([labels[account], limit_id, kind], number)
+    return turns, tokens
+
+
+def _recorder(lost: queries.Losses | None, waiting: int, newest: float | None) -> Iterable[Metric]:
+    """Return what tells of the recorder's health."""
+    dropped = CounterMetricFamily(
+        "codex_tap_recorder_lost_readings",
+        "Readings that were seen and could not be kept.",
+        value=lost.number if lost else 0,
+    )
+    files = GaugeMetricFamily(
+        "codex_tap_recorder_waiting_files",
+        "Files of readings that wait for the next start of the proxy.",
+        value=waiting,
+    )
+    yield dropped
+    yield files
+    if newest is not None:
+        yield GaugeMetricFamily(
+            "codex_tap_recorder_newest_reading_timestamp_seconds",
+            "When the newest reading came, in Unix seconds.",
+            value=newest,
+        )
+
+
+def _newest(document: dict[str, Any]) -> float | None:
+    moments = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
+    return max(moments, default=None)

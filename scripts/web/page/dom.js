@@ -1,0 +1,61 @@
+// Elements made and kept up to date. Text only ever becomes text: nothing here, or anywhere, parses markup.
+
+// Make an element. A property named in `attributes` is an attribute; null, undefined and false leave it out.
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+// The same with a width in percent, set the way the content security policy allows.
+export function bar(attributes, width) {
+  const element = make("span", attributes);
+  element.style.setProperty("width", `${Math.min(100, Math.max(0, width))}%`);
+  return element;
+}
+
+// Make the children of `parent` be like `wanted`, by changing what differs: focus, open details and moving bars stay.
+export function update(parent, wanted) {
+  const keyed = new Map();
+  for (const child of parent.children) if (child.dataset.key !== undefined) keyed.set(child.dataset.key, child);
+  let place = parent.firstChild;
+  for (const fresh of wanted.filter((child) => child !== null)) {
+    const kept = keyed.get(fresh.dataset?.key) ?? (place && !place.dataset?.key && alike(place, fresh) ? place : null);
+    if (kept === null) {
+      parent.insertBefore(fresh, place);
+      continue;
+    }
+    if (kept === place) place = place.nextSibling;
+    else parent.insertBefore(kept, place);
+    become(kept, fresh);
+  }
+  while (place) {
+    const next = place.nextSibling;
+    place.remove();
+    place = next;
+  }
+}
+
+function alike(one, other) {
+  return one.nodeType === other.nodeType && one.nodeName === other.nodeName && one.dataset?.key === other.dataset?.key;
+}
+
+function become(kept, fresh) {
+  if (kept.nodeType === Node.TEXT_NODE) {
+    if (kept.data !== fresh.data) kept.data = fresh.data;
+    return;
+  }
+  for (const { name } of [...kept.attributes]) {
+    // Whether details are open is for who reads them to say.
+    if (name !== "style" && name !== "open" && !fresh.hasAttribute(name)) kept.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (name !== "style" && kept.getAttribute(name) !== value) kept.setAttribute(name, value);
+  }
+  if (kept.style.cssText !== fresh.style.cssText) kept.style.cssText = fresh.style.cssText;
+  update(kept, [...fresh.childNodes]);
+}

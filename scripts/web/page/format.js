@@ -1,0 +1,159 @@
+// Figures as people read them: pure functions; moments are Unix seconds.
+
+export const MINUTE = 60, HOUR = 3600, DAY = 86400;
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
+// Text from the traffic without what steers: control characters, changes of direction, what cannot be seen.
+export function printable(text) {
+  return String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}
+
+// A stretch of time in its two largest units, rounded down: "2 h 30 min", "3 d 4 h", "45 s".
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < MINUTE) return `${whole} s`;
+  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min`;
+  const [large, unit, small, rest] = whole >= DAY ? [DAY, "d", HOUR, "h"] : [HOUR, "h", MINUTE, "min"];
+  const remainder = Math.floor((whole % large) / small);
+  return `${Math.floor(whole / large)} ${unit}` + (remainder ? ` ${remainder} ${rest}` : "");
+}
+
+// What is left until a moment, to the second where it is less than a day: "2:29:07", "3 d 4:05 h".
+export function countdown(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const hours = Math.floor((whole % DAY) / HOUR), minutes = Math.floor((whole % HOUR) / MINUTE);
+  if (whole >= DAY) return `${Math.floor(whole / DAY)} d ${hours} h ${two(minutes)} min`;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % MINUTE)}` : `${minutes}:${two(whole % MINUTE)}`;
+}
+
+export function ago(seconds) {
+  return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
+}
+
+// The date of a moment; null where what a server sent lies beyond all calendars.
+function date(at) {
+  const found = new Date(at * 1000);
+  return Number.isNaN(found.getTime()) ? null : found;
+}
+
+function clock(when) {
+  return `${String(when.getHours()).padStart(2, "0")}:${String(when.getMinutes()).padStart(2, "0")}`;
+}
+
+// A moment as short as it is clear at another: "14:05", "Tue 14:05", "3 Dec 14:05".
+export function moment(at, now) {
+  const when = date(at), today = date(now);
+  if (!when || !today) return "unknown";
+  if (when.toDateString() === today.toDateString()) return clock(when);
+  if (at > now && at - now < 6 * DAY) return `${WEEKDAYS[when.getDay()]} ${clock(when)}`;
+  const year = when.getFullYear() === today.getFullYear() ? "" : ` ${when.getFullYear()}`;
+  return `${when.getDate()} ${MONTHS[when.getMonth()]}${year} ${clock(when)}`;
+}
+
+// A moment in full, with its weekday.
+export function fullMoment(at) {
+  const when = date(at);
+  if (!when) return "unknown";
+  return `${WEEKDAYS[when.getDay()]} ${when.getDate()} ${MONTHS[when.getMonth()]} ${when.getFullYear()} ${clock(when)}`;
+}
+
+export function machineMoment(at) {
+  return date(at)?.toISOString() ?? "";
+}
+
+// What stands below the time axis: the hour, at midnight the day.
+export function axisMoment(at, byDay) {
+  const when = date(at);
+  if (!when) return "";
+  const midnight = when.getHours() === 0 && when.getMinutes() === 0;
+  return midnight || byDay ? `${WEEKDAYS[when.getDay()]} ${when.getDate()}` : clock(when);
+}
+
+// With one decimal where it has one, rounded down: 99.97 is not yet 100.
+export function figure(value) {
+  return String(Math.trunc(value * 10 + 1e-9) / 10);
+}
+
+export function percent(value) {
+  return value === null || value === undefined ? "unknown" : `${figure(value)} %`;
+}
+
+// 0 to 1, as whole percent.
+export function share(value) {
+  return value === null ? "unknown" : `${Math.round(value * 100)} %`;
+}
+
+export function left(used) {
+  return used === null ? null : Math.max(0, 100 - Number(figure(used)));
+}
+
+// Green below 50 used, yellow to 80, red above.
+export function level(used) {
+  if (used === null) return "unknown";
+  if (used < 50) return "low";
+  return used <= 80 ? "middle" : "high";
+}
+
+// A window's real length: "5 h", "30 d"; one that nobody told is its slot's, with a "?".
+export function windowLength(slot, minutes) {
+  if (minutes === null || minutes === undefined) return `${printable(slot).replace(/^(\d+)/, "$1 ")}?`;
+  // A server's 10079 minutes are seven days to anybody.
+  const seconds = minutes * MINUTE;
+  return duration(seconds < DAY ? seconds : Math.round(seconds / HOUR) * HOUR);
+}
+
+// What a window is called in a sentence: "weekly" says more than "7 d".
+export function windowName(slot, minutes) {
+  const length = windowLength(slot, minutes);
+  return length === "7 d" ? "weekly" : length;
+}
+
+export function count(number) {
+  if (number < 10_000) return String(number);
+  const [size, unit] = number < 1e6 ? [1e3, "k"] : number < 1e9 ? [1e6, "M"] : [1e9, "G"];
+  const scaled = number / size;
+  return `${scaled < 10 ? scaled.toFixed(1) : Math.floor(scaled)} ${unit}`;
+}
+
+export function plural(number, one, many = `${one}s`) {
+  return `${count(number)} ${number === 1 ? one : many}`;
+}
+
+export function accountLabel(account) {
+  return printable(account.name || account.email || account.account);
+}
+
+// A window's forecast in one line, as `codex-tap forecast` says it; null where there is none worth a line.
+export function forecastWords(window, now) {
+  if (!window || window.used_percent === null || window.note === "reset, not seen since") return null;
+  const chance = window.chance_dry, note = window.note ? `, from ${printable(window.note)}` : "";
+  if (chance === null) return window.note ? `Nothing to forecast: ${printable(window.note)}` : null;
+  if (window.used_percent >= 100) return null;
+  if (window.runs_dry_at === null) return `${window.safe ? "Lasts" : "Seems to last"}${stand(window)}${note}`;
+  const dry = moment(window.runs_dry_at, now);
+  if (chance < 0.5) return `Likely lasts${stand(window)}; ${share(chance)} chance to be dry before, at about ${dry}${note}`;
+  const early = window.resets_at === null ? "" : `, ${duration(window.resets_at - window.runs_dry_at)} before its reset`;
+  return `At this pace dry at ${dry}${early} (${between(window, now)})${note}`;
+}
+
+function stand(window) {
+  if (window.at_reset === null) return "";
+  if (window.at_reset_high === 0) return ": nothing used so far";
+  const [at, low, high] = [window.at_reset, window.at_reset_low, window.at_reset_high].map((value) => Math.round(value));
+  return `: about ${at} % at the reset (${low} to ${high} %)`;
+}
+
+function between(window, now) {
+  const earliest = moment(window.runs_dry_low, now);
+  if (window.runs_dry_high === null) return `${earliest} at the earliest, may last`;
+  return `between ${earliest} and ${moment(window.runs_dry_high, now)}`;
+}
+
+export function forecastLevel(window) {
+  if (!window || window.chance_dry === null || window.safe === null) return "unknown";
+  if (window.safe) return "low";
+  return window.chance_dry < 0.5 ? "middle" : "high";
+}

@@ -1,0 +1,100 @@
+"""What the API asks of the database: a connection for each answer, and the account that is meant."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from store import queries
+from store.database import MissingError, open_reader
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from store.queries import Account
+
+T = TypeVar("T")
+
+
+class WhichAccountError(Exception):
+    """What was named is not one account: `candidates` are those it may stand for, or all there are where it is none."""
+
+    def __init__(self, start: str, candidates: Sequence[Account], *, ambiguous: bool) -> None:
+        super().__init__(
+            f"{start!r} could be any of several accounts" if ambiguous else f"no account goes by {start!r}"
+        )
+        self.candidates = candidates
+        self.ambiguous = ambiguous
+
+
+class Reader(NamedTuple):
+    """Reads the database at a path; each question opens it, so that a file that came or was replaced is found."""
+
+    path: Path
+
+    def ask(self, question: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """Return the answer to a question, or `nothing` where there is no database yet.
+
+        Raises:
+            DatabaseError: It cannot be read.
+            sqlite3.Error: The same, found later.
+        """
+        try:
+            with contextlib.closing(open_reader(self.path)) as connection:
+                return question(connection)
+        except MissingError:
+            return nothing
+
+    def ask_of(
+        self, start: str | None, question: Callable[[sqlite3.Connection, list[Account] | None], T], nothing: T
+    ) -> T:
+        """Return the answer to a question about one account, or about all (None) where no start of one is given.
+
+        Raises:
+            WhichAccountError: The start names none or several.
+        """
+        if start is None:
+            return self.ask(lambda connection: question(connection, None), nothing)
+        return self.ask_of_one(start, lambda connection, account: question(connection, [account]))
+
+    def ask_of_one(self, start: str, question: Callable[[sqlite3.Connection, Account], T]) -> T:
+        """Return the answer to a question about the account that a start names.
+
+        Raises:
+            WhichAccountError: It names none or several.
+        """
+        try:
+            with contextlib.closing(open_reader(self.path)) as connection:
+                return question(connection, which_account(queries.accounts(connection), start))
+        except MissingError:
+            raise WhichAccountError(start, [], ambiguous=False) from None
+
+
+def which_account(known: Sequence[Account], start: str) -> Account:
+    """Return the account that a start of its name, e-mail or keys stands for, as everywhere in codex-tap.
+
+    Raises:
+        WhichAccountError: It stands for none or several.
+    """
+    try:
+        return queries.find_account(known, start)
+    except queries.AccountError:
+        candidates = [account for account in known if _goes_by(account, start)]
+        raise WhichAccountError(start, candidates or known, ambiguous=bool(candidates)) from None
+
+
+def _goes_by(account: Account, start: str) -> bool:
+    try:
+        queries.find_account([account], start)
+    except queries.AccountError:
+        return False
+    return True
+
+
+def account_entry(account: Account) -> dict[str, Any]:
+    """Return an account as ``accounts --json`` writes it."""
+    fields = account._asdict()
+    del fields["id"]
+    return {"account": fields.pop("key"), **fields, "token_keys": list(account.token_keys)}
