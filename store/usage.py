@@ -251,7 +251,7 @@ def _kinds(turn: Turn) -> tuple[int, ...] | None:
 
 # What a token weighs
 
-FIT_GAPS, FIT_TURNS = 3_000, 6_000
+FIT_GAPS, FIT_TURNS = 1_500, 3_000
 """The newest of an account's history that weights are fitted from: more of it costs time and says little."""
 
 BLOCK_POINTS = 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +65,13 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """
     from store.database import open_reader
 
-    with contextlib.closing(open_reader(path)) as connection:
-        yield connection
+    # An answer is made of many small values without a cycle: looking for one takes a sixth of the time.
+    gc.disable()
+    try:
+        with contextlib.closing(open_reader(path)) as connection:
+            yield connection
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
