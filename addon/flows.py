@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers, values
+from addon.identity import Identities
 from addon.turns import Turn, asks_for_turn, is_warm_up
 from store.models import Transport
 from store.settings import WATCHED_HOSTS
@@ -21,9 +22,8 @@ from store.standing import MAIN_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from mitmproxy.http import HTTPFlow
+    from mitmproxy.http import HTTPFlow, RequestData
 
-    from addon.identity import Identities
     from store.models import Identity
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
@@ -38,10 +38,11 @@ _WANTED = (
     b"thread-id",
     b"session-id",
     b"x-codex-routing-hint",
-    b"x-codex-turn-metadata",
     b"host",
+    b"x-codex-turn-metadata",
 )
 _REMEMBERED_FIELDS = 150
+_REMEMBERED_CALLERS = 256
 
 
 class Hosts:
@@ -117,37 +118,70 @@ class _Wanted(NamedTuple):
     thread: bytes | None = None
     session: bytes | None = None
     routing: bytes | None = None
-    metadata: bytes | None = None
     host: bytes | None = None
+    metadata: bytes | None = None
 
 
-def open_exchange(flow: HTTPFlow, hosts: Hosts, identities: Identities) -> Exchange | None:
-    """Return what a request says of itself, or None for one that is not Codex's or says not whose it is.
+class _Caller(NamedTuple):
+    """Who stands behind a request, and for what thread, session and model."""
 
-    One that asks for a turn has it opened.
-    """
+    identity: Identity
+    thread: str | None
+    session: str | None
+    model: str | None
+
+
+class Callers:
+    """Who stands behind requests, with a bounded memory: those of a client differ in little that matters here."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+        self._identities = Identities()
+        # By Python's own keyed hash, as in `Identities`: what is hashed holds a token.
+        self._known: dict[int, _Caller | None] = {}
+
+    def open_exchange(self, flow: HTTPFlow) -> Exchange | None:
+        """Return what a request says of itself, or None for one that is not Codex's or says not whose it is.
+
+        One that asks for a turn has it opened.
+        """
+        data, server_name = flow.request.data, flow.client_conn.sni
+        wanted = _wanted(data.headers.fields)
+        # The metadata, which comes last, is that of the turn.
+        key = hash((data.scheme, data.host, server_name, data.authority, wanted[:-1]))
+        try:
+            caller = self._known[key]
+        except KeyError:
+            if len(self._known) >= _REMEMBERED_CALLERS:
+                self._known.clear()
+            caller = self._known[key] = self._caller(data, server_name, wanted)
+        return None if caller is None else _exchange(flow, caller, wanted.metadata)
+
+    def _caller(self, data: RequestData, server_name: str | None, wanted: _Wanted) -> _Caller | None:
+        hosts, address = self._hosts, data.host
+        if not (hosts.is_gateway(address) if data.scheme == b"http" else hosts.watches(address, server_name)):
+            return None
+        if not (hosts.names(wanted.host) and hosts.names(data.authority)):
+            return None
+        identity = self._identities.identify(wanted.authorization, wanted.account)
+        if identity is None:
+            return None
+        return _Caller(identity, _id(wanted.thread), _id(wanted.session), _routed_model(wanted.routing))
+
+
+def _exchange(flow: HTTPFlow, caller: _Caller, metadata: bytes | None) -> Exchange:
     request = flow.request
-    address = request.data.host
-    plain = request.data.scheme == b"http"
-    if not (hosts.is_gateway(address) if plain else hosts.watches(address, flow.client_conn.sni)):
-        return None
-    wanted = _wanted(request.data.headers.fields)
-    if not (hosts.names(wanted.host) and hosts.names(request.data.authority)):
-        return None
-    identity = identities.identify(wanted.authorization, wanted.account)
-    if identity is None:
-        return None
-    exchange = Exchange(identity, _id(wanted.thread), _id(wanted.session), _routed_model(wanted.routing))
     path = request.path
-    exchange.of_codex = "/codex/" in path or exchange.thread is not None or exchange.session is not None
+    exchange = Exchange(*caller)
+    exchange.of_codex = "/codex/" in path or caller.thread is not None or caller.session is not None
     if exchange.of_codex and asks_for_turn(request.method, path):
         exchange.turn = Turn(
             Transport.HTTP,
             request.timestamp_start,
-            thread=exchange.thread,
-            session=exchange.session,
-            model=exchange.model,
-            warm_up=is_warm_up(wanted.metadata),
+            thread=caller.thread,
+            session=caller.session,
+            model=caller.model,
+            warm_up=is_warm_up(metadata),
         )
     return exchange
 

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, messages, turns
-from addon.flows import Exchange, Hosts, is_usage, open_exchange
-from addon.identity import Identities
+from addon.flows import Callers, Exchange, Hosts, is_usage
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
 from store.database import DatabaseError
 from store.models import Identity, Reading, Snapshot, Source
@@ -80,7 +79,7 @@ class Tap:
 
     def __init__(self) -> None:
         self._hosts = Hosts()
-        self._identities = Identities()
+        self._callers = Callers(self._hosts)
         self._exchanges: dict[str, Exchange] = {}
         self._path: Path | None = None
         self._recorder: Recorder | None = None
@@ -122,6 +121,7 @@ class Tap:
         if "codex_tap_hosts" in updated:
             try:
                 self._hosts = Hosts(ctx.options.codex_tap_hosts)
+                self._callers = Callers(self._hosts)
             except ValueError as error:
                 self._refuse(f"codex_tap_hosts: {error}")
         if ctx.options.codex_tap_keep_days < 0:
@@ -170,7 +170,7 @@ class Tap:
         upgrade = status == 101
         if not upgrade:
             response.stream = True
-        exchange = open_exchange(flow, self._hosts, self._identities)
+        exchange = self._callers.open_exchange(flow)
         if exchange is None:
             return
         self._exchanges[flow.id] = exchange
@@ -196,7 +196,7 @@ class Tap:
     def error(self, flow: HTTPFlow) -> None:
         """Release a request that was cut off, as Codex does to each HTTP/2 stream once its turn is complete."""
         if flow.response is None:
-            exchange = open_exchange(flow, self._hosts, self._identities)
+            exchange = self._callers.open_exchange(flow)
             if exchange:
                 self._exchanges[flow.id] = exchange
         self._release(flow, turns.Ending(error_type=turns.INTERRUPTED))

@@ -6,8 +6,7 @@ import pytest
 from mitmproxy.http import Headers
 from mitmproxy.test import tflow, tutils
 
-from addon.flows import Exchange, Hosts, is_usage, open_exchange
-from addon.identity import Identities
+from addon.flows import Callers, Exchange, Hosts, is_usage
 from store.models import Identity
 
 if TYPE_CHECKING:
@@ -148,11 +147,11 @@ def test_plain_http(host: str, believed: bool) -> None:
     flow = request(fields={"host": host})
     flow.request.data.host, flow.request.scheme, flow.client_conn.sni = host, "http", None
 
-    assert (open_exchange(flow, Hosts(["gateway.example"]), Identities()) is not None) is believed
+    assert (Callers(Hosts(["gateway.example"])).open_exchange(flow) is not None) is believed
 
 
 def exchange_of(**fields: str) -> Exchange:
-    exchange = open_exchange(request(fields=fields), HOSTS, Identities())
+    exchange = Callers(HOSTS).open_exchange(request(fields=fields))
     assert exchange is not None
     return exchange
 
@@ -191,7 +190,7 @@ def test_exchange() -> None:
 @pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"authorization": ""}, {"host": "example.com"}])
 def test_no_exchange(fields: dict[str, str]) -> None:
     """A request without a bearer or of another host is none of Codex's."""
-    assert open_exchange(request(fields=fields), HOSTS, Identities()) is None
+    assert Callers(HOSTS).open_exchange(request(fields=fields)) is None
 
 
 @pytest.mark.parametrize(

@@ -426,7 +426,7 @@ setattr(sys.modules[module], name, fail)
 @pytest.mark.parametrize(
     "place",
     [
-        ("addon.tap", "open_exchange"),
+        ("addon.flows", "_exchange"),
         ("addon.headers", "read"),
         ("addon.messages", "read_event"),
     ],

@@ -22,7 +22,7 @@ from mitmproxy.tls import ClientHelloData
 from mitmproxy.websocket import WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
-from addon import bodies, headers, identity, messages, tap, turns
+from addon import bodies, flows, headers, identity, messages, tap, turns
 from addon.tap import Tap
 from scripts.demo.codex import make_token
 
@@ -525,7 +525,7 @@ def _fail(*_: object, **__: object) -> None:
         (messages, "read_error_body"),
         (identity, "identify"),
         (identity, "token_key"),
-        (tap, "open_exchange"),
+        (flows, "_exchange"),
         (turns, "read_create"),
         (turns, "read_ending"),
         (turns, "read_body"),
