@@ -225,7 +225,8 @@ class _Account:
         five, seven = told.pop("5h", none), told.pop("7d", none)
         others = next(iter(told.items()), None)
         written = f'{{"{others[0]}": [{others[1][0]}, {others[1][1]}, {others[1][2]}]}}' if others else None
-        raw = _RAW.format(*(others[1] if others else five), *seven, plan=self.plan)
+        figures = ["null" if each is None else each for each in (*(others[1] if others else five), *seven)]
+        raw = _RAW.format(*figures, plan=self.plan)
         refused = limit.full
         return (
             *(self.number, self.token_key(at), limit.limit_id, limit.name, at),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -67,3 +68,12 @@ def test_it_never_writes_over_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         generate(path, SIZE, 0)
     assert path.read_text() == "mine"
+
+
+def test_raw_is_json(tmp_path: Path) -> None:
+    """Whoever looks into what was told finds it as the recorder writes it."""
+    path = tmp_path / "made.sqlite3"
+    generate(path, SIZE, time.time())
+    with closing(sqlite3.connect(path)) as connection:
+        told = [json.loads(raw) for (raw,) in connection.execute("SELECT raw FROM snapshots")]
+    assert {each["type"] for each in told} == {"codex.rate_limits"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mimetypes
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,9 @@ def _add_page(app: FastAPI) -> None:
     def index() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
+    # A Windows registry may say anything of these, and a browser that is not to guess then refuses them.
+    for kind, suffix in (("text/javascript", ".js"), ("text/css", ".css"), ("image/svg+xml", ".svg")):
+        mimetypes.add_type(kind, suffix)
     app.add_api_route("/", index, methods=["GET"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=PAGE))
 
