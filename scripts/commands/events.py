@@ -17,7 +17,7 @@ from scripts.commands.shared import (
     database_option,
     known_accounts,
     reading,
-    since_moment,
+    since_option,
 )
 from scripts.export import Form, export_options, iso, write_rows
 from store.settings import default_database
@@ -77,14 +77,7 @@ Kinds: {", ".join(_KINDS)}.
 """
 )
 @accounts_argument
-@click.option(
-    "--since",
-    callback=since_moment,
-    default="30d",
-    show_default=True,
-    metavar="WHEN",
-    help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
-)
+@since_option("30d")
 @click.option(
     "--kind", "kinds", type=click.Choice(_KINDS), multiple=True, metavar="KIND", help="Only this; repeatable."
 )

@@ -15,7 +15,7 @@ from scripts.commands.shared import (
     database_option,
     known_accounts,
     reading,
-    since_moment,
+    since_option,
 )
 from scripts.export import HISTORY_COLUMNS, Form, export_options, history_row, write_rows
 from store.settings import default_database
@@ -38,7 +38,7 @@ Examples:
 """
 )
 @click.argument("account", required=False)
-@click.option("--since", callback=since_moment, metavar="WHEN", help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.")
+@since_option()
 @click.option("--limit", "limit_id", metavar="ID", help="Only this limit: codex, codex_bengalfox, ….")
 @click.option("--plot", is_flag=True, help="Draw it: used percent over time.")
 @export_options

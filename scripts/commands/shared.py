@@ -6,7 +6,7 @@ import contextlib
 import gc
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from store.settings import DATABASE_VARIABLE
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from store.queries import Account
 
@@ -118,6 +118,18 @@ def since_moment(_context: click.Context, _parameter: click.Parameter, value: st
         return None if value is None else parse_since(value, time.time())
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--since``, which gives a command a moment in Unix seconds."""
+    return click.option(
+        "--since",
+        callback=since_moment,
+        default=default,
+        show_default=default is not None,
+        metavar="WHEN",
+        help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
+    )
 
 
 def checked_limits(known: list[str], wanted: str | None) -> list[str]:

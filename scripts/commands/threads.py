@@ -19,7 +19,7 @@ from scripts.commands.shared import (
     known_accounts,
     reading,
     reject_options,
-    since_moment,
+    since_option,
     writing,
 )
 from scripts.printable import printable
@@ -41,14 +41,7 @@ Examples:
   codex-tap threads name refactor-auth ""           its name is taken away
 """,
 )
-@click.option(
-    "--since",
-    callback=since_moment,
-    default="30d",
-    show_default=True,
-    metavar="WHEN",
-    help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
-)
+@since_option("30d")
 @json_option
 @database_option
 @click.pass_context

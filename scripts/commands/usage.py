@@ -18,7 +18,7 @@ from scripts.commands.shared import (
     database_option,
     known_accounts,
     reading,
-    since_moment,
+    since_option,
 )
 from scripts.export import Form, export_options, write_rows
 from store.settings import default_database
@@ -61,14 +61,7 @@ Examples:
 )
 @accounts_argument
 @click.option("--by", type=click.Choice(BY_CHOICES), default="thread", show_default=True, help="What a row stands for.")
-@click.option(
-    "--since",
-    callback=since_moment,
-    default="7d",
-    show_default=True,
-    metavar="WHEN",
-    help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
-)
+@since_option("7d")
 @click.option("--window", metavar="LENGTH", help="5h, 7d, …; else 7d, or the longest there is.")
 @click.option("--limit", "limit_id", metavar="ID", help="codex, codex_bengalfox, …; else the main one.")
 @export_options

@@ -32,6 +32,7 @@ from store.queries.positions import main_limit_raw
 from store.queries.requests import requests
 from store.queries.series import Span, series
 from store.queries.usage import By, NotSeenError, usage
+from store.queries.usage import empty as nothing_used
 
 if TYPE_CHECKING:
     from store.queries import Account
@@ -199,42 +200,9 @@ def get_breakdown(
         return usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
 
     try:
-        return answer(request, _reader(request).ask_of(account, breakdown, _nothing_used(now, begin, by)))
+        return answer(request, _reader(request).ask_of(account, breakdown, nothing_used(now, by=by, since=begin)))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
-
-
-def _nothing_used(now: float, since: float, by: str) -> dict[str, Any]:
-    """Return the document of what used it where there is no database yet."""
-    total: dict[str, Any] = {
-        "points": 0.0,
-        "share": None,
-        "turns": 0,
-        "refused": 0,
-        "warm_ups": 0,
-        "input_tokens": 0,
-        "cached_tokens": 0,
-        "output_tokens": 0,
-        "reasoning_tokens": 0,
-        "models": [],
-        "threads": 0,
-        "last_at": None,
-    }
-    return {
-        "generated_at": int(now),
-        "since": since,
-        "until": now,
-        "by": by,
-        "limit_id": None,
-        "window": None,
-        "window_minutes": None,
-        "accounts": [],
-        "rows": [],
-        "total": total,
-        "readings": 0,
-        "rises": 0,
-        "weights": [],
-    }
 
 
 @router.get("/api/forecast", response_model=models.Forecasts, responses={**_UNCHANGED, **_NO_ACCOUNT})
