@@ -34,6 +34,7 @@ _COMMANDS = {
     "threads": "threads:threads",
     "guard": "guard:guard",
     "statusline": "statusline:statusline",
+    "alerts": "alerts:alerts",
     "serve": "serve:serve",
     "run": "launching:run",
     "proxy": "launching:proxy",

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.alerts.settings import default_path
 from store.database import APPLICATION_ID, is_locked
 from store.settings import certificate_folder, data_folder, default_database
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _COMPANION = re.compile(
     r"(\.corrupt-\d{8}-\d{6}(-\d+)?|\.v\d+\.bak(-\d+)?)?(-wal|-shm|-journal)?"  # set aside, kept before a migration
     r"|\.unwritten-\d+-[0-9a-f]{8}\.jsonl(\.part)?"  # readings that wait to be written
+    r"|-alerts\.(json(\.part)?|lock)"  # what alerts have told
 )
 """What follows a database's name in the names of what belongs to it; nothing, for the database itself."""
 
@@ -53,8 +55,12 @@ def find(database: Path) -> Found:
     companions = [file for path in databases for file in _companions(path)]
     folders = [folder for folder in _authority_folders() if not folder.is_symlink()]
     authority = [file for folder in folders for file in _plain_files(folder) if _AUTHORITY.fullmatch(file.name)]
-    files = list(dict.fromkeys([*ours, *companions, *authority]))
-    return Found(ours, files, [*folders, data_folder()], _others(files, folders, database))
+    # It may name services with their secrets; one that lies where the user has put it is the user's.
+    alerts = default_path({}).absolute()
+    rules = [file for file in _plain_files(alerts.parent) if file == alerts]
+    files = list(dict.fromkeys([*ours, *companions, *authority, *rules]))
+    emptied = dict.fromkeys([*folders, data_folder().absolute(), alerts.parent])
+    return Found(ours, files, list(emptied), _others(files, folders, database))
 
 
 def is_in_use(database: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from scripts.alerts.settings import default_path
 from scripts.cli import cli
 from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority, upstream_bundle
 from scripts.uninstall import remove_program
@@ -33,6 +34,9 @@ COMPANIONS = [
     ".v1.bak-2",
     ".unwritten-1795243200000000000-0123abcd.jsonl",
     ".unwritten-1795243200000000000-0123abcd.jsonl.part",
+    "-alerts.json",
+    "-alerts.json.part",
+    "-alerts.lock",
 ]
 # A person's own copies, and files that only begin alike.
 OTHERS = [".bak", "-old", ".corrupt", "2", ".v1", ".unwritten", ".csv"]
@@ -83,6 +87,18 @@ def test_all_is_gone(database: Path, arguments: list[str]) -> None:
     assert not data_folder().exists()
     assert "\nDeleted.\n" in result.stdout
     assert result.stdout.endswith(f"To remove it:\n  {remove_program()}\n")
+
+
+def test_the_rules_of_alerts_go_with_it(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They may name services with their secrets; a file that the user put elsewhere stays."""
+    rules, elsewhere = default_path({}), tmp_path / "elsewhere.toml"
+    rules.parent.mkdir(parents=True, exist_ok=True)
+    for path in (rules, elsewhere):
+        path.write_text("[targets]")
+    monkeypatch.setenv("CODEX_TAP_ALERTS", str(elsewhere))
+
+    assert f"\n  {rules}\n" in invoke("--yes").stdout
+    assert (rules.parent.exists(), elsewhere.exists(), database.exists()) == (False, True, False)
 
 
 def test_it_asks_first(database: Path) -> None:

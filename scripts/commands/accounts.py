@@ -123,6 +123,7 @@ def forget_account(context: click.Context, account: str, yes: bool, database: Pa
 
     ACCOUNT is its name or the start of its e-mail, key or token key. An account that Codex uses again is seen again.
     """
+    from scripts.alerts.state import state_path
     from store import queries
     from store.database import forget_account as delete
     from store.database import kept_copies, waiting_files
@@ -138,7 +139,8 @@ def forget_account(context: click.Context, account: str, yes: bool, database: Pa
     with writing(path) as connection:
         delete(connection, found.id)
     click.echo(f"Forgotten: {who} ({what}).")
-    others = [*kept_copies(path), *waiting_files(path)]
+    told = state_path(path)
+    others = [*kept_copies(path), *waiting_files(path), *([told] if told.exists() else [])]
     if others:
         list_paths("These files beside the database may still hold it; delete them if you need them no more:", others)
 

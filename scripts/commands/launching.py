@@ -21,6 +21,10 @@ host_option = click.option("--host", "hosts", multiple=True, help="Read this gat
 
 serve_option = click.option("--serve", "serves", is_flag=True, help="Show the page beside it, as codex-tap serve does.")
 
+alerts_option = click.option(
+    "--alerts", "tells", is_flag=True, help="Tell what the alerts file asks for, as codex-tap alerts watch does."
+)
+
 proxy_option = click.option("--proxy", "address", metavar="HOST:PORT", help="A running codex-tap proxy.")
 
 
@@ -38,6 +42,7 @@ Examples:
 @host_option
 @database_option
 @serve_option
+@alerts_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -48,6 +53,7 @@ def run(
     hosts: tuple[str, ...],
     database: Path | None,
     serves: bool,
+    tells: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run Codex through a tap of its own.
@@ -58,13 +64,20 @@ def run(
         raise click.UsageError("--ca is of use only with --proxy.")
     if address and (database or hosts):
         raise click.UsageError("--db and --host are for the proxy that --proxy names: give them to it.")
-    if address and serves:
-        raise click.UsageError("--serve is for a proxy of its own: the one that --proxy names has its own database.")
+    for option, given in (("--serve", serves), ("--alerts", tells)):
+        if address and given:
+            raise click.UsageError(
+                f"{option} is for a proxy of its own: the one that --proxy names has its own database."
+            )
     from scripts import launch
 
     if serves:
         check_serving()
-    context.exit(launch.run(command, database=database, hosts=hosts, proxy=address, ca_file=ca_file, serve=serves))
+    if tells:
+        check_alerts()
+    context.exit(
+        launch.run(command, database=database, hosts=hosts, proxy=address, ca_file=ca_file, serve=serves, alerts=tells)
+    )
 
 
 @click.command(
@@ -80,6 +93,7 @@ Examples:
 @host_option
 @database_option
 @serve_option
+@alerts_option
 @click.argument("mitmdump_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- MITMDUMP OPTIONS]")
 @click.pass_context
 def proxy(
@@ -90,6 +104,7 @@ def proxy(
     hosts: tuple[str, ...],
     database: Path | None,
     serves: bool,
+    tells: bool,
     mitmdump_options: tuple[str, ...],
 ) -> None:
     """Run a proxy with the tap, for several Codexes.
@@ -100,8 +115,12 @@ def proxy(
 
     if serves:
         check_serving()
+    if tells:
+        check_alerts()
     context.exit(
-        launch.proxy(mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts, serve=serves)
+        launch.proxy(
+            mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts, serve=serves, alerts=tells
+        )
     )
 
 
@@ -111,6 +130,14 @@ def check_serving() -> None:
 
     require_web()
     checked_token("127.0.0.1")
+
+
+def check_alerts() -> None:
+    """Check that there is something to tell and somebody to tell it to, before anything is started."""
+    from scripts.alerts.settings import default_path
+    from scripts.commands.alerts import checked_settings
+
+    checked_settings(default_path())
 
 
 _EVALUATE = {

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.launch.alerts_process import AlertsProcess
 from scripts.launch.certificates import (
     CorporateCa,
     ca_certificate,
@@ -66,6 +67,7 @@ def run(
     proxy: str | None = None,
     ca_file: Path | None = None,
     serve: bool = False,
+    alerts: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run ``command`` with its traffic to Codex tapped and return its exit code (128 + N after signal N).
@@ -77,6 +79,7 @@ def run(
         proxy: ``host:port`` of a running ``codex-tap proxy``; None starts a proxy for this command.
         ca_file: the certificate of that running proxy's authority, if it is not the one of our folder.
         serve: show the page beside a proxy of its own, as long as that runs.
+        alerts: tell what the user's alerts file asks for, as long as that runs.
         environ: what the command's environment is made of.
 
     Raises:
@@ -94,12 +97,12 @@ def run(
     try:
         with (
             _page(serve, database, environ) as page,
+            _alerts(alerts, database, environ, echo=False) as watch,
             own_proxy(database=database, hosts=hosts, environ=environ) as own,
         ):
             address, certificate = own.wait_until_ready(), ca_certificate(certificate_folder())
             variables = _environment(environ, address, certificate, way_out.corporate, hosts)
-            if page:
-                page.announce()  # later the terminal is the command's
+            _announce(page, watch)  # later the terminal is the command's
             code = _run_through(Command(program, variables), own)
     except KeyboardInterrupt:
         return _INTERRUPTED  # before the command was there to decide
@@ -141,11 +144,13 @@ def proxy(
     database: Path | None = None,
     hosts: Sequence[str] = (),
     serve: bool = False,
+    alerts: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run mitmdump with the addon until Ctrl-C and return its exit code.
 
-    ``arguments`` are mitmdump's own and win over what else is said here. With ``serve`` the page is shown beside it.
+    ``arguments`` are mitmdump's own and win over what else is said here. With ``serve`` the page is shown beside
+    it, with ``alerts`` the user's alerts are told.
 
     Raises:
         LaunchError: exit code 4, it could not start; 2, it would let in others than this machine without a password.
@@ -159,11 +164,12 @@ def proxy(
     mine = _arguments(options, hosts, yielding_to=arguments)
     with (
         _page(serve, database, environ) as page,
+        _alerts(alerts, database, environ, echo=True) as watch,
         ProxyProcess([*mine, *arguments], _proxy_environ(environ, way_out), echo=True) as process,
         # A shell's background job ignores Ctrl-C from its start; whoever sends it to this one means it.
         Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
     ):
-        return _serve(process, database or default_database(environ), hosts, page)
+        return _serve(process, database or default_database(environ), hosts, page, watch)
 
 
 def probe(address: str, ca_file: Path, *, seconds: float = 5.0) -> None:
@@ -234,7 +240,25 @@ def _page(
     return PageProcess(database, environ) if serve else contextlib.nullcontext()
 
 
-def _serve(process: ProxyProcess, database: Path, hosts: Sequence[str], page: PageProcess | None) -> int:
+def _alerts(
+    alerts: bool, database: Path | None, environ: Mapping[str, str], *, echo: bool
+) -> contextlib.AbstractContextManager[AlertsProcess | None]:
+    return AlertsProcess(database, environ, echo=echo) if alerts else contextlib.nullcontext()
+
+
+def _announce(page: PageProcess | None, watch: AlertsProcess | None) -> None:
+    for beside in (page, watch):
+        if beside:
+            beside.announce()
+
+
+def _serve(
+    process: ProxyProcess,
+    database: Path,
+    hosts: Sequence[str],
+    page: PageProcess | None,
+    watch: AlertsProcess | None,
+) -> int:
     try:
         address = process.wait_until_ready()
     except LaunchError as error:
@@ -244,8 +268,7 @@ def _serve(process: ProxyProcess, database: Path, hosts: Sequence[str], page: Pa
         return 0
     watched = ", ".join((*WATCHED_HOSTS, *hosts))
     print(f"codex-tap: listening at {address}, recording to {database}, watching {watched}", flush=True)
-    if page:
-        page.announce()
+    _announce(page, watch)
     return process.wait()
 
 

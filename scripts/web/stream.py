@@ -1,7 +1,7 @@
 """Server-sent events: each browser hears when the database has changed, and asks for what it shows.
 
-One task of the server looks at the file, however many listen. It looks by SQLite's own ``data_version``, which costs
-microseconds and tells only that something was written; a file that is not there yet, or was replaced, is noticed too.
+One task of the server looks at the file, however many listen; one that is not there yet, or was replaced, is noticed
+too.
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from store.database import DatabaseError, inode, open_reader
-from store.rows import data_version
+from scripts.changes import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from store.database import Inode
 
 LOOK_SECONDS = 0.5
 """How often the file is looked at."""
@@ -33,35 +29,6 @@ MOST_LISTENERS = 64
 """How many may listen at once."""
 
 _RETRY_MILLISECONDS = 2_000
-
-
-class Watcher:
-    """Notices when the database changes; keeps one connection for it, which is in no transaction."""
-
-    def __init__(self, path: Path) -> None:
-        """Take where the database is, or will be."""
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._inode: Inode | None = None
-
-    def state(self) -> object:
-        """Return what is another value after each change, whoever made it."""
-        found = inode(self._path)
-        if found != self._inode:
-            self.close()
-        try:
-            if self._connection is None:
-                self._connection, self._inode = open_reader(self._path), found
-            return found, data_version(self._connection)
-        except (DatabaseError, sqlite3.Error) as error:
-            self.close()
-            return found, str(error)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        connection, self._connection, self._inode = self._connection, None, None
-        if connection is not None:
-            connection.close()
 
 
 class Hub:
