@@ -1,8 +1,10 @@
-// What is asked of the server: documents, writes, and the stream of changes. All go by fetch, so that a token can be sent.
+// What is asked of the server: documents, writes, and the stream of changes. All go by fetch, so that a token can be
+// sent.
 
 const TOKEN = "codex-tap token";
 const SILENCE_MS = 45_000; // the server says something every 15 s
-const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 5_000;
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 5_000;
 
 // An answer that is a problem (RFC 9457): its status and what it says.
 export class Problem extends Error {
@@ -12,10 +14,29 @@ export class Problem extends Error {
   }
 }
 
+// Nobody answered, or not to the end.
+export class Unreachable extends Error {}
+
+// The token stays in the tab; where a browser keeps nothing, in the page.
+let held = null;
 export const token = {
-  get: () => sessionStorage.getItem(TOKEN),
-  set: (value) => sessionStorage.setItem(TOKEN, value),
-  drop: () => sessionStorage.removeItem(TOKEN),
+  get() {
+    try {
+      return sessionStorage.getItem(TOKEN);
+    } catch {
+      return held;
+    }
+  },
+  set(value) {
+    held = value;
+    try {
+      if (value === null) sessionStorage.removeItem(TOKEN);
+      else sessionStorage.setItem(TOKEN, value);
+    } catch {
+      // It is held.
+    }
+  },
+  drop: () => token.set(null),
 };
 
 function headers(more = {}) {
@@ -23,9 +44,9 @@ function headers(more = {}) {
   return known ? { ...more, Authorization: `Bearer ${known}` } : more;
 }
 
-// Ask for a path and return the answer; raises Problem for one that is not fine, TypeError where nobody answers.
+// Ask for a path and return the answer; raises Problem for one that is not fine, Unreachable where nobody answers.
 async function ask(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: headers(options.headers) });
+  const answer = await whole(fetch(path, { ...options, headers: headers(options.headers) }));
   if (answer.ok) return answer;
   let detail = `the server answered ${answer.status}`;
   try {
@@ -36,10 +57,23 @@ async function ask(path, options = {}) {
   throw new Problem(answer.status, String(detail));
 }
 
-export async function get(path, parameters = {}) {
+// A connection that fails is told by errors that look like those of a program: make them ours.
+async function whole(promise) {
+  try {
+    return await promise;
+  } catch {
+    throw new Unreachable();
+  }
+}
+
+async function askDocument(path, options) {
+  return whole((await ask(path, options)).json());
+}
+
+export function get(path, parameters = {}) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null);
   const query = new URLSearchParams(given).toString();
-  return (await ask(query ? `${path}?${query}` : path)).json();
+  return askDocument(query ? `${path}?${query}` : path);
 }
 
 function accountPath(key) {
@@ -50,14 +84,13 @@ export function account(key) {
   return get(accountPath(key));
 }
 
-export async function rename(key, name) {
-  const body = JSON.stringify({ name });
+export function rename(key, name) {
   const written = { "Content-Type": "application/json", "X-Codex-Tap": "1" };
-  return (await ask(accountPath(key), { method: "PATCH", headers: written, body })).json();
+  return askDocument(accountPath(key), { method: "PATCH", headers: written, body: JSON.stringify({ name }) });
 }
 
-export async function forget(key) {
-  return (await ask(accountPath(key), { method: "DELETE", headers: { "X-Codex-Tap": "1" } })).json();
+export function forget(key) {
+  return askDocument(accountPath(key), { method: "DELETE", headers: { "X-Codex-Tap": "1" } });
 }
 
 // Listen to the server for as long as the page is open.
@@ -98,7 +131,10 @@ export function listen(on) {
   function hear(block) {
     const fields = block.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s, 2));
     if (!fields.some(([name, value]) => name === "event" && value === "change")) return;
-    const data = fields.filter(([name]) => name === "data").map(([, value]) => value).join("\n");
+    const data = fields
+      .filter(([name]) => name === "data")
+      .map(([, value]) => value)
+      .join("\n");
     on.change(JSON.parse(data).at);
   }
 
@@ -132,5 +168,11 @@ export function listen(on) {
   addEventListener("online", () => paused || resume());
   document.addEventListener("visibilitychange", () => document.hidden || paused || resume());
   run();
-  return { resume, restart: () => { stop(); resume(); } };
+  return {
+    resume,
+    restart: () => {
+      stop();
+      resume();
+    },
+  };
 }

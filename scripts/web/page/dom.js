@@ -7,7 +7,9 @@ export function make(tag, attributes = {}, ...children) {
     if (value === null || value === undefined || value === false) continue;
     element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -21,7 +23,12 @@ export function bar(attributes, width) {
 // Make the children of `parent` be like `wanted`, by changing what differs: focus, open details and moving bars stay.
 export function update(parent, wanted) {
   const keyed = new Map();
-  for (const child of parent.children) if (child.dataset.key !== undefined) keyed.set(child.dataset.key, child);
+  const keys = new Set(wanted.map((child) => child?.dataset?.key));
+  for (const child of [...parent.children]) {
+    // What goes does so first: what stays is then in its place, and an element that is moved would lose the focus.
+    if (!keys.has(child.dataset.key)) child.remove();
+    else if (child.dataset.key !== undefined) keyed.set(child.dataset.key, child);
+  }
   let place = parent.firstChild;
   for (const fresh of wanted.filter((child) => child !== null)) {
     const kept = keyed.get(fresh.dataset?.key) ?? (place && !place.dataset?.key && alike(place, fresh) ? place : null);

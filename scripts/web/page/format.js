@@ -1,6 +1,8 @@
 // Figures as people read them: pure functions; moments are Unix seconds.
 
-export const MINUTE = 60, HOUR = 3600, DAY = 86400;
+export const MINUTE = 60;
+export const HOUR = 3600;
+export const DAY = 86400;
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -24,7 +26,8 @@ export function duration(seconds) {
 export function countdown(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const two = (number) => String(number).padStart(2, "0");
-  const hours = Math.floor((whole % DAY) / HOUR), minutes = Math.floor((whole % HOUR) / MINUTE);
+  const hours = Math.floor((whole % DAY) / HOUR);
+  const minutes = Math.floor((whole % HOUR) / MINUTE);
   if (whole >= DAY) return `${Math.floor(whole / DAY)} d ${hours} h ${two(minutes)} min`;
   return hours ? `${hours}:${two(minutes)}:${two(whole % MINUTE)}` : `${minutes}:${two(whole % MINUTE)}`;
 }
@@ -45,7 +48,8 @@ function clock(when) {
 
 // A moment as short as it is clear at another: "14:05", "Tue 14:05", "3 Dec 14:05".
 export function moment(at, now) {
-  const when = date(at), today = date(now);
+  const when = date(at);
+  const today = date(now);
   if (!when || !today) return "unknown";
   if (when.toDateString() === today.toDateString()) return clock(when);
   if (at > now && at - now < 6 * DAY) return `${WEEKDAYS[when.getDay()]} ${clock(when)}`;
@@ -129,20 +133,25 @@ export function accountLabel(account) {
 // A window's forecast in one line, as `codex-tap forecast` says it; null where there is none worth a line.
 export function forecastWords(window, now) {
   if (!window || window.used_percent === null || window.note === "reset, not seen since") return null;
-  const chance = window.chance_dry, note = window.note ? `, from ${printable(window.note)}` : "";
+  const chance = window.chance_dry;
+  const note = window.note ? `, from ${printable(window.note)}` : "";
   if (chance === null) return window.note ? `Nothing to forecast: ${printable(window.note)}` : null;
   if (window.used_percent >= 100) return null;
   if (window.runs_dry_at === null) return `${window.safe ? "Lasts" : "Seems to last"}${stand(window)}${note}`;
   const dry = moment(window.runs_dry_at, now);
-  if (chance < 0.5) return `Likely lasts${stand(window)}; ${share(chance)} chance to be dry before, at about ${dry}${note}`;
-  const early = window.resets_at === null ? "" : `, ${duration(window.resets_at - window.runs_dry_at)} before its reset`;
+  if (chance < 0.5)
+    return `Likely lasts${stand(window)}; ${share(chance)} chance to be dry before, at about ${dry}${note}`;
+  const early =
+    window.resets_at === null ? "" : `, ${duration(window.resets_at - window.runs_dry_at)} before its reset`;
   return `At this pace dry at ${dry}${early} (${between(window, now)})${note}`;
 }
 
 function stand(window) {
   if (window.at_reset === null) return "";
   if (window.at_reset_high === 0) return ": nothing used so far";
-  const [at, low, high] = [window.at_reset, window.at_reset_low, window.at_reset_high].map((value) => Math.round(value));
+  const [at, low, high] = [window.at_reset, window.at_reset_low, window.at_reset_high].map((value) =>
+    Math.round(value),
+  );
   return `: about ${at} % at the reset (${low} to ${high} %)`;
 }
 

@@ -1,0 +1,305 @@
+// The page: what is known, when it is asked for again, and where it goes.
+
+import * as api from "./api.js";
+import { blockWords, cards, highest, nextTurn, tick } from "./cards.js";
+import { Charts, MAIN_LIMIT } from "./charts.js";
+import { askForget, askName, askToken } from "./dialogs.js";
+import { make, update } from "./dom.js";
+import * as say from "./format.js";
+import { happened, used } from "./past.js";
+
+const CHOICE = "codex-tap choice";
+// Of each limit a chart shows the first and last reading of so many steps; there is a number that all limits share.
+const MOST_POINTS = 400;
+const FEWEST_POINTS = 60;
+const ALL_POINTS = 3_000;
+const MOST_EVENTS = 200;
+const RETRY_MS = 5_000;
+
+const $ = (id) => document.getElementById(id);
+const charts = new Charts($("charts"));
+const known = { usage: null, forecasts: null, blocked: new Map(), offset: 0, problems: new Map() };
+
+function now() {
+  return Date.now() / 1000 + known.offset;
+}
+
+// What is shown below the cards
+
+function choice() {
+  const one = known.usage?.accounts.length === 1 ? known.usage.accounts[0].account : "";
+  return { span: $("choice").elements.span.value, who: $("who").value || one };
+}
+
+function recall() {
+  try {
+    const { span } = JSON.parse(localStorage.getItem(CHOICE));
+    const found = [...$("choice").elements.span].find((radio) => radio.value === span);
+    if (found) found.checked = true;
+  } catch {
+    // Nothing was chosen yet, or nothing can be kept.
+  }
+}
+
+function remember() {
+  try {
+    localStorage.setItem(CHOICE, JSON.stringify({ span: choice().span }));
+  } catch {
+    // A browser that keeps nothing shows the page all the same.
+  }
+}
+
+function showChoice() {
+  const select = $("who");
+  const accounts = known.usage.accounts;
+  const options = accounts.map((account) => make("option", { value: account.account }, say.accountLabel(account)));
+  const chosen = accounts.some((account) => account.account === select.value) ? select.value : "";
+  update(select, [make("option", { value: "" }, "All accounts"), ...options]);
+  select.value = chosen;
+  select.closest("label").hidden = accounts.length < 2;
+}
+
+// Whether what was asked for is still what is to be shown.
+function isChosen(asked) {
+  const { span, who } = choice();
+  return asked.span === span && asked.who === who;
+}
+
+// What is asked for, and how often: a change asks at once, and many changes no more often than `gap` milliseconds. What
+// a person chose waits for nothing but the answer that is under way.
+function paced(name, gap, load, whileHidden = false) {
+  let running = false;
+  let wanted = false;
+  let urgent = false;
+  let last = -Infinity;
+  let timer = null;
+  async function go() {
+    timer = null;
+    running = true;
+    wanted = urgent = false;
+    try {
+      await load();
+      known.problems.delete(name);
+    } catch (error) {
+      failed(name, error, plan);
+    }
+    showProblems();
+    running = false;
+    last = performance.now();
+    if (wanted) plan(urgent);
+  }
+  function plan(atOnce = false) {
+    if (running || (document.hidden && !whileHidden)) {
+      wanted = true;
+      urgent ||= atOnce;
+      return;
+    }
+    if (timer !== null && !atOnce) return;
+    clearTimeout(timer);
+    timer = setTimeout(go, atOnce ? 0 : Math.max(0, last + gap - performance.now()));
+  }
+  document.addEventListener("visibilitychange", () => !document.hidden && wanted && plan(urgent));
+  return plan;
+}
+
+function failed(name, error, again) {
+  if (error instanceof api.Problem && error.status === 401) {
+    askToken(resume);
+  } else if (error instanceof api.Problem) {
+    known.problems.set(name, error.message);
+    setTimeout(again, RETRY_MS);
+  } else if (error instanceof api.Unreachable) {
+    // Where nobody answers, the stream says so, and asks for all again when it is back.
+    if ($("line").dataset.state === "live") setTimeout(again, RETRY_MS);
+  } else {
+    console.error(error);
+  }
+}
+
+function showProblems() {
+  const [first] = known.problems.values();
+  $("notice").hidden = first === undefined;
+  if (first !== undefined) $("notice").textContent = say.printable(first);
+}
+
+const askUsage = paced(
+  "usage",
+  300,
+  async () => {
+    known.usage = await api.get("/api/usage");
+    showUsage();
+    planTurn();
+  },
+  true,
+);
+
+const askForecasts = paced("forecast", 10_000, async () => {
+  known.forecasts = await api.get("/api/forecast");
+  if (known.usage) showUsage();
+});
+
+const askHistory = paced("history", 5_000, async () => {
+  const asked = choice();
+  const about = {
+    since: asked.span,
+    account: asked.who || null,
+    limit_id: asked.who ? null : shared(),
+    points: points(asked.who),
+  };
+  const found = await api.get("/api/history", about);
+  if (!isChosen(asked)) return;
+  charts.show(found, asked, now());
+  $("charts").ariaBusy = null;
+});
+
+// The main limit, where all accounts have one: nothing else is shown of several accounts.
+function shared() {
+  const everywhere = known.usage.accounts.every(({ limits }) => limits.some(({ limit_id }) => limit_id === MAIN_LIMIT));
+  return everywhere ? MAIN_LIMIT : null;
+}
+
+function points(who) {
+  const limits = known.usage.accounts
+    .filter(({ account }) => !who || account === who)
+    .flatMap((account) => account.limits);
+  return Math.min(MOST_POINTS, Math.max(FEWEST_POINTS, Math.floor(ALL_POINTS / (limits.length || 1))));
+}
+
+const askUsed = paced("breakdown", 10_000, async () => {
+  const asked = choice();
+  const about = { since: asked.span, account: asked.who || null };
+  const [byThread, byModel] = await Promise.all(
+    ["thread", "model"].map((by) => api.get("/api/breakdown", { ...about, by })),
+  );
+  if (!isChosen(asked)) return;
+  update($("used"), used(byThread, byModel));
+  $("used").ariaBusy = null;
+});
+
+const askEvents = paced("events", 3_000, async () => {
+  const asked = choice();
+  const found = await api.get("/api/events", { since: asked.span, account: asked.who || null, limit: MOST_EVENTS });
+  if (!isChosen(asked)) return;
+  update($("events"), happened(found, now()));
+  $("events").ariaBusy = null;
+});
+
+function askPast(atOnce) {
+  if (!known.usage?.accounts.length) return;
+  for (const ask of [askHistory, askUsed, askEvents]) ask(atOnce);
+}
+
+// What is shown
+
+function showUsage() {
+  const at = now();
+  const { usage } = known;
+  const some = usage.accounts.length > 0;
+  const first = $("past").hidden && some;
+  $("empty").hidden = some;
+  $("accounts").hidden = $("past").hidden = !some;
+  update($("cards"), cards(usage, known.forecasts, at));
+  showChoice();
+  if (first) askPast(true);
+  const most = highest(usage);
+  document.title = most === null ? "codex-tap" : `${say.percent(most)} · codex-tap`;
+  tellBlocks(usage, at);
+}
+
+// Say aloud what has come to be blocked, and what is open again.
+function tellBlocks(usage, at) {
+  for (const account of usage.accounts) {
+    const words = blockWords(account.limits[0], at);
+    const before = known.blocked.get(account.account);
+    if (words && before === null) speak(`${say.accountLabel(account)}: ${words}`);
+    if (!words && before) speak(`${say.accountLabel(account)} is open again`);
+    known.blocked.set(account.account, words);
+  }
+}
+
+function speak(words) {
+  $("spoken").textContent = words;
+}
+
+// A reset that passes changes what is true although nothing is seen: ask again then.
+let turn = null;
+function planTurn() {
+  clearTimeout(turn);
+  const after = nextTurn(known.usage, now()) - now();
+  if (after === Infinity) return;
+  const soon = after < say.HOUR;
+  turn = setTimeout(
+    () => (soon ? (askUsage(), askForecasts(), askPast()) : planTurn()),
+    (soon ? after + 0.5 : say.HOUR) * 1000,
+  );
+}
+
+const LINES = { live: "Live", lost: "Connection lost. Trying again…", token: "Waiting for the token" };
+
+function showLine(state, detail = "") {
+  const line = $("line");
+  const words = detail ? `${LINES.lost} ${say.printable(detail)}` : LINES[state];
+  if (line.dataset.state !== "connecting" && line.dataset.state !== state) speak(words);
+  line.dataset.state = state;
+  $("line-words").textContent = words;
+}
+
+// What comes from outside
+
+const stream = api.listen({
+  state: (state, detail) => {
+    showLine(state, detail);
+    if (state === "token") askToken(resume);
+  },
+  change: (at) => {
+    const apart = at + 0.5 - Date.now() / 1000;
+    known.offset = Math.abs(apart) > 5 ? apart : 0;
+    askUsage();
+    askForecasts();
+    askPast();
+  },
+});
+
+function resume() {
+  stream.restart();
+  askUsage(true);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-action]");
+  const account = button && known.usage?.accounts.find((each) => each.account === button.dataset.account);
+  if (!account) return;
+  if (button.dataset.action === "rename") {
+    askName(account, (label) => {
+      speak(`It is called ${label} now`);
+      askUsage(true);
+      askPast(true);
+    });
+  } else {
+    askForget(account, (files) => {
+      speak("Forgotten");
+      const kept = files.length ? `Forgotten. It may still be in files beside the database: ${files.join(", ")}` : null;
+      if (kept) known.problems.set("forgotten", kept);
+      else known.problems.delete("forgotten");
+      showProblems();
+      $("accounts").focus();
+      askUsage(true);
+      askPast(true);
+    });
+  }
+});
+
+$("choice").addEventListener("change", () => {
+  remember();
+  for (const name of ["charts", "used", "events"]) $(name).ariaBusy = "true";
+  askPast(true);
+});
+$("choice").addEventListener("submit", (event) => event.preventDefault());
+
+recall();
+setInterval(() => tick($("cards"), now()), 1_000);
+setInterval(() => {
+  if (!known.usage) return;
+  showUsage();
+  charts.move(now());
+}, 60_000);

@@ -1,0 +1,117 @@
+// What used it, and what happened: documents in, elements out.
+
+import { bar, make } from "./dom.js";
+import * as say from "./format.js";
+
+const MOST_ROWS = 8;
+const MOST_EVENTS = 12;
+
+const TONES = {
+  limit_reached: "high",
+  limit_freed: "low",
+  window_reset: "low",
+  window_reset_early: "middle",
+  window_moved: "middle",
+  used_percent_fell: "middle",
+  used_elsewhere: "middle",
+};
+
+// What used it, by thread and by model.
+export function used(byThread, byModel) {
+  return [block("By thread", byThread, "a thread not told"), block("By model", byModel, "a model not told")];
+}
+
+function block(title, document, unknown) {
+  const rows = document.rows.filter((row) => row.points || row.turns);
+  const most = Math.max(...rows.map((row) => row.points), 0);
+  const unit = document.accounts.length > 1 ? " points" : " %"; // of several accounts, percent would be of nothing
+  const items = rows.map((row) => usedRow(row, most, unit, unknown));
+  return make(
+    "section",
+    { class: "panel" },
+    make("h3", {}, title),
+    rows.length
+      ? make("p", { class: "quiet" }, total(document, unit))
+      : make("p", { class: "quiet" }, "No turn and no rise in this time."),
+    make("ul", { class: "rows" }, items.slice(0, MOST_ROWS)),
+    more(items.slice(MOST_ROWS), "more", (rest) => make("ul", { class: "rows" }, rest)),
+  );
+}
+
+function total(document, unit) {
+  const turns = say.plural(document.total.turns, "turn");
+  if (document.window === null) return turns;
+  const length = say.windowLength(document.window, document.window_minutes);
+  const window = document.accounts.length > 1 ? `their ${length} windows` : `the ${length} window`;
+  return `${turns}; together ${say.figure(document.total.points)}${unit} of ${window}`;
+}
+
+function usedRow(row, most, unit, unknown) {
+  const name = row.elsewhere ? "Elsewhere" : say.printable(row.name || row.key || unknown);
+  return make(
+    "li",
+    { "data-elsewhere": row.elsewhere },
+    make(
+      "p",
+      { class: "row-head" },
+      make("span", { class: "row-name", title: say.printable(row.key ?? name) }, make("bdi", {}, name)),
+      make("span", { class: "row-figure" }, row.points === 0 ? "no rise seen" : pointWords(row, unit)),
+    ),
+    make("div", { class: "gauge slim", "aria-hidden": "true" }, bar({}, most ? (100 * row.points) / most : 0)),
+    make("p", { class: "quiet" }, row.elsewhere ? "No turn was seen that can have used it" : turnWords(row)),
+  );
+}
+
+function pointWords(row, unit) {
+  return [make("b", {}, say.figure(row.points), unit), row.share === null ? null : ` · ${say.share(row.share)} of it`];
+}
+
+function turnWords(row) {
+  const cached = row.input_tokens ? ` (${say.share(row.cached_tokens / row.input_tokens)} cached)` : "";
+  const refused = row.refused ? `, ${say.count(row.refused)} refused` : "";
+  const turns = `${say.plural(row.turns, "turn")}${refused}`;
+  return `${turns} · ${say.count(row.input_tokens)} tokens in${cached}, ${say.count(row.output_tokens)} out`;
+}
+
+// What happened, the newest first.
+export function happened(document, now) {
+  const found = document.events.toReversed();
+  if (!found.length) return [make("p", { class: "quiet" }, "Nothing happened in this time, as far as was seen.")];
+  const several = document.accounts.length > 1;
+  const items = found.map((event) => item(event, several, now));
+  return [
+    make("ol", { class: "events" }, items.slice(0, MOST_EVENTS)),
+    more(items.slice(MOST_EVENTS), "earlier", (rest) => make("ol", { class: "events" }, rest)),
+    document.left_out ? make("p", { class: "quiet" }, `${say.plural(document.left_out, "event")} before those`) : null,
+  ];
+}
+
+function item(event, several, now) {
+  return make(
+    "li",
+    {},
+    make(
+      "p",
+      { class: "event-head" },
+      make(
+        "time",
+        { datetime: say.machineMoment(event.at), title: say.fullMoment(event.at) },
+        say.moment(event.at, now),
+      ),
+      make(
+        "span",
+        { class: "kind", "data-level": TONES[event.kind] ?? "unknown" },
+        say.printable(event.kind).replaceAll("_", " "),
+      ),
+      several ? make("bdi", { class: "quiet" }, say.accountLabel(event)) : null,
+    ),
+    make("p", {}, make("bdi", {}, say.printable(event.text))),
+    event.note ? make("p", { class: "quiet" }, make("bdi", {}, say.printable(event.note))) : null,
+  );
+}
+
+function more(rest, word, list) {
+  return rest.length
+    ? make("details", { class: "more" }, make("summary", {}, `${rest.length} ${word}`), list(rest))
+    : null;
+}
