@@ -180,7 +180,7 @@ class Leftovers:
     def done(self):
         gc.collect()
         kinds = Counter(type(each).__name__ for each in gc.get_objects())
-        wanted = ("Turn", "BodyTap", "EventSplitter", "WebSocketMessage", "HTTPFlow")
+        wanted = ("Exchange", "Turn", "BodyTap", "EventSplitter", "WebSocketMessage", "HTTPFlow")
         Path(os.environ["TEST_NOTES"]).write_text(str({kind: kinds[kind] for kind in wanted if kinds[kind]}))
 
 addons = [Leftovers()]
@@ -241,7 +241,7 @@ def test_nothing_is_left_of_what_broke(backend: Backend, tmp_path: Path) -> None
             backend.answer(answer, account="breaks")
             for breaks in (gone_mid_answer, gone_mid_turn, half_a_frame, half_a_request):
                 for http2 in (False, True):
-                    with connected(proxy, backend, "breaks", http2=http2, timeout=0.15) as client:
+                    with connected(proxy, backend, "breaks", http2=http2, timeout=0.75) as client:
                         breaks(client)
         with connected(proxy, backend, "whole", http2=True) as client:
             client.http_turn("say ok")
