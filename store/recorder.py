@@ -42,6 +42,9 @@ BATCH = 1_000
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 """Pauses between tries at a database that cannot be written; the last one repeats."""
 
+LOCKED_QUIETLY = 2
+"""How many tries may find the database locked before it is said: other proxies have their turns, too."""
+
 HELD_MOST = 20_000
 """How many snapshots are held for a database that cannot be written, before the newest of each limit are chosen."""
 
@@ -152,8 +155,10 @@ class Recorder:
     def _gather(self) -> None:
         """Wait for a first snapshot, let others join it, and take what is there."""
         if not self._has_work():
-            self._take(self._queue.get())
+            first = self._queue.get()
+            # What makes a snapshot is not called in the middle of the answer that it came from.
             self._stop.wait(GATHER_SECONDS)
+            self._take(first)
         while not self._queue.empty() and (self._failures or len(self._held) < BATCH):
             self._take(self._queue.get())
 
@@ -175,8 +180,9 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 (whatever it is: the writer must not end of it)
             self._failed(error)
         else:
-            if self._failures:
+            if self._failures > LOCKED_QUIETLY:
                 _say(logging.INFO, "the database can be written again")
+            if self._failures:
                 # Another proxy may have given up waiting for it.
                 self._spills = database.waiting_files(self._path)
             self._failures = 0
@@ -244,9 +250,11 @@ class Recorder:
                 return
         except DatabaseError as further:
             error = further
-        if not (isinstance(error, sqlite3.Error) and database.is_locked(error)):
+        locked = isinstance(error, LockedError) or (isinstance(error, sqlite3.Error) and database.is_locked(error))
+        if not locked:
             self._close_ledger()
-        if not self._failures:
+            self._failures = max(self._failures, LOCKED_QUIETLY)
+        if self._failures == LOCKED_QUIETLY:
             told = error if isinstance(error, (DatabaseError, sqlite3.Error, OSError)) else type(error).__name__
             _say(logging.WARNING, "readings are held in memory, the database cannot be written: %s", told)
         pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
