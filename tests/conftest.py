@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 settings.register_profile("fast", max_examples=30, deadline=None, print_blob=True)
 settings.register_profile(
     "thorough",
-    max_examples=1_000,
+    max_examples=400,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

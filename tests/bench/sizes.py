@@ -80,8 +80,8 @@ QUICK = Size(
     snapshots=10_000,
     history=5_000,
     prompts=5,
-    long_snapshots=50_000,
-    long_turns=100_000,
+    long_snapshots=20_000,
+    long_turns=40_000,
 )
 
 SMALL = Size(
