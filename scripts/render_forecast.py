@@ -8,6 +8,8 @@ from rich.text import Text
 
 from scripts.printable import printable
 from scripts.render import colour, moment, window_length
+from store.forecast import LIKELY
+from store.standing import FULL_PERCENT
 from store.words import UNKNOWN, duration, percent
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from scripts.render import Look
-
-_FULL, _LIKELY = 100.0, 0.5
 
 
 def forecasts(document: Mapping[str, Any], look: Look) -> Text:
@@ -37,13 +37,13 @@ def words(window: Mapping[str, Any], now: float, zone: dt.tzinfo | None = None) 
     chance, resets_at = window["chance_dry"], window["resets_at"]
     if chance is None:
         return f"nothing to forecast: {window['note']}"
-    if window["used_percent"] >= _FULL:
+    if window["used_percent"] >= FULL_PERCENT:
         return "dry now" if resets_at is None else f"dry now, back at {moment(resets_at, now, zone)}"
     few = f", from {window['note']}" if window["note"] else ""
     if window["runs_dry_at"] is None:
         return ("lasts" if window["safe"] else "seems to last") + _stand(window) + few
     dry = moment(window["runs_dry_at"], now, zone)
-    if chance < _LIKELY:
+    if chance < LIKELY:
         return f"likely lasts{_stand(window)}; {chance:.0%} chance to be dry before, at about {dry}{few}"
     before = "" if resets_at is None else f", {duration(resets_at - window['runs_dry_at'])} before its reset"
     return f"at this pace dry at {dry}{before} ({_between(window, now, zone)}){few}"
@@ -55,7 +55,7 @@ def style(window: Mapping[str, Any]) -> str:
         return "dim"
     if window["safe"]:
         return "green"
-    return "yellow" if window["chance_dry"] < _LIKELY else "red"
+    return "yellow" if window["chance_dry"] < LIKELY else "red"
 
 
 def _stand(window: Mapping[str, Any]) -> str:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.choice import label
-from store.events import LONGEST_TURN_SECONDS
-from store.standing import FULL_PERCENT, MAIN_LIMIT, RESET_JITTER_SECONDS, SKEW_SECONDS
-from store.words import DAY, duration, figure, moment, percent, window_length
+from store.choice import find_limit, label
+from store.events import LONGEST_TURN_SECONDS, of_limit
+from store.forecast import LIKELY
+from store.standing import FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, same_reset
+from store.words import DAY, duration, in_points, moment, percent, window_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,9 +44,6 @@ EVENT_KINDS = (REACHED, RESET, EARLY, ELSEWHERE)
 
 OLD_SECONDS = DAY
 """What happened longer ago is told no more."""
-
-LIKELY = 0.5
-"""From which chance on a window is said to run dry, as ``forecast`` says it."""
 
 _KEPT_SECONDS = 3 * DAY
 """How long beyond its window's reset what was told is remembered: longer than an event can come up again."""
@@ -132,7 +130,7 @@ class Mark(NamedTuple):
             return False
         if self.resets_at is None and other.resets_at is None:
             return self.rows == other.rows
-        return _near(self.resets_at, other.resets_at)
+        return same_reset(self.resets_at, other.resets_at)
 
 
 class Memory(NamedTuple):
@@ -246,7 +244,7 @@ def _followed(told: Iterable[Mark], window: _Window, before: Run) -> Iterator[Ma
     same = _goes_on(before, window)
     for mark in told:
         of_run = mark.kind in _OF_THE_RUN and mark.about == window.about and mark.rows is None
-        if not of_run or not (mark.resets_at == before.resets_at or _near(mark.resets_at, before.resets_at)):
+        if not of_run or not (mark.resets_at == before.resets_at or same_reset(mark.resets_at, before.resets_at)):
             yield mark
         elif same:
             yield mark._replace(resets_at=window.resets_at)
@@ -271,14 +269,10 @@ def _goes_on(run: Run, window: _Window) -> bool:
 
 def _is_kept(mark: Mark, run: Run | None, now: float) -> bool:
     """Tell whether what was told may come up again; `run` is the one that goes on."""
-    goes_on = mark.resets_at is None or (run is not None and _near(mark.resets_at, run.resets_at))
+    goes_on = mark.resets_at is None or (run is not None and same_reset(mark.resets_at, run.resets_at))
     if goes_on and mark.kind in _OF_THE_RUN and mark.rows is None:
         return True
     return now < max(mark.told_at, mark.resets_at or 0) + _KEPT_SECONDS
-
-
-def _near(one: int | None, other: int | None) -> bool:
-    return one is not None and other is not None and abs(one - other) <= RESET_JITTER_SECONDS
 
 
 # What is due
@@ -408,8 +402,7 @@ class _Asking:
             if targets is None:
                 continue
             window = self._windows[about]
-            many = "1 point" if points == 1 else f"{figure(points)} points"
-            text = f"used elsewhere, {many} of it past the tap; now {percent(window.used)} used"
+            text = f"used elsewhere, {in_points(points)} of it past the tap; now {percent(window.used)} used"
             mark = Mark(ELSEWHERE, about, None, window.resets_at, None if window.resets_at else _rows(rises[0]))
             full = f"{text}{self._resets(window.resets_at)}"
             yield self._alert(ELSEWHERE, window, full, targets, [mark], at=rises[-1]["at"])
@@ -429,8 +422,8 @@ class _Asking:
         return max(self._memory.since.get(kind, self._now), self._now - OLD_SECONDS)
 
     def _limit(self, event: Document) -> Document | None:
-        account = self._accounts.get(event["account"], {"limits": []})
-        return next((limit for limit in account["limits"] if limit["limit_id"] == event["limit_id"]), None)
+        account = self._accounts.get(event["account"])
+        return account and find_limit(account, event["limit_id"])
 
     def _is_full(self, event: Document) -> bool:
         window = self._windows.get(_about(event))
@@ -509,8 +502,7 @@ def _says_more(reached: Alert, passed: Alert) -> bool:
 def _called(window: _Window) -> str:
     """Return what a window's limit is called in a sentence: ``7 d limit``, ``limit of GPT-5.3-Codex-Spark``."""
     length = "" if window.about.slot is None else f"{window_length(window.about.slot, window.minutes)} "
-    limit_id = window.about.limit_id
-    return f"{length}limit" + ("" if limit_id == MAIN_LIMIT else f" of {window.limit['limit_name'] or limit_id}")
+    return f"{length}limit{of_limit(window.limit)}"
 
 
 def _about(event: Document) -> About:
@@ -529,7 +521,8 @@ def _is_current(window: _Window, reading: Document) -> bool:
     """Tell whether a reading is of the run that goes on."""
     if window.reset_unseen:
         return False
-    return window.resets_at is None or reading["resets_at"] is None or _near(window.resets_at, reading["resets_at"])
+    unknown = window.resets_at is None or reading["resets_at"] is None
+    return unknown or same_reset(window.resets_at, reading["resets_at"])
 
 
 def _runs_dry(window: _Window, told: Document) -> bool:

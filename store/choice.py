@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.standing import MAIN_LIMIT
+from store.standing import MAIN_LIMIT, is_zero
 from store.words import duration, moment, percent, window_length
 
 if TYPE_CHECKING:
@@ -34,9 +34,14 @@ class Tightest(NamedTuple):
     room: float
 
 
+def find_limit(account: Document, limit_id: str | None) -> Document | None:
+    """Return an account's limit of that id; None where nothing was told of it."""
+    return next((limit for limit in account["limits"] if limit["limit_id"] == limit_id), None)
+
+
 def main_limit(account: Document) -> Document | None:
     """Return an account's main limit; None where nothing was told of it."""
-    return next((limit for limit in account["limits"] if limit["limit_id"] == MAIN_LIMIT), None)
+    return find_limit(account, MAIN_LIMIT)
 
 
 def in_use(document: Document) -> Document | None:
@@ -179,8 +184,7 @@ def _usage(account: Document, limit: Document | None, tight: Tightest | None, *,
 
 def _has_credits(account: Document) -> bool:
     told = account["credits"] or {}
-    balance = told.get("balance")
-    return bool(told.get("unlimited") or (told.get("has_credits") and (balance is None or balance.strip("0."))))
+    return bool(told.get("unlimited") or (told.get("has_credits") and not is_zero(told.get("balance"))))
 
 
 def _reason(account: Document, limit: Document | None, tight: Tightest | None, usage: str) -> str:

@@ -40,7 +40,6 @@ BUSY_SECONDS = 0.2
 READ_SECONDS = 5.0
 """How long a reader waits in the rare moments when the write-ahead log is locked for it too."""
 
-
 SPILL_MARK, SPILL_SUFFIX = ".unwritten-", ".jsonl"
 """What the names of files of readings have behind the database's name, and at their end."""
 
@@ -83,7 +82,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=READ_SECONDS)
+        connection = _connect_reading(path)
         try:
             version = schema_version(connection, path)
         except BaseException:
@@ -100,6 +99,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
         )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _connect_reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=READ_SECONDS)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -197,7 +200,7 @@ def set_aside(path: Path, damaged: Inode | None) -> Path | None:
         return None
     try:
         # The file itself goes last: a new one must not find the log of the old one and take it for its own.
-        for companion in ("-wal", "-shm"):
+        for companion in _COMPANIONS:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{path}{companion}").rename(f"{aside}{companion}")
         path.rename(aside)
@@ -209,7 +212,7 @@ def set_aside(path: Path, damaged: Inode | None) -> Path | None:
 def kept_copies(path: Path) -> list[Path]:
     """Return what was set aside, or copied before a migration, and has lain beside the database since."""
     found = [*_beside(path, f"{path.name}.corrupt-"), *_beside(path, f"{path.name}.v")]
-    return [each for each in found if not each.name.endswith(("-wal", "-shm"))]
+    return [each for each in found if not each.name.endswith(_COMPANIONS)]
 
 
 def waiting_files(path: Path) -> list[Path]:
@@ -239,6 +242,9 @@ def abandon(connection: sqlite3.Connection) -> None:
 
 _abandoned: list[sqlite3.Connection] = []
 """Python 3.11 has no way to close without that: these stay open as long as the process."""
+
+_COMPANIONS = ("-wal", "-shm")
+"""What the names of the files have at their end that SQLite keeps beside a database: its log, and the log's index."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -369,7 +375,7 @@ def _keep_copy(path: Path, version: int) -> Path:
     create_private(copy)
     try:
         with (
-            contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
+            contextlib.closing(_connect_reading(path)) as source,
             contextlib.closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
@@ -658,24 +664,28 @@ def give_back_space(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-_OLD_SNAPSHOTS = (
+OLD_SNAPSHOTS = (
     # A row was first seen before it was last seen, so the index on the former finds what is old in the latter.
-    "SELECT s.id FROM limits l CROSS JOIN snapshots s INDEXED BY snapshots_first_seen"
+    "FROM limits l CROSS JOIN snapshots s INDEXED BY snapshots_first_seen"
     " ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at < :before"
     " WHERE s.last_seen_at < :before AND s.id != l.snapshot_id"
-    " AND s.id NOT IN (SELECT snapshot_id FROM accounts WHERE snapshot_id IS NOT NULL) LIMIT :most"
+    " AND s.id NOT IN (SELECT snapshot_id FROM accounts WHERE snapshot_id IS NOT NULL)"
 )
 
-_OLD_REQUESTS = (
-    "SELECT r.id FROM accounts a CROSS JOIN requests r INDEXED BY requests_account"
-    " ON r.account = a.id AND r.ended_at < :before LIMIT :most"
+OLD_REQUESTS = (
+    "FROM accounts a CROSS JOIN requests r INDEXED BY requests_account ON r.account = a.id WHERE r.ended_at < :before"
 )
 
-_OLD_ROWS = (("snapshots", _OLD_SNAPSHOTS), ("requests", _OLD_REQUESTS))
-"""What of each table goes, few rows at a time; the rows that `limits` and `accounts` point at are never among them."""
+# That a thread was seen is noted now and then only: an hour later all its turns are older, too, and have gone.
+OLD_THREADS = "FROM threads t WHERE t.name IS NULL AND t.last_seen_at < :before - 3600"
+"""Where what is old is found, of all accounts; the rows that `limits` and `accounts` point at are never among it."""
+
+_OLD_ROWS = (
+    ("snapshots", f"SELECT s.id {OLD_SNAPSHOTS} LIMIT :most"),
+    ("requests", f"SELECT r.id {OLD_REQUESTS} LIMIT :most"),
+)
+"""What of each table goes, few rows at a time."""
 
 _DELETE_OLD_THREADS = (
-    # That a thread was seen is noted now and then only: an hour later all its turns are older, too, and have gone.
-    "DELETE FROM threads WHERE (account, thread) IN"
-    " (SELECT account, thread FROM threads WHERE name IS NULL AND last_seen_at < :before - 3600 LIMIT :most)"
+    f"DELETE FROM threads WHERE (account, thread) IN (SELECT account, thread {OLD_THREADS} LIMIT :most)"  # noqa: S608 (constants)
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.standing import FULL_PERCENT, MAIN_LIMIT, RESET_JITTER_SECONDS, SKEW_SECONDS, Figures, slots
 from store.usage import Gap, Sight, parts, rise
-from store.words import duration, figure, moment, percent, window_length
+from store.words import duration, in_points, moment, percent, window_length
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -157,17 +157,10 @@ def token_events(tokens: Iterable[Row]) -> Iterator[Event]:
     last: Row | None = None
     for token in tokens:
         if last is not None:
-            yield Event(
-                at=token["first_seen_at"],
-                kind="token_refreshed",
-                limit_id=None,
-                limit_name=None,
-                slot=None,
-                window_minutes=None,
-                before=Reading(None, last["last_seen_at"], token_key=last["token_key"]),
-                after=Reading(None, token["first_seen_at"], token_key=token["token_key"]),
-                text=f"A new token was seen, {token['token_key']}, after {last['token_key']}.",
-            )
+            before = Reading(None, last["last_seen_at"], token_key=last["token_key"])
+            after = Reading(None, token["first_seen_at"], token_key=token["token_key"])
+            text = f"A new token was seen, {after.token_key}, after {before.token_key}."
+            yield _account_event("token_refreshed", before, after, text)
         last = token
 
 
@@ -208,12 +201,16 @@ class _Step:
         self.lost_time = self.seen_at < self.left_at and not known
 
     @property
+    def apart(self) -> float:
+        """How many seconds are between the two rows, by the server's clock."""
+        return float(self.seen_at + self.skew_after - self.left_at - self.skew_before)
+
+    @property
     def far_apart(self) -> str | None:
         """What to say where it is not sure when something happened."""
-        apart = self.seen_at + self.skew_after - self.left_at - self.skew_before
-        if apart < FAR_APART_SECONDS:
+        if self.apart < FAR_APART_SECONDS:
             return None
-        return f"The two readings are {duration(apart)} apart; it happened at some time between them."
+        return f"The two readings are {duration(self.apart)} apart; it happened at some time between them."
 
     def until(self, at: int) -> float:
         """Return how long before a reset that the earlier row tells the later one was seen, by the server's clock."""
@@ -229,15 +226,14 @@ class _Step:
 
     def event(self, kind: str, text: str, window: _Pair | None = None, **fields: Any) -> Event:
         """Make an event of this step."""
-        pair = window or _Pair(None, Figures(None, None, None), Figures(None, None, None))
-        lengths = (pair.after.window_minutes, pair.before.window_minutes)
+        pair = window or _Pair(None, Figures(), Figures())
         made = Event(
             at=self.seen_at,
             kind=kind,
             limit_id=self.after["limit_id"],
             limit_name=self.after["limit_name"],
             slot=pair.slot,
-            window_minutes=lengths[0] or lengths[1],
+            window_minutes=pair.minutes,
             before=_reading(self.before, self.left_at if window else self.before["last_seen_at"], pair.before),
             after=_reading(self.after, self.seen_at, pair.after),
             text=text,
@@ -246,8 +242,7 @@ class _Step:
 
     def the(self, window: _Pair) -> str:
         """Return what a window is called in a sentence."""
-        length = window_length(window.slot or "", window.after.window_minutes or window.before.window_minutes)
-        return f"The {length} window{_of(self.after)}"
+        return f"The {window_length(window.slot or '', window.minutes)} window{of_limit(self.after)}"
 
 
 class _Pair(NamedTuple):
@@ -256,6 +251,11 @@ class _Pair(NamedTuple):
     slot: str | None
     before: Figures
     after: Figures
+
+    @property
+    def minutes(self) -> int | None:
+        """Its length, as it was last told."""
+        return self.after.window_minutes or self.before.window_minutes
 
 
 def _limit_events(step: _Step) -> Iterator[Event]:
@@ -278,11 +278,11 @@ def _window_events(step: _Step) -> Iterator[Event]:
             yield from _change(step, _Pair(slot, was, now))
             continue
         if was:
-            gone = _Pair(slot, was, Figures(None, None, None))
+            gone = _Pair(slot, was, Figures())
             text = f"{step.the(gone)} is gone; it was last seen at {percent(was.used_percent)} used."
             yield step.event("window_vanished", text, gone, note=step.far_apart)
         if now:
-            new = _Pair(slot, Figures(None, None, None), now)
+            new = _Pair(slot, Figures(), now)
             resets = "" if now.resets_at is None else f", and resets {step.moment(now.resets_at)}"
             text = f"{step.the(new)} is new: {percent(now.used_percent)} of it is used{resets}."
             yield step.event("window_appeared", text, new, note=step.far_apart)
@@ -318,8 +318,7 @@ def _was_due(step: _Step, window: _Pair) -> bool:
     was = window.before
     if was.resets_at is not None:
         return step.until(was.resets_at) <= SKEW_SECONDS
-    apart = step.seen_at + step.skew_after - step.left_at - step.skew_before
-    return was.window_minutes is not None and apart >= was.window_minutes * 60
+    return was.window_minutes is not None and step.apart >= was.window_minutes * 60
 
 
 def _reset(step: _Step, window: _Pair) -> Event:
@@ -401,10 +400,10 @@ def _freed_at(step: _Step, resets: Mapping[str, float]) -> float | None:
 def _freed(step: _Step, at: float, resets: Mapping[str, float]) -> Event:
     full = step.was.full
     slot = max((each for each in full if each in resets), key=lambda each: resets[each], default=None)
-    limit = f"The limit{_of(step.after)} is open again"
+    limit = f"The limit{of_limit(step.after)} is open again"
     if slot is not None:
         window = _Pair(slot, full[slot], step.now.windows.get(slot, full[slot]))
-        what = step.the(window).removeprefix("The ").removesuffix(_of(step.after))
+        what = step.the(window).removeprefix("The ").removesuffix(of_limit(step.after))
         return step.event("limit_freed", f"{limit}: its {what} was reset.", window, at=at)
     text = f"{limit}: the time that the server gave is over." if at < step.seen_at else f"{limit}, as the server says."
     return step.event("limit_freed", text, at=at)
@@ -414,10 +413,10 @@ def _reached(step: _Step, full: Mapping[str, Figures]) -> Event:
     if not full:
         kind = step.after["reached_type"]
         why = f" ({kind})" if kind else ""
-        text = f"The limit{_of(step.after)} is reached, as the server says{why}."
+        text = f"The limit{of_limit(step.after)} is reached, as the server says{why}."
         return step.event("limit_reached", text, note=step.far_apart)
     slot = max(full, key=lambda each: full[each].resets_at or float("inf"))
-    was = step.was.windows.get(slot, Figures(None, None, None))
+    was = step.was.windows.get(slot, Figures())
     window = _Pair(slot, was, full[slot])
     resets = window.after.resets_at
     until = "when it resets was not told" if resets is None else f"it resets {step.moment(resets)}"
@@ -453,8 +452,7 @@ def _used_elsewhere(each: Rise, *, young: bool) -> Event:
     was, now = percent(each.was.used_percent), percent(each.now.used_percent)
     since_reset = points == each.now.used_percent and each.was.used_percent > 0
     course = f"{was} used, then a reset, and now {now}" if since_reset else f"{was} used before, {now} now"
-    many = "1 point" if points == 1 else f"{figure(points)} points"
-    window = f"{window_length(each.slot, each.now.window_minutes)} window{_of(row)}"
+    window = f"{window_length(each.slot, each.now.window_minutes)} window{of_limit(row)}"
     apart = each.gap.end - each.gap.start
     note = f"The two readings are {duration(apart)} apart." if apart >= FAR_APART_SECONDS else None
     return Event(
@@ -466,7 +464,7 @@ def _used_elsewhere(each: Rise, *, young: bool) -> Event:
         window_minutes=each.now.window_minutes,
         before=_reading(each.before, each.gap.start, Figures(*each.was[2:])),
         after=_reading(row, each.gap.end, each.now),
-        text=f"Used elsewhere: {many} of the {window} ({course}), and no turn was seen meanwhile.",
+        text=f"Used elsewhere: {in_points(points)} of the {window} ({course}), and no turn was seen meanwhile.",
         note="A turn that is still under way would explain it." if young else note,
         points=points,
     )
@@ -493,17 +491,13 @@ def _fact_events(before: Row, after: Row) -> Iterator[Event]:
 
 
 def _fact(before: Row, after: Row, kind: str, text: str) -> Event:
-    return Event(
-        at=after["first_seen_at"],
-        kind=kind,
-        limit_id=None,
-        limit_name=None,
-        slot=None,
-        window_minutes=None,
-        before=_reading(before, before["last_seen_at"], Figures(None, None, None)),
-        after=_reading(after, after["first_seen_at"], Figures(None, None, None)),
-        text=text,
-    )
+    was, now = (before, before["last_seen_at"]), (after, after["first_seen_at"])
+    return _account_event(kind, _reading(*was, Figures()), _reading(*now, Figures()), text)
+
+
+def _account_event(kind: str, before: Reading, after: Reading, text: str) -> Event:
+    """Make an event of an account as a whole."""
+    return Event(after.seen_at, kind, None, None, None, None, before, after, text)
 
 
 def _balance(row: Row) -> Decimal | None:
@@ -557,6 +551,6 @@ def _same_length(one: Figures, other: Figures) -> bool:
     return a is None or b is None or abs(a - b) <= _SAME_LENGTH * max(a, b)
 
 
-def _of(row: Row) -> str:
+def of_limit(row: Row) -> str:
     """Return which limit something is of, where that is not the main one."""
     return "" if row["limit_id"] == MAIN_LIMIT else f" of {row['limit_name'] or row['limit_id']}"

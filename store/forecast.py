@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 RANGE = (0.1, 0.9)
 """The percentiles of the paths between which the truth lies in 80 of 100 cases."""
 
+LIKELY = 0.5
+"""From which chance on a window is said to run dry before its reset."""
+
 FEW_READINGS = "few readings"
 NO_READINGS = "no readings"
 RESET_UNSEEN = "reset, not seen since"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from store.choice import blocked_until, window_left
+from store.choice import blocked_until, find_limit, window_left
 from store.standing import MAIN_LIMIT
 from store.words import duration
 
@@ -49,7 +49,7 @@ def verdict(account: Mapping[str, Any], asked: Asked) -> Verdict:
     Below is a limit that is closed, whatever by, and one with less left in a window that counts. A reading beyond the
     age is too old to tell either way, unless what counts was reset since: then it is as it was reset.
     """
-    limit = next((each for each in account["limits"] if each["limit_id"] == asked.limit_id), None)
+    limit = find_limit(account, asked.limit_id)
     if limit is None:
         return Verdict("unknown", f"nothing is known of the limit {asked.limit_id}")
     windows = {slot: each for slot, each in limit["windows"].items() if asked.window in {None, slot}}

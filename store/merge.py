@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from store.models import Credits, Source, Window
-from store.standing import FULL_PERCENT, RESET_JITTER_SECONDS
+from store.standing import FULL_PERCENT, RESET_JITTER_SECONDS, is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +131,7 @@ def _told(new: T | None, old: T | None) -> T | None:
 def _credits(told: Credits, old: Facts) -> Facts:
     """Replace the credits as a whole; a balance of nothing without credits is written in one way: none."""
     balance = told.balance
-    if not told.has_credits and _is_zero(balance):
+    if not told.has_credits and is_zero(balance):
         balance = None
     return old._replace(
         has_credits=told.has_credits,
@@ -139,10 +139,6 @@ def _credits(told: Credits, old: Facts) -> Facts:
         credits_balance=balance,
         overage_limit_reached=_told(told.overage_limit_reached, old.overage_limit_reached),
     )
-
-
-def _is_zero(balance: str | None) -> bool:
-    return not (balance or "").strip("0.")
 
 
 def _merge_verdict(told: Verdict, carried: Verdict) -> Verdict:

@@ -25,12 +25,19 @@ SKEW_SECONDS = 120
 """How far apart the server's clock and ours may be before they are held to differ."""
 
 
-class Figures(NamedTuple):
-    """A window as it was last seen."""
+SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"resets_{slot}_at") for slot in ("5h", "7d")}
+"""The columns of the slots that have their own: those of `Figures`."""
 
-    used_percent: float | None
-    window_minutes: int | None
-    resets_at: int | None
+WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name in names), "other_windows"])
+"""All columns that `slots` looks at."""
+
+
+class Figures(NamedTuple):
+    """A window as it was last seen; None is what nothing has told."""
+
+    used_percent: float | None = None
+    window_minutes: int | None = None
+    resets_at: int | None = None
 
 
 class Block(NamedTuple):
@@ -69,13 +76,16 @@ def limit_standing(row: Mapping[str, Any], now: float) -> dict[str, Any]:
 
 def slots(row: Mapping[str, Any]) -> Iterator[tuple[str, Figures]]:
     """Yield the windows of a row by their slots: ``5h``, ``7d``, then others."""
-    for slot in ("5h", "7d"):
-        figures = Figures(row[f"used_{slot}_percent"], row[f"window_{slot}_minutes"], row[f"resets_{slot}_at"])
+    for slot, (used_percent, window_minutes, resets_at) in SLOT_COLUMNS.items():
+        figures = Figures(row[used_percent], row[window_minutes], row[resets_at])
         if any(figure is not None for figure in figures):
             yield slot, figures
-    if row["other_windows"]:
-        for slot, values in json.loads(row["other_windows"]).items():
-            yield slot, Figures(*values)
+    yield from other_windows(row["other_windows"]).items()
+
+
+def other_windows(written: str | None) -> dict[str, Figures]:
+    """Return the windows of the further slots, which one column has as JSON."""
+    return {slot: Figures(*values) for slot, values in json.loads(written).items()} if written else {}
 
 
 def window_standing(figures: Figures, seen_at: float, now: float) -> dict[str, Any]:
@@ -91,6 +101,16 @@ def window_standing(figures: Figures, seen_at: float, now: float) -> dict[str, A
         "resets_in_seconds": None if resets_at is None else max(0, int(resets_at - now)),
         "reset_unseen": reset,
     }
+
+
+def same_reset(one: int | None, other: int | None) -> bool:
+    """Tell whether two resets are one; of one that was not told nobody knows."""
+    return one is not None and other is not None and abs(one - other) <= RESET_JITTER_SECONDS
+
+
+def is_zero(balance: str | None) -> bool:
+    """Tell whether a balance of credits says that there are none, however many digits it says so with."""
+    return balance is not None and not balance.strip("0.")
 
 
 def flag(value: int | None) -> bool | None:
@@ -143,5 +163,4 @@ def _full(windows: Mapping[str, dict[str, Any]]) -> dict[str, float]:
 def _credits_left(row: Mapping[str, Any]) -> bool:
     if row["overage_limit_reached"] or row["spend_control_reached"]:
         return False
-    balance = row["credits_balance"]
-    return bool(row["credits_unlimited"] or (row["has_credits"] and (balance is None or balance.strip("0.") != "")))
+    return bool(row["credits_unlimited"] or (row["has_credits"] and not is_zero(row["credits_balance"])))

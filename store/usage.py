@@ -21,7 +21,7 @@ import statistics
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.standing import RESET_JITTER_SECONDS, SKEW_SECONDS
+from store.standing import RESET_JITTER_SECONDS, SKEW_SECONDS, same_reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -113,14 +113,8 @@ def rise(before: Sight, after: Sight) -> float:
     """
     used = after.used_percent
     if used < before.used_percent:
-        return 0.0 if _same_reset(before, after) else used
+        return 0.0 if same_reset(before.resets_at, after.resets_at) else used
     return used if _began_anew(before, after) else used - before.used_percent
-
-
-def _same_reset(before: Sight, after: Sight) -> bool:
-    if before.resets_at is None or after.resets_at is None:
-        return False
-    return abs(after.resets_at - before.resets_at) <= RESET_JITTER_SECONDS
 
 
 def _began_anew(before: Sight, after: Sight) -> bool:

@@ -22,10 +22,15 @@ def short_duration(seconds: float) -> str:
 
 def moment(at: float, zone: dt.tzinfo | None = None) -> str:
     """Write a moment (Unix seconds) in full: ``2026-11-21 14:05``; `zone` None is the machine's own."""
+    return dated(at, "%Y-%m-%d %H:%M", zone) or UNKNOWN
+
+
+def dated(at: float, form: str, zone: dt.tzinfo | None = None) -> str | None:
+    """Write a moment as ``strftime`` does; None beyond all calendars, where what a server sends may lie."""
     try:
-        return f"{dt.datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}"
-    except (OverflowError, ValueError, OSError):  # what a server sends may lie beyond all calendars
-        return UNKNOWN
+        return dt.datetime.fromtimestamp(at, zone).strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def percent(value: float | None) -> str:
@@ -36,6 +41,11 @@ def percent(value: float | None) -> str:
 def figure(value: float) -> str:
     """Write a number with one decimal where it has one, rounded down."""
     return f"{rounded(value):.1f}".removesuffix(".0")
+
+
+def in_points(value: float) -> str:
+    """Write points of a window: ``1 point``, ``2.5 points``."""
+    return "1 point" if value == 1 else f"{figure(value)} points"
 
 
 def rounded(value: float) -> float:

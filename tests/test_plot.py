@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import sys
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 
 from scripts.plot import HEIGHT, chart, chart_columns
 from scripts.render import _PLAIN, Look
+from store.database import forget_account, open_reader, open_writer
 from store.levels import Level, _Track, levels
-from store.queries.accounts import Account
-from store.queries.levels import Picture
+from store.queries.accounts import Account, accounts
+from store.queries.levels import Picture, pictures
 from tests.recorded import record
-from tests.snapshots import BOB, NOON, limit, snapshot, windows
+from tests.snapshots import BOB, NOON, limit, snapshot, used, windows
 from tests.test_cli import in_terminal, invoke, needs_terminal, started
 
 HOUR = 3_600
@@ -44,6 +46,27 @@ def highs(level: Level) -> list[float | None]:
 
 
 # Levels
+
+
+def test_an_account_that_goes_while_it_is_read(tmp_path: Path) -> None:
+    """All pictures are of one moment: what another program forgets meanwhile is in all of them or in none."""
+    path = record(tmp_path / "usage.sqlite3", used(13), used(13, who=BOB))
+    forgotten: list[int] = []
+
+    def forget(statement: str) -> None:
+        if "min(first_seen_at)" in statement and not forgotten:
+            forgotten.extend(account.id for account in known)
+            with contextlib.closing(open_writer(path)) as writer:
+                for account in forgotten:
+                    forget_account(writer, account)
+
+    with contextlib.closing(open_reader(path)) as reader:
+        known = accounts(reader)
+        before = pictures(reader, NOON + HOUR, 10)
+        reader.set_trace_callback(forget)
+        assert pictures(reader, NOON + HOUR, 10) == before
+        assert forgotten
+        assert pictures(reader, NOON + HOUR, 10) == []
 
 
 def test_a_reading_holds_until_the_next() -> None:

@@ -26,6 +26,7 @@ from scripts.version import version
 from store import queries
 from store.database import DatabaseError, MissingError, inode, open_reader, waiting_files
 from store.queries.requests import TOKEN_KINDS, count_requests, newest_request
+from store.standing import FULL_PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +41,6 @@ _AT_ONCE = 50_000
 """How many turns are counted by one statement: no reader stands in the way of the log for long."""
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_FULL_PERCENT = 100.0
 
 router = APIRouter()
 
@@ -219,13 +218,13 @@ def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> It
             unlimited.add_metric([label], told["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
-            full = any((each["used_percent"] or 0) >= _FULL_PERCENT for each in limit["windows"].values())
+            full = any((each["used_percent"] or 0) >= FULL_PERCENT for each in limit["windows"].values())
             age.add_metric(names, max(0.0, now - limit["observed_at"]))
             reached.add_metric(names, full or bool(limit["limit_reached"]))
             blocked.add_metric(names, limit["blocked_by"] is not None)
             for slot, figures in limit["windows"].items():
-                _add(used, [*names, slot], figures["used_percent"], _FULL_PERCENT)
-                _add(remaining, [*names, slot], figures["remaining_percent"], _FULL_PERCENT)
+                _add(used, [*names, slot], figures["used_percent"], FULL_PERCENT)
+                _add(remaining, [*names, slot], figures["remaining_percent"], FULL_PERCENT)
                 _add(resets, [*names, slot], figures["resets_at"])
     return used, remaining, resets, age, reached, blocked, credit, unlimited
 

@@ -10,7 +10,7 @@ import datetime as dt
 import math
 from typing import TYPE_CHECKING, Any
 
-from store.standing import MAIN_LIMIT
+from store.choice import main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ _HEADER = "x-codex-"
 
 def older_record(account: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of an account of a document of ``status``; `raw` is of its main limit's newest row."""
-    limit = next((each for each in account["limits"] if each["limit_id"] == MAIN_LIMIT), None)
+    limit = main_limit(account)
     windows: dict[str, dict[str, Any]] = limit["windows"] if limit else {}
     record: dict[str, Any] = {}
     for slot in ("5h", "7d"):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from store.queries.accounts import Account, AccountError, Extent, account_extent, accounts, find_account
 from store.queries.health import Losses, Summary, losses, summary
-from store.queries.history import history, limit_ids
+from store.queries.history import history
+from store.queries.limits import limit_ids
 from store.queries.status import status
 
 __all__ = [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
+
+from store.queries.naming import matching
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +31,11 @@ class Account(NamedTuple):
     def label(self) -> str:
         """What a person calls it: its name, else its e-mail, else its key."""
         return self.name or self.email or self.key
+
+    @property
+    def named(self) -> dict[str, str | None]:
+        """How documents name it: ``{"account": key, "name": str | null, "email": str | null}``."""
+        return {"account": self.key, "name": self.name, "email": self.email}
 
 
 class AccountError(Exception):
@@ -57,6 +65,23 @@ def accounts(connection: sqlite3.Connection) -> list[Account]:
     ]
 
 
+def read_again(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
+    """Return the chosen accounts as they are at present, in the order of choice; without a choice, all there are.
+
+    They are read again: their plan is to be of one moment with the rest. Those forgotten meanwhile are left out.
+    """
+    known = accounts(connection)
+    if chosen is None:
+        return known
+    by_id = {account.id: account for account in known}
+    return [by_id[account.id] for account in chosen if account.id in by_id]
+
+
+def read_again_in_order(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
+    """Return the same, each once and in the order in which they were first seen."""
+    return sorted(set(read_again(connection, chosen)), key=attrgetter("id"))
+
+
 def find_account(known: Sequence[Account], start: str) -> Account:
     """Return the account of which `start` is a name, or the start of a name, an e-mail, a key or a token key.
 
@@ -64,11 +89,7 @@ def find_account(known: Sequence[Account], start: str) -> Account:
         AccountError: No account or more than one goes by that.
 
     """
-    exact = [account for account in known if start in _names(account)]
-    wanted = start.casefold()
-    found = exact or [
-        account for account in known if any(name.casefold().startswith(wanted) for name in _names(account))
-    ]
+    found = matching(known, start, _names)
     if len(found) == 1:
         return found[0]
     if found:

@@ -8,6 +8,7 @@ from store.alerts import EVENT_KINDS, OLD_SECONDS, RUNS_DRY, Seen
 from store.queries.accounts import accounts
 from store.queries.events import events
 from store.queries.forecast import forecasts
+from store.queries.limits import newest_rows
 from store.queries.status import status
 from store.standing import Figures, slots
 
@@ -43,11 +44,10 @@ def seen(
 
 def _figures(connection: sqlite3.Connection) -> dict[tuple[str, str, str], Figures]:
     """Return the windows as they were last told, by account's key, limit's id and slot."""
-    keys = {account.id: account.key for account in accounts(connection)}
-    rows = connection.execute("SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id").fetchall()
+    newest = newest_rows(connection)
     return {
-        (keys[row["account"]], row["limit_id"], slot): figures
-        for row in rows
-        if row["account"] in keys
+        (account.key, row["limit_id"], slot): figures
+        for account in accounts(connection)
+        for row in newest.get(account.id, [])
         for slot, figures in slots(dict(row))
     }

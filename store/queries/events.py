@@ -12,17 +12,17 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from store.events import ACCOUNT_KINDS, LONGEST_TURN_SECONDS, Event, Rise, account_events, elsewhere, token_events
-from store.queries.accounts import accounts as known_accounts
-from store.queries.view import one_view
+from store.queries.accounts import read_again_in_order
+from store.queries.view import one_view, plain_rows
+from store.standing import WINDOW_COLUMNS
 from store.usage import Turn
+from store.words import DAY
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator, Sequence
 
     from store.queries.accounts import Account
-
-DAY = 86_400.0
 
 _AT_ONCE = 4_000
 """Rises that are matched with turns at once."""
@@ -66,9 +66,7 @@ def events(
     ``turns_known_since`` turns were not recorded, and nothing can be told to be used elsewhere; null is "always".
     """
     with one_view(connection):
-        everyone = known_accounts(connection)
-        ids = None if accounts is None else {account.id for account in accounts}
-        chosen = [account for account in everyone if ids is None or account.id in ids]
+        chosen = read_again_in_order(connection, accounts)
         asking = _Asking(connection, now, since, limit_id, zone)
         found = [
             (event, account)
@@ -84,7 +82,7 @@ def events(
         "limit_id": limit_id,
         "turns_known_since": known_since if known_since > 0 else None,
         "readings": asking.readings,
-        "accounts": [{"account": each.key, "name": each.name, "email": each.email} for each in chosen],
+        "accounts": [account.named for account in chosen],
         "events": [_document(event, account) for event, account in found],
     }
 
@@ -106,9 +104,7 @@ def _document(event: Event, account: Account) -> dict[str, Any]:
     return {
         "at": event.at,
         "kind": event.kind,
-        "account": account.key,
-        "name": account.name,
-        "email": account.email,
+        **account.named,
         "limit_id": event.limit_id,
         "limit_name": event.limit_name,
         "slot": event.slot,
@@ -179,10 +175,7 @@ class _Asking:
         start = max(self.turns_known_since, min(rise.gap.start for rise in rises))
         end = max(rise.gap.end for rise in rises) + LONGEST_TURN_SECONDS
         values = (account, rises[0].after["limit_id"], start, end)
-        cursor = self._connection.cursor()
-        # Plain tuples: a sqlite3.Row costs more than all that is done with it.
-        cursor.row_factory = None
-        turns = [Turn._make(row) for row in cursor.execute(_TURNS, values)]
+        turns = [Turn._make(row) for row in plain_rows(self._connection).execute(_TURNS, values)]
         yield from elsewhere(rises, turns, self._now, self.turns_known_since)
 
     def _tokens(self, account: int) -> Iterator[dict[str, Any]]:
@@ -190,9 +183,8 @@ class _Asking:
         return map(dict, rows)
 
 
-_ROWS = """
-SELECT id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, server_time,
-    used_5h_percent, window_5h_minutes, resets_5h_at, used_7d_percent, window_7d_minutes, resets_7d_at, other_windows,
+_ROWS = f"""
+SELECT id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, server_time, {WINDOW_COLUMNS},
     allowed, limit_reached, reached_type, reached_until, plan_type, has_credits, credits_unlimited, credits_balance,
     source
 FROM snapshots
@@ -201,7 +193,7 @@ WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at
      WHERE account = :account AND limit_id = :limit_id AND first_seen_at < :since AND late = 0),
     :since)
 ORDER BY +id
-"""
+"""  # noqa: S608 (constant columns)
 """The index finds the rows by their time, and the `+` keeps it from being given up for the order."""
 
 _TURNS = f"""

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.forecast import PATHS, Forecast, forecast
 from store.past import HISTORY_DAYS, Sample
-from store.queries.accounts import accounts
+from store.queries.accounts import accounts, read_again
+from store.queries.limits import newest_rows
 from store.queries.view import one_view
-from store.standing import FULL_PERCENT, Figures, slots
+from store.standing import FULL_PERCENT, SLOT_COLUMNS, WINDOW_COLUMNS, Figures, other_windows, slots
+from store.words import DAY, HOUR
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
     from store.queries.accounts import Account
-
-DAY = 86_400.0
 
 
 class Sampling(NamedTuple):
@@ -45,17 +45,15 @@ BRIEFLY = Sampling(900.0, 2.0, 14_400.0, 14.0, 36)
 def forecasts(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
     """Answer "when does it run out?": the document of ``forecast --json`` at a moment in Unix seconds."""
     with one_view(connection):
-        known = accounts(connection)
-        chosen = known if only is None else [each for wanted in only for each in known if each.id == wanted.id]
+        chosen = read_again(connection, only)
+        newest = newest_rows(connection)
         return {
             "generated_at": int(now),
             "accounts": [
                 {
-                    "account": account.key,
-                    "name": account.name,
-                    "email": account.email,
+                    **account.named,
                     "plan_type": account.plan_type,
-                    "limits": [_limit(connection, row, now) for row in _newest(connection, account.id)],
+                    "limits": [_limit(connection, row, now) for row in newest.get(account.id, [])],
                 }
                 for account in chosen
             ],
@@ -118,14 +116,6 @@ def _urgency(window: dict[str, Any]) -> tuple[float, float, float]:
     return (float("inf") if dry_at is None else dry_at, -window["chance_dry"], -(window["at_reset"] or 0.0))
 
 
-def _newest(connection: sqlite3.Connection, account: int) -> list[sqlite3.Row]:
-    return connection.execute(
-        "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id WHERE l.account = ?"
-        " ORDER BY l.limit_id != 'codex', l.limit_id",
-        (account,),
-    ).fetchall()
-
-
 def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> dict[str, Any]:
     rows = walk_back(connection, row["account"], row["limit_id"], now, sampling=CLOSELY)
     return {
@@ -163,13 +153,12 @@ def _rounded(name: str, value: Any) -> Any:
 def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[Sample]:
     """Return a window's samples of rows that tell of it."""
     found = []
-    known = slot in {"5h", "7d"}
-    used_name, resets_name = f"used_{slot}_percent", f"resets_{slot}_at"
+    columns = SLOT_COLUMNS.get(slot)
     for index, row in enumerate(rows):
-        if known:
-            used, resets_at = row[used_name], row[resets_name]
+        if columns:
+            used, _, resets_at = (row[name] for name in columns)
         else:
-            used, _, resets_at = dict(slots(dict(row))).get(slot, Figures(None, None, None))
+            used, _, resets_at = other_windows(row["other_windows"]).get(slot, Figures())
         # Rows that were passed over lie between this one and the next: no silence.
         until = row["last_seen_at"] if row["walked"] or index + 1 == len(rows) else rows[index + 1]["first_seen_at"]
         if used is not None:
@@ -189,13 +178,13 @@ def walk_back(
             "now": now,
             "since": now - sampling.days * DAY,
             "fine": sampling.fine,
-            "fine_since": now - sampling.fine_hours * 3_600,
+            "fine_since": now - sampling.fine_hours * HOUR,
             "coarse": sampling.coarse,
         },
     ).fetchall()
 
 
-_WALK = """
+_WALK = f"""
 WITH RECURSIVE walk (id, at) AS (
     SELECT id, first_seen_at FROM (
         SELECT id, first_seen_at FROM snapshots
@@ -221,8 +210,6 @@ followed (id, walked) AS (
         ORDER BY first_seen_at, id LIMIT 1
     ), 0 FROM walk
 )
-SELECT max(walked) AS walked,
-    s.first_seen_at, s.last_seen_at, s.used_5h_percent, s.resets_5h_at, s.window_5h_minutes, s.used_7d_percent,
-    s.resets_7d_at, s.window_7d_minutes, s.other_windows
+SELECT max(walked) AS walked, first_seen_at, last_seen_at, {WINDOW_COLUMNS}
 FROM followed JOIN snapshots s ON s.id = followed.id GROUP BY s.id ORDER BY s.id
-"""
+"""  # noqa: S608 (constant columns)

@@ -36,17 +36,10 @@ def history(
             yield _history_entry(row, known)
 
 
-def limit_ids(connection: sqlite3.Connection) -> list[str]:
-    """Return the ids of the limits that were ever seen."""
-    return [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
-
-
 def _history_entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
     return {
         "id": row["id"],
-        "account": account.key,
-        "name": account.name,
-        "email": account.email,
+        **account.named,
         "token_key": row["token_key"],
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],

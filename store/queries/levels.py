@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.levels import Level, levels
 from store.queries.accounts import accounts
+from store.queries.limits import newest_rows
+from store.queries.view import one_view
+from store.standing import WINDOW_COLUMNS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,31 +41,40 @@ def pictures(
 
     Without `since` a picture begins with its limit's first reading.
     """
-    found = []
-    for account in chosen or accounts(connection):
-        known = connection.execute(
-            "SELECT l.limit_id, s.limit_name FROM limits l JOIN snapshots s ON s.id = l.snapshot_id"
-            " WHERE l.account = ? AND (? IS NULL OR l.limit_id = ?) ORDER BY l.limit_id != 'codex', l.limit_id",
-            (account.id, limit_id, limit_id),
-        ).fetchall()
-        for limit, name in known:
-            begin = _first_seen(connection, account, limit) if since is None else since
-            rows = connection.execute(_ROWS, {"account": account.id, "limit": limit, "since": begin})
-            windows = levels(rows, begin, now, columns)
-            found.append(Picture(account, limit, name, begin, now, windows))
-    return found
+    with one_view(connection):
+        newest = newest_rows(connection)
+        return [
+            _picture(connection, account, row, columns, _Period(since, now))
+            for account in chosen or accounts(connection)
+            for row in newest.get(account.id, [])
+            if limit_id in {None, row["limit_id"]}
+        ]
 
 
-_ROWS = """
-SELECT first_seen_at, last_seen_at, used_5h_percent, window_5h_minutes, resets_5h_at,
-    used_7d_percent, window_7d_minutes, resets_7d_at, other_windows
+class _Period(NamedTuple):
+    since: float | None
+    until: float
+
+
+def _picture(
+    connection: sqlite3.Connection, account: Account, newest: sqlite3.Row, columns: int, period: _Period
+) -> Picture:
+    limit = newest["limit_id"]
+    begin = _first_seen(connection, account, limit) if period.since is None else period.since
+    rows = connection.execute(_ROWS, {"account": account.id, "limit": limit, "since": begin})
+    windows = levels(rows, begin, period.until, columns)
+    return Picture(account, limit, newest["limit_name"], begin, period.until, windows)
+
+
+_ROWS = f"""
+SELECT first_seen_at, last_seen_at, {WINDOW_COLUMNS}
 FROM snapshots
 WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at >= coalesce((
     SELECT max(first_seen_at) FROM snapshots
     WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at <= :since
 ), 0)
 ORDER BY +id
-"""
+"""  # noqa: S608 (constant columns)
 """From the reading that stood at the beginning on; the index finds them, and the `+` keeps it from being given up."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from store.queries.limits import newest_rows
 from store.standing import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -16,11 +17,12 @@ def main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
 
     That is for audit, and nothing else depends on it: what is no JSON object tells nothing.
     """
-    rows = connection.execute(
-        "SELECT l.account, s.raw FROM limits l JOIN snapshots s ON s.id = l.snapshot_id WHERE l.limit_id = ?",
-        (MAIN_LIMIT,),
-    )
-    return {account: _loaded(raw) for account, raw in rows}
+    return {
+        account: _loaded(row["raw"])
+        for account, rows in newest_rows(connection).items()
+        for row in rows
+        if row["limit_id"] == MAIN_LIMIT
+    }
 
 
 def _loaded(raw: str) -> dict[str, Any]:

@@ -54,9 +54,7 @@ _OF_ACCOUNT = (
 def _entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
     return {
         "id": row["id"],
-        "account": account.key,
-        "name": account.name,
-        "email": account.email,
+        **account.named,
         "token_key": row["token_key"],
         "limit_id": row["limit_id"],
         "thread": row["thread"],

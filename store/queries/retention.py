@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.database import OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
 from store.queries.accounts import accounts
 from store.queries.view import one_view
 
@@ -45,16 +46,9 @@ def file_bytes(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 _COUNTS = {
-    "snapshots": (
-        "SELECT count(*) FROM limits l CROSS JOIN snapshots s INDEXED BY snapshots_first_seen"
-        " ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at < :before"
-        " WHERE l.account = :account AND s.last_seen_at < :before AND s.id != l.snapshot_id"
-        " AND s.id IS NOT (SELECT snapshot_id FROM accounts WHERE id = :account)"
-    ),
-    "turns": "SELECT count(*) FROM requests WHERE account = :account AND ended_at < :before",
-    "threads": (
-        "SELECT count(*) FROM threads WHERE account = :account AND name IS NULL AND last_seen_at < :before - 3600"
-    ),
+    "snapshots": f"SELECT count(*) {OLD_SNAPSHOTS} AND l.account = :account",
+    "turns": f"SELECT count(*) {OLD_REQUESTS} AND r.account = :account",
+    "threads": f"SELECT count(*) {OLD_THREADS} AND t.account = :account",
     "all_snapshots": "SELECT count(*) FROM snapshots WHERE account = :account",
     "all_turns": "SELECT count(*) FROM requests WHERE account = :account",
 }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.queries.accounts import accounts as known_accounts
+from store.queries.accounts import read_again_in_order
 from store.queries.view import one_view
-from store.standing import flag, slots
+from store.standing import WINDOW_COLUMNS, flag, slots
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,9 +44,7 @@ def series(
                       "thread": null}]}
     """
     with one_view(connection):
-        everyone = known_accounts(connection)
-        ids = None if accounts is None else {account.id for account in accounts}
-        chosen = {account.id: account for account in everyone if ids is None or account.id in ids}
+        chosen = {account.id: account for account in read_again_in_order(connection, accounts)}
         found = sorted(
             row_id for limit in _limits(connection, span, list(chosen)) for row_id in _row_ids(connection, limit, span)
         )
@@ -57,9 +55,7 @@ def series(
         "until": span.until,
         "step_seconds": span.step,
         "left_out": len(found) - len(kept),
-        "accounts": [
-            {"account": account.key, "name": account.name, "email": account.email} for account in chosen.values()
-        ],
+        "accounts": [account.named for account in chosen.values()],
         "entries": entries,
     }
 
@@ -90,9 +86,8 @@ _EVERY = f"SELECT id {_WITHIN}"
 _STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS INTEGER)"
 
 _COLUMNS = (
-    "id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations,"
-    " used_5h_percent, window_5h_minutes, resets_5h_at, used_7d_percent, window_7d_minutes, resets_7d_at,"
-    " other_windows, limit_reached, plan_type, source, status, model, thread"
+    f"id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations, {WINDOW_COLUMNS},"
+    " limit_reached, plan_type, source, status, model, thread"
 )
 _AT_ONCE = 500
 """How many rows one statement asks for."""

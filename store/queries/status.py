@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from store.queries.accounts import accounts
+from store.queries.accounts import read_again
+from store.queries.limits import newest_rows
 from store.queries.view import one_view
 from store.standing import flag, limit_standing
 
@@ -18,33 +19,15 @@ if TYPE_CHECKING:
 def status(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
     """Answer "how much is left?": the document of ``status --json`` at a moment in Unix seconds."""
     with one_view(connection):
-        # Those that were chosen before are read again: their plan is to be of one moment with the rest.
-        chosen = accounts(connection)
-        newest = _newest_rows(connection)
+        chosen = read_again(connection, only)
+        newest = newest_rows(connection)
         facts = _facts_rows(connection)
     return {
         "generated_at": int(now),
         "accounts": [
-            _account_status(account, facts.get(account.id), newest.get(account.id, []), now)
-            for account in (chosen if only is None else _again(chosen, only))
+            _account_status(account, facts.get(account.id), newest.get(account.id, []), now) for account in chosen
         ],
     }
-
-
-def _again(present: Sequence[Account], chosen: Sequence[Account]) -> list[Account]:
-    """Return the chosen accounts as they are at present, in the order of choice, without those forgotten meanwhile."""
-    by_id = {account.id: account for account in present}
-    return [by_id[account.id] for account in chosen if account.id in by_id]
-
-
-def _newest_rows(connection: sqlite3.Connection) -> dict[int, list[sqlite3.Row]]:
-    """Return the newest row of each limit by account, the main limit first."""
-    found: dict[int, list[sqlite3.Row]] = {}
-    for row in connection.execute(
-        "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id ORDER BY l.limit_id != 'codex', l.limit_id"
-    ):
-        found.setdefault(row["account"], []).append(row)
-    return found
 
 
 def _facts_rows(connection: sqlite3.Connection) -> dict[int, sqlite3.Row]:
@@ -56,9 +39,7 @@ def _account_status(
     account: Account, facts: sqlite3.Row | None, rows: Sequence[sqlite3.Row], now: float
 ) -> dict[str, Any]:
     return {
-        "account": account.key,
-        "name": account.name,
-        "email": account.email,
+        **account.named,
         "plan_type": account.plan_type,
         "token_key": account.token_keys[0] if account.token_keys else None,
         "credits": account_credits(facts),

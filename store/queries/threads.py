@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.queries.accounts import accounts
+from store.queries.naming import matching
 from store.queries.view import one_view
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ def find_thread(connection: sqlite3.Connection, start: str) -> tuple[str, str | 
     """
     rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
     known = [(thread, name) for thread, name in rows]
-    exact = [each for each in known if start in each]
-    wanted = start.casefold()
-    found = exact or [each for each in known if any((word or "").casefold().startswith(wanted) for word in each)]
+    found = matching(known, start, lambda each: [word for word in each if word is not None])
     if len(found) == 1:
         return found[0]
     if found:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from store.queries.accounts import accounts as known_accounts
-from store.queries.view import one_view
-from store.standing import MAIN_LIMIT, Figures, slots
+from store.queries.accounts import read_again_in_order
+from store.queries.limits import limit_ids, newest_rows
+from store.queries.view import one_view, plain_rows
+from store.standing import MAIN_LIMIT, SLOT_COLUMNS, Figures, other_windows, slots
 from store.usage import (
     FIT_GAPS,
     FIT_TURNS,
@@ -26,8 +26,10 @@ from store.usage import (
     points_within,
     spans,
 )
+from store.words import dated
 
 if TYPE_CHECKING:
+    import datetime as dt
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -90,9 +92,7 @@ def usage(
     """
     period = _Period(since, now)
     with one_view(connection):
-        everyone = known_accounts(connection)
-        ids = None if accounts is None else {account.id for account in accounts}
-        chosen = [account for account in everyone if ids is None or account.id in ids]
+        chosen = read_again_in_order(connection, accounts)
         limit = _limit(connection, limit_id)
         seen = _windows(connection, chosen, limit)
         slot = window if seen and window else _default_window(seen)
@@ -111,7 +111,7 @@ def usage(
         "limit_id": limit,
         "window": slot,
         "window_minutes": _minutes(histories),
-        "accounts": [{"account": each.key, "name": each.name, "email": each.email} for each in chosen],
+        "accounts": [account.named for account in chosen],
         **table.document(),
     }
 
@@ -152,7 +152,7 @@ class _History(NamedTuple):
 
 
 def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
-    known = [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
+    known = limit_ids(connection)
     if wanted is not None and wanted not in known:
         raise NotSeenError(f"no limit {wanted!r} was seen; there are: {', '.join(known)}")
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
@@ -160,11 +160,14 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
 
 def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
     """Return the windows that the limit has now, and the minutes of each."""
-    rows = connection.execute(
-        "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id WHERE l.limit_id = ?", (limit,)
-    ).fetchall()
-    ids = {account.id for account in chosen}
-    return {slot: figures.window_minutes for row in rows if row["account"] in ids for slot, figures in slots(dict(row))}
+    newest = newest_rows(connection)
+    return {
+        slot: figures.window_minutes
+        for account in chosen
+        for row in newest.get(account.id, [])
+        if row["limit_id"] == limit
+        for slot, figures in slots(dict(row))
+    }
 
 
 def _default_window(seen: dict[str, int | None]) -> str | None:
@@ -179,9 +182,7 @@ def _history(
     connection: sqlite3.Connection, account: Account, limit: str | None, slot: str, period: _Period
 ) -> _History:
     """Read an account's history since the last reading before the period, and as much more as weights come from."""
-    # Plain tuples: a sqlite3.Row costs more than all that is done with it.
-    cursor = connection.cursor()
-    cursor.row_factory = None
+    cursor = plain_rows(connection)
     sights = _sights(cursor, account.id, limit, slot, period.since)
     found = gaps(sights)
     start = min((gap.start for gap in found if points_within(gap, *period)), default=period.since)
@@ -189,7 +190,7 @@ def _history(
 
 
 def _sights(cursor: sqlite3.Cursor, account: int, limit: str | None, slot: str, since: float) -> list[Sight]:
-    columns = _COLUMNS.get(slot, "other_windows")
+    columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows"]))
     select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
     rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
@@ -200,14 +201,11 @@ def _sights(cursor: sqlite3.Cursor, account: int, limit: str | None, slot: str, 
     return list(_told(rows, slot))
 
 
-_COLUMNS = {slot: f"used_{slot}_percent, window_{slot}_minutes, resets_{slot}_at" for slot in ("5h", "7d")}
-
-
 def _told(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[Sight]:
     """Yield what rows tell of the window; those that no message about the window opened tell nothing new."""
     last: Figures | None = None
     for _, first_at, last_at, told_at, *columns in rows:
-        figures = Figures(*columns) if slot in _COLUMNS else _other(columns[0], slot)
+        figures = Figures(*columns) if slot in SLOT_COLUMNS else other_windows(columns[0]).get(slot, Figures())
         if figures.used_percent is None:
             continue
         if figures == last and told_at is not None and told_at < first_at:
@@ -217,19 +215,9 @@ def _told(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[Sight]:
         yield Sight(first_at, seen_at, figures.used_percent, figures.window_minutes, figures.resets_at)
 
 
-def _other(written: str | None, slot: str) -> Figures:
-    row = {**dict.fromkeys(_NO_COLUMNS), "other_windows": written}
-    return dict(slots(row)).get(slot, Figures(None, None, None))
-
-
-_NO_COLUMNS = tuple(name for columns in _COLUMNS.values() for name in columns.split(", "))
-
-
 def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[Turn]:
-    select = (
-        "SELECT started_at, first_byte_at, ended_at, thread, model, warm_up, status, input_tokens, cached_tokens,"
-        " output_tokens, reasoning_tokens FROM requests WHERE account = ? AND limit_id = ? AND ended_at"
-    )
+    columns = ", ".join(Turn._fields)
+    select = f"SELECT {columns} FROM requests WHERE account = ? AND limit_id = ? AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, start)).fetchall()
     more = max(0, FIT_TURNS - len(newer))
     older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", (account, limit, start, more)).fetchall()
@@ -277,8 +265,7 @@ class _Tally:
         self.reasoning_tokens += reasoning or 0
         self.models.add(model)
         self.threads.add(thread)
-        if self.last_at is None or ended_at > self.last_at:
-            self.last_at = ended_at
+        self.seen(ended_at)
 
     def add(self, other: _Tally) -> None:
         """Add all of another row but its points."""
@@ -392,7 +379,7 @@ class _Table:
         """Return the day or hour that a moment is in; None beyond all calendars."""
         quarter = int(at // _QUARTER)
         if quarter not in self._quarters:
-            self._quarters[quarter] = _written(at, "%Y-%m-%d" if self._by == "day" else "%Y-%m-%d %H:00", self._zone)
+            self._quarters[quarter] = dated(at, "%Y-%m-%d" if self._by == "day" else "%Y-%m-%d %H:00", self._zone)
         return self._quarters[quarter]
 
     def _count_readings(self, history: _History) -> None:
@@ -400,13 +387,6 @@ class _Table:
         self._total.points += risen
         self._rises += len(risen)
         self._readings += sum(self._period.holds(sight.first_at) for sight in history.sights)
-
-
-def _written(at: float, form: str, zone: dt.tzinfo | None) -> str | None:
-    try:
-        return dt.datetime.fromtimestamp(at, zone).strftime(form)
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def _weights(history: _History, fits: dict[str | None, Fit], period: _Period) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""One view of the database for several statements."""
+"""How statements look at the database: several of them in one view, and rows as plain tuples."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ def one_view(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.rollback()
+
+
+def plain_rows(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """Return a cursor whose rows are plain tuples: of many, a `sqlite3.Row` costs more than what is done with it."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor
