@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from scripts import render
 from scripts.printable import printable
-from store import words
+from store import choice, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +37,10 @@ _LEAST = 30
 
 def events(document: Mapping[str, Any], look: Look) -> Iterator[Text]:
     """Show the document of ``events --json``: when, what, whose, and the sentence; below it what is not sure."""
-    labels = {each["account"]: _label(each, look) for each in document["accounts"]}
+    labels = {
+        each["account"]: render.cut(printable(choice.label(each)), _LABEL_MOST, look.glyphs)
+        for each in document["accounts"]
+    }
     shown = {event["account"] for event in document["events"]}
     who = max((len(labels[key]) for key in shown), default=0) if len(labels) > 1 else 0
     what = max((len(event["kind"]) for event in document["events"]), default=0)
@@ -61,10 +65,3 @@ def _lines(event: Mapping[str, Any], label: str, who: int, what: int, look: Look
 def _wrapped(text: str, taken: int, look: Look) -> list[str]:
     width = 10_000 if look.whole else max(_LEAST, look.width - taken)
     return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
-
-
-def _label(account: Mapping[str, Any], look: Look) -> str:
-    label = printable(account["name"] or account["email"] or account["account"])
-    return (
-        label if len(label) <= _LABEL_MOST else label[: _LABEL_MOST - len(look.glyphs.ellipsis)] + look.glyphs.ellipsis
-    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from scripts.fullness import COLOURS, level
 from scripts.printable import printable
 from store import words
 from store.words import DAY, UNKNOWN, duration, percent
@@ -109,13 +110,20 @@ def window_length(slot: str, minutes: int | None) -> str:
     return printable(words.window_length(slot, minutes))
 
 
+def count(number: int, thing: str) -> str:
+    """Write a number of things: ``1 turn``, ``1,200 turns``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def cut(text: str, width: int, glyphs: Glyphs = _TYPOGRAPHIC) -> str:
+    """Write no more of a text than there is room for, an ellipsis at the end of what is cut."""
+    return text if len(text) <= width else text[: max(0, width - len(glyphs.ellipsis))] + glyphs.ellipsis
+
+
 def colour(used: float | None) -> str:
-    """Return the style of a used percentage: green below 50, yellow to 80, red above."""
-    if used is None:
-        return "dim"
-    if used < 50:
-        return "green"
-    return "yellow" if used <= 80 else "red"
+    """Return the style of a used percentage; `scripts.fullness` says from where on."""
+    found = level(used)
+    return COLOURS[found] if found else "dim"
 
 
 def _local(at: float, zone: dt.tzinfo | None) -> dt.datetime | None:
@@ -359,8 +367,8 @@ def history_row(entry: Mapping[str, Any], columns: HistoryColumns, look: Look) -
         words.moment(first, look.zone),
         moment(last, first, look.zone) if last > first else "",
         str(entry["observations"]),
-        _cut(printable(entry["name"] or entry["email"] or entry["account"]), columns.account, look.glyphs),
-        _cut(printable(entry["limit_id"]), columns.limit, look.glyphs),
+        cut(printable(entry["name"] or entry["email"] or entry["account"]), columns.account, look.glyphs),
+        cut(printable(entry["limit_id"]), columns.limit, look.glyphs),
     )
     text = Text(_history_line(cells, columns))
     for slot, window in entry["windows"].items():
@@ -392,10 +400,6 @@ def _history_line(cells: _Cells, columns: HistoryColumns) -> str:
     parts += [f"{cells.account:<{columns.account}}"] if columns.account else []
     parts += [f"{cells.limit:<{columns.limit}}"] if columns.limit else []
     return "  ".join([*parts, ""])
-
-
-def _cut(text: str, width: int, glyphs: Glyphs) -> str:
-    return text if len(text) <= width else text[: max(0, width - len(glyphs.ellipsis))] + glyphs.ellipsis
 
 
 # Doctor

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from scripts import render
 from scripts.printable import printable
-from store import words
+from store import choice, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,15 +88,11 @@ def _common(one: str, other: str) -> int:
 
 def _title(document: Mapping[str, Any], look: Look) -> Text:
     accounts = document["accounts"]
-    who = _account_label(accounts[0]) if len(accounts) == 1 else f"{len(accounts)} accounts"
+    who = printable(choice.label(accounts[0])) if len(accounts) == 1 else f"{len(accounts)} accounts"
     length = render.window_length(document["window"], document["window_minutes"])
     since, until = (words.moment(document[name], look.zone) for name in ("since", "until"))
     about = [f"{length} window of {printable(document['limit_id'])}", f"{since} to {until}", who]
     return Text(about[0], "bold").append(look.glyphs.dot.join(["", *about[1:]]), "not bold")
-
-
-def _account_label(account: Mapping[str, Any]) -> str:
-    return printable(account["name"] or account["email"] or account["account"])
 
 
 def _labels(document: Mapping[str, Any]) -> list[str]:
@@ -125,7 +121,10 @@ def _table(by: str, rows: Sequence[_Row], total: _Row, look: Look) -> list[Text]
     head.stylize("bold")
     return [
         head,
-        *(_line(_cut(row.label, columns.label, look), *_points(row, most, columns.bar, look), columns) for row in rows),
+        *(
+            _line(render.cut(row.label, columns.label, look.glyphs), *_points(row, most, columns.bar, look), columns)
+            for row in rows
+        ),
         _line(total.label, *_points(total, 0, 0, look), columns),
     ]
 
@@ -155,16 +154,14 @@ def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _
     return line
 
 
-def _cut(text: str, width: int, look: Look) -> str:
-    return text if len(text) <= width else text[: width - len(look.glyphs.ellipsis)] + look.glyphs.ellipsis
-
-
 def _notes(document: Mapping[str, Any]) -> list[str]:
     """Return what is to be known with the figures: how sure they are, and what they mean."""
     rises, readings = document["rises"], document["readings"]
     notes = []
     if rises < FEW_RISES:
-        notes.append(f"Few readings: the window rose {_count(rises, 'time')} in {_count(readings, 'reading')}.")
+        notes.append(
+            f"Few readings: the window rose {render.count(rises, 'time')} in {render.count(readings, 'reading')}."
+        )
     if document["rows"] and document["rows"][-1]["elsewhere"]:
         notes.append(
             f"{ELSEWHERE}: the window rose while no turn went through the tap, or by far more than the turns' tokens "
@@ -182,11 +179,7 @@ def _fitted(fit: Mapping[str, Any]) -> str:
     kinds = (("uncached_input", "uncached input"), ("cached_input", "cached"), ("output", "output"))
     weights = ", ".join(f"{fit[name]:.2g} ({kind})" for name, kind in kinds)
     model = printable(fit["model"] or _NOT_TOLD["model"])
-    return f"{model}: a token weighs {weights}, fitted from {_count(fit['rises'], 'rise')}."
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+    return f"{model}: a token weighs {weights}, fitted from {render.count(fit['rises'], 'rise')}."
 
 
 def _wrapped(text: str, look: Look) -> list[str]:

@@ -43,6 +43,9 @@ READ_SECONDS = 5.0
 SPILL_MARK, SPILL_SUFFIX = ".unwritten-", ".jsonl"
 """What the names of files of readings have behind the database's name, and at their end."""
 
+UNFINISHED = ".part"
+"""What the name of a file has at its end until all of it is written."""
+
 
 class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
@@ -218,6 +221,11 @@ def kept_copies(path: Path) -> list[Path]:
 def waiting_files(path: Path) -> list[Path]:
     """Return the files of readings that stops have left beside the database, oldest first (`store.spill`)."""
     return _beside(path, f"{path.name}{SPILL_MARK}", SPILL_SUFFIX)
+
+
+def unfinished_files(path: Path) -> list[Path]:
+    """Return the files beside the database that were not written to their end, which a crash may have left there."""
+    return _beside(path, path.name, UNFINISHED)
 
 
 def _beside(path: Path, start: str, end: str = "") -> list[Path]:

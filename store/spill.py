@@ -16,7 +16,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.database import SPILL_MARK, SPILL_SUFFIX, waiting_files
+from store.database import SPILL_MARK, SPILL_SUFFIX, UNFINISHED, waiting_files
 from store.models import Request, Snapshot
 from store.rows import Loss
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MOST_FILES = 40
 """How many files may wait beside a database that nobody gets to write."""
-
-_UNFINISHED = ".part"
 
 
 class Spill(NamedTuple):
@@ -53,7 +51,7 @@ def write(database: Path, entries: Iterable[Entry], losses: Iterable[Loss]) -> P
     lines += [entry.model_dump_json(exclude_defaults=True) for entry in entries]
     # Names sort in the order of writing: files of one stop follow each other.
     path = database.with_name(f"{database.name}{SPILL_MARK}{time.time_ns()}-{uuid.uuid4().hex[:8]}{SPILL_SUFFIX}")
-    unfinished = path.with_name(path.name + _UNFINISHED)
+    unfinished = path.with_name(path.name + UNFINISHED)
     try:
         with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)

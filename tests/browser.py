@@ -9,10 +9,10 @@ import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import expect, sync_playwright
+
+from tests.harness import required
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +41,8 @@ def find_chromium() -> str | None:
 
 def require_chromium() -> str:
     """The browser; skips the test where there is none, or fails it where `CODEX_TAP_REQUIRE_BROWSER` is 1."""
-    found = find_chromium()
-    if found is not None:
-        return found
     reason = "no Chromium: install it, or name it in CODEX_TAP_CHROMIUM"
-    if os.environ.get("CODEX_TAP_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return required(find_chromium(), reason, "CODEX_TAP_REQUIRE_BROWSER")
 
 
 @contextlib.contextmanager
@@ -69,10 +64,6 @@ class Watched(NamedTuple):
     page: Page
     asked: list[str]
     wrong: list[str]
-
-    def asked_for(self, path: str) -> int:
-        """How many requests went to a path."""
-        return sum(urlsplit(url).path == path for url in self.asked)
 
     def words(self, selector: str) -> str:
         """The text of an element as a person reads it, with single spaces."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import random
 import signal
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from scripts.demo.codex import find_codex, make_token, write_login
+from scripts.demo.client import CodexClient
+from scripts.demo.codex import find_codex, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -155,6 +155,36 @@ class Proxy:
         self._folder.cleanup()
 
 
+class Listener:
+    """Takes connections on a free loopback port until it is closed, and has each served in a thread of its own."""
+
+    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        # Closing alone would not wake the thread that accepts.
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+
+def connected(proxy: Proxy, backend: Backend, account: str, *, http2: bool = False, timeout: float = 30) -> CodexClient:
+    """A client with a login of its own, which trusts the proxy and, for what is tunnelled, the stand-in."""
+    token = make_token(account, f"user-of-{account}", expires_at=int(time.time()) + 864_000)
+    authorities = [proxy.ca_file, backend.ca_file]
+    return CodexClient(proxy.proxy_url, authorities, token=token, account_id=account, http2=http2, timeout=timeout)
+
+
 def codex_environment(proxy: Proxy, home: Path) -> dict[str, str]:
     """For Codex behind `proxy`, with `home` as its CODEX_HOME; nothing of the user's own Codex or proxies is in it."""
     dropped = (*_PROXY_VARIABLES, *_CODEX_VARIABLES)
@@ -171,22 +201,16 @@ def codex_environment(proxy: Proxy, home: Path) -> dict[str, str]:
     }
 
 
-def log_in(home: Path, account_id: str, user_id: str, *, email: str = "someone@example.com", plan: str = "plus") -> str:
-    """Make `home` a CODEX_HOME with a fresh login; its token, which is another one each time."""
-    now = dt.datetime.now(dt.UTC)
-    expires_at = int(now.timestamp()) + 864_000  # Codex refreshes a token that is about to expire
-    token = make_token(account_id, user_id, email=email, plan=plan, expires_at=expires_at)
-    write_login(home, token, account_id, last_refresh=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-    return token
-
-
 def require_codex() -> str:
     """The real Codex; skips the test where there is none, or fails it where `CODEX_TAP_REQUIRE_CODEX` is 1."""
-    codex = find_codex()
-    if codex is not None:
-        return codex
-    reason = "no Codex CLI: install it, or name it in CODEX_TAP_CODEX"
-    if os.environ.get("CODEX_TAP_REQUIRE_CODEX") == "1":
+    return required(find_codex(), "no Codex CLI: install it, or name it in CODEX_TAP_CODEX", "CODEX_TAP_REQUIRE_CODEX")
+
+
+def required(program: str | None, reason: str, variable: str) -> str:
+    """A program that was found; else the test is skipped for that reason, or fails where the variable is 1."""
+    if program is not None:
+        return program
+    if os.environ.get(variable) == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -8,10 +8,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from scripts.demo.answers import Answer, WireWindow, limit_headers
-from scripts.demo.client import CodexClient, InterruptedTurnError
-from scripts.demo.codex import make_token
+from scripts.demo.client import InterruptedTurnError
 from store.database import MissingError, open_reader
-from tests.harness import wait_until
+from tests.harness import connected, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,13 +79,9 @@ class Load:
         assert not self.failures
 
     def _turns(self, account: str, http2: bool) -> None:
-        token = make_token(account, f"user-of-{account}", expires_at=RESETS_AT + 864_000)
-        authorities = [self._proxy.ca_file, self._backend.ca_file]
         number = 0
         try:
-            with CodexClient(
-                self._proxy.proxy_url, authorities, token=token, account_id=account, http2=http2
-            ) as client:
+            with connected(self._proxy, self._backend, account, http2=http2) as client:
                 while not self._stop.is_set():
                     number += 1
                     figure = Figure(account, number / 8)

@@ -25,10 +25,10 @@ from scripts.demo.answers import (
     usage_document,
     usage_limit,
 )
-from scripts.demo.codex import app_server_rate_limits, exec_turn, session_rate_limits
+from scripts.demo.codex import app_server_rate_limits, exec_turn, log_in, session_rate_limits
 from store.database import MissingError, open_reader
 from store.queries import accounts, status
-from tests.harness import Proxy, codex_environment, log_in, wait_until
+from tests.harness import Proxy, codex_environment, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

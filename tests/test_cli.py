@@ -390,17 +390,19 @@ def test_forgetting(two: Path, flags: list[str], answer: str | None) -> None:
     assert {entry["email"] for entry in json.loads(invoke("history", "--json").stdout)} == {ALICE.email}
 
 
+_MAY_HOLD = (".v1.bak", ".unwritten-1-a.jsonl", "-alerts.json", "-alerts.json.part", ".unwritten-2-b.jsonl.part")
+
+
 def test_forgetting_names_what_may_still_hold_it(two: Path) -> None:
-    """A copy that was kept, or readings that wait, are not opened; where they lie is said."""
-    copy = two.with_name(f"{two.name}.v1.bak")
-    copy.touch()
-    waiting = two.with_name(f"{two.name}.unwritten-1-a.jsonl")
-    waiting.touch()
+    """A copy that was kept, readings that wait and what alerts have told are not opened; where they lie is said."""
+    beside = [two.with_name(f"{two.name}{end}") for end in _MAY_HOLD]
+    for path in beside:
+        path.touch()
 
     result = invoke("accounts", "forget", "bob", "--yes", "--db", two)
 
     assert result.exit_code == 0
-    assert result.output.splitlines()[-2:] == [f"  {copy}", f"  {waiting}"]
+    assert result.output.splitlines()[-len(beside) :] == [f"  {path}" for path in beside]
 
 
 @pytest.mark.parametrize("words", [["name", "x", "y"], ["forget", "x", "--yes"]])

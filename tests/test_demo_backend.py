@@ -36,8 +36,8 @@ from scripts.demo.answers import (
 from scripts.demo.backend import Backend
 from scripts.demo.certificates import AUTHORITY_NAME
 from scripts.demo.client import CodexClient, InterruptedTurnError, Pairs, Reply
-from scripts.demo.codex import app_server_rate_limits, exec_turn, make_token, session_rate_limits
-from tests.harness import REPOSITORY, Proxy, codex_environment, log_in, require_codex, wait_until
+from scripts.demo.codex import app_server_rate_limits, exec_turn, log_in, make_token, session_rate_limits
+from tests.harness import REPOSITORY, Proxy, codex_environment, require_codex, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,9 +24,8 @@ from scripts.demo.answers import (
     usage_document,
 )
 from scripts.demo.client import CodexClient, InterruptedTurnError
-from scripts.demo.codex import make_token
 from store.database import MissingError, open_reader
-from tests.harness import Proxy, wait_until
+from tests.harness import Proxy, connected, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,15 +55,8 @@ def proxy(backend: Backend, path: Path) -> Iterator[Proxy]:
 
 @pytest.fixture(params=[False, True], ids=["http1", "http2"])
 def client(request: pytest.FixtureRequest, proxy: Proxy, backend: Backend) -> Iterator[CodexClient]:
-    with connected(proxy, backend, http2=request.param) as client:
+    with connected(proxy, backend, "acct-1", http2=request.param) as client:
         yield client
-
-
-def connected(proxy: Proxy, backend: Backend, account: str = "acct-1", *, http2: bool = True) -> CodexClient:
-    """A client with a login of its own, which trusts the proxy and, for what is tunnelled, the stand-in."""
-    token = make_token(account, f"user-of-{account}", expires_at=NOW + 864_000)
-    authorities = [proxy.ca_file, backend.ca_file]
-    return CodexClient(proxy.proxy_url, authorities, token=token, account_id=account, http2=http2)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -103,7 +95,7 @@ def test_http_turn(backend: Backend, client: CodexClient, path: Path) -> None:
 
 def test_websocket_turns(backend: Backend, proxy: Proxy, path: Path) -> None:
     """The upgrade's headers are one reading of an hour; the messages are the others."""
-    with connected(proxy, backend) as client:
+    with connected(proxy, backend, "acct-1", http2=True) as client:
         for used in (14, 15):
             told = rate_limits_event(FIVE._replace(used=used), SEVEN)
             backend.answer(Answer(headers=FIGURES, events=[told]))
@@ -133,7 +125,7 @@ def test_refused_over_the_websocket(backend: Backend, proxy: Proxy, path: Path) 
     full = {"x-codex-primary-used-percent": 100, "x-codex-primary-window-minutes": "300"}
     backend.answer(Answer(events=[error_event(headers=full, resets_at=NOW + 60)], completes=False))
 
-    with connected(proxy, backend) as client:
+    with connected(proxy, backend, "acct-1", http2=True) as client:
         client.websocket_turn("say ok")
 
         assert read(path, 1) == [("error", 100.0)]
@@ -156,7 +148,7 @@ def test_compressed_answers(backend: Backend, proxy: Proxy, path: Path, encoding
     told = rate_limits_event(FIVE, SEVEN)
     backend.answer(Answer(events=[told], encoding=encoding))
 
-    with connected(proxy, backend) as client:
+    with connected(proxy, backend, "acct-1", http2=True) as client:
         reply = client.http_turn("say ok")
 
     assert reply.header("content-encoding") == encoding
@@ -239,7 +231,7 @@ def test_the_line_breaks_mid_stream(backend: Backend, client: CodexClient, path:
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_brings_all_to_the_disk(backend: Backend, proxy: Proxy, path: Path, sent: signal.Signals) -> None:
     """What a hook took in right before the stop is there after it."""
-    with connected(proxy, backend) as client:
+    with connected(proxy, backend, "acct-1", http2=True) as client:
         for used in range(1, 21):
             backend.answer(Answer(headers=limit_headers(FIVE._replace(used=used), SEVEN)))
             client.http_turn("say ok")
@@ -265,7 +257,7 @@ def test_a_gateway_that_was_named_is_read(backend: Backend, path: Path) -> None:
     backend.answer(Answer(pages={"/backend-api/codex/responses": Page(headers=FIGURES)}), host="gateway.example")
     with (
         Proxy(backend, database=path, options={"codex_tap_hosts": "gateway.example"}) as proxy,
-        connected(proxy, backend) as client,
+        connected(proxy, backend, "acct-1", http2=True) as client,
     ):
         client.http_turn("say ok", url=url)
 
@@ -315,7 +307,7 @@ def test_a_locked_database_is_no_reason_not_to_start(backend: Backend, path: Pat
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     backend.answer(Answer(headers=FIGURES))
-    with Proxy(backend, database=path) as proxy, connected(proxy, backend) as client:
+    with Proxy(backend, database=path) as proxy, connected(proxy, backend, "acct-1", http2=True) as client:
         assert client.http_turn("say ok").status == 200
         other.execute("ROLLBACK")
         other.close()

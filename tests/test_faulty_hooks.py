@@ -26,9 +26,8 @@ from scripts.demo.answers import (
     usage_document,
 )
 from scripts.demo.client import RESPONSES, CodexClient, InterruptedTurnError, Reply
-from scripts.demo.codex import make_token
 from scripts.demo.transport import Origin, WebsocketConnection, Wire
-from tests.harness import ADDON, Proxy, wait_until
+from tests.harness import ADDON, Proxy, connected, wait_until
 from tests.load import RESETS_AT, Figure, figures
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("faulty.py")
 USAGE = "https://chatgpt.com/backend-api/wham/usage"
-COMPACT = "https://chatgpt.com/backend-api/codex/responses/compact"
 FIVE = WireWindow(13, 300, RESETS_AT)
 HEADERS = limit_headers(
     FIVE, plan="plus", active="premium", credits={"has_credits": True, "unlimited": False, "balance": "1"}
@@ -60,12 +58,6 @@ HOOKS = {
         "websocket_end",
     )
 }
-
-
-def connected(proxy: Proxy, backend: Backend, account: str, *, http2: bool, timeout: float = 30) -> CodexClient:
-    token = make_token(account, f"user-of-{account}", expires_at=RESETS_AT + 864_000)
-    authorities = [proxy.ca_file, backend.ca_file]
-    return CodexClient(proxy.proxy_url, authorities, token=token, account_id=account, http2=http2, timeout=timeout)
 
 
 class Ask(NamedTuple):

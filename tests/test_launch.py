@@ -23,11 +23,12 @@ import pytest
 from mitmproxy.options import Options
 
 from scripts.demo.backend import Backend
+from scripts.demo.wire import read_head
 from scripts.launch import LaunchError, probe
 from scripts.launch.certificates import ensure_authority
 from scripts.launch.mitmdump import why_refused
 from store.settings import certificate_folder, default_database
-from tests.harness import free_port, wait_until
+from tests.harness import Listener, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -375,33 +376,17 @@ def test_the_authority_is_private() -> None:
     assert ensure_authority(certificate_folder()).read_bytes() == before
 
 
-class Front:
+class Front(Listener):
     """An HTTP proxy that notes the head of what it is asked and hands everything on to another."""
 
     def __init__(self, port: int) -> None:
         self.heads: list[str] = []
         self._behind = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(self._hand_on)
 
-    def close(self) -> None:
-        """Take no more connections."""
-        # Closing alone would not wake the thread that accepts.
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=self._serve, args=self._server.accept()[:1], daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def _hand_on(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._behind)) as server:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += client.recv(4096)
+            head = read_head(client)
             self.heads.append(head.decode())
             server.sendall(head)
             back = threading.Thread(target=_pump, args=(server, client), daemon=True)

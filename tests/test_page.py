@@ -17,11 +17,11 @@ from playwright.sync_api import expect
 
 from scripts import render
 from scripts.demo.answers import Answer, WireWindow, limit_headers, token_counts
-from scripts.demo.codex import exec_turn
+from scripts.demo.codex import exec_turn, log_in
 from store import words
 from store.models import Credits, Identity, Tokens, Window
 from tests.browser import PHONE, opened, running_browser
-from tests.harness import Proxy, codex_environment, free_port, log_in
+from tests.harness import Proxy, codex_environment, free_port
 from tests.recorded import record
 from tests.serving import WRITE, Program, ask
 from tests.snapshots import ALICE, BOB, limit, snapshot, turn, windows

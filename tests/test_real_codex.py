@@ -26,10 +26,10 @@ from scripts.demo.answers import (
     rate_limits_event,
     token_counts,
 )
-from scripts.demo.codex import exec_turn, session_rate_limits
+from scripts.demo.codex import exec_turn, log_in, session_rate_limits
 from store.database import open_reader
 from store.queries.usage import usage
-from tests.harness import REPOSITORY, Proxy, codex_environment, log_in, wait_until
+from tests.harness import REPOSITORY, Proxy, codex_environment, wait_until
 
 if TYPE_CHECKING:
     from scripts.demo.backend import Backend

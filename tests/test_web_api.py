@@ -381,9 +381,11 @@ def test_a_name_that_will_not_do_is_refused(site: Site, name: str, status: int) 
 
 def test_a_forgotten_account_is_gone(site: Site, path: Path) -> None:
     """All that was kept of it is deleted; what was, and which files may still hold it, is told."""
-    path.with_name(f"{path.name}.v1.bak").touch()
+    beside = [f"{path.name}{end}" for end in (".v1.bak", ".unwritten-1-a.jsonl", "-alerts.json", "-alerts.json.part")]
+    for name in beside:
+        path.with_name(name).touch()
     found = site.write("DELETE", "/api/accounts/alice")
-    assert (found.status, found.document["snapshots"], found.document["files"]) == (200, 2, [f"{path.name}.v1.bak"])
+    assert (found.status, found.document["snapshots"], found.document["files"]) == (200, 2, beside)
     models.Forgotten.model_validate(found.document)
     assert [each["email"] for each in site.get("/api/accounts").document["accounts"]] == [BOB.email]
     assert [each["email"] for each in site.get("/api/requests").document["requests"]] == [BOB.email]

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.alerts import NOTHING, About, Mark, Memory, Run
+from store.database import UNFINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def save(path: Path, state: State) -> None:
         StateError: it cannot be written; the old one is still there.
     """
     text = json.dumps(_document(state), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    making = path.with_name(f"{path.name}.part")
+    making = path.with_name(f"{path.name}{UNFINISHED}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

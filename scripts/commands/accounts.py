@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +13,13 @@ from scripts.commands.shared import (
     NOTHING_YET,
     WRONG_USE,
     CommandError,
+    account_entry,
     checked_name,
     database_option,
     json_option,
     known_accounts,
     list_paths,
+    may_still_hold,
     reading,
     reject_options,
     writing,
@@ -56,20 +58,13 @@ def accounts(context: click.Context, as_json: bool, database: Path | None) -> No
     except MissingError:
         known = []
     if as_json:
-        click.echo(json.dumps([_account_entry(account) for account in known], indent=2))
+        click.echo(json.dumps([account_entry(account) for account in known], indent=2))
     elif known:
         _print_accounts(known)
     else:
         click.echo(NOTHING_YET)
     if not known:
         context.exit(NOTHING_KNOWN)
-
-
-def _account_entry(account: Account) -> dict[str, Any]:
-    """Return an account as ``accounts --json`` writes it."""
-    fields = account._asdict()
-    del fields["id"]
-    return {"account": fields.pop("key"), **fields}
 
 
 def _print_accounts(known: Sequence[Account]) -> None:
@@ -123,27 +118,21 @@ def forget_account(context: click.Context, account: str, yes: bool, database: Pa
 
     ACCOUNT is its name or the start of its e-mail, key or token key. An account that Codex uses again is seen again.
     """
-    from scripts.alerts.state import state_path
+    from scripts.render import count
     from store import queries
     from store.database import forget_account as delete
-    from store.database import kept_copies, waiting_files
 
     path = database or default_database()
     with reading(path) as connection:
         found = queries.find_account(known_accounts(connection), account)
         kept = queries.account_extent(connection, found)
     who = _one_line(found)
-    what = f"{_count(kept.snapshots, 'snapshot')} of {_count(kept.limits, 'limit')}, {_count(kept.tokens, 'token key')}"
+    what = f"{count(kept.snapshots, 'snapshot')} of {count(kept.limits, 'limit')}, {count(kept.tokens, 'token key')}"
     if not yes and not click.confirm(f"{who}\nThis deletes {what}.\nThere is no way back. Forget it?"):
         context.exit(1)
     with writing(path) as connection:
         delete(connection, found.id)
     click.echo(f"Forgotten: {who} ({what}).")
-    told = state_path(path)
-    others = [*kept_copies(path), *waiting_files(path), *([told] if told.exists() else [])]
+    others = may_still_hold(path)
     if others:
         list_paths("These files beside the database may still hold it; delete them if you need them no more:", others)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")

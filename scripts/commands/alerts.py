@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -246,20 +245,16 @@ def _check_targets(settings: Settings) -> None:
 
 def _stop_event(*, lifeline: bool) -> threading.Event:
     """Return what is set by SIGTERM, and with a `lifeline` when stdin ends: then whoever started this is gone."""
+    from scripts.goodbye import when_stdin_ends
+
     stop = threading.Event()
 
     def asked(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    def listen() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(4_096):
-                pass
-        stop.set()
-
     signal.signal(signal.SIGTERM, asked)
     if lifeline:
-        threading.Thread(target=listen, name="lifeline", daemon=True).start()
+        when_stdin_ends(stop.set)
     return stop
 
 

@@ -14,6 +14,7 @@ from scripts.commands.shared import (
     NOTHING_YET,
     accounts_argument,
     checked_limits,
+    chosen_accounts,
     database_option,
     known_accounts,
     reading,
@@ -125,10 +126,9 @@ def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> di
     now = time.time()
     try:
         with reading(path) as connection:
-            known = known_accounts(connection)
-            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
+            chosen = chosen_accounts(known_accounts(connection), starts)
             checked_limits(queries.limit_ids(connection), asked["limit_id"])
-            return events(connection, now, accounts=list(chosen) or None, **asked)
+            return events(connection, now, accounts=chosen, **asked)
     except MissingError:
         return empty(now, since=asked["since"], limit_id=asked["limit_id"])
 

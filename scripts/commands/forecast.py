@@ -12,6 +12,7 @@ from scripts.commands.shared import (
     NOTHING_KNOWN,
     NOTHING_YET,
     accounts_argument,
+    chosen_accounts,
     database_option,
     json_option,
     known_accounts,
@@ -57,14 +58,11 @@ def forecast(context: click.Context, accounts: tuple[str, ...], as_json: bool, d
 def _document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
     """Return the document of ``forecast --json``; its accounts are empty where nothing was seen yet."""
     from store.database import MissingError
-    from store.queries import find_account
     from store.queries.forecast import forecasts
 
     now = time.time()
     try:
         with reading(path) as connection:
-            known = known_accounts(connection)
-            chosen = dict.fromkeys(find_account(known, start) for start in starts)
-            return forecasts(connection, now, list(chosen) or None)
+            return forecasts(connection, now, chosen_accounts(known_accounts(connection), starts))
     except MissingError:
         return {"generated_at": int(now), "accounts": []}

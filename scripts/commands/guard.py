@@ -13,8 +13,7 @@ from scripts.commands.shared import (
     NOTHING_YET,
     database_option,
     json_option,
-    known_accounts,
-    reading,
+    told_account,
 )
 from scripts.printable import printable
 from store.settings import default_database
@@ -120,19 +119,9 @@ def guard(
 
 def _verdict(path: Path, start: str | None, asked: Asked) -> tuple[Mapping[str, Any] | None, Verdict]:
     """Return the account and the verdict on it; no account where nothing was seen yet."""
-    from store import queries
-    from store.choice import in_use
-    from store.database import MissingError
     from store.guard import Verdict, verdict
 
-    try:
-        with reading(path) as connection:
-            known = known_accounts(connection)
-            chosen = [queries.find_account(known, start)] if start else None
-            document = queries.status(connection, time.time(), chosen)
-    except MissingError:
-        document = {"accounts": []}
-    who = next(iter(document["accounts"]), None) if start else in_use(document)
+    who = told_account(path, start)
     return who, Verdict("unknown", NOTHING_YET) if who is None else verdict(who, asked)
 
 

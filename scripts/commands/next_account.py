@@ -13,6 +13,7 @@ from scripts.commands.shared import (
     NOTHING_KNOWN,
     NOTHING_YET,
     accounts_argument,
+    chosen_accounts,
     database_option,
     json_option,
     known_accounts,
@@ -87,8 +88,8 @@ def _document(path: Path, starts: Sequence[str], spenders: str) -> dict[str, Any
     try:
         with reading(path) as connection:
             known = known_accounts(connection)
-            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
-            return choice(queries.status(connection, now, list(chosen) or None), credits_for=_keys(known, spenders))
+            document = queries.status(connection, now, chosen_accounts(known, starts))
+            return choice(document, credits_for=_keys(known, spenders))
     except MissingError:
         return choice({"generated_at": int(now), "accounts": []})
 

@@ -125,9 +125,7 @@ def _progress(total: int) -> Iterator[Any]:
 def _document(before: float, old: Sequence[Old], freed: int, *, deleted: bool) -> dict[str, Any]:
     accounts = [
         {
-            "account": each.account.key,
-            "name": each.account.name,
-            "email": each.account.email,
+            **each.account.named,
             **{name: getattr(each, name) for name in ("snapshots", "turns", "threads")},
             **{name: getattr(each, name) for name in ("snapshots_kept", "turns_kept")},
         }
@@ -149,7 +147,8 @@ def _say(old: Sequence[Old], before: float, size: int, freed: int, *, deleted: b
     glyphs = render.look(render.console()).glyphs
     names = [render.label(each.account, glyphs) for each in affected]
     for name, each in zip(names, affected, strict=True):
-        parts = [_count(each.snapshots, "reading"), _count(each.turns, "turn"), _count(each.threads, "thread")]
+        told = ((each.snapshots, "reading"), (each.turns, "turn"), (each.threads, "thread"))
+        parts = [render.count(number, thing) for number, thing in told]
         click.echo(f"  {name:<{max(map(len, names))}}  {', '.join(parts)}")
     if deleted:
         smaller = f"The file is {_megabytes(freed)} smaller: {_megabytes(size - freed)}."
@@ -159,10 +158,6 @@ def _say(old: Sequence[Old], before: float, size: int, freed: int, *, deleted: b
         return
     click.echo(f"That is about {_megabytes(freed)} of {_megabytes(size)}. The newest reading of each limit stays.")
     click.echo("Nothing was deleted. Add --yes to do it.")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def _megabytes(count: int) -> str:

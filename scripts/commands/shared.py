@@ -1,4 +1,4 @@
-"""What commands share: options, exit codes, how the database is opened, and what names an account."""
+"""What commands share: options, exit codes, how the database is opened, and which accounts are meant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.settings import DATABASE_VARIABLE
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from store.queries import Account
 
@@ -97,6 +97,53 @@ def known_accounts(connection: sqlite3.Connection) -> list[Account]:
     if not known:
         raise MissingError
     return known
+
+
+def chosen_accounts(known: Sequence[Account], starts: Sequence[str]) -> list[Account] | None:
+    """Return the accounts that names or starts of them stand for, each once; None, which is all, where none is given.
+
+    Raises:
+        AccountError: one stands for none or several.
+    """
+    from store.queries import find_account
+
+    return list(dict.fromkeys(find_account(known, start) for start in starts)) or None
+
+
+def told_account(path: Path, start: str | None) -> Mapping[str, Any] | None:
+    """Return the account that a start stands for, else the one in use, as ``status`` tells it; None before it is told.
+
+    Raises:
+        AccountError: it stands for none or several.
+        DatabaseError: the database cannot be read.
+    """
+    from store import queries
+    from store.choice import in_use
+    from store.database import MissingError
+
+    try:
+        with reading(path) as connection:
+            chosen = chosen_accounts(known_accounts(connection), [start] if start else [])
+            document = queries.status(connection, time.time(), chosen)
+    except MissingError:
+        return None
+    return next(iter(document["accounts"]), None) if start else in_use(document)
+
+
+def account_entry(account: Account) -> dict[str, Any]:
+    """Return an account as ``accounts --json`` and the API write it: its fields but ``id``, its key as ``account``."""
+    fields = account._asdict()
+    del fields["id"]
+    return {"account": fields.pop("key"), **fields}
+
+
+def may_still_hold(path: Path) -> list[Path]:
+    """Return the files beside a database that forgetting leaves alone and that may still hold the account."""
+    from scripts.alerts.state import state_path
+    from store.database import kept_copies, unfinished_files, waiting_files
+
+    told = state_path(path)
+    return [*kept_copies(path), *waiting_files(path), *([told] if told.exists() else []), *unfinished_files(path)]
 
 
 def reject_options(context: click.Context) -> None:

@@ -12,6 +12,7 @@ from scripts.commands.shared import (
     NOTHING_KNOWN,
     NOTHING_YET,
     accounts_argument,
+    chosen_accounts,
     database_option,
     json_option,
     known_accounts,
@@ -21,7 +22,6 @@ from scripts.printable import printable
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -92,18 +92,14 @@ def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
     now = time.time()
     try:
         with reading(path) as connection:
-            known = known_accounts(connection)
-            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
-            document = queries.status(connection, now, list(chosen) or None)
-            return _Found(document, _what_runs_out(connection, now, document) if forecast else {})
+            document = queries.status(connection, now, chosen_accounts(known_accounts(connection), starts))
+            if not forecast:
+                return _Found(document, {})
+            from store.queries.forecast import brief
+
+            return _Found(document, brief(connection, now, document))
     except MissingError:
         return _Found({"generated_at": int(now), "accounts": []}, {})
-
-
-def _what_runs_out(connection: sqlite3.Connection, now: float, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    from store.queries.forecast import brief
-
-    return brief(connection, now, document)
 
 
 def _text(found: _Found, path: Path, console: Console) -> Text:

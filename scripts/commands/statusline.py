@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import NOTHING_YET, database_option, known_accounts, reading
+from scripts.commands.shared import NOTHING_YET, database_option, told_account
+from scripts.fullness import COLOURS, level
 from scripts.printable import printable
 from store.settings import default_database
 
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 """What a bar shows while nothing is known: there is something there, and it is no figure."""
-
-_COLOURS = {"low": "green", "medium": "yellow", "high": "red"}
-
-
-def _level(used: float | None) -> str | None:
-    """Return how full a window is: ``low`` below 50 % used, ``medium`` to 80, ``high`` above."""
-    if used is None:
-        return None
-    if used < 50:
-        return "low"
-    return "medium" if used <= 80 else "high"
 
 
 @click.command(
@@ -59,25 +48,9 @@ def statusline(*, account: str | None, form: str, database: Path | None) -> None
     """
     from store.choice import main_limit
 
-    who = _account(database or default_database(), account)
+    who = told_account(database or default_database(), account)
     limit = main_limit(who) if who else None
     click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, NOTHING))
-
-
-def _account(path: Path, start: str | None) -> Document | None:
-    """Return the account as ``status`` tells it; None while nothing was seen."""
-    from store import queries
-    from store.choice import in_use
-    from store.database import MissingError
-
-    try:
-        with reading(path) as connection:
-            known = known_accounts(connection)
-            chosen = [queries.find_account(known, start)] if start else None
-            document = queries.status(connection, time.time(), chosen)
-    except MissingError:
-        return None
-    return next(iter(document["accounts"]), None) if start else in_use(document)
 
 
 def _text(who: Document, limit: Document) -> str:
@@ -85,8 +58,8 @@ def _text(who: Document, limit: Document) -> str:
 
 
 def _tmux(who: Document, limit: Document) -> str:
-    def coloured(text: str, level: str | None) -> str:
-        return f"#[fg={_COLOURS[level]}]{text}#[default]" if level and not os.environ.get("NO_COLOR") else text
+    def coloured(text: str, full: str | None) -> str:
+        return f"#[fg={COLOURS[full]}]{text}#[default]" if full and not os.environ.get("NO_COLOR") else text
 
     # A `#` begins a style or a command there.
     return _line(who, limit, lambda text: text.replace("#", "##"), coloured)
@@ -136,7 +109,7 @@ def _line(
         used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)}%"
         mark = "!" if limit["blocked_by"] == slot else ""
         length = written(printable(_length(slot, window["window_minutes"])))
-        parts.append(f"{length} {coloured(used + mark, _level(window['used_percent']))}{_until(window)}")
+        parts.append(f"{length} {coloured(used + mark, level(window['used_percent']))}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
         parts.append(coloured("blocked!", "high"))
     if limit["on_credits"]:
@@ -179,7 +152,7 @@ def _class(limit: Document, used: float | None) -> str:
         return "blocked"
     if limit["age_seconds"] >= STALE_SECONDS:
         return "stale"
-    return _level(used) or "unknown"
+    return level(used) or "unknown"
 
 
 def _escaped(text: str) -> str:

@@ -15,6 +15,7 @@ from scripts.commands.shared import (
     WRONG_USE,
     CommandError,
     accounts_argument,
+    chosen_accounts,
     database_option,
     known_accounts,
     reading,
@@ -101,15 +102,12 @@ def usage(
 
 def _document(path: Path, starts: Sequence[str], now: float, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of ``usage --json``; without a window where nothing was seen yet."""
-    from store import queries
     from store.database import MissingError
     from store.queries.usage import NotSeenError, empty, usage
 
     try:
         with reading(path) as connection:
-            known = known_accounts(connection)
-            chosen = dict.fromkeys(queries.find_account(known, start) for start in starts)
-            return usage(connection, now, accounts=list(chosen) or None, **asked)
+            return usage(connection, now, accounts=chosen_accounts(known_accounts(connection), starts), **asked)
     except NotSeenError as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:

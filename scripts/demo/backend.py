@@ -24,6 +24,7 @@ import tempfile
 import threading
 import uuid
 import zlib
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
@@ -33,11 +34,14 @@ import zstandard
 
 from scripts.demo.answers import Answer, Encoding, Headers, Json, Page, Pause, Reset, turn_events
 from scripts.demo.certificates import Authority
-from scripts.demo.serving import Exchange, Http1Exchange, Request, Server, Tunnel, Websocket, WireHeaders
+from scripts.demo.serving import Exchange, Http1Exchange, Request, Server, Tunnel, Websocket
+from scripts.demo.wire import wire_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from scripts.demo.wire import WireHeaders
 
 _Key: TypeAlias = tuple[Literal["account", "token", "host"], str]
 
@@ -239,15 +243,10 @@ async def _send_page(exchange: Exchange, page: Page) -> None:
 
 def _wire(headers: Headers, content_type: str | None = None, encoding: Encoding | None = None) -> WireHeaders:
     """The headers as bytes, behind a content type and encoding where none is told."""
-    pairs = headers if not hasattr(headers, "items") else headers.items()
-    told = [(_latin(name).lower(), _latin(value)) for name, value in pairs]
+    told = wire_headers(list(headers.items() if isinstance(headers, Mapping) else headers))
     ours = [(b"content-type", content_type), (b"content-encoding", encoding)]
     names = {name for name, _ in told}
     return [(name, value.encode()) for name, value in ours if value is not None and name not in names] + told
-
-
-def _latin(value: str | bytes) -> bytes:
-    return value.encode("latin-1") if isinstance(value, str) else value
 
 
 _NOT_FOUND = Page(404, body={"detail": "Not Found"})

@@ -23,14 +23,12 @@ from scripts.demo.transport import (
     Http2Connection,
     InterruptedTurnError,
     Origin,
-    Pairs,
     Reply,
     WebsocketConnection,
     Wire,
-    WireHeaders,
     tunnelled,
-    wire_headers,
 )
+from scripts.demo.wire import Pairs, WireHeaders, wire_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

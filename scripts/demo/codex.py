@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime as dt
 import json
 import os
 import queue
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+_TOKEN_SECONDS = 864_000  # Codex refreshes one that is about to expire
 _TURN_SECONDS = 60
 _REPLY_SECONDS = 30
 _STOP_SECONDS = 5
@@ -50,8 +52,11 @@ def make_token(
     return ".".join([_segment(header), _segment(claims), _base64(secrets.token_bytes(256))])
 
 
-def write_login(home: Path, token: str, account_id: str, *, last_refresh: str) -> None:
-    """Make `home` a CODEX_HOME that is logged in with `token`; `last_refresh` is an ISO time in UTC, ending in Z."""
+def log_in(home: Path, account_id: str, user_id: str, *, email: str = "someone@example.com", plan: str = "plus") -> str:
+    """Make `home` a CODEX_HOME with a fresh login; its token, which is another one each time."""
+    now = dt.datetime.now(dt.UTC)
+    expires_at = int(now.timestamp()) + _TOKEN_SECONDS
+    token = make_token(account_id, user_id, email=email, plan=plan, expires_at=expires_at)
     home.mkdir(parents=True, exist_ok=True)
     tokens = {
         "id_token": token,
@@ -59,8 +64,10 @@ def write_login(home: Path, token: str, account_id: str, *, last_refresh: str) -
         "refresh_token": secrets.token_urlsafe(32),
         "account_id": account_id,
     }
+    last_refresh = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     login = {"auth_mode": "chatgpt", "OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": last_refresh}
     (home / "auth.json").write_text(json.dumps(login), encoding="utf-8")
+    return token
 
 
 def _segment(value: dict[str, Any]) -> str:

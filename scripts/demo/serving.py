@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from h2.events import Event as Http2Event
 
     from scripts.demo.certificates import Authority
-
-WireHeaders: TypeAlias = list[tuple[bytes, bytes]]
+    from scripts.demo.wire import WireHeaders
 
 _CHUNK = 65536
 _MAX_HEAD = 1 << 20  # a test may send a header far longer than h11's own 16 KiB

@@ -6,7 +6,6 @@ All of it is in a temporary folder that is gone afterwards: the database, the ce
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import os
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from scripts.demo.answers import (
 )
 from scripts.demo.backend import Backend
 from scripts.demo.client import CodexClient
-from scripts.demo.codex import exec_turn, find_codex, make_token, write_login
+from scripts.demo.codex import exec_turn, find_codex, log_in
 from scripts.launch import own_proxy
 from scripts.launch.certificates import ca_certificate
 from scripts.launch.environment import CA_VARIABLE, command_environment
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     Report = Callable[[str], None]
 
 _HOUR, _DAY = 3_600, 86_400
-_TOKEN_SECONDS = 10 * _DAY  # Codex refreshes one that is about to expire
 
 
 class _Person(NamedTuple):
@@ -113,7 +111,8 @@ def _take_turns(folder: Path, backend: Backend, address: str, report: Report) ->
         report("Codex was not found here, so a small client asks as Codex does.")
     for person in _people(int(time.time())):
         backend.answer(person.answer, account=person.account_id)
-        token = _log_in(folder / person.account_id, person)
+        home = folder / person.account_id
+        token = log_in(home, person.account_id, person.user_id, email=person.email, plan=person.plan)
         if codex and not _codex_turn(codex, folder, person, address):
             report("This Codex did not finish its turn, so a small client asks as Codex does.")
             codex = None
@@ -121,20 +120,6 @@ def _take_turns(folder: Path, backend: Backend, address: str, report: Report) ->
             _client_turn(folder, person, token, address)
         who = "The small client" if codex is None else "The real Codex CLI"
         report(f"{who} took a turn as {person.email} ({person.plan}).")
-
-
-def _log_in(home: Path, person: _Person) -> str:
-    """Make a CODEX_HOME with a login of its own and return the made-up token."""
-    now = dt.datetime.now(dt.UTC)
-    token = make_token(
-        person.account_id,
-        person.user_id,
-        email=person.email,
-        plan=person.plan,
-        expires_at=int(now.timestamp()) + _TOKEN_SECONDS,
-    )
-    write_login(home, token, person.account_id, last_refresh=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-    return token
 
 
 def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool:

@@ -6,10 +6,9 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import h11
 import wsproto
@@ -31,14 +30,15 @@ from wsproto.events import Event as WebsocketEvent
 from wsproto.events import Request as WebsocketRequest
 from wsproto.extensions import PerMessageDeflate
 
+from scripts.demo.wire import read_head, wire_headers
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from h2.events import Event as Http2Event
 
-Pairs: TypeAlias = Sequence[tuple[str | bytes, str | bytes]]
-WireHeaders: TypeAlias = list[tuple[bytes, bytes]]
+    from scripts.demo.wire import Pairs, WireHeaders
 
 _CHUNK = 65536
 _MAX_HEAD = 1 << 20
@@ -133,13 +133,9 @@ def tunnelled(raw: socket.socket, origin: Origin, ca_files: list[str]) -> Wire:
     """CONNECT, then TLS. Raises `ConnectionError` when the proxy refuses, `ssl.SSLError` when TLS does."""
     authority = f"{origin.host}:{origin.port}"
     raw.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
-    head = b""
-    while b"\r\n\r\n" not in head:
-        # Byte by byte: what follows the head belongs to TLS.
-        piece = raw.recv(1)
-        if not piece:
-            raise ConnectionError("the proxy ended the connection")
-        head += piece
+    head = read_head(raw)
+    if not head:
+        raise ConnectionError("the proxy ended the connection")
     if head.split()[1] != b"200":
         raise ConnectionError(f"the proxy refused: {head.decode('latin-1').splitlines()[0]}")
     secure = _tls_context(origin, ca_files).wrap_socket(raw, server_hostname=origin.sni or None)
@@ -402,12 +398,3 @@ def _kind(message: Any) -> str | None:
 
 def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers]
-
-
-def wire_headers(headers: Pairs) -> WireHeaders:
-    """As bytes, names in lower case."""
-    return [(_latin(name).lower(), _latin(value)) for name, value in headers]
-
-
-def _latin(value: str | bytes) -> bytes:
-    return value.encode("latin-1") if isinstance(value, str) else value

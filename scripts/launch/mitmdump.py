@@ -54,6 +54,7 @@ def _asks_for_password(proxyauth: str | None) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
+    # As in `scripts.commands.serve`, of which nothing can be imported: this is run by its path and with -P.
     if host == "localhost":
         return True
     try:

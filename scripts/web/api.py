@@ -15,16 +15,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AfterValidator, Field
 
-from scripts.commands.shared import CommandError, checked_name, writing
+from scripts.commands.shared import CommandError, account_entry, checked_name, may_still_hold, writing
 from scripts.moments import parse_since
 from scripts.version import version
 from scripts.web import models
 from scripts.web.answers import answer
 from scripts.web.older import older_record
-from scripts.web.reading import Reader, account_entry, which_account
+from scripts.web.reading import Reader, which_account
 from store import queries
 from store.choice import choice
-from store.database import forget_account, kept_copies, rename_account, waiting_files
+from store.database import forget_account, rename_account, waiting_files
 from store.events import KINDS
 from store.queries.events import empty, events
 from store.queries.forecast import forecasts
@@ -37,7 +37,6 @@ from store.queries.usage import empty as nothing_used
 if TYPE_CHECKING:
     from store.queries import Account
 
-DAY = 86_400
 MOST_ENTRIES = 50_000
 MOST_POINTS = 5_000
 MOST_TURNS = 1_000
@@ -306,8 +305,7 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
     found, told = reader.ask_of_one(prefix, detail)
     with writing(reader.path) as connection:
         forget_account(connection, found.id)
-    files = [path.name for path in (*kept_copies(reader.path), *waiting_files(reader.path))]
-    return answer(request, {**told, "files": files})
+    return answer(request, {**told, "files": [path.name for path in may_still_hold(reader.path)]})
 
 
 def _account_detail(connection: sqlite3.Connection, account: Account) -> dict[str, Any]:
@@ -350,14 +348,14 @@ def get_health(request: Request) -> Response:
             "status": "ok" if accounts else "empty",
             "version": version(),
             "accounts": len(accounts),
-            "newest_reading_age_seconds": newest_age(document),
+            "newest_reading_age_seconds": _newest_age(document),
             "readings_lost": lost.number if lost else 0,
             "waiting_files": len(waiting_files(reader.path)),
         },
     )
 
 
-def newest_age(document: dict[str, Any]) -> int | None:
+def _newest_age(document: dict[str, Any]) -> int | None:
     """Return how old the newest reading of a document of ``status`` is, in seconds."""
     ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
     return min(ages, default=None)

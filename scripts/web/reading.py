@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from store import queries
 from store.database import MissingError, open_reader
@@ -91,10 +91,3 @@ def _goes_by(account: Account, start: str) -> bool:
     except queries.AccountError:
         return False
     return True
-
-
-def account_entry(account: Account) -> dict[str, Any]:
-    """Return an account as ``accounts --json`` writes it."""
-    fields = account._asdict()
-    del fields["id"]
-    return {"account": fields.pop("key"), **fields, "token_keys": list(account.token_keys)}

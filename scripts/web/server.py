@@ -7,11 +7,11 @@ import logging
 import signal
 import socket
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from scripts.goodbye import when_stdin_ends
 from scripts.web.app import make_site
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
+
+    def ask_to_end(self) -> None:
+        """Let it end soon; any thread may ask."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all that is open."""
@@ -112,17 +116,10 @@ def serve(settings: Settings, sockets: list[socket.socket], started: Callable[[]
     server = Server(make_site(settings))
     signal.signal(signal.SIGTERM, _leave)
     if lifeline:
-        threading.Thread(target=_end_with_stdin, args=(server,), name="lifeline", daemon=True).start()
+        when_stdin_ends(server.ask_to_end)
     started()  # the sockets listen already: what is asked from now on waits for the moment until it is answered
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets)
-
-
-def _end_with_stdin(server: uvicorn.Server) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while sys.stdin.buffer.read(4_096):
-            pass
-    server.should_exit = True
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

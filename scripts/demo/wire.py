@@ -1,0 +1,32 @@
+"""What both ends of the demo's wire need: headers as bytes, and the head of a request or an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import socket
+
+Pairs: TypeAlias = Sequence[tuple[str | bytes, str | bytes]]
+WireHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+
+def wire_headers(headers: Pairs) -> WireHeaders:
+    """As bytes, names in lower case."""
+    return [(_latin(name).lower(), _latin(value)) for name, value in headers]
+
+
+def _latin(value: str | bytes) -> bytes:
+    return value.encode("latin-1") if isinstance(value, str) else value
+
+
+def read_head(raw: socket.socket) -> bytes:
+    """Read a head, byte by byte: what follows it belongs to somebody else. b"" where the peer ends before."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = raw.recv(1)
+        if not piece:
+            return b""
+        head += piece
+    return head
