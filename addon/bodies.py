@@ -34,7 +34,9 @@ _ZSTD_STEP = 256
 class BodyTap:
     """A callable for ``flow.response.stream``: shows each chunk, decoded, to a reader and passes it on as it is."""
 
-    def __init__(self, feed: Callable[[bytes], None], encoding: str) -> None:
+    __slots__ = ("_decode", "_feed")
+
+    def __init__(self, feed: Callable[[bytes], None], encoding: bytes) -> None:
         """Take what is shown the decoded bytes (``b""`` at the end) and the answer's ``content-encoding``."""
         self._feed: Callable[[bytes], None] | None = feed
         self._decode = decoder(encoding)
@@ -64,28 +66,32 @@ def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return feed
 
 
-def document(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Return a reader that shows a JSON body once it is whole, unless it is too long."""
-    parts = bytearray()
-    too_long = shown = False
+class Document:
+    """A reader of a JSON body: shows it once it is whole, unless it is too long."""
 
-    def feed(chunk: bytes) -> None:
-        nonlocal too_long, shown
-        too_long = too_long or len(parts) + len(chunk) > LONGEST_JSON
-        if too_long:
-            parts.clear()
+    __slots__ = ("_length", "_parts", "_show", "_shown")
+
+    def __init__(self, show: Callable[[bytes], None]) -> None:
+        self._show = show
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._shown = False
+
+    def __call__(self, chunk: bytes) -> None:
+        """Take a piece; ``b""`` is the end."""
+        self._length += len(chunk)
+        if self._length > LONGEST_JSON:
+            self._parts.clear()
         elif chunk:
-            parts.extend(chunk)
-            shown = False
-        elif not shown:
+            self._parts.append(chunk)
+            self._shown = False
+        elif not self._shown:
             # An empty piece may also come before the end (an empty DATA frame), and then nothing new after it.
-            shown = True
-            show(bytes(parts))
-
-    return feed
+            self._shown = True
+            self._show(b"".join(self._parts))
 
 
-def decoder(encoding: str) -> Callable[[bytes], bytes] | None:
+def decoder(encoding: bytes) -> Callable[[bytes], bytes] | None:
     """Return what decodes a body of this ``content-encoding`` piece by piece, or None for an unknown one.
 
     It raises ValueError or the codec's own error on broken input and on a decompression bomb.
@@ -95,7 +101,7 @@ def decoder(encoding: str) -> Callable[[bytes], bytes] | None:
 
 
 def _identity() -> Callable[[bytes], bytes]:
-    return lambda chunk: chunk
+    return bytes
 
 
 def _gzip() -> Callable[[bytes], bytes]:
@@ -153,11 +159,11 @@ def _in_steps(decode: Callable[[bytes], bytes], step: int) -> Callable[[bytes], 
 
 
 _DECODERS = {
-    "": _identity,
-    "identity": _identity,
-    "gzip": _gzip,
-    "x-gzip": _gzip,
-    "deflate": _deflate,
-    "br": _brotli,
-    "zstd": _zstd,
+    b"": _identity,
+    b"identity": _identity,
+    b"gzip": _gzip,
+    b"x-gzip": _gzip,
+    b"deflate": _deflate,
+    b"br": _brotli,
+    b"zstd": _zstd,
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers, values
 from addon.identity import Identities
+from addon.memory import Memory
 from addon.turns import Turn, asks_for_turn, is_warm_up
 from store.models import Transport
 from store.settings import WATCHED_HOSTS
@@ -33,16 +34,16 @@ _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
 _LONGEST_ROUTING = 1024
 _USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
 _WANTED = (
+    b"host",
     b"authorization",
     b"chatgpt-account-id",
     b"thread-id",
     b"session-id",
     b"x-codex-routing-hint",
-    b"host",
     b"x-codex-turn-metadata",
 )
-_REMEMBERED_FIELDS = 150
 _REMEMBERED_CALLERS = 256
+_REMEMBERED_SETS = 64
 
 
 class Hosts:
@@ -57,7 +58,6 @@ class Hosts:
         """
         self._names = {*WATCHED_HOSTS, *map(_host_name, more)}
         self.watches = lru_cache(maxsize=1024)(self._watches)
-        self.names = lru_cache(maxsize=1024)(self._is_authority)
 
     def __str__(self) -> str:
         return ", ".join(sorted(self._names, key=lambda name: (name not in WATCHED_HOSTS, name)))
@@ -73,7 +73,7 @@ class Hosts:
             return self._holds(server_name) or (address is not None and self._holds(address))
         return self._holds(address) and (server_name is None or self._holds(server_name))
 
-    def _is_authority(self, authority: bytes | None) -> bool:
+    def names(self, authority: bytes | None) -> bool:
         """Tell whether an authority, as in a ``Host`` header, is that of a watched host; none at all will do."""
         return not authority or self._holds(_PORT.sub("", _decoded(authority)))
 
@@ -88,21 +88,33 @@ class Hosts:
         return name is not None and _plain_name(name) in self._names
 
 
-class Exchange:
-    """What is known of one request while its answer is under way: whose it is, its thread and model, its headers.
+class Caller(NamedTuple):
+    """What a request says of itself: whose it is, its thread, session and model, and what it asks for.
 
-    ``turn`` is the turn that runs on it; on a websocket one follows the other. ``of_codex`` tells whether its turns are
-    Codex's: the hosts also serve programs that have nothing to do with it.
+    ``of_codex`` tells whether its turns are Codex's: the hosts also serve programs that have nothing to do with it.
     """
 
-    __slots__ = ("answer", "identity", "model", "of_codex", "session", "thread", "turn")
+    identity: Identity
+    thread: str | None = None
+    session: str | None = None
+    model: str | None = None
+    of_codex: bool = False
+    asks_for_turn: bool = False
+    asks_for_usage: bool = False
 
-    def __init__(self, identity: Identity, thread: str | None, session: str | None, model: str | None) -> None:
-        self.identity = identity
-        self.thread = thread
-        self.session = session
-        self.model = model
-        self.of_codex = False
+
+class Exchange:
+    """A request while its answer is under way: who asked, the answer's headers, and the turn that runs on it.
+
+    On a websocket one turn follows the other; ``thread`` and ``model`` are those of the latest.
+    """
+
+    __slots__ = ("answer", "caller", "model", "thread", "turn")
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.thread = caller.thread
+        self.model = caller.model
         self.answer: headers.Found | None = None
         self.turn: Turn | None = None
 
@@ -112,25 +124,6 @@ class Exchange:
         return headers.charged_limit(self.answer) if self.answer else MAIN_LIMIT
 
 
-class _Wanted(NamedTuple):
-    authorization: bytes | None = None
-    account: bytes | None = None
-    thread: bytes | None = None
-    session: bytes | None = None
-    routing: bytes | None = None
-    host: bytes | None = None
-    metadata: bytes | None = None
-
-
-class _Caller(NamedTuple):
-    """Who stands behind a request, and for what thread, session and model."""
-
-    identity: Identity
-    thread: str | None
-    session: str | None
-    model: str | None
-
-
 class Callers:
     """Who stands behind requests, with a bounded memory: those of a client differ in little that matters here."""
 
@@ -138,82 +131,81 @@ class Callers:
         self._hosts = hosts
         self._identities = Identities()
         # By Python's own keyed hash, as in `Identities`: what is hashed holds a token.
-        self._known: dict[int, _Caller | None] = {}
+        self._known: dict[int, Caller | None] = {}
+        self._places = Memory(_places, _REMEMBERED_SETS)
 
     def open_exchange(self, flow: HTTPFlow) -> Exchange | None:
         """Return what a request says of itself, or None for one that is not Codex's or says not whose it is.
 
         One that asks for a turn has it opened.
         """
+        # Each answer finds this code cold: one look-up of all that tells requests apart, and as few calls as can be.
         data, server_name = flow.request.data, flow.client_conn.sni
-        wanted = _wanted(data.headers.fields)
-        # The metadata, which comes last, is that of the turn.
-        key = hash((data.scheme, data.host, server_name, data.authority, wanted[:-1]))
+        *wanted, metadata = self._wanted(data.headers.fields)
+        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, *wanted))
         try:
             caller = self._known[key]
         except KeyError:
             if len(self._known) >= _REMEMBERED_CALLERS:
                 self._known.clear()
-            caller = self._known[key] = self._caller(data, server_name, wanted)
-        return None if caller is None else _exchange(flow, caller, wanted.metadata)
+            caller = self._known[key] = self._read(data, server_name, wanted)
+        if caller is None:
+            return None
+        exchange = Exchange(caller)
+        if caller.asks_for_turn:
+            exchange.turn = Turn(
+                Transport.HTTP,
+                data.timestamp_start,
+                thread=caller.thread,
+                session=caller.session,
+                model=caller.model,
+                warm_up=is_warm_up(metadata),
+            )
+        return exchange
 
-    def _caller(self, data: RequestData, server_name: str | None, wanted: _Wanted) -> _Caller | None:
+    def _wanted(self, fields: Sequence[tuple[bytes, bytes]]) -> tuple[bytes | None, ...]:
+        """Pick the values of `_WANTED`, without a loop of ours."""
+        names, found = zip(*fields, strict=True) if fields else ((), ())
+        return self._places.find(names)((*found, None))
+
+    def _read(self, data: RequestData, server_name: str | None, wanted: Sequence[bytes | None]) -> Caller | None:
+        named_host, authorization, account, thread_id, session_id, routing = wanted
         hosts, address = self._hosts, data.host
         if not (hosts.is_gateway(address) if data.scheme == b"http" else hosts.watches(address, server_name)):
             return None
-        if not (hosts.names(wanted.host) and hosts.names(data.authority)):
+        if not (hosts.names(named_host) and hosts.names(data.authority)):
             return None
-        identity = self._identities.identify(wanted.authorization, wanted.account)
+        identity = self._identities.identify(authorization, account)
         if identity is None:
             return None
-        return _Caller(identity, _id(wanted.thread), _id(wanted.session), _routed_model(wanted.routing))
-
-
-def _exchange(flow: HTTPFlow, caller: _Caller, metadata: bytes | None) -> Exchange:
-    request = flow.request
-    path = request.path
-    exchange = Exchange(*caller)
-    exchange.of_codex = "/codex/" in path or caller.thread is not None or caller.session is not None
-    if exchange.of_codex and asks_for_turn(request.method, path):
-        exchange.turn = Turn(
-            Transport.HTTP,
-            request.timestamp_start,
-            thread=caller.thread,
-            session=caller.session,
-            model=caller.model,
-            warm_up=is_warm_up(metadata),
+        method, path = _decoded(data.method), _decoded(data.path)
+        thread, session, model = _id(thread_id), _id(session_id), _routed_model(routing)
+        of_codex = "/codex/" in path or thread is not None or session is not None
+        return Caller(
+            identity,
+            thread,
+            session,
+            model,
+            of_codex=of_codex,
+            asks_for_turn=of_codex and asks_for_turn(method, path),
+            asks_for_usage=_asks_for_usage(method, path),
         )
-    return exchange
 
 
-def is_usage(flow: HTTPFlow) -> bool:
-    """Tell whether a request asks for the usage document."""
-    return flow.request.method == "GET" and flow.request.path.partition("?")[0].endswith(_USAGE_PATHS)
-
-
-def _wanted(fields: Sequence[tuple[bytes, bytes]]) -> _Wanted:
-    """Pick what is wanted without a loop of ours: nearly all requests of a client have the same names."""
-    if not fields:
-        return _Wanted()
-    names, found = zip(*fields, strict=True)
-    places = _remembered_places(names) if len(names) <= _REMEMBERED_FIELDS else _places(names)
-    return _Wanted(*places((*found, None)))
+def _asks_for_usage(method: str, path: str) -> bool:
+    return method == "GET" and path.partition("?")[0].endswith(_USAGE_PATHS)
 
 
 def _places(names: tuple[bytes, ...]) -> Callable[[tuple[bytes | None, ...]], tuple[bytes | None, ...]]:
-    """Return what picks the wanted values; the place behind the last stands for "not there"."""
+    """Return what picks the values of `_WANTED`; the place behind the last stands for "not there"."""
     lower = [name.lower() for name in names]
     return itemgetter(*(lower.index(name) if name in lower else len(names) for name in _WANTED))
-
-
-_remembered_places = lru_cache(maxsize=64)(_places)
 
 
 def _id(value: bytes | None) -> str | None:
     return values.text(_decoded(value))
 
 
-@lru_cache(maxsize=64)
 def _routed_model(routing: bytes | None) -> str | None:
     found = _ROUTING_MODEL.search(_decoded(routing)[:_LONGEST_ROUTING])
     return values.text(found[1]) if found else None

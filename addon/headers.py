@@ -20,6 +20,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon import values
+from addon.memory import LONGEST, Memory
 from addon.windows import normalize
 from store.models import Credits, Limit, Reading
 from store.standing import MAIN_LIMIT
@@ -31,9 +32,6 @@ PREFIX = "x-codex-"
 
 LONGEST_NAME = 100
 """Characters of a header's name; no known one comes near it."""
-
-LONGEST_VALUE = 256
-"""Bytes of a header's value that are looked at; no known one comes near it."""
 
 MOST_FAMILIES = 16
 """Families kept from one answer; real ones carry one to three."""
@@ -57,11 +55,10 @@ _ANSWER_PARTS = (
     "rate-limit-reached-type",
     "rate-limit-reset-credits-available",
 )
-_REMEMBERED_FIELDS = 150
 _REMEMBERED_PLANS = 64
 _REMEMBERED_SHAPES = 16
 _REMEMBERED_RESETS = 16
-"""How many sets of so many headers are remembered, kinds of answers of each, and resets of each kind."""
+"""How many sets of headers are remembered, kinds of answers of each, and resets of each kind."""
 
 _BODY = "(body)"
 """Stands where a field's family would: the header tells what the body is."""
@@ -85,26 +82,26 @@ class Field(NamedTuple):
 class Found(NamedTuple):
     """What is wanted of an answer's headers: the values of the rate-limit fields, and what the body is.
 
-    ``steady`` are the values that `plan` calls so, ``moving`` those that tell when a window resets.
+    ``steady`` are the values that `plan` calls so, ``moving`` those that tell when a window resets. What the body is
+    stands as it came, ``b""`` where that is not told.
     """
 
     plan: Plan
     steady: tuple[object, ...]
     moving: tuple[object, ...]
-    content_type: str
-    content_encoding: str
+    content_type: bytes
+    content_encoding: bytes
 
 
 def collect(fields: Sequence[tuple[bytes, bytes]]) -> Found:
     """Pick what is wanted out of an answer's headers; of a repeated one the first stands, as for Codex."""
     names, found = zip(*fields, strict=True) if fields else ((), ())
-    plan = _plan(names) if len(names) <= _REMEMBERED_FIELDS else Plan(names)
-    return plan.pick(found)
+    return _plans.find(names).pick(found)
 
 
 def collect_mapping(mapping: Mapping[str, object]) -> Found:
     """Pick them out of the ``headers`` of a websocket error, whose values may be numbers and booleans."""
-    plan = Plan([name.encode("utf-8", "replace") for name in mapping])
+    plan = Plan(tuple(name.encode("utf-8", "replace") for name in mapping))
     return plan.pick([value if isinstance(value, str | int | float) else None for value in mapping.values()])
 
 
@@ -131,14 +128,13 @@ def read(found: Found, observed_at: float) -> Reading | None:
         for family in shape.families
         for position in family.positions
     ]
-    reading = shape.reading([reset.resets_at for reset in resets], observed_at)
-    if not says_anything(reading):
+    reading, is_timeless = shape.reading([reset.resets_at for reset in resets], observed_at)
+    if reading is None:
         return None
-    server_times = [reset.server_time for reset in resets if reset.server_time]
     raw = {**shape.raw, **{name: values.raw(value) for name, value in moving.items() if name in shape.raw}}
-    server_time = server_times[0] if server_times else None
+    server_time = next((reset.server_time for reset in resets if reset.server_time), None)
     reading = reading.model_copy(update={"server_time": server_time, "raw": raw})
-    shape.latest = _latest(found.moving, reading, resets, observed_at)
+    shape.latest = _latest(found.moving, reading, resets, observed_at) if is_timeless else None
     return reading
 
 
@@ -148,7 +144,7 @@ def _latest(
     """Remember a reading for as long as the very same headers say the same; None where that depends on the moment."""
     times = [reset.server_time for reset in resets if reset.resets_at is not None]
     known = [time for time in times if time is not None]
-    if not known or len(known) < len(times) or not _is_timeless(reading):
+    if not known or len(known) < len(times):
         return None
     since, until = max(known) - values.SKEW_SECONDS, min(known) + values.SKEW_SECONDS
     return _Latest(moving, reading, since, until) if since <= observed_at <= until else None
@@ -239,15 +235,27 @@ class _Shape:
     left_out: int
     raw: dict[str, object]
     latest: _Latest | None = None
-    _readings: dict[tuple[int | None, ...], Reading] = field(default_factory=dict)
+    _readings: dict[tuple[int | None, ...], Reading | None] = field(default_factory=dict)
 
-    def reading(self, resets: list[int | None], observed_at: float) -> Reading:
-        """Return the reading for when its windows reset, position by position; nearly always the one of before."""
+    def reading(self, resets: list[int | None], observed_at: float) -> tuple[Reading | None, bool]:
+        """Return the reading for when its windows reset, position by position, and whether it is so at any moment.
+
+        None is for one that says nothing. Nearly always it is the one of before.
+        """
         key = tuple(resets)
-        known = self._readings.get(key)
-        if known is not None:
-            return known
-        reading = Reading(
+        if key in self._readings:
+            return self._readings[key], True
+        made = self._make(resets, observed_at)
+        reading = made if says_anything(made) else None
+        is_timeless = _is_timeless(made)
+        if is_timeless:
+            if len(self._readings) >= _REMEMBERED_RESETS:
+                self._readings.clear()
+            self._readings[key] = reading
+        return reading, is_timeless
+
+    def _make(self, resets: list[int | None], observed_at: float) -> Reading:
+        return Reading(
             limits=self._limits(iter(resets), observed_at),
             active_limit=self.charged,
             plan_type=self.plan_type,
@@ -256,11 +264,6 @@ class _Shape:
             promo=self.promo,
             left_out=self.left_out,
         )
-        if _is_timeless(reading):
-            if len(self._readings) >= _REMEMBERED_RESETS:
-                self._readings.clear()
-            self._readings[key] = reading
-        return reading
 
     def _limits(self, resets: Iterator[int | None], observed_at: float) -> tuple[Limit, ...]:
         limits: list[Limit] = []
@@ -293,7 +296,7 @@ class Plan:
     The values are picked without a loop of ours, and what the steady ones say is remembered.
     """
 
-    def __init__(self, names: Sequence[bytes]) -> None:
+    def __init__(self, names: tuple[bytes, ...]) -> None:
         """Take the names of all headers, in their order."""
         places: dict[Field, int] = {}
         for place, name in enumerate(names):
@@ -311,7 +314,7 @@ class Plan:
         self._moving = itemgetter(*(places[known] for known in rate_limit if known.moves), nowhere, nowhere)
         body = {known.part: place for known, place in places.items() if known.family is _BODY}
         self._body = itemgetter(body.get("content-type", nowhere), body.get("content-encoding", nowhere))
-        self._shapes: dict[tuple[object, ...], _Shape] = {}
+        self._shapes: Memory[_Shape] = Memory(self._shape, _REMEMBERED_SHAPES)
 
     @property
     def has_limits(self) -> bool:
@@ -321,29 +324,24 @@ class Plan:
     def pick(self, found: Sequence[object]) -> Found:
         """Pick the wanted values out of those of all headers."""
         padded = (*found, b"")
-        content_type, content_encoding = self._body(padded)
-        return Found(self, self._steady(padded), self._moving(padded), _text(content_type), _text(content_encoding))
+        return Found(self, self._steady(padded), self._moving(padded), *self._body(padded))
 
     def shape(self, steady: tuple[object, ...]) -> _Shape | None:
         """Return what the steady values say, or None where there is no rate-limit field at all."""
         if not self.has_limits:
             return None
-        known = self._shapes.get(steady)
-        if known is None:
-            known = _shape(dict(zip(self._fields, steady, strict=False)))
-            if len(self._shapes) >= _REMEMBERED_SHAPES:
-                self._shapes.clear()
-            if all(not isinstance(value, bytes) or len(value) <= LONGEST_VALUE for value in steady):
-                self._shapes[steady] = known
-        return known
+        return self._shapes.find(steady)
+
+    def _shape(self, steady: tuple[object, ...]) -> _Shape:
+        return _shape(dict(zip(self._fields, steady, strict=False)))
 
 
-_plan = lru_cache(maxsize=_REMEMBERED_PLANS)(Plan)
+_plans: Memory[Plan] = Memory(Plan, _REMEMBERED_PLANS)
 
 
 def _text(value: object) -> Any:
     """Return the text of a header's value; what JSON told stays as it is."""
-    return value[:LONGEST_VALUE].decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return value[:LONGEST].decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _shape(found: Mapping[Field, object]) -> _Shape:

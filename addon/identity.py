@@ -65,7 +65,7 @@ def _bearer(authorization: bytes | None) -> bytes | None:
 def identify(token: bytes, account_header: bytes | None = None) -> Identity:
     """Make the identity of a token; the account header names the workspace in use and beats the claim."""
     claims = _claims(token)
-    auth, profile = _mapping(claims.get(AUTH_CLAIM)), _mapping(claims.get(PROFILE_CLAIM))
+    auth, profile = values.mapping(claims.get(AUTH_CLAIM)), values.mapping(claims.get(PROFILE_CLAIM))
     header = values.text((account_header or b"").decode("ascii", "replace"))
     user_id = values.text(auth.get("chatgpt_user_id")) or values.text(auth.get("user_id"))
     account_id = values.text(auth.get("chatgpt_account_id"))
@@ -97,8 +97,4 @@ def _claims(token: bytes) -> dict[str, Any]:
         claims = jwt.decode(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError):
         return {}
-    return _mapping(claims)
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return values.mapping(claims)

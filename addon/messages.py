@@ -68,7 +68,7 @@ def read_event(
     """
     if not may_tell(content):
         return None
-    event = _load(content)
+    event = values.json_object(content)
     kind = event.get("type")
     if kind == _EVENT_TYPE:
         return _found(carrier, _read_limits(event, observed_at))
@@ -79,12 +79,12 @@ def read_event(
 
 def read_usage(content: bytes, observed_at: float) -> Told | None:
     """Return what a usage document says."""
-    return _found(Source.USAGE, _read_limits(_load(content), observed_at))
+    return _found(Source.USAGE, _read_limits(values.json_object(content), observed_at))
 
 
 def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMIT) -> Told | None:
     """Return what the body of a refused answer says of the limit that the request was `charged` to."""
-    body = _load(content)
+    body = values.json_object(content)
     return _found(Source.ERROR, _refused(body, Reading(active_limit=charged), observed_at))
 
 
@@ -94,18 +94,6 @@ def _found(source: Source, reading: Reading | None, status: int | None = None) -
     return Told(source, reading, status) if headers.says_anything(reading) else None
 
 
-def _load(content: bytes) -> dict[str, Any]:
-    """Return a JSON object, or an empty one for anything else, a bomb of nesting included."""
-    try:
-        return _mapping(json.loads(content))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _first(told: Mapping[str, Any], *names: str) -> Any:
     """Return the first field that is there and not null."""
     return next((told[name] for name in names if told.get(name) is not None), None)
@@ -113,7 +101,7 @@ def _first(told: Mapping[str, Any], *names: str) -> Any:
 
 def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str) -> Told | None:
     """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
-    found = headers.collect_mapping(_mapping(event.get("headers")))
+    found = headers.collect_mapping(values.mapping(event.get("headers")))
     told = headers.read(found, observed_at)
     status = values.number(_first(event, "status", "status_code"), 999)
     reading = _refused(event, told or Reading(active_limit=charged), observed_at) or told
@@ -122,7 +110,7 @@ def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str
 
 def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Reading | None:
     """Add to a reading that the charged limit is reached; None where the body says no such thing."""
-    error = _mapping(body.get("error"))
+    error = values.mapping(body.get("error"))
     kinds = [kind for kind in map(values.text, (error.get("type"), error.get("code"))) if kind]
     kind = next((kind for kind in kinds if kind.endswith(_REFUSALS)), None)
     if kind is None:
@@ -165,9 +153,9 @@ def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | N
         limits=tuple(limits.values()),
         active_limit=charged,
         plan_type=values.text(document.get("plan_type")),
-        credits=_credits(_mapping(document.get("credits"))),
-        spend_control_reached=values.flag(_mapping(document.get("spend_control")).get("reached")),
-        reset_credits=values.count(_mapping(document.get("rate_limit_reset_credits")).get("available_count")),
+        credits=_credits(values.mapping(document.get("credits"))),
+        spend_control_reached=values.flag(values.mapping(document.get("spend_control")).get("reached")),
+        reset_credits=values.count(values.mapping(document.get("rate_limit_reset_credits")).get("available_count")),
         promo=_promo(document),
         server_time=server_time,
         left_out=max(0, len(entries) - headers.MOST_FAMILIES),
@@ -188,11 +176,11 @@ def _entries(document: Mapping[str, Any], charged: str) -> Iterator[tuple[str, s
         more.items() if isinstance(more, dict) else ((None, item) for item in more) if isinstance(more, list) else ()
     )
     for key, value in pairs:
-        item = _mapping(value)
+        item = values.mapping(value)
         limit_id = _named(item, key)
         if limit_id:
             figures = item.get("rate_limit", item.get("rate_limits", item))
-            yield limit_id, values.text(item.get("limit_name")), _mapping(figures)
+            yield limit_id, values.text(item.get("limit_name")), values.mapping(figures)
 
 
 def _named(item: Mapping[str, Any], key: object) -> str | None:
@@ -209,7 +197,7 @@ def _limit(
 ) -> tuple[Limit, float | None]:
     """Return a limit and the server's own time, where one of its windows tells it."""
     primary, secondary = (
-        _window(_mapping(_first(figures, position, f"{position}_window")), observed_at) for position in _POSITIONS
+        _window(values.mapping(_first(figures, position, f"{position}_window")), observed_at) for position in _POSITIONS
     )
     # null is how "no such window" is written here.
     absent = any(field in figures and figures[field] is None for field in _WINDOWS)
@@ -250,7 +238,7 @@ def _credits(told: Mapping[str, Any]) -> Credits | None:
 
 def _kind(value: object) -> str | None:
     """Return a reached type, which is a word or an object that has one as its type."""
-    return values.text(_mapping(value).get("type") if isinstance(value, dict) else value)
+    return values.text(values.mapping(value).get("type") if isinstance(value, dict) else value)
 
 
 def _promo(document: Mapping[str, Any]) -> str | None:
@@ -258,7 +246,7 @@ def _promo(document: Mapping[str, Any]) -> str | None:
     if "promo" not in document:
         return None
     promo = document["promo"]
-    return values.text(_mapping(promo).get("message") if isinstance(promo, dict) else promo) or ""
+    return values.text(values.mapping(promo).get("message") if isinstance(promo, dict) else promo) or ""
 
 
 # The raw column holds these fields and no others: events and usage documents also carry e-mail, ids and prose.
@@ -325,7 +313,7 @@ def _raw_value(key: str, value: object, depth: int) -> object:
         return None
     if isinstance(value, dict) and key == "additional_rate_limits":
         named = list(value.items())[: headers.MOST_FAMILIES]
-        return {values.limit_id(name) or "": _pick(_mapping(item), depth + 1) for name, item in named}
+        return {values.limit_id(name) or "": _pick(values.mapping(item), depth + 1) for name, item in named}
     if isinstance(value, dict):
         return _pick(value, depth + 1)
     if isinstance(value, list):

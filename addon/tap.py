@@ -13,15 +13,15 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, messages, turns
-from addon.flows import Callers, Exchange, Hosts, is_usage
+from addon.flows import Caller, Callers, Exchange, Hosts
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
 from store.database import DatabaseError
-from store.models import Identity, Reading, Snapshot, Source
+from store.models import Reading, Snapshot, Source
 from store.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitmproxy.addonmanager import Loader
-    from mitmproxy.http import HTTPFlow, Response
+    from mitmproxy.http import HTTPFlow
     from mitmproxy.tls import ClientHelloData
 
 logger = logging.getLogger(__name__)
+
+_EVENTS = b"text/event-stream"
 
 # One for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
@@ -61,17 +63,6 @@ def _harmless(hook: Callable[[Tap, Any], None]) -> Callable[[Tap, Any], None]:
             self.note_failure(hook.__name__, error)
 
     return guarded
-
-
-class _Heard(NamedTuple):
-    """For whom, when and where something was heard."""
-
-    identity: Identity
-    thread: str | None
-    model: str | None
-    observed_at: float
-    source: Source
-    status: int | None
 
 
 class Tap:
@@ -177,12 +168,10 @@ class Tap:
         at = response.data.timestamp_start
         found = exchange.answer = headers.collect(response.data.headers.fields)
         if self._recorder and found.plan.has_limits:
-            source = Source.UPGRADE if upgrade else Source.HEADERS
-            heard = _Heard(exchange.identity, exchange.thread, exchange.model, at, source, status)
-            self._recorder.put(functools.partial(self._read_headers, heard, found))
+            self._recorder.put(functools.partial(self._read_headers, exchange.caller, found, at, status))
         if exchange.turn:
             exchange.turn.first_byte_at, exchange.turn.status = at, status
-        feed = None if upgrade else self._body_reader(flow, exchange, response, found.content_type)
+        feed = None if upgrade else self._body_reader(exchange, found, at, status)
         if feed:
             response.stream = bodies.BodyTap(feed, found.content_encoding)
 
@@ -190,16 +179,15 @@ class Tap:
     def response(self, flow: HTTPFlow) -> None:
         """Release an answered request; an upgrade lives on as a websocket."""
         if flow.websocket is None:
-            self._release(flow, turns.Ending())
+            self._release(flow, turns.NOTHING_TOLD)
 
     @_harmless
     def error(self, flow: HTTPFlow) -> None:
         """Release a request that was cut off, as Codex does to each HTTP/2 stream once its turn is complete."""
-        if flow.response is None:
-            exchange = self._callers.open_exchange(flow)
-            if exchange:
-                self._exchanges[flow.id] = exchange
-        self._release(flow, turns.Ending(error_type=turns.INTERRUPTED))
+        unanswered = self._callers.open_exchange(flow) if flow.response is None else None
+        if unanswered:
+            self._end_turn(unanswered, turns.INTERRUPTION, time.time())
+        self._release(flow, turns.INTERRUPTION)
 
     @_harmless
     def websocket_message(self, flow: HTTPFlow) -> None:
@@ -225,7 +213,7 @@ class Tap:
     @_harmless
     def websocket_end(self, flow: HTTPFlow) -> None:
         """Release a websocket; Codex ends each with close code 1006."""
-        self._release(flow, turns.Ending(error_type=turns.INTERRUPTED))
+        self._release(flow, turns.INTERRUPTION)
         if flow.websocket:
             flow.websocket.messages.clear()
 
@@ -241,25 +229,24 @@ class Tap:
             logger.error("codex-tap: %s failed (%s at %s); traffic goes on", where, kind[1], line)
 
     def _body_reader(
-        self, flow: HTTPFlow, exchange: Exchange, response: Response, content_type: str
+        self, exchange: Exchange, found: headers.Found, at: float, status: int
     ) -> Callable[[bytes], None] | None:
         """Return what is to be shown the body, or None where it cannot tell of limits or tokens."""
-        status, observed_at = response.data.status_code, response.data.timestamp_start
-        if content_type.lower().startswith("text/event-stream"):
+        if found.content_type[: len(_EVENTS)].lower() == _EVENTS:
             return bodies.events(functools.partial(self._read_sse, exchange, status))
-
-        def show_usage(body: bytes) -> None:
-            self._record_told(exchange, messages.read_usage(body, observed_at), observed_at, status)
-
-        def show_answer(body: bytes) -> None:
-            if status >= 400:
-                told = messages.read_error_body(body, observed_at, exchange.charged)
-                self._record_told(exchange, told, observed_at, status)
-            self._end_turn(exchange, turns.read_body(body), time.time())
-
         if status >= 400 or exchange.turn:
-            return bodies.document(show_answer)
-        return bodies.document(show_usage) if is_usage(flow) else None
+            return bodies.Document(functools.partial(self._read_answer, exchange, at, status))
+        if exchange.caller.asks_for_usage:
+            return bodies.Document(functools.partial(self._read_usage, exchange, at, status))
+        return None
+
+    def _read_answer(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
+        if status >= 400:
+            self._record_told(exchange, messages.read_error_body(body, at, exchange.charged), at, status)
+        self._end_turn(exchange, turns.read_body(body), time.time())
+
+    def _read_usage(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
+        self._record_told(exchange, messages.read_usage(body, at), at, status)
 
     def _read_sse(self, exchange: Exchange, status: int, data: bytes) -> None:
         if not messages.carries_answer(data):
@@ -277,15 +264,14 @@ class Tap:
         self, exchange: Exchange, told: messages.Told | None, observed_at: float, status: int | None
     ) -> None:
         if told and self._recorder:
-            status = told.status or status
-            heard = _Heard(exchange.identity, exchange.thread, exchange.model, observed_at, told.source, status)
-            self._recorder.put(self._snapshot(heard, told.reading))
+            caller = exchange.caller._replace(thread=exchange.thread, model=exchange.model)
+            self._recorder.put(self._snapshot(caller, told.reading, observed_at, told.source, told.status or status))
 
     def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
         """Open the turn that a client's message asks for; one that had not ended never will."""
-        turn = turns.read_create(content, at, exchange) if exchange.of_codex else None
+        turn = turns.read_create(content, at, exchange) if exchange.caller.of_codex else None
         if turn:
-            self._end_turn(exchange, turns.Ending(error_type=turns.INTERRUPTED), at)
+            self._end_turn(exchange, turns.INTERRUPTION, at)
             exchange.turn, exchange.model, exchange.thread = turn, turn.model, turn.thread
 
     def _end_turn(self, exchange: Exchange, ending: turns.Ending, at: float) -> None:
@@ -299,20 +285,31 @@ class Tap:
         if exchange and exchange.turn:
             self._end_turn(exchange, ending, time.time())
 
-    def _read_headers(self, heard: _Heard, found: headers.Found) -> Snapshot | None:
+    def _read_headers(self, caller: Caller, found: headers.Found, at: float, status: int) -> Snapshot | None:
         """Read collected headers; the recorder's writer calls this."""
         try:
-            reading = headers.read(found, heard.observed_at)
-            return None if reading is None else self._snapshot(heard, reading)
+            reading = headers.read(found, at)
+            source = Source.UPGRADE if status == 101 else Source.HEADERS
+            return None if reading is None else self._snapshot(caller, reading, at, source, status)
         except Exception as error:  # noqa: BLE001 (the log is to show nothing of the traffic)
             self.note_failure("headers", error)
             return None
 
-    def _snapshot(self, heard: _Heard, reading: Reading) -> Snapshot:
+    def _snapshot(
+        self, caller: Caller, reading: Reading, observed_at: float, source: Source, status: int | None
+    ) -> Snapshot:
         if reading.left_out and ("left out",) not in self._noted:
             self._noted.add(("left out",))
             logger.warning("codex-tap: an answer named too many limits; %d were left out", reading.left_out)
-        return Snapshot(reading=reading, **heard._asdict())
+        return Snapshot(
+            identity=caller.identity,
+            observed_at=observed_at,
+            source=source,
+            reading=reading,
+            status=status,
+            model=caller.model,
+            thread=caller.thread,
+        )
 
     def _record_into(self, path: Path) -> None:
         """Begin to record into a database; the one before is finished first."""

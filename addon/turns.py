@@ -16,9 +16,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import headers, values
+from addon import values
 from store.models import Request, Tokens, Transport
-from store.standing import MAIN_LIMIT
 
 if TYPE_CHECKING:
     from addon.flows import Exchange
@@ -35,11 +34,12 @@ _CREATE = re.compile(rb'\s*\{\s*"type"\s*:\s*"response\.create"')
 _GENERATE = b'"generate"'
 _NO_ANSWER = re.compile(rb'"generate"\s*:\s*false\b')
 _PREWARM = re.compile(rb'"request_kind"\s*:\s*"prewarm"')
+_PREWARM_WORD = b'"prewarm"'
 _CLIENT_METADATA = b'"client_metadata"'
 _MODEL = re.compile(rb'"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"')
-_ENDINGS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', b'"error"')
+_USAGE, _ERROR = b'"usage"', b'"error"'
+_ENDINGS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', _ERROR)
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
-_USAGE = b'"usage"'
 _COLON = re.compile(r"\s*:\s*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -77,6 +77,10 @@ class Ending(NamedTuple):
     status: int | None = None
 
 
+NOTHING_TOLD = Ending()
+INTERRUPTION = Ending(error_type=INTERRUPTED)
+
+
 def asks_for_turn(method: str, path: str) -> bool:
     """Tell whether an HTTP request is a turn, by its method and its path with the query."""
     return method == "POST" and _TURN_PATHS.search(path) is not None
@@ -84,7 +88,7 @@ def asks_for_turn(method: str, path: str) -> bool:
 
 def is_warm_up(metadata: bytes | None) -> bool:
     """Tell whether an ``x-codex-turn-metadata`` header is that of a warm-up."""
-    return metadata is not None and _PREWARM.search(metadata) is not None
+    return metadata is not None and _PREWARM_WORD in metadata and _PREWARM.search(metadata) is not None
 
 
 def read_create(content: bytes, started_at: float, exchange: Exchange) -> Turn | None:
@@ -101,7 +105,7 @@ def read_create(content: bytes, started_at: float, exchange: Exchange) -> Turn |
         Transport.WEBSOCKET,
         started_at,
         thread=values.text(metadata.get("thread_id")) or exchange.thread,
-        session=values.text(metadata.get("session_id")) or exchange.session,
+        session=values.text(metadata.get("session_id")) or exchange.caller.session,
         model=model[1].decode() if model else exchange.model,
         warm_up=_asks_for_nothing(content) or _is_prewarm(metadata.get("x-codex-turn-metadata")),
     )
@@ -116,36 +120,32 @@ def read_ending(content: bytes) -> Ending | None:
     """Return how an event ends its turn, or None where it does not."""
     if len(content) > LONGEST_ENDING or not may_end(content):
         return None
-    try:
-        event = _mapping(json.loads(content))
-    except (ValueError, RecursionError):
-        return None
+    event = values.json_object(content)
     kind = event.get("type")
     if kind not in _ENDING_TYPES:
         return None
-    response = _mapping(event.get("response"))
+    response = values.mapping(event.get("response"))
     status = values.count(event.get("status") if event.get("status") is not None else event.get("status_code"))
     return Ending(_tokens(response.get("usage")), _error_type(event, response), status)
 
 
 def read_body(content: bytes) -> Ending:
     """Return how a JSON body ends its turn: an answer's tokens, or a refusal's error type."""
-    try:
-        body = _mapping(json.loads(content)) if _USAGE in content or b'"error"' in content else {}
-    except (ValueError, RecursionError):
-        body = {}
+    if _USAGE not in content and _ERROR not in content:
+        return NOTHING_TOLD
+    body = values.json_object(content)
     return Ending(_tokens(body.get("usage")), _error_type(body, {}))
 
 
 def ended(turn: Turn, exchange: Exchange, ending: Ending, ended_at: float) -> Request:
     """Return the row of a turn that has ended."""
     return Request(
-        identity=exchange.identity,
+        identity=exchange.caller.identity,
         transport=turn.transport,
         started_at=turn.started_at,
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
-        limit_id=headers.charged_limit(exchange.answer) if exchange.answer else MAIN_LIMIT,
+        limit_id=exchange.charged,
         thread=turn.thread,
         session=turn.session,
         model=turn.model,
@@ -164,7 +164,7 @@ def _client_metadata(content: bytes) -> dict[str, Any]:
     text = content[at + len(_CLIENT_METADATA) :].decode("utf-8", "replace")
     colon = _COLON.match(text)
     try:
-        return _mapping(_decode(text, colon.end())[0]) if colon else {}
+        return values.mapping(_decode(text, colon.end())[0]) if colon else {}
     except (ValueError, RecursionError):
         return {}
 
@@ -179,21 +179,17 @@ def _is_prewarm(metadata: object) -> bool:
 
 
 def _tokens(usage: object) -> Tokens:
-    told = _mapping(usage)
+    told = values.mapping(usage)
     return Tokens(
         input=values.count(told.get("input_tokens")),
-        cached=values.count(_mapping(told.get("input_tokens_details")).get("cached_tokens")),
+        cached=values.count(values.mapping(told.get("input_tokens_details")).get("cached_tokens")),
         output=values.count(told.get("output_tokens")),
-        reasoning=values.count(_mapping(told.get("output_tokens_details")).get("reasoning_tokens")),
+        reasoning=values.count(values.mapping(told.get("output_tokens_details")).get("reasoning_tokens")),
     )
 
 
 def _error_type(event: dict[str, Any], response: dict[str, Any]) -> str | None:
     """Return the server's word for what went wrong, wherever this kind of event has it."""
-    error = _mapping(event.get("error")) or _mapping(response.get("error"))
-    reason = _mapping(response.get("incomplete_details")).get("reason")
+    error = values.mapping(event.get("error")) or values.mapping(response.get("error"))
+    reason = values.mapping(response.get("incomplete_details")).get("reason")
     return values.text(error.get("type")) or values.text(error.get("code")) or values.text(reason)
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

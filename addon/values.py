@@ -6,9 +6,10 @@ negative, absurd or of another type is dropped by itself; its neighbours stay.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from store.models import Window
 
@@ -131,6 +132,19 @@ def limit_id(value: object) -> str | None:
     """Return a limit's id in its one spelling: lower case, ``-`` and blanks as ``_``."""
     name = text(value)
     return _NO_ID.sub("_", name.lower()).strip("_") or None if name else None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return a JSON object as it is, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def json_object(content: bytes | str) -> dict[str, Any]:
+    """Return the object that JSON holds, or an empty one for anything else, a bomb of nesting included."""
+    try:
+        return mapping(json.loads(content))
+    except (ValueError, RecursionError):
+        return {}
 
 
 class Reset(NamedTuple):

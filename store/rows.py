@@ -17,7 +17,7 @@ from store.models import Window
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from store.models import Identity, Request, Snapshot
 
@@ -133,7 +133,8 @@ def insert_snapshot(
 
 def touch_snapshots(connection: sqlite3.Connection, touched: Iterable[Newest]) -> None:
     """Note that the states of rows were seen again; resets of unused windows slide on."""
-    connection.executemany(
+    _execute_each(
+        connection,
         "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + ?,"
         " server_time = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
         [_touch_values(newest) for newest in touched],
@@ -142,7 +143,8 @@ def touch_snapshots(connection: sqlite3.Connection, touched: Iterable[Newest]) -
 
 def point_limits(connection: sqlite3.Connection, pointers: Mapping[tuple[int, str], int]) -> None:
     """Make rows the ones that tell how their limits stand now."""
-    connection.executemany(
+    _execute_each(
+        connection,
         "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id",
         [(*key, row_id) for key, row_id in pointers.items()],
@@ -151,7 +153,8 @@ def point_limits(connection: sqlite3.Connection, pointers: Mapping[tuple[int, st
 
 def point_facts(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> None:
     """Make rows the ones that tell their accounts' facts."""
-    connection.executemany(
+    _execute_each(
+        connection,
         "UPDATE accounts SET snapshot_id = ? WHERE id = ?",
         [(row_id, account) for account, row_id in pointers.items()],
     )
@@ -159,7 +162,7 @@ def point_facts(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> 
 
 def insert_requests(connection: sqlite3.Connection, requests: Iterable[tuple[int, Request]]) -> None:
     """Open a row for each turn of an account."""
-    connection.executemany(_INSERT_REQUEST, [_request_values(account, request) for account, request in requests])
+    _execute_each(connection, _INSERT_REQUEST, [_request_values(account, request) for account, request in requests])
 
 
 def save_thread(connection: sqlite3.Connection, account: int, thread: str, first_at: float, last_at: float) -> None:
@@ -175,13 +178,19 @@ def save_thread(connection: sqlite3.Connection, account: int, thread: str, first
 
 def insert_losses(connection: sqlite3.Connection, losses: Iterable[Loss]) -> None:
     """Note what could not be kept."""
-    connection.executemany("INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", losses)
+    _execute_each(connection, "INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", list(losses))
 
 
 def claim_spill(connection: sqlite3.Connection, name: str, at: float) -> bool:
     """Note that a file of readings is taken up; tell whether nobody had taken it up before."""
     cursor = connection.execute("INSERT INTO spills (name, taken_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, at))
     return cursor.rowcount == 1
+
+
+def _execute_each(connection: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
+    # Most transactions have something for one or two of the statements alone.
+    if values:
+        connection.executemany(statement, values)
 
 
 # How a state stands in a row

@@ -10,7 +10,7 @@ import brotli
 import pytest
 import zstandard
 
-from addon.bodies import LONGEST_JSON, BodyTap, decoder, document, events
+from addon.bodies import LONGEST_JSON, BodyTap, Document, decoder, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def pieces(content: bytes, size: int) -> list[bytes]:
 @pytest.mark.parametrize(("encoding", "encode"), ENCODINGS.values(), ids=ENCODINGS.keys())
 def test_decoder(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
     """Each encoding is read back, however the body is cut."""
-    decode = decoder(encoding)
+    decode = decoder(encoding.encode())
     assert decode is not None
     assert b"".join(map(decode, pieces(encode(PLAIN), size))) == PLAIN
 
@@ -56,10 +56,10 @@ def test_decoder(encoding: str, encode: Callable[[bytes], bytes], size: int) -> 
 def test_unknown_encoding(encoding: str) -> None:
     """A body in an encoding that is not known passes without being looked into."""
     shown: list[bytes] = []
-    tap = BodyTap(shown.append, encoding)
+    tap = BodyTap(shown.append, encoding.encode())
     assert [tap(b"abc"), tap(b"")] == [b"abc", b""]
     assert shown == []
-    assert decoder(encoding) is None
+    assert decoder(encoding.encode()) is None
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
@@ -67,7 +67,7 @@ def test_unknown_encoding(encoding: str) -> None:
 def test_tap(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
     """The client gets byte for byte what came, the reader the decoded body and then one end."""
     shown: list[bytes] = []
-    tap = BodyTap(shown.append, encoding)
+    tap = BodyTap(shown.append, encoding.encode())
     for piece in pieces(encode(PLAIN), size):
         assert tap(piece) is piece
     assert tap(b"") == b""
@@ -80,7 +80,7 @@ def test_broken_body(encoding: str, caplog: pytest.LogCaptureFixture) -> None:
     """A body that is not in its encoding passes as it is, and is given up with one line that shows none of it."""
     caplog.set_level(logging.INFO, "addon")
     shown: list[bytes] = []
-    tap = BodyTap(shown.append, encoding)
+    tap = BodyTap(shown.append, encoding.encode())
     for piece in (b"\xffsecret-secret", b"secret" * 1000, b"", b"more"):
         assert tap(piece) == piece
     assert shown == []
@@ -98,7 +98,7 @@ def test_failing_reader(caplog: pytest.LogCaptureFixture) -> None:
         calls.append(content)
         raise RuntimeError("secret")
 
-    tap = BodyTap(fail, "")
+    tap = BodyTap(fail, b"")
     assert [tap(piece) for piece in (b"a", b"b", b"")] == [b"a", b"b", b""]
     assert calls == [b"a"]
     assert caplog.messages == ["codex-tap: a body is not looked into any further (RuntimeError)"]
@@ -116,7 +116,7 @@ def test_failing_reader(caplog: pytest.LogCaptureFixture) -> None:
 def test_bomb(encoded: tuple[str, Callable[[bytes], bytes]]) -> None:
     """A small piece that decodes to very much is given up before it is decoded to its end."""
     encoding, encode = encoded
-    decode = decoder(encoding)
+    decode = decoder(encoding.encode())
     assert decode is not None
     bomb = encode(bytes(BOMB))
     tracemalloc.start()
@@ -131,7 +131,7 @@ def test_bomb(encoded: tuple[str, Callable[[bytes], bytes]]) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_garbage_after_the_end(encoding: str) -> None:
     """What follows the end of a compressed body is passed on and kept nowhere."""
-    decode = decoder(encoding)
+    decode = decoder(encoding.encode())
     assert decode is not None
     assert decode(zlib.compress(PLAIN)) == PLAIN
     tracemalloc.start()
@@ -173,7 +173,7 @@ def test_garbage_after_the_end(encoding: str) -> None:
 def test_document(content: list[bytes], shown: list[bytes]) -> None:
     """A JSON body is shown once it is whole, one that is too long never."""
     seen: list[bytes] = []
-    feed = document(seen.append)
+    feed = Document(seen.append)
     for piece in content:
         feed(piece)
     assert seen == shown

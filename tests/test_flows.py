@@ -6,7 +6,7 @@ import pytest
 from mitmproxy.http import Headers
 from mitmproxy.test import tflow, tutils
 
-from addon.flows import Callers, Exchange, Hosts, is_usage
+from addon.flows import Callers, Exchange, Hosts
 from store.models import Identity
 
 if TYPE_CHECKING:
@@ -180,9 +180,8 @@ def test_exchange() -> None:
     """An exchange knows whose it is and its thread; headers count in any case, the first of repeated ones."""
     exchange = exchange_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
     assert (exchange.thread, exchange.model, exchange.charged) == ("first", None, "codex")
-    assert exchange.identity == Identity(
-        token_key=exchange.identity.token_key, account_id="workspace", user_id=exchange.identity.token_key
-    )
+    key = exchange.caller.identity.token_key
+    assert exchange.caller.identity == Identity(token_key=key, account_id="workspace", user_id=key)
     assert exchange_of().thread is None
     assert exchange_of(thread_id="\x00" * 65_536).thread == "�" * 120
 
@@ -207,6 +206,8 @@ def test_no_exchange(fields: dict[str, str]) -> None:
         ("/other?path=/wham/usage", b"GET", False),
     ],
 )
-def test_is_usage(path: str, method: bytes, *, usage: bool) -> None:
+def test_asks_for_usage(path: str, method: bytes, *, usage: bool) -> None:
     """The usage document is asked for with GET under its paths."""
-    assert is_usage(request(path, method)) is usage
+    exchange = Callers(HOSTS).open_exchange(request(path, method))
+    assert exchange is not None
+    assert exchange.caller.asks_for_usage is usage

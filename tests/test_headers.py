@@ -531,9 +531,9 @@ def test_mapping_raw() -> None:
 @pytest.mark.parametrize(
     ("fields", "content_type", "content_encoding"),
     [
-        pytest.param([], "", "", id="not told"),
-        pytest.param([(b"content-type", b"text/event-stream")], "text/event-stream", "", id="type"),
-        pytest.param([(b"Content-Encoding", b"gzip")], "", "gzip", id="encoding, another case"),
+        pytest.param([], b"", b"", id="not told"),
+        pytest.param([(b"content-type", b"text/event-stream")], b"text/event-stream", b"", id="type"),
+        pytest.param([(b"Content-Encoding", b"gzip")], b"", b"gzip", id="encoding, another case"),
         pytest.param(
             [
                 (b"CONTENT-TYPE", b"a"),
@@ -541,14 +541,14 @@ def test_mapping_raw() -> None:
                 (b"content-type", b"b"),
                 (b"content-encoding", b"gzip"),
             ],
-            "a",
-            "br",
+            b"a",
+            b"br",
             id="the first of each",
         ),
-        pytest.param([(b"content-type-x", b"a"), (b"x-content-encoding", b"br")], "", "", id="others"),
+        pytest.param([(b"content-type-x", b"a"), (b"x-content-encoding", b"br")], b"", b"", id="others"),
     ],
 )
-def test_what_the_body_is(fields: list[tuple[bytes, bytes]], content_type: str, content_encoding: str) -> None:
+def test_what_the_body_is(fields: list[tuple[bytes, bytes]], content_type: bytes, content_encoding: bytes) -> None:
     """The same pass tells what the body is; that alone is no reading."""
     found = headers.collect(fields)
 

@@ -8,12 +8,10 @@ import itertools
 import json
 import os
 import re
-import socket
 import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 import time
 import types
 from pathlib import Path
@@ -27,12 +25,14 @@ from scripts.demo.answers import Answer, WireWindow, limit_headers, rate_limits_
 from scripts.demo.certificates import Authority
 from scripts.demo.client import RESPONSES, CodexClient, InterruptedTurnError
 from scripts.demo.codex import make_token
+from scripts.demo.wire import read_head
 from store.database import MissingError, open_reader
-from tests.harness import REPOSITORY, Proxy, wait_until
+from tests.harness import REPOSITORY, Listener, Proxy, connected, wait_until
 from tests.test_tap import Line, request, upgraded
 from tests.test_tap import proxy as taps_proxy
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Sequence
 
     from scripts.demo.backend import Backend
@@ -43,18 +43,13 @@ NOW = int(time.time())
 ADDRESS = "203.0.113.7"  # set aside for documentation: nobody is there
 FOREIGN = "other.example"
 HONEST = 77.0
+_SECONDS = 10  # of a client, where an answer may never come
 _numbers = itertools.count()
 
 
 def figures(used: float) -> dict[str, str]:
     """The headers of an answer, by the figure that tells one answer from another."""
     return limit_headers(WireWindow(used, 300, NOW + 9_000), plan="plus", active="premium")
-
-
-def connected(proxy: Proxy, backend: Backend, account: str, *, http2: bool = False) -> CodexClient:
-    token = make_token(account, "user", expires_at=NOW + 864_000)
-    authorities = [proxy.ca_file, backend.ca_file]
-    return CodexClient(proxy.proxy_url, authorities, token=token, account_id=account, http2=http2, timeout=10)
 
 
 def readings(path: Path, account: str) -> list[float | None]:
@@ -114,7 +109,7 @@ def kept_of(
     account = f"acct-{next(_numbers)}"
     for used, names in enumerate(told, 1):
         backend.answer(Answer(headers=figures(used)))
-        client = connected(proxy, backend, account, http2=transport == "http2")
+        client = connected(proxy, backend, account, http2=transport == "http2", timeout=_SECONDS)
         with client, contextlib.suppress(InterruptedTurnError, OSError):
             ask(client, transport, names, **more)
     backend.answer(Answer(headers=figures(HONEST)))
@@ -205,7 +200,10 @@ def test_absolute_form_and_host_must_agree(proxy: Proxy, backend: Backend, path:
     """A request without TLS names its host twice, too."""
     account = f"acct-{next(_numbers)}"
     backend.answer(Answer(headers=figures(13)))
-    with connected(proxy, backend, account) as client, contextlib.suppress(InterruptedTurnError, OSError):
+    with (
+        connected(proxy, backend, account, timeout=_SECONDS) as client,
+        contextlib.suppress(InterruptedTurnError, OSError),
+    ):
         client.http_turn("say ok", url=url, host=host)
     backend.answer(Answer(headers=figures(77)))
     with connected(proxy, backend, account) as client:
@@ -225,42 +223,22 @@ class Raw:
         self.ca_file = authority.ca_file
         self._context = authority.server_context(host, ["http/1.1"])
         self._answers = answers
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.proxy_url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._serve)
+        self.proxy_url = f"http://127.0.0.1:{self._listener.port}"
 
     def __enter__(self) -> Backend:
         return cast("Backend", self)  # as far as a proxy is led to it
 
     def __exit__(self, *_: object) -> None:
-        # Closing alone would not wake the thread that accepts.
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+        self._listener.close()
 
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
-            _read_head(client)
+            read_head(client)
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             with self._context.wrap_socket(client, server_side=True) as secure:
-                while head := _read_head(secure):
+                while head := read_head(secure):
                     secure.sendall(self._answers[head.split()[1].decode()])
-
-
-def _read_head(client: socket.socket) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head:
-        piece = client.recv(1)
-        if not piece:
-            return b""
-        head += piece
-    return head
 
 
 def answer(headers: bytes, more: bytes = b"") -> bytes:
@@ -277,7 +255,10 @@ def test_an_address_is_believed_for_its_certificate(tmp_path: Path, host: str, k
     """Whoever answers at an address has to show the certificate of the watched host that the SNI names."""
     path = tmp_path / "tap.sqlite3"
     with Raw(tmp_path, host, {"/": answer(wire(13))}) as backend, Proxy(backend, database=path) as proxy:
-        with connected(proxy, backend, "acct") as client, contextlib.suppress(InterruptedTurnError, OSError):
+        with (
+            connected(proxy, backend, "acct", timeout=_SECONDS) as client,
+            contextlib.suppress(InterruptedTurnError, OSError),
+        ):
             client.get(f"https://{ADDRESS}/", sni="chatgpt.com", host="chatgpt.com")
         proxy.stop()
         assert ("Certificate verify failed" in proxy.output()) == (not kept)
@@ -302,7 +283,10 @@ def test_what_only_looks_like_a_header_is_none(tmp_path: Path) -> None:
         Proxy(backend, database=path) as proxy,
     ):
         for place in (*BROKEN, "/honest"):
-            with connected(proxy, backend, "acct") as client, contextlib.suppress(InterruptedTurnError, OSError):
+            with (
+                connected(proxy, backend, "acct", timeout=_SECONDS) as client,
+                contextlib.suppress(InterruptedTurnError, OSError),
+            ):
                 client.get(f"https://chatgpt.com{place}")
         proxy.stop()
         assert "Traceback" not in proxy.output()
@@ -426,7 +410,7 @@ setattr(sys.modules[module], name, fail)
 @pytest.mark.parametrize(
     "place",
     [
-        ("addon.flows", "_exchange"),
+        ("addon.flows", "Exchange"),
         ("addon.headers", "read"),
         ("addon.messages", "read_event"),
     ],

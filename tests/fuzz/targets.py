@@ -10,13 +10,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from addon import headers, messages, turns
-from addon.bodies import BodyTap, document, events
-from addon.flows import Exchange, Hosts
+from addon.bodies import BodyTap, Document, events
+from addon.flows import Caller, Exchange, Hosts
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
 from addon.sse import LONGEST_EVENT, EventSplitter
-from addon.values import LONGEST_TEXT
-from store.models import Identity, Reading, Snapshot, Source, Transport
+from store.models import Identity, Source, Transport
 from store.settings import WATCHED_HOSTS
+from tests.promises import check_identity, check_reading, check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
 
 OBSERVED_AT = 1_795_243_200.0
 _SOMEBODY = Identity(token_key="key")
-_ENCODINGS = ("", "gzip", "deflate", "br", "zstd", "unknown")
+_ENCODINGS = (b"", b"gzip", b"deflate", b"br", b"zstd", b"unknown")
 
 
 def fuzz_headers(data: bytes) -> None:
     """Lines ``name: value`` as an answer's headers."""
     pairs = [line.partition(b":") for line in data.split(b"\n")]
-    _check(headers.read(headers.collect([(name, value) for name, _, value in pairs]), OBSERVED_AT))
+    check_reading(headers.read(headers.collect([(name, value) for name, _, value in pairs]), OBSERVED_AT), OBSERVED_AT)
 
 
 def fuzz_header_mapping(data: bytes) -> None:
     """A JSON object as the headers inside a websocket error."""
-    _check(headers.read(headers.collect_mapping(_mapping(data)), OBSERVED_AT))
+    check_reading(headers.read(headers.collect_mapping(_mapping(data)), OBSERVED_AT), OBSERVED_AT)
 
 
 def fuzz_event(data: bytes) -> None:
     """A websocket message or the data of a server-sent event."""
     for carrier in (Source.WEBSOCKET, Source.SSE):
         told = messages.read_event(data, OBSERVED_AT, carrier)
-        _check(told and told.reading)
+        check_reading(told and told.reading, OBSERVED_AT)
 
 
 def fuzz_usage(data: bytes) -> None:
     """A usage document."""
     told = messages.read_usage(data, OBSERVED_AT)
-    _check(told and told.reading)
+    check_reading(told and told.reading, OBSERVED_AT)
 
 
 def fuzz_error_body(data: bytes) -> None:
     """The body of a refused answer."""
     told = messages.read_error_body(data, OBSERVED_AT)
-    _check(told and told.reading)
+    check_reading(told and told.reading, OBSERVED_AT)
 
 
 def fuzz_sse(data: bytes) -> None:
@@ -70,9 +70,9 @@ def fuzz_sse(data: bytes) -> None:
 
 def fuzz_body(data: bytes) -> None:
     """A body in an encoding that its first byte tells: it passes as it is, whatever is in it."""
-    encoding, body = (_ENCODINGS[data[0] % len(_ENCODINGS)], data[1:]) if data else ("", b"")
+    encoding, body = (_ENCODINGS[data[0] % len(_ENCODINGS)], data[1:]) if data else (b"", b"")
     shown: list[bytes] = []
-    for read in (events, document):
+    for read in (events, Document):
         tap = BodyTap(read(shown.append), encoding)
         for chunk in (body[:7], body[7:], b""):
             assert tap(chunk) is chunk
@@ -105,19 +105,17 @@ def fuzz_hosts(data: bytes) -> None:
 
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
-    turn = turns.read_create(data, 1.0, Exchange(_SOMEBODY, None, None, None))
-    for text in (turn.model, turn.thread, turn.session) if turn else ():
-        assert text is None or (text.isprintable() and len(text) <= LONGEST_TEXT)
+    turn = turns.read_create(data, 1.0, Exchange(Caller(_SOMEBODY)))
+    check_texts((turn.model, turn.thread, turn.session) if turn else ())
 
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    exchange = Exchange(_SOMEBODY, None, None, None)
+    exchange = Exchange(Caller(_SOMEBODY))
     turn = turns.Turn(Transport.HTTP, 1.0, thread=None, session=None, model=None, warm_up=False)
     for ending in (turns.read_ending(data), turns.read_body(data)):
         if ending:
-            row = turns.ended(turn, exchange, ending, 2.0)
-            assert row.error_type is None or (row.error_type.isprintable() and len(row.error_type) <= LONGEST_TEXT)
+            check_texts([turns.ended(turn, exchange, ending, 2.0).error_type])
 
 
 TARGETS: dict[str, Target] = {
@@ -150,27 +148,10 @@ def _mapping(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _check(reading: Reading | None) -> None:
-    """Check that a reading is valid as a model, can be stored as JSON and text, and is harmless to a terminal."""
-    if reading is None:
-        return
-    assert Reading.model_validate(reading.model_dump()) == reading
-    Snapshot(identity=_SOMEBODY, observed_at=OBSERVED_AT, source=Source.HEADERS, reading=reading)
-    written = json.dumps(reading.model_dump(), allow_nan=False, ensure_ascii=False)
-    written.encode()
-    assert written.isprintable()
-    assert len(json.dumps(reading.raw, allow_nan=False)) <= 2 * messages.LONGEST_RAW
-    assert len(reading.limits) <= headers.MOST_FAMILIES + 1
-
-
 def _check_identity(found: Identity, token: bytes) -> None:
     """Check that an identity is valid, and that of the token it holds no more than a key shows."""
-    assert Identity.model_validate(found.model_dump()) == found
-    texts = [value for value in found.model_dump().values() if isinstance(value, str)]
-    assert all(len(text) <= LONGEST_TEXT and text.isprintable() for text in texts)
-    assert len(token) < 4 or token.decode("latin-1") not in texts
-    for text in texts:
-        text.encode()
+    check_identity(found)
+    assert len(token) < 4 or token.decode("latin-1") not in found.model_dump().values()
 
 
 def _is_watched(name: str) -> bool:
