@@ -141,8 +141,10 @@ class Callers:
         """
         # Each answer finds this code cold: one look-up of all that tells requests apart, and as few calls as can be.
         data, server_name = flow.request.data, flow.client_conn.sni
-        *wanted, metadata = self._wanted(data.headers.fields)
-        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, *wanted))
+        fields = data.headers.fields
+        wanted = self._places.find(tuple(map(headers.NAME, fields)))((*map(headers.VALUE, fields), None))
+        # The metadata, which comes last, is that of the turn.
+        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, wanted[:-1]))
         try:
             caller = self._known[key]
         except KeyError:
@@ -159,17 +161,12 @@ class Callers:
                 thread=caller.thread,
                 session=caller.session,
                 model=caller.model,
-                warm_up=is_warm_up(metadata),
+                warm_up=is_warm_up(wanted[-1]),
             )
         return exchange
 
-    def _wanted(self, fields: Sequence[tuple[bytes, bytes]]) -> tuple[bytes | None, ...]:
-        """Pick the values of `_WANTED`, without a loop of ours."""
-        names, found = zip(*fields, strict=True) if fields else ((), ())
-        return self._places.find(names)((*found, None))
-
     def _read(self, data: RequestData, server_name: str | None, wanted: Sequence[bytes | None]) -> Caller | None:
-        named_host, authorization, account, thread_id, session_id, routing = wanted
+        named_host, authorization, account, thread_id, session_id, routing, _ = wanted
         hosts, address = self._hosts, data.host
         if not (hosts.is_gateway(address) if data.scheme == b"http" else hosts.watches(address, server_name)):
             return None

@@ -60,8 +60,13 @@ _REMEMBERED_SHAPES = 16
 _REMEMBERED_RESETS = 16
 """How many sets of headers are remembered, kinds of answers of each, and resets of each kind."""
 
+_BODY_PARTS = ("content-type", "content-encoding")
 _BODY = "(body)"
 """Stands where a field's family would: the header tells what the body is."""
+
+# Not `zip`: it makes an object for each header, and what brings the garbage collector to run is objects at once.
+NAME, VALUE = itemgetter(0), itemgetter(1)
+"""Name and value of a header as mitmproxy keeps it."""
 
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 
@@ -80,34 +85,38 @@ class Field(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is wanted of an answer's headers: the values of the rate-limit fields, and what the body is.
-
-    ``steady`` are the values that `plan` calls so, ``moving`` those that tell when a window resets. What the body is
-    stands as it came, ``b""`` where that is not told.
-    """
+    """What is wanted of an answer's headers, as it came and as the `plan` picks it."""
 
     plan: Plan
-    steady: tuple[object, ...]
-    moving: tuple[object, ...]
-    content_type: bytes
-    content_encoding: bytes
+    told: tuple[Any, ...]
+
+    @property
+    def content_type(self) -> bytes:
+        """What the body is, ``b""`` where that is not told."""
+        return self.told[-2]  # type: ignore[no-any-return]
+
+    @property
+    def content_encoding(self) -> bytes:
+        """How the body is compressed, ``b""`` where that is not told."""
+        return self.told[-1]  # type: ignore[no-any-return]
 
 
 def collect(fields: Sequence[tuple[bytes, bytes]]) -> Found:
     """Pick what is wanted out of an answer's headers; of a repeated one the first stands, as for Codex."""
-    names, found = zip(*fields, strict=True) if fields else ((), ())
-    return _plans.find(names).pick(found)
+    plan = _plans.find(tuple(map(NAME, fields)))
+    return Found(plan, plan.pick((*map(VALUE, fields), b"")))
 
 
 def collect_mapping(mapping: Mapping[str, object]) -> Found:
     """Pick them out of the ``headers`` of a websocket error, whose values may be numbers and booleans."""
     plan = Plan(tuple(name.encode("utf-8", "replace") for name in mapping))
-    return plan.pick([value if isinstance(value, str | int | float) else None for value in mapping.values()])
+    told = (value if isinstance(value, str | int | float) else None for value in mapping.values())
+    return Found(plan, plan.pick((*told, b"")))
 
 
 def charged_limit(found: Found) -> str:
     """Return the id of the limit that the request was charged to."""
-    shape = found.plan.shape(found.steady)
+    shape = found.plan.shape(found.told)
     return shape.charged if shape else MAIN_LIMIT
 
 
@@ -116,25 +125,25 @@ def read(found: Found, observed_at: float) -> Reading | None:
 
     `observed_at` is when the answer was seen, in Unix seconds.
     """
-    shape = found.plan.shape(found.steady)
+    shape = found.plan.shape(found.told)
     if shape is None:
         return None
-    latest = shape.latest
-    if latest and latest.moving == found.moving and latest.since <= observed_at <= latest.until:
+    latest, moving = shape.latest, found.plan.moving(found.told)
+    if latest and latest.moving == moving and latest.since <= observed_at <= latest.until:
         return latest.reading
-    moving = dict(zip(found.plan.moving_names, map(_text, found.moving), strict=False))
+    texts = dict(zip(found.plan.moving_names, map(_text, moving), strict=True))
     resets = [
-        values.reset(moving.get(position.at), moving.get(position.after), observed_at)
+        values.reset(texts.get(position.at), texts.get(position.after), observed_at)
         for family in shape.families
         for position in family.positions
     ]
     reading, is_timeless = shape.reading([reset.resets_at for reset in resets], observed_at)
     if reading is None:
         return None
-    raw = {**shape.raw, **{name: values.raw(value) for name, value in moving.items() if name in shape.raw}}
+    raw = {**shape.raw, **{name: values.raw(value) for name, value in texts.items() if name in shape.raw}}
     server_time = next((reset.server_time for reset in resets if reset.server_time), None)
     reading = reading.model_copy(update={"server_time": server_time, "raw": raw})
-    shape.latest = _latest(found.moving, reading, resets, observed_at) if is_timeless else None
+    shape.latest = _latest(moving, reading, resets, observed_at) if is_timeless else None
     return reading
 
 
@@ -176,7 +185,7 @@ def limit_id(family: str) -> str:
 def _known(name: bytes) -> Field | None:
     """Return what a header's name says, or None for one that is not wanted."""
     lower = name[: LONGEST_NAME + 1].decode("latin-1").lower()
-    if lower in {"content-type", "content-encoding"}:
+    if lower in _BODY_PARTS:
         return Field(lower, _BODY, lower)
     if len(lower) > LONGEST_NAME or not lower.startswith(PREFIX):
         return None
@@ -303,37 +312,31 @@ class Plan:
             known = _known(name)
             if known:
                 places.setdefault(known, place)
-        rate_limit = [known for known in places if known.family is not _BODY]
-        self._fields = tuple(rate_limit)
-        self.moving_names = [known.name for known in rate_limit if known.moves]
-        # The place behind the last stands for "not there"; twice, because `itemgetter` of one gives no tuple.
-        nowhere = len(names)
-        self._steady = itemgetter(
-            *(nowhere if known.moves else places[known] for known in rate_limit), nowhere, nowhere
-        )
-        self._moving = itemgetter(*(places[known] for known in rate_limit if known.moves), nowhere, nowhere)
-        body = {known.part: place for known, place in places.items() if known.family is _BODY}
-        self._body = itemgetter(body.get("content-type", nowhere), body.get("content-encoding", nowhere))
+        body = {known.part: places.pop(known) for known in list(places) if known.family is _BODY}
+        self._fields = tuple(places)
+        self._steady = [known for known in places if not known.moves]
+        moving = [known for known in places if known.moves]
+        self.moving_names = [known.name for known in moving]
+        self.has_limits = bool(places)
+        bodies = (body.get(part, len(names)) for part in _BODY_PARTS)
+        self.pick = itemgetter(*(places[known] for known in (*self._steady, *moving)), *bodies)
+        """Picks the wanted values: those that stay, those that move, and what the body is.
+
+        It takes the values of all headers and, behind the last, what stands for "not there".
+        """
         self._shapes: Memory[_Shape] = Memory(self._shape, _REMEMBERED_SHAPES)
 
-    @property
-    def has_limits(self) -> bool:
-        """Whether a rate-limit field is among them."""
-        return bool(self._fields)
+    def shape(self, told: tuple[object, ...]) -> _Shape | None:
+        """Return what the values say that stay, or None where there is no rate-limit field at all."""
+        return self._shapes.find(told[: len(self._steady)]) if self.has_limits else None
 
-    def pick(self, found: Sequence[object]) -> Found:
-        """Pick the wanted values out of those of all headers."""
-        padded = (*found, b"")
-        return Found(self, self._steady(padded), self._moving(padded), *self._body(padded))
-
-    def shape(self, steady: tuple[object, ...]) -> _Shape | None:
-        """Return what the steady values say, or None where there is no rate-limit field at all."""
-        if not self.has_limits:
-            return None
-        return self._shapes.find(steady)
+    def moving(self, told: tuple[object, ...]) -> tuple[object, ...]:
+        """Return the values that tell when a window resets."""
+        return told[len(self._steady) : -len(_BODY_PARTS)]
 
     def _shape(self, steady: tuple[object, ...]) -> _Shape:
-        return _shape(dict(zip(self._fields, steady, strict=False)))
+        # Those that move stand in their places, too: the order of the families is that of all fields.
+        return _shape({**dict.fromkeys(self._fields), **dict(zip(self._steady, steady, strict=True))})
 
 
 _plans: Memory[Plan] = Memory(Plan, _REMEMBERED_PLANS)

@@ -36,13 +36,22 @@ _REFUSALS = (_ANY_REFUSAL, "rate_limit_reached", "_credits_depleted")
 _POSITIONS = ("primary", "secondary")
 _WINDOWS = ("primary", "secondary", "primary_window", "secondary_window")
 
-
-_OF_THE_ANSWER = re.compile(
-    rb'\{\s*"type"\s*:\s*"response\.(?:output_|reasoning|content_part|function_call|custom_tool|refusal)'
+OF_THE_ANSWER = tuple(
+    b'{"type":%s"response.%s' % (blank, part)
+    for part in (
+        b"output_",
+        b"reasoning",
+        b"content_part",
+        b"function_call",
+        b"custom_tool",
+        b"refusal",
+    )
+    for blank in (b"", b" ")
 )
+"""How an event begins that carries the answer itself, as nearly all do; none of them tells of limits or ends a turn.
 
-carries_answer = _OF_THE_ANSWER.match
-"""Match an event that carries the answer itself: nearly all do, and none of them tells of limits or ends a turn."""
+One that is written otherwise is looked into, which costs a little more.
+"""
 
 
 class Told(NamedTuple):

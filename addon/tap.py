@@ -1,4 +1,7 @@
-"""The hooks: a guard and a call each. What they call is in the other modules of this folder.
+"""The hooks: a guard and a few calls each. What they call is in the other modules of this folder.
+
+The guard keeps a failure of ours from the proxy and from its log, which would show some of the traffic. It stands in
+each hook, because a call more costs a microsecond of each message.
 
 Each figure is read in one place: headers in `responseheaders` (the websocket upgrade included), messages in
 `websocket_message`, bodies in the stream callable that `responseheaders` sets. A turn is noted when it has ended.
@@ -13,7 +16,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mitmproxy import ctx, exceptions
 
@@ -50,19 +53,6 @@ def _end_on_hangup() -> None:
         # Signals belong to the main thread, which may not be the one of the proxy.
         with contextlib.suppress(RuntimeError, ValueError):
             ctx.master.event_loop.add_signal_handler(hangup, ctx.master.shutdown)
-
-
-def _harmless(hook: Callable[[Tap, Any], None]) -> Callable[[Tap, Any], None]:
-    """Keep a hook's failure from the proxy and its log: one line for each kind, which shows nothing of the traffic."""
-
-    @functools.wraps(hook)
-    def guarded(self: Tap, data: Any) -> None:
-        try:
-            hook(self, data)
-        except Exception as error:  # noqa: BLE001 (traffic first, whatever is wrong here)
-            self.note_failure(hook.__name__, error)
-
-    return guarded
 
 
 class Tap:
@@ -136,86 +126,97 @@ class Tap:
         if self._recorder:
             self._recorder.close()
 
-    @_harmless
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Tunnel what does not lead to a watched host: git, npm and curl keep their own TLS."""
-        # Until it is known to be Codex's: should anything fail here, nobody's TLS is touched.
-        others_say, data.ignore_connection = data.ignore_connection, True
-        address = data.context.server.address
-        if self._hosts.watches(address[0] if address else None, data.client_hello.sni):
-            data.ignore_connection = others_say
+        try:
+            # Until it is known to be Codex's: should anything fail here, nobody's TLS is touched.
+            others_say, data.ignore_connection = data.ignore_connection, True
+            address = data.context.server.address
+            if self._hosts.watches(address[0] if address else None, data.client_hello.sni):
+                data.ignore_connection = others_say
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("tls_clienthello", error)
 
-    @_harmless
     def requestheaders(self, flow: HTTPFlow) -> None:
         """Stream the request; what it says of itself is read with its answer."""
         flow.request.stream = True
 
-    @_harmless
     def responseheaders(self, flow: HTTPFlow) -> None:
         """Stream the answer, read its headers, and look into its body where that may tell of limits or tokens."""
-        response = flow.response
-        if response is None:
-            return
-        # An upgrade has no body; what follows it are the websocket's messages.
-        status = response.data.status_code
-        upgrade = status == 101
-        if not upgrade:
-            response.stream = True
-        exchange = self._callers.open_exchange(flow)
-        if exchange is None:
-            return
-        self._exchanges[flow.id] = exchange
-        at = response.data.timestamp_start
-        found = exchange.answer = headers.collect(response.data.headers.fields)
-        if self._recorder and found.plan.has_limits:
-            self._recorder.put(functools.partial(self._read_headers, exchange.caller, found, at, status))
-        if exchange.turn:
-            exchange.turn.first_byte_at, exchange.turn.status = at, status
-        feed = None if upgrade else self._body_reader(exchange, found, at, status)
-        if feed:
-            response.stream = bodies.BodyTap(feed, found.content_encoding)
+        try:
+            response = flow.response
+            if response is None:
+                return
+            # An upgrade has no body; what follows it are the websocket's messages.
+            status = response.data.status_code
+            upgrade = status == 101
+            if not upgrade:
+                response.stream = True
+            exchange = self._callers.open_exchange(flow)
+            if exchange is None:
+                return
+            self._exchanges[flow.id] = exchange
+            at = response.data.timestamp_start
+            found = exchange.answer = headers.collect(response.data.headers.fields)
+            if self._recorder and found.plan.has_limits:
+                self._recorder.put(functools.partial(self._read_headers, exchange.caller, found, at, status))
+            if exchange.turn:
+                exchange.turn.first_byte_at, exchange.turn.status = at, status
+            feed = None if upgrade else self._body_reader(exchange, found, at, status)
+            if feed:
+                response.stream = bodies.BodyTap(feed, found.content_encoding)
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("responseheaders", error)
 
-    @_harmless
     def response(self, flow: HTTPFlow) -> None:
         """Release an answered request; an upgrade lives on as a websocket."""
-        if flow.websocket is None:
-            self._release(flow, turns.NOTHING_TOLD)
+        try:
+            if flow.websocket is None:
+                self._release(flow, turns.NOTHING_TOLD)
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("response", error)
 
-    @_harmless
     def error(self, flow: HTTPFlow) -> None:
         """Release a request that was cut off, as Codex does to each HTTP/2 stream once its turn is complete."""
-        unanswered = self._callers.open_exchange(flow) if flow.response is None else None
-        if unanswered:
-            self._end_turn(unanswered, turns.INTERRUPTION, time.time())
-        self._release(flow, turns.INTERRUPTION)
+        try:
+            unanswered = self._callers.open_exchange(flow) if flow.response is None else None
+            if unanswered:
+                self._end_turn(unanswered, turns.INTERRUPTION, time.time())
+            self._release(flow, turns.INTERRUPTION)
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("error", error)
 
-    @_harmless
     def websocket_message(self, flow: HTTPFlow) -> None:
         """Read a message, and drop the earlier ones, which mitmproxy would keep until the socket closes."""
-        if flow.websocket is None:
-            return
-        kept = flow.websocket.messages
-        message = kept[-1]
-        del kept[:-1]
-        exchange = self._exchanges.get(flow.id)
-        if exchange is None:
-            return
-        content = message.content
-        if message.from_client:
-            self._open_turn(exchange, content, message.timestamp)
-            return
-        turn = exchange.turn
-        if turn and turn.first_byte_at is None:
-            turn.first_byte_at = message.timestamp
-        if not messages.carries_answer(content):
-            self._read_event(exchange, content, message.timestamp, Source.WEBSOCKET, None)
+        try:
+            if flow.websocket is None:
+                return
+            kept = flow.websocket.messages
+            message = kept[-1]
+            del kept[:-1]
+            exchange = self._exchanges.get(flow.id)
+            if exchange is None:
+                return
+            content = message.content
+            if message.from_client:
+                self._open_turn(exchange, content, message.timestamp)
+                return
+            turn = exchange.turn
+            if turn and turn.first_byte_at is None:
+                turn.first_byte_at = message.timestamp
+            if not content.startswith(messages.OF_THE_ANSWER):
+                self._read_event(exchange, content, message.timestamp, Source.WEBSOCKET, None)
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("websocket_message", error)
 
-    @_harmless
     def websocket_end(self, flow: HTTPFlow) -> None:
         """Release a websocket; Codex ends each with close code 1006."""
-        self._release(flow, turns.INTERRUPTION)
-        if flow.websocket:
-            flow.websocket.messages.clear()
+        try:
+            self._release(flow, turns.INTERRUPTION)
+            if flow.websocket:
+                flow.websocket.messages.clear()
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("websocket_end", error)
 
     def note_failure(self, where: str, error: Exception) -> None:
         """Log a failure of ours, once for each kind, without a word of what was read."""
@@ -249,7 +250,7 @@ class Tap:
         self._record_told(exchange, messages.read_usage(body, at), at, status)
 
     def _read_sse(self, exchange: Exchange, status: int, data: bytes) -> None:
-        if not messages.carries_answer(data):
+        if not data.startswith(messages.OF_THE_ANSWER):
             self._read_event(exchange, data, time.time(), Source.SSE, status)
 
     def _read_event(self, exchange: Exchange, content: bytes, at: float, source: Source, status: int | None) -> None:

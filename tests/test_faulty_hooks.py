@@ -154,7 +154,7 @@ def test_a_stranger_keeps_their_own_tls_when_we_fail(monkeypatch: pytest.MonkeyP
     """Where it cannot be told whose a connection is, nobody's is looked into."""
     tap = Tap()
     monkeypatch.setattr(tap, "_hosts", None)
-    hello = SimpleNamespace(ignore_connection=False)
+    hello: Any = SimpleNamespace(ignore_connection=False)
 
     tap.tls_clienthello(hello)
 

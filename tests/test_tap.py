@@ -565,12 +565,13 @@ def test_failing_parser(
 
 def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     """Each hook and kind of failure has its one line, which names the place."""
-    for flow in (None, None, 5):
-        line.tap.requestheaders(flow)
-    line.tap.websocket_end(None)
+    broken: list[Any] = [None, None, 5]
+    for flow in broken:
+        line.tap.response(flow)
+    line.tap.websocket_end(broken[0])
     line.tap.note_failure("elsewhere", ValueError(FAILED))
     assert [text.partition(" at ")[0] for text in logged(caplog)] == [
-        "codex-tap: requestheaders failed (AttributeError",
+        "codex-tap: response failed (AttributeError",
         "codex-tap: websocket_end failed (AttributeError",
         "codex-tap: elsewhere failed (ValueError",
     ]
