@@ -22,6 +22,7 @@ from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, messages, turns
 from addon.flows import Caller, Callers, Exchange, Hosts
+from addon.garbage import Garbage
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
 from store.database import DatabaseError
 from store.models import Reading, Snapshot, Source
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitmproxy.addonmanager import Loader
+    from mitmproxy.connection import Client
     from mitmproxy.http import HTTPFlow
     from mitmproxy.tls import ClientHelloData
 
@@ -39,8 +41,9 @@ logger = logging.getLogger(__name__)
 
 _EVENTS = b"text/event-stream"
 
-# One for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
+# One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
+_garbage = Garbage(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
 
 
 def _end_on_hangup() -> None:
@@ -117,6 +120,7 @@ class Tap:
         """Say in one line what is watched and where it goes."""
         self._running = True
         _end_on_hangup()
+        _garbage.begin()
         logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
         if ctx.options.codex_tap_lifeline:
             _lifeline.start(listen_address(ctx.master))
@@ -217,6 +221,13 @@ class Tap:
                 flow.websocket.messages.clear()
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("websocket_end", error)
+
+    def client_disconnected(self, _client: Client) -> None:
+        """Let what the connection leaves behind be collected."""
+        try:
+            _garbage.connection_closed()
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("client_disconnected", error)
 
     def note_failure(self, where: str, error: Exception) -> None:
         """Log a failure of ours, once for each kind, without a word of what was read."""
