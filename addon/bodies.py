@@ -39,7 +39,7 @@ class BodyTap:
     def __init__(self, feed: Callable[[bytes], None], encoding: bytes) -> None:
         """Take what is shown the decoded bytes (``b""`` at the end) and the answer's ``content-encoding``."""
         self._feed: Callable[[bytes], None] | None = feed
-        self._decode = decoder(encoding)
+        self._decode = decoder(encoding) if encoding else bytes
 
     def __call__(self, chunk: bytes) -> bytes:
         """Return the chunk; ``b""`` is mitmproxy's word for the end of the body."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from addon import headers, values
 from addon.identity import Identities
 from addon.memory import Memory
-from addon.turns import Turn, asks_for_turn, is_warm_up
+from addon.turns import Turn, asks_for_turn, says_warm_up
 from store.models import Transport
 from store.settings import WATCHED_HOSTS
 from store.standing import MAIN_LIMIT
@@ -106,17 +106,15 @@ class Caller(NamedTuple):
 class Exchange:
     """A request while its answer is under way: who asked, the answer's headers, and the turn that runs on it.
 
-    On a websocket one turn follows the other; ``thread`` and ``model`` are those of the latest.
+    On a websocket one turn follows the other; the ``caller`` is that of the latest.
     """
 
-    __slots__ = ("answer", "caller", "model", "thread", "turn")
+    __slots__ = ("answer", "caller", "turn")
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, turn: Turn | None = None) -> None:
         self.caller = caller
-        self.thread = caller.thread
-        self.model = caller.model
+        self.turn = turn
         self.answer: headers.Found | None = None
-        self.turn: Turn | None = None
 
     @property
     def charged(self) -> str:
@@ -153,17 +151,10 @@ class Callers:
             caller = self._known[key] = self._read(data, server_name, wanted)
         if caller is None:
             return None
-        exchange = Exchange(caller)
-        if caller.asks_for_turn:
-            exchange.turn = Turn(
-                Transport.HTTP,
-                data.timestamp_start,
-                thread=caller.thread,
-                session=caller.session,
-                model=caller.model,
-                warm_up=is_warm_up(wanted[-1]),
-            )
-        return exchange
+        if not caller.asks_for_turn:
+            return Exchange(caller)
+        is_warm_up = says_warm_up(wanted[-1] or b"") is not None
+        return Exchange(caller, Turn(Transport.HTTP, data.timestamp_start, caller, warm_up=is_warm_up))
 
     def _read(self, data: RequestData, server_name: str | None, wanted: Sequence[bytes | None]) -> Caller | None:
         named_host, authorization, account, thread_id, session_id, routing, _ = wanted

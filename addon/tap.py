@@ -276,15 +276,16 @@ class Tap:
         self, exchange: Exchange, told: messages.Told | None, observed_at: float, status: int | None
     ) -> None:
         if told and self._recorder:
-            caller = exchange.caller._replace(thread=exchange.thread, model=exchange.model)
-            self._recorder.put(self._snapshot(caller, told.reading, observed_at, told.source, told.status or status))
+            self._recorder.put(
+                self._snapshot(exchange.caller, told.reading, observed_at, told.source, told.status or status)
+            )
 
     def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
         """Open the turn that a client's message asks for; one that had not ended never will."""
-        turn = turns.read_create(content, at, exchange) if exchange.caller.of_codex else None
+        turn = turns.read_create(content, at, exchange.caller) if exchange.caller.of_codex else None
         if turn:
             self._end_turn(exchange, turns.INTERRUPTION, at)
-            exchange.turn, exchange.model, exchange.thread = turn, turn.model, turn.thread
+            exchange.turn, exchange.caller = turn, turn.caller
 
     def _end_turn(self, exchange: Exchange, ending: turns.Ending, at: float) -> None:
         turn, exchange.turn = exchange.turn, None

@@ -20,7 +20,7 @@ from addon import values
 from store.models import Request, Tokens, Transport
 
 if TYPE_CHECKING:
-    from addon.flows import Exchange
+    from addon.flows import Caller, Exchange
 
 INTERRUPTED = "interrupted"
 """Our own word for a turn whose end was never told."""
@@ -33,8 +33,6 @@ _CREATE = re.compile(rb'\s*\{\s*"type"\s*:\s*"response\.create"')
 # Inside a JSON string every quote has a backslash before it: such a name is never part of a prompt.
 _GENERATE = b'"generate"'
 _NO_ANSWER = re.compile(rb'"generate"\s*:\s*false\b')
-_PREWARM = re.compile(rb'"request_kind"\s*:\s*"prewarm"')
-_PREWARM_WORD = b'"prewarm"'
 _CLIENT_METADATA = b'"client_metadata"'
 _MODEL = re.compile(rb'"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"')
 _USAGE, _ERROR = b'"usage"', b'"error"'
@@ -45,25 +43,14 @@ _decode = json.JSONDecoder().raw_decode
 
 
 class Turn:
-    """A turn that is under way."""
+    """A turn that is under way; its ``caller`` says whose it is, and its thread, session and model."""
 
-    __slots__ = ("first_byte_at", "model", "session", "started_at", "status", "thread", "transport", "warm_up")
+    __slots__ = ("caller", "first_byte_at", "started_at", "status", "transport", "warm_up")
 
-    def __init__(
-        self,
-        transport: Transport,
-        started_at: float,
-        *,
-        thread: str | None,
-        session: str | None,
-        model: str | None,
-        warm_up: bool,
-    ) -> None:
+    def __init__(self, transport: Transport, started_at: float, caller: Caller, *, warm_up: bool) -> None:
         self.transport = transport
         self.started_at = started_at
-        self.thread = thread
-        self.session = session
-        self.model = model
+        self.caller = caller
         self.warm_up = warm_up
         self.first_byte_at: float | None = None
         self.status: int | None = None
@@ -86,15 +73,14 @@ def asks_for_turn(method: str, path: str) -> bool:
     return method == "POST" and _TURN_PATHS.search(path) is not None
 
 
-def is_warm_up(metadata: bytes | None) -> bool:
-    """Tell whether an ``x-codex-turn-metadata`` header is that of a warm-up."""
-    return metadata is not None and _PREWARM_WORD in metadata and _PREWARM.search(metadata) is not None
+says_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
+"""Finds in an ``x-codex-turn-metadata`` header that the turn is a warm-up."""
 
 
-def read_create(content: bytes, started_at: float, exchange: Exchange) -> Turn | None:
+def read_create(content: bytes, started_at: float, before: Caller) -> Turn | None:
     """Return the turn that a client's websocket message opens, or None where it opens none.
 
-    What the message does not tell is that of the upgrade, the `exchange`.
+    What the message does not tell is as `before`: that of the upgrade, or of the turn before.
     """
     start = _CREATE.match(content)
     if start is None:
@@ -104,9 +90,11 @@ def read_create(content: bytes, started_at: float, exchange: Exchange) -> Turn |
     return Turn(
         Transport.WEBSOCKET,
         started_at,
-        thread=values.text(metadata.get("thread_id")) or exchange.thread,
-        session=values.text(metadata.get("session_id")) or exchange.caller.session,
-        model=model[1].decode() if model else exchange.model,
+        before._replace(
+            thread=values.text(metadata.get("thread_id")) or before.thread,
+            session=values.text(metadata.get("session_id")) or before.session,
+            model=model[1].decode() if model else before.model,
+        ),
         warm_up=_asks_for_nothing(content) or _is_prewarm(metadata.get("x-codex-turn-metadata")),
     )
 
@@ -140,15 +128,15 @@ def read_body(content: bytes) -> Ending:
 def ended(turn: Turn, exchange: Exchange, ending: Ending, ended_at: float) -> Request:
     """Return the row of a turn that has ended."""
     return Request(
-        identity=exchange.caller.identity,
+        identity=turn.caller.identity,
         transport=turn.transport,
         started_at=turn.started_at,
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
         limit_id=exchange.charged,
-        thread=turn.thread,
-        session=turn.session,
-        model=turn.model,
+        thread=turn.caller.thread,
+        session=turn.caller.session,
+        model=turn.caller.model,
         warm_up=turn.warm_up,
         status=turn.status if ending.status is None else ending.status,
         error_type=ending.error_type,
@@ -175,7 +163,7 @@ def _asks_for_nothing(content: bytes) -> bool:
 
 
 def _is_prewarm(metadata: object) -> bool:
-    return isinstance(metadata, str) and is_warm_up(metadata.encode("utf-8", "replace"))
+    return isinstance(metadata, str) and says_warm_up(metadata.encode("utf-8", "replace")) is not None
 
 
 def _tokens(usage: object) -> Tokens:

@@ -173,17 +173,17 @@ def exchange_of(**fields: str) -> Exchange:
 )
 def test_model_of_a_request(hint: str, model: str | None) -> None:
     """The model is told by the routing hint, harmless and short."""
-    assert exchange_of(x_codex_routing_hint=hint).model == model
+    assert exchange_of(x_codex_routing_hint=hint).caller.model == model
 
 
 def test_exchange() -> None:
     """An exchange knows whose it is and its thread; headers count in any case, the first of repeated ones."""
     exchange = exchange_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
-    assert (exchange.thread, exchange.model, exchange.charged) == ("first", None, "codex")
+    assert (exchange.caller.thread, exchange.caller.model, exchange.charged) == ("first", None, "codex")
     key = exchange.caller.identity.token_key
     assert exchange.caller.identity == Identity(token_key=key, account_id="workspace", user_id=key)
-    assert exchange_of().thread is None
-    assert exchange_of(thread_id="\x00" * 65_536).thread == "�" * 120
+    assert exchange_of().caller.thread is None
+    assert exchange_of(thread_id="\x00" * 65_536).caller.thread == "�" * 120
 
 
 @pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"authorization": ""}, {"host": "example.com"}])

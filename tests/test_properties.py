@@ -124,11 +124,11 @@ def test_identity(token: bytes, account_header: bytes | None) -> None:
 def test_flows(content: bytes, address: str | None, server_name: str | None, authority: bytes | None) -> None:
     """Any names and messages of a flow are judged without an exception."""
     exchange = Exchange(Caller(Identity(token_key="t~0")))
-    turn = turns.read_create(b'{"type":"response.create",' + content, 1.0, exchange)
+    turn = turns.read_create(b'{"type":"response.create",' + content, 1.0, exchange.caller)
     assert turn
     ending = turns.read_ending(content) or turns.read_body(content)
     row = turns.ended(turn, exchange, ending, 2.0)
-    check_texts([turn.model, turn.thread, turn.session, row.error_type])
+    check_texts([turn.caller.model, turn.caller.thread, turn.caller.session, row.error_type])
     hosts = Hosts()
     assert isinstance(hosts.watches(address, server_name), bool)
     assert isinstance(hosts.names(authority), bool)

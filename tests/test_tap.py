@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).parent.parent / "addon" / "codex_tap.py"
 NOW = 1_795_243_200.0
 TOKEN = make_token("acct", "user", expires_at=1_800_000_000)
+STREAM = {"content-type": "text/event-stream", "content-encoding": "identity"}
 PLUS = {
     "x-codex-primary-used-percent": "13",
     "x-codex-primary-window-minutes": "300",
@@ -549,7 +550,7 @@ def test_failing_parser(
     for _ in range(3):
         line.complete(request("/backend-api/wham/usage", method=b"GET"), PLUS, chunks=[b"{}"])
         line.complete(request(), PLUS, status=429, chunks=[ERROR_EVENT])
-        line.complete(request(), {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
+        line.complete(request(), STREAM, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
         flow = upgraded(line, PLUS)
         line.say(flow, LIMITS_EVENT)
         line.say(flow, b'{"type":"response.create"}', from_client=True)

@@ -41,8 +41,8 @@ class Size:
 
 
 FULL = Size(
-    rounds=4,
-    segments=10,
+    rounds=8,
+    segments=6,
     answers=40,
     apart_segments=6,
     apart_answers=20,

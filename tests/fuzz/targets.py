@@ -105,14 +105,14 @@ def fuzz_hosts(data: bytes) -> None:
 
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
-    turn = turns.read_create(data, 1.0, Exchange(Caller(_SOMEBODY)))
-    check_texts((turn.model, turn.thread, turn.session) if turn else ())
+    turn = turns.read_create(data, 1.0, Caller(_SOMEBODY))
+    check_texts((turn.caller.model, turn.caller.thread, turn.caller.session) if turn else ())
 
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
     exchange = Exchange(Caller(_SOMEBODY))
-    turn = turns.Turn(Transport.HTTP, 1.0, thread=None, session=None, model=None, warm_up=False)
+    turn = turns.Turn(Transport.HTTP, 1.0, Caller(_SOMEBODY), warm_up=False)
     for ending in (turns.read_ending(data), turns.read_body(data)):
         if ending:
             check_texts([turns.ended(turn, exchange, ending, 2.0).error_type])
