@@ -1,7 +1,7 @@
 """Keeps the proxy's memory flat, however many connections come and go.
 
-A connection that mitmproxy has closed is garbage in cycles, and with it goes half a megabyte of OpenSSL's, of which
-Python's collector knows nothing: it goes by the number of objects, and lets a hundred such connections gather. So what
+A connection that mitmproxy has closed is garbage in cycles, and with it go some hundred kilobytes of OpenSSL's. Python's
+collector knows nothing of those: it goes by the number of objects, and lets a hundred such connections gather. So what
 they leave is collected soon after; and what was there before the first of them, which never becomes garbage, is kept
 out of all collections, which makes each a matter of milliseconds.
 """

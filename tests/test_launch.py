@@ -338,6 +338,8 @@ def test_ctrl_z_and_fg() -> None:
         read_line(terminal, "up")
         press(terminal, "\x1a")
         read_line(terminal, "[1]+  Stopped")
+        # The shell sets the terminal up for its own prompt, and what is typed just then is lost.
+        time.sleep(1)
         press(terminal, "fg\n")
         # The shell says what goes on, and hands the terminal over: what is typed before that may be the shell's.
         read_line(terminal, command[:20])
