@@ -1,9 +1,9 @@
 """Keeps the proxy's memory flat, however many connections come and go.
 
 A connection that mitmproxy has closed is garbage in cycles, and with it go some hundred kilobytes of OpenSSL's.
-Python's collector knows nothing of those: it goes by the number of objects, and lets a hundred such connections gather.
-So what they leave is collected soon after; and what was there before the first of them, which never becomes garbage, is kept
-out of all collections, which makes each a matter of milliseconds.
+Python's collector knows nothing of those: it goes by the number of objects, and lets a hundred such connections
+gather. So what they leave is collected soon after; and what was there before the first of them, which never becomes
+garbage, is kept out of all collections, which makes each a matter of milliseconds.
 """
 
 from __future__ import annotations
