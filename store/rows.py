@@ -170,9 +170,9 @@ def save_thread(connection: sqlite3.Connection, account: int, thread: str, first
     connection.execute(
         "INSERT INTO threads (account, thread, name, first_seen_at, last_seen_at)"
         # A thread that goes on with another account keeps its name.
-        " VALUES (?1, ?2, (SELECT max(name) FROM threads WHERE thread = ?2), ?3, ?4)"
+        " VALUES (?, ?, (SELECT max(name) FROM threads WHERE thread = ?), ?, ?)"
         " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
-        (account, thread, first_at, last_at),
+        (account, thread, thread, first_at, last_at),
     )
 
 
