@@ -104,15 +104,16 @@ class Caller(NamedTuple):
 
 
 class Exchange:
-    """A request while its answer is under way: who asked, the answer's headers, and the turn that runs on it.
+    """A request while its answer is under way: who asked and when, the answer's headers, and the turn that runs on it.
 
-    On a websocket one turn follows the other; the ``caller`` is that of the latest.
+    On a websocket one turn follows the other; ``caller`` and ``requested_at`` are those of the latest.
     """
 
-    __slots__ = ("answer", "caller", "turn")
+    __slots__ = ("answer", "caller", "requested_at", "turn")
 
-    def __init__(self, caller: Caller, turn: Turn | None = None) -> None:
+    def __init__(self, caller: Caller, requested_at: float, turn: Turn | None = None) -> None:
         self.caller = caller
+        self.requested_at = requested_at
         self.turn = turn
         self.answer: headers.Found | None = None
 
@@ -152,9 +153,10 @@ class Callers:
         if caller is None:
             return None
         if not caller.asks_for_turn:
-            return Exchange(caller)
+            return Exchange(caller, data.timestamp_start)
         is_warm_up = says_warm_up(wanted[-1] or b"") is not None
-        return Exchange(caller, Turn(Transport.HTTP, data.timestamp_start, caller, warm_up=is_warm_up))
+        started_at = data.timestamp_start
+        return Exchange(caller, started_at, Turn(Transport.HTTP, started_at, caller, warm_up=is_warm_up))
 
     def _read(self, data: RequestData, server_name: str | None, wanted: Sequence[bytes | None]) -> Caller | None:
         named_host, authorization, account, thread_id, session_id, routing, _ = wanted

@@ -141,7 +141,7 @@ def read(found: Found, observed_at: float) -> Reading | None:
     if reading is None:
         return None
     raw = {**shape.raw, **{name: values.raw(value) for name, value in texts.items() if name in shape.raw}}
-    server_time = next((reset.server_time for reset in resets if reset.server_time), None)
+    server_time = values.server_time((reset.server_time for reset in resets), observed_at)
     reading = reading.model_copy(update={"server_time": server_time, "raw": raw})
     shape.latest = _latest(moving, reading, resets, observed_at) if is_timeless else None
     return reading

@@ -137,7 +137,7 @@ def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Read
         update={
             "limits": (charged.model_copy(update=verdict), *limits.values()),
             "plan_type": told.plan_type or values.text(error.get("plan_type")),
-            "server_time": told.server_time or reset.server_time,
+            "server_time": values.server_time((told.server_time, reset.server_time), observed_at),
             "raw": {**told.raw, **_raw(body)},
         }
     )
@@ -148,10 +148,10 @@ def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | N
     charged = _named(document, None) or MAIN_LIMIT
     entries = list(_entries(document, charged))
     limits: dict[str, Limit] = {}
-    server_time: float | None = None
+    times: list[float | None] = []
     for limit_id, name, figures in entries[: headers.MOST_FAMILIES]:
-        limit, told_time = _limit(limit_id, name, figures, observed_at)
-        server_time = server_time or told_time
+        limit, told_times = _limit(limit_id, name, figures, observed_at)
+        times.extend(told_times)
         if headers.tells(limit):
             limits.setdefault(limit_id, limit)
     reached_type = _kind(document.get("rate_limit_reached_type"))
@@ -166,7 +166,7 @@ def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | N
         spend_control_reached=values.flag(values.mapping(document.get("spend_control")).get("reached")),
         reset_credits=values.count(values.mapping(document.get("rate_limit_reset_credits")).get("available_count")),
         promo=_promo(document),
-        server_time=server_time,
+        server_time=values.server_time(times, observed_at),
         left_out=max(0, len(entries) - headers.MOST_FAMILIES),
         raw=_raw(document),
     )
@@ -203,8 +203,8 @@ def _named(item: Mapping[str, Any], key: object) -> str | None:
 
 def _limit(
     limit_id: str, name: str | None, figures: Mapping[str, Any], observed_at: float
-) -> tuple[Limit, float | None]:
-    """Return a limit and the server's own time, where one of its windows tells it."""
+) -> tuple[Limit, tuple[float | None, float | None]]:
+    """Return a limit, and the server's own time as each of its windows tells it."""
     primary, secondary = (
         _window(values.mapping(_first(figures, position, f"{position}_window")), observed_at) for position in _POSITIONS
     )
@@ -218,7 +218,7 @@ def _limit(
         allowed=values.flag(figures.get("allowed")),
         limit_reached=values.flag(figures.get("limit_reached")),
     )
-    return limit, primary.server_time or secondary.server_time
+    return limit, (primary.server_time, secondary.server_time)
 
 
 def _window(figures: Mapping[str, Any], observed_at: float) -> values.Told:

@@ -163,7 +163,8 @@ class Tap:
             at = response.data.timestamp_start
             found = exchange.answer = headers.collect(response.data.headers.fields)
             if self._recorder and found.plan.has_limits:
-                self._recorder.put(functools.partial(self._read_headers, exchange.caller, found, at, status))
+                read = functools.partial(self._read_headers, exchange.caller, exchange.requested_at, found, at, status)
+                self._recorder.put(read)
             if exchange.turn:
                 exchange.turn.first_byte_at, exchange.turn.status = at, status
             feed = None if upgrade else self._body_reader(exchange, found, at, status)
@@ -276,16 +277,22 @@ class Tap:
         self, exchange: Exchange, told: messages.Told | None, observed_at: float, status: int | None
     ) -> None:
         if told and self._recorder:
-            self._recorder.put(
-                self._snapshot(exchange.caller, told.reading, observed_at, told.source, told.status or status)
+            entry = self._snapshot(
+                exchange.caller,
+                told.reading,
+                observed_at,
+                told.source,
+                told.status or status,
+                requested_at=exchange.requested_at,
             )
+            self._recorder.put(entry)
 
     def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
         """Open the turn that a client's message asks for; one that had not ended never will."""
         turn = turns.read_create(content, at, exchange.caller) if exchange.caller.of_codex else None
         if turn:
             self._end_turn(exchange, turns.INTERRUPTION, at)
-            exchange.turn, exchange.caller = turn, turn.caller
+            exchange.turn, exchange.caller, exchange.requested_at = turn, turn.caller, at
 
     def _end_turn(self, exchange: Exchange, ending: turns.Ending, at: float) -> None:
         turn, exchange.turn = exchange.turn, None
@@ -298,18 +305,31 @@ class Tap:
         if exchange and exchange.turn:
             self._end_turn(exchange, ending, time.time())
 
-    def _read_headers(self, caller: Caller, found: headers.Found, at: float, status: int) -> Snapshot | None:
+    def _read_headers(
+        self, caller: Caller, requested_at: float, found: headers.Found, at: float, status: int
+    ) -> Snapshot | None:
         """Read collected headers; the recorder's writer calls this."""
         try:
             reading = headers.read(found, at)
             source = Source.UPGRADE if status == 101 else Source.HEADERS
-            return None if reading is None else self._snapshot(caller, reading, at, source, status)
+            return (
+                None
+                if reading is None
+                else self._snapshot(caller, reading, at, source, status, requested_at=requested_at)
+            )
         except Exception as error:  # noqa: BLE001 (the log is to show nothing of the traffic)
             self.note_failure("headers", error)
             return None
 
     def _snapshot(
-        self, caller: Caller, reading: Reading, observed_at: float, source: Source, status: int | None
+        self,
+        caller: Caller,
+        reading: Reading,
+        observed_at: float,
+        source: Source,
+        status: int | None,
+        *,
+        requested_at: float,
     ) -> Snapshot:
         if reading.left_out and ("left out",) not in self._noted:
             self._noted.add(("left out",))
@@ -317,6 +337,7 @@ class Tap:
         return Snapshot(
             identity=caller.identity,
             observed_at=observed_at,
+            requested_at=requested_at,
             source=source,
             reading=reading,
             status=status,

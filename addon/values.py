@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.models import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MOST_PERCENT = 100_000.0
 """Above this, a used percent is no figure any more (100 may well be passed)."""
@@ -169,6 +172,19 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
     expected = observed_at + span
     close = abs(resets_at - expected) <= SKEW_SECONDS
     return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
+
+
+def server_time(times: Iterable[float | None], observed_at: float) -> float | None:
+    """Return the server's own clock of a message out of those of its windows; None where that is not known.
+
+    The first that agrees with the arrival stands. Where none does, our clock is wrong if all agree with each other;
+    otherwise the reset figures contradict each other.
+    """
+    told = [time for time in times if time is not None]
+    close = next((time for time in told if abs(time - observed_at) <= SKEW_SECONDS), None)
+    if close is not None or not told:
+        return close
+    return told[0] if max(told) - min(told) <= SKEW_SECONDS else None
 
 
 class Figures(NamedTuple):

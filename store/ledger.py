@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from store import database, rows
-from store.merge import Facts, is_late, merge, merge_facts, renew, same
+from store.merge import Facts, is_credible, is_late, merge, merge_facts, read_clock, renew, same
 from store.models import Limit, Request, Snapshot
 from store.rows import Newest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from store.merge import Clock, State
     from store.models import Identity
     from store.rows import Loss
 
@@ -216,7 +217,16 @@ class Ledger:
         else:
             windows_seen_at = newest.windows_seen_at if newest else None
         if newest and self._is_late(snapshot, newest):
-            rows.insert_snapshot(self._connection, *key, snapshot, state, windows_seen_at=windows_seen_at, late=True)
+            server_time = snapshot.reading.server_time
+            rows.insert_snapshot(
+                self._connection,
+                *key,
+                snapshot,
+                state,
+                server_time=server_time,
+                windows_seen_at=windows_seen_at,
+                late=True,
+            )
             # The next message is not the same as the present one for being the same as this.
             self._last.pop(key[0], None)
             return None
@@ -224,10 +234,14 @@ class Ledger:
             newest.state = renew(state, newest.state)
             self._touch(newest, snapshot, limit)
             return newest.row_id
-        row_id = rows.insert_snapshot(self._connection, *key, snapshot, state, windows_seen_at=windows_seen_at)
+        clock = _clock(snapshot, state, newest)
+        server_time = clock.server_time if clock else None
+        row_id = rows.insert_snapshot(
+            self._connection, *key, snapshot, state, server_time=server_time, windows_seen_at=windows_seen_at
+        )
         if newest or snapshot.reading.limits:
-            server_time = snapshot.reading.server_time or (newest.server_time if newest else None)
-            self._newest[key] = Newest(row_id, state, server_time, windows_seen_at, snapshot.observed_at)
+            latest = clock or (newest.clock if newest else None)
+            self._newest[key] = Newest(row_id, state, latest, server_time, windows_seen_at, snapshot.observed_at)
             self._limit_pointers[key] = row_id
         return row_id
 
@@ -236,7 +250,9 @@ class Ledger:
         newest.last_seen_at = snapshot.observed_at
         if limit.windows is not None:
             newest.windows_seen_at = snapshot.observed_at
-        newest.server_time = snapshot.reading.server_time or newest.server_time
+        clock = _clock(snapshot, newest.state, newest)
+        if clock:
+            newest.clock, newest.server_time = clock, clock.server_time
         newest.unsaved += 1
         self._touched[newest.row_id] = newest
 
@@ -244,8 +260,8 @@ class Ledger:
         """Tell whether a reading is older than the newest row of its limit."""
         if newest.row_id <= self._newest_before:
             seen_at = newest.windows_seen_at or newest.last_seen_at
-            return snapshot.observed_at < seen_at or is_late(snapshot.reading, newest.server_time)
-        return is_late(snapshot.reading, newest.server_time)
+            return snapshot.observed_at < seen_at or is_late(snapshot, newest.clock)
+        return is_late(snapshot, newest.clock)
 
     def _account(self, identity: Identity, seen_at: float) -> int:
         """Return the account's row; that it was seen is noted once in a while, not at each message."""
@@ -265,6 +281,14 @@ class Ledger:
         if key not in self._newest:
             self._newest[key] = rows.find_newest(self._connection, *key)
         return self._newest[key]
+
+
+def _clock(snapshot: Snapshot, state: State, newest: Newest | None) -> Clock | None:
+    """Return the clock that a message tells, or None if it tells none that is credible after the newest row."""
+    told = read_clock(snapshot)
+    if told is None or newest is None or is_credible(told, state.windows, newest.clock, newest.state.windows):
+        return told
+    return None
 
 
 def _same_facts(new: Snapshot, last: Snapshot) -> bool:

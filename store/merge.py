@@ -22,18 +22,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from store.models import Credits, Source, Window
-from store.standing import FULL_PERCENT, RESET_JITTER_SECONDS, is_zero
+from store.standing import FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store.models import Limit, Reading, Snapshot
+    from store.models import Limit, Snapshot
 
 SERVER_CLOCK_GRAIN_SECONDS = 1
 """reset-at less reset-after is rounded to whole seconds by the server: closer readings have no order."""
-
-LONGEST_DELAY_SECONDS = 86_400
-"""No answer is under way for longer: a reading older than this by the server's clock means that clock was set right."""
 
 T = TypeVar("T")
 
@@ -58,6 +55,18 @@ class Verdict(NamedTuple):
     limit_reached: bool | None = None
     reached_type: str | None = None
     reached_until: int | None = None
+
+
+class Clock(NamedTuple):
+    """The server's time as a message reported it, and when that message arrived by the local clock; Unix seconds."""
+
+    server_time: float
+    arrived_at: float
+
+    @property
+    def skew(self) -> float:
+        """How far the server's clock is ahead of the local one, in seconds."""
+        return self.server_time - self.arrived_at
 
 
 class State(NamedTuple):
@@ -113,15 +122,52 @@ def renew(new: State, old: State) -> State:
     return old._replace(windows=windows)
 
 
-def is_late(reading: Reading, current_server_time: float | None) -> bool:
-    """Tell whether a reading is older than the current one, by the server's own clock alone.
+def read_clock(snapshot: Snapshot) -> Clock | None:
+    """Return the server's time and the local one of a message; None if the message has no server time."""
+    server_time = snapshot.reading.server_time
+    return None if server_time is None else Clock(server_time, snapshot.observed_at)
 
-    Answers to parallel turns overtake each other. Where either reading has no server time, arrival decides.
+
+def is_late(snapshot: Snapshot, current: Clock | None) -> bool:
+    """Return True if a message was written before the current one and was overtaken on its way.
+
+    Responses to parallel turns overtake each other, and the server's clock tells their order. A message is written
+    between the start of its request and its arrival, and messages of one websocket keep their order. So only a message
+    whose request began before the current one arrived can have been overtaken. Both server times have to be possible,
+    give or take the skew: no later than the arrival, and no earlier than the request (than the arrival, if the request
+    is unknown). If one is not, a clock is wrong or the reset figures of that message contradict each other, and the
+    order of arrival decides.
     """
-    if reading.server_time is None or current_server_time is None:
+    told = read_clock(snapshot)
+    if told is None or current is None or current.skew > SKEW_SECONDS:
         return False
-    behind = current_server_time - reading.server_time
-    return SERVER_CLOCK_GRAIN_SECONDS < behind <= LONGEST_DELAY_SECONDS
+    began_at = snapshot.observed_at if snapshot.requested_at is None else snapshot.requested_at
+    if not began_at - SKEW_SECONDS <= told.server_time <= told.arrived_at + SKEW_SECONDS:
+        return False
+    may_be_overtaken = snapshot.requested_at is None or began_at < current.arrived_at
+    return may_be_overtaken and current.server_time - told.server_time > SERVER_CLOCK_GRAIN_SECONDS
+
+
+def is_credible(told: Clock, windows: Mapping[str, Window], known: Clock | None, before: Mapping[str, Window]) -> bool:
+    """Return True if the server's time of a message may be stored as the clock of its row.
+
+    A local clock that is set moves every reset, as the local clock shows it. A skew that is new while a reset stays
+    comes from reset figures that contradict each other.
+
+    Args:
+        told: The clock of the message.
+        windows: The windows after the message.
+        known: The latest clock of the limit.
+        before: The windows before the message.
+
+    """
+    if known is None or abs(told.skew) <= SKEW_SECONDS or abs(told.skew - known.skew) <= SKEW_SECONDS:
+        return True
+    return not any(
+        slot in before and _same_moment(window.resets_at, before[slot].resets_at)
+        for slot, window in windows.items()
+        if window.resets_at is not None and not _unused(window)
+    )
 
 
 def _told(new: T | None, old: T | None) -> T | None:

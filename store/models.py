@@ -96,8 +96,9 @@ class Reading(Model):
     """The figures of one message, before it is known whose they are.
 
     ``active_limit`` is the id of the limit that the request was charged to. ``server_time`` is the server's own clock
-    (reset-at less reset-after), in Unix seconds, where a window had both. ``left_out`` counts limits beyond the most
-    that are taken from one message. ``raw`` holds the message's known rate-limit fields as they came, for audit.
+    (reset-at less reset-after), in Unix seconds, where a window had both and no two windows contradict each other.
+    ``left_out`` counts limits beyond the most that are taken from one message. ``raw`` holds the message's known
+    rate-limit fields as they came, for audit.
     """
 
     limits: tuple[Limit, ...] = ()
@@ -113,10 +114,15 @@ class Reading(Model):
 
 
 class Snapshot(Model):
-    """All that one message said about one account, and where and when it said it."""
+    """All that one message said about one account, and where and when it said it.
+
+    ``requested_at`` is when the request began that the message responds to, in Unix seconds: on a websocket, the
+    client's latest ``response.create``. The message was written after it.
+    """
 
     identity: Identity
     observed_at: Moment
+    requested_at: Moment | None = None
     source: Source
     reading: Reading
     status: int | None = None

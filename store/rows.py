@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
-from store.merge import Facts, State, Verdict
+from store.merge import Clock, Facts, State, Verdict
 from store.models import Window
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 class Newest:
     """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours.
 
+    ``clock`` is the latest of the limit, which an earlier row may have told; ``server_time`` is the row's own.
     ``unsaved`` is how often it was seen again since it was last written.
     """
 
     row_id: int
     state: State
+    clock: Clock | None
     server_time: float | None
     windows_seen_at: float | None
     last_seen_at: float
@@ -67,7 +69,11 @@ def find_newest(connection: sqlite3.Connection, account: int, limit_id: str) -> 
         " WHERE id = (SELECT snapshot_id FROM limits WHERE account = ? AND limit_id = ?)",
         (account, limit_id),
     ).fetchone()
-    return Newest(row[0], _state(row[4:]), row[1], row[2], row[3]) if row else None
+    if row is None:
+        return None
+    row_id, server_time, windows_seen_at, last_seen_at = row[:4]
+    clock = None if server_time is None else Clock(server_time, last_seen_at)
+    return Newest(row_id, _state(row[4:]), clock, server_time, windows_seen_at, last_seen_at)
 
 
 def last_id(connection: sqlite3.Connection) -> int:
@@ -98,6 +104,7 @@ def insert_snapshot(
     snapshot: Snapshot,
     state: State,
     *,
+    server_time: float | None,
     windows_seen_at: float | None,
     late: bool = False,
 ) -> int:
@@ -114,7 +121,7 @@ def insert_snapshot(
             snapshot.observed_at,
             windows_seen_at,
             late,
-            reading.server_time,
+            server_time,
             snapshot.source.value,
             snapshot.status,
             snapshot.model,

@@ -37,11 +37,17 @@ def snapshot(
     at: float = NOON,
     source: Source = Source.HEADERS,
     status: int | None = 200,
+    requested_at: float | None = None,
     **reading: Any,
 ) -> Snapshot:
     """One message about `limits`; `reading` are fields of `Reading` (plan_type, credits, server_time, …)."""
     return Snapshot(
-        identity=who, observed_at=at, source=source, status=status, reading=Reading(limits=limits, **reading)
+        identity=who,
+        observed_at=at,
+        requested_at=requested_at,
+        source=source,
+        status=status,
+        reading=Reading(limits=limits, **reading),
     )
 
 

@@ -354,10 +354,14 @@ def test_windows(fields: dict[str, str], limits: tuple[Limit, ...]) -> None:
             NOW,
             id="the main limit's first",
         ),
+        pytest.param(family({**IN_FIVE_HOURS, "after": "1"}, IN_SEVEN_DAYS), NOW, id="the consistent one"),
+        pytest.param(
+            family({**IN_FIVE_HOURS, "after": "1"}, {**IN_SEVEN_DAYS, "after": "1"}), None, id="contradictory windows"
+        ),
     ],
 )
 def test_server_time(fields: dict[str, str], server_time: float | None) -> None:
-    """The server's own clock is told by the first window that has both reset figures."""
+    """The server's own clock is told by the first window whose reset figures agree with the arrival."""
     reading = read(fields)
     assert reading is not None
     assert reading.server_time == server_time

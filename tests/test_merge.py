@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from store.merge import Facts, State, Verdict, is_late, merge, merge_facts, renew, same
-from store.models import Credits, Limit, Reading, Source, Window
+from store.merge import Clock, Facts, State, Verdict, is_credible, is_late, merge, merge_facts, renew, same
+from store.models import Credits, Limit, Source, Window
 from tests.snapshots import ALICE, NOON, limit, snapshot, windows
 
 FREE = windows(13, 41)
@@ -161,19 +161,58 @@ def test_renew_moves_only_what_slides() -> None:
     assert renewed.windows["7d"] == old.windows["7d"]
 
 
+HOUR = 3_600
+
+
 @pytest.mark.parametrize(
-    ("told", "current", "expected"),
+    ("told", "requested", "current", "expected"),
     [
-        (NOON, NOON, False),
-        (NOON + 5, NOON, False),
-        pytest.param(NOON - 1, NOON, False, id="within-rounding"),
-        pytest.param(NOON - 2, NOON, True, id="overtaken"),
-        pytest.param(NOON - 86_400, NOON, True, id="a-day"),
-        pytest.param(NOON - 86_401, NOON, False, id="the-server-clock-was-set-right"),
-        (None, NOON, False),
-        (NOON, None, False),
+        pytest.param(0, None, 0, False, id="at-once"),
+        pytest.param(5, None, 0, False, id="newer"),
+        pytest.param(-1, None, 0, False, id="within-rounding"),
+        pytest.param(-2, None, 0, True, id="overtaken"),
+        pytest.param(-2, -3, 0, True, id="overtaken-by-a-parallel-response"),
+        pytest.param(-2, -1, 0, True, id="the-servers-clock-is-a-little-behind"),
+        pytest.param(-2, 0.5, 0, False, id="requested-after-the-current-one-arrived"),
+        pytest.param(1, -3, 120, True, id="the-servers-clock-is-ahead-within-the-skew"),
+        pytest.param(1, -3, 121, False, id="the-current-one-is-from-the-future"),
+        pytest.param(-119, None, 0, True, id="old-within-the-skew"),
+        pytest.param(-120, None, 0, False, id="old-and-its-request-unknown"),
+        pytest.param(-600, -600, 0, True, id="under-way-for-ten-minutes"),
+        pytest.param(-600, -400, 0, False, id="older-than-its-request"),
+        pytest.param(-HOUR, -5, -HOUR + 9, False, id="our-clock-is-an-hour-ahead"),
+        pytest.param(HOUR, -5, HOUR + 9, False, id="our-clock-is-an-hour-behind"),
+        pytest.param(None, None, 0, False, id="no-server-time"),
+        pytest.param(0, None, None, False, id="no-current-server-time"),
     ],
 )
-def test_is_late(told: float | None, current: float | None, expected: bool) -> None:
-    """The server's own clock alone says which of two readings is older."""
-    assert is_late(Reading(server_time=told), current) is expected
+def test_is_late(told: float | None, requested: float | None, current: float | None, expected: bool) -> None:
+    """A message is late if it can have been overtaken, and the server's clock says so; it arrives a second later."""
+    message = snapshot(
+        at=NOON + 1,
+        server_time=None if told is None else NOON + told,
+        requested_at=None if requested is None else NOON + requested,
+    )
+
+    assert is_late(message, None if current is None else Clock(NOON + current, NOON)) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "after", "before", "expected"),
+    [
+        pytest.param(5, 0, windows(50), windows(40), True, id="clocks-agree"),
+        pytest.param(HOUR, None, windows(50), windows(40), True, id="nothing-to-compare-with"),
+        pytest.param(HOUR, 0, windows(50), windows(40), False, id="our-clock-shows-the-same-reset"),
+        pytest.param(HOUR, 0, windows(50, at=NOON + 60), windows(40), False, id="the-same-reset-within-jitter"),
+        pytest.param(HOUR, 0, windows(50, at=NOON - HOUR), windows(40), True, id="our-clock-was-set"),
+        pytest.param(HOUR, HOUR - 120, windows(50), windows(40), True, id="our-clock-is-as-wrong-as-before"),
+        pytest.param(HOUR, 0, windows(0), windows(40), True, id="an-unused-reset-slides"),
+        pytest.param(HOUR, 0, windows(50), {}, True, id="a-new-window"),
+        pytest.param(HOUR, 0, {}, windows(40), True, id="no-window"),
+    ],
+)
+def test_is_credible(told: float, known: float | None, after: Any, before: Any, expected: bool) -> None:
+    """A clock that was set moves every reset; a skew beside a reset that stays is no clock."""
+    clock = Clock(NOON + 1 + told, NOON + 1)
+
+    assert is_credible(clock, after, None if known is None else Clock(NOON + known, NOON), before) is expected

@@ -295,10 +295,13 @@ def test_facts(fields: dict[str, object], expected: dict[str, Any] | None) -> No
         ({"used_percent": 1}, {**IN_SEVEN_DAYS, "reset_at": 1_795_543_195}, IN_SEVEN_DAYS, NOW - 5),
         (None, None, IN_SEVEN_DAYS, NOW),
         ({"used_percent": 1, "reset_at": 1_795_252_205}, None, None, None),
+        ({**IN_FIVE_HOURS, "reset_after_seconds": 1}, IN_SEVEN_DAYS, None, NOW),
+        ({**IN_FIVE_HOURS, "reset_after_seconds": 1}, None, IN_SEVEN_DAYS, NOW),
+        ({**IN_FIVE_HOURS, "reset_after_seconds": 1}, {**IN_SEVEN_DAYS, "reset_after_seconds": 1}, None, None),
     ],
 )
 def test_server_time(primary: object, secondary: object, further: object, server_time: float | None) -> None:
-    """The server's own clock is told by the first window that has both reset figures."""
+    """The server's own clock is told by the first window whose reset figures agree with the arrival."""
     more = None if further is None else {FOX: figures(further, None)}
     told = read_event(event(rate_limits=figures(primary, secondary), additional_rate_limits=more), NOW)
     assert told is not None
@@ -458,6 +461,14 @@ def test_error_event_keeps_the_headers_clock() -> None:
     told = read_event(json.dumps({"type": "error", "error": ERROR, "headers": clock}).encode(), NOW)
     assert told is not None
     assert told.reading.server_time == NOW - 10
+
+
+def test_error_event_prefers_the_consistent_clock() -> None:
+    """Where the headers contradict themselves, the error's own figures tell the server's clock."""
+    odd = {**HEADERS, "x-codex-primary-reset-after-seconds": 90_000}
+    told = read_event(json.dumps({"type": "error", "error": ERROR, "headers": odd}).encode(), NOW)
+    assert told is not None
+    assert told.reading.server_time == NOW
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_identity(token: bytes, account_header: bytes | None) -> None:
 @given(st.binary() | EVENTS, st.none() | _TEXTS, st.none() | _TEXTS, st.none() | st.binary())
 def test_flows(content: bytes, address: str | None, server_name: str | None, authority: bytes | None) -> None:
     """Any names and messages of a flow are judged without an exception."""
-    exchange = Exchange(Caller(Identity(token_key="t~0")))
+    exchange = Exchange(Caller(Identity(token_key="t~0")), 0.0)
     turn = turns.read_create(b'{"type":"response.create",' + content, 1.0, exchange.caller)
     assert turn
     ending = turns.read_ending(content) or turns.read_body(content)

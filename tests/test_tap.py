@@ -334,6 +334,35 @@ def test_websocket_messages(line: Line) -> None:
     ]
 
 
+def test_a_response_is_late_only_if_it_was_requested_before(line: Line) -> None:
+    """Parallel responses overtake each other; one requested after the arrival of the current one is newer."""
+
+    def resets(used: int, server_time: float) -> dict[str, str]:
+        return {
+            **PLUS,
+            "x-codex-primary-used-percent": str(used),
+            "x-codex-primary-reset-after-seconds": str(1_795_252_200 - int(server_time)),
+        }
+
+    for used, requested_at, server_time in ((20, NOW - 4, NOW + 5), (10, NOW - 5, NOW), (30, NOW + 0.5, NOW)):
+        flow = request()
+        flow.request.timestamp_start = requested_at
+        line.complete(flow, resets(used, server_time))
+    socket = upgraded(line)
+    for used in (15, 40):
+        windows = {
+            "primary": {
+                "used_percent": used,
+                "window_minutes": 300,
+                "reset_at": 1_795_252_200,
+                "reset_after_seconds": 9_003,
+            }
+        }
+        line.say(socket, json.dumps({"type": "codex.rate_limits", "rate_limits": windows}).encode())
+        line.say(socket, b'{"type":"response.create","model":"gpt-6.1-sol","input":[]}', from_client=True)
+    assert line.rows("used_5h_percent", "late") == [(20.0, 0), (10.0, 1), (30.0, 0), (15.0, 1), (40.0, 0)]
+
+
 def test_websocket_memory(line: Line) -> None:
     """Of a socket's messages only the last is kept while it is open, on a foreign host too, and none after."""
     for flow in (upgraded(line), upgraded(line, host="example.com")):

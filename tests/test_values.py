@@ -258,6 +258,26 @@ def test_reset(at: object, after: object, resets_at: int | None, server_time: fl
     assert found.server_time == (None if server_time is None else pytest.approx(server_time))
 
 
+@pytest.mark.parametrize(
+    ("times", "server_time"),
+    [
+        ([], None),
+        ([None, None], None),
+        ([NOW + 5], NOW + 5),
+        ([None, NOW - 5, NOW], NOW - 5),
+        pytest.param([NOW + 18_000, NOW + 5], NOW + 5, id="the one that agrees with the arrival"),
+        pytest.param([NOW - 121, NOW + 121, NOW - 120], NOW - 120, id="the edge of agreement"),
+        pytest.param([NOW + 18_000], NOW + 18_000, id="our clock may be wrong"),
+        pytest.param([NOW + 18_000, NOW + 18_120], NOW + 18_000, id="our clock is wrong"),
+        pytest.param([NOW + 18_000, NOW + 18_121], None, id="the windows contradict each other"),
+        pytest.param([NOW - 3_600, NOW + 3_600], None, id="neither agrees with anything"),
+    ],
+)
+def test_server_time(times: list[float | None], server_time: float | None) -> None:
+    """The server's clock is that of the first window that agrees with the arrival, or the one that all agree on."""
+    assert values.server_time(times, NOW) == server_time
+
+
 def test_reset_at_the_epoch() -> None:
     """A reset that comes out as 0 is none, since 0 is no moment to a window."""
     assert values.reset(500, 0.2, 0.0).resets_at is None

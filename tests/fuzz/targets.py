@@ -111,7 +111,7 @@ def fuzz_client_message(data: bytes) -> None:
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    exchange = Exchange(Caller(_SOMEBODY))
+    exchange = Exchange(Caller(_SOMEBODY), 0.0)
     turn = turns.Turn(Transport.HTTP, 1.0, Caller(_SOMEBODY), warm_up=False)
     for ending in (turns.read_ending(data), turns.read_body(data)):
         if ending:
