@@ -16,6 +16,7 @@ from rich.text import Text
 from scripts.fullness import COLOURS, level
 from scripts.printable import printable
 from store import words
+from store.choice import blocked_until
 from store.words import DAY, UNKNOWN, duration, percent
 
 if TYPE_CHECKING:
@@ -284,15 +285,14 @@ def _block(limit: Mapping[str, Any], now: float, look: Look) -> str | None:
     windows, by, reached = limit["windows"], limit["blocked_by"], limit["reached_type"]
     if limit["on_credits"]:
         return "used up, running on credits"
+    if by is None:
+        return None
+    at = blocked_until(limit)
+    until = "" if at is None else f" until {moment(at, now, look.zone)}"
     if by in windows:
-        at = windows[by]["resets_at"]
-        until = "" if at is None else f" until {moment(at, now, look.zone)}"
         return f"blocked by {window_length(by, windows[by]['window_minutes'])}{until}"
-    if by == "credits":
-        return f"blocked: credits are used up ({printable(reached)})"
-    if by:
-        return "blocked by the server" + (f" ({printable(reached)})" if reached else "")
-    return None
+    kind = f" ({printable(reached)})" if reached else ""
+    return f"blocked: credits are used up{kind}{until}" if by == "credits" else f"blocked by the server{kind}{until}"
 
 
 # Accounts

@@ -357,7 +357,7 @@ class _Asking:
                 text = f"reached, {percent(after['used_percent'])} used{self._resets(after['resets_at'])}"
             else:
                 why = f" ({after['reached_type']})" if after["reached_type"] else ""
-                text = f"reached, as the server says{why}"
+                text = f"reached, as the server says{why}{self._resets(after['reached_until'])}"
             yield self._told_by(event, text, targets, after["resets_at"])
 
     def _resets_seen(self) -> Iterator[Alert]:

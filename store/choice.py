@@ -66,15 +66,14 @@ def tightest(limit: Document) -> Tightest | None:
 
 
 def blocked_until(limit: Document) -> int | None:
-    """Return when a closed limit comes back: the latest reset of its full windows, else when the server said.
+    """Return when a closed limit comes back: after the resets of its full windows and the time that the server gave.
 
     None where neither is told.
     """
-    full = [window["resets_at"] for window in limit["windows"].values() if window["remaining_percent"] == 0]
-    if not full:
-        until: int | None = limit.get("reached_until")
-        return until
-    return None if None in full else max(full)
+    ends = [window["resets_at"] for window in limit["windows"].values() if window["remaining_percent"] == 0]
+    if limit.get("reached_until") is not None:
+        ends.append(limit["reached_until"])
+    return None if None in ends else max(ends, default=None)
 
 
 def _room(window: Document) -> float:

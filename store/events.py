@@ -73,6 +73,7 @@ class Reading(NamedTuple):
     used_percent: float | None = None
     resets_at: int | None = None
     reached_type: str | None = None
+    reached_until: int | None = None
     plan_type: str | None = None
     credits_balance: str | None = None
     source: str | None = None
@@ -413,7 +414,9 @@ def _reached(step: _Step, full: Mapping[str, Figures]) -> Event:
     if not full:
         kind = step.after["reached_type"]
         why = f" ({kind})" if kind else ""
-        text = f"The limit{of_limit(step.after)} is reached, as the server says{why}."
+        told = step.after["reached_until"]
+        until = "" if told is None else f", until {step.moment(told)}"
+        text = f"The limit{of_limit(step.after)} is reached, as the server says{why}{until}."
         return step.event("limit_reached", text, note=step.far_apart)
     slot = max(full, key=lambda each: full[each].resets_at or float("inf"))
     was = step.was.windows.get(slot, Figures())
@@ -539,6 +542,7 @@ def _reading(row: Row, seen_at: float, figures: Figures) -> Reading:
         used_percent=figures.used_percent,
         resets_at=figures.resets_at,
         reached_type=row["reached_type"],
+        reached_until=row["reached_until"],
         plan_type=row["plan_type"],
         credits_balance=row["credits_balance"],
         source=row["source"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from store.choice import blocked_until, find_limit, window_left
 from store.standing import MAIN_LIMIT
-from store.words import duration
+from store.words import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,10 @@ def _blocked(limit: Mapping[str, Any], facts: Verdict) -> Verdict:
     window = limit["windows"].get(by)
     if window is None:
         reason = "credits are used up" if by == "credits" else "the server says that the limit is reached"
-        return facts._replace(answer="below", reason=reason, wait_until=blocked_until(limit))
+        until = blocked_until(limit)
+        if until is not None:
+            reason += f", until {moment(until)}"
+        return facts._replace(answer="below", reason=reason, wait_until=until)
     return facts._replace(
         answer="below",
         reason=window_left(by, window),

@@ -10,8 +10,11 @@ Who speaks with authority on what:
   A message that mentions a limit without telling its windows (an error body) leaves them as they were.
 - **Verdict** (``allowed``, ``limit_reached``, ``reached_type``, ``reached_until``): `websocket`, `sse` and `usage` tell
   ``allowed`` and ``limit_reached``; `headers` and `upgrade` tell only a ``reached_type``, on refused answers; `error`
-  tells that the limit is reached. A verdict not repeated holds only while the same windows are full, and a turn that
-  the server answered (`headers` with a status below 400) ends a refusal.
+  tells that the limit is reached. The latest verdict decides: an older contrary one goes with all its parts, an older
+  one of the same kind completes it. A refused request says that nothing is allowed.
+- A verdict not repeated holds for a while: an open one until the full windows are others; a refusal until the time
+  that the server gave, until one of its full windows is full no more, or until the server answers a turn (`headers`
+  with a status below 400).
 - **Account facts** (plan, credits, spend control, reset credits, promo): all sources tell plan and credits; spend
   control, reset credits and overage come from `usage` alone (reset credits from `headers` on some answers). Credits
   are replaced as a whole. The plan in the token's claims is believed only until the wire has told one.
@@ -95,12 +98,11 @@ def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -
     """Return the limit's state after a message that mentions it."""
     old = known or State()
     windows = old.windows if limit.windows is None else limit.windows
-    told = Verdict(limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until)
     carried = old.verdict if _verdict_holds(snapshot, old, windows) else Verdict()
     return State(
         limit_name=limit.limit_name or old.limit_name,
         windows=windows,
-        verdict=_merge_verdict(told, carried),
+        verdict=_merge_verdict(_verdict(limit, snapshot), carried),
         facts=facts,
     )
 
@@ -187,11 +189,18 @@ def _credits(told: Credits, old: Facts) -> Facts:
     )
 
 
+def _verdict(limit: Limit, snapshot: Snapshot) -> Verdict:
+    """Return the verdict of a message; one that refuses a request because of the limit says that nothing is allowed."""
+    failed = snapshot.source is Source.ERROR or (snapshot.status is not None and snapshot.status >= 400)
+    refused = failed and (limit.limit_reached or limit.reached_type is not None)
+    return Verdict(False if refused else limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until)
+
+
 def _merge_verdict(told: Verdict, carried: Verdict) -> Verdict:
-    """Complete a verdict; one that says outright that the limit is open erases an earlier refusal."""
+    """Complete a verdict by the parts of an earlier one, unless the two are contrary."""
     if told.allowed is None and told.limit_reached is None and told.reached_type is None:
         return carried
-    if told.limit_reached is False or told.allowed:
+    if _opens(told) or _opens(carried):
         return told
     return Verdict(
         _told(told.allowed, carried.allowed),
@@ -201,10 +210,18 @@ def _merge_verdict(told: Verdict, carried: Verdict) -> Verdict:
     )
 
 
+def _opens(verdict: Verdict) -> bool:
+    """Return True if a verdict has a part that says outright that the limit is open."""
+    return verdict.allowed is True or verdict.limit_reached is False
+
+
 def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]) -> bool:
+    verdict = old.verdict
+    if not (verdict.allowed is False or verdict.limit_reached or verdict.reached_type):
+        return _full(windows) == _full(old.windows)
     answered = snapshot.source is Source.HEADERS and snapshot.status is not None and snapshot.status < 400
-    refused = old.verdict.allowed is False or old.verdict.limit_reached or old.verdict.reached_type
-    return not (answered and refused) and _full(windows) == _full(old.windows)
+    over = verdict.reached_until is not None and verdict.reached_until <= snapshot.observed_at
+    return not (answered or over) and _full(old.windows) <= _full(windows)
 
 
 def _full(windows: Mapping[str, Window]) -> set[str]:

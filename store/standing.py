@@ -129,26 +129,33 @@ def _has_reset(figures: Figures, seen_at: float, now: float) -> bool:
 
 
 def _verdict_lapsed(row: Mapping[str, Any], windows: Mapping[str, dict[str, Any]], now: float) -> bool:
-    """Tell whether what the server said of the limit went with a reset: its own, or that of the windows it was for."""
+    """Return True if the server's verdict is over: at the time it gave, else with the reset of its windows."""
     until = row["reached_until"]
-    if until is not None and until <= now:
-        return True
+    if until is not None:
+        return bool(until <= now)
     return any(window["reset_unseen"] for window in windows.values()) and not _full(windows)
 
 
 def _block(row: Mapping[str, Any], windows: Mapping[str, dict[str, Any]], *, lapsed: bool) -> Block:
     full = _full(windows)
     credits_left = _credits_left(row)
-    allowed = None if lapsed else flag(row["allowed"])
-    reached_type = None if lapsed else row["reached_type"]
-    limit_reached = not lapsed and bool(row["limit_reached"])
-    refused = reached_type is not None or (limit_reached and not credits_left)
-    closed = not allowed if allowed is not None else refused or (bool(full) and not credits_left)
-    if not closed:
+    refused = not lapsed and _refused(row, credits_left=credits_left)
+    allowed = not lapsed and bool(row["allowed"])
+    if not refused and (allowed or credits_left or not full):
         return Block(None, bool(full) and credits_left)
-    if "credits" in (reached_type or ""):
+    if refused and "credits" in (row["reached_type"] or ""):
         return Block("credits", on_credits=False)
     return Block(max(full, key=full.__getitem__) if full else "limit", on_credits=False)
+
+
+def _refused(row: Mapping[str, Any], *, credits_left: bool) -> bool:
+    """Return True if the server's verdict closes the limit.
+
+    Rows of earlier versions may have an older "allowed" beside a refusal, which is the newer of the two.
+    """
+    if flag(row["allowed"]) is False or row["reached_type"] is not None or row["reached_until"] is not None:
+        return True
+    return bool(row["limit_reached"]) and not credits_left
 
 
 def _full(windows: Mapping[str, dict[str, Any]]) -> dict[str, float]:

@@ -233,6 +233,15 @@ def test_a_limit_that_the_server_says_is_reached(path: Path) -> None:
     assert desk.look(62) == []
 
 
+def test_a_refusal_after_an_allowed(path: Path) -> None:
+    """It is told with the time that the server gave, whatever was allowed before."""
+    allowed = told(25, limit_fields={"allowed": True, "limit_reached": False})
+    closed = told(25, 60, limit_fields={"limit_reached": True, "reached_until": RESET}, status=429)
+    assert Desk(path, asks("limit_reached")).see(allowed, closed).look(61) == [
+        "limit reached, as the server says, resets Tue 14:00"
+    ]
+
+
 def test_a_reset_is_told_when_it_is_due_and_not_again_when_it_is_seen(path: Path) -> None:
     """Who waits for it wants to know before Codex is run again."""
     desk = Desk(path, asks("window_reset")).see(told(100))

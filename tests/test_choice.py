@@ -57,6 +57,7 @@ def account(name: str, windows: dict[str, Any] | None, *, credits: str | None = 
     main = {
         "limit_id": "codex",
         "limit_reached": None,
+        "reached_until": None,
         "blocked_by": None,
         "windows": windows,
         "on_credits": False,

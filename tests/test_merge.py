@@ -90,8 +90,41 @@ def test_a_name_told_once_stays() -> None:
             {"limit_reached": True},
             Verdict(reached_type="rate_limit_reached"),
             {"source": Source.ERROR, "status": 429},
-            (None, True, "rate_limit_reached"),
+            (False, True, "rate_limit_reached"),
             id="completed-by-another-source",
+        ),
+        pytest.param(
+            {"limit_reached": True},
+            Verdict(allowed=True, limit_reached=False),
+            {"source": Source.ERROR, "status": 429},
+            (False, True, None),
+            id="a-refusal-ends-an-older-allowed",
+        ),
+        pytest.param(
+            {"reached_type": "rate_limit_reached"},
+            Verdict(allowed=True, limit_reached=False),
+            {"status": 429},
+            (False, None, "rate_limit_reached"),
+            id="so-does-a-reached-type",
+        ),
+        pytest.param(
+            {"limit_reached": True},
+            Verdict(limit_reached=False),
+            {"source": Source.WEBSOCKET},
+            (None, True, None),
+            id="reached-after-not-reached",
+        ),
+        pytest.param({"allowed": False}, REFUSED, {"source": Source.USAGE}, tuple(REFUSED[:3]), id="refused-again"),
+        pytest.param(
+            {"limit_reached": True},
+            REFUSED._replace(reached_type="old", reached_until=NOON),
+            {"source": Source.ERROR, "status": 429},
+            (False, True, None),
+            id="a-refusal-that-is-over-completes-nothing",
+        ),
+        pytest.param({}, REFUSED._replace(reached_until=NOON), {"status": 429}, (None, None, None), id="over"),
+        pytest.param(
+            {}, REFUSED._replace(reached_until=NOON + 1), {"status": 429}, tuple(REFUSED[:3]), id="not-over-yet"
         ),
         pytest.param({"allowed": True}, REFUSED, {"source": Source.WEBSOCKET}, (True, None, None), id="opened-again"),
         pytest.param({"limit_reached": False}, REFUSED, {"source": Source.USAGE}, (None, False, None), id="freed"),
@@ -110,12 +143,20 @@ def test_verdict(told: dict[str, Any], known: Verdict, message: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "stays"),
-    [(FULL, FULL, True), (FREE, FULL, False), (FULL, FREE, False), (FULL, windows(100, 100), False)],
+    ("before", "after", "verdict", "stays"),
+    [
+        (FULL, FULL, REFUSED, True),
+        (FREE, FULL, REFUSED, True),
+        (FULL, FREE, REFUSED, False),
+        (FULL, windows(100, 100), REFUSED, True),
+        (FREE, FREE, Verdict(allowed=True), True),
+        (FREE, FULL, Verdict(allowed=True), False),
+        (FULL, FREE, Verdict(limit_reached=False), False),
+    ],
 )
-def test_a_verdict_holds_while_the_same_windows_are_full(before: Any, after: Any, stays: bool) -> None:
-    """When a window fills up or empties, what was said before that is no longer known."""
-    known = State(windows=before, verdict=Verdict(allowed=False, limit_reached=True))
+def test_how_long_a_verdict_holds(before: Any, after: Any, verdict: Verdict, stays: bool) -> None:
+    """A refusal goes when a full window empties, an open verdict when the full windows are others."""
+    known = State(windows=before, verdict=verdict)
 
     state = merged(limit(after), known, source=Source.UPGRADE, status=101)
 

@@ -19,7 +19,7 @@ from scripts import render
 from scripts.demo.answers import Answer, WireWindow, limit_headers, token_counts
 from scripts.demo.codex import exec_turn, log_in
 from store import words
-from store.models import Credits, Identity, Tokens, Window
+from store.models import Credits, Identity, Source, Tokens, Window
 from tests.browser import PHONE, opened, running_browser
 from tests.harness import Proxy, codex_environment, free_port
 from tests.recorded import record
@@ -275,6 +275,20 @@ def test_a_reset_that_passes_is_told(browser: Browser, server: Program, path: Pa
     with opened(browser, server.port, wait=".card") as watched:
         expect(watched.page.locator(".resets")).to_contain_text("reset, not seen since")
         assert "0 % used 100 % left" in watched.words(".card")
+
+
+def test_a_refusal_is_told_and_ends(browser: Browser, server: Program, path: Path) -> None:
+    """A limit that the server closed until a time is blocked on its card, as the API says, and open again by itself."""
+    now = time.time()
+    until = int(now) + 8
+    refusal = limit(None, limit_reached=True, reached_until=until)
+    record(path, reading(13), snapshot(refusal, at=now, source=Source.ERROR, status=429))
+    (account,) = ask(server.port, "GET", "/api/usage").document["accounts"]
+    assert (account["limits"][0]["blocked_by"], account["limits"][0]["reached_until"]) == ("limit", until)
+    with opened(browser, server.port, wait=".card") as watched:
+        expect(watched.page.locator(".card")).to_contain_text(f"until {dt.datetime.fromtimestamp(until):%H:%M}")  # noqa: DTZ006 (as a wall clock shows it)
+        expect(watched.page.locator(".card[data-blocked]")).to_have_count(1)
+        expect(watched.page.locator(".card .alarm, .card[data-blocked]")).to_have_count(0, timeout=20_000)
 
 
 def test_a_new_reading_arrives(browser: Browser, server: Program, path: Path) -> None:

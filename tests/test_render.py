@@ -115,6 +115,8 @@ def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type:
     """The server's word and used-up credits are told apart."""
     text = shown(tmp_path, snapshot(limit(windows(10, 20), limit_reached=True, reached_type=reached_type)))
     assert text.splitlines()[-1].strip() == last_line
+    refused = limit(windows(10, 20), limit_reached=True, reached_type=reached_type, reached_until=NOON + 3_600)
+    assert shown(tmp_path / "until", snapshot(refused)).splitlines()[-1].strip() == f"{last_line} until 13:00"
 
 
 def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:

@@ -161,6 +161,25 @@ CREDITS = {"has_credits": 1, "credits_unlimited": 0, "credits_balance": "9.5"}
             {"five": 100.0, "reached_type": "workspace_owner_credits_depleted"}, "credits", False, id="credits-depleted"
         ),
         pytest.param({"limit_reached": 0, "allowed": 1}, None, False, id="said-to-be-free"),
+        pytest.param({"limit_reached": 1, "allowed": 1}, "limit", False, id="refused-beside-an-older-allowed"),
+        pytest.param(
+            {"reached_type": "rate_limit_reached", "limit_reached": 0, "allowed": 1},
+            "limit",
+            False,
+            id="a-reached-type-beside-an-older-allowed",
+        ),
+        pytest.param(
+            {"five": 100.0, **CREDITS, "limit_reached": 1, "allowed": 1},
+            None,
+            True,
+            id="allowed-and-reached-on-credits",
+        ),
+        pytest.param(
+            {"five": 100.0, **CREDITS, "limit_reached": 1, "reached_until": SEVEN_RESET},
+            "5h",
+            False,
+            id="refused-until-a-time-in-spite-of-credits",
+        ),
     ],
 )
 def test_what_blocks(fields: dict[str, Any], blocked_by: str | None, on_credits: bool) -> None:
@@ -178,6 +197,9 @@ def test_what_blocks(fields: dict[str, Any], blocked_by: str | None, on_credits:
         pytest.param({"five": 100.0, "seven": 100.0}, FIVE_RESET, "7d", True, id="another-is-still-full"),
         pytest.param({"reached_until": NOON + 60}, NOON + 59, "limit", True, id="until-the-moment-the-server-named"),
         pytest.param({"reached_until": NOON + 60}, NOON + 60, None, None, id="from-the-moment-the-server-named"),
+        pytest.param(
+            {"reached_until": SEVEN_RESET}, FIVE_RESET, "limit", True, id="beyond-the-reset-of-another-window"
+        ),
     ],
 )
 def test_a_verdict_goes_with_the_reset(

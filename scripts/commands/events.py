@@ -63,6 +63,8 @@ CSV_COLUMNS = (
     "points",
     "credits",
     *(f"{side}_{name}" for side in ("before", "after") for name in (*_READING, "token_key")),
+    "before_reached_until",
+    "after_reached_until",
 )
 """The columns of the CSV: ``at`` is in Unix seconds, ``moment`` the same in ISO 8601 (UTC)."""
 

@@ -84,7 +84,7 @@ def _json(who: Document, limit: Document) -> str:
     from store.choice import STALE_SECONDS
 
     account = {name: who[name] for name in ("account", "name", "email", "plan_type", "credits")}
-    names = ("limit_id", "windows", "limit_reached", "blocked_by", "on_credits", "age_seconds")
+    names = ("limit_id", "windows", "limit_reached", "reached_until", "blocked_by", "on_credits", "age_seconds")
     figures = {name: limit[name] for name in names}
     return json.dumps({**account, **figures, "stale": limit["age_seconds"] >= STALE_SECONDS})
 
@@ -111,12 +111,20 @@ def _line(
         length = written(printable(_length(slot, window["window_minutes"])))
         parts.append(f"{length} {coloured(used + mark, level(window['used_percent']))}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
-        parts.append(coloured("blocked!", "high"))
+        parts.append(coloured("blocked!", "high") + _blocked_for(limit))
     if limit["on_credits"]:
         parts.append("credits")
     if limit["age_seconds"] >= STALE_SECONDS:
         parts.append(f"{short_duration(limit['age_seconds'])} old")
     return " ".join(parts)
+
+
+def _blocked_for(limit: Document) -> str:
+    from store.choice import blocked_until
+    from store.words import short_duration
+
+    until, now = blocked_until(limit), limit["observed_at"] + limit["age_seconds"]
+    return "" if until is None else f" ({short_duration(until - now)})"
 
 
 def _until(window: Document) -> str:

@@ -317,6 +317,7 @@ class EventReading(BaseModel):
     used_percent: float | None
     resets_at: int | None
     reached_type: str | None
+    reached_until: int | None
     plan_type: str | None
     credits_balance: str | None
     source: str | None

@@ -60,7 +60,8 @@ def events(
                      "before": READING, "after": READING}]}
 
     A READING is ``id`` (the row's, null for a token's), ``seen_at``, ``used_percent``, ``resets_at`` (of the window the
-    event is about, else null), ``reached_type``, ``plan_type``, ``credits_balance``, ``source`` and ``token_key``.
+    event is about, else null), ``reached_type``, ``reached_until`` (when the server said that the limit comes back),
+    ``plan_type``, ``credits_balance``, ``source`` and ``token_key``.
     ``seconds`` is by how much a reset was early or moved (negative: it comes sooner), ``points`` how many were used
     elsewhere or fell. ``note`` says what is not sure. ``readings`` counts the rows looked at. Before
     ``turns_known_since`` turns were not recorded, and nothing can be told to be used elsewhere; null is "always".

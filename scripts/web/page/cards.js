@@ -25,25 +25,35 @@ export function tick(root, now) {
 export function blockWords(limit, now) {
   const by = limit?.blocked_by;
   if (!by) return null;
+  const at = blockedUntil(limit);
+  const until = at === null ? "" : ` until ${say.moment(at, now)}`;
   const window = limit.windows[by];
-  if (window) {
-    const until = window.resets_at === null ? "" : ` until ${say.moment(window.resets_at, now)}`;
-    return `Blocked by ${say.windowName(by, window.window_minutes)}${until}`;
-  }
+  if (window) return `Blocked by ${say.windowName(by, window.window_minutes)}${until}`;
   const told = limit.reached_type ? ` (${say.printable(limit.reached_type)})` : "";
-  return by === "credits" ? `Blocked: credits are used up${told}` : `Blocked by the server${told}`;
+  return by === "credits" ? `Blocked: credits are used up${told}${until}` : `Blocked by the server${told}${until}`;
 }
 
-// When something will change by itself, if nothing is seen before: the next reset, or the end of a doubt about one.
+// When a closed limit comes back: after the resets of its full windows and the time that the server gave.
+function blockedUntil(limit) {
+  const ends = Object.values(limit.windows)
+    .filter((window) => window.remaining_percent === 0)
+    .map((window) => window.resets_at);
+  if (limit.reached_until !== null) ends.push(limit.reached_until);
+  return ends.length === 0 || ends.includes(null) ? null : Math.max(...ends);
+}
+
+// When something will change by itself, if nothing is seen before: the next reset, the end of a doubt about one, or the
+// end of a refusal.
 export function nextTurn(usage, now) {
   const moments = usage.accounts
     .flatMap((account) => account.limits)
-    .flatMap((limit) =>
-      Object.values(limit.windows)
+    .flatMap((limit) => [
+      limit.reached_until,
+      ...Object.values(limit.windows)
         .filter((window) => window.resets_at !== null && !window.reset_unseen)
         .map((window) => (window.resets_at > now ? window.resets_at : limit.observed_at + 121)),
-    );
-  return Math.min(...moments.filter((at) => at > now));
+    ]);
+  return Math.min(...moments.filter((at) => at !== null && at > now));
 }
 
 // The highest used percent of all main limits, null where none is known.
