@@ -10,7 +10,7 @@ from scripts.printable import printable
 from scripts.render import colour, moment, window_length
 from store.forecast import LIKELY
 from store.standing import FULL_PERCENT
-from store.words import UNKNOWN, duration, percent
+from store.words import UNKNOWN, duration, percent, whole
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -64,7 +64,7 @@ def _stand(window: Mapping[str, Any]) -> str:
         return ""
     if high == 0:
         return ": nothing used so far"
-    return f": about {at:.0f} % at the reset ({low:.0f} to {high:.0f} %)"
+    return f": about {whole(at)} % at the reset ({whole(low)} to {whole(high)} %)"
 
 
 def _between(window: Mapping[str, Any], now: float, zone: dt.tzinfo | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 
 UNKNOWN = "?"
@@ -53,13 +54,18 @@ def rounded(value: float) -> float:
     return int(value * 10 + 1e-9) / 10
 
 
+def whole(value: float) -> int:
+    """Round to the nearest whole number, a half up, as the page does."""
+    return math.floor(value + 0.5)
+
+
 def window_length(slot: str, minutes: int | None) -> str:
     """Write a window's real length (``5 h``, ``30 d``) ; one that nobody told is its slot's, with a ``?``."""
     if minutes is None:
         return re.sub(r"^(\d+)", r"\1 ", slot) + UNKNOWN
     # A server's 10079 minutes are seven days to anybody.
     seconds = minutes * MINUTE
-    return duration(seconds if seconds < DAY else round(seconds / HOUR) * HOUR)
+    return duration(seconds if seconds < DAY else whole(seconds / HOUR) * HOUR)
 
 
 def _units(seconds: float, minute: str) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import expect
 
-from scripts import render
+from scripts import render, render_forecast
 from scripts.demo.answers import Answer, WireWindow, limit_headers, token_counts
 from scripts.demo.codex import exec_turn, log_in
 from store import words
@@ -526,6 +526,10 @@ def test_it_says_what_the_terminal_says(module: Watched) -> None:
 
     @settings(suppress_health_check=list(HealthCheck))
     @example(seconds=86_399, used=99.97, minutes=10_079, at=1_795_262_400, later=-1)
+    @example(seconds=86_400, used=0.05, minutes=2_189, at=1_795_262_400, later=0)
+    @example(seconds=86_401, used=0.1, minutes=2_190, at=1_795_262_400, later=60)
+    @example(seconds=3_599, used=100.04, minutes=2_191, at=1_795_262_400, later=86_400)
+    @example(seconds=3_600, used=100.05, minutes=2_130, at=1_795_262_400, later=-86_400)
     @example(seconds=0, used=49.99, minutes=43_200, at=1_795_262_400, later=86_400 * 6)
     @given(
         seconds=WHOLE,
@@ -551,6 +555,23 @@ def test_it_says_what_the_terminal_says(module: Watched) -> None:
         ]
 
     same()
+
+
+@pytest.mark.parametrize("at", [0.49, 0.5, 0.51, 42.5, 43.49, 43.5, 99.5])
+def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None:
+    """What a window comes to is rounded in one way."""
+    window = {
+        "used_percent": 0.1,
+        "note": None,
+        "chance_dry": 0.145,
+        "runs_dry_at": None,
+        "safe": True,
+        "at_reset": at,
+        "at_reset_low": at / 2,
+        "at_reset_high": at + 1,
+    }
+    script = "async (window) => (await import('/static/format.js')).forecastWords(window, 0)"
+    assert module.page.evaluate(script, window).lower() == render_forecast.words({**window, "resets_at": None}, 0)
 
 
 @pytest.mark.parametrize(
