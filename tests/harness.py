@@ -112,6 +112,23 @@ class Proxy:
     ) -> None:
         self._end()
 
+    def run_to_the_end(self) -> tuple[int, str]:
+        """Its exit code and output where it ends by itself; nothing connects to it meanwhile."""
+        with self._folder:
+            done = subprocess.run(
+                self._command,
+                cwd=self.confdir,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                timeout=30,
+                check=False,
+            )
+        return done.returncode, done.stdout
+
     def stop(self, sent: int = signal.SIGTERM) -> int:
         """Ask it to stop, with SIGTERM or another signal; the exit code, when all of its output is in."""
         self.process.send_signal(sent)
