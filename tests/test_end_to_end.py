@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import statistics
@@ -10,7 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from scripts.cli import cli
 from scripts.demo.answers import (
     Answer,
     Page,
@@ -262,6 +265,44 @@ def test_a_gateway_that_was_named_is_read(backend: Backend, path: Path) -> None:
         client.http_turn("say ok", url=url)
 
         assert read(path, 1) == [("headers", 13.0)]
+
+
+def asked(path: Path, command: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and the document of a command."""
+    result = CliRunner().invoke(cli, [command, "--json", "--db", str(path)], catch_exceptions=False)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_an_inconsistent_response_hides_no_later_one(backend: Backend, client: CodexClient, path: Path) -> None:
+    """A response that carries the next reset beside a span of a second is followed by others, which count."""
+    for used, after in ((0, 1), (40, 18_000), (80, 18_000), (100, 18_000)):
+        window = WireWindow(used, 300, int(time.time()) + 18_000, after)
+        backend.answer(Answer(headers=limit_headers(window, plan="plus")))
+        client.http_turn("say ok")
+
+    assert [used for _, used in read(path, 4)] == [0, 40, 80, 100]
+    code, document = asked(path, "status")
+    (limit,) = document["accounts"][0]["limits"]
+    assert (code, limit["windows"]["5h"]["used_percent"], limit["blocked_by"]) == (0, 100, "5h")
+    code, verdict = asked(path, "guard")
+    assert (code, verdict["answer"], verdict["blocked_by"]) == (1, "below", "5h")
+
+
+def test_a_refusal_ends_what_was_allowed_before(backend: Backend, proxy: Proxy, path: Path) -> None:
+    """On one websocket a limit is allowed, then refused: it is blocked until the time that the error tells."""
+    until = int(time.time()) + 345_600
+    told = rate_limits_event(WireWindow(25, 10_080, until), plan="pro")
+    refusal = error_event(plan="pro", resets_at=until, resets_in=345_600)
+    backend.answer(Answer(events=[told, refusal], completes=False))
+    with connected(proxy, backend, "acct-1", http2=True) as client:
+        client.websocket_turn("say ok")
+
+    read(path, 2)
+    _, document = asked(path, "status")
+    (limit,) = document["accounts"][0]["limits"]
+    assert (limit["limit_reached"], limit["blocked_by"], limit["reached_until"]) == (True, "limit", until)
+    code, verdict = asked(path, "guard")
+    assert (code, verdict["answer"], verdict["wait_until"]) == (1, "below", until)
 
 
 @pytest.mark.parametrize(
