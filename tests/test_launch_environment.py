@@ -89,7 +89,9 @@ ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
 def test_the_commands_environment(before: dict[str, str], windows: bool, after: dict[str, str]) -> None:
     """The command's environment gets what leads to the tap, and nothing else of it changes."""
     kept = dict(before)
-    made = command_environment(before, proxy_url=PROXY, ca_file="/ca.pem", hosts=WATCHED_HOSTS, windows=windows)
+    made = command_environment(
+        before, proxy_url=PROXY, ca_file="/ca.pem", node_ca_file="/node.pem", gateways=(), windows=windows
+    )
     assert made == after
     assert before == kept
 
