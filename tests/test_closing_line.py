@@ -196,7 +196,7 @@ DIE = """
 import os, signal, subprocess
 def listed(*options):
     return subprocess.run(["ps", *options], capture_output=True, check=False, text=True).stdout.splitlines()
-for pid, parent, args in (line.split(None, 2) for line in listed("-A", "-o", "pid=,ppid=,args=")):
+for pid, parent, args in (line.split(None, 2) for line in listed("-A", "-ww", "-o", "pid=,ppid=,args=")):
     if int(parent) == os.getppid() and int(pid) != os.getpid() and "mitmdump" in args:
         os.kill(int(pid), signal.SIGKILL)
         while not "".join(listed("-o", "stat=", "-p", pid)).startswith("Z"):
