@@ -10,11 +10,13 @@ gone, however it went. Over it the launcher sends lines::
 End of file without a goodbye means that the launcher was killed: the command is then asked to end, and what
 it still says on its way out is recorded before the proxy ends too.
 
-The proxy answers with one line on stdout when it listens: ``codex-tap ready 127.0.0.1:40123``.
+The proxy answers with one line on stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, and with another when it
+has ended and all is recorded: ``codex-tap ended {"turns": 3, …}``.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -25,7 +27,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from store.settings import READY, UPSTREAM_AUTH_VARIABLE
+from store.settings import ENDED, READY, UPSTREAM_AUTH_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -73,8 +75,10 @@ class Lifeline:
         self._command: int | None = None
         self._started = False
 
-    def start(self, address: tuple[str, int] | None) -> bool:
+    def start(self, address: tuple[str, int] | None, summary: Callable[[], str] | None = None) -> bool:
         """Report ``address`` and watch stdin from now on; a second call does nothing.
+
+        At the end of the process the ``summary`` is reported: by then the last response is read.
 
         Returns False when stdin is no pipe (a terminal, a file, closed): nobody holds the other end, and the
         proxy just goes on.
@@ -83,6 +87,8 @@ class Lifeline:
             return True
         self._started = True
         print(ready_line(address), flush=True)
+        if summary is not None:
+            atexit.register(_report_summary, summary)
         if not _is_pipe(_STDIN):
             return False
         threading.Thread(target=self._watch, name="codex-tap lifeline", daemon=True).start()
@@ -114,6 +120,11 @@ def ready_line(address: tuple[str, int] | None) -> str:
         return READY
     host, port = address
     return f"{READY} [{host}]:{port}" if ":" in host else f"{READY} {host}:{port}"
+
+
+def _report_summary(summary: Callable[[], str]) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
+        print(f"{ENDED} {summary()}", flush=True)
 
 
 def end_process(pid: int, patience: float) -> None:

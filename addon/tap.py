@@ -24,6 +24,7 @@ from addon import bodies, headers, messages, turns
 from addon.flows import Caller, Callers, Exchange, Hosts
 from addon.garbage import Garbage
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
+from addon.tally import Tally
 from store.database import DatabaseError
 from store.models import Reading, Snapshot, Source
 from store.recorder import Recorder
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
     from mitmproxy.http import HTTPFlow
-    from mitmproxy.tls import ClientHelloData
+    from mitmproxy.tls import ClientHelloData, TlsData
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ _EVENTS = b"text/event-stream"
 
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
+_tally = Tally()
 _garbage = Garbage(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
 
 
@@ -123,12 +125,16 @@ class Tap:
         _garbage.begin()
         logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
         if ctx.options.codex_tap_lifeline:
-            _lifeline.start(listen_address(ctx.master))
+            _lifeline.start(listen_address(ctx.master), _tally.summary)
 
     def done(self) -> None:
         """Bring all that was taken in to the disk; answers that are under way may still come after it."""
         if self._recorder:
             self._recorder.close()
+
+    def client_connected(self, _client: Client) -> None:
+        """Count a connection."""
+        _tally.connections += 1
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Tunnel what does not lead to a watched host: git, npm and curl keep their own TLS."""
@@ -138,8 +144,13 @@ class Tap:
             address = data.context.server.address
             if self._hosts.watches(address[0] if address else None, data.client_hello.sni):
                 data.ignore_connection = others_say
+                _tally.watched += 1
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("tls_clienthello", error)
+
+    def tls_failed_client(self, _data: TlsData) -> None:
+        """Count a client that did not take the proxy's certificate; of a tunnelled one this is never told."""
+        _tally.refused += 1
 
     def requestheaders(self, flow: HTTPFlow) -> None:
         """Stream the request; what it says of itself is read with its answer."""
@@ -159,6 +170,7 @@ class Tap:
             exchange = self._callers.open_exchange(flow)
             if exchange is None:
                 return
+            _tally.watched += 1
             self._exchanges[flow.id] = exchange
             at = response.data.timestamp_start
             found = exchange.answer = headers.collect(response.data.headers.fields)
@@ -277,6 +289,7 @@ class Tap:
         self, exchange: Exchange, told: messages.Told | None, observed_at: float, status: int | None
     ) -> None:
         if told and self._recorder:
+            _tally.note_limits(exchange.caller.identity)
             entry = self._snapshot(
                 exchange.caller,
                 told.reading,
@@ -297,6 +310,7 @@ class Tap:
     def _end_turn(self, exchange: Exchange, ending: turns.Ending, at: float) -> None:
         turn, exchange.turn = exchange.turn, None
         if turn and self._recorder:
+            _tally.count_turn(turn)
             self._recorder.put(functools.partial(turns.ended, turn, exchange, ending, at))
 
     def _release(self, flow: HTTPFlow, ending: turns.Ending) -> None:
@@ -312,11 +326,10 @@ class Tap:
         try:
             reading = headers.read(found, at)
             source = Source.UPGRADE if status == 101 else Source.HEADERS
-            return (
-                None
-                if reading is None
-                else self._snapshot(caller, reading, at, source, status, requested_at=requested_at)
-            )
+            if reading is None:
+                return None
+            _tally.note_limits(caller.identity)
+            return self._snapshot(caller, reading, at, source, status, requested_at=requested_at)
         except Exception as error:  # noqa: BLE001 (the log is to show nothing of the traffic)
             self.note_failure("headers", error)
             return None

@@ -6,7 +6,6 @@ What came over the wire (names, plans, limits) can hold anything: it goes throug
 
 from __future__ import annotations
 
-import datetime as dt
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,12 +19,12 @@ from store.choice import blocked_until
 from store.words import DAY, UNKNOWN, duration, percent
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scripts.doctor import Check
     from store.queries import Account
 
-_WEEK = 6 * DAY
 """How far a weekday's name alone is clear: less than a week, or today's own name would come round again."""
 
 _JUST_NOW, _OLD_SECONDS = 5, DAY
@@ -95,15 +94,7 @@ def _ago(seconds: float) -> str:
 
 def moment(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
     """Write a moment as short as it is clear at another: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
-    when, today = _local(at, zone), _local(now, zone)
-    if when is None or today is None:
-        return UNKNOWN
-    if when.date() == today.date():
-        return f"{when:%H:%M}"
-    if 0 < at - now < _WEEK:
-        return f"{when:%a %H:%M}"
-    year = "" if when.year == today.year else f"{when.year} "
-    return f"{when.day} {when:%b} {year}{when:%H:%M}"
+    return words.short_moment(at, now, zone)
 
 
 def window_length(slot: str, minutes: int | None) -> str:
@@ -125,13 +116,6 @@ def colour(used: float | None) -> str:
     """Return the style of a used percentage; `scripts.fullness` says from where on."""
     found = level(used)
     return COLOURS[found] if found else "dim"
-
-
-def _local(at: float, zone: dt.tzinfo | None) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromtimestamp(at, zone)
-    except (OverflowError, ValueError, OSError):  # what a server sends may lie beyond all calendars
-        return None
 
 
 # Status

@@ -29,7 +29,7 @@ _COMPANION = re.compile(
 
 _AUTHORITY = re.compile(
     r"mitmproxy-(ca|ca-cert|dhparam)\.(pem|p12|cer)"  # mitmproxy's
-    r"|(command|upstream)-[0-9a-f]{16}\.pem"  # bundles
+    r"|(command|node|upstream)-[0-9a-f]{16}\.pem"  # bundles
     r"|tmp[a-z0-9_]{8}"  # a bundle whose making was cut off
 )
 _MAKING = re.compile(r"\.[a-z0-9_]{8}")

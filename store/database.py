@@ -71,8 +71,8 @@ class MissingError(DatabaseError):
     """There is no database yet, or nothing in it."""
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """Open the database read-only; rows come as `sqlite3.Row`.
+def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection:
+    """Open the database read-only; rows come as `sqlite3.Row`. One that is locked is waited for so many ``seconds``.
 
     Raises:
         MissingError: There is none yet.
@@ -85,7 +85,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        connection = _connect_reading(path)
+        connection = _connect_reading(path, seconds)
         try:
             version = schema_version(connection, path)
         except BaseException:
@@ -104,8 +104,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect_reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=READ_SECONDS)
+def _connect_reading(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=seconds)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -24,6 +24,9 @@ UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
 READY = "codex-tap ready"
 """What the proxy says on stdout, with its address behind it, when it listens for whoever started it."""
 
+ENDED = "codex-tap ended"
+"""What the proxy says on stdout at its end, with its counts (`addon.tally`) as JSON behind it."""
+
 
 def data_folder() -> Path:
     """Return the platform's data folder of codex-tap; it need not exist."""

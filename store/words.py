@@ -10,6 +10,8 @@ UNKNOWN = "?"
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
+_WEEK = 6 * DAY
+
 
 def duration(seconds: float) -> str:
     """Write a stretch of time in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
@@ -26,11 +28,25 @@ def moment(at: float, zone: dt.tzinfo | None = None) -> str:
     return dated(at, "%Y-%m-%d %H:%M", zone) or UNKNOWN
 
 
+def short_moment(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
+    """Write a moment as short as it is clear at another: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
+    when, today = _local(at, zone), _local(now, zone)
+    if when is None or today is None:
+        return UNKNOWN
+    if when.date() == today.date():
+        return f"{when:%H:%M}"
+    if 0 < at - now < _WEEK:
+        return f"{when:%a %H:%M}"
+    year = "" if when.year == today.year else f"{when.year} "
+    return f"{when.day} {when:%b} {year}{when:%H:%M}"
+
+
 def dated(at: float, form: str, zone: dt.tzinfo | None = None) -> str | None:
     """Write a moment as ``strftime`` does; None beyond all calendars, where what a server sends may lie."""
+    when = _local(at, zone)
     try:
-        return dt.datetime.fromtimestamp(at, zone).strftime(form)
-    except (OverflowError, ValueError, OSError):
+        return when.strftime(form) if when else None
+    except ValueError:
         return None
 
 
@@ -66,6 +82,13 @@ def window_length(slot: str, minutes: int | None) -> str:
     # A server's 10079 minutes are seven days to anybody.
     seconds = minutes * MINUTE
     return duration(seconds if seconds < DAY else whole(seconds / HOUR) * HOUR)
+
+
+def _local(at: float, zone: dt.tzinfo | None) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromtimestamp(at, zone)
+    except (OverflowError, ValueError, OSError):  # what a server sends may lie beyond all calendars
+        return None
 
 
 def _units(seconds: float, minute: str) -> list[tuple[int, str]]:

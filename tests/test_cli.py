@@ -541,7 +541,7 @@ def test_since_something_else_is_wrong_use(path: Path, text: str) -> None:
         (["run", "--"], "Missing argument 'COMMAND...'"),
         (["run", "--nonsense", "codex"], "No such option '--nonsense'"),
         (["run", "--ca", "x.pem", "codex"], "--ca is of use only with --proxy"),
-        (["run", "--proxy", "127.0.0.1:9", "--host", "x", "codex"], "--db and --host are for the proxy"),
+        (["run", "--proxy", "127.0.0.1:9", "--host", "x", "codex"], "--host is for the proxy that --proxy names"),
         (["run", "--proxy", "nowhere", sys.executable], "nowhere is no address of a proxy"),
         (["env", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
         (["doctor", "--proxy", "nowhere"], "nowhere is no address of a proxy"),

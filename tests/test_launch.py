@@ -202,7 +202,7 @@ def test_stdin_and_stdout_are_the_commands_own(tmp_path: Path) -> None:
 
 @POSIX
 def test_the_command_sees_the_user_s_environment_and_signals() -> None:
-    """Three variables lead to the tap, the rest is untouched, and no signal is ignored that was not before."""
+    """Four variables lead to the tap, the rest is untouched, and no signal is ignored that was not before."""
     program = "import json, os, signal; print(json.dumps([dict(os.environ), int(signal.getsignal(signal.SIGHUP))]))"
     environ = environment(no_proxy="chatgpt.com,localhost", HTTP_PROXY="http://127.0.0.1:9")
     inner, hangup = json.loads(run(*python(program), environ=environ).stdout)
@@ -217,6 +217,7 @@ def test_the_command_sees_the_user_s_environment_and_signals() -> None:
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,
         "CODEX_CA_CERTIFICATE": str(certificate_folder() / "mitmproxy-ca-cert.pem"),
+        "NODE_EXTRA_CA_CERTS": str(certificate_folder() / "mitmproxy-ca-cert.pem"),
     }
     assert hangup == signal.SIG_DFL
 
@@ -347,7 +348,7 @@ def test_ctrl_z_and_fg() -> None:
         press(terminal, "on\n")
         assert read_line(terminal, "got") == "got on"
         press(terminal, "echo code $?; exit\n")
-        assert read_line(terminal, "code") == "code 0"
+        assert read_line(terminal, "code ") == "code 0"
 
 
 def test_two_first_runs_at_once(tmp_path: Path) -> None:

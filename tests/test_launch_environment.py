@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROXY = "http://127.0.0.1:40123"
-TAPPED = {"HTTPS_PROXY": PROXY, "https_proxy": PROXY, "CODEX_CA_CERTIFICATE": "/ca.pem"}
+TAPPED = {
+    "HTTPS_PROXY": PROXY,
+    "https_proxy": PROXY,
+    "CODEX_CA_CERTIFICATE": "/ca.pem",
+    "NODE_EXTRA_CA_CERTS": "/node.pem",
+}
+PLAIN = {"HTTP_PROXY": PROXY, "http_proxy": PROXY}
 ODD = '/tmp/it\'s a "path" with $HOME, `id` and \\'  # noqa: S108 - a name, no file
 
 NO_PROXY = [
@@ -60,6 +66,7 @@ def test_only_entries_that_bypass_the_tap_leave_no_proxy(before: str, after: str
 def test_a_gateway_is_watched_as_well() -> None:
     """A host that is added is not bypassed either."""
     assert without_bypasses("corp.example,x.example", ["gateway.corp.example"]) == "x.example"
+    assert without_bypasses("gateway.example:4000,x.example:80", ["gateway.example"]) == "x.example:80"
 
 
 ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
@@ -78,7 +85,13 @@ ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
         "Windows has none",
         {"Https_Proxy": "http://a", "codex_ca_certificate": "b", "No_Proxy": "*,x", "Path": "c"},
         True,
-        {"HTTPS_PROXY": PROXY, "CODEX_CA_CERTIFICATE": "/ca.pem", "No_Proxy": "x", "Path": "c"},
+        {
+            "HTTPS_PROXY": PROXY,
+            "CODEX_CA_CERTIFICATE": "/ca.pem",
+            "NODE_EXTRA_CA_CERTS": "/node.pem",
+            "No_Proxy": "x",
+            "Path": "c",
+        },
     ),
 ]
 
@@ -89,9 +102,38 @@ ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
 def test_the_commands_environment(before: dict[str, str], windows: bool, after: dict[str, str]) -> None:
     """The command's environment gets what leads to the tap, and nothing else of it changes."""
     kept = dict(before)
-    made = command_environment(before, proxy_url=PROXY, ca_file="/ca.pem", hosts=WATCHED_HOSTS, windows=windows)
+    made = command_environment(
+        before, proxy_url=PROXY, ca_file="/ca.pem", node_ca_file="/node.pem", gateways=(), windows=windows
+    )
     assert made == after
     assert before == kept
+
+
+# What was set before, and whether plain HTTP is led through the tap for the sake of a gateway.
+WITH_GATEWAYS: list[tuple[dict[str, str], bool]] = [
+    ({}, True),
+    ({"HTTP_PROXY": "", "HTTPS_PROXY": "http://h:1"}, True),
+    ({"HTTP_PROXY": "http://h:1/", "HTTPS_PROXY": "h:1"}, True),
+    ({"http_proxy": "http://h:1", "ALL_PROXY": "http://h:1"}, True),
+    ({"HTTP_PROXY": "http://h:1"}, False),
+    ({"http_proxy": "http://h:2", "HTTPS_PROXY": "http://h:1"}, False),
+    ({"HTTP_PROXY": "http://h:1", "HTTPS_PROXY": "socks5://h:1"}, False),
+    ({"HTTP_PROXY": "socks5://h:1", "HTTPS_PROXY": "http://h:1"}, False),
+]
+
+
+@pytest.mark.parametrize(("before", "led"), WITH_GATEWAYS)
+def test_plain_http_for_gateways(before: dict[str, str], led: bool) -> None:
+    """Only where it may take the way of HTTPS: through another proxy, it would not arrive by it."""
+    made = command_environment(
+        before,
+        proxy_url=PROXY,
+        ca_file="/ca.pem",
+        node_ca_file="/node.pem",
+        gateways=["gateway.example"],
+        windows=False,
+    )
+    assert made == {**before, **TAPPED, **(PLAIN if led else {})}
 
 
 UPSTREAMS: list[tuple[dict[str, str], bool, str | None, str | None]] = [
@@ -218,6 +260,7 @@ def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:
     assert lines.splitlines() == [
         f"export CODEX_CA_CERTIFICATE={certificate}",
         "export HTTPS_PROXY=http://127.0.0.1:8081",
+        f"export NODE_EXTRA_CA_CERTS={certificate}",
         "export https_proxy=http://127.0.0.1:8081",
         "export no_proxy=x",
     ]

@@ -172,6 +172,17 @@ def test_without_a_pipe_nothing_is_watched(start: Callable[..., subprocess.Popen
     assert proxy.poll() is None
 
 
+def test_the_summary_is_the_last_word(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """It is asked for when all else has been said, so that what came in last is in it."""
+    program = (
+        "from addon.lifeline import Lifeline; told = ['{}'];"
+        "Lifeline(lambda: None).start(None, lambda: told[-1]); print('said'); told.append('{\"turns\": 1}')"
+    )
+    proxy = start(program)
+    assert proxy.stdout is not None
+    assert proxy.stdout.read().splitlines() == ["codex-tap ready", "said", 'codex-tap ended {"turns": 1}']
+
+
 @pytest.mark.parametrize(
     ("address", "line"),
     [

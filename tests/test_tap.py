@@ -753,7 +753,7 @@ def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
 def test_lifeline(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lifeline is held only where the launcher asks for it."""
     started: list[object] = []
-    monkeypatch.setattr(tap._lifeline, "start", started.append)
+    monkeypatch.setattr(tap._lifeline, "start", lambda address, _summary: started.append(address))
     line.tap.running()
     assert started == []
     line.configure(codex_tap_lifeline=True)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from scripts.alerts.settings import default_path
 from scripts.cli import cli
-from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority, upstream_bundle
+from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority, node_bundle, upstream_bundle
 from scripts.uninstall import remove_program
 from store.database import open_reader
 from store.settings import certificate_folder, data_folder
@@ -65,7 +65,8 @@ def _database() -> Path:
     """A database in its default place, with an authority and a bundle in theirs."""
     database = record(data_folder() / "codex-tap.sqlite3", used(13))
     certificate = ensure_authority(certificate_folder())
-    upstream_bundle(certificate_folder(), CorporateCa((certificate.read_text(),)))
+    bundle = upstream_bundle(certificate_folder(), CorporateCa((certificate.read_text(),)))
+    assert node_bundle(certificate_folder(), certificate, str(bundle)) != certificate
     return database
 
 

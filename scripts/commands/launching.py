@@ -43,6 +43,8 @@ Examples:
 @database_option
 @serve_option
 @alerts_option
+@click.option("--quiet", "-q", is_flag=True, help="Leave out the closing line.")
+@click.option("--strict", is_flag=True, help="Stop if Codex's own .env would make it bypass the tap.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -54,16 +56,19 @@ def run(
     database: Path | None,
     serves: bool,
     tells: bool,
+    quiet: bool,
+    strict: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run Codex through a tap of its own.
 
     All from COMMAND on is the command's. Its input, output, signals and exit code are its own, too.
+    In a terminal a line at the end says what was read and what is left.
     """
     if ca_file and not address:
         raise click.UsageError("--ca is of use only with --proxy.")
-    if address and (database or hosts):
-        raise click.UsageError("--db and --host are for the proxy that --proxy names: give them to it.")
+    if address and hosts:
+        raise click.UsageError("--host is for the proxy that --proxy names: give it to that one.")
     for option, given in (("--serve", serves), ("--alerts", tells)):
         if address and given:
             raise click.UsageError(
@@ -76,7 +81,17 @@ def run(
     if tells:
         check_alerts()
     context.exit(
-        launch.run(command, database=database, hosts=hosts, proxy=address, ca_file=ca_file, serve=serves, alerts=tells)
+        launch.run(
+            command,
+            database=database,
+            hosts=hosts,
+            proxy=address,
+            ca_file=ca_file,
+            serve=serves,
+            alerts=tells,
+            quiet=quiet,
+            strict=strict,
+        )
     )
 
 
@@ -160,6 +175,9 @@ def env(shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[st
 
     chosen = shell or _guess_shell()
     _warn_if_unanswered(address, ca_file)
+    bypass = launch.shell_bypass(address=address, ca_file=ca_file, hosts=hosts)
+    if bypass:
+        click.echo(f"Note: {bypass.warning}", err=True)
     click.echo(launch.environment_lines(chosen, address=address, ca_file=ca_file, hosts=hosts), nl=False)
     if sys.stdout.isatty():
         click.echo(f"\nThese lines are for your shell to evaluate:  {_EVALUATE[chosen]}", err=True)

@@ -29,7 +29,6 @@ from scripts.launch.certificates import ca_certificate
 from scripts.launch.environment import CA_VARIABLE, command_environment
 from store import queries
 from store.database import open_reader
-from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,11 +125,13 @@ def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool
     """Let the real Codex take a turn; tell whether it did."""
     user = folder / "user"
     user.mkdir(exist_ok=True)
+    authority = str(ca_certificate(_authority(folder)))
     environment = command_environment(
         {**_own_environment(), "HOME": str(user), "USERPROFILE": str(user), "HTTP_PROXY": f"http://{address}"},
         proxy_url=f"http://{address}",
-        ca_file=str(ca_certificate(_authority(folder))),
-        hosts=WATCHED_HOSTS,
+        ca_file=authority,
+        node_ca_file=authority,
+        gateways=(),
         windows=sys.platform == "win32",
     )
     try:

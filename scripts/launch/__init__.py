@@ -15,20 +15,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.launch import closing_line
 from scripts.launch.alerts_process import AlertsProcess
 from scripts.launch.certificates import (
     CorporateCa,
     ca_certificate,
     command_bundle,
     ensure_authority,
+    node_bundle,
     upstream_bundle,
 )
+from scripts.launch.codex_env_file import Bypass, find_bypass
 from scripts.launch.command import Command, Signals, find_program
 from scripts.launch.environment import (
     Shell,
     Upstream,
     command_environment,
     find_corporate_ca,
+    find_node_ca,
     find_upstream,
     shell_lines,
 )
@@ -40,7 +44,16 @@ from store.settings import UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_fo
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["LaunchError", "Shell", "environment_lines", "own_proxy", "probe", "proxy", "run"]
+__all__ = [
+    "LaunchError",
+    "Shell",
+    "environment_lines",
+    "own_proxy",
+    "probe",
+    "proxy",
+    "run",
+    "shell_bypass",
+]
 
 _WINDOWS = sys.platform == "win32"
 _ADDON = Path(__file__).resolve().parents[2] / "addon" / "codex_tap.py"
@@ -68,32 +81,38 @@ def run(
     ca_file: Path | None = None,
     serve: bool = False,
     alerts: bool = False,
+    quiet: bool = False,
+    strict: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run ``command`` with its traffic to Codex tapped and return its exit code (128 + N after signal N).
 
     Args:
         command: the program and its arguments.
-        database: where to record; None leaves it to the environment and the default.
+        database: where to record, or where the running proxy does; None leaves it to the environment and the default.
         hosts: gateways to watch beside Codex's own hosts.
         proxy: ``host:port`` of a running ``codex-tap proxy``; None starts a proxy for this command.
         ca_file: the certificate of that running proxy's authority, if it is not the one of our folder.
         serve: show the page beside a proxy of its own, as long as that runs.
         alerts: tell what the user's alerts file asks for, as long as that runs.
+        quiet: leave out the closing line.
+        strict: refuse to run a command that would bypass the tap, instead of a warning.
         environ: what the command's environment is made of.
 
     Raises:
-        LaunchError: exit code 127 or 126 for the command, 4 for the proxy.
+        LaunchError: exit code 127 or 126 for the command, 4 for the proxy and for a bypass of it.
     """
     if not command:
         raise LaunchError("there is no command to run", 2)
     program = [find_program(command[0], environ.get("PATH")), *command[1:]]
     way_out = _way_out(environ)
+    recorded, is_shown = database or default_database(environ), closing_line.is_shown(quiet=quiet)
     if proxy is not None:
         trusted = ca_file or ca_certificate(certificate_folder())
         probe(proxy, trusted)
         variables = _environment(environ, proxy, trusted, way_out.corporate, hosts)
-        return _run_through(Command(program, variables), None)
+        _warn_of_bypass(variables, proxy, hosts, strict=strict)
+        return _run_through_shared(Command(program, variables), recorded, is_shown=is_shown)
     try:
         with (
             _page(serve, database, environ) as page,
@@ -102,11 +121,16 @@ def run(
         ):
             address, certificate = own.wait_until_ready(), ca_certificate(certificate_folder())
             variables = _environment(environ, address, certificate, way_out.corporate, hosts)
+            bypass = _warn_of_bypass(variables, address, hosts, strict=strict)
             _announce(page, watch)  # later the terminal is the command's
-            code = _run_through(Command(program, variables), own)
+            code, ended_early = _run_through(Command(program, variables), own)
     except KeyboardInterrupt:
         return _INTERRUPTED  # before the command was there to decide
     _report(own.lines)
+    if is_shown:
+        closing_line.show_own(own.summary, recorded, exit_code=ended_early, bypass=bypass)
+    elif ended_early is not None:
+        print(f"codex-tap: the proxy ended before the command (exit code {ended_early})", file=sys.stderr)
     return code
 
 
@@ -213,24 +237,63 @@ def environment_lines(
     Raises:
         LaunchError: exit code 4, a file that the environment names is not what it should be.
     """
+    return shell_lines(shell, environ, _shell_environment(address, ca_file, hosts, environ))
+
+
+def shell_bypass(
+    *,
+    address: str = "127.0.0.1:8080",
+    ca_file: Path | None = None,
+    hosts: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Bypass | None:
+    """Return the setting of Codex's ``.env`` that undoes what those lines do, or None.
+
+    Raises:
+        LaunchError: exit code 4, a file that the environment names is not what it should be.
+    """
+    return _find_bypass(_shell_environment(address, ca_file, hosts, environ), address, hosts)
+
+
+def _shell_environment(
+    address: str, ca_file: Path | None, hosts: Sequence[str], environ: Mapping[str, str]
+) -> dict[str, str]:
     certificate = ca_file or ca_certificate(certificate_folder())
-    corporate = _corporate_ca(environ)
-    after = _environment(environ, address, certificate, corporate, hosts)
-    return shell_lines(shell, environ, after)
+    return _environment(environ, address, certificate, _corporate_ca(environ), hosts)
 
 
-def _run_through(command: Command, own: ProxyProcess | None) -> int:
-    """Run the command; a proxy of its own is told of it and ended after it."""
+def _find_bypass(environ: Mapping[str, str], address: str, hosts: Sequence[str]) -> Bypass | None:
+    return find_bypass(environ, address, (*WATCHED_HOSTS, *hosts), windows=_WINDOWS)
+
+
+def _warn_of_bypass(variables: Mapping[str, str], address: str, hosts: Sequence[str], *, strict: bool) -> Bypass | None:
+    bypass = _find_bypass(variables, address, hosts)
+    if bypass and strict:
+        raise LaunchError(bypass.warning)
+    if bypass:
+        print(f"codex-tap: {bypass.warning}", file=sys.stderr, flush=True)
+    return bypass
+
+
+def _run_through(command: Command, own: ProxyProcess) -> tuple[int, int | None]:
+    """Run the command, then end the proxy; return the command's exit code, and the proxy's if that ended first."""
     with Signals(command.receive):
-        pid = command.start()
-        if own is None:
-            return command.wait()
-        own.report_command(pid)
+        own.report_command(command.start())
         code = command.wait()
         own.report_end()
-        if own.poll() is not None:
-            print(f"codex-tap: the proxy ended before the command (exit code {own.poll()})", file=sys.stderr)
+        ended_early = own.poll()
         own.stop()  # before the signals are our end again
+    return code, ended_early
+
+
+def _run_through_shared(command: Command, database: Path, *, is_shown: bool) -> int:
+    """Run the command through a proxy that goes on afterwards and return the command's exit code."""
+    line = closing_line.SharedProxyLine(database) if is_shown else None
+    with Signals(command.receive):
+        command.start()
+        code = command.wait()
+    if line:
+        line.show()
     return code
 
 
@@ -352,12 +415,15 @@ def _environment(
     corporate: CorporateCa | None,
     hosts: Sequence[str],
 ) -> dict[str, str]:
-    trusted = command_bundle(certificate_folder(), certificate, corporate)
+    folder = certificate_folder()
+    trusted = command_bundle(folder, certificate, corporate)
+    trusted_by_node = node_bundle(folder, certificate, find_node_ca(environ, windows=_WINDOWS))
     return command_environment(
         environ,
         proxy_url=f"http://{address}",
         ca_file=str(trusted.absolute()),
-        hosts=(*WATCHED_HOSTS, *hosts),
+        node_ca_file=str(trusted_by_node.absolute()),
+        gateways=hosts,
         windows=_WINDOWS,
     )
 

@@ -90,21 +90,45 @@ def command_bundle(folder: Path, ca_file: Path, corporate: CorporateCa | None) -
     Raises:
         LaunchError: ``ca_file`` cannot be read, or the bundle not be written.
     """
-    if corporate is None:
+    return ca_file if corporate is None else _with_corporate(folder, "command", ca_file, corporate)
+
+
+def node_bundle(folder: Path, ca_file: Path, before: str | None) -> Path:
+    """Return the file that Node.js shall trust beside its own roots: the proxy's authority, and those of ``before``.
+
+    Node ignores a file with a warning where it cannot read it or find a certificate in it, and so is ``before``
+    ignored there: in one bundle with it, the proxy's authority would be ignored as well.
+
+    Args:
+        folder: where a bundle is written.
+        ca_file: the certificate of the proxy's authority.
+        before: the file that ``NODE_EXTRA_CA_CERTS`` names so far.
+
+    Raises:
+        LaunchError: ``ca_file`` cannot be read, or the bundle not be written.
+    """
+    if before is None or not ca_file.exists():
         return ca_file
+    try:
+        corporate = CorporateCa.read("NODE_EXTRA_CA_CERTS", before)
+    except LaunchError:
+        return ca_file
+    return _with_corporate(folder, "node", ca_file, corporate)
+
+
+def _with_corporate(folder: Path, kind: str, ca_file: Path, corporate: CorporateCa) -> Path:
+    """Return a bundle of the authority and the company's, or ``ca_file`` where it has those already."""
     try:
         own = _certificates(ca_file.read_text("utf-8"))
     except OSError as error:
         raise LaunchError(f"the proxy's certificate {ca_file} cannot be read: {error.strerror}") from error
     if set(corporate.certificates) <= set(own):
         return ca_file
-    return _write_bundle(folder, "command", (*own, *corporate.certificates))
+    return _write_bundle(folder, kind, (*own, *corporate.certificates))
 
 
 def _make_authority(folder: Path) -> None:
-    # Each is made private: a mode given along with `parents` would not reach the parent.
-    for each in (folder.parent, folder):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(folder)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         program = [sys.executable, "-P", "-c", _MAKE_AUTHORITY, str(aside)]
@@ -112,6 +136,12 @@ def _make_authority(folder: Path) -> None:
         _put_in_place(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _make_private(folder: Path) -> None:
+    # Each by itself: a mode given along with `parents` would not reach the parent.
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _put_in_place(aside: Path, folder: Path) -> None:
@@ -146,6 +176,7 @@ def _write_bundle(folder: Path, kind: str, certificates: Iterable[str]) -> Path:
     if path.exists():
         return path
     try:
+        _make_private(folder)
         descriptor, temporary = tempfile.mkstemp(dir=folder)  # private by itself
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from scripts.launch.errors import LaunchError
+from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +22,12 @@ Shell = Literal["sh", "fish", "powershell"]
 
 CA_VARIABLE = "CODEX_CA_CERTIFICATE"
 
+NODE_CA_VARIABLE = "NODE_EXTRA_CA_CERTS"
+"""Names certificates that Node.js trusts beside its own; opencode and pi need it."""
+
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy")
+# Many clients read only the lower-case name of this one.
+_PLAIN_PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY")
 # In the order in which Codex looks; the first that is set decides.
 _UPSTREAM_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
@@ -40,14 +46,25 @@ class Upstream:
 
 
 def command_environment(
-    environ: Mapping[str, str], *, proxy_url: str, ca_file: str, hosts: Iterable[str], windows: bool
+    environ: Mapping[str, str],
+    *,
+    proxy_url: str,
+    ca_file: str,
+    node_ca_file: str,
+    gateways: Sequence[str],
+    windows: bool,
 ) -> dict[str, str]:
-    """Return ``environ`` with what leads ``hosts`` through the proxy; everything else is as it was."""
+    """Return ``environ`` with what leads the watched hosts through the proxy; everything else is as it was.
+
+    Gateways may be spoken to in plain HTTP, which a variable of its own leads through a proxy.
+    """
     changed = dict(environ)
-    for name in _PROXY_VARIABLES:
+    plain = _PLAIN_PROXY_VARIABLES if gateways and _plain_http_follows(environ, windows=windows) else ()
+    for name in (*_PROXY_VARIABLES, *plain):
         _set(changed, name, proxy_url, windows=windows)
     _set(changed, CA_VARIABLE, ca_file, windows=windows)
-    watched = tuple(hosts)
+    _set(changed, NODE_CA_VARIABLE, node_ca_file, windows=windows)
+    watched = (*WATCHED_HOSTS, *gateways)
     for name in [name for name in changed if name.upper() == "NO_PROXY"]:
         if name in _NO_PROXY_VARIABLES or windows:
             _narrow(changed, name, watched)
@@ -72,7 +89,7 @@ def find_upstream(environ: Mapping[str, str], *, windows: bool) -> Upstream | No
     if not url or "*" in re.split(r"[,\s]+", no_proxy):
         return None
     try:
-        return _parse_upstream(url)
+        return parse_proxy_url(url)
     except ValueError as problem:
         # The URL itself stays out of the message: it may hold a password.
         raise LaunchError(f"{name} names a proxy that cannot be chained: {problem}") from None
@@ -84,13 +101,19 @@ def find_corporate_ca(environ: Mapping[str, str], *, windows: bool) -> tuple[str
     return (name, path) if path else None
 
 
+def find_node_ca(environ: Mapping[str, str], *, windows: bool) -> str | None:
+    """Return the path of the certificates that Node.js was told to trust beside its own, or None."""
+    _, path = _first_set(environ, (NODE_CA_VARIABLE,), windows=windows)
+    return path or None
+
+
 def shell_lines(shell: Shell, before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """Return the lines that, evaluated by ``shell``, make ``before`` into ``after``.
 
     The variables that lead to the proxy are always among them, so that the output tells what is so.
     """
     set_line, unset_line = _SHELLS[shell]
-    always = (*_PROXY_VARIABLES, CA_VARIABLE)
+    always = (*_PROXY_VARIABLES, CA_VARIABLE, NODE_CA_VARIABLE)
     told = [name for name in after if name in always or after[name] != before.get(name)]
     # Forgetting comes first: where case does not count, one variable can be in both lists.
     lines = [unset_line(name) for name in sorted(before.keys() - after.keys())]
@@ -114,6 +137,20 @@ def _narrow(environ: dict[str, str], name: str, hosts: Sequence[str]) -> None:
         del environ[name]
 
 
+def _plain_http_follows(environ: Mapping[str, str], *, windows: bool) -> bool:
+    """Return True if plain HTTP may take the way of HTTPS: it has no proxy of its own, or the same one.
+
+    The tap goes out through the proxy of HTTPS alone; what needs another one would not arrive through it.
+    """
+    _, url = _first_set(environ, _PLAIN_PROXY_VARIABLES, windows=windows)
+    if not url:
+        return True
+    try:
+        return find_upstream(environ, windows=windows) == parse_proxy_url(url)
+    except (LaunchError, ValueError):
+        return False
+
+
 def _first_set(environ: Mapping[str, str], names: Iterable[str], *, windows: bool) -> tuple[str, str]:
     """Return the first of ``names`` that has a value, and its value; two empty strings when none has."""
     if windows:
@@ -127,7 +164,7 @@ def _bypasses(entry: str, host: str) -> bool:
     name, colon, port = entry.lower().rpartition(":")
     if not colon or ":" in name:  # no port, or an IPv6 address
         name, port = entry.lower(), _HTTPS_PORT
-    if port != _HTTPS_PORT:
+    if port != _HTTPS_PORT and host in WATCHED_HOSTS:  # a gateway may have any port
         return False
     if name == "*":
         return True
@@ -136,7 +173,12 @@ def _bypasses(entry: str, host: str) -> bool:
     return bool(domain) and (host == domain or host.endswith("." + domain))
 
 
-def _parse_upstream(url: str) -> Upstream:
+def parse_proxy_url(url: str) -> Upstream:
+    """Return the proxy that a URL, with or without its scheme, names.
+
+    Raises:
+        ValueError: it names none that mitmproxy can chain to; the message says why and quotes nothing of it.
+    """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port

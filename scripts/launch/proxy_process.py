@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from scripts.launch.errors import LaunchError
-from store.settings import READY
+from store.settings import ENDED, READY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,7 @@ class ProxyProcess:
             LaunchError: no process can be started.
         """
         self.address: str | None = None
+        self.summary: str | None = None
         self._echo = echo
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._settled = threading.Event()
@@ -148,6 +149,8 @@ class ProxyProcess:
         if self.address is None and line.startswith(READY):
             self.address = line.removeprefix(READY).strip()
             self._settled.set()
+        elif line.startswith(ENDED):
+            self.summary = line.removeprefix(ENDED)
         elif self._echo and self.address is not None:
             with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
                 print(line, flush=True)

@@ -1,0 +1,200 @@
+r"""``$CODEX_HOME/.env``, whose variables beat those of the environment that Codex is started with.
+
+Codex reads the file at its start and sets one variable after the other. The grammar, as seen with Codex 0.169.0:
+
+- ``NAME=value``, also ``export NAME = value``; the last of two lines with one name wins. A line that cannot be read is
+  skipped without a word. A byte order mark makes the first line such a line.
+- A value is bare, in single quotes (nothing is expanded), in double quotes, or made of such pieces. A bare blank ends
+  it; what follows may only be a comment.
+- ``$NAME`` (letters and digits alone) and ``${NAME}`` are expanded in bare and double-quoted text. The character after
+  ``$NAME`` is taken literally, so a quote there does not close.
+- A backslash stands before ``\ ' " $``, a blank or ``n``. Before anything else it makes the line unreadable.
+- A quote may span lines. One that is never closed takes the rest of the file with it.
+- ``#`` begins a comment at the start of a line and after a single blank.
+- Names that begin with ``CODEX_`` are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.launch.environment import parse_proxy_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_STATEMENT = re.compile(
+    r"""
+    [^\S\n]*\#[^\n]*(?:\n|\Z)                   # a comment, whatever quotes are in it
+    | (?P<text>(?:
+        [^\\"'\s] | [\r]
+        | \\(?:[^\n]|(?=\n))
+        | "(?:\\.|[^"\\])*+"
+        | '(?:\\.|[^'\\])*+'
+        | [^\S\r\n](?:[^\\"'\n\#]|(?=[\\"'\n]))  # a blank, and what follows it, as long as that is no comment
+    )*+)
+    (?:[^\S\r\n]\#[^\n]*)?(?:\n|\Z)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+(?!=))?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(?P<value>.*)", re.DOTALL)
+_EXPANSION = re.compile(r"\$\{(?P<braced>[^}]*)\}|\$(?!\{)(?P<name>[^\W_]*)(?P<after>[^$]?)", re.DOTALL)
+_ESCAPE = re.compile(r"""\\(?:([\\'"$ n])|\Z)""")
+_SINGLE_QUOTED = re.compile(r"'([^']*)'")
+_BLANKS = " \t"
+_IGNORED_PREFIX = "CODEX_"
+
+_PROXY_VARIABLES = (("HTTPS_PROXY", "https_proxy"), ("ALL_PROXY", "all_proxy"))
+_NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
+
+
+def env_file(environ: Mapping[str, str]) -> Path:
+    """Return the path of the file; it need not exist."""
+    home = environ.get("CODEX_HOME")
+    return (Path(home) if home else Path.home() / ".codex") / ".env"
+
+
+@dataclass(frozen=True)
+class Bypass:
+    """A setting of the file that makes Codex bypass the proxy; its value, which may hold a password, is not told."""
+
+    path: Path
+    variable: str
+    host: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.variable} in {self.path}"
+
+    @property
+    def warning(self) -> str:
+        """What is wrong, and what to do about it."""
+        if self.host:
+            return (
+                f"{self.path} sets {self.variable}, which makes Codex bypass the tap for {self.host}; "
+                "remove that entry from it"
+            )
+        return (
+            f"{self.path} sets {self.variable}, which makes Codex bypass the tap; "
+            "set it in the shell's environment instead, and codex-tap uses that proxy, too"
+        )
+
+
+def find_bypass(environ: Mapping[str, str], address: str, hosts: Iterable[str], *, windows: bool) -> Bypass | None:
+    """Return the setting of the file that makes Codex bypass the proxy, or None if there is none.
+
+    Args:
+        environ: what Codex is started with.
+        address: ``host:port`` of the proxy it is to use.
+        hosts: the watched hosts.
+        windows: names of variables are case-insensitive.
+    """
+    path = env_file(environ)
+    text = _read(path)
+    if text is None:
+        return None
+    found = parse(text, environ)
+    if windows:
+        environ, found = ({name.upper(): value for name, value in each.items()} for each in (environ, found))
+    effective = {**environ, **found}
+    no_proxy = _first_present(effective, _NO_PROXY_VARIABLES)
+    exempt = next((host for host in hosts if _exempts(effective.get(no_proxy, ""), host)), None)
+    if no_proxy in found and exempt:
+        return Bypass(path, no_proxy, exempt)
+    names = [_first_present(effective, each) for each in _PROXY_VARIABLES]
+    chosen = next((name for name in names if effective.get(name)), "")
+    guilty = next((name for name in names if name in found), None)
+    return Bypass(path, guilty) if guilty and not leads_to(effective.get(chosen, ""), address) else None
+
+
+def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the text of the file sets; ``environ`` is what ``$NAME`` refers to."""
+    every: dict[str, str] = {}
+    effective: dict[str, str] = {}
+    for statement in _statements(text):
+        assignment = _ASSIGNMENT.match(statement)
+        if assignment is None:
+            continue
+        name, written = assignment["name"], assignment["value"]
+        value = "" if written.startswith("#") else _value(written, {**every, **environ, **effective})
+        if value is not None:
+            every[name] = value
+            if not name.upper().startswith(_IGNORED_PREFIX):
+                effective[name] = value
+    return effective
+
+
+def leads_to(url: str, address: str) -> bool:
+    """Return True if a proxy's URL is that of the proxy at ``address`` (``host:port``)."""
+    try:
+        upstream = parse_proxy_url(url.strip())
+    except ValueError:
+        return False
+    return _numeric(upstream.url) == _numeric(f"http://{address}")
+
+
+def _numeric(url: str) -> str:
+    return url.lower().replace("://localhost:", "://127.0.0.1:")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        # Not a named pipe, whose content is for one reader alone.
+        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _first_present(environ: Mapping[str, str], names: Iterable[str]) -> str:
+    """Return the first of the names that is set, even to nothing, as Codex does; an empty string if none is."""
+    return next((name for name in names if name in environ), "")
+
+
+def _exempts(no_proxy: str, host: str) -> bool:
+    """Return True if Codex reads the list as exempting the host: commas alone, no ports, no wildcards but ``*``."""
+    domains = [entry.strip().removeprefix(".").lower() for entry in no_proxy.split(",")]
+    return any(domain and (domain == "*" or f".{host.lower()}".endswith(f".{domain}")) for domain in domains)
+
+
+def _statements(text: str) -> Iterator[str]:
+    """Yield the text of each assignment, without comments and line ends; a quote may span lines."""
+    at = 0
+    while at < len(text) and (statement := _STATEMENT.match(text, at)):
+        at = statement.end()
+        if statement["text"]:
+            yield statement["text"].removesuffix("\r")
+
+
+def _value(written: str, known: Mapping[str, str]) -> str | None:
+    """Return the value that is written behind ``=``, or None if it cannot be read."""
+    parts: list[str] = []
+    at, quoted = 0, False
+    while at < len(written):
+        char = written[at]
+        if char == "$":
+            piece = _EXPANSION.match(written, at)
+            part = None if piece is None else _expanded(piece, known)
+        elif char == "\\":
+            piece = _ESCAPE.match(written, at)
+            part = None if piece is None else (piece[1] or "").replace("n", "\n")
+        elif char == "'" and not quoted:
+            piece = _SINGLE_QUOTED.match(written, at)
+            part = None if piece is None else piece[1]
+        elif char in _BLANKS and not quoted:
+            rest = written[at:].lstrip(_BLANKS)
+            return "".join(parts) if not rest or rest.startswith("#") else None
+        else:
+            quoted ^= char == '"'
+            piece, part = None, "" if char == '"' else char
+        if part is None:
+            return None
+        parts.append(part)
+        at = at + 1 if piece is None else piece.end()
+    return None if quoted else "".join(parts)
+
+
+def _expanded(piece: re.Match[str], known: Mapping[str, str]) -> str:
+    name = piece["name"] if piece["braced"] is None else piece["braced"]
+    return known.get(name, "") + (piece["after"] or "")
