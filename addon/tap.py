@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx, exceptions
 
-from addon import bodies, headers, messages, turns
+from addon import bodies, headers, messages, mitmproxy_defaults, turns
 from addon.flows import Caller, Callers, Exchange, Hosts
 from addon.garbage import Garbage
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
@@ -71,7 +71,8 @@ class Tap:
         self._noted: set[tuple[str, ...]] = set()
 
     def load(self, loader: Loader) -> None:
-        """Register the options."""
+        """Register the options, and set those of mitmproxy's that would do harm."""
+        mitmproxy_defaults.set_harmless(ctx.options)
         loader.add_option(
             "codex_tap_db",
             str,
