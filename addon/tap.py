@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx, exceptions
 
-from addon import bodies, headers, messages, turns
+from addon import bodies, headers, messages, mitmproxy_defaults, turns
 from addon.flows import Caller, Callers, Exchange, Hosts
 from addon.garbage import Garbage
 from addon.lifeline import Lifeline, listen_address, take_upstream_auth
+from addon.log_redaction import LogRedaction, reduced
 from addon.tally import Tally
 from store.database import DatabaseError
 from store.models import Reading, Snapshot, Source
@@ -41,11 +42,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EVENTS = b"text/event-stream"
+_DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
+"""In OpenSSL's words for what a client says that does not trust a certificate."""
 
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
 _tally = Tally()
 _garbage = Garbage(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
+_log_redaction = LogRedaction(lambda: bool(getattr(ctx.master.addons.get("proxyserver"), "connections", ())))
 
 
 def _end_on_hangup() -> None:
@@ -73,7 +77,9 @@ class Tap:
         self._noted: set[tuple[str, ...]] = set()
 
     def load(self, loader: Loader) -> None:
-        """Register the options."""
+        """Register the options, and set those of mitmproxy's that would do harm."""
+        _log_redaction.install()
+        mitmproxy_defaults.set_harmless(ctx.options)
         loader.add_option(
             "codex_tap_db",
             str,
@@ -123,6 +129,7 @@ class Tap:
         self._running = True
         _end_on_hangup()
         _garbage.begin()
+        _log_redaction.begin()
         logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
         if ctx.options.codex_tap_lifeline:
             _lifeline.start(listen_address(ctx.master), _tally.summary)
@@ -148,9 +155,24 @@ class Tap:
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("tls_clienthello", error)
 
-    def tls_failed_client(self, _data: TlsData) -> None:
-        """Count a client that did not take the proxy's certificate; of a tunnelled one this is never told."""
-        _tally.refused += 1
+    def tls_failed_client(self, data: TlsData) -> None:
+        """Count a client that refused the proxy's certificate, and log it once for each host."""
+        try:
+            _tally.refused += 1
+            host, failure = data.context.client.sni, data.conn.error or ""
+            if self._hosts.watches(None, host) and any(each in failure for each in _DISTRUST):
+                self._log_once(f"a client does not trust the proxy's certificate for {host}")
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("tls_failed_client", error)
+
+    def tls_failed_server(self, data: TlsData) -> None:
+        """Log, once for each host, why there is no TLS connection to it."""
+        try:
+            host = data.context.server.sni
+            if self._hosts.watches(None, host):
+                self._log_once(f"no TLS connection to {host}: {reduced(data.conn.error or '') or 'handshake failed'}")
+        except Exception as error:  # noqa: BLE001 (traffic first)
+            self.note_failure("tls_failed_server", error)
 
     def requestheaders(self, flow: HTTPFlow) -> None:
         """Stream the request; what it says of itself is read with its answer."""
@@ -200,6 +222,8 @@ class Tap:
             if unanswered:
                 self._end_turn(unanswered, turns.INTERRUPTION, time.time())
             self._release(flow, turns.INTERRUPTION)
+            if flow.error:  # mitmproxy's dumper, whose turn comes next, prints it, and it may quote a header line
+                flow.error.msg = reduced(flow.error.msg) or "error"
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("error", error)
 
@@ -241,6 +265,11 @@ class Tap:
             _garbage.connection_closed()
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("client_disconnected", error)
+
+    def _log_once(self, message: str) -> None:
+        if (message,) not in self._noted:
+            self._noted.add((message,))
+            logger.warning("codex-tap: %s", message)
 
     def note_failure(self, where: str, error: Exception) -> None:
         """Log a failure of ours, once for each kind, without a word of what was read."""

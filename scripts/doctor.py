@@ -6,6 +6,7 @@ A problem is what keeps Codex or the tap from working as it is set up; a note is
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import re
@@ -21,10 +22,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from scripts import launch
 from scripts.launch.certificates import CorporateCa, ca_certificate
 from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
+from scripts.proxy_log import log_files
 from scripts.version import version
 from store import queries
 from store.database import DatabaseError, MissingError, kept_copies, open_reader, waiting_files
-from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, certificate_folder
+from store.settings import DATABASE_VARIABLE, LOG_FOLDER, WATCHED_HOSTS, certificate_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +56,7 @@ def examine(database: Path, address: str, environ: Mapping[str, str], now: float
         *_check_database(database, now),
         *_check_beside(database),
         *_check_authority(certificate),
+        *_check_log(certificate.parent.parent / LOG_FOLDER),
         proxy,
         *_check_environment(environ, address, certificate, answering=answering),
         _check_codex(environ),
@@ -103,6 +106,12 @@ def _check_beside(path: Path) -> Iterator[Check]:
     if waiting:
         message = f"readings of an earlier stop wait in files: {len(waiting)}"
         yield Check("waiting", "note", message, "the next start of the proxy takes them up")
+
+
+def _check_log(folder: Path) -> Iterator[Check]:
+    """Name the newest log file; there is one only if the proxy had something to report."""
+    for path in itertools.islice(log_files(folder), 1):
+        yield Check("log", "note", f"the proxy's warnings are in {path}", "nothing to do while Codex works")
 
 
 def _check_age(last_seen_at: float | None, now: float) -> Check:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.alerts.settings import default_path
+from scripts.proxy_log import log_files
 from store.database import APPLICATION_ID, is_locked
-from store.settings import certificate_folder, data_folder, default_database
+from store.settings import LOG_FOLDER, certificate_folder, data_folder, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +59,10 @@ def find(database: Path) -> Found:
     # It may name services with their secrets; one that lies where the user has put it is the user's.
     alerts = default_path({}).absolute()
     rules = [file for file in _plain_files(alerts.parent) if file == alerts]
-    files = list(dict.fromkeys([*ours, *companions, *authority, *rules]))
-    emptied = dict.fromkeys([*folders, data_folder().absolute(), alerts.parent])
-    return Found(ours, files, list(emptied), _others(files, folders, database))
+    logs = data_folder().absolute() / LOG_FOLDER
+    files = list(dict.fromkeys([*ours, *companions, *authority, *rules, *log_files(logs)]))
+    emptied = dict.fromkeys([*folders, logs, data_folder().absolute(), alerts.parent])
+    return Found(ours, files, list(emptied), _others(files, [*folders, logs], database))
 
 
 def is_in_use(database: Path) -> bool:

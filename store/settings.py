@@ -21,6 +21,9 @@ DATABASE_VARIABLE = "CODEX_TAP_DB"
 UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
 """Carries ``user:password`` of an upstream proxy to ours: others can read a command line, not an environment."""
 
+LOG_FOLDER = "logs"
+"""The name of the folder of the proxy's log files, beside the one of its certificates."""
+
 READY = "codex-tap ready"
 """What the proxy says on stdout, with its address behind it, when it listens for whoever started it."""
 

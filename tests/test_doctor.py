@@ -19,7 +19,7 @@ from scripts.doctor import Check, examine
 from store import spill
 from store.database import open_writer
 from store.rows import Loss, insert_losses
-from store.settings import certificate_folder
+from store.settings import LOG_FOLDER, certificate_folder
 from tests.harness import free_port
 from tests.recorded import record
 from tests.snapshots import NOON, used
@@ -104,6 +104,18 @@ def test_a_database_in_order(path: Path, address: str) -> None:
     """Where it is, how much is in it, how new that is."""
     assert found("database", path, address) == [Check("database", "ok", f"{path}: 1 snapshots, accounts: 1")]
     assert found("reading", path, address) == [Check("reading", "ok", "the newest is 10 s old")]
+
+
+def test_the_newest_log_file_is_named(path: Path, address: str) -> None:
+    """There is one only where mitmproxy had something to report."""
+    assert found("log", path, address) == []
+    folder = certificate_folder().parent / LOG_FOLDER
+    folder.mkdir(parents=True)
+    for age, name in enumerate(("proxy-1.log", "proxy-2.log")):
+        (folder / name).touch()
+        os.utime(folder / name, (NOON - age, NOON - age))
+    (log,) = found("log", path, address)
+    assert (log.level, log.message) == ("note", f"the proxy's warnings are in {folder / 'proxy-1.log'}")
 
 
 def test_an_old_reading_is_a_note(path: Path, address: str) -> None:

@@ -107,10 +107,12 @@ def run(*command: str, environ: Mapping[str, str] | None = None, **named: object
 
 
 @contextlib.contextmanager
-def started(*command: str, environ: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *command: str, environ: Mapping[str, str] | None = None, stderr: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A process whose output is read as it comes; it and what it started are killed in the end."""
     process = subprocess.Popen(
-        command, env=environ or environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, env=environ or environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
     family = {process.pid}
     try:

@@ -16,7 +16,7 @@ from scripts.cli import cli
 from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority, node_bundle, upstream_bundle
 from scripts.uninstall import remove_program
 from store.database import open_reader
-from store.settings import certificate_folder, data_folder
+from store.settings import LOG_FOLDER, certificate_folder, data_folder
 from tests.recorded import record
 from tests.snapshots import used
 
@@ -72,12 +72,16 @@ def _database() -> Path:
 
 @pytest.mark.parametrize("arguments", [["--yes"], []])
 def test_all_is_gone(database: Path, arguments: list[str]) -> None:
-    """The database with what belongs to it, the authority and the bundles go, and the folders that they leave empty."""
+    """The database with what belongs to it, the authority, bundles and logs go, and the folders they leave empty."""
     made = beside(database, COMPANIONS)
     cut_off = certificate_folder().with_name("ca.abcd_123")
     cut_off.mkdir()
     (cut_off / "mitmproxy-ca.pem").write_text("x")
     (certificate_folder() / "tmpabcd_123").write_text("x")
+    logs = data_folder() / LOG_FOLDER
+    logs.mkdir()
+    for name in ("proxy-4711.log", "proxy-4711.log.1"):
+        (logs / name).write_text("x")
     kept = [path for path in data_folder().rglob("*") if path.is_file()]
 
     result = invoke(*arguments, answer="y\n")
@@ -121,7 +125,8 @@ def test_with_nothing_there() -> None:
 def test_what_is_not_ours_stays(database: Path) -> None:
     """Files that somebody else keeps in our folders are named and left, and their folders with them."""
     others = beside(database, OTHERS)
-    for folder in (data_folder(), certificate_folder()):
+    (data_folder() / LOG_FOLDER).mkdir()
+    for folder in (data_folder(), certificate_folder(), data_folder() / LOG_FOLDER):
         others.append(folder / "notes.txt")
         others[-1].write_text("theirs")
     result = invoke("--yes")

@@ -39,7 +39,8 @@ from scripts.launch.environment import (
 from scripts.launch.errors import LaunchError
 from scripts.launch.page_process import PageProcess
 from scripts.launch.proxy_process import ProxyProcess
-from store.settings import UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_folder, default_database
+from scripts.output_queue import STDERR, STDOUT, drained_at_exit
+from store.settings import LOG_FOLDER, UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_folder, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ class _WayOut:
     corporate: CorporateCa | None
 
 
+@drained_at_exit()
 def run(
     command: Sequence[str],
     *,
@@ -130,7 +132,7 @@ def run(
     if is_shown:
         closing_line.show_own(own.summary, recorded, exit_code=ended_early, bypass=bypass)
     elif ended_early is not None:
-        print(f"codex-tap: the proxy ended before the command (exit code {ended_early})", file=sys.stderr)
+        STDERR.put(f"codex-tap: the proxy ended before the command (exit code {ended_early})")
     return code
 
 
@@ -160,6 +162,7 @@ def own_proxy(
         yield own
 
 
+@drained_at_exit()
 def proxy(
     arguments: Sequence[str] = (),
     *,
@@ -313,6 +316,7 @@ def _announce(page: PageProcess | None, watch: AlertsProcess | None) -> None:
     for beside in (page, watch):
         if beside:
             beside.announce()
+    STDERR.drain()
 
 
 def _serve(
@@ -330,7 +334,7 @@ def _serve(
         print(*process.lines, sep="\n")  # it was only asked for its options or version, or to end at once
         return 0
     watched = ", ".join((*WATCHED_HOSTS, *hosts))
-    print(f"codex-tap: listening at {address}, recording to {database}, watching {watched}", flush=True)
+    STDOUT.put(f"codex-tap: listening at {address}, recording to {database}, watching {watched}")
     _announce(page, watch)
     return process.wait()
 
@@ -365,9 +369,9 @@ def _proxy_options(host: str, port: int, folder: Path, database: Path | None, wa
         "confdir": str(folder.absolute()),  # and with it no config.yaml of the user's own mitmproxy
         "listen_host": host,
         "listen_port": str(port),
-        "termlog_verbosity": "warn",  # "info" has four lines for every connection
         "flow_detail": "0",
         "codex_tap_lifeline": "true",
+        "codex_tap_log_folder": str((folder.parent / LOG_FOLDER).absolute()),
     }
     if database is not None:
         options["codex_tap_db"] = str(database.absolute())
@@ -431,6 +435,6 @@ def _environment(
 def _report(lines: Sequence[str]) -> None:
     """Print what the proxy had to say while the terminal was the command's."""
     if len(lines) > _SHOWN_LINES:
-        print(f"codex-tap: proxy: {len(lines) - _SHOWN_LINES} earlier lines are left out", file=sys.stderr)
+        STDERR.put(f"codex-tap: proxy: {len(lines) - _SHOWN_LINES} earlier lines are left out")
     for line in lines[-_SHOWN_LINES:]:
-        print(f"codex-tap: proxy: {line}", file=sys.stderr)
+        STDERR.put(f"codex-tap: proxy: {line}")

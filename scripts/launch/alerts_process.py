@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from scripts.launch.beside import BesideProcess
+from scripts.output_queue import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,4 +26,4 @@ class AlertsProcess(BesideProcess):
         """Say on stderr whom it tells, or why it does not."""
         whom = self.wait_until_ready()
         said = f"alerts go to {whom}" if whom else f"there are no alerts: {self.words}"
-        print(f"codex-tap: {said}", file=sys.stderr, flush=True)
+        STDERR.put(f"codex-tap: {said}")

@@ -10,6 +10,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from scripts.output_queue import STDERR, leave_signals_to_main_thread
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -89,6 +91,7 @@ class BesideProcess:
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         """Hear all it says: one that waits for room in the pipe would do nothing else."""
+        leave_signals_to_main_thread()
         assert process.stdout is not None
         with process.stdout as output:
             for line in output:
@@ -100,7 +103,6 @@ class BesideProcess:
             self._told = line.removeprefix(self._ready).strip()
             self._settled.set()
         elif self._echo and self._told is not None:
-            with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
-                print(line, file=sys.stderr, flush=True)
+            STDERR.put(line)
         else:
             self._lines.append(line)

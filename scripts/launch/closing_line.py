@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scripts.output_queue import STDERR
 from scripts.printable import printable
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def _print(begin: str, accounts: Sequence[Document]) -> None:
     line = _joined([begin, *figures(accounts, now)])
     if len(line) > _columns():
         line = _joined([begin, *figures(accounts, now, tightest_only=True)])
-    print(line, file=sys.stderr, flush=True)
+    STDERR.put(line)
 
 
 def _joined(parts: Collection[str]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from scripts.launch.beside import BesideProcess
+from scripts.output_queue import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,4 +26,4 @@ class PageProcess(BesideProcess):
         """Say on stderr where the page is, as soon as that is known, or why there is none."""
         address = self.wait_until_ready()
         said = f"the page is at {address}" if address else f"the page is not served: {self.words}"
-        print(f"codex-tap: {said}", file=sys.stderr, flush=True)
+        STDERR.put(f"codex-tap: {said}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from scripts.launch.errors import LaunchError
+from scripts.output_queue import STDOUT, leave_signals_to_main_thread
 from store.settings import ENDED, READY
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # -P: a file in the user's folder must not stand in for a module. -u: what was said before a crash is heard.
 _MITMDUMP = ("-P", "-u", "-X", "utf8", str(Path(__file__).with_name("mitmdump.py")))
 _REFUSED = 2  # our mitmdump's exit code where it would let others in
+_TIME = re.compile(r"\[\d\d:\d\d:\d\d\.\d+\] ?(?=codex-tap: )")  # before our own lines
 _PREFIX = re.compile(r"^\[\d\d:\d\d:\d\d\.\d+\]\s*(codex-tap: )?")  # the time of day, and our name, which is known here
 _SAYS_NOTHING = re.compile(r"Errors? logged during startup, exiting\.\.\.")
 
@@ -64,8 +66,9 @@ class ProxyProcess:
 
     @property
     def lines(self) -> list[str]:
-        """What it said, each line without its time of day."""
-        return [line for line in self._lines if not _SAYS_NOTHING.fullmatch(line)]
+        """What it said, each line without its time of day; once it is ready, only codex-tap's own lines."""
+        lines = [line for line in self._lines if self.address is None or _TIME.match(line)]
+        return [_PREFIX.sub("", line) for line in lines if not _SAYS_NOTHING.fullmatch(line)]
 
     def wait_until_ready(self) -> str:
         """Return its address, ``host:port``, as soon as it listens.
@@ -139,6 +142,7 @@ class ProxyProcess:
             os.write(self._process.stdin.fileno(), f"{line}\n".encode())
 
     def _listen(self) -> None:
+        leave_signals_to_main_thread()
         assert self._process.stdout is not None
         with self._process.stdout as output:
             for line in output:
@@ -151,11 +155,12 @@ class ProxyProcess:
             self._settled.set()
         elif line.startswith(ENDED):
             self.summary = line.removeprefix(ENDED)
-        elif self._echo and self.address is not None:
-            with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
-                print(line, flush=True)
-        else:
-            self._lines.append(_PREFIX.sub("", line))
+        elif self.address is None:
+            self._lines.append(line)
+        elif self._echo:
+            STDOUT.put(_TIME.sub("", line))
+        elif _TIME.match(line):
+            self._lines.append(line)
 
 
 def _start(arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
