@@ -27,7 +27,7 @@ from scripts.demo.wire import read_head
 from scripts.launch import LaunchError, probe
 from scripts.launch.certificates import ensure_authority
 from scripts.launch.mitmdump import why_refused
-from store.settings import certificate_folder, default_database
+from store.settings import certificate_folder, default_database, shim_folder
 from tests.harness import Listener, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def test_stdin_and_stdout_are_the_commands_own(tmp_path: Path) -> None:
 
 @POSIX
 def test_the_command_sees_the_user_s_environment_and_signals() -> None:
-    """Three variables lead to the tap, the rest is untouched, and no signal is ignored that was not before."""
+    """Three variables lead to the tap, PATH has the shim first, the rest and all signals are as they were."""
     program = "import json, os, signal; print(json.dumps([dict(os.environ), int(signal.getsignal(signal.SIGHUP))]))"
     environ = environment(no_proxy="chatgpt.com,localhost", HTTP_PROXY="http://127.0.0.1:9")
     inner, hangup = json.loads(run(*python(program), environ=environ).stdout)
@@ -213,6 +213,7 @@ def test_the_command_sees_the_user_s_environment_and_signals() -> None:
     assert proxy.startswith("http://127.0.0.1:")
     assert inner == {
         **environ,
+        "PATH": f"{shim_folder()}{os.pathsep}{environ['PATH']}",
         "no_proxy": "localhost",
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,

@@ -23,6 +23,7 @@ from scripts.launch.certificates import (
     ensure_authority,
     upstream_bundle,
 )
+from scripts.launch.codex_program import without_daemon
 from scripts.launch.command import Command, Signals, find_program
 from scripts.launch.environment import (
     Shell,
@@ -31,11 +32,19 @@ from scripts.launch.environment import (
     find_corporate_ca,
     find_upstream,
     shell_lines,
+    shim_line,
 )
 from scripts.launch.errors import LaunchError
 from scripts.launch.page_process import PageProcess
 from scripts.launch.proxy_process import ProxyProcess
-from store.settings import UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_folder, default_database
+from scripts.launch.shim import place_shim, search_path, with_shim
+from store.settings import (
+    UPSTREAM_AUTH_VARIABLE,
+    WATCHED_HOSTS,
+    certificate_folder,
+    default_database,
+    probed_programs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,21 +96,22 @@ def run(
     """
     if not command:
         raise LaunchError("there is no command to run", 2)
-    program = [find_program(command[0], environ.get("PATH")), *command[1:]]
+    program = [find_program(command[0], search_path(environ)), *command[1:]]
     way_out = _way_out(environ)
     if proxy is not None:
         trusted = ca_file or ca_certificate(certificate_folder())
         probe(proxy, trusted)
-        variables = _environment(environ, proxy, trusted, way_out.corporate, hosts)
-        return _run_through(Command(program, variables), None)
+        variables = with_shim(_environment(environ, proxy, trusted, way_out.corporate, hosts))
+        return _run_through(Command(without_daemon(program, probed_programs(), environ), variables), None)
     try:
         with (
             _page(serve, database, environ) as page,
             _alerts(alerts, database, environ, echo=False) as watch,
             own_proxy(database=database, hosts=hosts, environ=environ) as own,
         ):
+            program = without_daemon(program, probed_programs(), environ)  # while the proxy starts
             address, certificate = own.wait_until_ready(), ca_certificate(certificate_folder())
-            variables = _environment(environ, address, certificate, way_out.corporate, hosts)
+            variables = with_shim(_environment(environ, address, certificate, way_out.corporate, hosts))
             _announce(page, watch)  # later the terminal is the command's
             code = _run_through(Command(program, variables), own)
     except KeyboardInterrupt:
@@ -216,7 +226,9 @@ def environment_lines(
     certificate = ca_file or ca_certificate(certificate_folder())
     corporate = _corporate_ca(environ)
     after = _environment(environ, address, certificate, corporate, hosts)
-    return shell_lines(shell, environ, after)
+    shim = place_shim()
+    first = shim_line(shell, str(shim)) if shim and environ.get("PATH") else ""
+    return shell_lines(shell, environ, after) + first
 
 
 def _run_through(command: Command, own: ProxyProcess | None) -> int:
