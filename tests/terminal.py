@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # A session and a terminal for the program, as a login has them; pty.fork() is not safe beside threads.
-_WITH_TERMINAL = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+_WITH_TERMINAL = (
+    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
 _PASTED = "\x1b[200~{}\x1b[201~"
 _ESCAPES = re.compile(r"\x1b(\[[<=>?0-9;]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()].|[^[\]()])")
 _MAIN_SCREEN, _OTHER_SCREEN = "\x1b[?1049l", "\x1b[?1049h"
