@@ -316,7 +316,7 @@ def test_the_shim_never_starts_itself(shim: Path, tmp_path: Path, monkeypatch: p
     assert (code, "npm install -g @openai/codex" in said) == (127, True)
 
 
-def test_the_shim_on_windows_finds_the_next_codex(shim: Path, tmp_path: Path) -> None:
+def test_the_program_of_the_shim_on_windows_starts_the_next_codex(shim: Path, tmp_path: Path) -> None:
     """There a program of ours stays between: what it starts, its arguments and its exit code are the same."""
     make_codex(tmp_path / "one")
     path = f"{shim}:{tmp_path / 'one'}:{SYSTEM}"
