@@ -627,6 +627,24 @@ def test_a_running_proxy_can_be_used() -> None:
             probe(address, Path(__file__) / "x")
 
 
+NESTED = [sys.executable, str(ROOT / "scripts" / "cli.py"), "run", "codex", "x"]
+
+
+@POSIX
+def test_every_way_to_codex_gets_the_flag(tmp_path: Path) -> None:
+    """Named, typed in a shell, in a run within a run, and with a proxy that runs already; `exec` needs none."""
+    codex = tmp_path / "codex"
+    codex.write_text('#!/bin/sh\necho "$0" "$@"\n')
+    codex.chmod(0o755)
+    environ = environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for command in (["codex", "x"], [str(codex), "x"], ["sh", "-c", "codex x"], NESTED):
+        assert run(*command, environ=environ).stdout == f"{codex} --no-daemon x\n"
+    assert run("sh", "-c", "codex exec x", environ=environ).stdout == f"{codex} exec x\n"
+    with running_proxy() as (_, address):
+        for command in (["codex", "x"], ["sh", "-c", "codex x"]):
+            assert run(*command, environ=environ, proxy=address).stdout == f"{codex} --no-daemon x\n"
+
+
 @POSIX
 def test_a_proxy_chains_to_itself_in_no_shell() -> None:
     """A shell that uses the proxy already can start it anew."""
