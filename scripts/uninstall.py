@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scripts.alerts.settings import default_path
 from scripts.proxy_log import log_files
 from store.database import APPLICATION_ID, is_locked
-from store.settings import LOG_FOLDER, certificate_folder, data_folder, default_database
+from store.settings import LOG_FOLDER, certificate_folder, data_folder, default_database, shim_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,10 @@ _AUTHORITY = re.compile(
     r"|(command|node|upstream)-[0-9a-f]{16}\.pem"  # bundles
     r"|tmp[a-z0-9_]{8}"  # a bundle whose making was cut off
 )
+_SHIM = re.compile(r"(codex|codex\.cmd|\.codex-tap-shim)(\.[a-z0-9_]{8})?")
+_PROBED = re.compile(r"codex-programs\.json(\.[a-z0-9_]{8})?")
+"""The names in the shim's folder and of what is remembered of Codex, and of files whose making was cut off."""
+
 _MAKING = re.compile(r"\.[a-z0-9_]{8}")
 """What follows the folder's name while an authority is being made."""
 
@@ -56,11 +60,16 @@ def find(database: Path) -> Found:
     companions = [file for path in databases for file in _companions(path)]
     folders = [folder for folder in _authority_folders() if not folder.is_symlink()]
     authority = [file for folder in folders for file in _plain_files(folder) if _AUTHORITY.fullmatch(file.name)]
+    shim = shim_folder().absolute()
+    if shim.is_dir() and not shim.is_symlink():
+        folders.append(shim)
+    launching = [file for file in _plain_files(shim) if shim in folders and _SHIM.fullmatch(file.name)]
+    launching += [file for file in _plain_files(data_folder().absolute()) if _PROBED.fullmatch(file.name)]
     # It may name services with their secrets; one that lies where the user has put it is the user's.
     alerts = default_path({}).absolute()
     rules = [file for file in _plain_files(alerts.parent) if file == alerts]
     logs = data_folder().absolute() / LOG_FOLDER
-    files = list(dict.fromkeys([*ours, *companions, *authority, *rules, *log_files(logs)]))
+    files = list(dict.fromkeys([*ours, *companions, *authority, *launching, *rules, *log_files(logs)]))
     emptied = dict.fromkeys([*folders, logs, data_folder().absolute(), alerts.parent])
     return Found(ours, files, list(emptied), _others(files, [*folders, logs], database))
 

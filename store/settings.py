@@ -47,3 +47,13 @@ def default_database(environ: Mapping[str, str] = os.environ) -> Path:
 def certificate_folder() -> Path:
     """Return the folder of the proxy's own certificate authority (mitmproxy's ``confdir``)."""
     return data_folder() / "ca"
+
+
+def probed_programs() -> Path:
+    """Return the file that remembers which ``codex`` knows ``--no-daemon``."""
+    return data_folder() / "codex-programs.json"
+
+
+def shim_folder() -> Path:
+    """Return the folder of the ``codex`` that commands under the tap find first in their PATH."""
+    return data_folder() / "shim"

@@ -250,6 +250,17 @@ def wait_until(holds: Callable[[], bool], failure: Callable[[], str], seconds: f
         time.sleep(0.02)
 
 
+def processes_with(marker: str) -> dict[int, str]:
+    """The processes in whose environment a text occurs, and what they are."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        # It may end while it is looked at.
+        with suppress(OSError):
+            if marker.encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]
+    return found
+
+
 def _listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()

@@ -27,7 +27,7 @@ from scripts.demo.wire import read_head
 from scripts.launch import LaunchError, probe
 from scripts.launch.certificates import ensure_authority
 from scripts.launch.mitmdump import why_refused
-from store.settings import certificate_folder, default_database
+from store.settings import certificate_folder, default_database, shim_folder
 from tests.harness import Listener, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def test_stdin_and_stdout_are_the_commands_own(tmp_path: Path) -> None:
 
 @POSIX
 def test_the_command_sees_the_user_s_environment_and_signals() -> None:
-    """Four variables lead to the tap, the rest is untouched, and no signal is ignored that was not before."""
+    """Four variables lead to the tap, PATH has the shim first, the rest and all signals are as they were."""
     program = "import json, os, signal; print(json.dumps([dict(os.environ), int(signal.getsignal(signal.SIGHUP))]))"
     environ = environment(no_proxy="chatgpt.com,localhost", HTTP_PROXY="http://127.0.0.1:9")
     inner, hangup = json.loads(run(*python(program), environ=environ).stdout)
@@ -215,6 +215,7 @@ def test_the_command_sees_the_user_s_environment_and_signals() -> None:
     assert proxy.startswith("http://127.0.0.1:")
     assert inner == {
         **environ,
+        "PATH": f"{shim_folder()}{os.pathsep}{environ['PATH']}",
         "no_proxy": "localhost",
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,
@@ -627,6 +628,24 @@ def test_a_running_proxy_can_be_used() -> None:
             probe(address, Path(__file__))
         with pytest.raises(LaunchError, match="cannot be read"):
             probe(address, Path(__file__) / "x")
+
+
+NESTED = [sys.executable, str(ROOT / "scripts" / "cli.py"), "run", "codex", "x"]
+
+
+@POSIX
+def test_every_way_to_codex_gets_the_flag(tmp_path: Path) -> None:
+    """Named, typed in a shell, in a run within a run, and with a proxy that runs already; `exec` needs none."""
+    codex = tmp_path / "codex"
+    codex.write_text('#!/bin/sh\necho "$0" "$@"\n')
+    codex.chmod(0o755)
+    environ = environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for command in (["codex", "x"], [str(codex), "x"], ["sh", "-c", "codex x"], NESTED):
+        assert run(*command, environ=environ).stdout == f"{codex} --no-daemon x\n"
+    assert run("sh", "-c", "codex exec x", environ=environ).stdout == f"{codex} exec x\n"
+    with running_proxy() as (_, address):
+        for command in (["codex", "x"], ["sh", "-c", "codex x"]):
+            assert run(*command, environ=environ, proxy=address).stdout == f"{codex} --no-daemon x\n"
 
 
 @POSIX

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from scripts.launch.environment import (
     find_corporate_ca,
     find_upstream,
     shell_lines,
+    shim_line,
     without_bypasses,
 )
-from store.settings import WATCHED_HOSTS, certificate_folder
+from store.settings import WATCHED_HOSTS, certificate_folder, shim_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -230,6 +232,7 @@ EVALUATE: dict[str, tuple[Shell, list[str]]] = {
     "zsh": ("sh", ["zsh", "-c", 'eval "$1"; "$2" -c "$3"', "-"]),
     "fish": ("fish", ["fish", "-c", "eval $argv[1]; $argv[2] -c $argv[3]"]),
 }
+SHOW_PATH = "import os; print(os.environ['PATH'])"
 SHOW = "import json, os; print(json.dumps([os.environ.get(n) for n in ('CODEX_CA_CERTIFICATE', 'NO_PROXY')]))"
 
 
@@ -251,6 +254,44 @@ def test_a_real_shell_gets_the_value_whole(name: str, odd: str) -> None:
     ).stdout
     escaped = odd.replace("\\", "\\\\").replace('"', '\\"')
     assert shown == f'["{escaped}", null]\n'
+
+
+PATH_TWICE = {
+    "sh": ["sh", "-c", 'eval "$1"; eval "$1"; "$2" -c "$3"', "-"],
+    "bash": ["bash", "-c", 'eval "$1"; eval "$1"; "$2" -c "$3"', "-"],
+    "zsh": ["zsh", "-c", 'eval "$1"; eval "$1"; "$2" -c "$3"', "-"],
+    "fish": ["fish", "-c", "eval $argv[1]; eval $argv[1]; $argv[2] -c $argv[3]"],
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
+@pytest.mark.parametrize("name", PATH_TWICE)
+@pytest.mark.parametrize("odd", ["/plain", ODD.replace(":", "")])
+def test_a_real_shell_has_the_folder_first_in_path_once(name: str, odd: str) -> None:
+    """However often the line is evaluated, and whatever is in a path."""
+    if shutil.which(name) is None:
+        pytest.skip(f"no {name} here")
+    shown = subprocess.run(
+        [*PATH_TWICE[name], shim_line("fish" if name == "fish" else "sh", odd), sys.executable, SHOW_PATH],
+        env={"PATH": "/a b:/usr/bin:/bin"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert shown == f"{odd}:/a b:/usr/bin:/bin\n"
+
+
+def test_powershell_has_the_folder_first_in_path_once() -> None:
+    assert shim_line("powershell", "/it's") == (
+        f"if (-not \"$env:PATH\".StartsWith('/it''s{os.pathsep}')) {{ $env:PATH = '/it''s{os.pathsep}' + $env:PATH }}\n"
+    )
+
+
+def test_environment_lines_put_the_shim_into_path() -> None:
+    """The folder is there when the shell looks for a codex in it; a shell without a PATH gets none."""
+    assert environment_lines("sh", environ={"PATH": "/a"}).splitlines()[-1] == shim_line("sh", str(shim_folder()))[:-1]
+    assert shim_folder().is_dir()
+    assert "PATH" not in environment_lines("sh", environ={}).replace("HTTPS_PROXY", "")
 
 
 def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:

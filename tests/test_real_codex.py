@@ -29,7 +29,7 @@ from scripts.demo.answers import (
 from scripts.demo.codex import exec_turn, log_in, session_rate_limits
 from store.database import open_reader
 from store.queries.usage import usage
-from tests.harness import REPOSITORY, Proxy, codex_environment, wait_until
+from tests.harness import REPOSITORY, Proxy, codex_environment, processes_with, wait_until
 
 if TYPE_CHECKING:
     from scripts.demo.backend import Backend
@@ -255,17 +255,6 @@ def run_environment(backend: Backend, folder: Path, path: Path) -> dict[str, str
         "HTTPS_PROXY": backend.proxy_url,
         "SSL_CERT_FILE": str(backend.ca_file),
     }
-
-
-def processes_with(marker: str) -> dict[int, str]:
-    """The processes in whose environment a text occurs, and what they are."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        # It may end while it is looked at.
-        with contextlib.suppress(OSError):
-            if marker.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]
-    return found
 
 
 def wait_for_rows(path: Path) -> None:

@@ -14,9 +14,10 @@ from click.testing import CliRunner, Result
 from scripts.alerts.settings import default_path
 from scripts.cli import cli
 from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority, node_bundle, upstream_bundle
+from scripts.launch.shim import place_shim
 from scripts.uninstall import remove_program
 from store.database import open_reader
-from store.settings import LOG_FOLDER, certificate_folder, data_folder
+from store.settings import LOG_FOLDER, certificate_folder, data_folder, probed_programs, shim_folder
 from tests.recorded import record
 from tests.snapshots import used
 
@@ -82,6 +83,11 @@ def test_all_is_gone(database: Path, arguments: list[str]) -> None:
     logs.mkdir()
     for name in ("proxy-4711.log", "proxy-4711.log.1"):
         (logs / name).write_text("x")
+    shim = place_shim()
+    assert shim is not None
+    probed_programs().write_text("{}")
+    for path in (shim / "codex", shim / "codex.cmd", shim / ".codex-tap-shim", probed_programs()):
+        path.with_name(f"{path.name}.abcd_123").write_text("x")
     kept = [path for path in data_folder().rglob("*") if path.is_file()]
 
     result = invoke(*arguments, answer="y\n")
@@ -126,7 +132,8 @@ def test_what_is_not_ours_stays(database: Path) -> None:
     """Files that somebody else keeps in our folders are named and left, and their folders with them."""
     others = beside(database, OTHERS)
     (data_folder() / LOG_FOLDER).mkdir()
-    for folder in (data_folder(), certificate_folder(), data_folder() / LOG_FOLDER):
+    place_shim()
+    for folder in (data_folder(), certificate_folder(), data_folder() / LOG_FOLDER, shim_folder()):
         others.append(folder / "notes.txt")
         others[-1].write_text("theirs")
     result = invoke("--yes")

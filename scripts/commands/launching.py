@@ -62,8 +62,9 @@ def run(
 ) -> None:
     """Run Codex through a tap of its own.
 
-    All from COMMAND on is the command's. Its input, output, signals and exit code are its own, too.
-    In a terminal a line at the end says what was read and what is left.
+    All from COMMAND on is the command's. Its input, output, signals and exit code are its own, too. Only a codex gets
+    --no-daemon, too, where it knows that flag and could use its background server; a codex that the command finds in
+    its PATH gets it as well. In a terminal a line at the end says what was read and what is left.
     """
     if ca_file and not address:
         raise click.UsageError("--ca is of use only with --proxy.")
@@ -170,8 +171,13 @@ _EVALUATE = {
 @click.option("--ca", "ca_file", type=click.Path(path_type=Path), metavar="PEM", help="That proxy's CA certificate.")
 @host_option
 def env(shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[str, ...]) -> None:
-    """Print what leads a shell's Codex through a proxy."""
+    """Print what leads a shell's Codex through a proxy.
+
+    It also puts a small codex first in the shell's PATH, which starts the real one with --no-daemon where it knows that
+    flag: Codex's background server would keep the environment of whoever started it.
+    """
     from scripts import launch
+    from scripts.launch.background_server import warnings
 
     chosen = shell or _guess_shell()
     _warn_if_unanswered(address, ca_file)
@@ -179,6 +185,9 @@ def env(shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[st
     if bypass:
         click.echo(f"Note: {bypass.warning}", err=True)
     click.echo(launch.environment_lines(chosen, address=address, ca_file=ca_file, hosts=hosts), nl=False)
+    for warning in warnings():
+        click.echo(f"# {warning}")  # last: an eval without quotes joins the lines
+        click.echo(f"Note: {warning}", err=True)
     if sys.stdout.isatty():
         click.echo(f"\nThese lines are for your shell to evaluate:  {_EVALUATE[chosen]}", err=True)
 

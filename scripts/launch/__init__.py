@@ -26,6 +26,7 @@ from scripts.launch.certificates import (
     upstream_bundle,
 )
 from scripts.launch.codex_env_file import Bypass, find_bypass
+from scripts.launch.codex_program import without_daemon
 from scripts.launch.command import Command, Signals, find_program
 from scripts.launch.environment import (
     Shell,
@@ -35,12 +36,21 @@ from scripts.launch.environment import (
     find_node_ca,
     find_upstream,
     shell_lines,
+    shim_line,
 )
 from scripts.launch.errors import LaunchError
 from scripts.launch.page_process import PageProcess
 from scripts.launch.proxy_process import ProxyProcess
+from scripts.launch.shim import place_shim, search_path, with_shim
 from scripts.output_queue import STDERR, STDOUT, drained_at_exit
-from store.settings import LOG_FOLDER, UPSTREAM_AUTH_VARIABLE, WATCHED_HOSTS, certificate_folder, default_database
+from store.settings import (
+    LOG_FOLDER,
+    UPSTREAM_AUTH_VARIABLE,
+    WATCHED_HOSTS,
+    certificate_folder,
+    default_database,
+    probed_programs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,23 +116,25 @@ def run(
     """
     if not command:
         raise LaunchError("there is no command to run", 2)
-    program = [find_program(command[0], environ.get("PATH")), *command[1:]]
+    program = [find_program(command[0], search_path(environ)), *command[1:]]
     way_out = _way_out(environ)
     recorded, is_shown = database or default_database(environ), closing_line.is_shown(quiet=quiet)
     if proxy is not None:
         trusted = ca_file or ca_certificate(certificate_folder())
         probe(proxy, trusted)
-        variables = _environment(environ, proxy, trusted, way_out.corporate, hosts)
+        variables = with_shim(_environment(environ, proxy, trusted, way_out.corporate, hosts))
         _warn_of_bypass(variables, proxy, hosts, strict=strict)
-        return _run_through_shared(Command(program, variables), recorded, is_shown=is_shown)
+        tapped = Command(without_daemon(program, probed_programs(), environ), variables)
+        return _run_through_shared(tapped, recorded, is_shown=is_shown)
     try:
         with (
             _page(serve, database, environ) as page,
             _alerts(alerts, database, environ, echo=False) as watch,
             own_proxy(database=database, hosts=hosts, environ=environ) as own,
         ):
+            program = without_daemon(program, probed_programs(), environ)  # while the proxy starts
             address, certificate = own.wait_until_ready(), ca_certificate(certificate_folder())
-            variables = _environment(environ, address, certificate, way_out.corporate, hosts)
+            variables = with_shim(_environment(environ, address, certificate, way_out.corporate, hosts))
             bypass = _warn_of_bypass(variables, address, hosts, strict=strict)
             _announce(page, watch)  # later the terminal is the command's
             code, ended_early = _run_through(Command(program, variables), own)
@@ -240,7 +252,9 @@ def environment_lines(
     Raises:
         LaunchError: exit code 4, a file that the environment names is not what it should be.
     """
-    return shell_lines(shell, environ, _shell_environment(address, ca_file, hosts, environ))
+    lines = shell_lines(shell, environ, _shell_environment(address, ca_file, hosts, environ))
+    shim = place_shim()
+    return lines + (shim_line(shell, str(shim)) if shim and environ.get("PATH") else "")
 
 
 def shell_bypass(

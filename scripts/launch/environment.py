@@ -6,6 +6,7 @@ variables are case-insensitive there.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -121,6 +122,11 @@ def shell_lines(shell: Shell, before: Mapping[str, str], after: Mapping[str, str
     return "".join(f"{line}\n" for line in lines)
 
 
+def shim_line(shell: Shell, folder: str) -> str:
+    """Return the line that puts a folder first in the shell's PATH; evaluated again it changes nothing."""
+    return f"{_PUT_FIRST[shell](folder)}\n"
+
+
 def _set(environ: dict[str, str], name: str, value: str, *, windows: bool) -> None:
     if windows:
         for same in [same for same in environ if same.upper() == name.upper()]:
@@ -214,3 +220,12 @@ _SHELLS: dict[Shell, tuple[Callable[[str, str], str], Callable[[str], str]]] = {
     ),
 }
 """How each shell sets a variable and how it forgets one."""
+
+_PUT_FIRST: dict[Shell, Callable[[str], str]] = {
+    "sh": lambda folder: "PATH={0}:${{PATH#{0}:}}; export PATH".format(shlex.quote(folder)),
+    "fish": lambda folder: 'test "$PATH[1]" = {0}; or set -gx PATH {0} $PATH'.format(_fish_quote(folder)),
+    "powershell": lambda folder: 'if (-not "$env:PATH".StartsWith({0})) {{ $env:PATH = {0} + $env:PATH }}'.format(
+        _powershell_quote(f"{folder}{os.pathsep}")
+    ),
+}
+"""How each shell puts a folder first in PATH, where it is not first already."""

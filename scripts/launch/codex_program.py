@@ -1,0 +1,248 @@
+"""Starts ``codex`` with ``--no-daemon`` where it knows that flag.
+
+Without the flag an interactive Codex works through a background server, which keeps the environment of whoever
+started it: a server from before bypasses the proxy, and a server that a tapped Codex starts needs the proxy forever.
+
+The shim runs this file as a program at every start of Codex, with ``-I -S``: it imports the standard library alone,
+and the slow parts of that only where they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+TYPE_CHECKING = False  # importing it from typing takes 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+NO_DAEMON = "--no-daemon"
+
+MARKER = ".codex-tap-shim"
+"""The file by which a shim's folder is recognized under whatever name ``PATH`` has it."""
+
+DEPTH_VARIABLE = "CODEX_TAP_SHIM_DEPTH"
+"""Environment variable with one dot for each shim that a process was started through."""
+
+MAX_DEPTH = 20
+
+_NAMES = ("codex", "codex.exe", "codex.cmd", "codex.bat", "codex.ps1")
+# These use no background server, or manage it by name. Every other word may follow the flag.
+_WITHOUT_SERVER = frozenset({
+    *("-h", "--help", "-V", "--version", "help"),
+    *("exec", "e", "review", "app-server", "exec-server", "remote-control", "mcp", "login", "logout"),
+    *("apply", "a", "completion", "debug", "doctor", "features", "sandbox", "update"),
+})  # fmt: skip
+# Beside these the flag is an error.
+_EXCLUDES_FLAG = (NO_DAEMON, "--remote")
+
+_KNOWN, _UNKNOWN = 0, 2  # exit codes of `codex --no-daemon --version`
+_PROBE_SECONDS = 5.0
+# A version manager's launcher stays the same file while the Codex behind it changes.
+_MAX_AGE_SECONDS = 86_400.0
+_MAX_ENTRIES = 32
+_MAX_BYTES = 65_536
+
+
+def without_daemon(command: Sequence[str], memory: Path, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return ``command``, with ``--no-daemon`` as its first argument where Codex would use its background server.
+
+    Args:
+        command: the path of a program and its arguments.
+        memory: the file with the programs that were probed before.
+        environ: the environment for probing the program.
+    """
+    program, *arguments = command
+    if is_codex(program) and takes_flag(arguments) and knows_flag(program, memory, environ):
+        return [program, NO_DAEMON, *arguments]
+    return [program, *arguments]
+
+
+def is_codex(program: str) -> bool:
+    """Return True if the program has Codex's name."""
+    return Path(program).name.lower() in _NAMES
+
+
+def takes_flag(arguments: Sequence[str]) -> bool:
+    """Return True if ``--no-daemon`` before these arguments of Codex is accepted and has an effect."""
+    if arguments and arguments[0] in _WITHOUT_SERVER:
+        return False
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return not any(option.partition("=")[0] in _EXCLUDES_FLAG for option in options)
+
+
+def knows_flag(program: str, memory: Path, environ: Mapping[str, str] = os.environ) -> bool | None:
+    """Return whether the program knows ``--no-daemon``; None if that cannot be found out.
+
+    It is probed once, and again when it has changed or a day has passed.
+    """
+    import time
+
+    path = str(Path(program).absolute())  # a link's own path: some launchers go by the name they are called by
+    identity, now = _identity(path), time.time()
+    entries = _read_entries(memory)
+    entry = entries.pop(path, None)
+    if entry and entry["identity"] == identity and 0 <= now - entry["probed_at"] < _MAX_AGE_SECONDS:
+        return bool(entry["knows"])
+    code = _probe(path, environ)
+    if code not in {_KNOWN, _UNKNOWN}:
+        return None
+    entries[path] = {"identity": identity, "knows": code == _KNOWN, "probed_at": now}
+    _write_entries(memory, entries)
+    return code == _KNOWN
+
+
+def without_shims(search_path: str) -> str:
+    """Return ``PATH`` without the folders of shims."""
+    return os.pathsep.join(folder for folder in search_path.split(os.pathsep) if not _is_shim_folder(folder))
+
+
+def _is_shim_folder(folder: str) -> bool:
+    return bool(folder) and os.path.exists(f"{folder}{os.sep}{MARKER}")  # noqa: PTH110 (Path's raises where access is denied)
+
+
+def _identity(program: str) -> list[str | int | None]:
+    """Return what changes when the program is updated."""
+    try:
+        resolved = Path(program).resolve(strict=True)
+        status = resolved.stat()
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+        return []
+    return [str(resolved), status.st_size, status.st_mtime_ns, _npm_version(resolved)]
+
+
+def _npm_version(launcher: Path) -> str | None:
+    """Return the version of the npm package around a launcher, or None.
+
+    The launcher's size is the same in most versions, and package managers differ in the dates they give to files.
+    """
+    package = Path("@openai", "codex", "package.json")
+    for place in (
+        launcher.parent.parent / "package.json",  # of bin/codex.js, which npm links to
+        launcher.parent / "node_modules" / package,  # of codex.cmd, installed globally on Windows
+        launcher.parent.parent / package,  # of node_modules/.bin/codex.cmd
+    ):
+        version = _read_json(place).get("version")
+        if isinstance(version, str):
+            return version
+    return None
+
+
+def _probe(program: str, environ: Mapping[str, str]) -> int | None:
+    """Return the exit code of ``codex --no-daemon --version``, or None if it does not end in time."""
+    import signal
+    import subprocess
+    from contextlib import suppress
+
+    try:
+        process = subprocess.Popen(
+            [program, NO_DAEMON, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(environ),
+            start_new_session=sys.platform != "win32",  # without a terminal, and killed with all that it starts
+        )
+    except (OSError, ValueError):
+        return None
+    try:
+        return process.wait(_PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            with suppress(OSError):
+                if sys.platform == "win32":
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _read_entries(memory: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries that are whole, the oldest first."""
+    return {path: entry for path, entry in _read_json(memory).items() if _is_entry(entry)}
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("identity"), list)
+        and isinstance(entry.get("knows"), bool)
+        and isinstance(entry.get("probed_at"), (int, float))
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a small file; an empty one if there is none."""
+    import json
+
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(_MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_entries(memory: Path, entries: Mapping[str, dict[str, Any]]) -> None:
+    """Write the newest entries, whole or not at all."""
+    import json
+    from contextlib import suppress
+
+    newest = dict(list(entries.items())[-_MAX_ENTRIES:])
+    with suppress(OSError):
+        write_private(memory, json.dumps(newest, indent=1).encode(), 0o600)
+
+
+def write_private(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in place whole, in a folder that is private if it has to be made.
+
+    Raises:
+        OSError: it cannot be written; what was there before still is.
+    """
+    import tempfile
+
+    for folder in (path.parent.parent, path.parent):  # a mode given along with `parents` would not reach the parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _start(memory: Path, arguments: Sequence[str]) -> int:
+    """Run the next Codex in ``PATH`` and return its exit code: Windows cannot replace a process by another."""
+    import shutil
+    import signal
+    import subprocess
+
+    depth = os.environ.get(DEPTH_VARIABLE, "")
+    program = shutil.which("codex", path=without_shims(os.environ.get("PATH", os.defpath)))
+    if program is None or len(depth) >= MAX_DEPTH:
+        print("codex-tap: codex was not found; get it with: npm install -g @openai/codex", file=sys.stderr)
+        return 127
+    command = without_daemon([program, *arguments], memory)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Codex gets the terminal's Ctrl-C as well, and decides
+    return subprocess.call(command, env={**os.environ, DEPTH_VARIABLE: f"{depth}."})
+
+
+def main() -> int:
+    """Do what the shim asks for: ``flag MEMORY CODEX ARGUMENTS…`` or ``start MEMORY ARGUMENTS…``."""
+    action, memory, *command = sys.argv[1:]
+    if action == "start":
+        return _start(Path(memory), command)
+    if without_daemon(command, Path(memory))[1:2] == [NO_DAEMON] != command[1:2]:
+        print(NO_DAEMON)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""A small ``codex`` that stands first in the PATH of a command, and starts the next one with ``--no-daemon``.
+
+It lies in a folder of its own in the data folder and stays there: a killed ``codex-tap run`` leaves nothing to clean
+up. Without codex-tap or its Python it starts the next ``codex`` just as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.launch import codex_program
+from scripts.launch.codex_program import DEPTH_VARIABLE, MARKER, MAX_DEPTH, without_shims, write_private
+from store.settings import probed_programs, shim_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PROGRAM = Path(codex_program.__file__).resolve()
+
+# `-ef` keeps it from starting itself where a link elsewhere in PATH leads to it, and the dots end a circle of copies.
+_POSIX = """\
+#!/bin/sh
+# Made by codex-tap: starts the next codex in PATH, with --no-daemon where it knows that flag.
+found=
+case ${depth} in
+{dots}*) ;;
+*)
+    IFS=:
+    set -f
+    places=$PATH:
+    for folder in $places; do
+        folder=${{folder:-.}}
+        if [ -e "$folder/{marker}" ] || [ "$folder/codex" -ef "$0" ]; then continue; fi
+        if [ -f "$folder/codex" ] && [ -x "$folder/codex" ]; then
+            found=$folder/codex
+            break
+        fi
+    done
+    unset IFS
+    set +f
+    ;;
+esac
+if [ -z "$found" ]; then
+    echo "codex-tap: codex was not found; get it with: npm install -g @openai/codex" >&2
+    exit 127
+fi
+flag=$({python} -I -S {program} flag {memory} "$found" "$@" </dev/null 2>/dev/null)
+[ "$flag" = --no-daemon ] || flag=
+{variable}=${depth}.
+export {variable}
+exec "$found" ${{flag:+"$flag"}} "$@"
+"""
+
+_WINDOWS = """\
+@echo off
+rem Made by codex-tap: starts the next codex in PATH, with --no-daemon where it knows that flag.
+setlocal DisableDelayedExpansion
+if exist {python} if exist {program} goto tapped
+set "CODEX_TAP_FOUND="
+for %%D in ("%PATH:;=" "%") do if not exist "%%~D\\{marker}" for %%E in (exe cmd) do (
+    if not defined CODEX_TAP_FOUND if exist "%%~D\\codex.%%E" set "CODEX_TAP_FOUND=%%~D\\codex.%%E"
+)
+if not defined CODEX_TAP_FOUND exit /b 127
+"%CODEX_TAP_FOUND%" %*
+exit /b
+:tapped
+{python} -I -S {program} start {memory} %*
+exit /b
+"""
+
+
+def search_path(environ: Mapping[str, str]) -> str | None:
+    """Return where programs are looked for, without the folders of shims."""
+    path = environ.get("PATH")
+    return path and without_shims(path)
+
+
+def with_shim(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` with the shim's folder first in PATH; unchanged if that is impossible."""
+    path, folder = search_path(environ), place_shim()
+    if not path or folder is None:
+        return dict(environ)
+    return {**environ, "PATH": os.pathsep.join((str(folder), path))}
+
+
+def place_shim() -> Path | None:
+    """Write the shim where it is missing or another one; return its folder, or None if it cannot be there."""
+    folder = shim_folder().absolute()
+    if os.pathsep in str(folder):
+        return None
+    try:
+        # The marker comes first: without it the shim would take itself for the next codex.
+        for name, content, mode in ((MARKER, b"", 0o600), _windows() if sys.platform == "win32" else _posix()):
+            if not _holds(folder / name, content):
+                write_private(folder / name, content, mode)
+    except (OSError, ValueError):
+        return None
+    return folder
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _posix() -> tuple[str, bytes, int]:
+    text = _POSIX.format(
+        marker=MARKER,
+        dots="." * MAX_DEPTH,
+        depth=f"{{{DEPTH_VARIABLE}-}}",
+        variable=DEPTH_VARIABLE,
+        python=shlex.quote(sys.executable),
+        program=shlex.quote(str(_PROGRAM)),
+        memory=shlex.quote(str(probed_programs().absolute())),
+    )
+    return "codex", os.fsencode(text), 0o700
+
+
+def _windows() -> tuple[str, bytes, int]:
+    text = _WINDOWS.format(
+        marker=MARKER,
+        python=_batch_quote(sys.executable),
+        program=_batch_quote(str(_PROGRAM)),
+        memory=_batch_quote(str(probed_programs().absolute())),
+    )
+    return "codex.cmd", text.replace("\n", "\r\n").encode("oem" if sys.platform == "win32" else "utf-8"), 0o700
+
+
+def _batch_quote(path: str) -> str:
+    return '"' + path.replace("%", "%%") + '"'
