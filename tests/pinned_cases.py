@@ -226,6 +226,7 @@ _NO_TARGETS = "[[rules]]\nat = [80]\n"
 _DOCTOR = {"PATH": "{home}/bin"}
 _VERSIONS = r"^.*(versions|Python 3\.12 or newer).*\n|    \{\n      \"name\": \"versions\"(.|\n)*?    \},\n"
 _ADDRESS = "--proxy 127.0.0.1:{port}"
+_CA = '--ca "{home}/it\'s a ca.pem"'
 
 COMMANDS: dict[str, list[Case]] = {
     "": [
@@ -461,7 +462,7 @@ COMMANDS: dict[str, list[Case]] = {
                 "HTTP_PROXY": "http://proxy.example:3128",
             },
         ),
-        piped(_ADDRESS, view="terminal of 100 columns"),
+        piped(f"{_ADDRESS} {_CA}", view="terminal of 100 columns", prepare=_certificate),
         piped("--proxy nowhere"),
         piped("--shell tcsh"),
         piped(_ADDRESS, environment={"SSL_CERT_FILE": "{home}/nowhere.pem"}),
