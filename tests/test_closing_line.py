@@ -18,6 +18,7 @@ from scripts.demo.answers import Answer, WireWindow, limit_headers
 from scripts.demo.codex import log_in
 from scripts.launch.closing_line import Counts, SharedProxyLine, figures, opening, show_own
 from scripts.launch.codex_env_file import Bypass
+from scripts.output_queue import STDERR
 from store import queries
 from store.database import open_reader
 from tests.harness import REPOSITORY, Proxy
@@ -115,6 +116,12 @@ def test_in_a_narrow_terminal_the_tightest_window_is_enough(tmp_path: Path) -> N
     assert figures(accounts, NOON, dt.UTC, tightest_only=True) == ["7 d 96 % used, 4 % left, resets Tue 23:20"]
 
 
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what was printed, once the queue of lines is written."""
+    assert STDERR.drain()
+    return capsys.readouterr().err
+
+
 def summary_of(turns: int, *keys: str) -> str:
     return json.dumps({"turns": turns, "limits": True, "token_keys": keys})
 
@@ -124,7 +131,7 @@ def test_the_accounts_are_those_of_the_run(tmp_path: Path, capsys: pytest.Captur
     now = time.time()
     path = record(tmp_path / "tap.sqlite3", used(15, at=now), used(62, who=BOB, at=now))
     show_own(summary_of(3, BOB.token_key), path, exit_code=None, bypass=None)
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = printed(capsys).splitlines()
     assert line.startswith("codex-tap: 3 turns read · ")
     assert "alice" not in line
     assert "bob" not in line, "a name is for telling several apart"
@@ -157,7 +164,7 @@ def test_without_a_database_the_turns_are_still_told(
     with harm(path):
         show_own(summary_of(3, ALICE.token_key), path, exit_code=None, bypass=None)
         SharedProxyLine(path).show()
-    assert capsys.readouterr().err == "codex-tap: 3 turns read\n"
+    assert printed(capsys) == "codex-tap: 3 turns read\n"
 
 
 def test_a_shared_proxy_is_told_of_by_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,12 +172,12 @@ def test_a_shared_proxy_is_told_of_by_what_was_recorded(tmp_path: Path, capsys: 
     now = time.time()
     path = record(tmp_path / "tap.sqlite3", used(15), turn(at=now))
     SharedProxyLine(path).show()
-    assert capsys.readouterr().err == ""
+    assert printed(capsys) == ""
     line = SharedProxyLine(path)
     told = snapshot(limit(windows(16, at=now)), who=BOB, at=now)
     record(path, told, turn(who=BOB, at=now), turn(who=BOB, at=now, warm_up=True))
     line.show()
-    assert re.match(r"codex-tap: 1 turn read · 5 h 16 % used, 84 % left, resets ", capsys.readouterr().err)
+    assert re.match(r"codex-tap: 1 turn read · 5 h 16 % used, 84 % left, resets ", printed(capsys))
 
 
 # Whole runs in a terminal
