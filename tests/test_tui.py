@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from scripts.demo.backend import Backend
 
 TAP = [sys.executable, str(REPOSITORY / "scripts" / "cli.py"), "run"]
-READY = "? for shortcuts"
+READY = (
+    "· ~/work"  # stands behind the model's name; the screen is drawn before the session is loaded and takes all keys
+)
+LAST_LINE = "? for shortcuts"
 
 
 class Machine:
@@ -195,7 +198,6 @@ def press_ctrl_c_twice(terminal: Terminal) -> None:
 
 
 def press_ctrl_d(terminal: Terminal) -> None:
-    terminal.wait_for("~/work")  # a session that is still loading does not take it
     terminal.press("\x04")
 
 
@@ -250,7 +252,7 @@ def test_keys_and_size_reach_codex(machine: Machine, backend: Backend) -> None:
         terminal.wait_for(READY)
         for rows, columns in ((24, 80), (50, 160)):
             terminal.resize(rows, columns)
-            wait_until(lambda: READY in terminal.screen().splitlines()[-1], terminal.screen)
+            wait_until(lambda: LAST_LINE in terminal.screen().splitlines()[-1], terminal.screen)
         terminal.enter("say something long")
         terminal.wait_for("esc to interrupt")
         terminal.press("\x03")
