@@ -206,7 +206,8 @@ def listed(*options):
 for pid, parent, args in (line.split(None, 2) for line in listed("-A", "-ww", "-o", "pid=,ppid=,args=")):
     if int(parent) == os.getppid() and int(pid) != os.getpid() and "mitmdump" in args:
         os.kill(int(pid), signal.SIGKILL)
-        while not "".join(listed("-o", "stat=", "-p", pid)).startswith("Z"):
+        # A zombie with threads left ("Zl") has not ended yet.
+        while any(stat[:1] != "Z" or "l" in stat for stat in listed("-o", "stat=", "-p", pid)):
             pass
 """
 
