@@ -120,17 +120,12 @@ class LogRedaction:
         self, name: str, level: int, path: str, line: int, message: object, *rest: Any, **named: Any
     ) -> logging.LogRecord:
         record = self._create(name, level, path, line, message, *rest, **named)
-        if not _is_trusted(record) and self._may_quote():
-            _reduce(record)
-        return record
-
-    def _may_quote(self) -> bool:
-        if self._is_running:
-            return True
         try:
-            return self._has_connections()
-        except Exception:  # noqa: BLE001 (it is not known)
-            return True
+            if not _is_trusted(record) and (self._is_running or self._has_connections()):
+                _reduce(record)
+        except Exception:  # noqa: BLE001 (traffic first: whoever logs is in the middle of it)
+            record.msg, record.args, record.exc_info, record.stack_info = "a message is left out", (), None, None
+        return record
 
 
 def reduced(message: str) -> str:
@@ -148,15 +143,12 @@ def _is_trusted(record: logging.LogRecord) -> bool:
 
 
 def _reduce(record: logging.LogRecord) -> None:
-    try:
-        kind = reduced(record.getMessage())
-    except Exception:  # noqa: BLE001 (a message that does not fit its arguments)
-        kind = ""
+    kind = reduced(record.getMessage())
     text = kind or f"a message of {record.name} is left out ({Path(record.pathname).name}:{record.lineno})"
     if record.exc_info and record.exc_info[0]:
         _, error, trace = record.exc_info
         text = f"{text} ({type(error).__name__} at {_place(trace)})"
-    record.msg, record.args, record.exc_info, record.exc_text, record.stack_info = text, (), None, None, None
+    record.msg, record.args, record.exc_info, record.stack_info = text, (), None, None
 
 
 def _place(trace: TracebackType | None) -> str:

@@ -28,7 +28,7 @@ from scripts.demo.answers import (
 )
 from scripts.demo.client import CodexClient, InterruptedTurnError
 from store.database import MissingError, open_reader
-from tests.harness import Proxy, connected, wait_until
+from tests.harness import ADDON, Proxy, connected, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
