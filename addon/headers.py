@@ -19,22 +19,22 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import values
+from addon import coerce
+from addon.coerce import MAX_FAMILIES
 from addon.memory import LONGEST, Memory
+from addon.raw_fields import clean_raw
 from addon.windows import normalize
-from store.models import Credits, Limit, Reading
-from store.standing import MAIN_LIMIT
+from store.constants import MAIN_LIMIT
+from store.models import Credits, Limit, RateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+
 PREFIX = "x-codex-"
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 """Characters of a header's name; no known one comes near it."""
-
-MOST_FAMILIES = 16
-"""Families kept from one answer; real ones carry one to three."""
 
 _WINDOW_PARTS = ("used-percent", "window-minutes", "reset-at", "reset-after-seconds")
 _POSITIONS = ("primary", "secondary")
@@ -84,7 +84,7 @@ class Field(NamedTuple):
     moves: bool = False
 
 
-class Found(NamedTuple):
+class HeaderFields(NamedTuple):
     """What is wanted of an answer's headers, as it came and as the `plan` picks it."""
 
     plan: Plan
@@ -101,26 +101,26 @@ class Found(NamedTuple):
         return self.told[-1]  # type: ignore[no-any-return]
 
 
-def collect(fields: Sequence[tuple[bytes, bytes]]) -> Found:
+def collect(fields: Sequence[tuple[bytes, bytes]]) -> HeaderFields:
     """Pick what is wanted out of an answer's headers; of a repeated one the first stands, as for Codex."""
     plan = _plans.find(tuple(map(NAME, fields)))
-    return Found(plan, plan.pick((*map(VALUE, fields), b"")))
+    return HeaderFields(plan, plan.pick((*map(VALUE, fields), b"")))
 
 
-def collect_mapping(mapping: Mapping[str, object]) -> Found:
+def collect_mapping(mapping: Mapping[str, object]) -> HeaderFields:
     """Pick them out of the ``headers`` of a websocket error, whose values may be numbers and booleans."""
     plan = Plan(tuple(name.encode("utf-8", "replace") for name in mapping))
     told = (value if isinstance(value, str | int | float) else None for value in mapping.values())
-    return Found(plan, plan.pick((*told, b"")))
+    return HeaderFields(plan, plan.pick((*told, b"")))
 
 
-def charged_limit(found: Found) -> str:
+def billed_limit_id(found: HeaderFields) -> str:
     """Return the id of the limit that the request was charged to."""
     shape = found.plan.shape(found.told)
     return shape.charged if shape else MAIN_LIMIT
 
 
-def read(found: Found, observed_at: float) -> Reading | None:
+def read(found: HeaderFields, observed_at: float) -> RateLimits | None:
     """Return what collected headers say, or None where they say nothing of limits.
 
     `observed_at` is when the answer was seen, in Unix seconds.
@@ -133,44 +133,44 @@ def read(found: Found, observed_at: float) -> Reading | None:
         return latest.reading
     texts = dict(zip(found.plan.moving_names, map(_text, moving), strict=True))
     resets = [
-        values.reset(texts.get(position.at), texts.get(position.after), observed_at)
+        coerce.reset(texts.get(position.at), texts.get(position.after), observed_at)
         for family in shape.families
         for position in family.positions
     ]
     reading, is_timeless = shape.reading([reset.resets_at for reset in resets], observed_at)
     if reading is None:
         return None
-    raw = {**shape.raw, **{name: values.raw(value) for name, value in texts.items() if name in shape.raw}}
-    server_time = values.server_time((reset.server_time for reset in resets), observed_at)
+    raw = {**shape.raw, **{name: clean_raw(value) for name, value in texts.items() if name in shape.raw}}
+    server_time = coerce.server_time((reset.server_time for reset in resets), observed_at)
     reading = reading.model_copy(update={"server_time": server_time, "raw": raw})
     shape.latest = _latest(moving, reading, resets, observed_at) if is_timeless else None
     return reading
 
 
 def _latest(
-    moving: tuple[object, ...], reading: Reading, resets: Sequence[values.Reset], observed_at: float
+    moving: tuple[object, ...], reading: RateLimits, resets: Sequence[coerce.Reset], observed_at: float
 ) -> _Latest | None:
     """Remember a reading for as long as the very same headers say the same; None where that depends on the moment."""
     times = [reset.server_time for reset in resets if reset.resets_at is not None]
     known = [time for time in times if time is not None]
     if not known or len(known) < len(times):
         return None
-    since, until = max(known) - values.SKEW_SECONDS, min(known) + values.SKEW_SECONDS
+    since, until = max(known) - coerce.SKEW_SECONDS, min(known) + coerce.SKEW_SECONDS
     return _Latest(moving, reading, since, until) if since <= observed_at <= until else None
 
 
-def _is_timeless(reading: Reading) -> bool:
+def _is_timeless(reading: RateLimits) -> bool:
     """Tell whether all windows are of known length: the slot of another depends on the moment."""
     return all(window.window_minutes for limit in reading.limits for window in (limit.windows or {}).values())
 
 
-def tells(limit: Limit) -> bool:
+def has_content(limit: Limit) -> bool:
     """Tell whether a limit is more than its id."""
     told = (limit.windows, limit.limit_name, limit.allowed, limit.limit_reached, limit.reached_type)
     return any(value is not None for value in told)
 
 
-def says_anything(reading: Reading) -> bool:
+def is_not_empty(reading: RateLimits) -> bool:
     """Tell whether a reading holds a limit or a fact of the account."""
     facts = (reading.plan_type, reading.credits, reading.reset_credits, reading.spend_control_reached)
     return bool(reading.limits or reading.promo) or any(fact is not None for fact in facts)
@@ -184,10 +184,10 @@ def limit_id(family: str) -> str:
 @lru_cache(maxsize=1024)
 def _known(name: bytes) -> Field | None:
     """Return what a header's name says, or None for one that is not wanted."""
-    lower = name[: LONGEST_NAME + 1].decode("latin-1").lower()
+    lower = name[: MAX_NAME_LENGTH + 1].decode("latin-1").lower()
     if lower in _BODY_PARTS:
         return Field(lower, _BODY, lower)
-    if len(lower) > LONGEST_NAME or not lower.startswith(PREFIX):
+    if len(lower) > MAX_NAME_LENGTH or not lower.startswith(PREFIX):
         return None
     return _rate_limit_field(lower, lower[len(PREFIX) :])
 
@@ -208,7 +208,7 @@ def _rate_limit_field(name: str, rest: str) -> Field | None:
 class _Position(NamedTuple):
     """A window of a family: its figures, and the names of the headers that tell when it resets."""
 
-    figures: values.Figures
+    figures: coerce.ParsedFigures
     at: str
     after: str
 
@@ -225,7 +225,7 @@ class _Latest(NamedTuple):
     """The reading of the answer before, and between which moments the same headers give the same one."""
 
     moving: tuple[object, ...]
-    reading: Reading
+    reading: RateLimits
     since: float
     until: float
 
@@ -244,9 +244,9 @@ class _Shape:
     left_out: int
     raw: dict[str, object]
     latest: _Latest | None = None
-    _readings: dict[tuple[int | None, ...], Reading | None] = field(default_factory=dict)
+    _readings: dict[tuple[int | None, ...], RateLimits | None] = field(default_factory=dict)
 
-    def reading(self, resets: list[int | None], observed_at: float) -> tuple[Reading | None, bool]:
+    def reading(self, resets: list[int | None], observed_at: float) -> tuple[RateLimits | None, bool]:
         """Return the reading for when its windows reset, position by position, and whether it is so at any moment.
 
         None is for one that says nothing. Nearly always it is the one of before.
@@ -255,7 +255,7 @@ class _Shape:
         if key in self._readings:
             return self._readings[key], True
         made = self._make(resets, observed_at)
-        reading = made if says_anything(made) else None
+        reading = made if is_not_empty(made) else None
         is_timeless = _is_timeless(made)
         if is_timeless:
             if len(self._readings) >= _REMEMBERED_RESETS:
@@ -263,8 +263,8 @@ class _Shape:
             self._readings[key] = reading
         return reading, is_timeless
 
-    def _make(self, resets: list[int | None], observed_at: float) -> Reading:
-        return Reading(
+    def _make(self, resets: list[int | None], observed_at: float) -> RateLimits:
+        return RateLimits(
             limits=self._limits(iter(resets), observed_at),
             active_limit=self.charged,
             plan_type=self.plan_type,
@@ -284,7 +284,7 @@ class _Shape:
                 limit_name=family.limit_name,
                 windows=normalize(windows[0], windows[1], observed_at) if readable else None,
             )
-            if tells(limit):
+            if has_content(limit):
                 limits.append(limit)
         return self._with_verdict(limits)
 
@@ -352,25 +352,25 @@ def _shape(found: Mapping[Field, object]) -> _Shape:
     told = {known: _text(value) for known, value in found.items()}
     answer = {known.part: value for known, value in told.items() if known.family is None}
     families = _by_family(told)
-    active = _active_family(values.limit_id(answer.get("active-limit")), families)
+    active = _active_family(coerce.limit_id(answer.get("active-limit")), families)
     # The limit that was charged comes first: it is the last to be left out.
     charged = active or ""
-    kept = sorted(families, key=lambda family: family != charged)[:MOST_FAMILIES]
+    kept = sorted(families, key=lambda family: family != charged)[:MAX_FAMILIES]
     shown = {None, "", *kept}
     return _Shape(
         families=[_family(family, families[family]) for family in kept],
         charged=limit_id(charged),
         verdict={
-            "allowed": values.flag(answer.get("allowed")),
-            "limit_reached": values.flag(answer.get("limit-reached")),
-            "reached_type": values.text(answer.get("rate-limit-reached-type")),
+            "allowed": coerce.flag(answer.get("allowed")),
+            "limit_reached": coerce.flag(answer.get("limit-reached")),
+            "reached_type": coerce.text(answer.get("rate-limit-reached-type")),
         },
-        plan_type=values.text(answer.get("plan-type")),
+        plan_type=coerce.text(answer.get("plan-type")),
         credits=_credits(answer),
-        reset_credits=values.count(answer.get("rate-limit-reset-credits-available")),
-        promo=values.text(answer.get("promo-message")),
+        reset_credits=coerce.count(answer.get("rate-limit-reset-credits-available")),
+        promo=coerce.text(answer.get("promo-message")),
         left_out=len(families) - len(kept),
-        raw={known.name: values.raw(value) for known, value in told.items() if known.family in shown},
+        raw={known.name: clean_raw(value) for known, value in told.items() if known.family in shown},
     )
 
 
@@ -400,16 +400,16 @@ def _active_family(named: str | None, families: dict[str, dict[str, tuple[str, o
 def _family(family: str, parts: Mapping[str, tuple[str, object]]) -> _Family:
     def position(place: str) -> _Position:
         used, length, at, after = (parts.get(f"{place}-{part}", ("", None)) for part in _WINDOW_PARTS)
-        return _Position(values.figures(used[1], length[1]), at[0], after[0])
+        return _Position(coerce.figures(used[1], length[1]), at[0], after[0])
 
-    name = values.text(parts.get("limit-name", ("", None))[1])
+    name = coerce.text(parts.get("limit-name", ("", None))[1])
     return _Family(limit_id(family), name, tuple(map(position, _POSITIONS)))
 
 
 def _credits(answer: Mapping[str, object]) -> Credits | None:
-    has_credits = values.flag(answer.get("credits-has-credits"))
-    unlimited = values.flag(answer.get("credits-unlimited"))
-    balance = values.decimal(answer.get("credits-balance"))
+    has_credits = coerce.flag(answer.get("credits-has-credits"))
+    unlimited = coerce.flag(answer.get("credits-unlimited"))
+    balance = coerce.decimal(answer.get("credits-balance"))
     if has_credits is None and unlimited is None and balance is None:
         return None
     return Credits(has_credits=has_credits, unlimited=unlimited, balance=balance)

@@ -13,7 +13,7 @@ from typing import Any
 
 import jwt
 
-from addon import values
+from addon import coerce
 from store.models import Identity
 
 PREFIX_LENGTH = 20
@@ -21,7 +21,7 @@ PREFIX_LENGTH = 20
 
 DIGEST_LENGTH = 10
 
-LONGEST_TOKEN = 16_384
+MAX_TOKEN_LENGTH = 16_384
 """Nothing longer is decoded; a real token is about 2 kB. Longer ones still get a key."""
 
 CACHE_SIZE = 256
@@ -65,10 +65,10 @@ def _bearer(authorization: bytes | None) -> bytes | None:
 def identify(token: bytes, account_header: bytes | None = None) -> Identity:
     """Make the identity of a token; the account header names the workspace in use and beats the claim."""
     claims = _claims(token)
-    auth, profile = values.mapping(claims.get(AUTH_CLAIM)), values.mapping(claims.get(PROFILE_CLAIM))
-    header = values.text((account_header or b"").decode("ascii", "replace"))
-    user_id = values.text(auth.get("chatgpt_user_id")) or values.text(auth.get("user_id"))
-    account_id = values.text(auth.get("chatgpt_account_id"))
+    auth, profile = coerce.mapping(claims.get(AUTH_CLAIM)), coerce.mapping(claims.get(PROFILE_CLAIM))
+    header = coerce.text((account_header or b"").decode("ascii", "replace"))
+    user_id = coerce.text(auth.get("chatgpt_user_id")) or coerce.text(auth.get("user_id"))
+    account_id = coerce.text(auth.get("chatgpt_account_id"))
     key = token_key(token)
     if not (user_id or account_id):
         user_id = key
@@ -76,9 +76,9 @@ def identify(token: bytes, account_header: bytes | None = None) -> Identity:
         token_key=key,
         account_id=header or account_id or "",
         user_id=user_id or "",
-        email=values.text(profile.get("email")),
-        plan_type=values.text(auth.get("chatgpt_plan_type")),
-        expires_at=values.moment(claims.get("exp")),
+        email=coerce.text(profile.get("email")),
+        plan_type=coerce.text(auth.get("chatgpt_plan_type")),
+        expires_at=coerce.timestamp(claims.get("exp")),
     )
 
 
@@ -91,10 +91,10 @@ def token_key(token: bytes) -> str:
 
 def _claims(token: bytes) -> dict[str, Any]:
     """Return a JWT's claims, unverified; an opaque token has none."""
-    if len(token) > LONGEST_TOKEN or token.count(b".") != 2:
+    if len(token) > MAX_TOKEN_LENGTH or token.count(b".") != 2:
         return {}
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError):
         return {}
-    return values.mapping(claims)
+    return coerce.mapping(claims)

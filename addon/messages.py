@@ -12,17 +12,19 @@ Anything else, anything that is no JSON, and anything of another shape is None: 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import headers, values
+from addon import coerce, headers
+from addon.coerce import MAX_FAMILIES
+from addon.raw_fields import allowed_fields
 from addon.windows import normalize
-from store.models import Credits, Limit, Reading, Source
-from store.standing import MAIN_LIMIT
+from store.constants import MAIN_LIMIT
+from store.models import Credits, Limit, RateLimits, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 MAIN_NAMES = frozenset({MAIN_LIMIT, "premium"})
 """Names by which the server calls the main limit."""
@@ -36,7 +38,7 @@ _REFUSALS = (_ANY_REFUSAL, "rate_limit_reached", "_credits_depleted")
 _POSITIONS = ("primary", "secondary")
 _WINDOWS = ("primary", "secondary", "primary_window", "secondary_window")
 
-OF_THE_ANSWER = tuple(
+OUTPUT_EVENT_PREFIXES = tuple(
     b'{"type":%s"response.%s' % (blank, part)
     for part in (
         b"output_",
@@ -54,77 +56,77 @@ One that is written otherwise is looked into, which costs a little more.
 """
 
 
-class Told(NamedTuple):
+class ParsedMessage(NamedTuple):
     """What a message says, where it was read, and the HTTP status that it carries or None."""
 
     source: Source
-    reading: Reading
+    reading: RateLimits
     status: int | None = None
 
 
-def may_tell(content: bytes) -> bool:
+def may_contain_limits(content: bytes) -> bool:
     """Tell whether an event may say something of limits; of thousands of text deltas none does."""
     return _EVENT_MARK in content or (b'"error"' in content and _ERROR_MARK.search(content) is not None)
 
 
 def read_event(
     content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET, charged: str = MAIN_LIMIT
-) -> Told | None:
+) -> ParsedMessage | None:
     """Return what an event says of limits.
 
     `carrier` is `Source.WEBSOCKET` or `Source.SSE`; an error that does not say so is about the limit that the request
     was `charged` to.
     """
-    if not may_tell(content):
+    if not may_contain_limits(content):
         return None
-    event = values.json_object(content)
+    event = coerce.json_object(content)
     kind = event.get("type")
     if kind == _EVENT_TYPE:
-        return _found(carrier, _read_limits(event, observed_at))
+        return _parsed(carrier, _read_limits(event, observed_at))
     if kind == "error":
         return _read_error_event(event, observed_at, charged)
     return None
 
 
-def read_usage(content: bytes, observed_at: float) -> Told | None:
+def read_usage(content: bytes, observed_at: float) -> ParsedMessage | None:
     """Return what a usage document says."""
-    return _found(Source.USAGE, _read_limits(values.json_object(content), observed_at))
+    return _parsed(Source.USAGE, _read_limits(coerce.json_object(content), observed_at))
 
 
-def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMIT) -> Told | None:
+def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMIT) -> ParsedMessage | None:
     """Return what the body of a refused answer says of the limit that the request was `charged` to."""
-    body = values.json_object(content)
-    return _found(Source.ERROR, _refused(body, Reading(active_limit=charged), observed_at))
+    body = coerce.json_object(content)
+    return _parsed(Source.ERROR, _refused(body, RateLimits(active_limit=charged), observed_at))
 
 
-def _found(source: Source, reading: Reading | None, status: int | None = None) -> Told | None:
+def _parsed(source: Source, reading: RateLimits | None, status: int | None = None) -> ParsedMessage | None:
     if reading is None:
         return None
-    return Told(source, reading, status) if headers.says_anything(reading) else None
+    return ParsedMessage(source, reading, status) if headers.is_not_empty(reading) else None
 
 
-def _first(told: Mapping[str, Any], *names: str) -> Any:
+def _first_present(told: Mapping[str, Any], *names: str) -> Any:
     """Return the first field that is there and not null."""
     return next((told[name] for name in names if told.get(name) is not None), None)
 
 
-def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str) -> Told | None:
+def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str) -> ParsedMessage | None:
     """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
-    found = headers.collect_mapping(values.mapping(event.get("headers")))
+    found = headers.collect_mapping(coerce.mapping(event.get("headers")))
     told = headers.read(found, observed_at)
-    status = values.number(_first(event, "status", "status_code"), 999)
-    reading = _refused(event, told or Reading(active_limit=charged), observed_at) or told
-    return _found(Source.ERROR, reading, round(status) if status else None)
+    status = coerce.number(_first_present(event, "status", "status_code"), 999)
+    reading = _refused(event, told or RateLimits(active_limit=charged), observed_at) or told
+    return _parsed(Source.ERROR, reading, round(status) if status else None)
 
 
-def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Reading | None:
+def _refused(body: Mapping[str, Any], told: RateLimits, observed_at: float) -> RateLimits | None:
     """Add to a reading that the charged limit is reached; None where the body says no such thing."""
-    error = values.mapping(body.get("error"))
-    kinds = [kind for kind in map(values.text, (error.get("type"), error.get("code"))) if kind]
+    error = coerce.mapping(body.get("error"))
+    kinds = [kind for kind in map(coerce.text, (error.get("type"), error.get("code"))) if kind]
     kind = next((kind for kind in kinds if kind.endswith(_REFUSALS)), None)
     if kind is None:
         return None
-    reset = values.reset(error.get("resets_at"), error.get("resets_in_seconds"), observed_at)
+    reset = coerce.reset(error.get("resets_at"), error.get("resets_in_seconds"), observed_at)
     limits = {limit.limit_id: limit for limit in told.limits}
     charged = limits.pop(told.active_limit, Limit(limit_id=told.active_limit))
     verdict = {
@@ -136,48 +138,48 @@ def _refused(body: Mapping[str, Any], told: Reading, observed_at: float) -> Read
     return told.model_copy(
         update={
             "limits": (charged.model_copy(update=verdict), *limits.values()),
-            "plan_type": told.plan_type or values.text(error.get("plan_type")),
-            "server_time": values.server_time((told.server_time, reset.server_time), observed_at),
-            "raw": {**told.raw, **_raw(body)},
+            "plan_type": told.plan_type or coerce.text(error.get("plan_type")),
+            "server_time": coerce.server_time((told.server_time, reset.server_time), observed_at),
+            "raw": {**told.raw, **allowed_fields(body)},
         }
     )
 
 
-def _read_limits(document: Mapping[str, Any], observed_at: float) -> Reading | None:
+def _read_limits(document: Mapping[str, Any], observed_at: float) -> RateLimits | None:
     """Read the shape that events and usage documents share under slightly different names."""
-    charged = _named(document, None) or MAIN_LIMIT
+    charged = _limit_name(document, None) or MAIN_LIMIT
     entries = list(_entries(document, charged))
     limits: dict[str, Limit] = {}
     times: list[float | None] = []
-    for limit_id, name, figures in entries[: headers.MOST_FAMILIES]:
+    for limit_id, name, figures in entries[:MAX_FAMILIES]:
         limit, told_times = _limit(limit_id, name, figures, observed_at)
         times.extend(told_times)
-        if headers.tells(limit):
+        if headers.has_content(limit):
             limits.setdefault(limit_id, limit)
     reached_type = _kind(document.get("rate_limit_reached_type"))
     if reached_type:
         limit = limits.get(charged) or Limit(limit_id=charged)
         limits[charged] = limit.model_copy(update={"reached_type": reached_type})
-    return Reading(
+    return RateLimits(
         limits=tuple(limits.values()),
         active_limit=charged,
-        plan_type=values.text(document.get("plan_type")),
-        credits=_credits(values.mapping(document.get("credits"))),
-        spend_control_reached=values.flag(values.mapping(document.get("spend_control")).get("reached")),
-        reset_credits=values.count(values.mapping(document.get("rate_limit_reset_credits")).get("available_count")),
+        plan_type=coerce.text(document.get("plan_type")),
+        credits=_credits(coerce.mapping(document.get("credits"))),
+        spend_control_reached=coerce.flag(coerce.mapping(document.get("spend_control")).get("reached")),
+        reset_credits=coerce.count(coerce.mapping(document.get("rate_limit_reset_credits")).get("available_count")),
         promo=_promo(document),
-        server_time=values.server_time(times, observed_at),
-        left_out=max(0, len(entries) - headers.MOST_FAMILIES),
-        raw=_raw(document),
+        server_time=coerce.server_time(times, observed_at),
+        left_out=max(0, len(entries) - MAX_FAMILIES),
+        raw=allowed_fields(document),
     )
 
 
 def _entries(document: Mapping[str, Any], charged: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
     """Yield id, name and figures of each limit that the document mentions."""
-    main = _first(document, "rate_limits", "rate_limit")
+    main = _first_present(document, "rate_limits", "rate_limit")
     if isinstance(main, dict):
-        yield charged, values.text(document.get("limit_name")), main
-    review = _first(document, "code_review_rate_limits", "code_review_rate_limit")
+        yield charged, coerce.text(document.get("limit_name")), main
+    review = _first_present(document, "code_review_rate_limits", "code_review_rate_limit")
     if isinstance(review, dict):
         yield "code_review", None, review
     more = document.get("additional_rate_limits")
@@ -185,17 +187,17 @@ def _entries(document: Mapping[str, Any], charged: str) -> Iterator[tuple[str, s
         more.items() if isinstance(more, dict) else ((None, item) for item in more) if isinstance(more, list) else ()
     )
     for key, value in pairs:
-        item = values.mapping(value)
-        limit_id = _named(item, key)
+        item = coerce.mapping(value)
+        limit_id = _limit_name(item, key)
         if limit_id:
             figures = item.get("rate_limit", item.get("rate_limits", item))
-            yield limit_id, values.text(item.get("limit_name")), values.mapping(figures)
+            yield limit_id, coerce.text(item.get("limit_name")), coerce.mapping(figures)
 
 
-def _named(item: Mapping[str, Any], key: object) -> str | None:
+def _limit_name(item: Mapping[str, Any], key: object) -> str | None:
     """Return the id of the limit that an entry, found under `key` in a map, names; an id beats the human name."""
     for name in (item.get("metered_feature"), item.get("metered_limit_name"), key, item.get("limit_name")):
-        found = values.limit_id(name)
+        found = coerce.limit_id(name)
         if found:
             return MAIN_LIMIT if found in MAIN_NAMES else found
     return None
@@ -206,7 +208,8 @@ def _limit(
 ) -> tuple[Limit, tuple[float | None, float | None]]:
     """Return a limit, and the server's own time as each of its windows tells it."""
     primary, secondary = (
-        _window(values.mapping(_first(figures, position, f"{position}_window")), observed_at) for position in _POSITIONS
+        _window(coerce.mapping(_first_present(figures, position, f"{position}_window")), observed_at)
+        for position in _POSITIONS
     )
     # null is how "no such window" is written here.
     absent = any(field in figures and figures[field] is None for field in _WINDOWS)
@@ -215,39 +218,39 @@ def _limit(
         limit_id=limit_id,
         limit_name=name,
         windows=normalize(primary.window, secondary.window, observed_at) if readable else None,
-        allowed=values.flag(figures.get("allowed")),
-        limit_reached=values.flag(figures.get("limit_reached")),
+        allowed=coerce.flag(figures.get("allowed")),
+        limit_reached=coerce.flag(figures.get("limit_reached")),
     )
     return limit, (primary.server_time, secondary.server_time)
 
 
-def _window(figures: Mapping[str, Any], observed_at: float) -> values.Told:
+def _window(figures: Mapping[str, Any], observed_at: float) -> coerce.ParsedWindow:
     length = figures.get("window_minutes")
     if length is None:
-        span = values.seconds(figures.get("limit_window_seconds"))
+        span = coerce.seconds(figures.get("limit_window_seconds"))
         length = None if span is None else span / 60
-    return values.window(
+    return coerce.window(
         figures.get("used_percent"),
         length,
-        _first(figures, "reset_at", "resets_at"),
-        _first(figures, "reset_after_seconds", "resets_in_seconds"),
+        _first_present(figures, "reset_at", "resets_at"),
+        _first_present(figures, "reset_after_seconds", "resets_in_seconds"),
         observed_at,
     )
 
 
 def _credits(told: Mapping[str, Any]) -> Credits | None:
     found = Credits(
-        has_credits=values.flag(told.get("has_credits")),
-        unlimited=values.flag(told.get("unlimited")),
-        balance=values.decimal(told.get("balance")),
-        overage_limit_reached=values.flag(told.get("overage_limit_reached")),
+        has_credits=coerce.flag(told.get("has_credits")),
+        unlimited=coerce.flag(told.get("unlimited")),
+        balance=coerce.decimal(told.get("balance")),
+        overage_limit_reached=coerce.flag(told.get("overage_limit_reached")),
     )
     return None if found == Credits() else found
 
 
 def _kind(value: object) -> str | None:
     """Return a reached type, which is a word or an object that has one as its type."""
-    return values.text(values.mapping(value).get("type") if isinstance(value, dict) else value)
+    return coerce.text(coerce.mapping(value).get("type") if isinstance(value, dict) else value)
 
 
 def _promo(document: Mapping[str, Any]) -> str | None:
@@ -255,76 +258,4 @@ def _promo(document: Mapping[str, Any]) -> str | None:
     if "promo" not in document:
         return None
     promo = document["promo"]
-    return values.text(values.mapping(promo).get("message") if isinstance(promo, dict) else promo) or ""
-
-
-# The raw column holds these fields and no others: events and usage documents also carry e-mail, ids and prose.
-
-_KEPT = frozenset(
-    {
-        "additional_rate_limits",
-        "allowed",
-        "available_count",
-        "balance",
-        "code",
-        "code_review_rate_limit",
-        "code_review_rate_limits",
-        "credits",
-        "error",
-        "has_credits",
-        "limit_name",
-        "limit_reached",
-        "limit_window_seconds",
-        "metered_feature",
-        "metered_limit_name",
-        "overage_limit_reached",
-        "plan_type",
-        "primary",
-        "primary_window",
-        "promo",
-        "rate_limit",
-        "rate_limit_reached_type",
-        "rate_limit_reset_credits",
-        "rate_limits",
-        "reached",
-        "reset_after_seconds",
-        "reset_at",
-        "resets_at",
-        "resets_in_seconds",
-        "secondary",
-        "secondary_window",
-        "spend_control",
-        "status",
-        "status_code",
-        "type",
-        "unlimited",
-        "used_percent",
-        "window_minutes",
-    }
-)
-_DEEPEST = 6
-
-LONGEST_RAW = 64 * 1024
-"""Characters of JSON kept for audit; a real message has about a thousand, and of a longer one nothing is kept."""
-
-
-def _raw(message: Mapping[str, Any]) -> dict[str, object]:
-    kept = _pick(message, 0)
-    return kept if len(json.dumps(kept)) <= LONGEST_RAW else {}
-
-
-def _pick(value: Mapping[str, Any], depth: int) -> dict[str, object]:
-    return {key: _raw_value(key, item, depth) for key, item in value.items() if key in _KEPT}
-
-
-def _raw_value(key: str, value: object, depth: int) -> object:
-    if depth == _DEEPEST:
-        return None
-    if isinstance(value, dict) and key == "additional_rate_limits":
-        named = list(value.items())[: headers.MOST_FAMILIES]
-        return {values.limit_id(name) or "": _pick(values.mapping(item), depth + 1) for name, item in named}
-    if isinstance(value, dict):
-        return _pick(value, depth + 1)
-    if isinstance(value, list):
-        return [_raw_value("", item, depth + 1) for item in value[: headers.MOST_FAMILIES]]
-    return values.raw(value)
+    return coerce.text(coerce.mapping(promo).get("message") if isinstance(promo, dict) else promo) or ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-LONGEST_EVENT = 256 * 1024
+MAX_EVENT_LENGTH = 256 * 1024
 """Bytes of one event; a ``codex.rate_limits`` has about 500."""
 
 # A blank line ends an event; lines end with \n, \r\n or \r (WHATWG HTML, "parsing an event stream").
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-_LONGEST_CUT = 3
+_MAX_CUT = 3
 _LINE = re.compile(rb"\r\n|\n|\r")
 
 
@@ -27,7 +27,7 @@ class EventSplitter:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that `chunk` completes; an event without data is left out."""
         # The end of an event may be cut in two; what came before that was searched already.
-        buffer, searched = self._rest + chunk, max(0, len(self._rest) - _LONGEST_CUT)
+        buffer, searched = self._rest + chunk, max(0, len(self._rest) - _MAX_CUT)
         blocks, start = [], 0
         for blank in _BLANK_LINE.finditer(buffer, searched):
             blocks.append(buffer[start : blank.start()])
@@ -36,13 +36,13 @@ class EventSplitter:
         if blocks and self._skipping:
             del blocks[0]
             self._skipping = False
-        if len(self._rest) > LONGEST_EVENT + _LONGEST_CUT:
-            self._rest, self._skipping = self._rest[-_LONGEST_CUT:], True
+        if len(self._rest) > MAX_EVENT_LENGTH + _MAX_CUT:
+            self._rest, self._skipping = self._rest[-_MAX_CUT:], True
         return [data for data in map(_data, blocks) if data]
 
 
 def _data(block: bytes) -> bytes:
-    if len(block) > LONGEST_EVENT:
+    if len(block) > MAX_EVENT_LENGTH:
         return b""
     lines = [line[5:].removeprefix(b" ") for line in _LINE.split(block) if line.startswith(b"data:")]
     return b"\n".join(lines)

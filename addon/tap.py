@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING
 from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, messages, mitmproxy_defaults, turns
-from addon.flows import Caller, Callers, Exchange, Hosts
-from addon.garbage import Garbage
-from addon.lifeline import Lifeline, listen_address, take_upstream_auth
+from addon.control_channel import ControlChannel, listen_address, take_upstream_auth
+from addon.flows import FlowClassifier
+from addon.gc_schedule import GcSchedule
+from addon.hosts import Hosts
 from addon.log_redaction import LogRedaction, reduced
-from addon.tally import Tally
-from store.database import DatabaseError
-from store.models import Reading, Snapshot, Source
-from store.recorder import Recorder
+from addon.traffic_counts import TrafficCounts
+from store.errors import DatabaseError
+from store.models import RateLimits, Snapshot, Source
+from store.record.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
     from mitmproxy.tls import ClientHelloData, TlsData
 
+    from addon.exchange import Exchange, RequestInfo
+
 logger = logging.getLogger(__name__)
 
 _EVENTS = b"text/event-stream"
@@ -46,9 +49,9 @@ _DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
 """In OpenSSL's words for what a client says that does not trust a certificate."""
 
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
-_lifeline = Lifeline(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
-_tally = Tally()
-_garbage = Garbage(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
+_lifeline = ControlChannel(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
+_tally = TrafficCounts()
+_garbage = GcSchedule(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
 _log_redaction = LogRedaction(lambda: bool(getattr(ctx.master.addons.get("proxyserver"), "connections", ())))
 
 
@@ -69,7 +72,7 @@ class Tap:
 
     def __init__(self) -> None:
         self._hosts = Hosts()
-        self._callers = Callers(self._hosts)
+        self._callers = FlowClassifier(self._hosts)
         self._exchanges: dict[str, Exchange] = {}
         self._path: Path | None = None
         self._recorder: Recorder | None = None
@@ -113,7 +116,7 @@ class Tap:
         if "codex_tap_hosts" in updated:
             try:
                 self._hosts = Hosts(ctx.options.codex_tap_hosts)
-                self._callers = Callers(self._hosts)
+                self._callers = FlowClassifier(self._hosts)
             except ValueError as error:
                 self._refuse(f"codex_tap_hosts: {error}")
         if ctx.options.codex_tap_keep_days < 0:
@@ -211,7 +214,7 @@ class Tap:
         """Release an answered request; an upgrade lives on as a websocket."""
         try:
             if flow.websocket is None:
-                self._release(flow, turns.NOTHING_TOLD)
+                self._release(flow, turns.NO_RESULT)
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("response", error)
 
@@ -245,7 +248,7 @@ class Tap:
             turn = exchange.turn
             if turn and turn.first_byte_at is None:
                 turn.first_byte_at = message.timestamp
-            if not content.startswith(messages.OF_THE_ANSWER):
+            if not content.startswith(messages.OUTPUT_EVENT_PREFIXES):
                 self._read_event(exchange, content, message.timestamp, Source.WEBSOCKET, None)
         except Exception as error:  # noqa: BLE001 (traffic first)
             self.note_failure("websocket_message", error)
@@ -283,7 +286,7 @@ class Tap:
             logger.error("codex-tap: %s failed (%s at %s); traffic goes on", where, kind[1], line)
 
     def _body_reader(
-        self, exchange: Exchange, found: headers.Found, at: float, status: int
+        self, exchange: Exchange, found: headers.HeaderFields, at: float, status: int
     ) -> Callable[[bytes], None] | None:
         """Return what is to be shown the body, or None where it cannot tell of limits or tokens."""
         if found.content_type[: len(_EVENTS)].lower() == _EVENTS:
@@ -297,25 +300,25 @@ class Tap:
     def _read_answer(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
         if status >= 400:
             self._record_told(exchange, messages.read_error_body(body, at, exchange.charged), at, status)
-        self._end_turn(exchange, turns.read_body(body), time.time())
+        self._end_turn(exchange, turns.parse_turn_body(body), time.time())
 
     def _read_usage(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
         self._record_told(exchange, messages.read_usage(body, at), at, status)
 
     def _read_sse(self, exchange: Exchange, status: int, data: bytes) -> None:
-        if not data.startswith(messages.OF_THE_ANSWER):
+        if not data.startswith(messages.OUTPUT_EVENT_PREFIXES):
             self._read_event(exchange, data, time.time(), Source.SSE, status)
 
     def _read_event(self, exchange: Exchange, content: bytes, at: float, source: Source, status: int | None) -> None:
         """Read what an event of the backend says of limits, and whether it ends the turn."""
-        if messages.may_tell(content):
+        if messages.may_contain_limits(content):
             self._record_told(exchange, messages.read_event(content, at, source, exchange.charged), at, status)
-        ending = turns.read_ending(content)
+        ending = turns.parse_turn_end(content)
         if ending:
             self._end_turn(exchange, ending, at)
 
     def _record_told(
-        self, exchange: Exchange, told: messages.Told | None, observed_at: float, status: int | None
+        self, exchange: Exchange, told: messages.ParsedMessage | None, observed_at: float, status: int | None
     ) -> None:
         if told and self._recorder:
             _tally.note_limits(exchange.caller.identity)
@@ -331,25 +334,25 @@ class Tap:
 
     def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
         """Open the turn that a client's message asks for; one that had not ended never will."""
-        turn = turns.read_create(content, at, exchange.caller) if exchange.caller.of_codex else None
+        turn = turns.parse_response_create(content, at, exchange.caller) if exchange.caller.of_codex else None
         if turn:
             self._end_turn(exchange, turns.INTERRUPTION, at)
             exchange.turn, exchange.caller, exchange.requested_at = turn, turn.caller, at
 
-    def _end_turn(self, exchange: Exchange, ending: turns.Ending, at: float) -> None:
+    def _end_turn(self, exchange: Exchange, ending: turns.TurnResult, at: float) -> None:
         turn, exchange.turn = exchange.turn, None
         if turn and self._recorder:
             _tally.count_turn(turn)
-            self._recorder.put(functools.partial(turns.ended, turn, exchange, ending, at))
+            self._recorder.put(functools.partial(turns.finished_turn, turn, exchange, ending, at))
 
-    def _release(self, flow: HTTPFlow, ending: turns.Ending) -> None:
+    def _release(self, flow: HTTPFlow, ending: turns.TurnResult) -> None:
         """Forget a flow; a turn whose end was not told ends with it."""
         exchange = self._exchanges.pop(flow.id, None)
         if exchange and exchange.turn:
             self._end_turn(exchange, ending, time.time())
 
     def _read_headers(
-        self, caller: Caller, requested_at: float, found: headers.Found, at: float, status: int
+        self, caller: RequestInfo, requested_at: float, found: headers.HeaderFields, at: float, status: int
     ) -> Snapshot | None:
         """Read collected headers; the recorder's writer calls this."""
         try:
@@ -365,8 +368,8 @@ class Tap:
 
     def _snapshot(
         self,
-        caller: Caller,
-        reading: Reading,
+        caller: RequestInfo,
+        reading: RateLimits,
         observed_at: float,
         source: Source,
         status: int | None,

@@ -16,16 +16,18 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import values
-from store.models import Request, Tokens, Transport
+from addon import coerce
+from addon.exchange import OpenTurn
+from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:
-    from addon.flows import Caller, Exchange
+    from addon.exchange import Exchange, RequestInfo
+
 
 INTERRUPTED = "interrupted"
 """Our own word for a turn whose end was never told."""
 
-LONGEST_ENDING = 4 * 1024 * 1024
+MAX_TURN_END_LENGTH = 4 * 1024 * 1024
 """Bytes of a message that is parsed for its tokens; ``response.completed`` repeats the whole answer."""
 
 _TURN_PATHS = re.compile(r"/(?:responses(?:/compact)?|alpha/search|images/[^/]+)/?(?:\?.*)?\Z", re.DOTALL)
@@ -42,21 +44,7 @@ _COLON = re.compile(r"\s*:\s*")
 _decode = json.JSONDecoder().raw_decode
 
 
-class Turn:
-    """A turn that is under way; its ``caller`` says whose it is, and its thread, session and model."""
-
-    __slots__ = ("caller", "first_byte_at", "started_at", "status", "transport", "warm_up")
-
-    def __init__(self, transport: Transport, started_at: float, caller: Caller, *, warm_up: bool) -> None:
-        self.transport = transport
-        self.started_at = started_at
-        self.caller = caller
-        self.warm_up = warm_up
-        self.first_byte_at: float | None = None
-        self.status: int | None = None
-
-
-class Ending(NamedTuple):
+class TurnResult(NamedTuple):
     """How a turn ended: tokens where they were told, the server's word for an error, the status that it carries."""
 
     tokens: Tokens = Tokens()
@@ -64,20 +52,20 @@ class Ending(NamedTuple):
     status: int | None = None
 
 
-NOTHING_TOLD = Ending()
-INTERRUPTION = Ending(error_type=INTERRUPTED)
+NO_RESULT = TurnResult()
+INTERRUPTION = TurnResult(error_type=INTERRUPTED)
 
 
-def asks_for_turn(method: str, path: str) -> bool:
+def is_turn(method: str, path: str) -> bool:
     """Tell whether an HTTP request is a turn, by its method and its path with the query."""
     return method == "POST" and _TURN_PATHS.search(path) is not None
 
 
-says_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
+mentions_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
 """Finds in an ``x-codex-turn-metadata`` header that the turn is a warm-up."""
 
 
-def read_create(content: bytes, started_at: float, before: Caller) -> Turn | None:
+def parse_response_create(content: bytes, started_at: float, before: RequestInfo) -> OpenTurn | None:
     """Return the turn that a client's websocket message opens, or None where it opens none.
 
     What the message does not tell is as `before`: that of the upgrade, or of the turn before.
@@ -87,15 +75,15 @@ def read_create(content: bytes, started_at: float, before: Caller) -> Turn | Non
         return None
     metadata = _client_metadata(content)
     model = _MODEL.search(content, start.end(), start.end() + 200)
-    return Turn(
+    return OpenTurn(
         Transport.WEBSOCKET,
         started_at,
         before._replace(
-            thread=values.text(metadata.get("thread_id")) or before.thread,
-            session=values.text(metadata.get("session_id")) or before.session,
+            thread=coerce.text(metadata.get("thread_id")) or before.thread,
+            session=coerce.text(metadata.get("session_id")) or before.session,
             model=model[1].decode() if model else before.model,
         ),
-        warm_up=_asks_for_nothing(content) or _is_prewarm(metadata.get("x-codex-turn-metadata")),
+        warm_up=_generates_nothing(content) or _is_prewarm(metadata.get("x-codex-turn-metadata")),
     )
 
 
@@ -104,30 +92,30 @@ def may_end(content: bytes) -> bool:
     return any(mark in content for mark in _ENDINGS)
 
 
-def read_ending(content: bytes) -> Ending | None:
+def parse_turn_end(content: bytes) -> TurnResult | None:
     """Return how an event ends its turn, or None where it does not."""
-    if len(content) > LONGEST_ENDING or not may_end(content):
+    if len(content) > MAX_TURN_END_LENGTH or not may_end(content):
         return None
-    event = values.json_object(content)
+    event = coerce.json_object(content)
     kind = event.get("type")
     if kind not in _ENDING_TYPES:
         return None
-    response = values.mapping(event.get("response"))
-    status = values.count(event.get("status") if event.get("status") is not None else event.get("status_code"))
-    return Ending(_tokens(response.get("usage")), _error_type(event, response), status)
+    response = coerce.mapping(event.get("response"))
+    status = coerce.count(event.get("status") if event.get("status") is not None else event.get("status_code"))
+    return TurnResult(_tokens(response.get("usage")), _error_type(event, response), status)
 
 
-def read_body(content: bytes) -> Ending:
+def parse_turn_body(content: bytes) -> TurnResult:
     """Return how a JSON body ends its turn: an answer's tokens, or a refusal's error type."""
     if _USAGE not in content and _ERROR not in content:
-        return NOTHING_TOLD
-    body = values.json_object(content)
-    return Ending(_tokens(body.get("usage")), _error_type(body, {}))
+        return NO_RESULT
+    body = coerce.json_object(content)
+    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}))
 
 
-def ended(turn: Turn, exchange: Exchange, ending: Ending, ended_at: float) -> Request:
+def finished_turn(turn: OpenTurn, exchange: Exchange, ending: TurnResult, ended_at: float) -> Turn:
     """Return the row of a turn that has ended."""
-    return Request(
+    return Turn(
         identity=turn.caller.identity,
         transport=turn.transport,
         started_at=turn.started_at,
@@ -152,32 +140,32 @@ def _client_metadata(content: bytes) -> dict[str, Any]:
     text = content[at + len(_CLIENT_METADATA) :].decode("utf-8", "replace")
     colon = _COLON.match(text)
     try:
-        return values.mapping(_decode(text, colon.end())[0]) if colon else {}
+        return coerce.mapping(_decode(text, colon.end())[0]) if colon else {}
     except (ValueError, RecursionError):
         return {}
 
 
-def _asks_for_nothing(content: bytes) -> bool:
+def _generates_nothing(content: bytes) -> bool:
     # Looked for in two steps: a conversation is long, and nearly none has the word.
     return _GENERATE in content and _NO_ANSWER.search(content) is not None
 
 
 def _is_prewarm(metadata: object) -> bool:
-    return isinstance(metadata, str) and says_warm_up(metadata.encode("utf-8", "replace")) is not None
+    return isinstance(metadata, str) and mentions_warm_up(metadata.encode("utf-8", "replace")) is not None
 
 
 def _tokens(usage: object) -> Tokens:
-    told = values.mapping(usage)
+    told = coerce.mapping(usage)
     return Tokens(
-        input=values.count(told.get("input_tokens")),
-        cached=values.count(values.mapping(told.get("input_tokens_details")).get("cached_tokens")),
-        output=values.count(told.get("output_tokens")),
-        reasoning=values.count(values.mapping(told.get("output_tokens_details")).get("reasoning_tokens")),
+        input=coerce.count(told.get("input_tokens")),
+        cached=coerce.count(coerce.mapping(told.get("input_tokens_details")).get("cached_tokens")),
+        output=coerce.count(told.get("output_tokens")),
+        reasoning=coerce.count(coerce.mapping(told.get("output_tokens_details")).get("reasoning_tokens")),
     )
 
 
 def _error_type(event: dict[str, Any], response: dict[str, Any]) -> str | None:
     """Return the server's word for what went wrong, wherever this kind of event has it."""
-    error = values.mapping(event.get("error")) or values.mapping(response.get("error"))
-    reason = values.mapping(response.get("incomplete_details")).get("reason")
-    return values.text(error.get("type")) or values.text(error.get("code")) or values.text(reason)
+    error = coerce.mapping(event.get("error")) or coerce.mapping(response.get("error"))
+    reason = coerce.mapping(response.get("incomplete_details")).get("reason")
+    return coerce.text(error.get("type")) or coerce.text(error.get("code")) or coerce.text(reason)

@@ -1,1 +1,4 @@
-"""What a person runs: the command line, how its answers look, and what it starts."""
+"""What a person runs: the command line, and the programs behind it.
+
+Only `cli.py` lies loose here; `commands` is click, `render` turns documents into text, `support` is shared.
+"""

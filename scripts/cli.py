@@ -19,9 +19,10 @@ if __package__ in {None, ""}:
 
 import click
 
-from scripts.commands.shared import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError, reject_options
+from scripts.commands.options import reject_options
 from scripts.commands.status import status, status_options
-from scripts.printable import printable
+from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.support.sanitize import sanitize
 
 _COMMANDS = {
     "status": "status:status",
@@ -36,13 +37,13 @@ _COMMANDS = {
     "statusline": "statusline:statusline",
     "alerts": "alerts:alerts",
     "serve": "serve:serve",
-    "run": "launching:run",
-    "proxy": "launching:proxy",
-    "env": "launching:env",
+    "run": "run:run",
+    "proxy": "proxy:proxy",
+    "env": "env:env",
     "prune": "prune:prune",
-    "demo": "upkeep:demo",
-    "doctor": "upkeep:doctor",
-    "uninstall": "upkeep:uninstall",
+    "demo": "demo:demo",
+    "doctor": "doctor:doctor",
+    "uninstall": "uninstall:uninstall",
 }
 """Where each command is, in the order in which they are listed: what is wanted most often comes first."""
 
@@ -81,15 +82,15 @@ class Commands(click.Group):
                 raise
             message, exit_code = failure
             # What it names (an e-mail, a limit) may have come over the wire.
-            click.echo("Error: " + "\n".join(printable(line) for line in message.splitlines()), err=True)
+            click.echo("Error: " + "\n".join(sanitize(line) for line in message.splitlines()), err=True)
             ctx.exit(exit_code)
 
 
 def _explained(error: Exception) -> tuple[str, int] | None:
     """Return the message and the exit code of an expected failure."""
-    from scripts.launch.errors import LaunchError
-    from store.database import DatabaseError, MissingError
-    from store.queries import AccountError
+    from scripts.support.errors import LaunchError
+    from store.errors import DatabaseError, MissingError
+    from store.queries.accounts import AccountError
 
     if isinstance(error, (CommandError, LaunchError)):
         return str(error), error.exit_code
@@ -106,7 +107,7 @@ def _explained(error: Exception) -> tuple[str, int] | None:
 
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from scripts.version import version
+        from scripts.support.version import version
 
         click.echo(f"codex-tap {version()}")
         context.exit()

@@ -4,7 +4,7 @@ Units everywhere: percent from 0 to 100 (the server may go above), minutes for a
 for a moment. ``None`` always means "the message does not say", never zero.
 
 A `Snapshot` is all that one message said about one account. It holds a `Limit` for each limit the message
-mentions; the store keeps a row for each of them (see `store.merge` for what makes two rows the same).
+mentions; the store keeps a row for each of them (see `store.record.merge` for what makes two rows the same).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from store.standing import MAIN_LIMIT
+from store.constants import MAIN_LIMIT
 
 Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Minutes = Annotated[int, Field(gt=0)]
-Moment = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Timestamp = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Model(BaseModel):
@@ -28,7 +28,7 @@ class Model(BaseModel):
 
 
 class Source(StrEnum):
-    """Where a snapshot was read; `store.merge` says which source speaks with authority on what."""
+    """Where a snapshot was read; `store.record.merge` says which source speaks with authority on what."""
 
     HEADERS = "headers"
     UPGRADE = "upgrade"
@@ -89,10 +89,10 @@ class Identity(Model):
     user_id: str = ""
     email: str | None = None
     plan_type: str | None = None
-    expires_at: Moment | None = None
+    expires_at: Timestamp | None = None
 
 
-class Reading(Model):
+class RateLimits(Model):
     """The figures of one message, before it is known whose they are.
 
     ``active_limit`` is the id of the limit that the request was charged to. ``server_time`` is the server's own clock
@@ -108,7 +108,7 @@ class Reading(Model):
     spend_control_reached: bool | None = None
     reset_credits: Annotated[int, Field(ge=0)] | None = None
     promo: str | None = None
-    server_time: Moment | None = None
+    server_time: Timestamp | None = None
     left_out: int = 0
     raw: dict[str, Any] = {}
 
@@ -121,10 +121,10 @@ class Snapshot(Model):
     """
 
     identity: Identity
-    observed_at: Moment
-    requested_at: Moment | None = None
+    observed_at: Timestamp
+    requested_at: Timestamp | None = None
     source: Source
-    reading: Reading
+    reading: RateLimits
     status: int | None = None
     model: str | None = None
     thread: str | None = None
@@ -149,7 +149,7 @@ class Transport(StrEnum):
     WEBSOCKET = "websocket"
 
 
-class Request(Model):
+class Turn(Model):
     """One turn of Codex, as it ended: whose, for what, how long and how much. Nothing of what was said in it.
 
     ``warm_up`` tells that it was sent ahead of a turn and asks for no answer. ``status`` is that of the HTTP answer, or
@@ -158,9 +158,9 @@ class Request(Model):
 
     identity: Identity
     transport: Transport
-    started_at: Moment
-    first_byte_at: Moment | None = None
-    ended_at: Moment
+    started_at: Timestamp
+    first_byte_at: Timestamp | None = None
+    ended_at: Timestamp
     limit_id: str = MAIN_LIMIT
     thread: str | None = None
     session: str | None = None

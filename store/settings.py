@@ -28,7 +28,7 @@ READY = "codex-tap ready"
 """What the proxy says on stdout, with its address behind it, when it listens for whoever started it."""
 
 ENDED = "codex-tap ended"
-"""What the proxy says on stdout at its end, with its counts (`addon.tally`) as JSON behind it."""
+"""What the proxy says on stdout at its end, with its counts (`addon.traffic_counts`) as JSON behind it."""
 
 
 def data_folder() -> Path:

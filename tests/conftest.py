@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts.demo.backend import Backend
-from tests.harness import require_codex
+from tests.support.harness import require_codex
 
 with warnings.catch_warnings():
     # mitmproxy and what it brings call their own dependencies by old names; that is no error of ours.

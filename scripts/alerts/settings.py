@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.alerts import EARLY, ELSEWHERE, REACHED, RESET, RUNS_DRY, Rule
+from store.analysis.alerting import EARLY, ELSEWHERE, REACHED, RESET, RUNS_DRY, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ window_reset_early = true   # ... before it was due
 """
 """What ``alerts init`` writes."""
 
-_MOST_RULES, _MOST_TARGETS = 200, 50
+_MAX_RULES, _MAX_TARGETS = 200, 50
 _SLOT = re.compile(r"\d+[mhd]|unknown")
 _TARGET = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*")
@@ -93,7 +93,7 @@ class QuietHours(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What the file says. A rule's ``account`` is as it was written: `scripts.alerts.look` finds whose key that is."""
+    """The contents of the file; a rule's ``account`` is as written, and `scripts.alerts.evaluate` looks it up."""
 
     path: Path
     targets: Mapping[str, TargetSettings]
@@ -174,12 +174,12 @@ _WRITE_TARGET = 'write an apprise URL in quotes ("ntfys://…"), or a command as
 def _settings(path: Path, found: Mapping[str, Any]) -> Settings:
     _check_keys(found, _TOP_KEYS, ())
     targets = _table(found.get("targets", {}), ("targets",), "[targets]")
-    if len(targets) > _MOST_TARGETS:
-        raise _WrongError(("targets",), f"there may be {_MOST_TARGETS} targets at most")
+    if len(targets) > _MAX_TARGETS:
+        raise _WrongError(("targets",), f"there may be {_MAX_TARGETS} targets at most")
     known = {name: _target(name, value) for name, value in targets.items()}
     rules = found.get("rules", [])
-    if not isinstance(rules, list) or len(rules) > _MOST_RULES:
-        raise _WrongError(("rules",), f"write each rule as a table, [[rules]]; there may be {_MOST_RULES} at most")
+    if not isinstance(rules, list) or len(rules) > _MAX_RULES:
+        raise _WrongError(("rules",), f"write each rule as a table, [[rules]]; there may be {_MAX_RULES} at most")
     made = [_rule(rule, ("rules", number), tuple(known)) for number, rule in enumerate(rules)]
     quiet = _quiet_hours(found["quiet_hours"]) if "quiet_hours" in found else None
     return Settings(path, known, tuple(made), quiet)

@@ -9,8 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.alerts import NOTHING, About, Mark, Memory, Run
-from store.database import UNFINISHED
+from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
+from store.files import PARTIAL_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ _VERSION = 1
 _REPLACE_TRIES = 5
 
 
-class Unsent(NamedTuple):
+class PendingMessage(NamedTuple):
     """A message that a target still has to get. ``due_at`` is when it is tried (again), in Unix seconds."""
 
     target: str
@@ -32,8 +32,8 @@ class Unsent(NamedTuple):
 class State(NamedTuple):
     """What was told, and what still has to be sent."""
 
-    memory: Memory = NOTHING
-    unsent: tuple[Unsent, ...] = ()
+    memory: AlertState = EMPTY_STATE
+    unsent: tuple[PendingMessage, ...] = ()
 
 
 class StateError(Exception):
@@ -55,7 +55,7 @@ def load(path: Path) -> State:
         found = json.loads(path.read_bytes())
         if found["version"] != _VERSION:
             raise StateError(f"{path} was written by another codex-tap (version {found['version']})")
-        return State(_memory(found), tuple(Unsent(**each) for each in found["unsent"]))
+        return State(_memory(found), tuple(PendingMessage(**each) for each in found["unsent"]))
     except FileNotFoundError:
         return State()
     except OSError as error:
@@ -71,7 +71,7 @@ def save(path: Path, state: State) -> None:
         StateError: it cannot be written; the old one is still there.
     """
     text = json.dumps(_document(state), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    making = path.with_name(f"{path.name}{UNFINISHED}")
+    making = path.with_name(f"{path.name}{PARTIAL_SUFFIX}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -109,15 +109,15 @@ def _document(state: State) -> dict[str, Any]:
     }
 
 
-def _memory(found: dict[str, Any]) -> Memory:
-    return Memory(
+def _memory(found: dict[str, Any]) -> AlertState:
+    return AlertState(
         since={str(kind): float(at) for kind, at in found["since"].items()},
         runs={
-            About(account, limit_id, slot): Run(float(used), resets_at)
+            About(account, limit_id, slot): Period(float(used), resets_at)
             for account, limit_id, slot, used, resets_at in found["runs"]
         },
         told=tuple(
-            Mark(**{**mark, "about": About(*mark["about"]), "rows": mark["rows"] and tuple(mark["rows"])})
+            SentAlert(**{**mark, "about": About(*mark["about"]), "rows": mark["rows"] and tuple(mark["rows"])})
             for mark in found["told"]
         ),
     )
@@ -126,12 +126,12 @@ def _memory(found: dict[str, Any]) -> Memory:
 # Only one looks at a time: two would tell everything twice.
 
 
-class TakenError(Exception):
+class AlreadyRunningError(Exception):
     """Another process watches this database."""
 
 
 @contextlib.contextmanager
-def alone(database: Path) -> Iterator[None]:
+def exclusive_lock(database: Path) -> Iterator[None]:
     """Be the only one to watch a database; the system lets go of it for whoever ends, however that is.
 
     Raises:
@@ -148,7 +148,7 @@ def alone(database: Path) -> Iterator[None]:
         try:
             _lock(descriptor)
         except OSError as error:
-            raise TakenError(f"another codex-tap watches {database} already") from error
+            raise AlreadyRunningError(f"another codex-tap watches {database} already") from error
         yield
     finally:
         os.close(descriptor)

@@ -19,13 +19,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scripts.printable import printable
+from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scripts.alerts.settings import TargetSettings
-    from store.alerts import Alert
+    from store.analysis.alerting import Alert
 
 COMMAND_SECONDS = 30.0
 """How long a command may take; then it is killed."""
@@ -62,11 +62,11 @@ def message(alert: Alert) -> dict[str, Any]:
     """
     return {
         "kind": alert.kind,
-        "text": printable(alert.text),
-        "account": printable(alert.about.account),
-        "name": printable(alert.account),
-        "limit_id": printable(alert.about.limit_id),
-        "limit_name": None if alert.limit_name is None else printable(alert.limit_name),
+        "text": sanitize(alert.text),
+        "account": sanitize(alert.about.account),
+        "name": sanitize(alert.account),
+        "limit_id": sanitize(alert.about.limit_id),
+        "limit_name": None if alert.limit_name is None else sanitize(alert.limit_name),
         "window": alert.about.slot,
         "window_minutes": alert.window_minutes,
         "used_percent": alert.used_percent,

@@ -8,29 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    WRONG_USE,
-    CommandError,
+from scripts.commands.options import database_option, json_option, reject_options
+from scripts.commands.output import list_paths
+from scripts.support.database import (
     account_entry,
     checked_name,
-    database_option,
-    json_option,
     known_accounts,
-    list_paths,
-    may_still_hold,
-    reading,
-    reject_options,
-    writing,
+    open_for_reading,
+    open_for_writing,
+    residual_files,
 )
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from store.queries import Account
+    from store.queries.accounts import Account
 
 
 @click.group(
@@ -49,12 +44,12 @@ def accounts(context: click.Context, as_json: bool, database: Path | None) -> No
     if context.invoked_subcommand is not None:
         reject_options(context)
         return
-    from store import queries
-    from store.database import MissingError
+    from store.errors import MissingError
+    from store.queries.accounts import load_accounts
 
     try:
-        with reading(database or default_database()) as connection:
-            known = queries.accounts(connection)
+        with open_for_reading(database or default_database()) as connection:
+            known = load_accounts(connection)
     except MissingError:
         known = []
     if as_json:
@@ -68,10 +63,11 @@ def accounts(context: click.Context, as_json: bool, database: Path | None) -> No
 
 
 def _print_accounts(known: Sequence[Account]) -> None:
-    from scripts import render
+    from scripts.render.accounts import render_accounts
+    from scripts.render.console import detect_profile, make_console, print_text
 
-    console = render.console()
-    render.put(console, render.accounts(known, render.look(console)))
+    console = make_console()
+    print_text(console, render_accounts(known, detect_profile(console)))
 
 
 @accounts.command("name")
@@ -84,17 +80,17 @@ def name_account(account: str, name: str | None, clear: bool, database: Path | N
 
     ACCOUNT is its name or the start of its e-mail, key or token key.
     """
-    from store.database import rename_account
-    from store.queries import find_account
+    from store.edits import rename_account
+    from store.queries.accounts import find_account
 
     if clear == (name is not None):
         raise click.UsageError("Give a name, or --clear to take it away.")
     wanted = None if name is None else checked_name(name)
     path = database or default_database()
-    with reading(path) as connection:
+    with open_for_reading(path) as connection:
         found = find_account(known_accounts(connection), account)
     try:
-        with writing(path) as connection:
+        with open_for_writing(path) as connection:
             rename_account(connection, found.id, wanted)
     except sqlite3.IntegrityError as error:
         raise CommandError(f"another account is called {name!r} already", WRONG_USE) from error
@@ -103,9 +99,9 @@ def name_account(account: str, name: str | None, clear: bool, database: Path | N
 
 
 def _one_line(account: Account) -> str:
-    from scripts.render import label
+    from scripts.render.accounts import account_label
 
-    return label(account)
+    return account_label(account)
 
 
 @accounts.command("forget")
@@ -118,21 +114,21 @@ def forget_account(context: click.Context, account: str, yes: bool, database: Pa
 
     ACCOUNT is its name or the start of its e-mail, key or token key. An account that Codex uses again is seen again.
     """
-    from scripts.render import count
-    from store import queries
-    from store.database import forget_account as delete
+    from scripts.render.console import count
+    from store.edits import forget_account as delete
+    from store.queries.accounts import account_counts, find_account
 
     path = database or default_database()
-    with reading(path) as connection:
-        found = queries.find_account(known_accounts(connection), account)
-        kept = queries.account_extent(connection, found)
+    with open_for_reading(path) as connection:
+        found = find_account(known_accounts(connection), account)
+        kept = account_counts(connection, found)
     who = _one_line(found)
     what = f"{count(kept.snapshots, 'snapshot')} of {count(kept.limits, 'limit')}, {count(kept.tokens, 'token key')}"
     if not yes and not click.confirm(f"{who}\nThis deletes {what}.\nThere is no way back. Forget it?"):
         context.exit(1)
-    with writing(path) as connection:
+    with open_for_writing(path) as connection:
         delete(connection, found.id)
     click.echo(f"Forgotten: {who} ({what}).")
-    others = may_still_hold(path)
+    others = residual_files(path)
     if others:
         list_paths("These files beside the database may still hold it; delete them if you need them no more:", others)

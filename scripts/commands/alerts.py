@@ -13,27 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    FAILED,
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    WRONG_USE,
-    CommandError,
-    database_option,
-    json_option,
-    reading,
-)
+from scripts.commands.options import database_option, json_option
 from scripts.launch.alerts_process import ALERTING
-from scripts.printable import printable
+from scripts.support.database import open_for_reading
+from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
-    from scripts.alerts.look import Look
+    from scripts.alerts.evaluate import Evaluation
     from scripts.alerts.settings import Settings, TargetSettings
-    from store.alerts import Memory
+    from store.analysis.alerting import AlertState
 
 _WOULD_FIRE = 1
 _LOCK_AGAIN_SECONDS = 3.0
@@ -134,7 +127,7 @@ def watch(*, config: Path, database: Path | None, beside: bool) -> None:
 
     It reads the database, whether or not a proxy runs, and the alerts file again when it is changed.
     """
-    from scripts.alerts.state import TakenError, alone
+    from scripts.alerts.state import AlreadyRunningError, exclusive_lock
     from scripts.alerts.watcher import watch as run
 
     settings = checked_settings(config)
@@ -146,14 +139,14 @@ def watch(*, config: Path, database: Path | None, beside: bool) -> None:
     def started(found: Settings) -> None:
         if not beside:
             whom = ", ".join(found.targets)
-            click.echo(f"codex-tap: watching {printable(path)} to tell {whom}; Ctrl-C ends it", err=True)
+            click.echo(f"codex-tap: watching {sanitize(path)} to tell {whom}; Ctrl-C ends it", err=True)
 
     with contextlib.suppress(KeyboardInterrupt), _state_problems():
         while not stop.is_set():
             try:
-                with alone(path), _settings_problems():
+                with exclusive_lock(path), _settings_problems():
                     run(path, config, stop, started=started, last_look=beside)
-            except TakenError as error:
+            except AlreadyRunningError as error:
                 if not beside:
                     raise CommandError(str(error), FAILED) from error
                 stop.wait(_LOCK_AGAIN_SECONDS)  # it takes over when the other one ends
@@ -174,7 +167,7 @@ def init(config: Path) -> None:
         raise CommandError(f"{config} is there already, and stays as it is", WRONG_USE) from error
     except OSError as error:
         raise CommandError(f"{config} cannot be made: {error.strerror or error}", FAILED) from error
-    click.echo(f"{printable(config)} is made. Name your targets in it, then:  codex-tap alerts test")
+    click.echo(f"{sanitize(config)} is made. Name your targets in it, then:  codex-tap alerts test")
 
 
 # Settings and state
@@ -217,7 +210,7 @@ def _settings(config: Path, *, warn: bool = True) -> Settings:
     with _settings_problems():
         settings = load(config)
     if warn and others_can_read(config):
-        click.echo(f"Note: {printable(readers_warning(config))}", err=True)
+        click.echo(f"Note: {sanitize(readers_warning(config))}", err=True)
     return settings
 
 
@@ -245,7 +238,7 @@ def _check_targets(settings: Settings) -> None:
 
 def _stop_event(*, lifeline: bool) -> threading.Event:
     """Return what is set by SIGTERM, and with a `lifeline` when stdin ends: then whoever started this is gone."""
-    from scripts.goodbye import when_stdin_ends
+    from scripts.support.shutdown import on_stdin_eof
 
     stop = threading.Event()
 
@@ -254,27 +247,27 @@ def _stop_event(*, lifeline: bool) -> threading.Event:
 
     signal.signal(signal.SIGTERM, asked)
     if lifeline:
-        when_stdin_ends(stop.set)
+        on_stdin_eof(stop.set)
     return stop
 
 
 # Checking
 
 
-def _look(path: Path, settings: Settings, memory: Memory, now: float) -> Look | None:
+def _look(path: Path, settings: Settings, memory: AlertState, now: float) -> Evaluation | None:
     """Return what a look finds; None where nothing was seen yet."""
-    from scripts.alerts.look import look
-    from store.database import MissingError
+    from scripts.alerts.evaluate import evaluate
+    from store.errors import MissingError
 
     try:
-        with reading(path) as connection:
-            found = look(connection, settings, memory, now)
+        with open_for_reading(path) as connection:
+            found = evaluate(connection, settings, memory, now)
     except MissingError:
         return None
     return found if found.accounts else None
 
 
-def _document(settings: Settings, found: Look | None, memory: Memory, now: float) -> dict[str, Any]:
+def _document(settings: Settings, found: Evaluation | None, memory: AlertState, now: float) -> dict[str, Any]:
     """Return what ``alerts check --json`` writes."""
     from scripts.alerts.targets import message
 
@@ -296,7 +289,7 @@ def _document(settings: Settings, found: Look | None, memory: Memory, now: float
                 "window": mark.about.slot,
                 "threshold": mark.threshold,
                 "resets_at": mark.resets_at,
-                "text": printable(mark.text),
+                "text": sanitize(mark.text),
             }
             for mark in memory.told
         ],
@@ -304,22 +297,22 @@ def _document(settings: Settings, found: Look | None, memory: Memory, now: float
     }
 
 
-def _print_check(found: Look | None, memory: Memory, now: float) -> None:
-    from scripts.render import moment
+def _print_check(found: Evaluation | None, memory: AlertState, now: float) -> None:
+    from scripts.render.console import clock_time
 
     for problem in found.problems if found else []:
-        click.echo(f"Note: {printable(problem)}", err=True)
+        click.echo(f"Note: {sanitize(problem)}", err=True)
     if found is None:
         click.echo(NOTHING_YET)
         return
-    lines = [f"{printable(each.text)}  → {', '.join(each.targets) or 'nobody'}" for each in found.alerts]
+    lines = [f"{sanitize(each.text)}  → {', '.join(each.targets) or 'nobody'}" for each in found.alerts]
     if found.quiet_until is None:
         _list("Would be told now:", lines, "Nothing would be told now.")
     else:
-        until = moment(found.quiet_until, now)
+        until = clock_time(found.quiet_until, now)
         _list(f"Held until {until}, the end of the quiet hours:", lines, f"Nothing is held. Quiet until {until}.")
     # Several thresholds that were passed at once were one message.
-    told = {f"{moment(mark.told_at, now):<12}  {printable(mark.text)}": None for mark in memory.told}
+    told = {f"{clock_time(mark.told_at, now):<12}  {sanitize(mark.text)}": None for mark in memory.told}
     _list("Was told:", list(told), "Nothing was told yet.")
 
 
@@ -343,7 +336,7 @@ def _send_all(chosen: Sequence[TargetSettings]) -> int:
         for each in as_completed(asked):
             problem = each.result()
             failed += problem is not None
-            click.echo(f"{asked[each].name} ({printable(asked[each].shown)}): {problem or 'sent'}")
+            click.echo(f"{asked[each].name} ({sanitize(asked[each].shown)}): {problem or 'sent'}")
     return failed
 
 

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    accounts_argument,
-    checked_limits,
-    chosen_accounts,
-    database_option,
-    known_accounts,
-    reading,
-    since_option,
-)
-from scripts.export import Form, export_options, iso, write_rows
+from scripts.commands.options import accounts_argument, database_option, export_options, since_option
+from scripts.render.export import Form, iso, write_rows
+from scripts.support.database import checked_limits, chosen_accounts, known_accounts, open_for_reading
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -42,7 +34,7 @@ _KINDS = (
     "used_elsewhere",
     "token_refreshed",
 )
-"""Those of `store.events.KINDS`, which is not imported for a line of help."""
+"""Those of `store.analysis.events.KINDS`, which is not imported for a line of help."""
 
 _READING = ("id", "seen_at", "used_percent", "resets_at", "reached_type", "plan_type", "credits_balance", "source")
 
@@ -121,18 +113,18 @@ def events(
 
 def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of ``events --json``; without accounts where nothing was seen yet."""
-    from store import queries
-    from store.database import MissingError
-    from store.queries.events import empty, events
+    from store.errors import MissingError
+    from store.queries.events import empty_events, load_events
+    from store.queries.limits import load_limit_ids
 
     now = time.time()
     try:
-        with reading(path) as connection:
+        with open_for_reading(path) as connection:
             chosen = chosen_accounts(known_accounts(connection), starts)
-            checked_limits(queries.limit_ids(connection), asked["limit_id"])
-            return events(connection, now, accounts=chosen, **asked)
+            checked_limits(load_limit_ids(connection), asked["limit_id"])
+            return load_events(connection, now, accounts=chosen, **asked)
     except MissingError:
-        return empty(now, since=asked["since"], limit_id=asked["limit_id"])
+        return empty_events(now, since=asked["since"], limit_id=asked["limit_id"])
 
 
 def _nothing(document: Mapping[str, Any]) -> str:
@@ -147,9 +139,10 @@ def _flat(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print_events(document: Mapping[str, Any]) -> None:
-    from scripts import events_list, render
+    from scripts.render.console import detect_profile, make_console, print_text
+    from scripts.render.events import render_events
 
-    console = render.console()
-    look = render.look(console)
-    for line in events_list.events(document, look):
-        render.put(console, line)
+    console = make_console()
+    look = detect_profile(console)
+    for line in render_events(document, look):
+        print_text(console, line)

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    accounts_argument,
-    chosen_accounts,
-    database_option,
-    json_option,
-    known_accounts,
-    reading,
-)
+from scripts.commands.options import accounts_argument, database_option, json_option
+from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -45,10 +38,11 @@ def forecast(context: click.Context, accounts: tuple[str, ...], as_json: bool, d
     if as_json:
         click.echo(json.dumps(document, indent=2))
     elif document["accounts"]:
-        from scripts import render, render_forecast
+        from scripts.render.console import detect_profile, make_console, print_text
+        from scripts.render.forecast import render_forecasts
 
-        console = render.console()
-        render.put(console, render_forecast.forecasts(document, render.look(console)))
+        console = make_console()
+        print_text(console, render_forecasts(document, detect_profile(console)))
     else:
         click.echo(NOTHING_YET)
     if not document["accounts"]:
@@ -57,12 +51,12 @@ def forecast(context: click.Context, accounts: tuple[str, ...], as_json: bool, d
 
 def _document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
     """Return the document of ``forecast --json``; its accounts are empty where nothing was seen yet."""
-    from store.database import MissingError
-    from store.queries.forecast import forecasts
+    from store.errors import MissingError
+    from store.queries.forecast import load_forecasts
 
     now = time.time()
     try:
-        with reading(path) as connection:
-            return forecasts(connection, now, chosen_accounts(known_accounts(connection), starts))
+        with open_for_reading(path) as connection:
+            return load_forecasts(connection, now, chosen_accounts(known_accounts(connection), starts))
     except MissingError:
         return {"generated_at": int(now), "accounts": []}

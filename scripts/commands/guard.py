@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    database_option,
-    json_option,
-    told_account,
-)
-from scripts.printable import printable
+from scripts.commands.options import database_option, json_option
+from scripts.support.database import account_status
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from store.guard import Asked, Verdict
+    from store.analysis.guard import GuardPolicy, Verdict
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
 _INTERRUPTED = 130
@@ -37,7 +33,7 @@ def _age(_context: click.Context, _parameter: click.Parameter, value: str) -> fl
     Raises:
         click.BadParameter: it is no length of time.
     """
-    from scripts.moments import parse_since
+    from scripts.support.timespec import parse_since
 
     now = time.time()
     try:
@@ -100,9 +96,9 @@ def guard(
 
     --wait looks at the database now and then. It ends at once where nothing tells when the limit comes back.
     """
-    from store.guard import Asked
+    from store.analysis.guard import GuardPolicy
 
-    asked = Asked(window, min_remaining, max_age, limit_id)
+    asked = GuardPolicy(window, min_remaining, max_age, limit_id)
     path = database or default_database()
     say_waiting = not (quiet or as_json)
     try:
@@ -117,15 +113,17 @@ def guard(
     context.exit(exit_code)
 
 
-def _verdict(path: Path, start: str | None, asked: Asked) -> tuple[Mapping[str, Any] | None, Verdict]:
+def _verdict(path: Path, start: str | None, asked: GuardPolicy) -> tuple[Mapping[str, Any] | None, Verdict]:
     """Return the account and the verdict on it; no account where nothing was seen yet."""
-    from store.guard import Verdict, verdict
+    from store.analysis.guard import Verdict, verdict
 
-    who = told_account(path, start)
+    who = account_status(path, start)
     return who, Verdict("unknown", NOTHING_YET) if who is None else verdict(who, asked)
 
 
-def _awaited(path: Path, start: str | None, asked: Asked, *, say: bool) -> tuple[Mapping[str, Any] | None, Verdict]:
+def _awaited(
+    path: Path, start: str | None, asked: GuardPolicy, *, say: bool
+) -> tuple[Mapping[str, Any] | None, Verdict]:
     """Return the verdict as soon as it is another than "below until then"; nothing is asked of anybody meanwhile."""
     told_until = None
     while True:
@@ -140,21 +138,21 @@ def _awaited(path: Path, start: str | None, asked: Asked, *, say: bool) -> tuple
 
 
 def _clock(at: float) -> str:
-    from store.words import moment
+    from store.analysis.formatting import clock_time
 
-    return moment(at)
+    return clock_time(at)
 
 
 def _line(who: Mapping[str, Any] | None, found: Verdict) -> str:
-    from store.choice import label
+    from store.analysis.ranking import label
 
     if who is None:
         return found.reason
     word = {"go": "go", "below": "below", "old": "too old", "unknown": "unknown"}[found.answer]
-    return f"{word}: {printable(label(who))}, {printable(found.reason)}"
+    return f"{word}: {sanitize(label(who))}, {sanitize(found.reason)}"
 
 
-def _document(who: Mapping[str, Any] | None, found: Verdict, asked: Asked, exit_code: int) -> dict[str, Any]:
+def _document(who: Mapping[str, Any] | None, found: Verdict, asked: GuardPolicy, exit_code: int) -> dict[str, Any]:
     """Return what ``guard --json`` writes: the account, the verdict's fields, and what was asked for."""
     account = {name: who and who[name] for name in ("account", "name", "email")}
     asked_for = {"limit_id": asked.limit_id, "min_remaining": asked.min_remaining, "max_age_seconds": asked.max_age}

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    checked_limits,
-    database_option,
-    known_accounts,
-    reading,
-    since_option,
-)
-from scripts.export import HISTORY_COLUMNS, Form, export_options, history_row, write_rows
+from scripts.commands.options import database_option, export_options, since_option
+from scripts.render.export import HISTORY_COLUMNS, Form, history_row, write_rows
+from scripts.support.database import checked_limits, known_accounts, open_for_reading
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -25,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from store.queries import Account
+    from store.queries.accounts import Account
 
 
 @click.command(
@@ -60,18 +54,20 @@ def history(
     """
     if plot and form:
         raise click.UsageError(f"--plot and --{form} exclude each other.")
-    from store import queries
-    from store.database import MissingError
+    from store.errors import MissingError
+    from store.queries.accounts import find_account
+    from store.queries.history import load_history
+    from store.queries.limits import load_limit_ids
 
     try:
-        with reading(database or default_database()) as connection:
+        with open_for_reading(database or default_database()) as connection:
             known = known_accounts(connection)
-            chosen = queries.find_account(known, account) if account else None
-            limit_ids = checked_limits(queries.limit_ids(connection), limit_id)
+            chosen = find_account(known, account) if account else None
+            limit_ids = checked_limits(load_limit_ids(connection), limit_id)
             if plot:
                 _print_plot(connection, chosen, since, limit_id)
                 return
-            entries = queries.history(connection, account=chosen, since=since, limit_id=limit_id)
+            entries = load_history(connection, account=chosen, since=since, limit_id=limit_id)
             if form:
                 _export(entries, form)
             else:
@@ -89,37 +85,39 @@ def _export(entries: Iterator[dict[str, Any]], form: Form) -> None:
 
 
 def _print_plot(connection: sqlite3.Connection, chosen: Account | None, since: float | None, limit: str | None) -> None:
-    from scripts import plot, render
-    from store.queries.levels import pictures
+    from scripts.render import chart
+    from scripts.render.console import detect_profile, make_console
+    from store.queries.timeline import load_timelines
 
     now = time.time()
     if since is not None and since >= now:
         raise click.BadParameter("that is still to come", param_hint="'--since'")
-    console = render.console()
-    look = render.look(console)
-    found = pictures(
+    console = make_console()
+    look = detect_profile(console)
+    found = load_timelines(
         connection,
         now,
-        plot.chart_columns(look.width),
+        chart.chart_columns(look.width),
         chosen=[chosen] if chosen else None,
         since=since,
         limit_id=limit,
     )
     colours = console.is_terminal and not console.no_color
-    click.echo("\n\n".join(plot.chart(picture, look, colours=colours) for picture in found))
+    click.echo("\n\n".join(chart.render_chart(picture, look, colours=colours) for picture in found))
 
 
 def _print_history(entries: Iterator[dict[str, Any]], who: Sequence[Account], limit_ids: Sequence[str]) -> None:
-    from scripts import render
+    from scripts.render.console import detect_profile, make_console, print_text
+    from scripts.render.history import HistoryColumns, render_history_header, render_history_row
 
-    console = render.console()
-    look = render.look(console)
-    columns = render.HistoryColumns.fitting([account.label for account in who], limit_ids, look)
+    console = make_console()
+    look = detect_profile(console)
+    columns = HistoryColumns.fitting([account.label for account in who], limit_ids, look)
     first = next(entries, None)
     if first is None:
         click.echo("No change was seen in that time.", err=True)
         return
-    render.put(console, render.history_header(columns))
-    render.put(console, render.history_row(first, columns, look))
+    print_text(console, render_history_header(columns))
+    print_text(console, render_history_row(first, columns, look))
     for entry in entries:
-        render.put(console, render.history_row(entry, columns, look))
+        print_text(console, render_history_row(entry, columns, look))

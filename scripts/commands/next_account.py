@@ -9,24 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    accounts_argument,
-    chosen_accounts,
-    database_option,
-    json_option,
-    known_accounts,
-    reading,
-)
-from scripts.printable import printable
+from scripts.commands.options import accounts_argument, database_option, json_option
+from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from store.queries import Account
+    from store.queries.accounts import Account
 
 NONE_CAN = 1
 """Exit code where no account can be used now."""
@@ -80,23 +73,23 @@ def next_account(
 
 def _document(path: Path, starts: Sequence[str], spenders: str) -> dict[str, Any]:
     """Return the document of ``next --json``; its ranking is empty where nothing was seen yet."""
-    from store import queries
-    from store.choice import choice
-    from store.database import MissingError
+    from store.analysis.ranking import rank_accounts
+    from store.errors import MissingError
+    from store.queries.status import load_status
 
     now = time.time()
     try:
-        with reading(path) as connection:
+        with open_for_reading(path) as connection:
             known = known_accounts(connection)
-            document = queries.status(connection, now, chosen_accounts(known, starts))
-            return choice(document, credits_for=_keys(known, spenders))
+            document = load_status(connection, now, chosen_accounts(known, starts))
+            return rank_accounts(document, credits_for=_keys(known, spenders))
     except MissingError:
-        return choice({"generated_at": int(now), "accounts": []})
+        return rank_accounts({"generated_at": int(now), "accounts": []})
 
 
 def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
     """Return the keys of the accounts that may spend credits; None for all."""
-    from store.queries import find_account
+    from store.queries.accounts import find_account
 
     if spenders in {"all", "none"}:
         return None if spenders == "all" else set()
@@ -104,7 +97,7 @@ def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
 
 
 def _exit_code(document: Mapping[str, Any]) -> int:
-    from store.choice import is_known
+    from store.analysis.ranking import is_known
 
     if not is_known(document):
         return NOTHING_KNOWN
@@ -112,18 +105,18 @@ def _exit_code(document: Mapping[str, Any]) -> int:
 
 
 def _print_choice(document: Mapping[str, Any]) -> None:
-    from store.choice import label
+    from store.analysis.ranking import label
 
-    name = printable(label(document))
+    name = sanitize(label(document))
     if sys.stdout.isatty():
-        click.echo(f"{name}: {printable(document['reason'])}")
+        click.echo(f"{name}: {sanitize(document['reason'])}")
     else:
         click.echo(name)
-        click.echo(printable(document["reason"]), err=True)
+        click.echo(sanitize(document["reason"]), err=True)
 
 
 def _refusal(document: Mapping[str, Any]) -> str:
-    from store.choice import label
+    from store.analysis.ranking import label
 
-    reasons = [f"  {printable(label(each))}: {printable(each['reason'])}" for each in document["ranking"]]
+    reasons = [f"  {sanitize(label(each))}: {sanitize(each['reason'])}" for each in document["ranking"]]
     return "\n".join(["No account can be used now.", *reasons])

@@ -10,23 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    database_option,
-    json_option,
-    known_accounts,
-    reading,
-    since_moment,
-    writing,
-)
+from scripts.commands.options import database_option, json_option, parse_since_option
+from scripts.support.database import known_accounts, open_for_reading, open_for_writing
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from store.queries.retention import Old
+    from store.queries.retention import PruneCounts
 
 _BATCH = 500
 """Rows that one transaction deletes: a few milliseconds, less than a proxy's writer waits."""
@@ -43,7 +36,7 @@ Examples:
 """
 )
 @click.option(
-    "--older-than", "before", required=True, callback=since_moment, metavar="WHEN", help="90d, 26w, 2026-08-01."
+    "--older-than", "before", required=True, callback=parse_since_option, metavar="WHEN", help="90d, 26w, 2026-08-01."
 )
 @click.option("--yes", is_flag=True, help="Delete it; without this it is only counted.")
 @json_option
@@ -55,16 +48,16 @@ def prune(context: click.Context, *, before: float, yes: bool, as_json: bool, da
     The newest reading of each limit always stays. A proxy may go on running meanwhile. Without --yes nothing is
     deleted.
     """
-    from store.database import MissingError
-    from store.queries.retention import file_bytes, older_than
+    from store.errors import MissingError
+    from store.queries.retention import file_bytes, prune_counts
 
     if before >= time.time():
         raise click.BadParameter("that is still to come", param_hint="'--older-than'")
     path = database or default_database()
     try:
-        with reading(path) as connection:
+        with open_for_reading(path) as connection:
             known_accounts(connection)
-            old = older_than(connection, before)
+            old = prune_counts(connection, before)
             size, _ = file_bytes(connection)
     except MissingError:
         click.echo(json.dumps(_document(before, [], 0, deleted=False), indent=2) if as_json else NOTHING_YET)
@@ -79,7 +72,7 @@ def prune(context: click.Context, *, before: float, yes: bool, as_json: bool, da
         _say(old, before, size, freed, deleted=yes)
 
 
-def _freed(old: Sequence[Old], size: int) -> int:
+def _freed(old: Sequence[PruneCounts], size: int) -> int:
     """Return how many bytes of a file would be free, about: as many of them as of its rows."""
     kept = sum(each.snapshots_kept + each.turns_kept for each in old)
     gone = sum(each.snapshots + each.turns for each in old)
@@ -88,11 +81,11 @@ def _freed(old: Sequence[Old], size: int) -> int:
 
 def _delete(path: Path, before: float, rows: int) -> int:
     """Delete, in steps between which a proxy can write; return by how many bytes the file is smaller."""
-    from store.database import give_back_space
-    from store.database import prune as delete
     from store.queries.retention import file_bytes
+    from store.retention import prune as delete
+    from store.retention import vacuum
 
-    with writing(path) as connection, _progress(rows) as advance:
+    with open_for_writing(path) as connection, _progress(rows) as advance:
         size, _ = file_bytes(connection)
         while True:
             begin = time.monotonic()
@@ -106,7 +99,7 @@ def _delete(path: Path, before: float, rows: int) -> int:
         if free >= now * _WORTH_IT:
             # A proxy that is writing just now, or a full disk: then new rows use the space that is free in the file.
             with contextlib.suppress(sqlite3.Error):
-                give_back_space(connection)
+                vacuum(connection)
         return size - file_bytes(connection)[0]
 
 
@@ -122,7 +115,7 @@ def _progress(total: int) -> Iterator[Any]:
         yield lambda count: progress.advance(task, count)
 
 
-def _document(before: float, old: Sequence[Old], freed: int, *, deleted: bool) -> dict[str, Any]:
+def _document(before: float, old: Sequence[PruneCounts], freed: int, *, deleted: bool) -> dict[str, Any]:
     accounts = [
         {
             **each.account.named,
@@ -134,21 +127,22 @@ def _document(before: float, old: Sequence[Old], freed: int, *, deleted: bool) -
     return {"before": before, "deleted": deleted, "freed_bytes": freed, "accounts": accounts}
 
 
-def _say(old: Sequence[Old], before: float, size: int, freed: int, *, deleted: bool) -> None:
-    from scripts import render
-    from store import words
+def _say(old: Sequence[PruneCounts], before: float, size: int, freed: int, *, deleted: bool) -> None:
+    from scripts.render.accounts import account_label
+    from scripts.render.console import count, detect_profile, make_console
+    from store.analysis import formatting
 
-    moment = words.moment(before)
+    moment = formatting.clock_time(before)
     affected = [each for each in old if each.rows]
     if not affected:
         click.echo(f"Nothing is older than {moment}.")
         return
     click.echo(f"{'Deleted, because' if deleted else 'What is'} older than {moment}:")
-    glyphs = render.look(render.console()).glyphs
-    names = [render.label(each.account, glyphs) for each in affected]
+    glyphs = detect_profile(make_console()).glyphs
+    names = [account_label(each.account, glyphs) for each in affected]
     for name, each in zip(names, affected, strict=True):
         told = ((each.snapshots, "reading"), (each.turns, "turn"), (each.threads, "thread"))
-        parts = [render.count(number, thing) for number, thing in told]
+        parts = [count(number, thing) for number, thing in told]
         click.echo(f"  {name:<{max(map(len, names))}}  {', '.join(parts)}")
     if deleted:
         smaller = f"The file is {_megabytes(freed)} smaller: {_megabytes(size - freed)}."

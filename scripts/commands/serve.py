@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.shared import FAILED, WRONG_USE, CommandError, database_option
+from scripts.commands.options import database_option
 from scripts.launch.page_process import SERVING
-from scripts.printable import printable
+from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ TOKEN_VARIABLE = "CODEX_TAP_TOKEN"  # noqa: S105 (a name, not a token)
 PORT = 8765
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
-_SHORTEST_TOKEN = 16
+_MIN_TOKEN_LENGTH = 16
 _MAKE_TOKEN = 'export CODEX_TAP_TOKEN="$(python3 -c "import secrets; print(secrets.token_urlsafe(24))")"'  # noqa: S105 (a command)
 
 
@@ -63,7 +64,7 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
         if beside:
             print(SERVING, where, flush=True)
             return
-        print(f"codex-tap: {where} shows {printable(path)}; Ctrl-C ends it", file=sys.stderr, flush=True)
+        print(f"codex-tap: {where} shows {sanitize(path)}; Ctrl-C ends it", file=sys.stderr, flush=True)
         if opens:
             click.launch(where)
 
@@ -87,9 +88,9 @@ def checked_token(host: str) -> str | None:
         CommandError: it is too short, or others are to be let in without one.
     """
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    if token and len(token) < _SHORTEST_TOKEN:
+    if token and len(token) < _MIN_TOKEN_LENGTH:
         raise CommandError(
-            f"{TOKEN_VARIABLE} is too short to be a token; make one of {_SHORTEST_TOKEN} characters or more:\n"
+            f"{TOKEN_VARIABLE} is too short to be a token; make one of {_MIN_TOKEN_LENGTH} characters or more:\n"
             f"  {_MAKE_TOKEN}",
             WRONG_USE,
         )

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    accounts_argument,
-    chosen_accounts,
-    database_option,
-    json_option,
-    known_accounts,
-    reading,
-)
-from scripts.printable import printable
+from scripts.commands.options import accounts_argument, database_option, json_option
+from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -61,7 +54,7 @@ def status(
     if watch is not None and as_json:
         raise click.UsageError("--watch and --json exclude each other.")
     if watch is not None:
-        from scripts.watch import watch as show_again_and_again
+        from scripts.render.live import refresh_until_interrupted as show_again_and_again
 
         show_again_and_again(lambda console: _text(_read(path, accounts, forecast=True), path, console), watch)
         return
@@ -69,16 +62,16 @@ def status(
     if as_json:
         click.echo(json.dumps(found.document, indent=2))
     else:
-        from scripts import render
+        from scripts.render.console import make_console, print_text
 
-        console = render.console()
-        render.put(console, _text(found, path, console))
+        console = make_console()
+        print_text(console, _text(found, path, console))
     if not found.document["accounts"]:
         context.exit(NOTHING_KNOWN)
 
 
 class _Found(NamedTuple):
-    """The document of ``status --json``, and what runs out first by account (`store.queries.forecast.brief`)."""
+    """The document of ``status --json``, and the most urgent window of each account."""
 
     document: dict[str, Any]
     first: dict[str, dict[str, Any]]
@@ -86,18 +79,18 @@ class _Found(NamedTuple):
 
 def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
     """Return how it stands; there are no accounts where nothing was seen yet."""
-    from store import queries
-    from store.database import MissingError
+    from store.errors import MissingError
+    from store.queries.status import load_status
 
     now = time.time()
     try:
-        with reading(path) as connection:
-            document = queries.status(connection, now, chosen_accounts(known_accounts(connection), starts))
+        with open_for_reading(path) as connection:
+            document = load_status(connection, now, chosen_accounts(known_accounts(connection), starts))
             if not forecast:
                 return _Found(document, {})
-            from store.queries.forecast import brief
+            from store.queries.forecast import most_urgent_window
 
-            return _Found(document, brief(connection, now, document))
+            return _Found(document, most_urgent_window(connection, now, document))
     except MissingError:
         return _Found({"generated_at": int(now), "accounts": []}, {})
 
@@ -105,10 +98,12 @@ def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
 def _text(found: _Found, path: Path, console: Console) -> Text:
     from rich.text import Text
 
-    from scripts import render, render_forecast
+    from scripts.render.console import detect_profile
+    from scripts.render.forecast import render_most_urgent
+    from scripts.render.status import render_status
 
     if not found.document["accounts"]:
-        return Text(f"{NOTHING_YET}\n(There is nothing in {printable(path)} so far.)")
-    look, now = render.look(console), found.document["generated_at"]
-    lines = {key: render_forecast.brief(first, now, look) for key, first in found.first.items()}
-    return render.status(found.document, look, lines)
+        return Text(f"{NOTHING_YET}\n(There is nothing in {sanitize(path)} so far.)")
+    look, now = detect_profile(console), found.document["generated_at"]
+    lines = {key: render_most_urgent(first, now, look) for key, first in found.first.items()}
+    return render_status(found.document, look, lines)

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import NOTHING_YET, database_option, told_account
-from scripts.fullness import COLOURS, level
-from scripts.printable import printable
+from scripts.commands.options import database_option
+from scripts.render.levels import COLOURS, level
+from scripts.support.database import account_status
+from scripts.support.errors import NOTHING_YET
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from store.choice import Document
+    from store.analysis.ranking import Document
 
 NOTHING = "-"
 """What a bar shows while nothing is known: there is something there, and it is no figure."""
@@ -46,9 +48,9 @@ def statusline(*, account: str | None, form: str, database: Path | None) -> None
 
     It is about the account that was seen last, or about ACCOUNT: a name or the start of an e-mail, key or token key.
     """
-    from store.choice import main_limit
+    from store.analysis.ranking import main_limit
 
-    who = told_account(database or default_database(), account)
+    who = account_status(database or default_database(), account)
     limit = main_limit(who) if who else None
     click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, NOTHING))
 
@@ -66,10 +68,10 @@ def _tmux(who: Document, limit: Document) -> str:
 
 
 def _waybar(who: Document, limit: Document) -> str:
-    from store.choice import tightest
+    from store.analysis.ranking import tightest_window
 
     used = [each["used_percent"] for each in limit["windows"].values() if each["used_percent"] is not None]
-    tight = tightest(limit)
+    tight = tightest_window(limit)
     return json.dumps(
         {
             "text": _escaped(_line(who, limit, lambda text: text, lambda text, _: text)),
@@ -81,7 +83,7 @@ def _waybar(who: Document, limit: Document) -> str:
 
 
 def _json(who: Document, limit: Document) -> str:
-    from store.choice import STALE_SECONDS
+    from store.analysis.ranking import STALE_SECONDS
 
     account = {name: who[name] for name in ("account", "name", "email", "plan_type", "credits")}
     names = ("limit_id", "windows", "limit_reached", "reached_until", "blocked_by", "on_credits", "age_seconds")
@@ -101,14 +103,14 @@ def _line(
     who: Document, limit: Document, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
 ) -> str:
     """Write the line; `written` makes a name harmless for the bar, `coloured` gives a figure the style of a level."""
-    from store.choice import STALE_SECONDS, label
-    from store.words import short_duration
+    from store.analysis.formatting import short_duration
+    from store.analysis.ranking import STALE_SECONDS, label
 
-    parts = [written(printable(label(who)))]
+    parts = [written(sanitize(label(who)))]
     for slot, window in limit["windows"].items():
         used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)}%"
         mark = "!" if limit["blocked_by"] == slot else ""
-        length = written(printable(_length(slot, window["window_minutes"])))
+        length = written(sanitize(_length(slot, window["window_minutes"])))
         parts.append(f"{length} {coloured(used + mark, level(window['used_percent']))}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
         parts.append(coloured("blocked!", "high") + _blocked_for(limit))
@@ -120,15 +122,15 @@ def _line(
 
 
 def _blocked_for(limit: Document) -> str:
-    from store.choice import blocked_until
-    from store.words import short_duration
+    from store.analysis.formatting import short_duration
+    from store.analysis.ranking import blocked_until
 
     until, now = blocked_until(limit), limit["observed_at"] + limit["age_seconds"]
     return "" if until is None else f" ({short_duration(until - now)})"
 
 
 def _until(window: Document) -> str:
-    from store.words import short_duration
+    from store.analysis.formatting import short_duration
 
     if window["reset_unseen"]:
         return " (reset)"
@@ -138,23 +140,23 @@ def _until(window: Document) -> str:
 
 def _length(slot: str, minutes: int | None) -> str:
     """Return a window's real length, as narrow as a slot's name."""
-    from store.words import window_length
+    from store.analysis.formatting import window_length
 
     return window_length(slot, minutes).replace(" min", "m").replace(" ", "")
 
 
 def _tooltip(who: Document, limit: Document) -> str:
-    from store.choice import label, window_left
-    from store.words import duration
+    from store.analysis.formatting import duration
+    from store.analysis.ranking import label, window_left
 
-    lines = [printable(" · ".join(part for part in (label(who), who["plan_type"]) if part))]
-    lines += [printable(window_left(slot, window)) for slot, window in limit["windows"].items()]
+    lines = [sanitize(" · ".join(part for part in (label(who), who["plan_type"]) if part))]
+    lines += [sanitize(window_left(slot, window)) for slot, window in limit["windows"].items()]
     return "\n".join([*lines, f"seen {duration(limit['age_seconds'])} ago"])
 
 
 def _class(limit: Document, used: float | None) -> str:
     """Return the CSS class: what is most worth knowing, ``blocked``, ``stale``, or the level of the tightest window."""
-    from store.choice import STALE_SECONDS
+    from store.analysis.ranking import STALE_SECONDS
 
     if limit["blocked_by"]:
         return "blocked"

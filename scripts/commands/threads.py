@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    WRONG_USE,
-    CommandError,
-    checked_name,
-    database_option,
-    json_option,
-    known_accounts,
-    reading,
-    reject_options,
-    since_option,
-    writing,
-)
-from scripts.printable import printable
+from scripts.commands.options import database_option, json_option, reject_options, since_option
+from scripts.support.database import checked_name, known_accounts, open_for_reading, open_for_writing
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -53,12 +42,12 @@ def threads(context: click.Context, since: float, as_json: bool, database: Path 
     if context.invoked_subcommand is not None:
         reject_options(context)
         return
-    from store.database import MissingError
+    from store.errors import MissingError
+    from store.queries.threads import load_threads as found_threads
     from store.queries.threads import thread_entry
-    from store.queries.threads import threads as found_threads
 
     try:
-        with reading(database or default_database()) as connection:
+        with open_for_reading(database or default_database()) as connection:
             known = known_accounts(connection)
             found = found_threads(connection, since)
     except MissingError:
@@ -76,10 +65,11 @@ def threads(context: click.Context, since: float, as_json: bool, database: Path 
 
 
 def _print_threads(found: Sequence[Thread]) -> None:
-    from scripts import render, usage_table
+    from scripts.render.console import detect_profile, make_console, print_text
+    from scripts.render.threads import render_threads
 
-    console = render.console()
-    render.put(console, usage_table.threads(found, time.time(), render.look(console)))
+    console = make_console()
+    print_text(console, render_threads(found, time.time(), detect_profile(console)))
 
 
 @threads.command("name")
@@ -91,19 +81,20 @@ def name_thread(thread: str, name: str, database: Path | None) -> None:
 
     THREAD is its name or the start of its id.
     """
-    from store.database import rename_thread, transaction
+    from store.database import transaction
+    from store.edits import rename_thread
     from store.queries.threads import ThreadError, find_thread, is_thread_name
 
     wanted = checked_name(name) if name else None
     path = database or default_database()
     try:
-        with reading(path) as connection:
+        with open_for_reading(path) as connection:
             known_accounts(connection)
             found, _ = find_thread(connection, thread)
     except ThreadError as error:
         raise CommandError(str(error), WRONG_USE) from error
-    with writing(path) as connection, transaction(connection):
+    with open_for_writing(path) as connection, transaction(connection):
         if wanted and is_thread_name(connection, wanted, but=found):
             raise CommandError(f"another thread is called {wanted!r} already", WRONG_USE)
         rename_thread(connection, found, wanted)
-    click.echo(f"{printable(found)} is now called {wanted}." if wanted else f"{printable(found)} has no name now.")
+    click.echo(f"{sanitize(found)} is now called {wanted}." if wanted else f"{sanitize(found)} has no name now.")

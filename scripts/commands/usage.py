@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.shared import (
-    NOTHING_KNOWN,
-    NOTHING_YET,
-    WRONG_USE,
-    CommandError,
-    accounts_argument,
-    chosen_accounts,
-    database_option,
-    known_accounts,
-    reading,
-    since_option,
-)
-from scripts.export import Form, export_options, write_rows
+from scripts.commands.options import accounts_argument, database_option, export_options, since_option
+from scripts.render.export import Form, write_rows
+from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -102,23 +93,24 @@ def usage(
 
 def _document(path: Path, starts: Sequence[str], now: float, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of ``usage --json``; without a window where nothing was seen yet."""
-    from store.database import MissingError
-    from store.queries.usage import NotSeenError, empty, usage
+    from store.errors import MissingError
+    from store.queries.usage import NotSeenError, empty_usage, load_usage
 
     try:
-        with reading(path) as connection:
-            return usage(connection, now, accounts=chosen_accounts(known_accounts(connection), starts), **asked)
+        with open_for_reading(path) as connection:
+            return load_usage(connection, now, accounts=chosen_accounts(known_accounts(connection), starts), **asked)
     except NotSeenError as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:
-        return empty(now, by=asked["by"], since=asked["since"])
+        return empty_usage(now, by=asked["by"], since=asked["since"])
 
 
 def _print_table(document: Mapping[str, Any]) -> None:
-    from scripts import render, usage_table
+    from scripts.render.console import detect_profile, make_console, print_text
+    from scripts.render.usage import render_usage
 
     if not document["rows"]:
         click.echo("Nothing was used in that time.", err=True)
         return
-    console = render.console()
-    render.put(console, usage_table.usage(document, render.look(console)))
+    console = make_console()
+    print_text(console, render_usage(document, detect_profile(console)))

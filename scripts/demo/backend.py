@@ -32,16 +32,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 import brotli
 import zstandard
 
-from scripts.demo.answers import Answer, Encoding, Headers, Json, Page, Pause, Reset, turn_events
 from scripts.demo.certificates import Authority
-from scripts.demo.serving import Exchange, Http1Exchange, Request, Server, Tunnel, Websocket
-from scripts.demo.wire import wire_headers
+from scripts.demo.http_heads import wire_headers
+from scripts.demo.replies import Answer, Encoding, Headers, Json, Page, Pause, Reset, turn_events
+from scripts.demo.server import Exchange, Http1Exchange, Request, Server, Tunnel, Websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from scripts.demo.wire import WireHeaders
+    from scripts.demo.http_heads import WireHeaders
 
 _Key: TypeAlias = tuple[Literal["account", "token", "host"], str]
 

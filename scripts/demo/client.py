@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from scripts.demo.http_heads import Pairs, WireHeaders, wire_headers
 from scripts.demo.transport import (
     Asked,
     Http1Connection,
@@ -28,7 +29,6 @@ from scripts.demo.transport import (
     Wire,
     tunnelled,
 )
-from scripts.demo.wire import Pairs, WireHeaders, wire_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

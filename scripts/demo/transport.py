@@ -30,7 +30,7 @@ from wsproto.events import Event as WebsocketEvent
 from wsproto.events import Request as WebsocketRequest
 from wsproto.extensions import PerMessageDeflate
 
-from scripts.demo.wire import read_head, wire_headers
+from scripts.demo.http_heads import read_head, wire_headers
 
 if TYPE_CHECKING:
     import socket
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from h2.events import Event as Http2Event
 
-    from scripts.demo.wire import Pairs, WireHeaders
+    from scripts.demo.http_heads import Pairs, WireHeaders
 
 _CHUNK = 65536
 _MAX_HEAD = 1 << 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.launch.beside import BesideProcess
-from scripts.output_queue import STDERR
+from scripts.launch.sidecar import SidecarProcess
+from scripts.support.output_queue import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ ALERTING = "codex-tap alerting"
 """What ``alerts watch`` says on stdout, with whom it tells behind it, when it has begun."""
 
 
-class AlertsProcess(BesideProcess):
+class AlertsProcess(SidecarProcess):
     """A running watch."""
 
     def __init__(self, database: Path | None, environ: Mapping[str, str], *, echo: bool) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.launch.errors import LaunchError
+from scripts.support.errors import LaunchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

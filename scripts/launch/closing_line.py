@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scripts.output_queue import STDERR
-from scripts.printable import printable
+from scripts.support.output_queue import STDERR
+from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.launch.codex_env_file import Bypass
-    from store.queries import Account
+    from store.queries.accounts import Account
 
     Document = Mapping[str, Any]
 
@@ -124,7 +124,7 @@ def figures(
         zone: of the times shown; None is the machine's own.
         tightest_only: leave out the other windows.
     """
-    from store.choice import label, main_limit
+    from store.analysis.ranking import label, main_limit
 
     found = []
     for account in accounts:
@@ -154,13 +154,13 @@ def _reason(counts: Counts, bypass: Bypass | None) -> str:
 
 def _standing(limit: Document, now: float, zone: dt.tzinfo | None, *, tightest_only: bool) -> Iterator[str]:
     """Yield what closes a limit, then its windows; one that closes it is not told twice."""
-    from store.choice import STALE_SECONDS, tightest
-    from store.words import duration
+    from store.analysis.formatting import duration
+    from store.analysis.ranking import STALE_SECONDS, tightest_window
 
     closed = _closed(limit, now, zone)
     if closed:
         yield closed
-    tight = tightest(limit)
+    tight = tightest_window(limit)
     for slot, window in limit["windows"].items():
         if slot == limit["blocked_by"] or (tightest_only and tight and slot != tight.slot):
             continue
@@ -170,8 +170,8 @@ def _standing(limit: Document, now: float, zone: dt.tzinfo | None, *, tightest_o
 
 
 def _closed(limit: Document, now: float, zone: dt.tzinfo | None) -> str | None:
-    from store.choice import blocked_until
-    from store.words import short_moment, window_length
+    from store.analysis.formatting import short_moment, window_length
+    from store.analysis.ranking import blocked_until
 
     by = limit["blocked_by"]
     if by is None:
@@ -186,7 +186,7 @@ def _closed(limit: Document, now: float, zone: dt.tzinfo | None) -> str | None:
 
 
 def _window(slot: str, window: Document, now: float, zone: dt.tzinfo | None) -> str:
-    from store.words import percent, rounded, short_moment, window_length
+    from store.analysis.formatting import percent, rounded, short_moment, window_length
 
     length = window_length(slot, window["window_minutes"])
     used, resets_at = window["used_percent"], window["resets_at"]
@@ -201,34 +201,35 @@ def _window(slot: str, window: Document, now: float, zone: dt.tzinfo | None) -> 
 
 def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[Document]:
     """Return the ``status`` of the wanted accounts; of none where the database cannot be read at once."""
-    from store import queries
+    from store.queries.accounts import load_accounts
+    from store.queries.status import load_status
 
     with contextlib.suppress(Exception), _opened(database) as connection:
-        chosen = [account for account in queries.accounts(connection) if wanted(account)]
+        chosen = [account for account in load_accounts(connection) if wanted(account)]
         if chosen:
-            document = queries.status(connection, time.time(), chosen)
+            document = load_status(connection, time.time(), chosen)
             accounts: Sequence[Document] = document["accounts"]
             return accounts
     return []
 
 
 def _newest_turn(database: Path) -> int:
-    from store.database import MissingError
-    from store.queries.requests import newest_request
+    from store.errors import MissingError
+    from store.queries.turns import newest_turn
 
     try:
         with _opened(database) as connection:
-            return newest_request(connection)
+            return newest_turn(connection)
     except MissingError:
         return 0
 
 
 def _turns_by_account(database: Path, after: int) -> dict[int, int]:
-    from store.queries.requests import count_requests, newest_request
+    from store.queries.turns import count_turns, newest_turn
 
     turns: dict[int, int] = {}
     with _opened(database) as connection:
-        for count in count_requests(connection, after, newest_request(connection)):
+        for count in count_turns(connection, after, newest_turn(connection)):
             if count.outcome != "warm_up":
                 turns[count.account] = turns.get(count.account, 0) + count.turns
     return turns
@@ -254,7 +255,7 @@ def _joined(parts: Collection[str]) -> str:
         separator.encode(sys.stderr.encoding)
     except UnicodeEncodeError:
         separator = " - "
-    return f"codex-tap: {printable(separator.join(parts))}"
+    return f"codex-tap: {sanitize(separator.join(parts))}"
 
 
 def _columns() -> int:

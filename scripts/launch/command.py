@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from scripts.launch.errors import LaunchError
+from scripts.support.errors import LaunchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
-from scripts.launch.errors import LaunchError
+from scripts.support.errors import LaunchError
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:

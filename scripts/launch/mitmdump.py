@@ -32,8 +32,8 @@ _root = str(Path(__file__).resolve().parents[2])
 if _root not in sys.path:
     sys.path.append(_root)
 
-from scripts.output_queue import OutputQueue, write_unbuffered  # noqa: E402 (importable only from here on)
-from scripts.proxy_log import LogFile  # noqa: E402 (as above)
+from scripts.launch.proxy_log import LogFile  # noqa: E402 (as above)
+from scripts.support.output_queue import OutputQueue, write_unbuffered  # noqa: E402 (importable only from here on)
 
 if TYPE_CHECKING:
     from mitmproxy.options import Options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.launch.beside import BesideProcess
-from scripts.output_queue import STDERR
+from scripts.launch.sidecar import SidecarProcess
+from scripts.support.output_queue import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ SERVING = "codex-tap serving"
 """What the server says on stdout, with its address behind it, when it can be asked."""
 
 
-class PageProcess(BesideProcess):
+class PageProcess(SidecarProcess):
     """A running server."""
 
     def __init__(self, database: Path | None, environ: Mapping[str, str]) -> None:

@@ -12,8 +12,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from scripts.launch.errors import LaunchError
-from scripts.output_queue import STDOUT, leave_signals_to_main_thread
+from scripts.support.errors import LaunchError
+from scripts.support.output_queue import STDOUT, leave_signals_to_main_thread
 from store.settings import ENDED, READY
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The JSON API: each answer is a document of `store.queries`, its shape one of `scripts.web.models`.
+"""The JSON API: each answer is a document of `store.queries`, its shape one of `scripts.web.schemas`.
 
 Answers are made of the documents as they are; the models describe them in OpenAPI and are not run over each.
 """
@@ -15,36 +15,40 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AfterValidator, Field
 
-from scripts.commands.shared import CommandError, account_entry, checked_name, may_still_hold, writing
-from scripts.moments import parse_since
-from scripts.version import version
-from scripts.web import models
-from scripts.web.answers import answer
-from scripts.web.older import older_record
-from scripts.web.reading import Reader, which_account
-from store import queries
-from store.choice import choice
-from store.database import forget_account, rename_account, waiting_files
-from store.events import KINDS
-from store.queries.events import empty, events
-from store.queries.forecast import forecasts
+from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
+from scripts.support.errors import CommandError
+from scripts.support.timespec import parse_since
+from scripts.support.version import version
+from scripts.web import schemas
+from scripts.web.legacy import older_record
+from scripts.web.reader import Reader, which_account
+from scripts.web.responses import answer
+from store.analysis.events import KINDS
+from store.analysis.ranking import rank_accounts
+from store.edits import forget_account, rename_account
+from store.files import spill_files
+from store.queries.accounts import account_counts, load_accounts
+from store.queries.events import empty_events, load_events
+from store.queries.forecast import load_forecasts
+from store.queries.health import Losses, load_losses
+from store.queries.history_points import PointRange, load_history_points
 from store.queries.positions import main_limit_raw
-from store.queries.requests import requests
-from store.queries.series import Span, series
-from store.queries.usage import By, NotSeenError, usage
-from store.queries.usage import empty as nothing_used
+from store.queries.status import load_status
+from store.queries.turns import load_turns
+from store.queries.usage import By, NotSeenError, load_usage
+from store.queries.usage import empty_usage as nothing_used
 
 if TYPE_CHECKING:
-    from store.queries import Account
+    from store.queries.accounts import Account
 
-MOST_ENTRIES = 50_000
-MOST_POINTS = 5_000
-MOST_TURNS = 1_000
-MOST_EVENTS = 10_000
+MAX_ENTRIES = 50_000
+MAX_POINTS = 5_000
+MAX_TURNS = 1_000
+MAX_EVENTS = 10_000
 _LARGEST_ID = 2**63 - 1
 
-_PROBLEM = {"content": {"application/problem+json": {}}, "model": models.Problem}
-_ACCOUNT_PROBLEM = {"content": {"application/problem+json": {}}, "model": models.AccountProblem}
+_PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.Problem}
+_ACCOUNT_PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.AccountProblem}
 _UNREADABLE: dict[int | str, dict[str, Any]] = {
     422: {**_PROBLEM, "description": "A value of the request is not what it should be."},
     503: {**_PROBLEM, "description": "The database cannot be used; the detail says why and what to do."},
@@ -111,13 +115,13 @@ def _invalid(name: str, message: str, where: str = "query") -> RequestValidation
     return RequestValidationError([{"loc": (where, name), "msg": message, "type": "value_error"}])
 
 
-@router.get("/api/usage", response_model=models.Usage, responses=_UNCHANGED)
+@router.get("/api/usage", response_model=schemas.Status, responses=_UNCHANGED)
 def get_usage(request: Request) -> Response:
     """Tell how much is left, for all accounts."""
     return answer(request, _usage(request, None))
 
 
-@router.get("/api/usage/{prefix:path}", response_model=models.Usage, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/usage/{prefix:path}", response_model=schemas.Status, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_usage_of(request: Request, prefix: Prefix) -> Response:
     """Tell how much is left, for one account."""
     return answer(request, _usage(request, prefix))
@@ -126,10 +130,10 @@ def get_usage_of(request: Request, prefix: Prefix) -> Response:
 def _usage(request: Request, start: str | None) -> dict[str, Any]:
     now = time.time()
     nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return _reader(request).ask_of(start, lambda connection, only: queries.status(connection, now, only), nothing)
+    return _reader(request).ask_of(start, lambda connection, only: load_status(connection, now, only), nothing)
 
 
-@router.get("/api/history", response_model=models.History, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/history", response_model=schemas.History, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_history(
     request: Request,
     *,
@@ -138,15 +142,15 @@ def get_history(
     limit_id: LimitId = None,
     points: Annotated[
         int | None,
-        Query(ge=1, le=MOST_POINTS, description="Of each limit no more than the first and last of so many steps."),
+        Query(ge=1, le=MAX_POINTS, description="Of each limit no more than the first and last of so many steps."),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="At most so many entries.")] = 10_000,
+    limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="At most so many entries.")] = 10_000,
 ) -> Response:
     """Tell how it came to this: how each limit stood, from a moment on."""
     now = time.time()
     begin = _moment(since, now)
     step = max(1, math.ceil((now - begin) / points)) if points else None
-    span = Span(begin, now, step, limit_id)
+    span = PointRange(begin, now, step, limit_id)
     nothing: dict[str, Any] = {
         "since": begin,
         "until": now,
@@ -158,22 +162,22 @@ def get_history(
     return answer(
         request,
         _reader(request).ask_of(
-            account, lambda connection, only: series(connection, span, accounts=only, most=limit), nothing
+            account, lambda connection, only: load_history_points(connection, span, accounts=only, most=limit), nothing
         ),
     )
 
 
-@router.get("/api/requests", response_model=models.Turns, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/requests", response_model=schemas.Turns, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_requests(
     request: Request,
     account: AccountStart = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_TURNS)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_TURNS)] = 100,
     before: Annotated[int | None, Query(ge=1, le=_LARGEST_ID, description="The `next_before` of a page.")] = None,
 ) -> Response:
     """Tell which turns there were, the newest first."""
 
     def turns(connection: sqlite3.Connection, only: list[Account] | None) -> list[dict[str, Any]]:
-        return requests(connection, account=only[0] if only else None, limit=limit, before=before)
+        return load_turns(connection, account=only[0] if only else None, limit=limit, before=before)
 
     nothing: list[dict[str, Any]] = []
     found = _reader(request).ask_of(account, turns, nothing)
@@ -181,7 +185,7 @@ def get_requests(
     return answer(request, {"requests": found, "next_before": following})
 
 
-@router.get("/api/breakdown", response_model=models.Breakdown, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/breakdown", response_model=schemas.Usage, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_breakdown(
     request: Request,
     *,
@@ -196,7 +200,7 @@ def get_breakdown(
     begin = _moment(since, now)
 
     def breakdown(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
-        return usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
+        return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
 
     try:
         return answer(request, _reader(request).ask_of(account, breakdown, nothing_used(now, by=by, since=begin)))
@@ -204,18 +208,18 @@ def get_breakdown(
         raise HTTPException(404, str(error)) from error
 
 
-@router.get("/api/forecast", response_model=models.Forecasts, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/forecast", response_model=schemas.Forecasts, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_forecast(request: Request, account: AccountStart = None) -> Response:
     """Tell when it runs out."""
     now = time.time()
     nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
     return answer(
         request,
-        _reader(request).ask_of(account, lambda connection, only: forecasts(connection, now, only), nothing),
+        _reader(request).ask_of(account, lambda connection, only: load_forecasts(connection, now, only), nothing),
     )
 
 
-@router.get("/api/events", response_model=models.Events, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/events", response_model=schemas.Events, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_events(
     request: Request,
     *,
@@ -223,21 +227,21 @@ def get_events(
     since: Since = "7d",
     kind: Annotated[list[Kind] | None, Query(description="Only these; can be repeated.")] = None,
     limit_id: LimitId = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="At most so many, the newest.")] = 1_000,
+    limit: Annotated[int, Query(ge=1, le=MAX_EVENTS, description="At most so many, the newest.")] = 1_000,
 ) -> Response:
     """Tell what happened: limits reached and freed, windows reset early or moved, use elsewhere."""
     now = time.time()
     begin = _moment(since, now)
 
     def happened(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
-        return events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
+        return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
 
-    document = _reader(request).ask_of(account, happened, empty(now, since=begin, limit_id=limit_id))
+    document = _reader(request).ask_of(account, happened, empty_events(now, since=begin, limit_id=limit_id))
     found = document["events"]
     return answer(request, {**document, "events": found[-limit:], "left_out": max(0, len(found) - limit)})
 
 
-@router.get("/api/next", response_model=models.Next, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/next", response_model=schemas.Next, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_next(
     request: Request,
     spend: Annotated[
@@ -254,31 +258,35 @@ def get_next(
     now = time.time()
 
     def chosen(connection: sqlite3.Connection) -> dict[str, Any]:
-        known = queries.accounts(connection)
+        known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {which_account(known, start).key for start in named}
-        return choice(queries.status(connection, now), credits_for=None if spend == "all" else keys)
+        return rank_accounts(load_status(connection, now), credits_for=None if spend == "all" else keys)
 
     nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return answer(request, _reader(request).ask(chosen, choice(nothing)))
+    return answer(request, _reader(request).ask(chosen, rank_accounts(nothing)))
 
 
-@router.get("/api/accounts", response_model=models.Accounts, responses=_UNCHANGED)
+@router.get("/api/accounts", response_model=schemas.Accounts, responses=_UNCHANGED)
 def get_accounts(request: Request) -> Response:
     """Tell which accounts there are."""
     nothing: list[Account] = []
-    known = _reader(request).ask(queries.accounts, nothing)
+    known = _reader(request).ask(load_accounts, nothing)
     return answer(request, {"accounts": [account_entry(account) for account in known]})
 
 
-@router.get("/api/accounts/{prefix:path}", response_model=models.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get(
+    "/api/accounts/{prefix:path}", response_model=schemas.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
 def get_account(request: Request, prefix: Prefix) -> Response:
     """Tell of one account, and how much is kept of it."""
     return answer(request, _reader(request).ask_of_one(prefix, _account_detail))
 
 
-@router.patch("/api/accounts/{prefix:path}", response_model=models.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT})
-def patch_account(request: Request, prefix: Prefix, change: models.AccountChange) -> Response:
+@router.patch(
+    "/api/accounts/{prefix:path}", response_model=schemas.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
+)
+def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChange) -> Response:
     """Give an account a name, or take it away."""
     reader = _reader(request)
     found = reader.ask_of_one(prefix, lambda _, account: account)
@@ -287,14 +295,14 @@ def patch_account(request: Request, prefix: Prefix, change: models.AccountChange
     except CommandError as error:
         raise _invalid("name", str(error), "body") from error
     try:
-        with writing(reader.path) as connection:
+        with open_for_writing(reader.path) as connection:
             rename_account(connection, found.id, name)
     except sqlite3.IntegrityError as error:
         raise HTTPException(409, f"another account is called {name!r} already") from error
     return answer(request, reader.ask_of_one(found.key, _account_detail))
 
 
-@router.delete("/api/accounts/{prefix:path}", response_model=models.Forgotten, responses=_NO_ACCOUNT)
+@router.delete("/api/accounts/{prefix:path}", response_model=schemas.Forgotten, responses=_NO_ACCOUNT)
 def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all that was kept of it. There is no way back."""
     reader = _reader(request)
@@ -303,13 +311,13 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
         return account, _account_detail(connection, account)
 
     found, told = reader.ask_of_one(prefix, detail)
-    with writing(reader.path) as connection:
+    with open_for_writing(reader.path) as connection:
         forget_account(connection, found.id)
-    return answer(request, {**told, "files": [path.name for path in may_still_hold(reader.path)]})
+    return answer(request, {**told, "files": [path.name for path in residual_files(reader.path)]})
 
 
 def _account_detail(connection: sqlite3.Connection, account: Account) -> dict[str, Any]:
-    return {**account_entry(account), **queries.account_extent(connection, account)._asdict()}
+    return {**account_entry(account), **account_counts(connection, account)._asdict()}
 
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
@@ -331,15 +339,15 @@ async def get_stream(request: Request) -> StreamingResponse:
     return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
 
 
-@router.get("/health", response_model=models.Health, responses=_UNCHANGED)
+@router.get("/health", response_model=schemas.Health, responses=_UNCHANGED)
 def get_health(request: Request) -> Response:
     """Tell whether the database can be read, and whether something comes in."""
     reader, now = _reader(request), time.time()
 
-    def health(connection: sqlite3.Connection) -> tuple[dict[str, Any], queries.Losses | None]:
-        return queries.status(connection, now), queries.losses(connection)
+    def health(connection: sqlite3.Connection) -> tuple[dict[str, Any], Losses | None]:
+        return load_status(connection, now), load_losses(connection)
 
-    nothing: tuple[dict[str, Any], queries.Losses | None] = ({"accounts": []}, None)
+    nothing: tuple[dict[str, Any], Losses | None] = ({"accounts": []}, None)
     document, lost = reader.ask(health, nothing)
     accounts = document["accounts"]
     return answer(
@@ -350,7 +358,7 @@ def get_health(request: Request) -> Response:
             "accounts": len(accounts),
             "newest_reading_age_seconds": _newest_age(document),
             "readings_lost": lost.number if lost else 0,
-            "waiting_files": len(waiting_files(reader.path)),
+            "waiting_files": len(spill_files(reader.path)),
         },
     )
 
@@ -361,14 +369,14 @@ def _newest_age(document: dict[str, Any]) -> int | None:
     return min(ages, default=None)
 
 
-@router.get("/codex/usage", response_model=models.OlderUsage, responses=_UNCHANGED)
+@router.get("/codex/usage", response_model=schemas.OlderUsage, responses=_UNCHANGED)
 def get_older_usage(request: Request) -> Response:
     """Tell how much is left, in the older shape."""
     return answer(request, _older_usage(request, None))
 
 
 @router.get(
-    "/codex/usage/{token_prefix:path}", response_model=models.OlderUsage, responses={**_UNCHANGED, **_NO_ACCOUNT}
+    "/codex/usage/{token_prefix:path}", response_model=schemas.OlderUsage, responses={**_UNCHANGED, **_NO_ACCOUNT}
 )
 def get_older_usage_of(request: Request, token_prefix: Prefix) -> Response:
     """Tell how much is left, in the older shape, for one account."""
@@ -380,8 +388,8 @@ def _older_usage(request: Request, start: str | None) -> dict[str, Any]:
 
     def records(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
         raw = main_limit_raw(connection)
-        keys = {account.key: raw.get(account.id, {}) for account in queries.accounts(connection)}
-        document = queries.status(connection, now, only)
+        keys = {account.key: raw.get(account.id, {}) for account in load_accounts(connection)}
+        document = load_status(connection, now, only)
         found = [older_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
         return {record["token_key"]: record for record in found if record["token_key"] is not None}
 

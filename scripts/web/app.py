@@ -16,13 +16,13 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from scripts.version import version
+from scripts.support.version import version
 from scripts.web import api, metrics
-from scripts.web.answers import problem
-from scripts.web.reading import Reader, WhichAccountError
-from scripts.web.safety import Safety
-from scripts.web.stream import Hub
-from store.database import DatabaseError
+from scripts.web.change_stream import Hub
+from scripts.web.reader import AccountLookupError, Reader
+from scripts.web.responses import problem
+from scripts.web.security import SecurityMiddleware
+from store.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Site:
+class App:
     """The guarded application, and what ends its streams."""
 
     app: ASGIApp
@@ -58,10 +58,10 @@ class Site:
     api: FastAPI
 
 
-def make_site(settings: Settings) -> Site:
+def create_app(settings: Settings) -> App:
     """Return the application for a database, which need not exist yet."""
     hub = Hub(settings.database)
-    tally = metrics.Tally(settings.database)
+    tally = metrics.TurnCounter(settings.database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -94,7 +94,7 @@ def make_site(settings: Settings) -> Site:
     app.include_router(metrics.router)
     _add_page(app)
     _add_problems(app)
-    return Site(Safety(app, host=settings.host, token=settings.token), hub, app)
+    return App(SecurityMiddleware(app, host=settings.host, token=settings.token), hub, app)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -112,7 +112,7 @@ def _add_problems(app: FastAPI) -> None:
     handlers: dict[type[Exception], Any] = {
         HTTPException: _http_problem,
         RequestValidationError: _validation_problem,
-        WhichAccountError: _account_problem,
+        AccountLookupError: _account_problem,
         DatabaseError: _database_problem,
         sqlite3.Error: _database_problem,
         Exception: _unexpected_problem,
@@ -131,7 +131,7 @@ async def _validation_problem(_: Request, error: RequestValidationError) -> Resp
     return problem(422, "; ".join(f"{each['at']}: {each['message']}" for each in found), errors=found)
 
 
-async def _account_problem(_: Request, error: WhichAccountError) -> Response:
+async def _account_problem(_: Request, error: AccountLookupError) -> Response:
     candidates = [account.named for account in error.candidates]
     return problem(409 if error.ambiguous else 404, str(error), candidates=candidates)
 

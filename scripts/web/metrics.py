@@ -22,11 +22,15 @@ from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from scripts.version import version
-from store import queries
-from store.database import DatabaseError, MissingError, inode, open_reader, waiting_files
-from store.queries.requests import TOKEN_KINDS, count_requests, newest_request
-from store.standing import FULL_PERCENT
+from scripts.support.version import version
+from store.constants import FULL_PERCENT
+from store.database import open_reader
+from store.errors import DatabaseError, MissingError
+from store.files import inode, spill_files
+from store.queries.accounts import load_accounts
+from store.queries.health import Losses, load_losses
+from store.queries.status import load_status
+from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,8 +38,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from store.database import Inode
-    from store.queries import Account
+    from store.errors import Inode
+    from store.queries.accounts import Account
 
 _AT_ONCE = 50_000
 """How many turns are counted by one statement: no reader stands in the way of the log for long."""
@@ -56,7 +60,7 @@ def get_metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": _CONTENT_TYPE})
 
 
-def registry(path: Path, tally: Tally, *, with_emails: bool) -> CollectorRegistry:
+def registry(path: Path, tally: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
     """Return what is scraped: the metrics of a database, and none of the server's own process."""
     found = CollectorRegistry(auto_describe=False)
     found.register(Metrics(path, tally, with_emails=with_emails))
@@ -71,7 +75,7 @@ class Counts(NamedTuple):
     tokens: Counter[tuple[int, str, str]]
 
 
-class Tally:
+class TurnCounter:
     """Counts turns and their tokens, each once."""
 
     def __init__(self, path: Path) -> None:
@@ -122,10 +126,10 @@ class Tally:
 
     def _advance(self, connection: sqlite3.Connection) -> None:
         """Count the turns that came since."""
-        newest = newest_request(connection)
+        newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
-            for count in count_requests(connection, self._counts.upto, upto):
+            for count in count_turns(connection, self._counts.upto, upto):
                 self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
                 for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
                     self._counts.tokens[count.account, count.limit_id, kind] += tokens
@@ -135,7 +139,7 @@ class Tally:
 class Metrics:
     """Collects the metrics of a database; one that cannot be read is told by ``codex_tap_database_readable``."""
 
-    def __init__(self, path: Path, tally: Tally, *, with_emails: bool) -> None:
+    def __init__(self, path: Path, tally: TurnCounter, *, with_emails: bool) -> None:
         """Take where the database is, what counts its turns, and whether e-mails may be labels."""
         self._path = path
         self._tally = tally
@@ -163,16 +167,16 @@ class Metrics:
     def _read(self) -> list[Metric]:
         now = time.time()
         with contextlib.closing(open_reader(self._path)) as connection:
-            known = queries.accounts(connection)
-            document = queries.status(connection, now, known)
-            lost = queries.losses(connection)
+            known = load_accounts(connection)
+            document = load_status(connection, now, known)
+            lost = load_losses(connection)
             counts = self._tally.counts(connection)
         labels = _labels(known, with_emails=self._with_emails)
         by_key = {account.key: labels[account.id] for account in known}
         return [
             *_present(document, by_key, now),
             *(_counters(counts, labels) if counts else ()),
-            *_recorder(lost, len(waiting_files(self._path)), _newest(document)),
+            *_recorder(lost, len(spill_files(self._path)), _newest(document)),
         ]
 
 
@@ -263,7 +267,7 @@ def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
     return turns, tokens
 
 
-def _recorder(lost: queries.Losses | None, waiting: int, newest: float | None) -> Iterable[Metric]:
+def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterable[Metric]:
     """Return what tells of the recorder's health."""
     dropped = CounterMetricFamily(
         "codex_tap_recorder_lost_readings",

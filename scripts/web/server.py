@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from scripts.goodbye import when_stdin_ends
-from scripts.web.app import make_site
+from scripts.support.shutdown import on_stdin_eof
+from scripts.web.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from scripts.web.app import Settings, Site
+    from scripts.web.app import App, Settings
 
 _GRACE_SECONDS = 2
 _KEEP_OPEN_SECONDS = 30
@@ -31,7 +31,7 @@ class ListenError(Exception):
 class Server(uvicorn.Server):
     """A uvicorn that ends its streams first when it is to end: it would wait for them."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: App) -> None:
         """Take what is served."""
         self._hub = site.hub
         super().__init__(
@@ -113,10 +113,10 @@ def serve(settings: Settings, sockets: list[socket.socket], started: Callable[[]
     `started` is called when it can be asked.
     """
     logging.basicConfig(level=logging.WARNING, format="codex-tap: %(message)s")
-    server = Server(make_site(settings))
+    server = Server(create_app(settings))
     signal.signal(signal.SIGTERM, _leave)
     if lifeline:
-        when_stdin_ends(server.ask_to_end)
+        on_stdin_eof(server.ask_to_end)
     started()  # the sockets listen already: what is asked from now on waits for the moment until it is answered
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets)

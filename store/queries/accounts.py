@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.queries.naming import matching
+from store.queries.prefix_match import matching
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,7 +42,7 @@ class AccountError(Exception):
     """What was named is not one account; the message says which there are."""
 
 
-def accounts(connection: sqlite3.Connection) -> list[Account]:
+def load_accounts(connection: sqlite3.Connection) -> list[Account]:
     """Return all accounts in the order in which they were first seen, the newest of their tokens first."""
     tokens: dict[int, list[str]] = {}
     for row in connection.execute("SELECT account, token_key FROM tokens ORDER BY last_seen_at DESC, rowid DESC"):
@@ -65,21 +65,21 @@ def accounts(connection: sqlite3.Connection) -> list[Account]:
     ]
 
 
-def read_again(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
+def refresh(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
     """Return the chosen accounts as they are at present, in the order of choice; without a choice, all there are.
 
     They are read again: their plan is to be of one moment with the rest. Those forgotten meanwhile are left out.
     """
-    known = accounts(connection)
+    known = load_accounts(connection)
     if chosen is None:
         return known
     by_id = {account.id: account for account in known}
     return [by_id[account.id] for account in chosen if account.id in by_id]
 
 
-def read_again_in_order(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
+def refresh_sorted(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
     """Return the same, each once and in the order in which they were first seen."""
-    return sorted(set(read_again(connection, chosen)), key=attrgetter("id"))
+    return sorted(set(refresh(connection, chosen)), key=attrgetter("id"))
 
 
 def find_account(known: Sequence[Account], start: str) -> Account:
@@ -99,7 +99,7 @@ def find_account(known: Sequence[Account], start: str) -> Account:
     raise AccountError(f"no account goes by {start!r}; none was seen yet")
 
 
-class Extent(NamedTuple):
+class AccountCounts(NamedTuple):
     """How much is kept of an account."""
 
     snapshots: int
@@ -107,14 +107,14 @@ class Extent(NamedTuple):
     tokens: int
 
 
-def account_extent(connection: sqlite3.Connection, account: Account) -> Extent:
+def account_counts(connection: sqlite3.Connection, account: Account) -> AccountCounts:
     """Answer "what would be forgotten with it?"."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"
         " (SELECT count(*) FROM limits WHERE account = :id), (SELECT count(*) FROM tokens WHERE account = :id)",
         {"id": account.id},
     ).fetchone()
-    return Extent(*row)
+    return AccountCounts(*row)
 
 
 def _names(account: Account) -> list[str]:

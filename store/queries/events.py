@@ -11,12 +11,20 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from store.events import ACCOUNT_KINDS, LONGEST_TURN_SECONDS, Event, Rise, account_events, elsewhere, token_events
-from store.queries.accounts import read_again_in_order
-from store.queries.view import one_view, plain_rows
-from store.standing import WINDOW_COLUMNS
-from store.usage import Turn
-from store.words import DAY
+from store.analysis.attribution import TurnUse
+from store.analysis.events import (
+    ACCOUNT_KINDS,
+    MAX_TURN_SECONDS,
+    Event,
+    Increase,
+    account_events,
+    token_events,
+    unattributed,
+)
+from store.analysis.formatting import DAY
+from store.analysis.limit_status import WINDOW_COLUMNS
+from store.queries.accounts import refresh_sorted
+from store.queries.cursors import read_transaction, tuple_cursor
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,7 +42,7 @@ _SAME_MOMENT = 60.0
 """Seconds; migrations that were applied so close to each other made a new database."""
 
 
-def events(
+def load_events(
     connection: sqlite3.Connection,
     now: float,
     *,
@@ -47,8 +55,8 @@ def events(
     """Answer "what happened?": the document of ``events --json`` at a moment in Unix seconds, the oldest first.
 
     Without `accounts` it is about all, without `since` about all that is kept, without `kinds` about all of
-    `store.events.KINDS`. With a `limit_id` it is about that limit alone, without what happened to accounts as a whole.
-    Sentences have their moments in `zone`, else in the machine's own::
+    `store.analysis.events.KINDS`. With a `limit_id` it is about that limit alone, without what happened to accounts as
+    a whole. Sentences have their moments in `zone`, else in the machine's own::
 
         {"generated_at": int, "since": float | null, "limit_id": str | null, "turns_known_since": float | null,
          "readings": int,
@@ -66,9 +74,9 @@ def events(
     elsewhere or fell. ``note`` says what is not sure. ``readings`` counts the rows looked at. Before
     ``turns_known_since`` turns were not recorded, and nothing can be told to be used elsewhere; null is "always".
     """
-    with one_view(connection):
-        chosen = read_again_in_order(connection, accounts)
-        asking = _Asking(connection, now, since, limit_id, zone)
+    with read_transaction(connection):
+        chosen = refresh_sorted(connection, accounts)
+        asking = _EventQuery(connection, now, since, limit_id, zone)
         found = [
             (event, account)
             for account in chosen
@@ -88,7 +96,7 @@ def events(
     }
 
 
-def empty(now: float, *, since: float | None = None, limit_id: str | None = None) -> dict[str, Any]:
+def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> dict[str, Any]:
     """Return the document of `events` where nothing was seen yet."""
     return {
         "generated_at": int(now),
@@ -120,7 +128,7 @@ def _document(event: Event, account: Account) -> dict[str, Any]:
     }
 
 
-class _Asking:
+class _EventQuery:
     """One question, and what it has read so far."""
 
     def __init__(
@@ -141,7 +149,7 @@ class _Asking:
 
     def about(self, account: Account) -> Iterator[Event]:
         """Yield what happened to an account and its limits, in no order, and some of what was before `since`."""
-        rises: dict[str, list[Rise]] = {}
+        rises: dict[str, list[Increase]] = {}
         for event in account_events(self._rows(account.id), self._zone):
             if isinstance(event, Event):
                 if self._limit_id is None or event.kind not in ACCOUNT_KINDS:
@@ -170,14 +178,14 @@ class _Asking:
             self.readings += 1
             yield dict(row)
 
-    def _elsewhere(self, account: int, rises: Sequence[Rise]) -> Iterator[Event]:
+    def _elsewhere(self, account: int, rises: Sequence[Increase]) -> Iterator[Event]:
         if not rises:
             return
         start = max(self.turns_known_since, min(rise.gap.start for rise in rises))
-        end = max(rise.gap.end for rise in rises) + LONGEST_TURN_SECONDS
+        end = max(rise.gap.end for rise in rises) + MAX_TURN_SECONDS
         values = (account, rises[0].after["limit_id"], start, end)
-        turns = [Turn._make(row) for row in plain_rows(self._connection).execute(_TURNS, values)]
-        yield from elsewhere(rises, turns, self._now, self.turns_known_since)
+        turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]
+        yield from unattributed(rises, turns, self._now, self.turns_known_since)
 
     def _tokens(self, account: int) -> Iterator[dict[str, Any]]:
         rows = self._connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
@@ -198,7 +206,7 @@ ORDER BY +id
 """The index finds the rows by their time, and the `+` keeps it from being given up for the order."""
 
 _TURNS = f"""
-SELECT {", ".join(Turn._fields)} FROM requests
+SELECT {", ".join(TurnUse._fields)} FROM requests
 WHERE account = ? AND limit_id = ? AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
 """  # noqa: S608 (constant columns)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.forecast import PATHS, Forecast, forecast
-from store.past import HISTORY_DAYS, Sample
-from store.queries.accounts import accounts, read_again
-from store.queries.limits import newest_rows
-from store.queries.view import one_view
-from store.standing import FULL_PERCENT, SLOT_COLUMNS, WINDOW_COLUMNS, Figures, other_windows, slots
-from store.words import DAY, HOUR
+from store.analysis.forecast import SCENARIOS, Forecast, forecast
+from store.analysis.formatting import DAY, HOUR
+from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
+from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
+from store.constants import FULL_PERCENT
+from store.queries.accounts import load_accounts, refresh
+from store.queries.cursors import read_transaction
+from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,18 +36,18 @@ class Sampling(NamedTuple):
     paths: int
 
 
-CLOSELY = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS, PATHS)
+FULL = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS, SCENARIOS)
 """At most some 700 steps a limit, and half of that for who sleeps."""
 
-BRIEFLY = Sampling(900.0, 2.0, 14_400.0, 14.0, 36)
+QUICK = Sampling(900.0, 2.0, 14_400.0, 14.0, 36)
 """At most some 90 steps a limit: ``status`` stands in prompts."""
 
 
-def forecasts(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
+def load_forecasts(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
     """Answer "when does it run out?": the document of ``forecast --json`` at a moment in Unix seconds."""
-    with one_view(connection):
-        chosen = read_again(connection, only)
-        newest = newest_rows(connection)
+    with read_transaction(connection):
+        chosen = refresh(connection, only)
+        newest = current_snapshots(connection)
         return {
             "generated_at": int(now),
             "accounts": [
@@ -60,14 +61,16 @@ def forecasts(connection: sqlite3.Connection, now: float, only: Sequence[Account
         }
 
 
-def brief(connection: sqlite3.Connection, now: float, status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def most_urgent_window(
+    connection: sqlite3.Connection, now: float, status: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Answer "what runs out first?" for each account of a document of ``status``, by the account's key.
 
     That is a window of its main limit: the one that runs dry first, else the one that comes closest to it. Its fields
     are those of `forecasts`, with ``limit_id``, ``limit_name`` and ``slot``. An account of which nothing can be said is
     left out.
     """
-    ids = {account.key: account.id for account in accounts(connection)}
+    ids = {account.key: account.id for account in load_accounts(connection)}
     found = {}
     for account in status["accounts"]:
         row_id = ids.get(account["account"])
@@ -82,13 +85,13 @@ def _first(connection: sqlite3.Connection, account: int, limit: Mapping[str, Any
     windows = {slot: window for slot, window in limit["windows"].items() if not window["reset_unseen"]}
     windows = {slot: window for slot, window in windows.items() if window["used_percent"] is not None}
     pressed = sorted(windows, key=lambda slot: _line_to_full(windows[slot], now))
-    rows = walk_back(connection, account, limit["limit_id"], now, sampling=BRIEFLY) if pressed else []
+    rows = sample_history(connection, account, limit["limit_id"], now, sampling=QUICK) if pressed else []
     told: list[dict[str, Any]] = []
     for slot in pressed:
         # A forecast costs milliseconds, and this stands in prompts: none where even a much higher pace lasts.
         if told and (not told[-1]["safe"] or _line_to_full(windows[slot], now) > _FAR):
             break
-        window = _window(rows, slot, windows[slot], now, BRIEFLY)
+        window = _window(rows, slot, windows[slot], now, QUICK)
         if window["chance_dry"] is not None:
             named = {"limit_id": limit["limit_id"], "limit_name": limit["limit_name"], "slot": slot}
             told.append({**named, **window})
@@ -117,11 +120,11 @@ def _urgency(window: dict[str, Any]) -> tuple[float, float, float]:
 
 
 def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> dict[str, Any]:
-    rows = walk_back(connection, row["account"], row["limit_id"], now, sampling=CLOSELY)
+    rows = sample_history(connection, row["account"], row["limit_id"], now, sampling=FULL)
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
-        "windows": {slot: _window(rows, slot, figures._asdict(), now, CLOSELY) for slot, figures in slots(dict(row))},
+        "windows": {slot: _window(rows, slot, figures._asdict(), now, FULL) for slot, figures in slots(dict(row))},
     }
 
 
@@ -150,7 +153,7 @@ def _rounded(name: str, value: Any) -> Any:
     return int(value) if name.startswith("runs_dry") else round(value, 2)
 
 
-def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[Sample]:
+def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
     """Return a window's samples of rows that tell of it."""
     found = []
     columns = SLOT_COLUMNS.get(slot)
@@ -158,15 +161,15 @@ def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[Sample]:
         if columns:
             used, _, resets_at = (row[name] for name in columns)
         else:
-            used, _, resets_at = other_windows(row["other_windows"]).get(slot, Figures())
+            used, _, resets_at = other_windows(row["other_windows"]).get(slot, WindowRow())
         # Rows that were passed over lie between this one and the next: no silence.
         until = row["last_seen_at"] if row["walked"] or index + 1 == len(rows) else rows[index + 1]["first_seen_at"]
         if used is not None:
-            found.append(Sample(row["first_seen_at"], until, used, resets_at))
+            found.append(UsageSample(row["first_seen_at"], until, used, resets_at))
     return found
 
 
-def walk_back(
+def sample_history(
     connection: sqlite3.Connection, account: int, limit_id: str, now: float, *, sampling: Sampling
 ) -> list[sqlite3.Row]:
     """Return rows of a limit in the order of their arrival: one a step, and the one that followed it."""

@@ -16,7 +16,7 @@ class Summary(NamedTuple):
     last_seen_at: float | None
 
 
-def summary(connection: sqlite3.Connection) -> Summary:
+def load_summary(connection: sqlite3.Connection) -> Summary:
     """Answer "is anything coming in?"."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM snapshots),"
@@ -33,7 +33,7 @@ class Losses(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def losses(connection: sqlite3.Connection) -> Losses | None:
+def load_losses(connection: sqlite3.Connection) -> Losses | None:
     """Answer "was anything dropped?"; None where all that was ever seen is kept."""
     rows = connection.execute(
         "SELECT reason, sum(count) AS number, max(at) AS last_at FROM losses GROUP BY reason ORDER BY number DESC"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from store.queries.accounts import accounts
+from store.analysis.limit_status import flag, slots
+from store.queries.accounts import load_accounts
 from store.queries.status import account_credits
-from store.standing import flag, slots
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from store.queries.accounts import Account
 
 
-def history(
+def load_history(
     connection: sqlite3.Connection,
     *,
     account: Account | None = None,
@@ -24,7 +24,7 @@ def history(
     limit_id: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Answer "how did it come to this?": each snapshot, oldest first, that was still seen since a moment."""
-    labels = {known.id: known for known in accounts(connection)}
+    labels = {known.id: known for known in load_accounts(connection)}
     rows = connection.execute(
         "SELECT * FROM snapshots WHERE (:account IS NULL OR account = :account)"
         " AND (:since IS NULL OR last_seen_at >= :since) AND (:limit_id IS NULL OR limit_id = :limit_id) ORDER BY id",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.standing import MAIN_LIMIT
+from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
     import sqlite3
 
 
-def limit_ids(connection: sqlite3.Connection) -> list[str]:
+def load_limit_ids(connection: sqlite3.Connection) -> list[str]:
     """Return the ids of the limits that were ever seen."""
     return [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
 
 
-def newest_rows(connection: sqlite3.Connection) -> dict[int, list[sqlite3.Row]]:
+def current_snapshots(connection: sqlite3.Connection) -> dict[int, list[sqlite3.Row]]:
     """Return the newest row of each limit by account, the main limit first."""
     found: dict[int, list[sqlite3.Row]] = {}
     for row in connection.execute(

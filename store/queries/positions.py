@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from store.queries.limits import newest_rows
-from store.standing import MAIN_LIMIT
+from store.constants import MAIN_LIMIT
+from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +19,7 @@ def main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
     """
     return {
         account: _loaded(row["raw"])
-        for account, rows in newest_rows(connection).items()
+        for account, rows in current_snapshots(connection).items()
         for row in rows
         if row["limit_id"] == MAIN_LIMIT
     }

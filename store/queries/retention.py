@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.database import OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
-from store.queries.accounts import accounts
-from store.queries.view import one_view
+from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
+from store.retention import OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from store.queries.accounts import Account
 
 
-class Old(NamedTuple):
-    """What of an account `store.database.prune` would delete, and what would stay."""
+class PruneCounts(NamedTuple):
+    """What of an account `store.retention.prune` would delete, and what would stay."""
 
     account: Account
     snapshots: int
@@ -30,10 +30,10 @@ class Old(NamedTuple):
         return self.snapshots + self.turns + self.threads
 
 
-def older_than(connection: sqlite3.Connection, before: float) -> list[Old]:
+def prune_counts(connection: sqlite3.Connection, before: float) -> list[PruneCounts]:
     """Answer "what would go?", account by account: what was last seen before a moment, but for the present's rows."""
-    with one_view(connection):
-        return [_old(connection, account, before) for account in accounts(connection)]
+    with read_transaction(connection):
+        return [_old(connection, account, before) for account in load_accounts(connection)]
 
 
 def file_bytes(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -54,10 +54,10 @@ _COUNTS = {
 }
 
 
-def _old(connection: sqlite3.Connection, account: Account, before: float) -> Old:
+def _old(connection: sqlite3.Connection, account: Account, before: float) -> PruneCounts:
     values = {"account": account.id, "before": before}
     found = {name: int(connection.execute(count, values).fetchone()[0]) for name, count in _COUNTS.items()}
-    return Old(
+    return PruneCounts(
         account,
         found["snapshots"],
         found["turns"],

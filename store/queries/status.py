@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from store.queries.accounts import read_again
-from store.queries.limits import newest_rows
-from store.queries.view import one_view
-from store.standing import flag, limit_standing
+from store.analysis.limit_status import flag, limit_status
+from store.queries.accounts import refresh
+from store.queries.cursors import read_transaction
+from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from store.queries.accounts import Account
 
 
-def status(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
+def load_status(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
     """Answer "how much is left?": the document of ``status --json`` at a moment in Unix seconds."""
-    with one_view(connection):
-        chosen = read_again(connection, only)
-        newest = newest_rows(connection)
+    with read_transaction(connection):
+        chosen = refresh(connection, only)
+        newest = current_snapshots(connection)
         facts = _facts_rows(connection)
     return {
         "generated_at": int(now),
@@ -46,7 +46,7 @@ def _account_status(
         "spend_control_reached": flag(facts["spend_control_reached"]) if facts else None,
         "reset_credits": facts["reset_credits"] if facts else None,
         "promo": facts["promo"] if facts else None,
-        "limits": [limit_standing({**row, **_account_facts(facts)}, now) for row in map(dict, rows)],
+        "limits": [limit_status({**row, **_account_facts(facts)}, now) for row in map(dict, rows)],
     }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.queries.accounts import accounts
-from store.queries.naming import matching
-from store.queries.view import one_view
+from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
+from store.queries.prefix_match import matching
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,10 +32,10 @@ class ThreadError(Exception):
     """What was named is not one thread; the message says which there are."""
 
 
-def threads(connection: sqlite3.Connection, since: float) -> list[Thread]:
+def load_threads(connection: sqlite3.Connection, since: float) -> list[Thread]:
     """Return the threads that were seen since a moment (Unix seconds), the newest first."""
-    with one_view(connection):
-        known = {account.id: account for account in accounts(connection)}
+    with read_transaction(connection):
+        known = {account.id: account for account in load_accounts(connection)}
         rows = connection.execute(
             "SELECT account, thread, name, first_seen_at, last_seen_at FROM threads WHERE last_seen_at >= ?"
             " ORDER BY last_seen_at DESC, thread",

@@ -6,27 +6,25 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from store.queries.accounts import read_again_in_order
-from store.queries.limits import limit_ids, newest_rows
-from store.queries.view import one_view, plain_rows
-from store.standing import MAIN_LIMIT, SLOT_COLUMNS, Figures, other_windows, slots
-from store.usage import (
+from store.analysis.attribution import (
+    DEFAULT_WEIGHTS,
     FIT_GAPS,
     FIT_TURNS,
-    FIXED,
-    Fit,
-    Gap,
-    Part,
-    Sight,
-    Turn,
-    fitted,
-    gaps,
-    parts,
-    points_per_token,
-    points_within,
-    spans,
+    Attribution,
+    Interval,
+    TurnUse,
+    WindowSample,
+    attribute,
+    intervals,
+    points_in_range,
 )
-from store.words import dated
+from store.analysis.formatting import dated
+from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
+from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
+from store.constants import MAIN_LIMIT
+from store.queries.accounts import refresh_sorted
+from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.limits import current_snapshots, load_limit_ids
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -39,7 +37,7 @@ By = Literal["thread", "model", "day", "hour", "account"]
 BY: tuple[By, ...] = get_args(By)
 """What the rows can stand for."""
 
-_LEAST_BEFORE = 50
+_MIN_BEFORE = 50
 """Readings from before the period that are looked through for the last one that tells of the window."""
 
 _QUARTER = 900
@@ -50,7 +48,7 @@ class NotSeenError(Exception):
     """The limit or window that was asked for was never seen; the message says which were."""
 
 
-def usage(
+def load_usage(
     connection: sqlite3.Connection,
     now: float,
     *,
@@ -90,9 +88,9 @@ def usage(
         NotSeenError: That limit or window was never seen.
 
     """
-    period = _Period(since, now)
-    with one_view(connection):
-        chosen = read_again_in_order(connection, accounts)
+    period = _TimeRange(since, now)
+    with read_transaction(connection):
+        chosen = refresh_sorted(connection, accounts)
         limit = _limit(connection, limit_id)
         seen = _windows(connection, chosen, limit)
         slot = window if seen and window else _default_window(seen)
@@ -116,7 +114,7 @@ def usage(
     }
 
 
-def empty(now: float, *, by: By, since: float) -> dict[str, Any]:
+def empty_usage(now: float, *, by: By, since: float) -> dict[str, Any]:
     """Return the document of `usage` where nothing was seen yet."""
     return {
         "generated_at": int(now),
@@ -127,14 +125,14 @@ def empty(now: float, *, by: By, since: float) -> dict[str, Any]:
         "window": None,
         "window_minutes": None,
         "accounts": [],
-        **_Table(by, _Period(since, now), {}, None).document(),
+        **_Table(by, _TimeRange(since, now), {}, None).document(),
     }
 
 
 # What is read
 
 
-class _Period(NamedTuple):
+class _TimeRange(NamedTuple):
     since: float
     until: float
 
@@ -146,13 +144,13 @@ class _History(NamedTuple):
     """One account's readings of the window, the gaps between them, and its turns on the limit by their end."""
 
     account: Account
-    sights: list[Sight]
-    found: list[Gap]
-    turns: list[Turn]
+    sights: list[WindowSample]
+    found: list[Interval]
+    turns: list[TurnUse]
 
 
 def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
-    known = limit_ids(connection)
+    known = load_limit_ids(connection)
     if wanted is not None and wanted not in known:
         raise NotSeenError(f"no limit {wanted!r} was seen; there are: {', '.join(known)}")
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
@@ -160,7 +158,7 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
 
 def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
     """Return the windows that the limit has now, and the minutes of each."""
-    newest = newest_rows(connection)
+    newest = current_snapshots(connection)
     return {
         slot: figures.window_minutes
         for account in chosen
@@ -179,49 +177,51 @@ def _minutes(histories: Sequence[_History]) -> int | None:
 
 
 def _history(
-    connection: sqlite3.Connection, account: Account, limit: str | None, slot: str, period: _Period
+    connection: sqlite3.Connection, account: Account, limit: str | None, slot: str, period: _TimeRange
 ) -> _History:
     """Read an account's history since the last reading before the period, and as much more as weights come from."""
-    cursor = plain_rows(connection)
-    sights = _sights(cursor, account.id, limit, slot, period.since)
-    found = gaps(sights)
-    start = min((gap.start for gap in found if points_within(gap, *period)), default=period.since)
+    cursor = tuple_cursor(connection)
+    sights = _window_samples(cursor, account.id, limit, slot, period.since)
+    found = intervals(sights)
+    start = min((gap.start for gap in found if points_in_range(gap, *period)), default=period.since)
     return _History(account, sights, found, _turns(cursor, account.id, limit, min(start, period.since)))
 
 
-def _sights(cursor: sqlite3.Cursor, account: int, limit: str | None, slot: str, since: float) -> list[Sight]:
+def _window_samples(
+    cursor: sqlite3.Cursor, account: int, limit: str | None, slot: str, since: float
+) -> list[WindowSample]:
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows"]))
     select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
     rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
-    before = max(_LEAST_BEFORE, FIT_GAPS + 1 - len(rows))
+    before = max(_MIN_BEFORE, FIT_GAPS + 1 - len(rows))
     rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before))
     # The order of arrival; the clock may have stepped back.
     rows.sort()
     return list(_told(rows, slot))
 
 
-def _told(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[Sight]:
+def _told(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSample]:
     """Yield what rows tell of the window; those that no message about the window opened tell nothing new."""
-    last: Figures | None = None
+    last: WindowRow | None = None
     for _, first_at, last_at, told_at, *columns in rows:
-        figures = Figures(*columns) if slot in SLOT_COLUMNS else other_windows(columns[0]).get(slot, Figures())
+        figures = WindowRow(*columns) if slot in SLOT_COLUMNS else other_windows(columns[0]).get(slot, WindowRow())
         if figures.used_percent is None:
             continue
         if figures == last and told_at is not None and told_at < first_at:
             continue
         last = figures
         seen_at = last_at if told_at is None else told_at
-        yield Sight(first_at, seen_at, figures.used_percent, figures.window_minutes, figures.resets_at)
+        yield WindowSample(first_at, seen_at, figures.used_percent, figures.window_minutes, figures.resets_at)
 
 
-def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[Turn]:
-    columns = ", ".join(Turn._fields)
+def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[TurnUse]:
+    columns = ", ".join(TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND limit_id = ? AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, start)).fetchall()
     more = max(0, FIT_TURNS - len(newer))
     older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", (account, limit, start, more)).fetchall()
-    return [Turn._make(row) for row in (*reversed(older), *newer)]
+    return [TurnUse._make(row) for row in (*reversed(older), *newer)]
 
 
 def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
@@ -250,7 +250,7 @@ class _Tally:
     threads: set[str | None] = field(default_factory=set)
     last_at: float | None = None
 
-    def count(self, turn: Turn) -> None:
+    def count(self, turn: TurnUse) -> None:
         """Count a turn that ended in the period."""
         _, _, ended_at, thread, model, warm_up, status, whole, cached, output, reasoning = turn
         if warm_up:
@@ -297,7 +297,7 @@ class _Tally:
 class _Table:
     """The rows, as they fill account by account."""
 
-    def __init__(self, by: By, period: _Period, names: dict[str, str], zone: dt.tzinfo | None) -> None:
+    def __init__(self, by: By, period: _TimeRange, names: dict[str, str], zone: dt.tzinfo | None) -> None:
         self._by = by
         self._period = period
         self._names = names
@@ -312,12 +312,12 @@ class _Table:
 
     def add(self, history: _History) -> None:
         """Share an account's rises among its turns, and count those that ended in the period."""
-        learnt = spans(history.found, history.turns)
-        fits = fitted(learnt)
+        learnt = fit_intervals(history.found, history.turns)
+        fits = fit_weights(learnt)
         key_of = self._key_of(history.account)
         weights = {model: fit.weights for model, fit in fits.items()}
         rate = points_per_token(learnt, weights)
-        for part in parts(history.found, history.turns, weights, *self._period, rate=rate):
+        for part in attribute(history.found, history.turns, weights, *self._period, rate=rate):
             self._share(part, key_of)
         for turn in history.turns:
             if self._period.holds(turn.ended_at):
@@ -352,7 +352,7 @@ class _Table:
         name = self._names.get(key) if key is not None else None
         return {"key": key, "name": None if name == key else name, "elsewhere": False, **tally.figures(total)}
 
-    def _share(self, part: Part, key_of: Callable[[Turn], str | None]) -> None:
+    def _share(self, part: Attribution, key_of: Callable[[TurnUse], str | None]) -> None:
         if part.turn is None:
             self._elsewhere.points.append(part.points)
             self._elsewhere.seen(part.at)
@@ -365,7 +365,7 @@ class _Table:
             found = self._rows[key] = _Tally()
         return found
 
-    def _key_of(self, account: Account) -> Callable[[Turn], str | None]:
+    def _key_of(self, account: Account) -> Callable[[TurnUse], str | None]:
         """Return what tells the row of one of an account's turns."""
         if self._by == "thread":
             return lambda turn: turn.thread
@@ -383,13 +383,13 @@ class _Table:
         return self._quarters[quarter]
 
     def _count_readings(self, history: _History) -> None:
-        risen = [points for gap in history.found if (points := points_within(gap, *self._period))]
+        risen = [points for gap in history.found if (points := points_in_range(gap, *self._period))]
         self._total.points += risen
         self._rises += len(risen)
         self._readings += sum(self._period.holds(sight.first_at) for sight in history.sights)
 
 
-def _weights(history: _History, fits: dict[str | None, Fit], period: _Period) -> list[dict[str, Any]]:
+def _weights(history: _History, fits: dict[str | None, Fit], period: _TimeRange) -> list[dict[str, Any]]:
     """Return what the tokens of each model of the period were weighed by."""
     models = {turn.model for turn in history.turns if period.holds(turn.ended_at)}
     return [
@@ -403,5 +403,5 @@ def _weights(history: _History, fits: dict[str | None, Fit], period: _Period) ->
             "output": fit.weights.output,
         }
         for model in sorted(models, key=lambda model: model or "")
-        for fit in [fits.get(model, Fit(FIXED, 0))]
+        for fit in [fits.get(model, Fit(DEFAULT_WEIGHTS, 0))]
     ]

@@ -18,7 +18,7 @@ from tests.bench.traffic import COMPACT, Figures, client, make_token
 if TYPE_CHECKING:
     from scripts.demo.client import CodexClient
     from tests.bench.sizes import Size
-    from tests.harness import Proxy
+    from tests.support.harness import Proxy
 
 SETTLE_SECONDS = 0.15
 """After this all that was seen is written."""

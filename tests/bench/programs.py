@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from tests.harness import REPOSITORY, Proxy
+from tests.support.harness import REPOSITORY, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class StandIn:
         self._process.stdout.close()
 
     def answer(self, **fields: Any) -> None:
-        """Answer from now on with these fields of `scripts.demo.answers.Answer`; a number among events is a pause."""
+        """Answer from now on with these fields of `scripts.demo.replies.Answer`; a number among events is a pause."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"answer": fields}) + "\n")
         self._process.stdin.flush()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from scripts.cli import _COMMANDS
 from tests.bench.figures import Spread, in_turns
 from tests.bench.table import Row, say
-from tests.generate import Size as Rows
-from tests.generate import generate
-from tests.harness import REPOSITORY
+from tests.support.harness import REPOSITORY
+from tests.support.synthetic_history import Size as Rows
+from tests.support.synthetic_history import generate
 
 if TYPE_CHECKING:
     from tests.bench.sizes import Size

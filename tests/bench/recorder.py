@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from addon import headers
 from store.models import Identity, Limit, Snapshot, Source
-from store.recorder import Recorder
+from store.record.recorder import Recorder
 from tests.bench.figures import Spread, percentile
 from tests.bench.table import Row
 from tests.bench.traffic import EVERY, Figures

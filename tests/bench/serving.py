@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from tests.bench.figures import Spread, in_turns
 from tests.bench.table import Row, say
-from tests.generate import Size as Rows
-from tests.generate import generate
-from tests.harness import wait_until
-from tests.serving import Program
+from tests.support.harness import wait_until
+from tests.support.synthetic_history import Size as Rows
+from tests.support.synthetic_history import generate
+from tests.support.web_server import Program
 
 if TYPE_CHECKING:
     from tests.bench.sizes import Size

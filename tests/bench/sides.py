@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.demo.client import CodexClient
-    from tests.harness import Proxy
+    from tests.support.harness import Proxy
 
 
 @dataclass

@@ -11,14 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.demo.client import InterruptedTurnError
+from scripts.demo.transport import InterruptedTurnError
 from tests.bench.figures import percentile
 from tests.bench.programs import StandIn, bare, cpu_seconds, open_files, resident_bytes, tap
 from tests.bench.traffic import Figures, client, delta, make_token
 
 if TYPE_CHECKING:
     from scripts.demo.client import CodexClient
-    from tests.harness import Proxy
+    from tests.support.harness import Proxy
 
 WEBSOCKETS = 35
 STREAMS = 15

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store.models import Identity, Limit, Reading, Snapshot, Source, Window
-from store.recorder import Recorder
+from store.models import Identity, Limit, RateLimits, Snapshot, Source, Window
+from store.record.recorder import Recorder
 from tests.bench.figures import Spread, in_turns
 from tests.bench.table import Row
-from tests.harness import REPOSITORY
+from tests.support.harness import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.bench.sizes import Size
@@ -61,7 +61,7 @@ def fill(path: Path, count: int) -> None:
             "7d": Window(used_percent=number / 1_000, window_minutes=10_080, resets_at=int(begin) + count + 90_000),
         }
         limits = (Limit(windows=windows), Limit(limit_id="codex_bengalfox", windows=windows))
-        reading = Reading(limits=limits, plan_type="plus")
+        reading = RateLimits(limits=limits, plan_type="plus")
         recorder.put(
             Snapshot(identity=people[number % 2], observed_at=begin + number, source=Source.WEBSOCKET, reading=reading)
         )

@@ -10,12 +10,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from scripts.demo.answers import WireWindow, credits_object, limit_headers, rate_limits_event
 from scripts.demo.client import CodexClient
+from scripts.demo.replies import WireWindow, credits_object, limit_headers, rate_limits_event
 
 if TYPE_CHECKING:
     from tests.bench.programs import StandIn
-    from tests.harness import Proxy
+    from tests.support.harness import Proxy
 
 ACCOUNT = "b1946ac9-2c5e-4b63-9f0e-5b0a6e2d7c11"
 USER = "user-benchmark"

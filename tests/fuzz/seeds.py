@@ -54,7 +54,7 @@ _FORMS: dict[str, Callable[[dict[str, Any]], bytes | None]] = {
     "error-body": _part("body", "error_body"),
     "sse": _stream,
 }
-"""What each target makes of a capture of `tests/data` (`tests.test_golden` says what is in one); None for nothing."""
+"""How each target uses a capture of `tests/data` (see `tests.addon.test_golden`); None means not at all."""
 
 
 def mutated(choice: random.Random, known: Sequence[bytes], words: Sequence[bytes]) -> bytes:

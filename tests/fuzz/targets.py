@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from addon import headers, messages, turns
 from addon.bodies import BodyTap, Document, events
-from addon.flows import Caller, Exchange, Hosts
+from addon.exchange import Exchange, OpenTurn, RequestInfo
+from addon.hosts import Hosts
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
-from addon.sse import LONGEST_EVENT, EventSplitter
+from addon.raw_fields import _ALLOWED_FIELDS
+from addon.sse import MAX_EVENT_LENGTH, EventSplitter
 from store.models import Identity, Source, Transport
 from store.settings import WATCHED_HOSTS
-from tests.promises import check_identity, check_reading, check_texts
+from tests.support.invariants import check_identity, check_reading, check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +67,7 @@ def fuzz_sse(data: bytes) -> None:
     expected = whole.feed(stream)
     found = [event for at in range(0, len(stream), size) for event in pieces.feed(stream[at : at + size])]
     assert found == expected
-    assert all(0 < len(event) <= LONGEST_EVENT for event in found)
+    assert all(0 < len(event) <= MAX_EVENT_LENGTH for event in found)
 
 
 def fuzz_body(data: bytes) -> None:
@@ -105,17 +107,17 @@ def fuzz_hosts(data: bytes) -> None:
 
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
-    turn = turns.read_create(data, 1.0, Caller(_SOMEBODY))
+    turn = turns.parse_response_create(data, 1.0, RequestInfo(_SOMEBODY))
     check_texts((turn.caller.model, turn.caller.thread, turn.caller.session) if turn else ())
 
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    exchange = Exchange(Caller(_SOMEBODY), 0.0)
-    turn = turns.Turn(Transport.HTTP, 1.0, Caller(_SOMEBODY), warm_up=False)
-    for ending in (turns.read_ending(data), turns.read_body(data)):
+    exchange = Exchange(RequestInfo(_SOMEBODY), 0.0)
+    turn = OpenTurn(Transport.HTTP, 1.0, RequestInfo(_SOMEBODY), warm_up=False)
+    for ending in (turns.parse_turn_end(data), turns.parse_turn_body(data)):
         if ending:
-            check_texts([turns.ended(turn, exchange, ending, 2.0).error_type])
+            check_texts([turns.finished_turn(turn, exchange, ending, 2.0).error_type])
 
 
 TARGETS: dict[str, Target] = {
@@ -127,7 +129,7 @@ TARGETS: dict[str, Target] = {
 DICTIONARY: list[bytes] = sorted(
     word.encode()
     for word in {
-        *messages._KEPT,
+        *_ALLOWED_FIELDS,
         *headers._FAMILY_PARTS,
         *headers._ANSWER_PARTS,
         *WATCHED_HOSTS,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.seeds import LONGEST, mutated, seeds
 from tests.fuzz.targets import DICTIONARY, TARGETS
-from tests.harness import REPOSITORY
+from tests.support.harness import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

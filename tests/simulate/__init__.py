@@ -1,1 +1,1 @@
-"""How good are the forecasts? Known ways of using a limit, and what `store.forecast` says of them beforehand."""
+"""The accuracy of `store.analysis.forecast` on simulated ways of using a limit."""

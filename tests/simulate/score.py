@@ -9,16 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.analysis.forecast import Forecast, forecast
 from store.database import open_reader, open_writer
-from store.forecast import Forecast, forecast
-from store.queries.forecast import CLOSELY, Sampling, samples_of, walk_back
+from store.queries.forecast import FULL, Sampling, sample_history, samples_of
 from tests.simulate.world import BEGIN, WINDOW_MINUTES, World
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from store.past import Sample
+    from store.analysis.hourly_usage import UsageSample
     from tests.simulate.world import Row, Truth
 
 FIRST_DAY, LAST_DAY = 10.0, 34.0
@@ -95,7 +95,7 @@ def run(
     seed: int,
     moments: int,
     days: tuple[float, float] = (FIRST_DAY, LAST_DAY),
-    sampling: Sampling = CLOSELY,
+    sampling: Sampling = FULL,
 ) -> list[Case]:
     """Let one world happen, and forecast it at so many moments of it."""
     rng = random.Random(f"{process} {slot} {seed}")  # noqa: S311 (a simulation)
@@ -115,14 +115,14 @@ def _cases(
 ) -> Iterator[Case]:
     minutes = WINDOW_MINUTES[slot]
     for now in moments:
-        samples = samples_of(walk_back(connection, 1, "codex", now, sampling=sampling), slot)
+        samples = samples_of(sample_history(connection, 1, "codex", now, sampling=sampling), slot)
         said = forecast(samples, now, window_minutes=minutes, paths=sampling.paths)
         newest = samples[-1]
         assert newest.resets_at is not None
         yield Case(now, newest.resets_at, said, _line(newest, min(newest.until, now), minutes), world.truth(now))
 
 
-def _line(newest: Sample, seen_at: float, minutes: int) -> float:
+def _line(newest: UsageSample, seen_at: float, minutes: int) -> float:
     """Return where the line from the window's beginning through its last reading crosses 100."""
     assert newest.resets_at is not None
     begun = newest.resets_at - minutes * 60

@@ -1,0 +1,237 @@
+"""Single values off the wire → clean Python values, or None for one that is not to be believed.
+
+The same field is a string in a header, and a string, a number or a boolean in JSON. A value that is not finite,
+negative, absurd or of another type is dropped by itself; its neighbours stay.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from store.models import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+MAX_PERCENT = 100_000.0
+"""Above this, a used percent is no figure any more (100 may well be passed)."""
+
+MAX_MINUTES = 10 * 366 * 24 * 60
+"""No window is longer than ten years."""
+
+MAX_SECONDS = MAX_MINUTES * 60
+
+MAX_COUNT = 1_000_000_000
+
+MILLISECONDS_ABOVE = 1e11
+"""A moment above this is in milliseconds: as seconds it would lie in the year 5138 (some gateways send them)."""
+
+SKEW_SECONDS = 120
+"""How far reset-at may lie from observed time + reset-after before the two clocks are held to differ."""
+
+CACHE_SIZE = 4096
+"""Texts off the wire whose meaning is remembered: nearly all headers of an answer are those of the one before."""
+
+MAX_TEXT_LENGTH = 120
+"""Names and types are shown to people; a longer one is cut."""
+
+# ASCII only and no exponent: float() would also take full-width digits, "1_0", "nan", "inf" and "1e999".
+_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_NO_ID = re.compile(r"[^a-z0-9_.]+", re.ASCII)
+_TRUE = {"true", "1"}
+_FALSE = {"false", "0"}
+
+
+def number(value: object, most: float) -> float | None:
+    """Return a number from 0 to `most`, given as a number or as a plain decimal string."""
+    if isinstance(value, str):
+        return _decimal(value, most) if len(value) <= MAX_TEXT_LENGTH else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # NaN fails every comparison.
+    return float(value) if 0 <= value <= most else None
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _decimal(value: str, most: float) -> float | None:
+    stripped = value.strip(" \t")
+    found = float(stripped) if _DECIMAL.fullmatch(stripped) else None
+    return found if found is not None and found <= most else None
+
+
+def percent(value: object) -> float | None:
+    """Return a used percent as sent, which may be above 100."""
+    return number(value, MAX_PERCENT)
+
+
+def minutes(value: object) -> int | None:
+    """Return a window's length; 0 and less are unknown."""
+    found = number(value, MAX_MINUTES)
+    return round(found) or None if found else None
+
+
+def seconds(value: object) -> float | None:
+    """Return a span of time in seconds."""
+    return number(value, MAX_SECONDS)
+
+
+def timestamp(value: object) -> int | None:
+    """Return a moment in Unix seconds; milliseconds are recognised, 0 is none."""
+    found = number(value, MILLISECONDS_ABOVE * 1000)
+    if not found:
+        return None
+    return round(found / 1000 if found > MILLISECONDS_ABOVE else found) or None
+
+
+def count(value: object) -> int | None:
+    """Return a count of things."""
+    found = number(value, MAX_COUNT)
+    return None if found is None else round(found)
+
+
+def flag(value: object) -> bool | None:
+    """Return a truth value: ``True``, ``False``, ``true``, ``1``, ``0``, … (all seen in headers)."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    word = value.strip(" \t").lower()
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def text(value: object) -> str | None:
+    """Return a text for people: one line, nothing a terminal would obey, of bounded length; None if empty."""
+    return printable_text(value[:MAX_TEXT_LENGTH]) or None if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def printable_text(value: str) -> str:
+    """Return a text on one line, with each character that a terminal would obey replaced."""
+    head = value.strip()
+    if head.isprintable():
+        return head
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in head)
+
+
+def decimal(value: object) -> str | None:
+    """Return a decimal string such as a credit balance, as sent; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        # repr gives an exponent for large and small figures; a balance that needs one is absurd.
+        value = repr(value)
+    if not isinstance(value, str):
+        return None
+    value = value.strip(" \t")
+    return value if _DECIMAL.fullmatch(value) else None
+
+
+def limit_id(value: object) -> str | None:
+    """Return a limit's id in its one spelling: lower case, ``-`` and blanks as ``_``."""
+    name = text(value)
+    return _NO_ID.sub("_", name.lower()).strip("_") or None if name else None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return a JSON object as it is, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def json_object(content: bytes | str) -> dict[str, Any]:
+    """Return the object that JSON holds, or an empty one for anything else, a bomb of nesting included."""
+    try:
+        return mapping(json.loads(content))
+    except (ValueError, RecursionError):
+        return {}
+
+
+class Reset(NamedTuple):
+    """When a window resets on the local clock, and the server's own clock where it can be told; Unix seconds."""
+
+    resets_at: int | None
+    server_time: float | None
+
+
+def reset(at: object, after: object, observed_at: float) -> Reset:
+    """Return when a window resets, from its reset-at (a moment), its reset-after (seconds), or both.
+
+    With both, reset-at stands where it agrees with the observed time plus reset-after; else the server's clock and
+    ours differ, and the span, which needs no clock, decides. Their difference is the server's own time.
+    """
+    resets_at, span = timestamp(at), seconds(after)
+    # A span of 0 is how "none" is written, too; where a window really resets now, reset-at says so as well.
+    if not span:
+        return Reset(resets_at, None)
+    if resets_at is None:
+        return Reset(round(observed_at + span) or None, None)
+    expected = observed_at + span
+    close = abs(resets_at - expected) <= SKEW_SECONDS
+    return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
+
+
+def server_time(times: Iterable[float | None], observed_at: float) -> float | None:
+    """Return the server's own clock of a message out of those of its windows; None where that is not known.
+
+    The first that agrees with the arrival stands. Where none does, our clock is wrong if all agree with each other;
+    otherwise the reset figures contradict each other.
+    """
+    told = [time for time in times if time is not None]
+    close = next((time for time in told if abs(time - observed_at) <= SKEW_SECONDS), None)
+    if close is not None or not told:
+        return close
+    return told[0] if max(told) - min(told) <= SKEW_SECONDS else None
+
+
+class ParsedFigures(NamedTuple):
+    """A window but for when it resets; `readable` is false where neither figure could be read."""
+
+    used_percent: float | None
+    window_minutes: int | None
+    readable: bool
+
+    def window(self, resets_at: int | None) -> Window | None:
+        """Return the window, or None where there is none.
+
+        "No such window" is written as used 0, minutes 0 and an empty or missing reset; Codex's own test is that one of
+        the three is there.
+        """
+        if not (self.used_percent or self.window_minutes or resets_at):
+            return None
+        return Window(used_percent=self.used_percent, window_minutes=self.window_minutes, resets_at=resets_at)
+
+
+def figures(used: object, length: object) -> ParsedFigures:
+    """Return a window's figures from its used percent and its minutes."""
+    used_percent = percent(used)
+    return ParsedFigures(
+        used_percent, minutes(length), used_percent is not None or number(length, MAX_MINUTES) is not None
+    )
+
+
+class ParsedWindow(NamedTuple):
+    """A window as told, or None where there is none, and the server's own clock in Unix seconds.
+
+    `readable` is false where no figure could be read: then it is unknown whether there is a window.
+    """
+
+    window: Window | None
+    server_time: float | None
+    readable: bool
+
+
+def window(used: object, length: object, at: object, after: object, observed_at: float) -> ParsedWindow:
+    """Return a window from its used percent, its minutes, its reset-at (a moment) and its reset-after (seconds)."""
+    found = figures(used, length)
+    resets_at, server_time = reset(at, after, observed_at)
+    made = found.window(resets_at)
+    return ParsedWindow(made, server_time if made else None, readable=found.readable or made is not None)
+
+
+MAX_FAMILIES = 16
+"""Families kept from one answer; real ones carry one to three."""

@@ -1,0 +1,83 @@
+"""The hosts whose connections are decrypted, and the check of every name that a flow goes by."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from store.settings import WATCHED_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+_PORT = re.compile(r":[0-9]*$")
+
+
+class Hosts:
+    """The hosts whose connections are decrypted and whose figures are believed."""
+
+    def __init__(self, more: Iterable[str] = ()) -> None:
+        """Take hosts beside Codex's own.
+
+        Raises:
+            ValueError: One of them is no host name.
+
+        """
+        self._names = {*WATCHED_HOSTS, *map(_checked_host_name, more)}
+        self.watches = lru_cache(maxsize=1024)(self._watches)
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self._names, key=lambda name: (name not in WATCHED_HOSTS, name)))
+
+    def _watches(self, address: str | None, server_name: str | None) -> bool:
+        """Tell whether a connection leads to a watched host.
+
+        `address` is where the client wants to go, `server_name` what its TLS handshake names. A client that looked up
+        the address itself asks for a bare IP address; there the name in the handshake, which the server's certificate
+        is checked against, decides alone.
+        """
+        if address is None or _is_ip(address):
+            return self._holds(server_name) or (address is not None and self._holds(address))
+        return self._holds(address) and (server_name is None or self._holds(server_name))
+
+    def names(self, authority: bytes | None) -> bool:
+        """Tell whether an authority, as in a ``Host`` header, is that of a watched host; none at all will do."""
+        return not authority or self._holds(_PORT.sub("", decode_ascii(authority)))
+
+    def is_gateway(self, address: str) -> bool:
+        """Tell whether a host is watched beside Codex's own, and so may be spoken to in plain HTTP.
+
+        Without TLS nobody has shown to be one of Codex's own hosts.
+        """
+        return self._holds(address) and _plain_name(address) not in WATCHED_HOSTS
+
+    def _holds(self, name: str | None) -> bool:
+        return name is not None and _plain_name(name) in self._names
+
+
+def decode_ascii(value: bytes | None) -> str:
+    """Return the text of a header value; what is not ASCII is replaced."""
+    return (value or b"").decode("ascii", "replace")
+
+
+def _checked_host_name(given: str) -> str:
+    name = _plain_name(given.strip())
+    if not (_HOST.fullmatch(name) and len(name) <= 253):
+        raise ValueError(f"{given!r} is no host name; give it without scheme, port and path, such as gateway.example")
+    return name
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().rstrip(".")
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""``proxy``: one proxy for several Codexes, in the foreground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts.commands.options import alerts_option, database_option, host_option, serve_option
+from scripts.commands.run import check_alerts, check_serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  codex-tap proxy
+  codex-tap proxy --port 8081
+  codex-tap proxy -- --flow-detail 2     mitmdump's own options come after --
+"""
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--listen-host", default="127.0.0.1", show_default=True, metavar="HOST")
+@host_option
+@database_option
+@serve_option
+@alerts_option
+@click.argument("mitmdump_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- MITMDUMP OPTIONS]")
+@click.pass_context
+def proxy(
+    context: click.Context,
+    *,
+    port: int,
+    listen_host: str,
+    hosts: tuple[str, ...],
+    database: Path | None,
+    serves: bool,
+    tells: bool,
+    mitmdump_options: tuple[str, ...],
+) -> None:
+    """Run a proxy with the tap, for several Codexes.
+
+    It stays until Ctrl-C. `codex-tap env` leads a shell to it, `codex-tap run --proxy` a command.
+    """
+    from scripts.launch import session
+
+    if serves:
+        check_serving()
+    if tells:
+        check_alerts()
+    context.exit(
+        session.proxy(
+            mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts, serve=serves, alerts=tells
+        )
+    )

@@ -1,0 +1,148 @@
+"""What `codex-tap demo` does: two made-up accounts' turns through the real proxy, to a stand-in on this machine.
+
+All of it is in a temporary folder that is gone afterwards: the database, the certificates, Codex's home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scripts.demo.backend import Backend
+from scripts.demo.client import CodexClient
+from scripts.demo.codex import exec_turn, find_codex, log_in
+from scripts.demo.replies import Answer, WireWindow, credits_object, limit_headers, rate_limits_event
+from scripts.launch.certificates import ca_certificate
+from scripts.launch.environment import CA_VARIABLE, command_environment
+from scripts.launch.session import managed_proxy
+from store.database import open_reader
+from store.queries.status import load_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Report = Callable[[str], None]
+
+_HOUR, _DAY = 3_600, 86_400
+
+
+class _Person(NamedTuple):
+    """A made-up account, and what the stand-in answers it."""
+
+    account_id: str
+    user_id: str
+    email: str
+    plan: str
+    answer: Answer
+
+
+def play(report: Report) -> dict[str, Any]:
+    """Do it all and return the document of ``status --json``; `report` takes a line for each thing done.
+
+    Raises:
+        LaunchError: the proxy did not start.
+    """
+    with contextlib.ExitStack() as stack:
+        # On Windows a file may be open a moment longer than the program that had it.
+        temporary = tempfile.TemporaryDirectory(prefix="codex-tap-demo-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        backend = stack.enter_context(Backend())
+        report(f"A stand-in for OpenAI's backend listens at {backend.proxy_url}.")
+        database = folder / "demo.sqlite3"
+        with _proxy(folder, backend, database) as address:
+            report(f"The proxy with the tap listens at {address} and leads to it.")
+            _take_turns(folder, backend, address, report)
+        with contextlib.closing(open_reader(database)) as connection:
+            return load_status(connection, time.time())
+
+
+def _people(now: int) -> list[_Person]:
+    """Return two accounts as they are seen often: one with both windows, one near its end with a second limit."""
+    before, after = (WireWindow(used, 300, now + 2 * _HOUR + 1_799, 2 * _HOUR + 1_799) for used in (12, 15))
+    week = WireWindow(41, 10_080, now + 3 * _DAY + 4 * _HOUR, 3 * _DAY + 4 * _HOUR)
+    ann = Answer(
+        headers=limit_headers(before, week, plan="plus", active="premium", credits=credits_object()),
+        events=[rate_limits_event(after, week, plan="plus")],
+    )
+    full = WireWindow(88.5, 10_080, now + 17 * _HOUR + 1_200, 17 * _HOUR + 1_200)
+    spark = (WireWindow(64, 300, now + 4_000, 4_000), WireWindow(9, 10_080, now + 5 * _DAY, 5 * _DAY))
+    some_credits = credits_object(has=True, balance="9.5")
+    ben = Answer(
+        headers={
+            **limit_headers(full, plan="pro", active="premium", credits=some_credits),
+            **limit_headers(*spark, family="bengalfox", limit_name="GPT-5.3-Codex-Spark"),
+        }
+    )
+    return [
+        _Person("demo-account-1", "demo-user-1", "ann@example.com", "plus", ann),
+        _Person("demo-account-2", "demo-user-2", "ben@example.com", "pro", ben),
+    ]
+
+
+@contextlib.contextmanager
+def _proxy(folder: Path, backend: Backend, database: Path) -> Iterator[str]:
+    """Run the proxy as ``codex-tap run`` does, led to the stand-in; yield its address. On leaving, all is on disk."""
+    # The stand-in is what a company's proxy with an authority of its own would be.
+    environ = {**_own_environment(), "HTTPS_PROXY": backend.proxy_url, CA_VARIABLE: str(backend.ca_file)}
+    with managed_proxy(database=database, folder=_authority(folder), environ=environ) as process:
+        yield process.wait_until_ready()
+
+
+def _authority(folder: Path) -> Path:
+    return folder / "ca"
+
+
+def _take_turns(folder: Path, backend: Backend, address: str, report: Report) -> None:
+    codex = find_codex()
+    if codex is None:
+        report("Codex was not found here, so a small client asks as Codex does.")
+    for person in _people(int(time.time())):
+        backend.answer(person.answer, account=person.account_id)
+        home = folder / person.account_id
+        token = log_in(home, person.account_id, person.user_id, email=person.email, plan=person.plan)
+        if codex and not _codex_turn(codex, folder, person, address):
+            report("This Codex did not finish its turn, so a small client asks as Codex does.")
+            codex = None
+        if codex is None:
+            _client_turn(folder, person, token, address)
+        who = "The small client" if codex is None else "The real Codex CLI"
+        report(f"{who} took a turn as {person.email} ({person.plan}).")
+
+
+def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool:
+    """Let the real Codex take a turn; tell whether it did."""
+    user = folder / "user"
+    user.mkdir(exist_ok=True)
+    authority = str(ca_certificate(_authority(folder)))
+    environment = command_environment(
+        {**_own_environment(), "HOME": str(user), "USERPROFILE": str(user), "HTTP_PROXY": f"http://{address}"},
+        proxy_url=f"http://{address}",
+        ca_file=authority,
+        node_ca_file=authority,
+        gateways=(),
+        windows=sys.platform == "win32",
+    )
+    try:
+        return exec_turn(codex, folder / person.account_id, "say ok", environment).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _client_turn(folder: Path, person: _Person, token: str, address: str) -> None:
+    authority = ca_certificate(_authority(folder))
+    with CodexClient(f"http://{address}", [authority], token=token, account_id=person.account_id) as client:
+        client.websocket_turn("say ok")
+
+
+_LEFT_OUT = ("proxy", "codex_", "openai_", "ssl_cert_")
+
+
+def _own_environment() -> dict[str, str]:
+    """Return this environment without what leads elsewhere: proxies and their exceptions, logins, other trust."""
+    return {name: value for name, value in os.environ.items() if not any(part in name.lower() for part in _LEFT_OUT)}

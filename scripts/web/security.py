@@ -1,0 +1,140 @@
+"""Who is let in, and what a browser may do with an answer.
+
+The server listens on this machine alone, unless a token is set. That does not keep out the web pages that the same
+person looks at, so each request is also checked for what such a page can make a browser send:
+
+- a ``Host`` that is none of ours: a name of another site that was made to lead here (DNS rebinding);
+- ``Sec-Fetch-Site``: a request that another site's page has made, other than by a link that was followed;
+- a write without a header that only our own page, or a program, can add (CSRF).
+
+It stands before everything else, so that its headers are on every answer, those of errors included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scripts.web.responses import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+WRITE_HEADER = "x-codex-tap"
+"""The header, of any value, that a write has to have where no token is asked for."""
+
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_OTHER_SITES = frozenset({"cross-site", "same-site"})
+
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
+    " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", _CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_CACHING = (b"cache-control", b"no-cache")
+
+
+class SecurityMiddleware:
+    """Lets a request through to the application, or answers it with what is wrong with it."""
+
+    def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
+        """Take the address that is listened at, and the token that every request needs, if any."""
+        self._app = app
+        self._names = _LOCAL_NAMES | {host.strip("[]").lower()}
+        self._any_address = _is_unspecified(host)
+        self._token = _digest(token.encode()) if token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = _completed(message.get("headers", ()))
+            await send(message)
+
+        headers = dict(scope["headers"])
+        refusal = self._refusal(scope, headers)
+        if refusal is None:
+            await self._app(scope, receive, send_with_headers)
+            return
+        status, detail = refusal
+        challenge = {"WWW-Authenticate": 'Bearer realm="codex-tap"'} if status == 401 else {}
+        await problem(status, detail, headers=challenge)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+        """Return the status and the reason with which a request is refused, or None."""
+        if not self._is_our_name(headers.get(b"host", b"").decode("latin-1")):
+            return 421, "The Host header names another host than the one that is served."
+        reads = scope["method"] in _READING
+        if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _OTHER_SITES and not (
+            reads and headers.get(b"sec-fetch-mode") == b"navigate"
+        ):
+            return 403, "Another site's page has no business here."
+        if self._token is not None:
+            if not _is_of_the_page(scope["path"]) and not self._is_authorized(headers):
+                return 401, "Send the token as: Authorization: Bearer TOKEN"
+        elif not reads and WRITE_HEADER.encode() not in headers:
+            return 403, "A write needs the header: X-Codex-Tap: 1"
+        return None
+
+    def _is_our_name(self, told: str) -> bool:
+        try:
+            name = urlsplit(f"//{told}").hostname
+        except ValueError:
+            return False
+        if not name or "@" in told:
+            return False
+        # No name of another site leads anywhere but where it says when it is a plain address.
+        return name in self._names or (self._any_address and _is_address(name))
+
+    def _is_authorized(self, headers: Mapping[bytes, bytes]) -> bool:
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        assert self._token is not None
+        return scheme.lower() == b"bearer" and hmac.compare_digest(_digest(given.strip()), self._token)
+
+
+def _is_of_the_page(path: str) -> bool:
+    """Tell whether a path leads to the page itself, which holds no figure and has to be there to ask for the token."""
+    return path == "/" or path.startswith("/static/")
+
+
+def _digest(token: bytes) -> bytes:
+    # Digests are of one length, so that not even the token's is told by how long a comparison takes.
+    return hashlib.sha256(token).digest()
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers with ours; what the application says of caching stands."""
+    says_caching = any(name == _CACHING[0] for name, _ in headers)
+    return [*headers, *_HEADERS, *(() if says_caching else (_CACHING,))]

@@ -1,0 +1,102 @@
+"""Figures as people read them in a sentence, for the documents that carry sentences: pure functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+
+UNKNOWN = "?"
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+_WEEK = 6 * DAY
+
+
+def duration(seconds: float) -> str:
+    """Write a stretch of time in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
+    return " ".join(f"{number} {unit}" for number, unit in _units(seconds, "min"))
+
+
+def short_duration(seconds: float) -> str:
+    """Write a stretch of time as narrow as a status bar wants it: ``2h30m``, ``3d4h``, ``45s``."""
+    return "".join(f"{number}{unit}" for number, unit in _units(seconds, "m"))
+
+
+def clock_time(at: float, zone: dt.tzinfo | None = None) -> str:
+    """Write a moment (Unix seconds) in full: ``2026-11-21 14:05``; `zone` None is the machine's own."""
+    return dated(at, "%Y-%m-%d %H:%M", zone) or UNKNOWN
+
+
+def short_moment(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
+    """Write a moment as short as it is clear at another: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
+    when, today = _local(at, zone), _local(now, zone)
+    if when is None or today is None:
+        return UNKNOWN
+    if when.date() == today.date():
+        return f"{when:%H:%M}"
+    if 0 < at - now < _WEEK:
+        return f"{when:%a %H:%M}"
+    year = "" if when.year == today.year else f"{when.year} "
+    return f"{when.day} {when:%b} {year}{when:%H:%M}"
+
+
+def dated(at: float, form: str, zone: dt.tzinfo | None = None) -> str | None:
+    """Write a moment as ``strftime`` does; None beyond all calendars, where what a server sends may lie."""
+    when = _local(at, zone)
+    try:
+        return when.strftime(form) if when else None
+    except ValueError:
+        return None
+
+
+def percent(value: float | None) -> str:
+    """Write a percentage with one decimal where it has one, rounded down: 99.97 is not yet 100."""
+    return UNKNOWN if value is None else f"{figure(value)} %"
+
+
+def figure(value: float) -> str:
+    """Write a number with one decimal where it has one, rounded down."""
+    return f"{rounded(value):.1f}".removesuffix(".0")
+
+
+def in_points(value: float) -> str:
+    """Write points of a window: ``1 point``, ``2.5 points``."""
+    return "1 point" if value == 1 else f"{figure(value)} points"
+
+
+def rounded(value: float) -> float:
+    """Round a percentage down to one decimal."""
+    return int(value * 10 + 1e-9) / 10
+
+
+def whole(value: float) -> int:
+    """Round to the nearest whole number, a half up, as the page does."""
+    return math.floor(value + 0.5)
+
+
+def window_length(slot: str, minutes: int | None) -> str:
+    """Write a window's real length (``5 h``, ``30 d``) ; one that nobody told is its slot's, with a ``?``."""
+    if minutes is None:
+        return re.sub(r"^(\d+)", r"\1 ", slot) + UNKNOWN
+    # A server's 10079 minutes are seven days to anybody.
+    seconds = minutes * MINUTE
+    return duration(seconds if seconds < DAY else whole(seconds / HOUR) * HOUR)
+
+
+def _local(at: float, zone: dt.tzinfo | None) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromtimestamp(at, zone)
+    except (OverflowError, ValueError, OSError):  # what a server sends may lie beyond all calendars
+        return None
+
+
+def _units(seconds: float, minute: str) -> list[tuple[int, str]]:
+    whole = max(0, int(seconds))
+    if whole < MINUTE:
+        return [(whole, "s")]
+    if whole < HOUR:
+        return [(whole // MINUTE, minute)]
+    large, small = ((DAY, "d"), (HOUR, "h")) if whole >= DAY else ((HOUR, "h"), (MINUTE, minute))
+    rest = whole % large[0] // small[0]
+    return [(whole // large[0], large[1]), *([(rest, small[1])] if rest else [])]

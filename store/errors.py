@@ -1,0 +1,55 @@
+"""Errors of the database, and the SQLite errors behind them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+class LockedError(DatabaseError):
+    """Another writer holds the database at the moment; trying again later is all there is to do."""
+
+
+class FullError(DatabaseError):
+    """The disk has no room at the moment; trying again later is all there is to do."""
+
+
+class DamagedError(DatabaseError):
+    """The database is ours and broken; `set_aside` makes room for a new one."""
+
+    def __init__(self, message: str, inode: Inode | None) -> None:
+        super().__init__(message)
+        self.inode = inode
+
+
+class MissingError(DatabaseError):
+    """There is no database yet, or nothing in it."""
+
+
+Inode = tuple[int, int]
+"""What tells one file from another at the same path."""
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Tell whether an error only says that somebody else holds the file at the moment."""
+    return error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether an error says that the file's contents are broken."""
+    return error_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Return True if an error says that the disk is full."""
+    # Where there is no room for the log's index, the second is what SQLite says.
+    extended = getattr(error, "sqlite_errorcode", 0)
+    return extended in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code of an error, or 0."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,85 @@
+"""How full was each limit, over time?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from store.analysis.limit_status import WINDOW_COLUMNS
+from store.analysis.timeline import WindowTimeline, window_timelines
+from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
+from store.queries.limits import current_snapshots
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from store.queries.accounts import Account
+
+
+class LimitTimeline(NamedTuple):
+    """A limit of an account from `begin` to `end` (Unix seconds): its windows by slot."""
+
+    account: Account
+    limit_id: str
+    limit_name: str | None
+    begin: float
+    end: float
+    windows: dict[str, WindowTimeline]
+
+
+def load_timelines(
+    connection: sqlite3.Connection,
+    now: float,
+    columns: int,
+    *,
+    chosen: Sequence[Account] | None = None,
+    since: float | None = None,
+    limit_id: str | None = None,
+) -> list[LimitTimeline]:
+    """Answer "how full was each limit, from `since` until now?": one picture for each account and limit.
+
+    Without `since` a picture begins with its limit's first reading.
+    """
+    with read_transaction(connection):
+        newest = current_snapshots(connection)
+        return [
+            _picture(connection, account, row, columns, _TimeRange(since, now))
+            for account in chosen or load_accounts(connection)
+            for row in newest.get(account.id, [])
+            if limit_id in {None, row["limit_id"]}
+        ]
+
+
+class _TimeRange(NamedTuple):
+    since: float | None
+    until: float
+
+
+def _picture(
+    connection: sqlite3.Connection, account: Account, newest: sqlite3.Row, columns: int, period: _TimeRange
+) -> LimitTimeline:
+    limit = newest["limit_id"]
+    begin = _first_seen(connection, account, limit) if period.since is None else period.since
+    rows = connection.execute(_ROWS, {"account": account.id, "limit": limit, "since": begin})
+    windows = window_timelines(rows, begin, period.until, columns)
+    return LimitTimeline(account, limit, newest["limit_name"], begin, period.until, windows)
+
+
+_ROWS = f"""
+SELECT first_seen_at, last_seen_at, {WINDOW_COLUMNS}
+FROM snapshots
+WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at >= coalesce((
+    SELECT max(first_seen_at) FROM snapshots
+    WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at <= :since
+), 0)
+ORDER BY +id
+"""  # noqa: S608 (constant columns)
+"""From the reading that stood at the beginning on; the index finds them, and the `+` keeps it from being given up."""
+
+
+def _first_seen(connection: sqlite3.Connection, account: Account, limit: str) -> float:
+    row = connection.execute(
+        "SELECT min(first_seen_at) FROM snapshots WHERE account = ? AND limit_id = ?", (account.id, limit)
+    ).fetchone()
+    return float(row[0])

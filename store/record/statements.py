@@ -1,0 +1,337 @@
+"""How what is known stands in rows: the statements of the recorder.
+
+Every function here belongs inside `store.database.transaction`, which holds the one write lock, so that what is read is
+what will be changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import to_json
+
+from store.models import Window
+from store.record.merge import Clock, Facts, State, Verdict
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from store.models import Identity, Snapshot, Turn
+
+
+@dataclass(slots=True)
+class CurrentSnapshot:
+    """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours.
+
+    ``clock`` is the latest of the limit, which an earlier row may have told; ``server_time`` is the row's own.
+    ``unsaved`` is how often it was seen again since it was last written.
+    """
+
+    row_id: int
+    state: State
+    clock: Clock | None
+    server_time: float | None
+    windows_seen_at: float | None
+    last_seen_at: float
+    unsaved: int = 0
+
+
+class Loss(NamedTuple):
+    """Readings that could not be kept: when that was noticed (Unix seconds), how many, and why."""
+
+    at: float
+    number: int
+    reason: str
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a figure that changes when another connection changed the file."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def find_facts(connection: sqlite3.Connection, account: int) -> Facts | None:
+    """Return the newest facts told of an account as a whole."""
+    row = connection.execute(
+        f"SELECT {_FACT_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
+        " WHERE id = (SELECT snapshot_id FROM accounts WHERE id = ?)",
+        (account,),
+    ).fetchone()
+    return _facts(row) if row else None
+
+
+def find_current_snapshot(connection: sqlite3.Connection, account: int, limit_id: str) -> CurrentSnapshot | None:
+    """Return the newest row of a limit."""
+    row = connection.execute(
+        f"SELECT id, server_time, windows_seen_at, last_seen_at, {_STATE_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
+        " WHERE id = (SELECT snapshot_id FROM limits WHERE account = ? AND limit_id = ?)",
+        (account, limit_id),
+    ).fetchone()
+    if row is None:
+        return None
+    row_id, server_time, windows_seen_at, last_seen_at = row[:4]
+    clock = None if server_time is None else Clock(server_time, last_seen_at)
+    return CurrentSnapshot(row_id, _state(row[4:]), clock, server_time, windows_seen_at, last_seen_at)
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """Return the id of the newest row of all, 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM snapshots").fetchone()[0])
+
+
+def save_identity(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> int:
+    """Note that an account's token was seen and return the account's row id."""
+    (account,) = connection.execute(
+        "INSERT INTO accounts (account_id, user_id, email, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET email = coalesce(excluded.email, email), last_seen_at = excluded.last_seen_at"
+        " RETURNING id",
+        (identity.account_id, identity.user_id, identity.email, seen_at, seen_at),
+    ).fetchone()
+    connection.execute(
+        "INSERT INTO tokens (token_key, account, first_seen_at, last_seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
+        (identity.token_key, account, seen_at, seen_at, identity.expires_at),
+    )
+    return int(account)
+
+
+def insert_snapshot(
+    connection: sqlite3.Connection,
+    account: int,
+    limit_id: str,
+    snapshot: Snapshot,
+    state: State,
+    *,
+    server_time: float | None,
+    windows_seen_at: float | None,
+    late: bool = False,
+) -> int:
+    """Open a new row for a state and return its id; how the limit stands now is where `point_limits` points."""
+    reading = snapshot.reading
+    five, seven, others = _window_values(state.windows)
+    cursor = connection.execute(
+        _INSERT_SNAPSHOT,
+        (
+            account,
+            snapshot.identity.token_key,
+            limit_id,
+            snapshot.observed_at,
+            snapshot.observed_at,
+            windows_seen_at,
+            late,
+            server_time,
+            snapshot.source.value,
+            snapshot.status,
+            snapshot.model,
+            snapshot.thread,
+            _json(reading.raw),
+            state.limit_name,
+            *five,
+            *seven,
+            others,
+            *state.verdict,
+            *state.facts,
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def update_last_seen(connection: sqlite3.Connection, touched: Iterable[CurrentSnapshot]) -> None:
+    """Note that the states of rows were seen again; resets of unused windows slide on."""
+    _execute_each(
+        connection,
+        "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + ?,"
+        " server_time = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
+        [_touch_values(newest) for newest in touched],
+    )
+
+
+def set_current_snapshots(connection: sqlite3.Connection, pointers: Mapping[tuple[int, str], int]) -> None:
+    """Make rows the ones that tell how their limits stand now."""
+    _execute_each(
+        connection,
+        "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id",
+        [(*key, row_id) for key, row_id in pointers.items()],
+    )
+
+
+def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> None:
+    """Make rows the ones that tell their accounts' facts."""
+    _execute_each(
+        connection,
+        "UPDATE accounts SET snapshot_id = ? WHERE id = ?",
+        [(row_id, account) for account, row_id in pointers.items()],
+    )
+
+
+def insert_turns(connection: sqlite3.Connection, requests: Iterable[tuple[int, Turn]]) -> None:
+    """Open a row for each turn of an account."""
+    _execute_each(connection, _INSERT_TURN, [_turn_values(account, request) for account, request in requests])
+
+
+def save_thread(connection: sqlite3.Connection, account: int, thread: str, first_at: float, last_at: float) -> None:
+    """Note that an account's thread was seen."""
+    connection.execute(
+        "INSERT INTO threads (account, thread, name, first_seen_at, last_seen_at)"
+        # A thread that goes on with another account keeps its name.
+        " VALUES (?, ?, (SELECT max(name) FROM threads WHERE thread = ?), ?, ?)"
+        " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
+        (account, thread, thread, first_at, last_at),
+    )
+
+
+def insert_losses(connection: sqlite3.Connection, losses: Iterable[Loss]) -> None:
+    """Note what could not be kept."""
+    _execute_each(connection, "INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", list(losses))
+
+
+def mark_spill_imported(connection: sqlite3.Connection, name: str, at: float) -> bool:
+    """Note that a file of readings is taken up; tell whether nobody had taken it up before."""
+    cursor = connection.execute("INSERT INTO spills (name, taken_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, at))
+    return cursor.rowcount == 1
+
+
+def _execute_each(connection: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
+    # Most transactions have something for one or two of the statements alone.
+    if values:
+        connection.executemany(statement, values)
+
+
+# How a state stands in a row
+
+_FACT_NAMES = (
+    "plan_type",
+    "has_credits",
+    "credits_unlimited",
+    "credits_balance",
+    "overage_limit_reached",
+    "spend_control_reached",
+    "reset_credits",
+    "promo",
+)
+_STATE_NAMES = (
+    "limit_name",
+    "used_5h_percent",
+    "window_5h_minutes",
+    "resets_5h_at",
+    "used_7d_percent",
+    "window_7d_minutes",
+    "resets_7d_at",
+    "other_windows",
+    "allowed",
+    "limit_reached",
+    "reached_type",
+    "reached_until",
+    *_FACT_NAMES,
+)
+_FACT_COLUMNS = ", ".join(_FACT_NAMES)
+_STATE_COLUMNS = ", ".join(_STATE_NAMES)
+_MESSAGE_COLUMNS = (
+    "account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at, late, server_time,"
+    " source, status, model, thread, raw"
+)
+_INSERT_SNAPSHOT = (
+    f"INSERT INTO snapshots ({_MESSAGE_COLUMNS}, {_STATE_COLUMNS})"  # noqa: S608 (constant columns)
+    f" VALUES ({', '.join('?' * (13 + len(_STATE_NAMES)))})"
+)
+
+_TURN_NAMES = (
+    "account",
+    "token_key",
+    "limit_id",
+    "thread",
+    "session",
+    "model",
+    "transport",
+    "warm_up",
+    "started_at",
+    "first_byte_at",
+    "ended_at",
+    "status",
+    "error_type",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
+_INSERT_TURN = (
+    f"INSERT INTO requests ({', '.join(_TURN_NAMES)})"  # noqa: S608 (constant columns)
+    f" VALUES ({', '.join('?' * len(_TURN_NAMES))})"
+)
+
+_WindowValues = tuple[float | None, int | None, int | None]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    # Six times as fast as the standard library's, and on the way of every row.
+    return to_json(value).decode()
+
+
+def _window_values(windows: Mapping[str, Window]) -> tuple[_WindowValues, _WindowValues, str | None]:
+    """Return the figures of ``5h`` and ``7d``, and the other slots as JSON."""
+    values = {slot: (w.used_percent, w.window_minutes, w.resets_at) for slot, w in windows.items()}
+    five = values.pop("5h", (None, None, None))
+    seven = values.pop("7d", (None, None, None))
+    return five, seven, _json(values) if values else None
+
+
+def _turn_values(account: int, request: Turn) -> tuple[Any, ...]:
+    tokens = request.tokens
+    return (
+        account,
+        request.identity.token_key,
+        request.limit_id,
+        request.thread,
+        request.session,
+        request.model,
+        request.transport.value,
+        request.warm_up,
+        request.started_at,
+        request.first_byte_at,
+        request.ended_at,
+        request.status,
+        request.error_type,
+        tokens.input,
+        tokens.cached,
+        tokens.output,
+        tokens.reasoning,
+    )
+
+
+def _touch_values(newest: CurrentSnapshot) -> tuple[Any, ...]:
+    five, seven, others = _window_values(newest.state.windows)
+    seen = (newest.last_seen_at, newest.windows_seen_at, newest.unsaved, newest.server_time)
+    return (*seen, five[2], seven[2], others, newest.row_id)
+
+
+def _state(row: tuple[Any, ...]) -> State:
+    """Rebuild a state from the values of `_STATE_NAMES`."""
+    slots: dict[str, _WindowValues] = {"5h": row[1:4], "7d": row[4:7], **json.loads(row[7] or "{}")}
+    windows = {
+        slot: Window(used_percent=used, window_minutes=minutes, resets_at=resets_at)
+        for slot, (used, minutes, resets_at) in slots.items()
+        if (used, minutes, resets_at) != (None, None, None)
+    }
+    verdict = Verdict(_flag(row[8]), _flag(row[9]), row[10], row[11])
+    return State(row[0], windows, verdict, _facts(row[12:]))
+
+
+def _facts(row: tuple[Any, ...]) -> Facts:
+    plan_type, has_credits, unlimited, balance, overage, spend_control, reset_credits, promo = row
+    return Facts(
+        plan_type,
+        _flag(has_credits),
+        _flag(unlimited),
+        balance,
+        _flag(overage),
+        _flag(spend_control),
+        reset_credits,
+        promo,
+    )
+
+
+def _flag(value: int | None) -> bool | None:
+    return None if value is None else bool(value)

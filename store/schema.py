@@ -1,0 +1,283 @@
+"""The schema of the database, its version and its migrations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.errors import DatabaseError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlite_utils import Database
+
+
+APPLICATION_ID = 0x43785470
+"""Written into the file's header ("CxTp"), so that another program's database is never written to."""
+
+SCHEMA_VERSION = 2
+"""``PRAGMA user_version`` of the schema that this program writes; one more for each migration."""
+
+
+def schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the file's schema version, 0 for one that is still empty.
+
+    Raises:
+        DatabaseError: The file is another program's, or was written by a newer codex-tap.
+
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID and (
+        application or version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    ):
+        raise DatabaseError(f"{path} is a database of another program; name another file with CODEX_TAP_DB")
+    if version > SCHEMA_VERSION:
+        raise DatabaseError(
+            f"{path} was written by a newer codex-tap (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "update codex-tap (the file was left untouched)"
+        )
+    return version
+
+
+PROBES = (
+    "SELECT count(s.raw) FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id",
+    "SELECT count(s.raw) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id",
+    (
+        "SELECT count((SELECT max(first_seen_at) FROM snapshots WHERE (account, limit_id) = (l.account, l.limit_id)))"
+        " FROM limits l"
+    ),
+    "SELECT max(id) FROM snapshots",
+    "SELECT max(id) FROM requests",
+    "SELECT count(*) FROM tokens t JOIN accounts a ON a.id = t.account",
+)
+"""Read what the present is made of, and what the next row goes behind, on all ways of the writer and of ``status``.
+
+That is a few pages, however long the history; SQLite itself has compared the file's length with its header by then. A
+check of the whole takes seconds for 300 MB, and a page of history that is broken keeps nobody from going on.
+"""
+
+
+def apply_migrations(connection: sqlite3.Connection) -> None:
+    """Bring the schema forward to `SCHEMA_VERSION`; call it in a transaction."""
+    import sqlite_utils
+    from sqlite_utils.migrations import Migrations
+
+    migrations = Migrations("codex-tap")
+    for step in _MIGRATIONS:
+        migrations(name=step.__name__.removeprefix("_"))(step)
+    migrations.apply(sqlite_utils.Database(connection))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _m001_initial(database: Database) -> None:
+    # sqlite3's executescript would commit first; the steps share one transaction with their record.
+    _execute_all(database, _INITIAL_SCHEMA)
+
+
+def _m002_requests(database: Database) -> None:
+    _execute_all(database, _REQUESTS_SCHEMA)
+
+
+def _execute_all(database: Database, statements: str) -> None:
+    for statement in statements.split(";\n\n"):
+        database.execute(statement)
+
+
+_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests]
+"""Every step of the schema from the first on; one that was released is never changed."""
+
+_INITIAL_SCHEMA = """
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY,
+    account_id TEXT NOT NULL,   -- ChatGPT account (workspace) id; empty where none was told
+    user_id TEXT NOT NULL,      -- empty where no claim tells it; a token key for a bearer without claims
+    name TEXT UNIQUE,           -- given by a person
+    email TEXT,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    snapshot_id INTEGER,        -- the newest row that told plan, credits and the like
+    UNIQUE (account_id, user_id)
+);
+
+CREATE TABLE tokens (
+    token_key TEXT NOT NULL,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    expires_at REAL,            -- from the token's claims; null for an opaque one
+    PRIMARY KEY (token_key, account)
+);
+
+CREATE INDEX tokens_account ON tokens (account);
+
+CREATE TABLE snapshots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    token_key TEXT NOT NULL,
+    limit_id TEXT NOT NULL,
+    limit_name TEXT,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    windows_seen_at REAL,       -- when the windows were last told; null where no message has told them
+    observations INTEGER NOT NULL DEFAULT 1,
+    late INTEGER NOT NULL DEFAULT 0, -- 1: overtaken on its way by a newer reading, never the current one
+    server_time REAL,           -- the server's own clock at the last observation; null where not told
+    used_5h_percent REAL,
+    window_5h_minutes INTEGER,
+    resets_5h_at INTEGER,
+    used_7d_percent REAL,
+    window_7d_minutes INTEGER,
+    resets_7d_at INTEGER,
+    other_windows TEXT,         -- JSON: slot to [used percent, minutes, resets at]
+    allowed INTEGER,
+    limit_reached INTEGER,
+    reached_type TEXT,
+    reached_until INTEGER,
+    plan_type TEXT,
+    has_credits INTEGER,
+    credits_unlimited INTEGER,
+    credits_balance TEXT,
+    overage_limit_reached INTEGER,
+    spend_control_reached INTEGER,
+    reset_credits INTEGER,
+    promo TEXT,
+    source TEXT NOT NULL,
+    status INTEGER,
+    model TEXT,
+    thread TEXT,
+    raw TEXT NOT NULL           -- JSON: the known rate-limit fields of the message that opened the row
+);
+
+CREATE INDEX snapshots_account ON snapshots (account, limit_id, id);
+
+CREATE TABLE limits (
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    limit_id TEXT NOT NULL,
+    snapshot_id INTEGER NOT NULL,
+    PRIMARY KEY (account, limit_id)
+) WITHOUT ROWID;
+
+CREATE TABLE losses (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    count INTEGER NOT NULL,     -- readings that were seen and could not be kept
+    reason TEXT NOT NULL
+);
+
+CREATE TABLE spills (
+    name TEXT PRIMARY KEY,      -- a file of readings that a stop left behind: what is named here was taken up
+    taken_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE VIEW latest AS
+SELECT
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(s.limit_name, s.limit_id) AS limit_name,
+    s.used_5h_percent,
+    datetime(s.resets_5h_at, 'unixepoch', 'localtime') AS resets_5h,
+    s.used_7d_percent,
+    datetime(s.resets_7d_at, 'unixepoch', 'localtime') AS resets_7d,
+    s.other_windows,
+    s.plan_type,
+    s.limit_reached,
+    s.reached_type,
+    datetime(s.windows_seen_at, 'unixepoch', 'localtime') AS last_seen,
+    s.source,
+    s.model,
+    s.token_key
+FROM limits l
+JOIN snapshots s ON s.id = l.snapshot_id
+JOIN accounts a ON a.id = l.account
+ORDER BY 1, l.limit_id != 'codex', l.limit_id
+"""
+
+
+_REQUESTS_SCHEMA = """
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    token_key TEXT NOT NULL,
+    limit_id TEXT NOT NULL,     -- the limit that it was charged to
+    thread TEXT,
+    session TEXT,
+    model TEXT,
+    transport TEXT NOT NULL,    -- http or websocket
+    warm_up INTEGER NOT NULL,   -- 1: opened ahead of a turn, and asks for no answer
+    started_at REAL NOT NULL,
+    first_byte_at REAL,         -- null where no answer came
+    ended_at REAL NOT NULL,
+    status INTEGER,             -- of the HTTP answer, or that a websocket error carries
+    error_type TEXT,
+    input_tokens INTEGER,       -- cached ones included; null where none were told: a turn that was cut off, say
+    cached_tokens INTEGER,
+    output_tokens INTEGER,      -- reasoning ones included
+    reasoning_tokens INTEGER
+);
+
+CREATE INDEX requests_account ON requests (account, ended_at);
+
+CREATE TABLE threads (
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    thread TEXT NOT NULL,
+    name TEXT,                  -- given by a person
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    PRIMARY KEY (account, thread)
+) WITHOUT ROWID;
+
+CREATE INDEX threads_thread ON threads (thread);
+
+CREATE INDEX snapshots_first_seen ON snapshots (account, limit_id, first_seen_at);
+
+DROP INDEX snapshots_account;
+
+CREATE VIEW turns AS
+SELECT
+    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
+    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
+    round(r.ended_at - r.started_at, 1) AS seconds,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(t.name, r.thread) AS thread,
+    r.model,
+    r.transport,
+    r.warm_up,
+    r.status,
+    r.error_type,
+    r.input_tokens,
+    r.cached_tokens,
+    r.output_tokens,
+    r.reasoning_tokens,
+    r.limit_id,
+    r.session
+FROM requests r
+JOIN accounts a ON a.id = r.account
+LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
+ORDER BY r.id;
+
+CREATE VIEW changes AS
+SELECT
+    datetime(s.first_seen_at, 'unixepoch', 'localtime') AS first_seen,
+    datetime(s.last_seen_at, 'unixepoch', 'localtime') AS last_seen,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(s.limit_name, s.limit_id) AS limit_name,
+    s.used_5h_percent,
+    datetime(s.resets_5h_at, 'unixepoch', 'localtime') AS resets_5h,
+    s.used_7d_percent,
+    datetime(s.resets_7d_at, 'unixepoch', 'localtime') AS resets_7d,
+    s.other_windows,
+    s.plan_type,
+    s.limit_reached,
+    s.reached_type,
+    s.credits_balance,
+    s.late,
+    s.source,
+    s.status,
+    s.model,
+    s.thread
+FROM snapshots s
+JOIN accounts a ON a.id = s.account
+ORDER BY s.id
+"""

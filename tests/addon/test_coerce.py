@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from addon import coerce
+from addon.raw_fields import clean_raw
+from store.models import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = 1_795_243_200.0
+RESET = 1_795_252_200
+
+NO_NUMBERS: dict[str, object] = {
+    "nothing": None,
+    "empty": "",
+    "blank": "  ",
+    "nan": "NaN",
+    "infinity": "inf",
+    "overflow": "1e999",
+    "exponent": "1e2",
+    "negative": "-5",
+    "negative zero": "-0",
+    "plus": "+5",
+    "hexadecimal": "0x10",
+    "full-width digits": "１２",
+    "arabic digits": "٣",
+    "superscript": "²",
+    "underscore": "1_0",
+    "comma": "1,5",
+    "no digit before the point": ".5",
+    "no digit after the point": "5.",
+    "two numbers": "1 2",
+    "number and more": "12%",
+    "letters around": "X12X",
+    "line break": "12\n",
+    "escape sequence": "\x1b[31m12",
+    "NUL": "12\x00",
+    "64 KiB of digits": "1" * 65_536,
+    "16 digits": "1" * 16,
+    "16 decimals": "0." + "1" * 16,
+    "lone surrogate": "\ud800",
+    "a real NaN": float("nan"),
+    "a real infinity": float("inf"),
+    "a real negative": -5,
+    "an absurd number": 10**400,
+    "a truth value": True,
+    "bytes": b"12",
+    "a list": [12],
+    "a map": {"used": 12},
+}
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS.values(), ids=NO_NUMBERS.keys())
+@pytest.mark.parametrize(
+    "parse",
+    [coerce.percent, coerce.minutes, coerce.seconds, coerce.timestamp, coerce.count],
+    ids=lambda parse: parse.__name__,
+)
+def test_no_number(parse: Callable[[object], object], value: object) -> None:
+    """What is no plain finite number from 0 on is not told, whatever it was meant to be."""
+    assert parse(value) is None
+
+
+@pytest.mark.parametrize(
+    ("parse", "value", "parsed"),
+    [
+        (coerce.percent, "0", 0.0),
+        (coerce.percent, 0, 0.0),
+        (coerce.percent, "13", 13.0),
+        (coerce.percent, " 13.25\t", 13.25),
+        (coerce.percent, 100.5, 100.5),
+        (coerce.percent, "123.4", 123.4),
+        (coerce.percent, "100000", 100_000.0),
+        (coerce.percent, "100000.1", None),
+        (coerce.percent, 100_001, None),
+        (coerce.percent, "0." + "1" * 15, 0.111111111111111),
+        (coerce.percent, "1" * 15, None),
+        (coerce.minutes, "300", 300),
+        (coerce.minutes, 10_080.0, 10_080),
+        (coerce.minutes, "299.6", 300),
+        (coerce.minutes, "0", None),
+        (coerce.minutes, 0, None),
+        (coerce.minutes, "0.4", None),
+        (coerce.minutes, 5_270_400, 5_270_400),
+        (coerce.minutes, 5_270_401, None),
+        (coerce.seconds, "0", 0.0),
+        (coerce.seconds, "332661", 332_661.0),
+        (coerce.seconds, 316_224_000, 316_224_000.0),
+        (coerce.seconds, 316_224_001, None),
+        (coerce.timestamp, "1787196849", 1_787_196_849),
+        (coerce.timestamp, 1_787_196_849.6, 1_787_196_850),
+        (coerce.timestamp, "1787196849000", 1_787_196_849),
+        (coerce.timestamp, 1_787_196_849_600, 1_787_196_850),
+        (coerce.timestamp, 10**11, 10**11),
+        (coerce.timestamp, 10**11 + 1, 10**8),
+        (coerce.timestamp, 10**14, 10**11),
+        (coerce.timestamp, 10**14 + 1, None),
+        (coerce.timestamp, "0", None),
+        (coerce.timestamp, 0.4, None),
+        (coerce.count, "2", 2),
+        (coerce.count, 0, 0),
+        (coerce.count, 1_000_000_000, 1_000_000_000),
+        (coerce.count, 1_000_000_001, None),
+    ],
+)
+def test_number(parse: Callable[[object], object], value: object, parsed: object) -> None:
+    """A number is read as sent, from a number or a plain decimal string, up to what is absurd."""
+    assert parse(value) == parsed
+    assert type(parse(value)) is type(parsed)
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("True", True),
+        ("False", False),
+        ("true", True),
+        ("FALSE", False),
+        ("1", True),
+        ("0", False),
+        (" true\t", True),
+        (True, True),
+        (False, False),
+        (1, True),
+        (0, False),
+        ("", None),
+        ("yes", None),
+        ("XtrueX", None),
+        ("2", None),
+        (2, None),
+        (-1, None),
+        (1.0, None),
+        (None, None),
+        ([True], None),
+        ({}, None),
+        ("true\x00", None),
+        ("true\n", None),
+        ("t" * 65_536, None),
+    ],
+)
+def test_flag(value: object, parsed: object) -> None:
+    """A truth value is read from each way seen to write it, and from no other."""
+    assert coerce.flag(value) is parsed
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("plus", "plus"),
+        ("  GPT-5.3-Codex-Spark\t", "GPT-5.3-Codex-Spark"),
+        ("Größe 語", "Größe 語"),
+        ("", None),
+        (" \t\r\n", None),
+        (None, None),
+        (12, None),
+        (True, None),
+        (b"plus", None),
+        (["plus"], None),
+        ("a\x00b", "a�b"),
+        ("a\nb", "a�b"),
+        ("\x1b[31mred\x1b[0m", "�[31mred�[0m"),
+        ("\x1b]0;title\x07", "�]0;title�"),
+        ("a\x9bb", "a�b"),
+        ("a\u202eb", "a�b"),
+        ("a\u200bb", "a�b"),
+        ("a\u2028b", "a�b"),
+        ("a\ud800b", "a�b"),
+        ("x" * 120, "x" * 120),
+        ("x" * 121, "x" * 120),
+        ("x" * 65_536, "x" * 120),
+        ("\x00" * 65_536, "�" * 120),
+    ],
+)
+def test_text(value: object, parsed: object) -> None:
+    """A text is one short line of which a terminal obeys nothing."""
+    assert coerce.text(value) == parsed
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("0", "0"),
+        ("9.50", "9.50"),
+        (" 9.5\t", "9.5"),
+        ("000012.00", "000012.00"),
+        (9.5, "9.5"),
+        (12, "12"),
+        (0, "0"),
+        ("", None),
+        (None, None),
+        (True, None),
+        (1e-7, None),
+        (1e22, None),
+        (["9"], None),
+        *((value, None) for value in NO_NUMBERS.values()),
+    ],
+)
+def test_decimal(value: object, parsed: object) -> None:
+    """A balance is kept in the server's own digits; what is no plain decimal is none."""
+    assert coerce.decimal(value) == parsed
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("codex_bengalfox", "codex_bengalfox"),
+        ("codex-bengalfox", "codex_bengalfox"),
+        ("Codex Bengalfox", "codex_bengalfox"),
+        ("GPT-5.3-Codex-Spark", "gpt_5.3_codex_spark"),
+        ("--premium--", "premium"),
+        ("a\x1b[31m/../b", "a_31m_.._b"),
+        ("a - b", "a_b"),
+        ("語", None),
+        ("", None),
+        ("___", None),
+        (12, None),
+        (None, None),
+        ("x" * 65_536, "x" * 120),
+    ],
+)
+def test_limit_id(value: object, parsed: object) -> None:
+    """A limit's id has one spelling, of a small alphabet, however the name was written."""
+    assert coerce.limit_id(value) == parsed
+
+
+@pytest.mark.parametrize(
+    ("at", "after", "resets_at", "server_time"),
+    [
+        pytest.param(RESET, None, RESET, None, id="reset-at only"),
+        pytest.param(None, 9_000, RESET, None, id="reset-after only"),
+        pytest.param(str(RESET), "9000", RESET, NOW, id="both, as strings"),
+        pytest.param(RESET, 9_000.4, RESET, NOW - 0.4, id="both, a fraction apart"),
+        pytest.param(RESET * 1000, 9_000, RESET, NOW, id="milliseconds"),
+        pytest.param(RESET * 1000, None, RESET, None, id="milliseconds only"),
+        pytest.param(RESET + 120, 9_000, RESET + 120, NOW + 120, id="120 s apart: the same clock"),
+        pytest.param(RESET + 121, 9_000, RESET, NOW + 121, id="121 s apart: our clock is behind"),
+        pytest.param(RESET - 120, 9_000, RESET - 120, NOW - 120, id="120 s apart, the other way"),
+        pytest.param(RESET - 3_600, 9_000, RESET, NOW - 3_600, id="our clock is an hour ahead"),
+        pytest.param(100, 9_000, RESET, 0.0, id="a clock at its beginning"),
+        pytest.param("", "", None, None, id="empty"),
+        pytest.param("", "0", None, None, id="no window"),
+        pytest.param(RESET, 0, RESET, None, id="a span of 0 is none"),
+        pytest.param(None, None, None, None, id="not told"),
+        pytest.param(0, 0, None, None, id="zeros"),
+        pytest.param("soon", 9_000, RESET, None, id="reset-at no number"),
+        pytest.param(RESET, "soon", RESET, None, id="reset-after no number"),
+        pytest.param(RESET, -5, RESET, None, id="reset-after negative"),
+    ],
+)
+def test_reset(at: object, after: object, resets_at: int | None, server_time: float | None) -> None:
+    """A reset stands on the local clock, and both figures together tell the server's own time."""
+    found = coerce.reset(at, after, NOW)
+    assert found.resets_at == resets_at
+    assert found.server_time == (None if server_time is None else pytest.approx(server_time))
+
+
+@pytest.mark.parametrize(
+    ("times", "server_time"),
+    [
+        ([], None),
+        ([None, None], None),
+        ([NOW + 5], NOW + 5),
+        ([None, NOW - 5, NOW], NOW - 5),
+        pytest.param([NOW + 18_000, NOW + 5], NOW + 5, id="the one that agrees with the arrival"),
+        pytest.param([NOW - 121, NOW + 121, NOW - 120], NOW - 120, id="the edge of agreement"),
+        pytest.param([NOW + 18_000], NOW + 18_000, id="our clock may be wrong"),
+        pytest.param([NOW + 18_000, NOW + 18_120], NOW + 18_000, id="our clock is wrong"),
+        pytest.param([NOW + 18_000, NOW + 18_121], None, id="the windows contradict each other"),
+        pytest.param([NOW - 3_600, NOW + 3_600], None, id="neither agrees with anything"),
+    ],
+)
+def test_server_time(times: list[float | None], server_time: float | None) -> None:
+    """The server's clock is that of the first window that agrees with the arrival, or the one that all agree on."""
+    assert coerce.server_time(times, NOW) == server_time
+
+
+def test_reset_at_the_epoch() -> None:
+    """A reset that comes out as 0 is none, since 0 is no moment to a window."""
+    assert coerce.reset(500, 0.2, 0.0).resets_at is None
+    assert coerce.reset(None, 0.2, 0.0).resets_at is None
+
+
+@pytest.mark.parametrize(
+    ("told", "window"),
+    [
+        pytest.param((13, 300, RESET, 9_000), Window(used_percent=13, window_minutes=300, resets_at=RESET), id="whole"),
+        pytest.param((0, 0, "", 0), None, id="no window"),
+        pytest.param((0, 0, 0, 0), None, id="no window, all zeros"),
+        pytest.param((None, None, None, None), None, id="not told"),
+        pytest.param(("x", "x", "x", "x"), None, id="nothing readable"),
+        pytest.param((0, 300, "", 0), Window(used_percent=0, window_minutes=300), id="a length is enough"),
+        pytest.param((0.1, 0, "", 0), Window(used_percent=0.1), id="a use is enough"),
+        pytest.param((0, 0, RESET, 0), Window(used_percent=0, resets_at=RESET), id="a reset is enough"),
+        pytest.param((None, 0, "", 9_000), Window(resets_at=RESET), id="a span is enough"),
+        pytest.param(("NaN", 300, RESET, None), Window(window_minutes=300, resets_at=RESET), id="use dropped"),
+        pytest.param((13, -300, RESET, None), Window(used_percent=13, resets_at=RESET), id="length dropped"),
+        pytest.param((13, 300, "soon", None), Window(used_percent=13, window_minutes=300), id="reset dropped"),
+        pytest.param(
+            (123.5, 300, RESET, None), Window(used_percent=123.5, window_minutes=300, resets_at=RESET), id=">100"
+        ),
+    ],
+)
+def test_window(told: tuple[object, object, object, object], window: Window | None) -> None:
+    """A window is there when one of use, length and reset is; what is not to be believed is dropped by itself."""
+    observed_at = RESET if told[2] == RESET and told[3] == 0 else NOW
+    assert coerce.window(*told, observed_at).window == window
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (None, None),
+        (True, True),
+        (False, False),
+        (7, 7),
+        (7.25, 7.25),
+        (-5, None),
+        (1e15, 1e15),
+        (1e15 + 1, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (10**400, None),
+        ("True", "True"),
+        ("", ""),
+        ("\x1b[2J\x00", "�[2J�"),
+        ("\ud800", "�"),
+        ("x" * 65_536, "x" * 120),
+        ([1], ""),
+        ({"a": 1}, ""),
+    ],
+)
+def test_raw(value: object, kept: object) -> None:
+    """What is kept for audit is harmless JSON of bounded length."""
+    assert clean_raw(value) == kept
+    assert type(clean_raw(value)) in {type(kept), float}
+    json.dumps(clean_raw(value), allow_nan=False).encode()

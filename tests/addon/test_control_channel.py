@@ -1,0 +1,204 @@
+"""The lifeline in a process of its own, its stdin in our hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from addon import control_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROXY = """
+import sys, threading
+from addon.control_channel import ControlChannel
+
+ended = threading.Event()
+line = ControlChannel(ended.set, patience=0.5)
+line.start(("127.0.0.1", 40123))
+print("watching", line.start(("127.0.0.1", 40123)), flush=True)
+if sys.argv[1:] == ["exit"]:
+    sys.exit(0)
+ended.wait(20)
+print("said to nobody, which must not fail" * 10_000, flush=True)
+sys.exit(3 if ended.is_set() else 4)
+"""
+ENDED_BY_THE_LIFELINE = 3
+
+SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPER
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def python(program: str, *arguments: str, stdin: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        started.append(process)
+        return process
+
+    yield python
+    for process in started:
+        process.kill()
+        process.wait()
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            pipe.close()
+
+
+def proxy_ready(start: Callable[..., subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    proxy = start(PROXY)
+    assert proxy.stdout is not None
+    assert proxy.stdout.readline() == "codex-tap ready 127.0.0.1:40123\n"
+    assert proxy.stdout.readline() == "watching True\n"
+    return proxy
+
+
+def command_up(start: Callable[..., subprocess.Popen[str]], program: str) -> subprocess.Popen[str]:
+    command = start(program)
+    assert command.stdout is not None
+    assert command.stdout.readline() == "up\n"
+    return command
+
+
+def say(proxy: subprocess.Popen[str], *lines: str) -> None:
+    assert proxy.stdin is not None
+    proxy.stdin.write("".join(f"{line}\n" for line in lines))
+    proxy.stdin.flush()
+
+
+def hang_up(proxy: subprocess.Popen[str], *, listening: bool = True) -> int:
+    assert proxy.stdin is not None
+    assert proxy.stdout is not None
+    proxy.stdin.close()
+    if listening:
+        proxy.stdout.read()
+    else:
+        proxy.stdout.close()  # as a launcher that was killed
+    return proxy.wait(20)
+
+
+def test_end_of_file_ends_the_command_and_then_the_proxy(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """A launcher that was killed leaves neither its command nor its proxy."""
+    proxy, command = proxy_ready(start), command_up(start, SLEEPER)
+    say(proxy, f"command {command.pid}")
+    assert hang_up(proxy, listening=False) == ENDED_BY_THE_LIFELINE
+    assert command.wait(20) != 0
+
+
+@pytest.mark.parametrize("words", [("goodbye",), ("ended",), ("ended", "goodbye")])
+def test_a_command_that_is_not_in_danger_is_left_alone(
+    start: Callable[..., subprocess.Popen[str]], words: tuple[str, ...]
+) -> None:
+    """After a goodbye, or once the command has ended, its process id is not touched; the proxy ends."""
+    proxy, other = proxy_ready(start), command_up(start, SLEEPER)
+    say(proxy, f"command {other.pid}", *words)
+    assert hang_up(proxy) == ENDED_BY_THE_LIFELINE
+    assert other.poll() is None
+
+
+def test_goodbye_ends_the_proxy_before_the_pipe_does(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The word alone ends the proxy, as no signal can on Windows."""
+    proxy = proxy_ready(start)
+    say(proxy, "goodbye")
+    assert proxy.stdout is not None
+    assert proxy.stdout.read().startswith("said to nobody")
+    assert proxy.wait(20) == ENDED_BY_THE_LIFELINE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing can refuse to end there")
+def test_a_command_that_will_not_end_does_not_keep_the_proxy(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """The proxy waits for the command's last words, but not for ever."""
+    proxy, command = proxy_ready(start), command_up(start, STUBBORN)
+    say(proxy, f"command {command.pid}")
+    assert hang_up(proxy, listening=False) == ENDED_BY_THE_LIFELINE
+    assert command.poll() is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a command is ended, not asked")
+def test_the_proxy_hears_the_commands_last_words(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """What the command still does after it was asked to end comes before the proxy's end."""
+    last_words = tmp_path / "last words"
+    program = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        f"    time.sleep(0.2); pathlib.Path({str(last_words)!r}).write_text('said'); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n" + SLEEPER
+    )
+    proxy, command = proxy_ready(start), command_up(start, program)
+    say(proxy, f"command {command.pid}")
+    assert proxy.stdin is not None
+    proxy.stdin.close()
+    command.wait(20)  # a process is there until its parent knows of its end
+    assert last_words.read_text() == "said"
+    assert proxy.wait(20) == ENDED_BY_THE_LIFELINE
+
+
+def test_nonsense_on_the_line_is_passed_over(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """A word that is not known, or a process id that is none, does not cut the line."""
+    proxy = proxy_ready(start)
+    say(proxy, "", "command", "command x", "what?", "goodbye")
+    assert hang_up(proxy) == ENDED_BY_THE_LIFELINE
+
+
+def test_a_proxy_can_exit_by_itself(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The thread that waits on stdin does not keep the interpreter from its exit."""
+    proxy = start(PROXY, "exit")
+    assert proxy.wait(20) == 0
+
+
+def test_without_a_pipe_nothing_is_watched(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """A proxy whose stdin nobody holds goes on: at a file's end nobody has gone."""
+    proxy = start(PROXY, stdin=subprocess.DEVNULL)
+    assert proxy.stdout is not None
+    assert proxy.stdout.readline() == "codex-tap ready 127.0.0.1:40123\n"
+    time.sleep(0.3)
+    assert proxy.poll() is None
+
+
+def test_the_summary_is_the_last_word(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """It is asked for when all else has been said, so that what came in last is in it."""
+    program = (
+        "from addon.control_channel import ControlChannel; told = ['{}'];"
+        "ControlChannel(lambda: None).start(None, lambda: told[-1]); print('said'); told.append('{\"turns\": 1}')"
+    )
+    proxy = start(program)
+    assert proxy.stdout is not None
+    assert proxy.stdout.read().splitlines() == ["codex-tap ready", "said", 'codex-tap ended {"turns": 1}']
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        (("127.0.0.1", 8080), "codex-tap ready 127.0.0.1:8080"),
+        (("::1", 8080), "codex-tap ready [::1]:8080"),
+        (None, "codex-tap ready"),
+    ],
+)
+def test_the_ready_line(address: tuple[str, int] | None, line: str) -> None:
+    """The line holds what goes into a URL; a proxy that listens nowhere says so."""
+    assert control_channel.ready_line(address) == line
+
+
+def test_the_upstream_password_is_taken_out_of_the_environment() -> None:
+    """The password is there once; a reload of the script, or a child process, finds none."""
+    environ = {"CODEX_TAP_UPSTREAM_AUTH": "user:pass", "HOME": "/"}
+    assert control_channel.take_upstream_auth(environ) == "user:pass"
+    assert control_channel.take_upstream_auth(environ) is None
+    assert environ == {"HOME": "/"}

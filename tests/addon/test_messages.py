@@ -1,0 +1,750 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from addon.messages import ParsedMessage, read_error_body, read_event, read_usage
+from store.models import Credits, Limit, RateLimits, Source, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = 1_795_243_200.0
+IN_FIVE_HOURS = {"used_percent": 13, "window_minutes": 300, "reset_after_seconds": 9_000, "reset_at": 1_795_252_200}
+IN_SEVEN_DAYS = {
+    "used_percent": 41.5,
+    "window_minutes": 10_080,
+    "reset_after_seconds": 300_000,
+    "reset_at": 1_795_543_200,
+}
+FIVE_HOURS = Window(used_percent=13, window_minutes=300, resets_at=1_795_252_200)
+SEVEN_DAYS = Window(used_percent=41.5, window_minutes=10_080, resets_at=1_795_543_200)
+BOTH = {"5h": FIVE_HOURS, "7d": SEVEN_DAYS}
+FOX = "codex_bengalfox"
+SPARK = "GPT-5.3-Codex-Spark"
+
+
+def figures(primary: object = IN_FIVE_HOURS, secondary: object = IN_SEVEN_DAYS, **more: object) -> dict[str, object]:
+    """Write a limit as events do."""
+    return {"primary": primary, "secondary": secondary, **more}
+
+
+def event(**fields: object) -> bytes:
+    return json.dumps({"type": "codex.rate_limits", **fields}).encode()
+
+
+def limits_of(told: ParsedMessage | None) -> tuple[Limit, ...]:
+    return told.reading.limits if told else ()
+
+
+def without_raw(told: ParsedMessage | None) -> ParsedMessage | None:
+    return told and told._replace(reading=told.reading.model_copy(update={"raw": {}}))
+
+
+MAIN = Limit(windows=BOTH)
+
+EVENTS: dict[str, tuple[dict[str, Any], tuple[Limit, ...]]] = {
+    "both windows": ({"rate_limits": figures()}, (MAIN,)),
+    "in the other order": ({"rate_limits": figures(IN_SEVEN_DAYS, IN_FIVE_HOURS)}, (MAIN,)),
+    "one window and null": ({"rate_limits": figures(IN_SEVEN_DAYS, None)}, (Limit(windows={"7d": SEVEN_DAYS}),)),
+    "one window alone": ({"rate_limits": {"secondary": IN_SEVEN_DAYS}}, (Limit(windows={"7d": SEVEN_DAYS}),)),
+    "no window": ({"rate_limits": figures(None, None)}, (Limit(windows={}),)),
+    "primary null alone": ({"rate_limits": {"primary": None}}, (Limit(windows={}),)),
+    "secondary null alone": ({"rate_limits": {"secondary": None}}, (Limit(windows={}),)),
+    "primary_window null alone": ({"rate_limits": {"primary_window": None}}, (Limit(windows={}),)),
+    "secondary_window null alone": ({"rate_limits": {"secondary_window": None}}, (Limit(windows={}),)),
+    "all zeros": (
+        {"rate_limits": figures({"used_percent": 0, "window_minutes": 0, "reset_at": None}, None)},
+        (Limit(windows={}),),
+    ),
+    "windows not told": (
+        {"rate_limits": {"allowed": True, "limit_reached": False}},
+        (Limit(allowed=True, limit_reached=False),),
+    ),
+    "windows under the usage document's names": (
+        {"rate_limits": {"primary_window": IN_FIVE_HOURS, "secondary_window": IN_SEVEN_DAYS}},
+        (MAIN,),
+    ),
+    "a null beside the other name": (
+        {"rate_limits": {"primary": None, "primary_window": IN_FIVE_HOURS}},
+        (Limit(windows={"5h": FIVE_HOURS}),),
+    ),
+    "an empty window": ({"rate_limits": figures({}, {})}, ()),
+    "windows of wrong types": ({"rate_limits": figures("x", [IN_FIVE_HOURS])}, ()),
+    "windows without a readable figure": ({"rate_limits": figures({"used_percent": "x"}, {"window_minutes": -1})}, ()),
+    "allowed and reached": (
+        {"rate_limits": figures(allowed=False, limit_reached=True)},
+        (Limit(windows=BOTH, allowed=False, limit_reached=True),),
+    ),
+    "figures as strings": (
+        {"rate_limits": {"primary": {key: str(value) for key, value in IN_FIVE_HOURS.items()}}},
+        (Limit(windows={"5h": FIVE_HOURS}),),
+    ),
+    "resets by their other names": (
+        {
+            "rate_limits": {
+                "primary": {
+                    "used_percent": 13,
+                    "window_minutes": 300,
+                    "reset_at": None,
+                    "resets_at": 1_795_252_200,
+                    "resets_in_seconds": 9_000,
+                }
+            }
+        },
+        (Limit(windows={"5h": FIVE_HOURS}),),
+    ),
+    "a moment by its other name": (
+        {"rate_limits": {"primary": {"used_percent": 13, "window_minutes": 300, "resets_at": 1_795_252_200}}},
+        (Limit(windows={"5h": FIVE_HOURS}),),
+    ),
+    "a span by its other name": (
+        {"rate_limits": {"primary": {"used_percent": 13, "window_minutes": 300, "resets_in_seconds": 9_000}}},
+        (Limit(windows={"5h": FIVE_HOURS}),),
+    ),
+    "a length not told": (
+        {"rate_limits": {"secondary": {"used_percent": 13, "reset_after_seconds": 9_000}}},
+        (Limit(windows={"5h": FIVE_HOURS.model_copy(update={"window_minutes": None})}),),
+    ),
+    "a length not told, a late reset": (
+        {"rate_limits": {"secondary": {"used_percent": 41.5, "reset_after_seconds": 300_000}}},
+        (Limit(windows={"7d": SEVEN_DAYS.model_copy(update={"window_minutes": None})}),),
+    ),
+    "no further limits": (
+        {"rate_limits": figures(), "additional_rate_limits": None, "code_review_rate_limits": None},
+        (MAIN,),
+    ),
+    "further limits as a map": (
+        {"rate_limits": figures(), "additional_rate_limits": {FOX: {"limit_name": SPARK, **figures()}}},
+        (MAIN, Limit(limit_id=FOX, limit_name=SPARK, windows=BOTH)),
+    ),
+    "further limits as a map by human names": (
+        {"additional_rate_limits": {SPARK: {"metered_feature": FOX, "rate_limit": figures()}}},
+        (Limit(limit_id=FOX, windows=BOTH),),
+    ),
+    "further limits as a map, the name the only id": (
+        {"additional_rate_limits": {SPARK: {"rate_limits": figures()}}},
+        (Limit(limit_id="gpt_5.3_codex_spark", windows=BOTH),),
+    ),
+    "further limits as a list": (
+        {
+            "rate_limits": figures(),
+            "additional_rate_limits": [
+                {"limit_name": SPARK, "metered_feature": FOX, "rate_limit": figures(IN_FIVE_HOURS, None)},
+                {"limit_name": "Other", "metered_limit_name": "codex-other", **figures(None)},
+            ],
+        },
+        (
+            MAIN,
+            Limit(limit_id=FOX, limit_name=SPARK, windows={"5h": FIVE_HOURS}),
+            Limit(limit_id="codex_other", limit_name="Other", windows={"7d": SEVEN_DAYS}),
+        ),
+    ),
+    "further limits as a list, the name the only id": (
+        {"additional_rate_limits": [{"limit_name": SPARK, **figures()}]},
+        (Limit(limit_id="gpt_5.3_codex_spark", limit_name=SPARK, windows=BOTH),),
+    ),
+    "a further limit with nothing but its name": (
+        {"additional_rate_limits": [{"limit_name": SPARK, "metered_feature": FOX, "rate_limit": None}]},
+        (Limit(limit_id=FOX, limit_name=SPARK),),
+    ),
+    "further limits of wrong types": (
+        {"rate_limits": figures(), "additional_rate_limits": [None, 5, "x", [], {}, {"rate_limit": figures()}]},
+        (MAIN,),
+    ),
+    "further limits as a string": ({"rate_limits": figures(), "additional_rate_limits": "x"}, (MAIN,)),
+    "further limits named twice": (
+        {"additional_rate_limits": [{"metered_feature": FOX, **figures(None)}, {"metered_feature": FOX, **figures()}]},
+        (Limit(limit_id=FOX, windows={"7d": SEVEN_DAYS}),),
+    ),
+    "a further limit that is the main one": (
+        {
+            "rate_limits": figures(),
+            "additional_rate_limits": {"premium": figures(None, None), "codex": figures(None, None)},
+        },
+        (MAIN,),
+    ),
+    "code review": (
+        {"rate_limits": figures(), "code_review_rate_limits": figures(IN_SEVEN_DAYS, None, allowed=True)},
+        (MAIN, Limit(limit_id="code_review", windows={"7d": SEVEN_DAYS}, allowed=True)),
+    ),
+    "code review by its other name": (
+        {"code_review_rate_limits": None, "code_review_rate_limit": figures()},
+        (Limit(limit_id="code_review", windows=BOTH),),
+    ),
+    "code review of a wrong type": ({"rate_limits": figures(), "code_review_rate_limits": [1]}, (MAIN,)),
+    "metered by a further limit": (
+        {"rate_limits": figures(), "metered_limit_name": FOX},
+        (Limit(limit_id=FOX, windows=BOTH),),
+    ),
+    "metered by a further limit with a name": (
+        {"rate_limits": figures(), "metered_limit_name": FOX, "limit_name": SPARK},
+        (Limit(limit_id=FOX, limit_name=SPARK, windows=BOTH),),
+    ),
+    "named as a further limit": (
+        {"rate_limits": figures(), "limit_name": "codex-bengalfox"},
+        (Limit(limit_id=FOX, limit_name="codex-bengalfox", windows=BOTH),),
+    ),
+    "metered by the main limit": ({"rate_limits": figures(), "metered_limit_name": "codex"}, (MAIN,)),
+    "metered by premium": ({"rate_limits": figures(), "metered_limit_name": "premium"}, (MAIN,)),
+    "metered by nothing readable": ({"rate_limits": figures(), "metered_limit_name": "語", "limit_name": 5}, (MAIN,)),
+    "reached type": (
+        {"rate_limits": figures(), "rate_limit_reached_type": "rate_limit_reached"},
+        (Limit(windows=BOTH, reached_type="rate_limit_reached"),),
+    ),
+    "reached type as an object": (
+        {"rate_limits": figures(), "rate_limit_reached_type": {"type": "rate_limit_reached"}},
+        (Limit(windows=BOTH, reached_type="rate_limit_reached"),),
+    ),
+    "reached type without figures": (
+        {"rate_limits": None, "rate_limit_reached_type": "workspace_owner_credits_depleted"},
+        (Limit(reached_type="workspace_owner_credits_depleted"),),
+    ),
+    "reached type is not a further limit's": (
+        {"additional_rate_limits": {FOX: figures()}, "rate_limit_reached_type": "rate_limit_reached"},
+        (Limit(limit_id=FOX, windows=BOTH), Limit(reached_type="rate_limit_reached")),
+    ),
+    "reached type of a wrong type": ({"rate_limits": figures(), "rate_limit_reached_type": [5]}, (MAIN,)),
+    "no figures": ({"rate_limits": None}, ()),
+    "figures of a wrong type": ({"rate_limits": [5], "rate_limit": None}, ()),
+    "under the usage document's name": ({"rate_limit": figures()}, (MAIN,)),
+    "nothing at all": ({}, ()),
+}
+
+
+@pytest.mark.parametrize("carrier", [Source.WEBSOCKET, Source.SSE])
+@pytest.mark.parametrize(("fields", "limits"), EVENTS.values(), ids=EVENTS.keys())
+def test_event(fields: dict[str, Any], limits: tuple[Limit, ...], carrier: Source) -> None:
+    """An event tells the limits that it mentions, on either carrier, and whatever else is in it."""
+    more = {"promo_code": [1], "new": {"primary": IN_FIVE_HOURS}}
+    for content in (event(**fields), event(**more, **fields), event(**dict(reversed(fields.items())))):
+        told = read_event(content, NOW, carrier)
+        assert limits_of(told) == limits
+        assert (told and told.source) == (carrier if limits else None)
+
+
+def test_event_as_seen() -> None:
+    """The event that the backend sends is read whole."""
+    content = event(
+        plan_type="plus",
+        rate_limits=figures({**IN_SEVEN_DAYS, "used_percent": 7}, None, allowed=True, limit_reached=False),
+        code_review_rate_limits=None,
+        additional_rate_limits=None,
+        credits={"has_credits": False, "unlimited": False, "balance": "0"},
+        promo=None,
+    )
+    assert without_raw(read_event(content, NOW)) == ParsedMessage(
+        Source.WEBSOCKET,
+        RateLimits(
+            limits=(
+                Limit(
+                    windows={"7d": SEVEN_DAYS.model_copy(update={"used_percent": 7})},
+                    allowed=True,
+                    limit_reached=False,
+                ),
+            ),
+            plan_type="plus",
+            credits=Credits(has_credits=False, unlimited=False, balance="0"),
+            promo="",
+            server_time=NOW,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"plan_type": "pro"}, {"plan_type": "pro"}),
+        ({"credits": {"has_credits": True, "balance": 9.5}}, {"credits": Credits(has_credits=True, balance="9.5")}),
+        ({"credits": {"unlimited": "true"}}, {"credits": Credits(unlimited=True)}),
+        ({"credits": {"overage_limit_reached": True}}, {"credits": Credits(overage_limit_reached=True)}),
+        ({"spend_control": {"reached": True}}, {"spend_control_reached": True}),
+        ({"spend_control": {"reached": False}}, {"spend_control_reached": False}),
+        ({"rate_limit_reset_credits": {"available_count": 0}}, {"reset_credits": 0}),
+        ({"promo": "More in May"}, {"promo": "More in May"}),
+        ({"promo": {"message": "More in May"}}, {"promo": "More in May"}),
+        ({"plan_type": "pro", "promo": None}, {"plan_type": "pro", "promo": ""}),
+        ({"plan_type": "pro", "promo": {"message": 5}}, {"plan_type": "pro", "promo": ""}),
+        ({"plan_type": "pro", "promo": 5}, {"plan_type": "pro", "promo": ""}),
+        ({"plan_type": "pro", "credits": None}, {"plan_type": "pro"}),
+        ({"plan_type": "pro", "credits": {}}, {"plan_type": "pro"}),
+        ({"plan_type": "pro", "credits": {"has_credits": "?", "balance": "NaN", "new": 1}}, {"plan_type": "pro"}),
+        ({"plan_type": "pro", "spend_control": [5], "rate_limit_reset_credits": 5}, {"plan_type": "pro"}),
+        ({"plan_type": "pro", "rate_limit_reset_credits": {"available_count": -1}}, {"plan_type": "pro"}),
+        ({"promo": None}, None),
+        ({"promo": ""}, None),
+        ({"plan_type": 5}, None),
+        ({"credits": [5]}, None),
+    ],
+)
+def test_facts(fields: dict[str, object], expected: dict[str, Any] | None) -> None:
+    """What a message says of the account as a whole is read even where it names no limit."""
+    told = without_raw(read_event(event(**fields), NOW))
+    assert (told and told.reading) == (None if expected is None else RateLimits(**expected))
+    usage = without_raw(read_usage(json.dumps(fields).encode(), NOW))
+    assert (usage and usage.reading) == (told and told.reading)
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "further", "server_time"),
+    [
+        (IN_FIVE_HOURS, IN_SEVEN_DAYS, None, NOW),
+        ({**IN_FIVE_HOURS, "reset_at": 1_795_252_205}, IN_SEVEN_DAYS, IN_SEVEN_DAYS, NOW + 5),
+        ({"used_percent": 1}, {**IN_SEVEN_DAYS, "reset_at": 1_795_543_195}, IN_SEVEN_DAYS, NOW - 5),
+        (None, None, IN_SEVEN_DAYS, NOW),
+        ({"used_percent": 1, "reset_at": 1_795_252_205}, None, None, None),
+        ({**IN_FIVE_HOURS, "reset_after_seconds": 1}, IN_SEVEN_DAYS, None, NOW),
+        ({**IN_FIVE_HOURS, "reset_after_seconds": 1}, None, IN_SEVEN_DAYS, NOW),
+        ({**IN_FIVE_HOURS, "reset_after_seconds": 1}, {**IN_SEVEN_DAYS, "reset_after_seconds": 1}, None, None),
+    ],
+)
+def test_server_time(primary: object, secondary: object, further: object, server_time: float | None) -> None:
+    """The server's own clock is told by the first window whose reset figures agree with the arrival."""
+    more = None if further is None else {FOX: figures(further, None)}
+    told = read_event(event(rate_limits=figures(primary, secondary), additional_rate_limits=more), NOW)
+    assert told is not None
+    assert told.reading.server_time == server_time
+
+
+def test_active_limit() -> None:
+    """A message is charged to the limit that it names, or else to the main one."""
+    named = read_event(event(rate_limits=figures(), metered_limit_name=FOX), NOW)
+    plain = read_event(event(additional_rate_limits={FOX: figures()}), NOW)
+    assert named is not None
+    assert plain is not None
+    assert (named.reading.active_limit, plain.reading.active_limit) == (FOX, "codex")
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(15, 0), (16, 1), (200, 185)])
+def test_many_limits(count: int, left_out: int) -> None:
+    """Of very many limits 16 are kept, the main one among them, and the others are counted."""
+    further = {f"f{number}": figures(IN_FIVE_HOURS, None) for number in range(count)}
+    for more in (further, [{"metered_feature": name, **told} for name, told in further.items()]):
+        told = read_event(event(rate_limits=figures(), additional_rate_limits=more), NOW)
+        assert told is not None
+        assert [limit.limit_id for limit in told.reading.limits] == ["codex", *(f"f{n}" for n in range(15))]
+        assert told.reading.left_out == left_out
+        assert len(told.reading.raw["additional_rate_limits"]) <= 16
+
+
+ERROR = {
+    "type": "usage_limit_reached",
+    "message": "prose",
+    "plan_type": "plus",
+    "resets_at": 1_795_244_100,
+    "resets_in_seconds": 900,
+}
+REFUSED = Limit(limit_reached=True, reached_until=1_795_244_100)
+HEADERS = {
+    "x-codex-primary-used-percent": "100",
+    "x-codex-primary-window-minutes": 300,
+    "x-codex-primary-reset-at": 1_795_244_100,
+    "x-codex-allowed": False,
+}
+FULL = Limit(windows={"5h": Window(used_percent=100, window_minutes=300, resets_at=1_795_244_100)}, allowed=False)
+
+
+def test_an_error_without_headers_is_about_the_charged_limit() -> None:
+    """The upgrade named the limit; an error that names none is about that one."""
+    told = read_event(json.dumps({"type": "error", "error": ERROR}).encode(), NOW, charged=FOX)
+
+    assert told is not None
+    assert [limit.limit_id for limit in told.reading.limits] == [FOX]
+
+
+@pytest.mark.parametrize(
+    ("error_event", "limits", "status"),
+    [
+        pytest.param(
+            {"status": 429, "error": ERROR, "headers": HEADERS},
+            (FULL.model_copy(update={"limit_reached": True, "reached_until": 1_795_244_100}),),
+            429,
+            id="whole",
+        ),
+        pytest.param({"status": 429, "error": ERROR}, (REFUSED,), 429, id="without headers"),
+        pytest.param({"status_code": 429, "error": ERROR}, (REFUSED,), 429, id="status by its other name"),
+        pytest.param({"status": None, "status_code": "429", "error": ERROR}, (REFUSED,), 429, id="status as a string"),
+        pytest.param({"error": ERROR}, (REFUSED,), None, id="status not told"),
+        pytest.param({"status": "x", "error": ERROR}, (REFUSED,), None, id="status no number"),
+        pytest.param({"status": 1000, "error": ERROR}, (REFUSED,), None, id="status absurd"),
+        pytest.param({"status": 999, "error": ERROR}, (REFUSED,), 999, id="status of three digits"),
+        pytest.param({"status": 0, "error": ERROR}, (REFUSED,), None, id="status 0"),
+        pytest.param(
+            {"status": 429, "error": {"code": "usage_limit_reached"}},
+            (Limit(limit_reached=True),),
+            429,
+            id="code for type",
+        ),
+        pytest.param(
+            {"status": 429, "error": {"type": "invalid_request_error", "code": "usage_limit_reached"}},
+            (Limit(limit_reached=True),),
+            429,
+            id="code beside another type",
+        ),
+        pytest.param(
+            {"status": 429, "error": {"type": "usage_limit_reached", "resets_in_seconds": 900}},
+            (REFUSED,),
+            429,
+            id="span only",
+        ),
+        pytest.param(
+            {"status": 429, "error": {"type": "rate_limit_reached"}},
+            (Limit(limit_reached=True, reached_type="rate_limit_reached"),),
+            429,
+            id="rate limit",
+        ),
+        pytest.param(
+            {"status": 429, "error": {"type": "workspace_member_usage_limit_reached"}},
+            (Limit(limit_reached=True, reached_type="workspace_member_usage_limit_reached"),),
+            429,
+            id="a member's limit",
+        ),
+        pytest.param(
+            {"status": 429, "error": {"type": "workspace_owner_credits_depleted"}},
+            (Limit(limit_reached=True, reached_type="workspace_owner_credits_depleted"),),
+            429,
+            id="credits",
+        ),
+        pytest.param(
+            {"status": 500, "error": {"type": "server_error"}, "headers": HEADERS},
+            (FULL,),
+            500,
+            id="another error with headers",
+        ),
+        pytest.param({"status": 500, "headers": HEADERS}, (FULL,), 500, id="headers alone"),
+        pytest.param({"status": 500, "error": {"type": "server_error"}}, (), None, id="another error"),
+        pytest.param(
+            {"status": 429, "error": {"type": "usage_limit_reached_not"}}, (), None, id="a type that only begins so"
+        ),
+        pytest.param({"status": 429, "error": "usage_limit_reached", "headers": [1]}, (), None, id="wrong types"),
+        pytest.param(
+            {"status": 429, "error": {"type": ["usage_limit_reached"], "code": 5}}, (), None, id="wrong types inside"
+        ),
+        pytest.param({}, (), None, id="nothing"),
+    ],
+)
+def test_error_event(error_event: dict[str, object], limits: tuple[Limit, ...], status: int | None) -> None:
+    """An error on the websocket tells that a limit is reached and what its headers say, with its status."""
+    told = read_event(json.dumps({"type": "error", **error_event}).encode(), NOW, Source.SSE)
+    assert limits_of(told) == limits
+    assert (told and told.status) == status
+    assert (told and told.source) == (Source.ERROR if limits else None)
+
+
+def test_error_event_of_a_further_limit() -> None:
+    """The limit that was charged is the one that is reached; the headers of others stay beside it."""
+    charged = {
+        "x-codex-active-limit": FOX,
+        "x-codex-bengalfox-primary-used-percent": 100,
+        "x-codex-other-primary-used-percent": 5,
+        "x-codex-plan-type": "pro",
+    }
+    content = json.dumps({"type": "error", "status": 429, "error": ERROR, "headers": charged}).encode()
+    told = without_raw(read_event(content, NOW))
+    assert told is not None
+    assert told.reading == RateLimits(
+        limits=(
+            REFUSED.model_copy(update={"limit_id": FOX, "windows": {"7d": Window(used_percent=100)}}),
+            Limit(limit_id="codex_other", windows={"7d": Window(used_percent=5)}),
+        ),
+        active_limit=FOX,
+        plan_type="pro",
+        server_time=NOW,
+    )
+
+
+def test_error_event_keeps_the_headers_clock() -> None:
+    """Where headers and error both tell the server's clock, the headers' stands."""
+    clock = {**HEADERS, "x-codex-primary-reset-after-seconds": 910}
+    told = read_event(json.dumps({"type": "error", "error": ERROR, "headers": clock}).encode(), NOW)
+    assert told is not None
+    assert told.reading.server_time == NOW - 10
+
+
+def test_error_event_prefers_the_consistent_clock() -> None:
+    """Where the headers contradict themselves, the error's own figures tell the server's clock."""
+    odd = {**HEADERS, "x-codex-primary-reset-after-seconds": 90_000}
+    told = read_event(json.dumps({"type": "error", "error": ERROR, "headers": odd}).encode(), NOW)
+    assert told is not None
+    assert told.reading.server_time == NOW
+
+
+@pytest.mark.parametrize(
+    ("body", "charged", "limit"),
+    [
+        ({"error": ERROR}, "codex", REFUSED),
+        ({"error": ERROR}, FOX, REFUSED.model_copy(update={"limit_id": FOX})),
+        ({"error": {"code": "usage_limit_reached"}}, "codex", Limit(limit_reached=True)),
+        ({"error": {"type": "server_error"}}, "codex", None),
+        ({"error": {"type": "insufficient_quota", "code": "rate_limit_exceeded"}}, "codex", None),
+        ({"error": None}, "codex", None),
+        ({"detail": "Not Found"}, "codex", None),
+        ([{"error": ERROR}], "codex", None),
+    ],
+)
+def test_error_body(body: object, charged: str, limit: Limit | None) -> None:
+    """The body of a refused answer tells that the charged limit is reached, and until when."""
+    told = read_error_body(json.dumps(body).encode(), NOW, charged)
+    assert limits_of(told) == (() if limit is None else (limit,))
+    assert (told and told.source) == (None if limit is None else Source.ERROR)
+
+
+def test_error_body_as_seen() -> None:
+    """The body of a 429 also tells the plan and the server's clock; its prose is not kept."""
+    told = read_error_body(json.dumps({"error": ERROR}).encode(), NOW)
+    assert told is not None
+    assert told.status is None
+    kept = {key: value for key, value in ERROR.items() if key != "message"}
+    assert told.reading == RateLimits(limits=(REFUSED,), plan_type="plus", server_time=NOW, raw={"error": kept})
+
+
+def usage_window(used: float, seconds: float | None, after: int) -> dict[str, object]:
+    return {
+        "used_percent": used,
+        "limit_window_seconds": seconds,
+        "reset_after_seconds": after,
+        "reset_at": int(NOW) + after,
+    }
+
+
+USAGE = {
+    "email": "someone@example.com",
+    "account_id": "acct",
+    "user_id": "user",
+    "plan_type": "plus",
+    "rate_limit": {
+        "allowed": True,
+        "limit_reached": False,
+        "primary_window": usage_window(41.5, 604_800, 300_000),
+        "secondary_window": None,
+    },
+    "code_review_rate_limit": None,
+    "additional_rate_limits": [
+        {
+            "limit_name": SPARK,
+            "metered_feature": FOX,
+            "rate_limit": {
+                "allowed": False,
+                "limit_reached": True,
+                "primary_window": usage_window(13, 18_000, 9_000),
+                "secondary_window": usage_window(41.5, 604_800, 300_000),
+            },
+        }
+    ],
+    "credits": {"has_credits": True, "unlimited": False, "overage_limit_reached": False, "balance": "9.5"},
+    "spend_control": {"reached": False, "individual_limit": None},
+    "rate_limit_reached_type": None,
+    "rate_limit_reset_credits": {"available_count": 2},
+    "promo": None,
+}
+
+
+def test_usage_as_seen() -> None:
+    """The usage document is read whole, its lengths in seconds."""
+    assert without_raw(read_usage(json.dumps(USAGE).encode(), NOW)) == ParsedMessage(
+        Source.USAGE,
+        RateLimits(
+            limits=(
+                Limit(windows={"7d": SEVEN_DAYS}, allowed=True, limit_reached=False),
+                Limit(limit_id=FOX, limit_name=SPARK, windows=BOTH, allowed=False, limit_reached=True),
+            ),
+            plan_type="plus",
+            credits=Credits(has_credits=True, unlimited=False, balance="9.5", overage_limit_reached=False),
+            spend_control_reached=False,
+            reset_credits=2,
+            promo="",
+            server_time=NOW,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "minutes"),
+    [
+        ({"limit_window_seconds": 604_800}, 10_080),
+        ({"limit_window_seconds": "18000"}, 300),
+        ({"limit_window_seconds": 0}, None),
+        ({"limit_window_seconds": -5}, None),
+        ({"limit_window_seconds": "x"}, None),
+        ({"limit_window_seconds": 20}, None),
+        ({"limit_window_seconds": 100}, 2),
+        ({"limit_window_seconds": 604_800, "window_minutes": None}, 10_080),
+        ({"limit_window_seconds": 604_800, "window_minutes": 300}, 300),
+    ],
+)
+def test_length(window: dict[str, object], minutes: int | None) -> None:
+    """A length is told in minutes or in seconds."""
+    told = read_usage(json.dumps({"rate_limit": {"secondary_window": {"used_percent": 5, **window}}}).encode(), NOW)
+    (limit,) = limits_of(told)
+    assert [found.window_minutes for found in (limit.windows or {}).values()] == [minutes]
+
+
+def test_length_alone() -> None:
+    """A length of 0 seconds and nothing else is no window; one that cannot be read says nothing."""
+    none = read_usage(b'{"rate_limit": {"primary_window": {"limit_window_seconds": 0}}}', NOW)
+    assert limits_of(none) == (Limit(windows={}),)
+    assert read_usage(b'{"rate_limit": {"primary_window": {"limit_window_seconds": "x"}}}', NOW) is None
+
+
+def test_raw_holds_rate_limits_only() -> None:
+    """E-mail, ids, prose and unknown fields are not kept; the figures are, as they came."""
+    told = read_usage(json.dumps({**USAGE, "new": "secret", "promo": {"message": "prose"}}).encode(), NOW)
+    assert told is not None
+    kept = json.loads(json.dumps(USAGE))
+    for field in ("email", "account_id", "user_id"):
+        del kept[field]
+    del kept["spend_control"]["individual_limit"]
+    assert told.reading.raw == {**kept, "promo": {}}
+
+
+def test_raw_of_a_map() -> None:
+    """In a map of limits the keys are ids and are kept in their one spelling."""
+    told = read_event(event(additional_rate_limits={"Codex-\x1bFox": {"primary": IN_FIVE_HOURS, "e": 1}, "語": 5}), NOW)
+    assert told is not None
+    assert told.reading.raw["additional_rate_limits"] == {"codex_fox": {"primary": IN_FIVE_HOURS}, "": {}}
+
+
+def test_raw_is_bounded() -> None:
+    """Of a message whose known fields alone are huge nothing is kept for audit; the figures are read."""
+    wide = [[[["x" * 120] * 16] * 16] * 16] * 16
+    told = read_event(event(rate_limits=figures(), code=wide), NOW)
+    assert limits_of(told) == (MAIN,)
+    assert told is not None
+    assert told.reading.raw == {}
+
+
+@pytest.mark.parametrize(
+    ("nest", "kept"),
+    [
+        pytest.param(lambda inner: {"primary": inner}, '{"primary": ' * 5 + '{"primary": null' + "}" * 6, id="maps"),
+        pytest.param(lambda inner: [inner], "[" * 5 + "[null]" + "]" * 5, id="lists"),
+        pytest.param(
+            lambda inner: {"additional_rate_limits": {"a": inner}},
+            '{"additional_rate_limits": {"a": ' * 5 + '{"additional_rate_limits": null' + "}" * 11,
+            id="maps by name",
+        ),
+    ],
+)
+def test_raw_is_shallow(nest: Callable[[object], object], kept: str) -> None:
+    """What is nested deeper than any real message is not kept."""
+    deep: object = "bottom"
+    for _ in range(50):
+        deep = nest(deep)
+    told = read_event(event(plan_type="plus", promo=deep), NOW)
+    assert told is not None
+    assert json.dumps(told.reading.raw["promo"]) == kept
+
+
+NOT_OURS: dict[str, bytes] = {
+    "empty": b"",
+    "a text delta": b'{"type":"response.output_text.delta","delta":"error codex"}',
+    "our type in a text": b'{"type":"response.output_text.delta","delta":"codex.rate_limits","plan_type":"pro"}',
+    "an error inside": b'{"type":"response.failed","a":{"type": "error"},"error":{"type":"usage_limit_reached"}}',
+    "no JSON": b'codex.rate_limits "type":"error"',
+    "cut short": event(rate_limits=figures())[:-1],
+    "a list": b'["codex.rate_limits", {"type":"error"}]',
+    "a string": b'"codex.rate_limits"',
+    "a number": b"5",
+    "null": b"null",
+    "bad UTF-8": b'{"type":"codex.rate_limits","plan_type":"\xff"}',
+    "type of another type": b'{"type":["codex.rate_limits"],"plan_type":"plus"}',
+    "a bomb of lists": b'{"type":"codex.rate_limits","rate_limits":' + b"[" * 200_000,
+    "a closed bomb of lists": b'{"type":"codex.rate_limits","rate_limits":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+    "a bomb of maps": b'{"type":"codex.rate_limits","rate_limits":' + b'{"primary":' * 200_000,
+    "an endless number": b'{"type":"codex.rate_limits","rate_limits":{"allowed":' + b"1" * 5_000 + b"}}",
+}
+
+
+@pytest.mark.parametrize("content", NOT_OURS.values(), ids=NOT_OURS.keys())
+def test_not_ours(content: bytes) -> None:
+    """What is no message of ours, or no JSON, or a bomb, says nothing."""
+    assert read_event(content, NOW) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{}", b"<html>", b"\xff", b"[" * 200_000])
+def test_no_document(content: bytes) -> None:
+    """A body that is no document of ours says nothing."""
+    assert read_usage(content, NOW) is None
+    assert read_error_body(content, NOW) is None
+
+
+@pytest.mark.parametrize("blanks", [b"", b" ", b"\t\n "])
+def test_error_event_with_blanks(blanks: bytes) -> None:
+    """An error event is recognised however its JSON is spaced."""
+    content = b'{"type"' + blanks + b":" + blanks + b'"error","error":{"type":"usage_limit_reached"}}'
+    assert limits_of(read_event(content, NOW)) == (Limit(limit_reached=True),)
+
+
+HOSTILE: dict[str, object] = {
+    "64 KiB": "7" * 65_536,
+    "control characters": "\x1b[2J\x07\x9b\x00",
+    "lone surrogate": "\ud800",
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "minus infinity": float("-inf"),
+    "NaN as a string": "NaN",
+    "overflow as a string": "1e999",
+    "hexadecimal": "0x10",
+    "full-width digits": "１２",
+    "negative": -5,
+    "absurd": 10**400,
+    "true": True,
+    "list": [[1], {"primary": 1}],
+    "map": {"primary": {"used_percent": {}}},
+    "nested": json.loads('{"primary":' * 50 + "1" + "}" * 50),
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_value_everywhere(value: object) -> None:
+    """A hostile value in any one field takes no other field with it, and what is kept is harmless and short."""
+    whole: dict[str, Any] = {**USAGE, "type": "codex.rate_limits", "limit_name": "codex", "error": ERROR, "status": 429}
+    for place in _places(whole):
+        content = json.dumps(_replaced(whole, place, value)).encode()
+        for told in (read_event(content, NOW), read_usage(content, NOW), read_error_body(content, NOW)):
+            if told:
+                assert_harmless(told)
+    spoiled = _replaced(whole, ("rate_limit", "primary_window", "used_percent"), value)
+    (main, *_) = limits_of(read_usage(json.dumps(spoiled).encode(), NOW))
+    assert main.windows == {"7d": SEVEN_DAYS.model_copy(update={"used_percent": None})}
+
+
+def test_hostile_keys() -> None:
+    """Names of limits and headers are as harmless as values, whatever their keys."""
+    key = "\x1b[2J\ud800" + "x" * 70_000
+    named = {key: {"limit_name": key, **figures()}}
+    content = json.dumps({"type": "codex.rate_limits", "additional_rate_limits": named, key: key, "headers": {key: 1}})
+    told = read_event(content.encode(), NOW)
+    assert told is not None
+    assert_harmless(told)
+
+
+def assert_harmless(told: ParsedMessage) -> None:
+    """Nothing in a reading is unprintable, long, or no JSON."""
+    written = json.dumps(told.reading.model_dump(mode="json"), allow_nan=False, ensure_ascii=False)
+    written.encode()
+    assert written.isprintable()
+    assert len(written) < 10_000
+
+
+def _places(value: object) -> list[tuple[str | int, ...]]:
+    """Return the path of every value in a JSON document."""
+    if isinstance(value, dict):
+        items: list[tuple[str | int, object]] = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    else:
+        return []
+    return [place for key, item in items for place in ((key,), *((key, *rest) for rest in _places(item)))]
+
+
+def _replaced(document: Any, place: tuple[str | int, ...], value: object) -> Any:
+    """Return a copy of a JSON document with the value at one place replaced."""
+    copied = json.loads(json.dumps(document))
+    inner = copied
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return copied

@@ -1,0 +1,804 @@
+"""The hooks, called as mitmproxy calls them, with real flows and a real database."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import ssl
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mitmproxy import exceptions
+from mitmproxy.addons.upstream_auth import UpstreamAuth
+from mitmproxy.http import Headers
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.tls import parse_client_hello
+from mitmproxy.test import taddons, tflow, tutils
+from mitmproxy.tls import ClientHelloData
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.frame_protocol import Opcode
+
+from addon import bodies, flows, headers, identity, messages, tap, turns
+from addon.tap import Tap
+from scripts.demo.codex import make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mitmproxy.http import HTTPFlow
+
+SCRIPT = Path(__file__).parents[2] / "addon" / "codex_tap.py"
+NOW = 1_795_243_200.0
+TOKEN = make_token("acct", "user", expires_at=1_800_000_000)
+STREAM = {"content-type": "text/event-stream", "content-encoding": "identity"}
+PLUS = {
+    "x-codex-primary-used-percent": "13",
+    "x-codex-primary-window-minutes": "300",
+    "x-codex-primary-reset-at": "1795252200",
+    "x-codex-plan-type": "plus",
+}
+LIMITS_EVENT = json.dumps(
+    {"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": 14, "window_minutes": 300}}}
+).encode()
+ERROR_EVENT = json.dumps({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}).encode()
+FAILED = "a parser's own secret"
+
+
+@contextmanager
+def proxy(*addons: object) -> Iterator[taddons.context]:
+    """Provide a proxy with these addons; its event loop is closed afterwards, which mitmproxy 11 leaves to others."""
+    with taddons.context(*addons) as context:
+        yield context
+    context.master.event_loop.close()
+
+
+class Line:
+    """A proxy with nothing but the tap, into a database of its own."""
+
+    def __init__(self, tap: Tap, context: taddons.context, database: Path) -> None:
+        self.tap = tap
+        self.context = context
+        self.database = database
+
+    def configure(self, **options: object) -> None:
+        """Set options as a person would."""
+        self.context.configure(self.tap, **options)
+
+    def open(self, flow: HTTPFlow) -> HTTPFlow:
+        """Take a request in."""
+        self.tap.requestheaders(flow)
+        return flow
+
+    def answer(
+        self,
+        flow: HTTPFlow,
+        fields: Mapping[str, str] | None = None,
+        *,
+        status: int = 200,
+        chunks: Sequence[bytes] = (),
+    ) -> HTTPFlow:
+        """Take an answer in, its body in chunks, up to where its end would be."""
+        flow.response = tutils.tresp(
+            status_code=status,
+            headers=Headers([(name.encode(), value.encode()) for name, value in (fields or {}).items()]),
+            timestamp_start=NOW,
+        )
+        self.tap.responseheaders(flow)
+        for chunk in chunks:
+            shown = flow.response.stream(chunk) if callable(flow.response.stream) else chunk
+            assert shown == chunk
+        return flow
+
+    def complete(self, flow: HTTPFlow, fields: Mapping[str, str] | None = None, **answer: Any) -> None:
+        """Take a request and its answer in, to the end."""
+        self.open(flow)
+        self.answer(flow, fields, **answer)
+        assert flow.response
+        if callable(flow.response.stream):
+            assert flow.response.stream(b"") == b""
+        self.tap.response(flow)
+
+    def say(self, flow: HTTPFlow, content: bytes, *, from_client: bool = False) -> None:
+        """Take a websocket's message in."""
+        assert flow.websocket
+        flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content, NOW + 1))
+        self.tap.websocket_message(flow)
+
+    def rows(self, *columns: str, table: str = "snapshots") -> list[tuple[Any, ...]]:
+        """Stop recording and return these columns of what was recorded."""
+        self.tap.done()
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id").fetchall()  # noqa: S608 (our own columns)
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether no state of any flow is left."""
+        return not self.tap._exchanges
+
+
+@pytest.fixture
+def unready(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Line]:
+    """A line whose database is not opened yet."""
+    caplog.set_level(logging.INFO, "addon")
+    tap = Tap()
+    with proxy(tap) as context:
+        yield Line(tap, context, tmp_path / "readings.sqlite3")
+        tap.done()
+
+
+@pytest.fixture
+def line(unready: Line) -> Line:
+    unready.configure(codex_tap_db=str(unready.database))
+    return unready
+
+
+def request(
+    path: str = "/backend-api/codex/responses",
+    *,
+    method: bytes = b"POST",
+    host: str = "chatgpt.com",
+    named: str | None = "chatgpt.com",
+    authority: str = "",
+    sni: str | None = "chatgpt.com",
+    token: str | None = TOKEN,
+    **more: str,
+) -> HTTPFlow:
+    """Make a request of Codex's; `named` is its Host header, `authority` what HTTP/2 has instead of it."""
+    fields = {"host": named, "authorization": None if token is None else f"Bearer {token}"}
+    fields |= {name.replace("_", "-"): value for name, value in more.items()}
+    made = tutils.treq(
+        host=host,
+        port=443,
+        scheme=b"https",
+        method=method,
+        path=path.encode(),
+        authority=authority.encode(),
+        headers=Headers([(name.encode(), value.encode()) for name, value in fields.items() if value is not None]),
+    )
+    flow = tflow.tflow(req=made)
+    flow.client_conn.sni = sni
+    return flow
+
+
+def upgraded(line: Line, fields: Mapping[str, str] | None = None, **more: Any) -> HTTPFlow:
+    """Open a websocket of Codex's."""
+    flow = request(method=b"GET", **more)
+    line.answer(line.open(flow), fields, status=101)
+    flow.websocket = tflow.twebsocket(messages=False)
+    line.tap.response(flow)
+    return flow
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= level]
+
+
+# Whose figures are believed
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param({}, id="h1"),
+        pytest.param({"named": None, "authority": "chatgpt.com"}, id="h2"),
+        pytest.param({"named": "chatgpt.com:443"}, id="h1 with a port"),
+        pytest.param({"named": None, "authority": "ChatGPT.com:443"}, id="h2 in mixed case"),
+        pytest.param({"sni": None}, id="no name in the handshake"),
+        pytest.param({"named": None}, id="no name in the request"),
+        pytest.param({"host": "104.18.32.47"}, id="an address, named in the handshake"),
+        pytest.param({"host": "api.openai.com", "sni": "api.openai.com", "named": "api.openai.com"}, id="the API"),
+        pytest.param({"token": "an-opaque-gateway-token"}, id="an opaque token"),
+    ],
+)
+def test_watched_host_is_recorded(line: Line, names: dict[str, Any]) -> None:
+    """The headers of a watched host's answer are recorded, under every name it properly goes by."""
+    line.complete(request(**names), PLUS)
+    assert line.rows("source", "status", "used_5h_percent", "resets_5h_at", "plan_type", "last_seen_at") == [
+        ("headers", 200, 13.0, 1_795_252_200, "plus", NOW)
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param({"host": "example.com", "sni": "example.com", "named": "example.com"}, id="a foreign host"),
+        pytest.param({"host": "ab.chatgpt.com", "sni": "ab.chatgpt.com", "named": "ab.chatgpt.com"}, id="telemetry"),
+        pytest.param({"sni": "example.com"}, id="h1, another name in the handshake"),
+        pytest.param(
+            {"sni": "example.com", "named": None, "authority": "chatgpt.com"}, id="h2, another in the handshake"
+        ),
+        pytest.param({"named": "example.com"}, id="h1, another host header"),
+        pytest.param({"named": None, "authority": "example.com"}, id="h2, another authority"),
+        pytest.param({"named": "example.com", "authority": "chatgpt.com"}, id="h2, another host header"),
+        pytest.param({"host": "example.com"}, id="another destination"),
+        pytest.param({"host": "203.0.113.7", "sni": None, "named": "chatgpt.com"}, id="an address without a handshake"),
+        pytest.param({"token": None}, id="no bearer"),
+    ],
+)
+def test_others_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
+    """Figures are not believed where any name is foreign, or where nobody can say whose they are."""
+    line.complete(request(**names), PLUS)
+    flow = line.open(request("/backend-api/wham/usage", method=b"GET", **names))
+    line.answer(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
+    assert flow.response
+    assert flow.response.stream is True
+    socket = upgraded(line, PLUS, **names)
+    line.say(socket, LIMITS_EVENT)
+    assert line.holds_nothing
+    assert line.rows("source") == []
+
+
+def test_everything_is_streamed(line: Line) -> None:
+    """Requests and answers are streamed for every host, since mitmproxy would hold whole bodies back."""
+    for flow in (request("/backend-api/codex/models"), request(host="example.com", sni="example.com")):
+        line.answer(line.open(flow), {})
+        assert flow.request.stream is True
+        assert flow.response
+        assert flow.response.stream is True
+
+
+def test_who_and_what(line: Line) -> None:
+    """A reading carries the account, the token's key, the model and the thread of its request."""
+    flow = request(chatgpt_account_id="workspace", thread_id="019a-thread", x_codex_routing_hint="model=gpt-6.1-sol")
+    line.complete(flow, PLUS)
+    assert line.rows("model", "thread", "token_key") == [
+        ("gpt-6.1-sol", "019a-thread", identity.token_key(TOKEN.encode()))
+    ]
+    with closing(sqlite3.connect(line.database)) as connection:
+        accounts = connection.execute("SELECT account_id, user_id, email FROM accounts").fetchall()
+    assert accounts == [("workspace", "user", "someone@example.com")]
+
+
+def test_no_token_in_the_database(line: Line) -> None:
+    """No byte of the database or its log holds more of a token than its key's prefix."""
+    line.complete(request(), PLUS)
+    written = b"".join(file.read_bytes() for file in line.database.parent.iterdir())
+    assert TOKEN[:20].encode() not in written or TOKEN[:21].encode() not in written
+    assert TOKEN.split(".")[1].encode() not in written
+    assert TOKEN.split(".")[2].encode() not in written
+
+
+# Where figures are read
+
+
+def test_refusal(line: Line) -> None:
+    """A 429 is recorded from its headers and completed from its JSON body, under the limit that was charged."""
+    refused = {
+        "x-codex-active-limit": "codex_fox",
+        "x-codex-fox-primary-used-percent": "100",
+        "x-codex-fox-primary-window-minutes": "300",
+        "content-type": "application/json",
+    }
+    body = b'{"error": {"type": "usage_limit_reached", "resets_at": 1795252200}}'
+    line.complete(request(), refused, status=429, chunks=[body[:20], body[20:]])
+    assert line.rows("source", "status", "limit_id", "used_5h_percent", "limit_reached", "reached_until") == [
+        ("headers", 429, "codex_fox", 100.0, None, None),
+        ("error", 429, "codex_fox", 100.0, 1, 1_795_252_200),
+    ]
+
+
+def test_server_sent_events(line: Line) -> None:
+    """Events are read as they stream by, the answer's own status with them."""
+    stream = b"event: response.created\ndata: {}\n\nevent: codex.rate_limits\ndata: " + LIMITS_EVENT + b"\n\ndata: {"
+    flow = line.open(request())
+    line.answer(flow, {"content-type": "Text/Event-Stream; charset=utf-8"}, chunks=[stream[:70], stream[70:]])
+    line.tap.error(flow)
+    assert line.holds_nothing
+    assert line.rows("source", "status", "used_5h_percent") == [("sse", 200, 14.0)]
+
+
+def test_usage(line: Line) -> None:
+    """The usage document is read when some client asks for it."""
+    body = b'{"plan_type":"plus","rate_limit":{"primary_window":{"used_percent":41,"limit_window_seconds":604800}}}'
+    line.complete(request("/backend-api/wham/usage?x=1", method=b"GET"), {}, chunks=[body])
+    line.complete(request("/backend-api/wham/other", method=b"GET"), {}, chunks=[body.replace(b"41", b"42")])
+    line.complete(request("/backend-api/wham/usage", method=b"POST"), {}, chunks=[body.replace(b"41", b"43")])
+    assert line.rows("source", "status", "used_7d_percent", "plan_type") == [("usage", 200, 41.0, "plus")]
+
+
+def test_usage_compressed(line: Line) -> None:
+    """A compressed body is looked into, and reaches the client as it was."""
+    import gzip
+
+    body = gzip.compress(b'{"rate_limit":{"primary_window":{"used_percent":41,"limit_window_seconds":604800}}}')
+    chunks = [body[index : index + 1] for index in range(len(body))]
+    line.complete(request("/api/codex/usage", method=b"GET"), {"content-encoding": "gzip"}, chunks=chunks)
+    assert line.rows("source", "used_7d_percent", "observations") == [("usage", 41.0, 1)]
+
+
+def test_upgrade(line: Line) -> None:
+    """The headers of a websocket's upgrade are recorded, and the upgrade is not streamed."""
+    flow = upgraded(line, PLUS)
+    assert flow.response
+    assert flow.response.stream is False
+    assert not line.holds_nothing
+    assert line.rows("source", "status", "used_5h_percent") == [("upgrade", 101, 13.0)]
+
+
+def test_websocket_messages(line: Line) -> None:
+    """A websocket's messages are read with their own times; the client's tell the model of the turn."""
+    flow = upgraded(line, {}, x_codex_routing_hint="model=gpt-6.1-sol")
+    line.say(flow, LIMITS_EVENT)
+    line.say(flow, b'{"type":"response.create","model":"gpt-6.1-luna","input":[]}', from_client=True)
+    line.say(flow, b'{"type":"response.processed"}', from_client=True)
+    line.say(flow, LIMITS_EVENT, from_client=True)
+    line.say(flow, b"\x00\xff")
+    line.say(flow, ERROR_EVENT)
+    assert line.rows("source", "status", "model", "limit_reached", "first_seen_at") == [
+        ("websocket", None, "gpt-6.1-sol", None, NOW + 1),
+        ("error", 429, "gpt-6.1-luna", 1, NOW + 1),
+    ]
+
+
+def test_a_response_is_late_only_if_it_was_requested_before(line: Line) -> None:
+    """Parallel responses overtake each other; one requested after the arrival of the current one is newer."""
+
+    def resets(used: int, server_time: float) -> dict[str, str]:
+        return {
+            **PLUS,
+            "x-codex-primary-used-percent": str(used),
+            "x-codex-primary-reset-after-seconds": str(1_795_252_200 - int(server_time)),
+        }
+
+    for used, requested_at, server_time in ((20, NOW - 4, NOW + 5), (10, NOW - 5, NOW), (30, NOW + 0.5, NOW)):
+        flow = request()
+        flow.request.timestamp_start = requested_at
+        line.complete(flow, resets(used, server_time))
+    socket = upgraded(line)
+    for used in (15, 40):
+        windows = {
+            "primary": {
+                "used_percent": used,
+                "window_minutes": 300,
+                "reset_at": 1_795_252_200,
+                "reset_after_seconds": 9_003,
+            }
+        }
+        line.say(socket, json.dumps({"type": "codex.rate_limits", "rate_limits": windows}).encode())
+        line.say(socket, b'{"type":"response.create","model":"gpt-6.1-sol","input":[]}', from_client=True)
+    assert line.rows("used_5h_percent", "late") == [(20.0, 0), (10.0, 1), (30.0, 0), (15.0, 1), (40.0, 0)]
+
+
+def test_websocket_memory(line: Line) -> None:
+    """Of a socket's messages only the last is kept while it is open, on a foreign host too, and none after."""
+    for flow in (upgraded(line), upgraded(line, host="example.com")):
+        for number in range(100):
+            line.say(flow, b"message %d" % number, from_client=number % 2 == 0)
+            assert flow.websocket
+            assert [message.content for message in flow.websocket.messages] == [b"message %d" % number]
+        line.tap.websocket_end(flow)
+        assert flow.websocket
+        assert flow.websocket.messages == []
+
+
+# State is released
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda line, flow: line.tap.response(flow), id="response"),
+        pytest.param(lambda line, flow: line.tap.error(flow), id="error"),
+        pytest.param(lambda line, flow: line.tap.response(line.answer(flow, status=101)), id="another upgrade"),
+    ],
+)
+def test_release(line: Line, end: Callable[[Line, HTTPFlow], None]) -> None:
+    """However a request ends, nothing of it is kept."""
+    flow = line.answer(line.open(request()), PLUS)
+    assert not line.holds_nothing
+    end(line, flow)
+    assert line.holds_nothing
+
+
+def test_release_of_a_websocket(line: Line) -> None:
+    """A websocket is kept until it ends, and twice ended is no harm."""
+    flow = upgraded(line)
+    assert not line.holds_nothing
+    line.tap.websocket_end(flow)
+    line.tap.error(flow)
+    assert line.holds_nothing
+
+
+def test_days_to_keep(line: Line) -> None:
+    """A number of days below 0 is refused, and what was set before stays."""
+    line.tap.running()
+    line.configure(codex_tap_keep_days=90)
+    with pytest.raises(exceptions.OptionsError, match="0 to keep everything"):
+        line.configure(codex_tap_keep_days=-1)
+    assert line.context.options.codex_tap_keep_days == 90
+
+
+# Turns
+
+TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
+TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+COMPLETED = json.dumps(
+    {
+        "type": "response.completed",
+        "response": {
+            "usage": {
+                "input_tokens": 1000,
+                "input_tokens_details": {"cached_tokens": 800},
+                "output_tokens": 50,
+                "output_tokens_details": {"reasoning_tokens": 20},
+            }
+        },
+    }
+).encode()
+STARTED = 946_681_200.0  # what mitmproxy's test requests say
+
+
+def create(**fields: Any) -> bytes:
+    return json.dumps({"type": "response.create", "model": "gpt-6.1-luna", "input": [], **fields}).encode()
+
+
+def test_turn_over_http(line: Line) -> None:
+    """A turn is a row from its request to `response.completed`; Codex cancels the stream right after that."""
+    flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
+    fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
+    fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
+    line.answer(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
+    line.tap.error(flow)
+
+    assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
+        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW, 200, None, "codex_fox", 1000, 800, 50, 20)
+    ]
+    assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
+
+
+def test_turns_of_a_socket(line: Line) -> None:
+    """On a websocket turn follows turn; a warm-up is marked, and what follows the last end is no turn."""
+    flow = upgraded(line, PLUS, thread_id="t-1", session_id="s-1")
+    line.say(flow, create(generate=False), from_client=True)
+    line.say(flow, COMPLETED)
+    metadata = {"thread_id": "t-2", "x-codex-turn-metadata": json.dumps({"request_kind": "turn"})}
+    line.say(flow, create(client_metadata=metadata), from_client=True)
+    line.say(flow, b'{"type":"response.output_text.delta","delta":"..."}')
+    line.say(flow, COMPLETED)
+    line.tap.websocket_end(flow)
+
+    assert line.rows("transport", "thread", "session", "model", "warm_up", "started_at", *TOKENS, table="requests") == [
+        ("websocket", "t-1", "s-1", "gpt-6.1-luna", 1, NOW + 1, 1000, 800, 50, 20),
+        ("websocket", "t-2", "s-1", "gpt-6.1-luna", 0, NOW + 1, 1000, 800, 50, 20),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "error"),
+    [
+        ({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}, 429, "usage_limit_reached"),
+        ({"type": "error", "status_code": 429, "error": {"code": "rate_limit"}}, 429, "rate_limit"),
+        ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, None, "server_error"),
+        ({"type": "response.incomplete", "response": {"incomplete_details": {"reason": "max"}}}, None, "max"),
+        ({"type": "response.completed", "response": None}, None, None),
+        ({"type": "response.output_item.done", "item": "error"}, None, "interrupted"),
+    ],
+)
+def test_how_a_turn_ends(line: Line, event: dict[str, Any], status: int | None, error: str | None) -> None:
+    """A turn that went wrong has the server's word for it; one whose end was never told was interrupted."""
+    flow = upgraded(line)
+    line.say(flow, create(), from_client=True)
+    line.say(flow, json.dumps(event).encode())
+    line.tap.websocket_end(flow)
+    assert line.rows("status", "error_type", *TOKENS, table="requests") == [(status, error, *[None] * 4)]
+
+
+def test_a_turn_overtaken(line: Line) -> None:
+    """A turn that had not ended when the next one was asked for never will."""
+    flow = upgraded(line)
+    for _ in range(2):
+        line.say(flow, create(), from_client=True)
+    line.say(flow, COMPLETED)
+    assert line.rows("error_type", "input_tokens", table="requests") == [("interrupted", None), (None, 1000)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "found"),
+    [
+        (b'{"output":[],"usage":{"input_tokens":7,"input_tokens_details":null}}', 200, (200, None, 7, None)),
+        (b'{"output":[]}', 200, (200, None, None, None)),
+        (b'{"error":{"type":"usage_limit_reached"}}', 429, (429, "usage_limit_reached", None, None)),
+        (b"", 502, (502, None, None, None)),
+    ],
+)
+def test_turn_with_a_json_answer(line: Line, body: bytes, status: int, found: tuple[Any, ...]) -> None:
+    """Compaction answers in one document, a refusal too."""
+    line.complete(request("/backend-api/codex/responses/compact"), {}, status=status, chunks=[body])
+    columns = ("status", "error_type", "input_tokens", "cached_tokens")
+    assert line.rows(*columns, table="requests") == [found]
+
+
+def test_turn_without_an_answer(line: Line) -> None:
+    """A turn that nobody answered is a row without a first byte."""
+    line.tap.error(line.open(request()))
+    assert line.holds_nothing
+    assert line.rows("first_byte_at", "status", "error_type", table="requests") == [(None, None, "interrupted")]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "turns"),
+    [
+        ("/backend-api/codex/responses", {}, 1),
+        ("/backend-api/codex/responses?x=1", {}, 1),
+        ("/backend-api/codex/alpha/search", {}, 1),
+        ("/backend-api/codex/images/generations", {}, 1),
+        ("/v1/responses", {"thread_id": "t"}, 1),
+        ("/v1/responses", {}, 0),
+        ("/backend-api/codex/analytics-events/events", {"thread_id": "t"}, 0),
+        ("/backend-api/wham/usage", {"thread_id": "t"}, 0),
+    ],
+)
+def test_what_is_a_turn(line: Line, path: str, fields: dict[str, Any], turns: int) -> None:
+    """Only what asks for an answer on Codex's behalf is a turn."""
+    line.complete(request(path, **fields), PLUS)
+    assert line.rows("count(*)", table="requests") == [(turns,)]
+
+
+# A failure of ours is no failure of the traffic
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise RuntimeError(FAILED)
+
+
+@pytest.mark.parametrize(
+    ("module", "parser"),
+    [
+        (headers, "collect"),
+        (headers, "read"),
+        (messages, "read_event"),
+        (messages, "read_usage"),
+        (messages, "read_error_body"),
+        (identity, "identify"),
+        (identity, "token_key"),
+        (flows, "Exchange"),
+        (turns, "parse_response_create"),
+        (turns, "parse_turn_end"),
+        (turns, "parse_turn_body"),
+        (turns, "finished_turn"),
+        (tap, "Snapshot"),
+        (bodies, "decoder"),
+        (bodies, "Document"),
+        (bodies, "events"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_failing_parser(
+    line: Line,
+    module: object,
+    parser: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A parser that fails costs no traffic, is logged once and without a word of what it read."""
+    monkeypatch.setattr(module, parser, _fail)
+    for _ in range(3):
+        line.complete(request("/backend-api/wham/usage", method=b"GET"), PLUS, chunks=[b"{}"])
+        line.complete(request(), PLUS, status=429, chunks=[ERROR_EVENT])
+        line.complete(request(), STREAM, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
+        flow = upgraded(line, PLUS)
+        line.say(flow, LIMITS_EVENT)
+        line.say(flow, b'{"type":"response.create"}', from_client=True)
+        line.tap.websocket_end(flow)
+    assert line.holds_nothing
+    line.tap.done()
+    lines = logged(caplog, logging.INFO)
+    assert lines
+    assert len(logged(caplog)) == len(set(logged(caplog))) <= 3
+    assert all("RuntimeError" in text and FAILED not in text and TOKEN not in text for text in lines)
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """Each hook and kind of failure has its one line, which names the place."""
+    broken: list[Any] = [None, None, 5]
+    for flow in broken:
+        line.tap.response(flow)
+    line.tap.websocket_end(broken[0])
+    line.tap.note_failure("elsewhere", ValueError(FAILED))
+    assert [text.partition(" at ")[0] for text in logged(caplog)] == [
+        "codex-tap: response failed (AttributeError",
+        "codex-tap: websocket_end failed (AttributeError",
+        "codex-tap: elsewhere failed (ValueError",
+    ]
+    assert "tap.py:" in logged(caplog)[0]
+    assert "at ?)" in logged(caplog)[2]
+
+
+def test_hooks_without_their_parts(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """A flow without an answer or a websocket is nothing to say anything about."""
+    flow = line.open(request())
+    flow.response = None
+    line.tap.responseheaders(flow)
+    line.tap.websocket_message(flow)
+    line.tap.websocket_end(flow)
+    assert logged(caplog) == []
+
+
+def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """A body that is not what its encoding says passes unaltered and is mentioned once, as no failure."""
+    flow = request("/backend-api/wham/usage", method=b"GET")
+    line.complete(flow, {"content-encoding": "gzip"}, chunks=[b"not gzip", b"at all"])
+    assert logged(caplog) == []
+    assert logged(caplog, logging.INFO) == ["codex-tap: a body is not looked into any further (error)"]
+
+
+def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """That limits were left out is said once."""
+    many = {f"x-codex-f{number}-primary-used-percent": "1" for number in range(200)}
+    line.complete(request(), many)
+    line.complete(request(), many)
+    assert len(line.rows("id")) == 16
+    assert logged(caplog) == ["codex-tap: an answer named too many limits; 184 were left out"]
+
+
+# Options and the start
+
+
+def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """At start one line says which hosts are read and where the database is."""
+    line.configure(codex_tap_hosts=["Gateway.Example"])
+    line.tap.running()
+    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gateway.example"
+    assert logged(caplog, logging.INFO) == [f"codex-tap: reading the limits of {hosts} into {line.database}"]
+
+
+def test_gateway(line: Line) -> None:
+    """A gateway given as an option is read like Codex's own hosts, which stay."""
+    line.configure(codex_tap_hosts=["gateway.example"])
+    line.complete(request(host="gateway.example", sni="gateway.example", named="gateway.example:443"), PLUS)
+    line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
+    assert line.rows("used_5h_percent") == [(13.0,), (15.0,)]
+
+
+@pytest.mark.parametrize(
+    "host", ["https://gateway.example", "gateway.example:443", "gateway.example/v1", "", "a b", "*"]
+)
+def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> None:
+    """A host that is none is an error line at start, once, and an option's error later, which gives the option back."""
+    line.configure(codex_tap_hosts=[host])
+    line.tap.configure({"codex_tap_hosts"})
+    (error,) = logged(caplog, logging.ERROR)
+    assert error.startswith(f"codex-tap: codex_tap_hosts: {host!r} is no host name")
+    line.configure(codex_tap_hosts=[])
+    line.tap.running()
+    with pytest.raises(exceptions.OptionsError, match="codex_tap_hosts: "):
+        line.configure(codex_tap_hosts=[host])
+    line.complete(request(), PLUS)
+    assert len(line.rows("id")) == 1
+
+
+def test_bad_database_at_start(unready: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A database that cannot be used is one error line at start, upon which mitmproxy ends."""
+    unready.configure(codex_tap_db=str(tmp_path))
+    (error,) = logged(caplog, logging.ERROR)
+    assert error.startswith(f"codex-tap: {tmp_path} ")
+    assert "\n" not in error
+    unready.complete(request(), PLUS)
+    assert unready.holds_nothing
+
+
+def test_bad_database_later(line: Line, tmp_path: Path) -> None:
+    """A database that cannot be used is refused while running, and the one before is recorded into on."""
+    line.tap.running()
+    with pytest.raises(exceptions.OptionsError, match=tmp_path.name):
+        line.configure(codex_tap_db=str(tmp_path))
+    line.complete(request(), PLUS)
+    assert len(line.rows("id")) == 1
+
+
+def test_another_database(line: Line, tmp_path: Path) -> None:
+    """A database changed while running takes what comes from then on; the one before has all before it."""
+    line.complete(request(), PLUS)
+    line.configure(codex_tap_db=str(tmp_path / "other.sqlite3"))
+    line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
+    assert line.rows("used_5h_percent") == [(13.0,)]
+    line.database = tmp_path / "other.sqlite3"
+    assert line.rows("used_5h_percent") == [(15.0,)]
+
+
+def test_default_database(unready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the option the database is where CODEX_TAP_DB says."""
+    monkeypatch.setenv("CODEX_TAP_DB", str(unready.database))
+    unready.configure(codex_tap_db="")
+    unready.complete(request(), PLUS)
+    assert len(unready.rows("id")) == 1
+
+
+def test_home_in_the_database(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tilde in the option is the home."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    line.configure(codex_tap_db="~/of-home.sqlite3")
+    line.complete(request(), PLUS)
+    line.database = tmp_path / "of-home.sqlite3"
+    assert len(line.rows("id")) == 1
+
+
+def test_done_twice(line: Line) -> None:
+    """Stopping twice is harmless, and the answers that were under way then are not lost."""
+    line.complete(request(), PLUS)
+    line.tap.done()
+    line.tap.done()
+    line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
+    assert line.rows("used_5h_percent") == [(13.0,), (15.0,)]
+
+
+def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream proxy's password comes by the environment, and leaves it."""
+    import os
+
+    monkeypatch.setenv("CODEX_TAP_UPSTREAM_AUTH", "user:word")
+    with proxy(UpstreamAuth(), Tap()) as context:
+        assert context.options.upstream_auth == "user:word"
+    assert "CODEX_TAP_UPSTREAM_AUTH" not in os.environ
+
+
+@pytest.mark.parametrize("importable", [True, False])
+def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
+    """What mitmdump is given loads the tap by its path, and makes its folder importable where it is not."""
+    root = str(SCRIPT.parent.parent)
+    others = [folder for folder in sys.path if folder != root]
+    monkeypatch.setattr(sys, "path", [root, *others] if importable else others)
+    with proxy() as context:
+        (addon,) = context.script(str(SCRIPT)).addons
+        assert isinstance(addon, Tap)
+    assert sys.path.count(root) == 1
+
+
+def test_lifeline(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lifeline is held only where the launcher asks for it."""
+    started: list[object] = []
+    monkeypatch.setattr(tap._lifeline, "start", lambda address, _summary: started.append(address))
+    line.tap.running()
+    assert started == []
+    line.configure(codex_tap_lifeline=True)
+    line.tap.running()
+    assert started == [None]
+
+
+# TLS
+
+
+def client_hello(name: str | None) -> bytes:
+    """Return the first flight of a real TLS client, with or without a server name."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    outgoing = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "tunnelled"),
+    [
+        ("chatgpt.com", "chatgpt.com", False),
+        ("CHATGPT.COM", "chatgpt.com", False),
+        ("chatgpt.com", None, False),
+        ("104.18.32.47", "chatgpt.com", False),
+        (None, "chatgpt.com", False),
+        ("github.com", "github.com", True),
+        ("ab.chatgpt.com", "ab.chatgpt.com", True),
+        ("chatgpt.com.example", "chatgpt.com.example", True),
+        ("chatgpt.com", "github.com", True),
+        ("github.com", "chatgpt.com", True),
+        ("140.82.121.4", "github.com", True),
+        ("140.82.121.4", None, True),
+        (None, None, True),
+    ],
+)
+def test_strangers_are_tunnelled(line: Line, address: str | None, name: str | None, *, tunnelled: bool) -> None:
+    """A TLS connection that does not lead to a watched host is left alone."""
+    context = Context(tflow.tclient_conn(), line.context.options)
+    context.server.address = None if address is None else (address, 443)
+    hello = parse_client_hello(client_hello(name))
+    assert hello is not None
+    data = ClientHelloData(context, hello)
+    line.tap.tls_clienthello(data)
+    assert data.ignore_connection is tunnelled

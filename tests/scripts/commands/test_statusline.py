@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.cli import cli
+from scripts.commands.statusline import _WRITERS
+from store.database import open_writer
+from store.edits import rename_account
+from store.models import Credits, Identity, Window
+from tests.store.analysis.test_ranking import accounts_made
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, limit, snapshot
+
+if TYPE_CHECKING:
+    from store.models import Snapshot
+
+HOUR, DAY = 3_600, 86_400
+
+
+def invoke(*arguments: str | Path) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
+
+
+def seen(five: float | None, seven: float, *, who: Identity = ALICE, ago: float = 10, **fields: Any) -> Snapshot:
+    """The main limit so many seconds ago: 5h resets in some 2 h 10 min, 7d in some 3 d."""
+    now = time.time()
+    told = {"7d": Window(used_percent=seven, window_minutes=10_080, resets_at=int(now + 3 * DAY + 30))}
+    if five is not None:
+        told["5h"] = Window(used_percent=five, window_minutes=300, resets_at=int(now + 2 * HOUR + 630))
+    return snapshot(limit(told), who=who, at=now - ago, **fields)
+
+
+@pytest.fixture
+def path() -> Path:
+    return Path(os.environ["CODEX_TAP_DB"])
+
+
+@pytest.fixture
+def work(path: Path) -> Path:
+    """An account that is called work, and another that was seen before it."""
+    record(path, seen(1, 2, who=BOB, ago=500), seen(63.5, 41))
+    with closing(open_writer(path)) as connection:
+        rename_account(connection, 1, "other")
+        rename_account(connection, 2, "work")
+    return path
+
+
+def test_the_account_in_use_in_one_line(work: Path) -> None:
+    """What is used of each window, and the time until its reset."""
+    assert invoke("statusline", "--db", work).stdout == "work 5h 63% (2h10m) 7d 41% (3d)\n"
+    assert invoke("statusline", "oth").stdout == "other 5h 1% (2h10m) 7d 2% (3d)\n"
+
+
+def test_tmux_gets_its_colours(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As styles of tmux, and none with NO_COLOR."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    line = "work 5h #[fg=yellow]63%#[default] (2h10m) 7d #[fg=green]41%#[default] (3d)\n"
+    assert invoke("statusline", "--format", "tmux", "--db", work).stdout == line
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "#" not in invoke("statusline", "--format", "tmux").stdout
+
+
+def test_tmux_takes_no_commands_from_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `#` in a name is a character and no beginning of a command."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    record(path, seen(1, 2, who=Identity(token_key="k~1", account_id="a", email="#(reboot)@example.com")))
+    assert invoke("statusline", "--format", "tmux").stdout.startswith("##(reboot)@example.com 5h")
+
+
+def test_waybar_gets_its_json(work: Path) -> None:
+    """Text, tooltip, class and percentage, on one line."""
+    result = invoke("statusline", "--format", "waybar", "--db", work)
+    assert result.stdout.count("\n") == 1
+    shown = json.loads(result.stdout)
+    assert set(shown) == {"text", "tooltip", "class", "percentage"}
+    assert (shown["text"], shown["class"], shown["percentage"]) == ("work 5h 63% (2h10m) 7d 41% (3d)", "medium", 63)
+    assert shown["tooltip"].splitlines()[:2] == ["work", "36.5 % of 5 h left, resets in 2 h 10 min"]
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "kind", "percentage"),
+    [
+        ((13, 41), "low", 41),
+        ((85, 41), "high", 85),
+        ((13, 100), "blocked", 100),
+        ((13, 120), "blocked", 100),
+    ],
+)
+def test_waybar_gets_a_class(path: Path, snapshots: tuple[float, float], kind: str, percentage: int) -> None:
+    """Of the window that decides; blocked beats all."""
+    record(path, seen(*snapshots))
+    shown = json.loads(invoke("statusline", "--format", "waybar").stdout)
+    assert (shown["class"], shown["percentage"]) == (kind, percentage)
+
+
+def test_waybar_gets_no_markup_from_the_wire(path: Path) -> None:
+    """What Pango would take for markup is escaped."""
+    record(
+        path, seen(1, 2, who=Identity(token_key="k~1", account_id="a", email="<b>&'\"@example.com"), plan_type="<i>")
+    )
+    shown = json.loads(invoke("statusline", "--format", "waybar").stdout)
+    for text in (shown["text"], shown["tooltip"]):
+        assert "<b>&'\"@example.com" in "".join(ET.fromstring(f"<x>{text}</x>").itertext())  # noqa: S314 (made right here)
+
+
+def test_programs_get_the_figures(work: Path) -> None:
+    """On one line, with the windows as ``status`` has them."""
+    result = invoke("statusline", "--format", "json", "--db", work)
+    assert result.stdout.count("\n") == 1
+    figures = json.loads(result.stdout)
+    assert (figures["name"], figures["stale"], figures["blocked_by"]) == ("work", False, None)
+    assert figures["windows"]["5h"]["used_percent"] == 63.5
+
+
+def test_what_is_not_as_usual_is_marked(path: Path) -> None:
+    """A closed limit, one that credits carry, a reading of some age, a reset that nobody saw."""
+    record(path, seen(None, 100))
+    assert invoke("statusline").stdout == "alice@example.com 7d 100%! (3d)\n"
+    record(path, seen(None, 100, credits=Credits(has_credits=True, unlimited=False, balance="5")))
+    assert invoke("statusline").stdout == "alice@example.com 7d 100% (3d) credits\n"
+    record(path, seen(12, 34, who=BOB, ago=3 * HOUR))
+    assert invoke("statusline", "bob").stdout == "bob@example.com 5h 12% (2h10m) 7d 34% (3d) 3h old\n"
+    past = {"5h": Window(used_percent=80, window_minutes=300, resets_at=int(time.time() - 60))}
+    record(path, snapshot(limit(past), who=BOB, at=time.time() - 2 * HOUR))
+    assert invoke("statusline", "bob").stdout == "bob@example.com 5h 0% (reset) 2h old\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ("text", "-"),
+        ("tmux", "-"),
+        ("json", '{"account": null}'),
+    ],
+)
+def test_a_bar_stays_whole_while_nothing_is_known(path: Path, form: str, line: str) -> None:
+    """A line in the bar's own form, and exit code 0."""
+    result = invoke("statusline", "--format", form, "--db", path)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{line}\n", "")
+    shown = json.loads(invoke("statusline", "anybody", "--format", "waybar").stdout)
+    assert (shown["text"], shown["class"], shown["percentage"]) == ("-", "unknown", 0)
+
+
+def test_an_unknown_account_is_wrong_use(work: Path) -> None:
+    """A bar that is set up wrongly is to be noticed."""
+    assert invoke("statusline", "carol", "--db", work).exit_code == 2
+
+
+@given(accounts_made, st.sampled_from(sorted(_WRITERS)))
+def test_any_account_is_one_line(accounts: list[dict[str, Any]], form: str) -> None:
+    """Whatever was told of it."""
+    for each in accounts:
+        for main in each["limits"]:
+            line = _WRITERS[form](each, main)
+            assert line
+            assert "\n" not in line

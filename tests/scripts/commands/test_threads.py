@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from scripts.cli import cli
+from scripts.support.errors import NOTHING_YET
+from tests.store.analysis.test_attribution import turn
+from tests.support.turn_factories import Told, keep
+
+DAY = 86_400
+FIRST, SECOND, OLD = "0199aaaa-0000-7000-8000-000000000001", "0199aaaa-9000-7000-8000-000000000002", "0198-old"
+
+
+def invoke(*arguments: str | Path) -> Result:
+    """Run a command line in this process; its exceptions are the test's."""
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
+
+
+@pytest.fixture
+def path() -> Path:
+    """Where the database is by default."""
+    return Path(os.environ["CODEX_TAP_DB"])
+
+
+@pytest.fixture
+def three(path: Path) -> Path:
+    """Two threads of today, one of them under two accounts, and one from three months ago."""
+    now = time.time()
+    alice = [
+        turn(now - 90 * DAY, now - 90 * DAY, thread=OLD),
+        turn(now - 900, now - 890, thread=FIRST),
+        turn(now - 800, now - 790, thread=FIRST),
+        turn(now - 700, now - 690, None, thread=FIRST, status=429),
+        turn(now - 600, now - 590, None, thread=FIRST, warm_up=1),
+        turn(now - 500, now - 490, thread=None),
+    ]
+    bob = [turn(now - 300, now - 290, thread=SECOND), turn(now - 250, now - 240, thread=FIRST)]
+    alice.append(turn(now - 100, now - 90, thread=SECOND))
+    return keep(path, Told([], alice), Told([], bob, email="bob@example.com"))
+
+
+def listed() -> dict[str, str | None]:
+    """Names by thread, of all there are."""
+    return {each["thread"]: each["name"] for each in json.loads(invoke("threads", "--json", "--since", "365d").stdout)}
+
+
+def test_threads_are_listed_newest_first(three: Path) -> None:
+    """For people: short ids that are clear, answered turns, and whose they are."""
+    result = invoke("threads", "--db", three)
+    assert (result.exit_code, result.stderr) == (0, "")
+    head, newest, older = result.stdout.splitlines()
+    assert head.split() == ["Thread", "Turns", "Last", "seen", "Account"]
+    assert newest.split()[:2] == [SECOND, "2"]
+    assert older.split()[:2] == [FIRST, "3"]
+    assert newest.endswith("alice@example.com, bob@example.com")
+
+
+def test_threads_for_programs(three: Path) -> None:
+    """One entry for each thread, though it ran under two accounts; the old one only when asked for."""
+    newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
+    assert set(newest) == {"thread", "name", "accounts", "turns", "first_seen_at", "last_seen_at"}
+    assert (newest["thread"], newest["name"], newest["turns"]) == (SECOND, None, 2)
+    assert newest["accounts"] == ["acct-alice/user-alice", "acct-bob/user-bob"]
+    assert older["thread"] == FIRST
+    assert OLD in listed()
+
+
+@pytest.mark.parametrize("start", [FIRST, FIRST[:10], FIRST[:10].upper(), "refactor"])
+def test_a_thread_is_named(three: Path, start: str) -> None:
+    """By the start of its id or name; from then on it goes by that name, under each of its accounts."""
+    invoke("threads", "name", FIRST, "refactor", "--db", three)
+    result = invoke("threads", "name", start, " refactor-auth ", "--db", three)
+    assert (result.exit_code, result.stdout) == (0, f"{FIRST} is now called refactor-auth.\n")
+    assert listed() == {FIRST: "refactor-auth", SECOND: None, OLD: None}
+    assert "refactor-auth  " in invoke("threads").stdout
+
+
+def test_an_empty_name_takes_it_away(three: Path) -> None:
+    """The thread is without a name again, and another may have it."""
+    invoke("threads", "name", FIRST, "docs", "--db", three)
+    assert invoke("threads", "name", "docs", "").stdout == f"{FIRST} has no name now.\n"
+    assert invoke("threads", "name", OLD, "docs").exit_code == 0
+    assert listed() == {FIRST: None, SECOND: None, OLD: "docs"}
+
+
+def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
+    """That is no clash."""
+    invoke("threads", "name", OLD, "docs", "--db", three)
+    assert invoke("threads", "name", OLD, "docs").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ([FIRST, "docs"], "Error: another thread is called 'docs' already\n"),
+        ([FIRST, "  "], "Error: a name has at least one character and only printable ones\n"),
+        ([FIRST, "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
+        (["0199", "x"], f"Error: '0199' could be any of these:\n  {SECOND}\n  {FIRST}\n"),
+        (["nope", "x"], f"Error: no thread goes by 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
+        ([FIRST], "Missing argument 'NAME'"),
+    ],
+)
+def test_a_thread_name_that_cannot_be_given(three: Path, words: list[str], error: str) -> None:
+    """Wrong use is told, with the candidates, and nothing changes."""
+    invoke("threads", "name", OLD, "docs", "--db", three)
+    before = listed()
+    result = invoke("threads", "name", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error in result.stderr
+    assert listed() == before
+
+
+def test_nothing_known_yet(path: Path) -> None:
+    """Exit 3, an empty list for programs, and no database is made by asking or naming."""
+    assert (invoke("threads").exit_code, invoke("threads").stdout) == (3, f"{NOTHING_YET}\n")
+    assert (invoke("threads", "--json").exit_code, invoke("threads", "--json").stdout) == (3, "[]\n")
+    assert invoke("threads", "name", "x", "y").exit_code == 3
+    assert not path.exists()
+
+
+def test_no_thread_in_that_time(path: Path) -> None:
+    """It says so; that is no error."""
+    keep(path, Told([], [turn(10, 20, thread=OLD)]))
+    result = invoke("threads")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No thread was seen in that time.\n")
+
+
+def test_nothing_of_the_wire_steers_the_terminal(path: Path) -> None:
+    """A thread's id came over the wire."""
+    now = time.time()
+    keep(path, Told([], [turn(now - 10, now, thread="\x1b[31mred"), turn(now - 10, now, thread="\x1b[31mblue")]))
+    assert "\x1b" not in invoke("threads").stdout
+    assert "\x1b" not in invoke("threads", "name", "nope", "x").stderr
+    assert "\x1b" not in invoke("threads", "name", "\x1b[31mr", "x").stdout

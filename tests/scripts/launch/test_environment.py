@@ -1,0 +1,316 @@
+"""What the launcher makes of an environment: tables, and shells that evaluate it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.launch.environment import (
+    Shell,
+    command_environment,
+    find_corporate_ca,
+    find_upstream,
+    shell_lines,
+    shim_line,
+    without_bypasses,
+)
+from scripts.launch.session import environment_lines
+from scripts.support.errors import LaunchError
+from store.settings import WATCHED_HOSTS, certificate_folder, shim_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PROXY = "http://127.0.0.1:40123"
+TAPPED = {
+    "HTTPS_PROXY": PROXY,
+    "https_proxy": PROXY,
+    "CODEX_CA_CERTIFICATE": "/ca.pem",
+    "NODE_EXTRA_CA_CERTS": "/node.pem",
+}
+PLAIN = {"HTTP_PROXY": PROXY, "http_proxy": PROXY}
+ODD = '/tmp/it\'s a "path" with $HOME, `id` and \\'  # noqa: S108 - a name, no file
+
+NO_PROXY = [
+    ("", ""),
+    ("*", ""),
+    ("chatgpt.com", ""),
+    ("ChatGPT.com", ""),
+    (".chatgpt.com", ""),
+    ("*.chatgpt.com", ""),
+    ("chatgpt.com.", ""),
+    ("com", ""),
+    ("openai.com", ""),
+    ("api.openai.com:443", ""),
+    (".openai.com:443", ""),
+    ("chatgpt.com:8443", "chatgpt.com:8443"),
+    ("gpt.com", "gpt.com"),
+    ("notchatgpt.com", "notchatgpt.com"),
+    ("ab.chatgpt.com,auth.openai.com", "ab.chatgpt.com,auth.openai.com"),
+    ("localhost,127.0.0.1,::1,[::1]:443,10.0.0.0/8,fd00::/8", "localhost,127.0.0.1,::1,[::1]:443,10.0.0.0/8,fd00::/8"),
+    ("localhost, chatgpt.com ,.corp.example", "localhost,.corp.example"),
+    ("localhost *", "localhost"),
+    (" localhost , .corp.example ", " localhost , .corp.example "),
+    (".", "."),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), NO_PROXY)
+def test_only_entries_that_bypass_the_tap_leave_no_proxy(before: str, after: str) -> None:
+    """An entry goes when a watched host would avoid the proxy by it; a list that loses none is as it was."""
+    assert without_bypasses(before, WATCHED_HOSTS) == after
+
+
+def test_a_gateway_is_watched_as_well() -> None:
+    """A host that is added is not bypassed either."""
+    assert without_bypasses("corp.example,x.example", ["gateway.corp.example"]) == "x.example"
+    assert without_bypasses("gateway.example:4000,x.example:80", ["gateway.example"]) == "x.example:80"
+
+
+ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
+    ("empty", {}, False, TAPPED),
+    ("both cases", {"https_proxy": "http://a", "HTTPS_PROXY": "http://b"}, False, TAPPED),
+    (
+        "nothing else",
+        {"HTTP_PROXY": "a", "ALL_PROXY": "b", "SSL_CERT_FILE": "c", "REQUESTS_CA_BUNDLE": "d", "PATH": "e"},
+        False,
+        {"HTTP_PROXY": "a", "ALL_PROXY": "b", "SSL_CERT_FILE": "c", "REQUESTS_CA_BUNDLE": "d", "PATH": "e", **TAPPED},
+    ),
+    ("an empty list goes", {"NO_PROXY": "*", "no_proxy": "chatgpt.com,x"}, False, {"no_proxy": "x", **TAPPED}),
+    ("an empty list stays", {"NO_PROXY": ""}, False, {"NO_PROXY": "", **TAPPED}),
+    ("POSIX has cases", {"No_Proxy": "*"}, False, {"No_Proxy": "*", **TAPPED}),
+    (
+        "Windows has none",
+        {"Https_Proxy": "http://a", "codex_ca_certificate": "b", "No_Proxy": "*,x", "Path": "c"},
+        True,
+        {
+            "HTTPS_PROXY": PROXY,
+            "CODEX_CA_CERTIFICATE": "/ca.pem",
+            "NODE_EXTRA_CA_CERTS": "/node.pem",
+            "No_Proxy": "x",
+            "Path": "c",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "windows", "after"), [case[1:] for case in ENVIRONMENTS], ids=[case[0] for case in ENVIRONMENTS]
+)
+def test_the_commands_environment(before: dict[str, str], windows: bool, after: dict[str, str]) -> None:
+    """The command's environment gets what leads to the tap, and nothing else of it changes."""
+    kept = dict(before)
+    made = command_environment(
+        before, proxy_url=PROXY, ca_file="/ca.pem", node_ca_file="/node.pem", gateways=(), windows=windows
+    )
+    assert made == after
+    assert before == kept
+
+
+# What was set before, and whether plain HTTP is led through the tap for the sake of a gateway.
+WITH_GATEWAYS: list[tuple[dict[str, str], bool]] = [
+    ({}, True),
+    ({"HTTP_PROXY": "", "HTTPS_PROXY": "http://h:1"}, True),
+    ({"HTTP_PROXY": "http://h:1/", "HTTPS_PROXY": "h:1"}, True),
+    ({"http_proxy": "http://h:1", "ALL_PROXY": "http://h:1"}, True),
+    ({"HTTP_PROXY": "http://h:1"}, False),
+    ({"http_proxy": "http://h:2", "HTTPS_PROXY": "http://h:1"}, False),
+    ({"HTTP_PROXY": "http://h:1", "HTTPS_PROXY": "socks5://h:1"}, False),
+    ({"HTTP_PROXY": "socks5://h:1", "HTTPS_PROXY": "http://h:1"}, False),
+]
+
+
+@pytest.mark.parametrize(("before", "led"), WITH_GATEWAYS)
+def test_plain_http_for_gateways(before: dict[str, str], led: bool) -> None:
+    """Only where it may take the way of HTTPS: through another proxy, it would not arrive by it."""
+    made = command_environment(
+        before,
+        proxy_url=PROXY,
+        ca_file="/ca.pem",
+        node_ca_file="/node.pem",
+        gateways=["gateway.example"],
+        windows=False,
+    )
+    assert made == {**before, **TAPPED, **(PLAIN if led else {})}
+
+
+UPSTREAMS: list[tuple[dict[str, str], bool, str | None, str | None]] = [
+    ({}, False, None, None),
+    ({"HTTPS_PROXY": ""}, False, None, None),
+    ({"HTTP_PROXY": "http://h:1"}, False, None, None),
+    ({"HTTPS_PROXY": "http://h:1", "https_proxy": "http://l:1", "ALL_PROXY": "http://a:1"}, False, "http://h:1", None),
+    ({"https_proxy": "http://l:1", "ALL_PROXY": "http://a:1"}, False, "http://l:1", None),
+    ({"ALL_PROXY": "http://A:1", "all_proxy": "http://a:1"}, False, "http://a:1", None),
+    ({"all_proxy": "http://a:1/"}, False, "http://a:1", None),
+    ({"HTTPS_PROXY": "h:3128"}, False, "http://h:3128", None),
+    ({"HTTPS_PROXY": "h"}, False, "http://h", None),
+    ({"HTTPS_PROXY": "https://h:8443"}, False, "https://h:8443", None),
+    ({"HTTPS_PROXY": "http://[::1]:3128"}, False, "http://[::1]:3128", None),
+    ({"HTTPS_PROXY": "http://us%40er:p%3Aw@h:1"}, False, "http://h:1", "us@er:p:w"),
+    ({"HTTPS_PROXY": "user@h:1"}, False, "http://h:1", "user:"),
+    ({"HTTPS_PROXY": "http://h:1", "NO_PROXY": "*"}, False, None, None),
+    ({"HTTPS_PROXY": "http://h:1", "no_proxy": "localhost,*"}, False, None, None),
+    ({"HTTPS_PROXY": "http://h:1", "NO_PROXY": "localhost", "no_proxy": "*"}, False, "http://h:1", None),
+    ({"HTTPS_PROXY": "http://h:1", "NO_PROXY": "localhost,.corp.example"}, False, "http://h:1", None),
+    ({"Https_Proxy": "http://h:1"}, False, None, None),
+    ({"Https_Proxy": "http://h:1"}, True, "http://h:1", None),
+    ({"Https_Proxy": "http://h:1", "No_Proxy": "*"}, True, None, None),
+]
+
+
+@pytest.mark.parametrize(("environ", "windows", "url", "auth"), UPSTREAMS)
+def test_the_upstream_proxy_is_the_one_codex_would_use(
+    environ: Mapping[str, str], windows: bool, url: str | None, auth: str | None
+) -> None:
+    """The variables are read in Codex's order, and the password is kept apart from the URL."""
+    upstream = find_upstream(environ, windows=windows)
+    assert (upstream.url, upstream.auth) == (url, auth) if upstream else (url, auth) == (None, None)
+    assert auth is None or auth not in repr(upstream)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("socks5://user:geheim@h:1080", "socks5:// is not supported"),
+        ("socks5h://h", "socks5h:// is not supported"),
+        ("http://h:geheim", "it is no URL"),
+        ("http://user:geheim/1@h:1", "it is no URL"),
+        ("http://geheim:[h:1", "it is no URL"),
+        ("http://", "it has no host"),
+        ("http://:geheim@h:1", "a password without a user"),
+    ],
+)
+def test_an_upstream_that_cannot_be_chained_is_refused(url: str, told: str) -> None:
+    """The message names the variable and what is wrong with it, and never the password."""
+    with pytest.raises(LaunchError, match=told) as caught:
+        find_upstream({"ALL_PROXY": url}, windows=False)
+    assert "ALL_PROXY" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        ({}, None),
+        ({"CODEX_CA_CERTIFICATE": "", "SSL_CERT_FILE": ""}, None),
+        ({"SSL_CERT_FILE": "/s"}, ("SSL_CERT_FILE", "/s")),
+        ({"CODEX_CA_CERTIFICATE": "/c", "SSL_CERT_FILE": "/s"}, ("CODEX_CA_CERTIFICATE", "/c")),
+        ({"REQUESTS_CA_BUNDLE": "/r"}, None),
+    ],
+)
+def test_the_corporate_ca_is_the_one_codex_would_use(environ: Mapping[str, str], found: tuple[str, str] | None) -> None:
+    """Codex's own variable comes before the common one."""
+    assert find_corporate_ca(environ, windows=False) == found
+
+
+SHELL_LINES: list[tuple[Shell, str]] = [
+    ("sh", "unset GONE\nexport CODEX_CA_CERTIFICATE='it'\"'\"'s'\nexport HTTPS_PROXY=p\nexport NEW='a b'\n"),
+    ("fish", "set -e GONE\nset -gx CODEX_CA_CERTIFICATE 'it\\'s'\nset -gx HTTPS_PROXY 'p'\nset -gx NEW 'a b'\n"),
+    (
+        "powershell",
+        "Remove-Item Env:GONE\n$env:CODEX_CA_CERTIFICATE = 'it''s'\n$env:HTTPS_PROXY = 'p'\n$env:NEW = 'a b'\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("shell", "lines"), SHELL_LINES)
+def test_the_lines_of_each_shell(shell: Shell, lines: str) -> None:
+    """What changes is set or forgotten, what leads to the proxy is always said, and the rest is left out."""
+    before = {"GONE": "x", "SAME": "y", "HTTPS_PROXY": "p"}
+    after = {"SAME": "y", "HTTPS_PROXY": "p", "CODEX_CA_CERTIFICATE": "it's", "NEW": "a b"}
+    assert shell_lines(shell, before, after) == lines
+
+
+EVALUATE: dict[str, tuple[Shell, list[str]]] = {
+    "sh": ("sh", ["sh", "-c", 'eval "$1"; "$2" -c "$3"', "-"]),
+    "bash": ("sh", ["bash", "-c", 'eval "$1"; "$2" -c "$3"', "-"]),
+    "zsh": ("sh", ["zsh", "-c", 'eval "$1"; "$2" -c "$3"', "-"]),
+    "fish": ("fish", ["fish", "-c", "eval $argv[1]; $argv[2] -c $argv[3]"]),
+}
+SHOW_PATH = "import os; print(os.environ['PATH'])"
+SHOW = "import json, os; print(json.dumps([os.environ.get(n) for n in ('CODEX_CA_CERTIFICATE', 'NO_PROXY')]))"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
+@pytest.mark.parametrize("name", EVALUATE)
+@pytest.mark.parametrize("odd", ["/plain", ODD])
+def test_a_real_shell_gets_the_value_whole(name: str, odd: str) -> None:
+    """Whatever is in a path, the shell that evaluates the lines has just that in its environment."""
+    shell, command = EVALUATE[name]
+    if shutil.which(name) is None:
+        pytest.skip(f"no {name} here")
+    lines = shell_lines(shell, {"NO_PROXY": "*"}, {"CODEX_CA_CERTIFICATE": odd})
+    shown = subprocess.run(
+        [*command, lines, sys.executable, SHOW],
+        env={"NO_PROXY": "*", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    escaped = odd.replace("\\", "\\\\").replace('"', '\\"')
+    assert shown == f'["{escaped}", null]\n'
+
+
+PATH_TWICE = {
+    "sh": ["sh", "-c", 'eval "$1"; eval "$1"; "$2" -c "$3"', "-"],
+    "bash": ["bash", "-c", 'eval "$1"; eval "$1"; "$2" -c "$3"', "-"],
+    "zsh": ["zsh", "-c", 'eval "$1"; eval "$1"; "$2" -c "$3"', "-"],
+    "fish": ["fish", "-c", "eval $argv[1]; eval $argv[1]; $argv[2] -c $argv[3]"],
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
+@pytest.mark.parametrize("name", PATH_TWICE)
+@pytest.mark.parametrize("odd", ["/plain", ODD.replace(":", "")])
+def test_a_real_shell_has_the_folder_first_in_path_once(name: str, odd: str) -> None:
+    """However often the line is evaluated, and whatever is in a path."""
+    if shutil.which(name) is None:
+        pytest.skip(f"no {name} here")
+    shown = subprocess.run(
+        [*PATH_TWICE[name], shim_line("fish" if name == "fish" else "sh", odd), sys.executable, SHOW_PATH],
+        env={"PATH": "/a b:/usr/bin:/bin"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert shown == f"{odd}:/a b:/usr/bin:/bin\n"
+
+
+def test_powershell_has_the_folder_first_in_path_once() -> None:
+    assert shim_line("powershell", "/it's") == (
+        f"if (-not \"$env:PATH\".StartsWith('/it''s{os.pathsep}')) {{ $env:PATH = '/it''s{os.pathsep}' + $env:PATH }}\n"
+    )
+
+
+def test_environment_lines_put_the_shim_into_path() -> None:
+    """The folder is there when the shell looks for a codex in it; a shell without a PATH gets none."""
+    assert environment_lines("sh", environ={"PATH": "/a"}).splitlines()[-1] == shim_line("sh", str(shim_folder()))[:-1]
+    assert shim_folder().is_dir()
+    assert "PATH" not in environment_lines("sh", environ={}).replace("HTTPS_PROXY", "")
+
+
+def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:
+    """The whole output for a shell whose NO_PROXY would bypass the tap."""
+    certificate = tmp_path / "ca.pem"
+    lines = environment_lines("sh", address="127.0.0.1:8081", ca_file=certificate, environ={"no_proxy": "*,x"})
+    assert lines.splitlines() == [
+        f"export CODEX_CA_CERTIFICATE={certificate}",
+        "export HTTPS_PROXY=http://127.0.0.1:8081",
+        f"export NODE_EXTRA_CA_CERTS={certificate}",
+        "export https_proxy=http://127.0.0.1:8081",
+        "export no_proxy=x",
+    ]
+
+
+def test_environment_lines_name_our_own_authority_by_default() -> None:
+    """Nothing need be said for the proxy that `codex-tap proxy` starts by default."""
+    lines = environment_lines("fish", environ={})
+    assert f"set -gx CODEX_CA_CERTIFICATE '{certificate_folder() / 'mitmproxy-ca-cert.pem'}'\n" in lines
+    assert "set -gx HTTPS_PROXY 'http://127.0.0.1:8080'\n" in lines

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.render.export import Form, iso, write_rows
+from tests.scripts.test_cli import invoke
+from tests.support.databases import record
+from tests.support.factories import limit, snapshot, windows
+
+COLUMNS = ("name", "points", "elsewhere", "models", "nested", "absent")
+
+ROWS: list[dict[str, Any]] = [
+    {"name": "work", "points": 1.5, "elsewhere": False, "models": ["a", "b"], "nested": {"x": 1}, "other": 3},
+    {"name": None, "points": -2, "elsewhere": True, "models": [], "nested": None},
+]
+
+
+def written(form: Form, rows: list[dict[str, Any]] = ROWS) -> str:
+    out = io.StringIO()
+    write_rows(rows, out, form, COLUMNS)
+    return out.getvalue()
+
+
+def test_json_and_ndjson_hold_the_same_rows() -> None:
+    """One is an array, the other a line for each row; both say all that a row has."""
+    assert json.loads(written("json")) == ROWS
+    assert [json.loads(line) for line in written("ndjson").splitlines()] == ROWS
+
+
+@pytest.mark.parametrize(("form", "empty"), [("json", "[]\n"), ("ndjson", ""), ("csv", ",".join(COLUMNS) + "\n")])
+def test_no_row_is_still_an_answer(form: Form, empty: str) -> None:
+    """A program that reads it finds nothing, not an error."""
+    assert written(form, []) == empty
+
+
+def test_csv_cells() -> None:
+    """Flags are 0 and 1, lists of words are joined, what is nested is JSON, what a row has not is empty."""
+    first, second = csv.DictReader(io.StringIO(written("csv")))
+    assert first == {
+        "name": "work",
+        "points": "1.5",
+        "elsewhere": "0",
+        "models": "a b",
+        "nested": '{"x": 1}',
+        "absent": "",
+    }
+    assert (second["name"], second["points"], second["elsewhere"], second["models"]) == ("", "-2", "1", "")
+
+
+@given(st.text(max_size=20))
+def test_no_cell_is_a_formula(text: str) -> None:
+    """Whatever came over the wire, a spreadsheet takes a cell for text, unless it is a number."""
+    out = io.StringIO()
+    write_rows([{"name": text, "models": [text]}], out, "csv", ("name", "models"))
+    (_, row) = csv.reader(io.StringIO(out.getvalue()))
+    for cell in row:
+        if cell.startswith(("=", "+", "-", "@")):
+            float(cell)
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"), [(None, None), (0, "1970-01-01T00:00:00+00:00"), (1e300, None), (-1e300, None)]
+)
+def test_iso(at: float | None, expected: str | None) -> None:
+    """A moment beyond all calendars is none, not an error."""
+    assert iso(at) == expected
+
+
+@pytest.fixture
+def path() -> Path:
+    at = time.time()
+    told = [snapshot(limit(windows(used, 40, at=at)), at=at - 100 + used) for used in (1, 2, 3)]
+    return record(Path(os.environ["CODEX_TAP_DB"]), *told)
+
+
+def test_history_in_each_form_tells_the_same(path: Path) -> None:
+    """Whoever reads whichever gets the same readings in the same order."""
+    entries = json.loads(invoke("history", "--json", "--db", path).stdout)
+    assert [json.loads(line) for line in invoke("history", "--ndjson").stdout.splitlines()] == entries
+    rows = list(csv.DictReader(io.StringIO(invoke("history", "--csv").stdout)))
+    assert [float(row["used_5h_percent"]) for row in rows] == [1, 2, 3]
+    assert [int(row["id"]) for row in rows] == [entry["id"] for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--json", "--ndjson"], "--json and --ndjson exclude each other"),
+        (["--csv", "--ndjson"], "--csv and --ndjson exclude each other"),
+        (["--plot", "--csv"], "--plot and --csv exclude each other"),
+    ],
+)
+def test_one_form_at_a_time(path: Path, flags: list[str], error: str) -> None:
+    """Two forms at once are wrong use."""
+    result = invoke("history", *flags, "--db", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error in result.stderr
+
+
+def test_ndjson_with_nothing_known(tmp_path: Path) -> None:
+    """Exit code 3, nothing on standard output, and a word of it beside."""
+    result = invoke("history", "--ndjson", "--db", tmp_path / "none.sqlite3")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "Nothing seen yet" in result.stderr

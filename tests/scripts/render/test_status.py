@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from scripts.maintenance.doctor import Check
+from scripts.render.accounts import render_accounts
+from scripts.render.console import TerminalProfile, clock_time, colour, detect_profile, window_length
+from scripts.render.doctor import render_checks
+from scripts.render.history import HistoryColumns, render_history_header, render_history_row
+from scripts.render.status import render_status
+from store.analysis import formatting
+from store.database import open_reader
+from store.models import Credits, Identity, Window
+from store.queries.accounts import load_accounts
+from store.queries.history import load_history
+from store.queries.limits import load_limit_ids
+from store.queries.status import load_status
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.text import Text
+
+    from store.models import Snapshot
+
+UTC = TerminalProfile(80, zone=dt.UTC)
+
+
+def shown(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> str:
+    """The status of what was recorded, as it is read."""
+    return styled(path, *snapshots, now=now, look=look).plain
+
+
+def styled(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> Text:
+    with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
+        return render_status(load_status(connection, now), look)
+
+
+def lines(drawing: str) -> str:
+    """A drawing in the source, without the source's margins."""
+    return textwrap.dedent(drawing).strip("\n")
+
+
+def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) -> None:
+    """Each account has a line of facts, each limit its age, each window its length, bar, used, left and reset."""
+    first = used(13, 41, at=NOON - 100, plan_type="plus")
+    second = snapshot(
+        limit(windows(62.5, 100), allowed=False, limit_reached=True),
+        limit(windows(64, 9), limit_id="codex_bengalfox", limit_name="GPT-5.3-Codex-Spark"),
+        who=BOB,
+        at=NOON - 7_500,
+        plan_type="pro",
+        credits=Credits(has_credits=True, unlimited=False, balance="9.5"),
+    )
+    assert shown(tmp_path, first, second) == lines("""
+        alice@example.com · plus
+          codex · seen 1 min ago
+            5 h  ██░░░░░░░░░░░    13 % used    87 % left  resets in 2 h 30 min (14:30)
+            7 d  █████░░░░░░░░    41 % used    59 % left  resets in 3 d 11 h (Tue 23:20)
+
+        bob@example.com · pro · credits 9.5
+          codex · seen 2 h 5 min ago
+            5 h  ████████░░░░░  62.5 % used  37.5 % left  resets in 2 h 30 min (14:30)
+            7 d  █████████████   100 % used     0 % left  resets in 3 d 11 h (Tue 23:20)
+            blocked by 7 d until Tue 23:20
+          GPT-5.3-Codex-Spark (codex_bengalfox) · seen 2 h 5 min ago
+            5 h  ████████░░░░░    64 % used    36 % left  resets in 2 h 30 min (14:30)
+            7 d  █░░░░░░░░░░░░     9 % used    91 % left  resets in 3 d 11 h (Tue 23:20)
+    """)
+
+
+def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
+    """Unknown use, reset and length show as ?, never as 0, and a reset nobody saw is told as such."""
+    week = Window(window_minutes=43_200, resets_at=NOON + 700_000)
+    lapsed = Window(used_percent=90, window_minutes=10_080, resets_at=NOON - 5)
+    told = snapshot(limit({"5h": Window(used_percent=3), "7d": lapsed, "30d": week}), at=NOON - 200_000)
+    nothing = snapshot(limit({}, limit_id="odd"), at=NOON)
+    assert shown(tmp_path, told, nothing) == lines("""
+        alice@example.com
+          codex · seen 2 d 7 h ago
+            5 h?  █░░░░░░░░░░░░░  3 % used   97 % left  resets ?
+             7 d  ░░░░░░░░░░░░░░  0 % used  100 % left  reset, not seen since
+            30 d                    ? used      ? left  resets in 8 d 2 h (29 Nov 14:26)
+          odd · seen just now
+            no figures were told
+    """)
+
+
+@pytest.mark.parametrize(
+    ("width", "window"),
+    [
+        (120, "    5 h  ████░░░░░░░░░░░░░░░░░░░░░░░░░░  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
+        (80, "    5 h  ██░░░░░░░░░░░░░░░░░  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
+        (66, "    5 h  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
+        (55, "    5 h  13 % used  resets in 2 h 30 min (14:30)"),
+    ],
+)
+def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None:
+    """With less room the bar shrinks, then goes, then what is left; with more it grows."""
+    text = shown(tmp_path, snapshot(limit(windows(13))), look=UTC._replace(width=width))
+    assert text.splitlines()[2] == window
+    assert len(window) <= width
+
+
+@pytest.mark.parametrize(
+    ("reached_type", "last_line"),
+    [
+        ("rate_limit_reached", "blocked by the server (rate_limit_reached)"),
+        (None, "blocked by the server"),
+        ("member_credits_depleted", "blocked: credits are used up (member_credits_depleted)"),
+    ],
+)
+def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
+    """The server's word and used-up credits are told apart."""
+    text = shown(tmp_path, snapshot(limit(windows(10, 20), limit_reached=True, reached_type=reached_type)))
+    assert text.splitlines()[-1].strip() == last_line
+    refused = limit(windows(10, 20), limit_reached=True, reached_type=reached_type, reached_until=NOON + 3_600)
+    assert shown(tmp_path / "until", snapshot(refused)).splitlines()[-1].strip() == f"{last_line} until 13:00"
+
+
+def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
+    """It is said that credits carry it, and how many there are."""
+    carried = snapshot(limit(windows(100, 20)), credits=Credits(has_credits=True, balance="3"))
+    text = shown(tmp_path, carried)
+    assert "credits 3" in text.splitlines()[0]
+    assert text.splitlines()[-1] == "    used up, running on credits"
+
+
+@pytest.mark.parametrize(
+    ("reading", "facts"),
+    [
+        ({"credits": Credits(has_credits=True)}, "credits ?"),
+        ({"credits": Credits(has_credits=False, unlimited=True)}, "credits without limit"),
+        ({"credits": Credits(has_credits=False, unlimited=False), "plan_type": "go"}, "go"),
+        ({"reset_credits": 2}, "resets to spend: 2"),
+        ({"spend_control_reached": True}, "spending limit reached"),
+    ],
+)
+def test_an_accounts_facts_stand_in_its_first_line(tmp_path: Path, reading: dict[str, Any], facts: str) -> None:
+    """Credits, resets to spend and a spending limit are said; having no credits needs no word."""
+    text = shown(tmp_path, snapshot(limit(windows(1, 2)), **reading))
+    assert text.splitlines()[0] == f"alice@example.com · {facts}"
+
+
+def test_two_accounts_of_one_e_mail_are_told_apart(tmp_path: Path) -> None:
+    """A person with a workspace beside an account of her own sees which is which."""
+    workspace = Identity(token_key="k~2", account_id="team", user_id="user-a", email=ALICE.email)
+    text = shown(tmp_path, used(1), used(2, who=workspace))
+    heads = [line for line in text.splitlines() if line.startswith("alice")]
+    assert heads == ["alice@example.com · acct-a/user-a", "alice@example.com · team/user-a"]
+
+
+def test_an_account_without_a_name_goes_by_its_key(tmp_path: Path) -> None:
+    """An opaque token's account has nothing else to be called by."""
+    opaque = Identity(token_key="sk-x~0123456789", user_id="sk-x~0123456789")
+    assert shown(tmp_path, used(1, who=opaque)).splitlines()[0] == "sk-x~0123456789"
+
+
+@pytest.mark.parametrize(
+    ("used_percent", "style"),
+    [(0, "green"), (49.9, "green"), (50, "yellow"), (80, "yellow"), (80.1, "red"), (130, "red"), (None, "dim")],
+)
+def test_colours(used_percent: float | None, style: str) -> None:
+    """Green below half, yellow to 80, red above; nothing for what is unknown."""
+    assert colour(used_percent) == style
+
+
+def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
+    """What is nearly used up is red where the eye falls."""
+    text = styled(tmp_path, snapshot(limit(windows(90))))
+    red = [text.plain[span.start : span.end].strip() for span in text.spans if span.style == "red"]
+    assert red == ["█████████████████", "90 % used"]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "?"),
+        (0, "0 %"),
+        (0.04, "0 %"),
+        (13, "13 %"),
+        (13.25, "13.2 %"),
+        (99.97, "99.9 %"),
+        (100, "100 %"),
+        (112, "112 %"),
+    ],
+)
+def test_percent(value: float | None, written: str) -> None:
+    """One decimal where there is one, never rounded up: 99.97 is not 100."""
+    assert formatting.percent(value) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (-5, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3_599, "59 min"),
+        (3_600, "1 h"),
+        (9_000, "2 h 30 min"),
+        (86_399, "23 h 59 min"),
+        (86_400, "1 d"),
+        (86_400 * 3 + 4 * 3_600 + 59, "3 d 4 h"),
+    ],
+)
+def test_duration(seconds: float, written: str) -> None:
+    """The two largest units, rounded down."""
+    assert formatting.duration(seconds) == written
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (NOON + 7_500, "14:05"),
+        (NOON - 3_600, "11:00"),
+        (NOON + 86_400, "Sun 12:00"),
+        (NOON + 6 * 86_400 - 1, "Fri 11:59"),
+        (NOON + 6 * 86_400, "27 Nov 12:00"),
+        (NOON - 86_400, "20 Nov 12:00"),
+        (NOON + 60 * 86_400, "20 Jan 2027 12:00"),
+        (1e18, "?"),
+        (float("nan"), "?"),
+    ],
+)
+def test_moment(at: float, written: str) -> None:
+    """As short as it is clear at noon of a Saturday; a weekday never stands for another week's."""
+    assert clock_time(at, NOON, dt.UTC) == written
+
+
+@pytest.mark.parametrize(
+    ("slot", "minutes", "written"),
+    [
+        ("5h", 300, "5 h"),
+        ("5h", 299, "4 h 59 min"),
+        ("7d", 10_080, "7 d"),
+        ("7d", 10_079, "7 d"),
+        ("30d", 43_200, "30 d"),
+        ("7d", 14_400, "10 d"),
+        ("7d", 2_189, "1 d 12 h"),
+        ("7d", 2_190, "1 d 13 h"),
+        ("7d", 2_191, "1 d 13 h"),
+        ("7d", 2_130, "1 d 12 h"),
+        ("7d", 1_439, "23 h 59 min"),
+        ("1h", 60, "1 h"),
+        ("5h", None, "5 h?"),
+    ],
+)
+def test_window_length(slot: str, minutes: int | None, written: str) -> None:
+    """The real length is shown, whatever the slot; one that nobody told is marked."""
+    assert window_length(slot, minutes) == written
+
+
+HOSTILE = "[red]\x1b[31m\u202eevil\nline[/]"
+HARMLESS = "[red]�[31m�evil�line[/]"
+
+
+def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
+    """Markup stays text, and control characters, escapes and changes of direction are replaced, wherever they stand."""
+    who = Identity(token_key=HOSTILE, account_id=HOSTILE, email=HOSTILE)
+    hostile = snapshot(
+        limit(windows(1, 2), limit_id=HOSTILE, limit_name=HOSTILE + "2", limit_reached=True, reached_type=HOSTILE),
+        who=who,
+        plan_type=HOSTILE,
+        credits=Credits(has_credits=True, balance=HOSTILE),
+    )
+    path = record(tmp_path / "tap.sqlite3", hostile)
+    with closing(open_reader(path)) as connection:
+        known = load_accounts(connection)
+        columns = HistoryColumns.fitting(["a", "b"], ["c", HOSTILE], UTC._replace(whole=True))
+        texts = [
+            render_status(load_status(connection, NOON), UTC),
+            render_accounts(known, UTC),
+            *(render_history_row(entry, columns, UTC) for entry in load_history(connection)),
+        ]
+    written = "\n".join(text.plain for text in texts)
+    assert HARMLESS in written
+    assert all(character.isprintable() for character in written.replace("\n", ""))
+
+
+def test_accounts_are_shown_with_all_they_can_be_named_by(tmp_path: Path) -> None:
+    """Name, e-mail, plan, key and the newest token keys; how many more there are is said."""
+    tokens = [ALICE.model_copy(update={"token_key": f"alice~{number}"}) for number in range(5)]
+    path = record(tmp_path / "tap.sqlite3", *(used(1, who=who, at=NOON + 60 * i) for i, who in enumerate(tokens)))
+    with closing(open_reader(path)) as connection:
+        known = [load_accounts(connection)[0]._replace(name="work")]
+    assert render_accounts(known, UTC).plain == lines("""
+        work · alice@example.com
+          account  acct-a/user-a
+          token    alice~4
+          before   alice~3
+          before   alice~2
+                   and 2 earlier
+          seen     2026-11-21 12:00 to 2026-11-21 12:04
+    """)
+
+
+HISTORY = (
+    used(13, 41, at=NOON - 86_400),
+    used(13, 41, at=NOON - 86_300),
+    used(14, 41, at=NOON),
+    snapshot(limit({}, limit_id="codex_bengalfox", limit_reached=True), who=BOB, at=NOON),
+)
+
+
+def history(path: Path, look: TerminalProfile) -> str:
+    with closing(open_reader(record(path / "tap.sqlite3", *HISTORY))) as connection:
+        labels = [account.label for account in load_accounts(connection)]
+        columns = HistoryColumns.fitting(labels, load_limit_ids(connection), look)
+        rows = [render_history_row(entry, columns, look).plain for entry in load_history(connection)]
+    return "\n".join([render_history_header(columns).plain, *rows])
+
+
+def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
+    """A row for each change: when, how often, whose, which limit, which figures."""
+    assert history(tmp_path, UTC._replace(whole=True)) == lines("""
+        First seen        Last seen     Times  Account            Limit            Used
+        2026-11-20 12:00  12:01             2  alice@example.com  codex            5 h 13 %    7 d 41 %
+        2026-11-21 12:00                    1  alice@example.com  codex            5 h 14 %    7 d 41 %
+        2026-11-21 12:00                    1  bob@example.com    codex_bengalfox  no figures  limit reached
+    """)
+
+
+def test_history_fits_80_columns(tmp_path: Path) -> None:
+    """What tells least is left out first."""
+    text = history(tmp_path, UTC)
+    assert text == lines("""
+        First seen        Account            Limit            Used
+        2026-11-20 12:00  alice@example.com  codex            5 h 13 %    7 d 41 %
+        2026-11-21 12:00  alice@example.com  codex            5 h 14 %    7 d 41 %
+        2026-11-21 12:00  bob@example.com    codex_bengalfox  no figures  limit reached
+    """)
+
+
+def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) -> None:
+    """One account with one limit needs neither column."""
+    path = record(tmp_path / "tap.sqlite3", used(13, 41))
+    columns = HistoryColumns.fitting(["alice@example.com"], ["codex"], UTC)
+    with closing(open_reader(path)) as connection:
+        row = render_history_row(next(load_history(connection)), columns, UTC)
+    assert row.plain == "2026-11-21 12:00  5 h 13 %    7 d 41 %"
+
+
+def test_findings_wrap_beside_their_names() -> None:
+    """A long finding and its advice stay in their own column."""
+    found = [Check("proxy", "problem", "a long way to say it", "do this"), Check("codex", "ok", "here")]
+    assert render_checks(found, TerminalProfile(42)).plain == lines("""
+        problem  proxy        a long way to say it
+                              do this
+        ok       codex        here
+    """)
+    assert render_checks(found, TerminalProfile(34)).plain.splitlines()[:2] == [
+        "problem  proxy        a long way to say it",
+        "                      do this",
+    ]
+
+
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "██"), ("cp1252", "##"), ("ascii", "##")])
+def test_characters_fit_the_encoding(tmp_path: Path, encoding: str, bar: str) -> None:
+    """Where blocks and dots cannot be written, plain characters stand for them."""
+    with (tmp_path / "out.txt").open("w", encoding=encoding) as file:
+        look = detect_profile(Console(file=file, width=80))
+        text = shown(tmp_path, snapshot(limit(windows(13))), look=look._replace(zone=dt.UTC))
+        text.encode(encoding)
+        assert bar in text

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from scripts.support.output_queue import OutputQueue
+
+
+class Terminal:
+    """Takes text once its gate is open."""
+
+    def __init__(self) -> None:
+        self.gate, self.busy = threading.Event(), threading.Event()
+        self.lines: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Take text, but not before the gate is open."""
+        self.busy.set()
+        self.gate.wait(30)
+        self.lines.append(text)
+
+
+def test_a_line_never_waits_and_what_was_dropped_is_counted() -> None:
+    """While nobody reads, lines up to a limit are kept; who reads again learns how many are missing."""
+    terminal = Terminal()
+    queue = OutputQueue(terminal.write, max_characters=30)
+    queue.put("a line that is written at once")
+    assert terminal.busy.wait(30)
+    for number in range(10):
+        queue.put(f"{number}" * 10)
+    assert not queue.drain(0)
+
+    terminal.gate.set()
+    assert queue.drain(30)
+    assert terminal.lines == [
+        "a line that is written at once\n",
+        "0000000000\n",
+        "1111111111\n",
+        "2222222222\n",
+        "codex-tap: 7 lines were dropped: the output was blocked\n",
+    ]
+    queue.put("on it goes")
+    assert queue.drain(30)
+    assert terminal.lines[-1] == "on it goes\n"
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
+def test_a_reader_that_is_gone_ends_nothing(error: Exception) -> None:
+    """Each line is tried; a failure of one is no concern of whoever has put it there."""
+    tried = []
+
+    def write(text: str) -> None:
+        tried.append(text)
+        raise error
+
+    queue = OutputQueue(write)
+    queue.put("one")
+    queue.put("two")
+    assert queue.drain(30)
+    assert tried == ["one\n", "two\n"]
+
+
+def test_a_line_longer_than_the_limit_is_written() -> None:
+    """The limit is for what waits, not for a line."""
+    lines: list[str] = []
+    queue = OutputQueue(lines.append, max_characters=5)
+    queue.put("longer than five")
+    assert queue.drain(30)
+    assert lines == ["longer than five\n"]

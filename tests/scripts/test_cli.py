@@ -1,0 +1,657 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from scripts.cli import cli
+from scripts.support.errors import NOTHING_YET
+from scripts.support.timespec import parse_since
+from scripts.support.version import version
+from store.models import Identity
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, limit, snapshot, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from store.models import Snapshot
+
+CLI = Path(__file__).resolve().parents[2] / "scripts" / "cli.py"
+WINDOWS = sys.platform == "win32"
+
+
+def invoke(*arguments: str | Path, answer: str | None = None) -> Result:
+    """Run a command line in this process; its exceptions are the test's."""
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, words, input=answer, prog_name="codex-tap", catch_exceptions=False)
+
+
+def started(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a program."""
+    command = [sys.executable, str(CLI), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False, **options)
+
+
+def reading(five: float = 13.0, *, who: Identity = ALICE, ago: float = 100, **fields: Any) -> Snapshot:
+    """The main limit's two windows as they were so many seconds ago; both reset later than now."""
+    at = time.time() - ago
+    return snapshot(limit(windows(five, 41, at=at)), who=who, at=at, **fields)
+
+
+@pytest.fixture
+def path() -> Path:
+    """Where the database is by default."""
+    return Path(os.environ["CODEX_TAP_DB"])
+
+
+@pytest.fixture
+def two(path: Path) -> Path:
+    """A database with two accounts; Bob's has two limits."""
+    bob = snapshot(
+        limit(windows(90, 20, at=time.time())),
+        limit(windows(1, 2, at=time.time()), limit_id="codex_bengalfox", limit_name="GPT-5.3-Codex-Spark"),
+        who=BOB,
+        at=time.time() - 50,
+        plan_type="pro",
+    )
+    return record(path, reading(plan_type="plus"), bob)
+
+
+# Status
+
+
+@pytest.mark.parametrize("command", [[], ["status"]])
+def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
+    """People get a table, with or without the word."""
+    result = invoke(*command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("alice@example.com · plus\n  codex · seen 1 min ago\n    5 h  █")
+    assert "\n\nbob@example.com · pro\n" in result.stdout
+    assert two.exists()
+
+
+@pytest.mark.parametrize("command", [["--json"], ["status", "--json"]])
+def test_status_json_is_the_contract(two: Path, command: list[str]) -> None:
+    """Programs get the document with every documented field."""
+    document = json.loads(invoke(*command, "--db", two).stdout)
+    assert set(document) == {"generated_at", "accounts"}
+    alice = document["accounts"][0]
+    contract = {"account", "name", "email", "plan_type", "token_key", "credits", "limits"}
+    assert contract <= set(alice)
+    assert (alice["account"], alice["email"], alice["token_key"]) == ("acct-a/user-a", ALICE.email, ALICE.token_key)
+    (main,) = alice["limits"]
+    assert (
+        main["windows"]["5h"].items()
+        >= {
+            "used_percent": 13.0,
+            "remaining_percent": 87.0,
+            "window_minutes": 300,
+            "reset_unseen": False,
+        }.items()
+    )
+    assert 100 <= main["age_seconds"] < 160
+
+
+@pytest.mark.parametrize(
+    ("starts", "shown"),
+    [
+        (["alice"], [ALICE.email]),
+        (["acct-b"], [BOB.email]),
+        ([BOB.token_key[:5], "ALICE@"], [BOB.email, ALICE.email]),
+        (["alice", "acct-a"], [ALICE.email]),
+    ],
+)
+def test_arguments_narrow_to_accounts(two: Path, starts: list[str], shown: list[str]) -> None:
+    """Any unambiguous start of what an account goes by, in the order asked for and each once."""
+    document = json.loads(invoke("status", *starts, "--json", "--db", two).stdout)
+    assert [account["email"] for account in document["accounts"]] == shown
+
+
+def test_an_unknown_account_is_wrong_use(two: Path) -> None:
+    """One line says so, and which accounts there are."""
+    result = invoke("status", "carol", "--db", two)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "Error: no account goes by 'carol'; there are:",
+        "  alice@example.com  acct-a/user-a  alice~0000000001",
+        "  bob@example.com  acct-b/user-b  bob~0000000002",
+    ]
+
+
+def test_an_ambiguous_account_is_wrong_use(two: Path) -> None:
+    """The candidates are listed."""
+    result = invoke("status", "acct", "--db", two)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: 'acct' could be any of these:\n  alice@")
+
+
+def test_an_error_shows_nothing_of_the_wire_unescaped(path: Path) -> None:
+    """An e-mail with an escape sequence in it cannot steer the terminal through the list of candidates."""
+    record(path, reading(who=Identity(token_key="k~1", account_id="a", email="\x1b[31mx@example.com")))
+    result = invoke("status", "carol")
+    assert result.exit_code == 2
+    assert "\x1b" not in result.stderr
+
+
+def test_nothing_stored_yet(path: Path) -> None:
+    """A friendly line says what to do, the exit code is 3, and no database is made by asking."""
+    result = invoke("--db", path)
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (3, NOTHING_YET)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["alice"]])
+def test_nothing_stored_yet_json(path: Path, arguments: list[str]) -> None:
+    """Programs get the document with no accounts in it."""
+    result = invoke("status", *arguments, "--json", "--db", path)
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["accounts"], result.stderr) == (3, [], "")
+    assert abs(document["generated_at"] - time.time()) < 60
+
+
+def test_db_beats_the_environment(two: Path, tmp_path: Path) -> None:
+    """--db names another database than CODEX_TAP_DB does."""
+    other = record(tmp_path / "other.sqlite3", reading(77, who=BOB))
+    assert [account["email"] for account in json.loads(invoke("--json", "--db", other).stdout)["accounts"]] == [
+        BOB.email
+    ]
+    assert len(json.loads(invoke("--json").stdout)["accounts"]) == 2
+    assert two != other
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["status", "--json"], ["accounts"], ["history"], ["history", "--csv"], ["accounts", "forget", "x"]],
+)
+def test_a_file_that_is_no_database_is_a_failure(tmp_path: Path, arguments: list[str]) -> None:
+    """Exit 4, one line on standard error, nothing on standard output."""
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 100)
+    result = invoke(*arguments, "--db", path)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == f"Error: {path} is not a SQLite database; move it away or name another file\n"
+
+
+def test_a_damaged_database_is_a_failure(two: Path) -> None:
+    """A file whose pages are overwritten ends in one line, not a traceback."""
+    data = two.read_bytes()
+    two.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    result = invoke("status")
+    assert result.exit_code == 4
+    assert result.stderr.startswith("Error: the database cannot be used: ")
+
+
+# Watch
+
+
+def test_watch_and_json_exclude_each_other(path: Path) -> None:
+    """What is asked for has to make sense."""
+    assert invoke("--watch", "--json", "--db", path).exit_code == 2
+
+
+@pytest.fixture
+def watching(path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(CLI), "--watch", "0.1", "--db", str(path)]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(WINDOWS, reason="a program cannot be sent Ctrl-C there without its console's other programs")
+def test_watch_goes_on_until_ctrl_c(watching: subprocess.Popen[str], path: Path) -> None:
+    """A database that appears later is shown, and Ctrl-C is a quiet end with exit code 0."""
+    assert watching.stdout is not None
+    assert watching.stderr is not None
+    assert watching.stdout.readline() == f"{NOTHING_YET}\n"
+    record(path, reading())
+    assert any(line.startswith("alice@example.com") for line in watching.stdout)
+    watching.send_signal(signal.SIGINT)
+    watching.stdout.read()
+    assert (watching.stderr.read(), watching.wait(20)) == ("", 0)
+
+
+# In a terminal, in a pipe
+
+
+def in_terminal(*arguments: str, ctrl_c_at: str = "", **environment: str) -> tuple[int, str]:
+    """Run a command line in a pseudo terminal of 80 columns; its exit code and all it wrote there.
+
+    Where `ctrl_c_at` is given, Ctrl-C is typed as soon as that was written.
+    """
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(  # noqa: S606 (a child of a fork, with a terminal of its own)
+            sys.executable,
+            [sys.executable, str(CLI), *arguments],
+            {**os.environ, "TERM": "xterm-256color", "PYTHONUTF8": "1", **environment},
+        )
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    written = b""
+    try:
+        while data := os.read(terminal, 65_536):
+            written += data
+            if ctrl_c_at and ctrl_c_at.encode() in written:
+                os.write(terminal, b"\x03")
+                ctrl_c_at = ""
+    except OSError:
+        pass  # Linux's way to say that the other end is closed
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), written.decode()
+
+
+needs_terminal = pytest.mark.skipif(WINDOWS, reason="no pseudo terminals there")
+
+
+@needs_terminal
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_colours_are_for_terminals(two: Path) -> None:
+    """Green, yellow and red in a terminal; none with NO_COLOR, none in a pipe."""
+    code, text = in_terminal("--db", str(two))
+    assert code == 0
+    assert "\x1b[32m" in text  # 13 % used
+    assert "\x1b[31m" in text  # 90 % used
+    _, plain = in_terminal("--db", str(two), NO_COLOR="1")
+    assert "\x1b[32m" not in plain
+    assert "\x1b" not in started("--db", two).stdout
+
+
+@needs_terminal
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_watch_gives_the_terminal_back(two: Path) -> None:
+    """It has a screen of its own, and leaves the last answer on the one that was there before."""
+    code, text = in_terminal("--watch", "0.1", "--db", str(two), ctrl_c_at="bob@example.com")
+    assert code == 0
+    own, _, before = text.partition("\x1b[?1049l")
+    assert "\x1b[?1049h" in own
+    assert "bob@example.com" in before
+    assert "Traceback" not in text
+
+
+@needs_terminal
+def test_a_closed_pipe_is_silent(path: Path) -> None:
+    """`codex-tap history | head -1` says nothing about it."""
+    record(path, *(reading(number % 100, ago=10_000 - number) for number in range(3_000)))
+    for flags in ([], ["--json"], ["--csv"]):
+        command = [sys.executable, str(CLI), "history", *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("arguments", [[], ["accounts"], ["history"], ["history", "--csv"], ["--json"], ["-h"]])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_any_encoding_will_do(path: Path, arguments: list[str], encoding: str) -> None:
+    """A pipe that cannot carry blocks, dots or a name's characters gets others, never a crash."""
+    record(path, reading(who=Identity(token_key="k~1", account_id="a", email="łódź-日本@example.com")))
+    command = [sys.executable, str(CLI), *arguments]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    result = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode(encoding)
+
+
+def test_it_runs_from_any_folder(two: Path, tmp_path: Path) -> None:
+    """A folder with modules of the same names does not get in the way."""
+    for name in ("store", "scripts", "click"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    result = started("--json", "--db", two, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(json.loads(result.stdout)["accounts"]) == 2
+
+
+# Accounts
+
+
+def test_accounts_lists_what_is_known(two: Path) -> None:
+    """For people and for programs."""
+    assert "bob@example.com · pro\n  account  acct-b/user-b\n  token    bob~" in invoke("accounts", "--db", two).stdout
+    first, second = json.loads(invoke("accounts", "--json", "--db", two).stdout)
+    assert set(first) == {"account", "name", "email", "plan_type", "token_keys", "first_seen_at", "last_seen_at"}
+    assert (second["account"], second["plan_type"], second["token_keys"]) == ("acct-b/user-b", "pro", [BOB.token_key])
+
+
+def test_accounts_with_nothing_known(path: Path) -> None:
+    """Exit code 3, with an answer for both."""
+    assert (invoke("accounts", "--db", path).stdout, invoke("accounts").exit_code) == (f"{NOTHING_YET}\n", 3)
+    assert (invoke("accounts", "--json").stdout, invoke("accounts", "--json").exit_code) == ("[]\n", 3)
+
+
+def test_an_account_is_named_and_unnamed(two: Path) -> None:
+    """Its name then stands for it, until it is taken away."""
+    result = invoke("accounts", "name", "ali", " work ", "--db", two)
+    assert (result.exit_code, result.stdout) == (0, "alice@example.com · plus is now called work.\n")
+    assert invoke("status", "work").stdout.startswith("work · alice@example.com · plus\n")
+    assert invoke("accounts", "name", "work", "--clear").stdout == "alice@example.com · plus has no name now.\n"
+    assert invoke("status", "work").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["bob", "work"], "Error: another account is called 'work' already\n"),
+        (["bob", "  "], "Error: a name has at least one character and only printable ones\n"),
+        (["bob", "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
+        (["bob"], "Error: Give a name, or --clear to take it away.\n"),
+        (["bob", "x", "--clear"], "Error: Give a name, or --clear to take it away.\n"),
+        (["carol", "x"], "Error: no account goes by 'carol'; there are:\n"),
+    ],
+)
+def test_a_name_that_cannot_be_given(two: Path, words: list[str], error: str) -> None:
+    """Wrong use is told, and nothing changes."""
+    invoke("accounts", "name", "alice", "work", "--db", two)
+    before = invoke("accounts", "--json").stdout
+    result = invoke("accounts", "name", *words)
+    assert result.exit_code == 2
+    assert error in result.stderr
+    assert invoke("accounts", "--json").stdout == before
+
+
+def test_forgetting_asks_first(two: Path) -> None:
+    """It says what would be deleted; declining leaves everything and is exit code 1."""
+    result = invoke("accounts", "forget", "bob", "--db", two, answer="n\n")
+    assert result.exit_code == 1
+    assert "This deletes 2 snapshots of 2 limits, 1 token key." in result.stdout
+    assert len(json.loads(invoke("accounts", "--json").stdout)) == 2
+
+
+@pytest.mark.parametrize(("flags", "answer"), [([], "y\n"), (["--yes"], None)])
+def test_forgetting(two: Path, flags: list[str], answer: str | None) -> None:
+    """The account and all that was kept of it are gone, the other stays."""
+    result = invoke("accounts", "forget", "bob", *flags, "--db", two, answer=answer)
+    assert result.exit_code == 0
+    assert result.stdout.endswith("Forgotten: bob@example.com · pro (2 snapshots of 2 limits, 1 token key).\n")
+    assert [account["email"] for account in json.loads(invoke("accounts", "--json").stdout)] == [ALICE.email]
+    assert {entry["email"] for entry in json.loads(invoke("history", "--json").stdout)} == {ALICE.email}
+
+
+_MAY_HOLD = (".v1.bak", ".unwritten-1-a.jsonl", "-alerts.json", "-alerts.json.part", ".unwritten-2-b.jsonl.part")
+
+
+def test_forgetting_names_what_may_still_hold_it(two: Path) -> None:
+    """A copy that was kept, readings that wait and what alerts have told are not opened; where they lie is said."""
+    beside = [two.with_name(f"{two.name}{end}") for end in _MAY_HOLD]
+    for path in beside:
+        path.touch()
+
+    result = invoke("accounts", "forget", "bob", "--yes", "--db", two)
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-len(beside) :] == [f"  {path}" for path in beside]
+
+
+@pytest.mark.parametrize("words", [["name", "x", "y"], ["forget", "x", "--yes"]])
+def test_naming_and_forgetting_make_no_database(path: Path, words: list[str]) -> None:
+    """With nothing known the exit code is 3, and there is still no file."""
+    result = invoke("accounts", *words, "--db", path)
+    assert (result.exit_code, result.stderr) == (3, f"Error: {NOTHING_YET}\n")
+    assert not path.exists()
+
+
+# History
+
+
+@pytest.fixture
+def changes(path: Path) -> Path:
+    """Three changes: two of Alice's main limit, ten days and an hour ago, one of Bob's other limit now."""
+    other = snapshot(limit(windows(5, 6, at=time.time()), limit_id="codex_bengalfox"), who=BOB, at=time.time())
+    return record(path, reading(1, ago=864_000), reading(2, ago=3_600), other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "used"),
+    [
+        ([], [1, 2, 5]),
+        (["alice"], [1, 2]),
+        (["--since", "7d"], [2, 5]),
+        (["--since", "30min"], [5]),
+        (["--limit", "codex"], [1, 2]),
+        (["bob", "--since", "2020-01-01", "--limit", "codex_bengalfox"], [5]),
+        (["--since", "2999-01-01"], []),
+    ],
+)
+def test_history_narrows(changes: Path, arguments: list[str], used: list[float]) -> None:
+    """By account, moment and limit, oldest first, for programs of both kinds alike."""
+    entries = json.loads(invoke("history", *arguments, "--json", "--db", changes).stdout)
+    assert [entry["windows"]["5h"]["used_percent"] for entry in entries] == used
+    rows = list(csv.DictReader(io.StringIO(invoke("history", *arguments, "--csv").stdout)))
+    assert [float(row["used_5h_percent"]) for row in rows] == used
+
+
+def test_history_for_people(changes: Path) -> None:
+    """A header and a line for each change."""
+    result = invoke("history", "--db", changes)
+    header, *rows = result.stdout.splitlines()
+    assert header.split() == ["First", "seen", "Last", "seen", "Times", "Account", "Limit", "Used"]
+    assert [row[row.index("5 h") :].split() for row in rows] == [
+        ["5", "h", five, "%", "7", "d", seven, "%"] for five, seven in (("1", "41"), ("2", "41"), ("5", "6"))
+    ]
+
+
+def test_history_without_a_match_says_so(changes: Path) -> None:
+    """That nothing changed in a time is no error."""
+    result = invoke("history", "--since", "2999-01-01", "--db", changes)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No change was seen in that time.\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "stdout"),
+    [([], f"{NOTHING_YET}\n"), (["--json"], "[]\n"), (["--csv"], None)],
+)
+def test_history_with_nothing_known(path: Path, flags: list[str], stdout: str | None) -> None:
+    """Exit code 3, and still something that a program can read."""
+    result = invoke("history", *flags, "--db", path)
+    assert result.exit_code == 3
+    if stdout is None:
+        assert list(csv.DictReader(io.StringIO(result.stdout))) == []
+        assert result.stdout.startswith("id,first_seen,")
+    else:
+        assert result.stdout == stdout
+
+
+def test_an_unknown_limit_is_wrong_use(changes: Path) -> None:
+    """The limits that there are are listed."""
+    result = invoke("history", "--limit", "gpt", "--db", changes)
+    assert result.exit_code == 2
+    assert result.stderr == "Error: no limit 'gpt' was seen; there are: codex, codex_bengalfox\n"
+
+
+def test_csv_has_each_moment_twice_and_no_formula(path: Path) -> None:
+    """Unix seconds and ISO 8601 agree; text that a spreadsheet would run, or a terminal obey, is made harmless."""
+    hostile = Identity(token_key="k~1", account_id="a", email="=cmd|' /C calc'!A1\x1b]0;x\x07")
+    at = 1_795_262_400
+    told = snapshot(
+        limit({**windows(5, -0.0, at=at), "30d": windows(7, at=at)["5h"]}, allowed=True),
+        who=hostile,
+        at=at,
+        plan_type="-1",
+    )
+    record(path, told)
+    (row,) = csv.DictReader(io.StringIO(invoke("history", "--csv").stdout))
+    assert (row["first_seen"], row["first_seen_at"]) == ("2026-11-21T12:00:00+00:00", "1795262400.0")
+    assert (row["resets_5h"], row["resets_5h_at"]) == ("2026-11-21T14:30:00+00:00", "1795271400")
+    assert row["email"] == "'=cmd|' /C calc'!A1�]0;x�"
+    assert (row["plan_type"], row["allowed"], row["limit_reached"], row["reached_type"]) == ("-1", "1", "", "")
+    assert json.loads(row["other_windows"])["30d"]["used_percent"] == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7d", 1_795_262_400 - 7 * 86_400),
+        ("36h", 1_795_262_400 - 36 * 3_600),
+        ("90min", 1_795_262_400 - 5_400),
+        ("1.5h", 1_795_262_400 - 5_400),
+        ("5m", 1_795_262_400 - 300),
+        ("2 w", 1_795_262_400 - 1_209_600),
+        ("2026-11-20T12:00:00+00:00", 1_795_262_400 - 86_400),
+        ("2026-11-21T14:00+02:00", 1_795_262_400),
+    ],
+)
+def test_since(text: str, expected: float) -> None:
+    """How long ago, or when."""
+    assert parse_since(text, 1_795_262_400) == expected
+
+
+def test_since_a_date_means_its_start_here() -> None:
+    """A date has no time zone of its own: it is this machine's."""
+    assert parse_since("2026-11-20", 0) == time.mktime((2026, 11, 20, 0, 0, 0, 0, 0, -1))
+
+
+@pytest.mark.parametrize("text", ["", "soon", "7", "d", "-1d", "2026-13-01", "7days ago"])
+def test_since_something_else_is_wrong_use(path: Path, text: str) -> None:
+    """What can be written is said."""
+    result = invoke("history", "--since", text, "--db", path)
+    assert result.exit_code == 2
+    assert "write 7d, 36h, 90min, 2026-11-20 or 2026-11-20T14:05" in result.stderr
+
+
+# Run, proxy, env
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["run"], "Missing argument 'COMMAND...'"),
+        (["run", "--"], "Missing argument 'COMMAND...'"),
+        (["run", "--nonsense", "codex"], "No such option '--nonsense'"),
+        (["run", "--ca", "x.pem", "codex"], "--ca is of use only with --proxy"),
+        (["run", "--proxy", "127.0.0.1:9", "--host", "x", "codex"], "--host is for the proxy that --proxy names"),
+        (["run", "--proxy", "nowhere", sys.executable], "nowhere is no address of a proxy"),
+        (["env", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
+        (["doctor", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
+        (["proxy", "--port", "70000"], "70000 is not in the range"),
+        (["env", "--shell", "tcsh"], "'tcsh' is not one of"),
+        (["histroy"], "Did you mean 'history'?"),
+        (["--json", "history"], "Options come after the command: history --json"),
+        (["accounts", "--json", "name", "a", "b"], "Options come after the command: name --json"),
+        (["history", "--json", "--csv"], "--json and --csv exclude each other"),
+    ],
+)
+def test_wrong_use(arguments: list[str], error: str) -> None:
+    """Exit code 2, and what was wrong."""
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error in result.stderr
+
+
+def test_a_command_that_is_not_there() -> None:
+    """Exit code 127 and, for Codex, how to get it."""
+    result = started("run", "codex", env={**os.environ, "PATH": str(Path(__file__).parent)})
+    assert (result.returncode, result.stdout) == (127, "")
+    assert result.stderr == "Error: codex was not found; get it with: npm install -g @openai/codex\n"
+
+
+def test_all_from_the_command_on_is_its_own(path: Path) -> None:
+    """Options that codex-tap has as well reach the command, and its exit code comes back."""
+    program = "import sys; print(sys.argv[1:]); sys.exit(7)"
+    words = ["exec", "--json", "--db", "x", "--", "-h"]
+    result = started("run", "--db", path, sys.executable, "-c", program, *words)
+    assert (result.returncode, result.stderr) == (7, "")
+    assert result.stdout == f"{words}\n"
+    assert path.exists()
+
+
+def test_options_of_mitmdump_come_after_two_dashes() -> None:
+    """They reach mitmdump as they are."""
+    result = started("proxy", "--port", "0", "--", "--version")
+    assert result.returncode == 0
+    assert "Mitmproxy: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "variable", "line"),
+    [
+        ("/usr/bin/fish", None, "set -gx HTTPS_PROXY 'http://127.0.0.1:9'"),
+        ("/bin/zsh", None, "export HTTPS_PROXY=http://127.0.0.1:9"),
+        ("/bin/bash", "powershell", "$env:HTTPS_PROXY = 'http://127.0.0.1:9'"),
+        ("", None, "$env:HTTPS_PROXY = 'http://127.0.0.1:9'" if WINDOWS else "export HTTPS_PROXY=http://127.0.0.1:9"),
+    ],
+)
+def test_env_speaks_the_shells_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, variable: str | None, line: str
+) -> None:
+    """The shell is guessed or named; a proxy that does not answer is told where it cannot be evaluated."""
+    monkeypatch.setenv("SHELL", shell)
+    authority = tmp_path / "ca.pem"
+    authority.write_text("")
+    named = ["--shell", variable] if variable else []
+    result = invoke("env", "--proxy", "127.0.0.1:9", "--ca", authority, *named)
+    assert result.exit_code == 0
+    assert line in result.stdout.splitlines()
+    assert result.stderr.startswith("Note: no proxy answers at 127.0.0.1:9 ")
+
+
+@needs_terminal
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_env_says_in_a_terminal_how_to_use_it(tmp_path: Path) -> None:
+    """Somebody who runs it by hand learns that a shell has to evaluate it."""
+    authority = tmp_path / "ca.pem"
+    authority.write_text("")
+    code, text = in_terminal("env", "--shell", "sh", "--proxy", "127.0.0.1:9", "--ca", str(authority))
+    assert code == 0
+    assert 'evaluate:  eval "$(codex-tap env)"' in text
+
+
+# Help, version, completion
+
+
+def command_lines(command: click.Command | None = cli, words: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
+    yield tuple(words)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from command_lines(command.get_command(context, name), [*words, name])
+
+
+@pytest.mark.parametrize("words", list(command_lines()), ids=" ".join)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(words: tuple[str, ...], flag: str) -> None:
+    """Every command has help that fits 80 columns and cuts no summary short."""
+    result = invoke(*words, flag)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: codex-tap")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "...\n" not in result.stdout.partition("Commands:")[2]
+
+
+def test_version() -> None:
+    """It is the project's own."""
+    assert invoke("--version").stdout == f"codex-tap {version()}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [("codex-tap h", ["history"]), ("codex-tap --w", ["--watch"]), ("codex-tap accounts n", ["name"])],
+)
+def test_completion(line: str, found: list[str]) -> None:
+    """A shell that asks gets commands and options."""
+    count = str(len(line.split()) - 1)
+    asked = {"_CODEX_TAP_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": count}
+    result = started(env={**os.environ, **asked})
+    assert [word.partition(",")[2] for word in result.stdout.splitlines()] == found

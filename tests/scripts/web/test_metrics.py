@@ -1,0 +1,221 @@
+"""The metrics, read as Prometheus reads them, and what is made for it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from store.models import Credits, Identity, Tokens, Transport, Turn
+from tests.support.databases import damage, record
+from tests.support.factories import ALICE, BOB, limit, snapshot, windows
+from tests.support.harness import REPOSITORY, wait_until
+from tests.support.web_server import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from store.models import Snapshot
+
+DASHBOARDS = REPOSITORY / "scripts" / "dashboards"
+_NAME = re.compile(r"codex_tap_\w+")
+
+Labels = tuple[tuple[str, str], ...]
+
+
+def labels(**named: str) -> Labels:
+    return tuple(sorted(named.items()))
+
+
+def scrape(site: Site) -> dict[str, dict[Labels, float]]:
+    """All samples by name and labels, as Prometheus' own parser finds them."""
+    answer = site.get("/metrics")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    found: dict[str, dict[Labels, float]] = {}
+    for family in text_string_to_metric_families(answer.text):
+        assert family.documentation
+        for sample in family.samples:
+            series = found.setdefault(sample.name, {})
+            key = labels(**sample.labels)
+            assert key not in series, f"{sample.name}{key} is there twice"
+            series[key] = sample.value
+    return found
+
+
+def counted(site: Site) -> dict[str, dict[Labels, float]]:
+    """All samples, once the turns have been counted."""
+    wait_until(lambda: "codex_tap_turns_total" in scrape(site), lambda: "the turns are never counted")
+    return scrape(site)
+
+
+def reading(five: float, *, who: Identity = ALICE, **fields: Any) -> Snapshot:
+    """The main limit's two windows as they were ten seconds ago."""
+    at = time.time()
+    return snapshot(limit(windows(five, 41, at=at)), who=who, at=at - 10, **fields)
+
+
+def turn(who: Identity = ALICE, **fields: Any) -> Turn:
+    """A turn of 100 tokens in, 80 of them cached, and 10 out, 4 of them reasoning."""
+    at = time.time()
+    told = {"status": 200, "tokens": Tokens(input=100, cached=80, output=10, reasoning=4)}
+    return Turn(identity=who, transport=Transport.HTTP, started_at=at - 5, ended_at=at, **{**told, **fields})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with two accounts, one of them out of its 5 hours, and turns of each outcome."""
+    held = Credits(has_credits=True, unlimited=False, balance="9.5")
+    return record(
+        tmp_path / "web.sqlite3",
+        reading(13, credits=held),
+        reading(100, who=BOB),
+        turn(),
+        turn(),
+        turn(warm_up=True, tokens=Tokens()),
+        turn(BOB, status=429, error_type="usage_limit_reached", tokens=Tokens()),
+    )
+
+
+@pytest.fixture
+def site(path: Path) -> Iterator[Site]:
+    with Site(path) as found:
+        yield found
+
+
+def test_the_present_is_told_as_gauges(site: Site) -> None:
+    """Ratios from 0 to 1, moments in Unix seconds, by account, limit and window."""
+    found = scrape(site)
+    five = labels(account="acct-a/user-a", limit="codex", window="5h")
+    assert found["codex_tap_limit_used_ratio"][five] == 0.13
+    assert found["codex_tap_limit_remaining_ratio"][five] == 0.87
+    assert 8_900 < found["codex_tap_limit_reset_timestamp_seconds"][five] - time.time() <= 9_000
+    whole = {who: labels(account=f"acct-{who}/user-{who}", limit="codex") for who in "ab"}
+    assert 9 <= found["codex_tap_limit_reading_age_seconds"][whole["a"]] < 60
+    assert [found["codex_tap_limit_reached"][whole[who]] for who in "ab"] == [0, 1]
+    assert [found["codex_tap_limit_blocked"][whole[who]] for who in "ab"] == [0, 1]
+    assert found["codex_tap_credits_balance"] == {labels(account="acct-a/user-a"): 9.5}
+    assert found["codex_tap_database_readable"] == {(): 1}
+    assert found["codex_tap_recorder_lost_readings_total"] == {(): 0}
+    assert found["codex_tap_recorder_waiting_files"] == {(): 0}
+    assert 9 <= time.time() - found["codex_tap_recorder_newest_reading_timestamp_seconds"][()] < 60
+
+
+def test_what_nothing_has_told_is_absent(tmp_path: Path) -> None:
+    """A limit without a 5h window has no ratio for it, rather than one of 0."""
+    at = time.time()
+    with Site(record(tmp_path / "web.sqlite3", snapshot(limit(windows(seven=3, at=at)), at=at))) as site:
+        found = scrape(site)
+    assert [dict(key)["window"] for key in found["codex_tap_limit_used_ratio"]] == ["7d"]
+    assert "codex_tap_credits_balance" not in found
+
+
+def test_turns_and_tokens_are_counted(site: Site, path: Path) -> None:
+    """Each once, by outcome and kind, and those that come later too."""
+    alice = {"account": "acct-a/user-a", "limit": "codex"}
+    found = counted(site)
+    assert found["codex_tap_turns_total"] == {
+        labels(**alice, outcome="answered"): 2,
+        labels(**alice, outcome="warm_up"): 1,
+        labels(account="acct-b/user-b", limit="codex", outcome="failed"): 1,
+    }
+    record(path, turn(), turn(limit_id="codex_bengalfox"))
+    found = scrape(site)
+    assert found["codex_tap_turns_total"][labels(**alice, outcome="answered")] == 3
+    kinds = ("input", "cached", "output", "reasoning")
+    tokens = [found["codex_tap_tokens_total"][labels(**alice, kind=kind)] for kind in kinds]
+    assert tokens == [300, 240, 30, 12]
+    assert scrape(site)["codex_tap_turns_total"] == found["codex_tap_turns_total"]
+
+
+def test_another_file_is_counted_anew(site: Site, path: Path, tmp_path: Path) -> None:
+    """What was counted of a database that was replaced does not go on."""
+    counted(site)
+    record(tmp_path / "other.sqlite3", reading(1), turn()).replace(path)
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+    key = labels(account="acct-a/user-a", limit="codex", outcome="answered")
+    wait_until(
+        lambda: scrape(site).get("codex_tap_turns_total", {}).get(key) == 1, lambda: "the other file is not counted"
+    )
+
+
+def test_a_forgotten_account_leaves_no_series(site: Site) -> None:
+    """Its gauges and its counters are gone with it."""
+    counted(site)
+    assert site.write("DELETE", "/api/accounts/alice").status == 200
+    assert "acct-a" not in site.get("/metrics").text
+
+
+def test_labels_are_names_and_no_emails(site: Site, path: Path) -> None:
+    """An account goes by its name, else by its key; by its e-mail only where that was asked for."""
+    assert "@" not in site.get("/metrics").text
+    site.write("PATCH", "/api/accounts/alice", {"name": 'wo"rk\\'})
+    assert {dict(key)["account"] for key in scrape(site)["codex_tap_limit_reached"]} == {'wo"rk\\', "acct-b/user-b"}
+    with Site(path, metrics_emails=True) as asked:
+        accounts = {dict(key)["account"] for key in scrape(asked)["codex_tap_limit_reached"]}
+    assert accounts == {'wo"rk\\', BOB.email}
+
+
+def test_accounts_that_would_be_called_the_same_are_told_apart(tmp_path: Path) -> None:
+    """Two workspaces of one e-mail, or a name that is another one's key: no series is there twice."""
+    twin = Identity(token_key="twin~0000000003", account_id="acct-t", user_id="user-t", email=ALICE.email)
+    path = record(tmp_path / "web.sqlite3", reading(1), reading(2, who=BOB), reading(3, who=twin), turn(), turn(twin))
+    with Site(path, metrics_emails=True) as site:
+        assert site.write("PATCH", "/api/accounts/bob", {"name": "acct-a/user-a"}).status == 200
+        accounts = {dict(key)["account"] for key in counted(site)["codex_tap_limit_reached"]}
+    assert accounts == {"acct-a/user-a#1", "acct-a/user-a#2", "acct-t/user-t"}
+
+
+def test_a_database_that_cannot_be_read_is_told(site: Site, path: Path) -> None:
+    """The scrape itself goes on, with a gauge that says so."""
+    damage(path)
+    assert scrape(site).keys() == {"codex_tap_build_info", "codex_tap_database_readable"}
+    assert scrape(site)["codex_tap_database_readable"] == {(): 0}
+
+
+def test_before_the_first_reading_there_are_no_figures(tmp_path: Path) -> None:
+    """A server that was started first says that nothing is wrong."""
+    with Site(tmp_path / "web.sqlite3") as site:
+        assert scrape(site)["codex_tap_database_readable"] == {(): 1}
+
+
+# What is made for it
+
+
+@pytest.fixture
+def exported(site: Site) -> set[str]:
+    """The names of all metrics."""
+    return set(counted(site))
+
+
+def test_the_dashboard_asks_for_what_there_is(exported: set[str]) -> None:
+    """It can be imported as it is: every panel has queries, all of them of metrics that are exported."""
+    dashboard = json.loads((DASHBOARDS / "grafana.json").read_text("utf-8"))
+    assert dashboard["id"] is None
+    assert dashboard["uid"]
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            names = set(_NAME.findall(target["expr"]))
+            assert names, panel["title"]
+            assert names <= exported, panel["title"]
+    for variable in dashboard["templating"]["list"]:
+        assert set(_NAME.findall(variable.get("definition", ""))) <= exported
+
+
+def test_the_alert_rules_ask_for_what_there_is(exported: set[str]) -> None:
+    """They have the shape that Prometheus loads, with a summary for people."""
+    document = yaml.safe_load((DASHBOARDS / "prometheus-alerts.yml").read_text("utf-8"))
+    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    assert len(rules) == 2
+    for rule in rules:
+        assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
+        assert set(_NAME.findall(rule["expr"])) <= exported
+        assert _NAME.findall(rule["expr"])
+        assert rule["annotations"]["summary"]

@@ -1,0 +1,204 @@
+"""Who is let in, and what other sites' pages cannot do."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.databases import record
+from tests.support.factories import limit, snapshot, windows
+from tests.support.web_server import WRITE, Site, ask, events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+TOKEN = "made-up-token-for-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with one account."""
+    at = time.time()
+    seen = snapshot(limit(windows(13, 41, at=at)), at=at - 10)
+    return record(tmp_path_factory.mktemp("safety") / "web.sqlite3", seen)
+
+
+@pytest.fixture(scope="module")
+def site(path: Path) -> Iterator[Site]:
+    """A server for this machine alone."""
+    with Site(path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def guarded(path: Path) -> Iterator[Site]:
+    """A server with a token, for all addresses."""
+    with Site(path, host="0.0.0.0", token=TOKEN) as found:  # noqa: S104 (it listens on loopback, and checks as if not)
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8765", 200),
+        ("127.0.0.1", 200),
+        ("localhost:9", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:8765", 200),
+        ("rebound.example:8765", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("localhost.rebound.example", 421),
+        ("rebound.example@127.0.0.1", 421),
+        ("192.0.2.7", 421),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+def test_only_our_own_names_are_served(site: Site, host: str, status: int) -> None:
+    """A name of another site that was made to lead here gets nothing, wherever it asks."""
+    for asked in ("/api/usage", "/", "/metrics", "/static/index.html"):
+        found = ask(site.port, "GET", asked, {"Host": host})
+        assert found.status == status
+        assert "alice@" not in found.text or status == 200
+
+
+def test_at_all_addresses_any_address_is_a_name(guarded: Site) -> None:
+    """A plain address leads nowhere else; the name of a site still may."""
+    assert ask(guarded.port, "GET", "/", {"Host": "192.0.2.7:8765"}).status == 200
+    assert ask(guarded.port, "GET", "/", {"Host": "[2001:db8::1]:8765"}).status == 200
+    assert ask(guarded.port, "GET", "/", {"Host": "rebound.example"}).status == 421
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+        {"Authorization": "Bearer \xff"},
+        {"Cookie": f"token={TOKEN}"},
+        WRITE,
+    ],
+)
+def test_without_the_token_nothing_is_told(guarded: Site, headers: Mapping[str, str]) -> None:
+    """Every way in is closed, that of a URL too; what is said has nothing of the token."""
+    for method, asked in (
+        ("GET", "/api/usage"),
+        ("GET", f"/api/usage?token={TOKEN}&access_token={TOKEN}"),
+        ("GET", "/metrics"),
+        ("GET", "/health"),
+        ("GET", "/openapi.json"),
+        ("GET", "/api/stream"),
+        ("GET", "/nothing"),
+        ("GET", "//"),
+        ("GET", "/static"),
+        ("GET", "/x/static/../api/usage"),
+        ("DELETE", "/api/accounts/alice"),
+    ):
+        found = ask(guarded.port, method, asked, headers)
+        assert (found.status, found.headers["www-authenticate"]) == (401, 'Bearer realm="codex-tap"')
+        assert found.headers["content-type"] == "application/problem+json"
+        assert TOKEN not in found.text
+
+
+def test_with_the_token_all_is_told(guarded: Site) -> None:
+    """It also stands for the header of a write."""
+    for asked in ("/api/usage", "/metrics", "/health", "/openapi.json"):
+        assert ask(guarded.port, "GET", asked, BEARER).status == 200
+    assert ask(guarded.port, "GET", "/api/usage", {"Authorization": f"bearer  {TOKEN} "}).status == 200
+    with events(guarded.port, BEARER) as lines:
+        assert next(lines).startswith("retry:")
+    assert ask(guarded.port, "DELETE", "/api/accounts/nobody", BEARER).status == 404
+
+
+def test_the_page_itself_is_there_without_the_token(guarded: Site) -> None:
+    """It holds no figure, and is what asks for the token."""
+    for asked in ("/", "/static/index.html"):
+        found = guarded.get(asked)
+        assert found.status == 200
+        assert "alice@" not in found.text
+
+
+def test_the_page_is_no_way_around_the_token(guarded: Site) -> None:
+    """What looks like a file of the page and leads elsewhere is not there."""
+    for asked in (
+        "/static/../api/usage",
+        "/static/%2e%2e/api/usage",
+        "/static//api/usage",
+        "/static/../../../etc/passwd",
+    ):
+        assert guarded.get(asked).status == 404
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE", "POST", "PUT"])
+def test_a_write_needs_its_header(site: Site, method: str) -> None:
+    """A form on another site's page cannot send it."""
+    found = site.write(method, "/api/accounts/alice", {"name": "taken over"}, headers={})
+    assert (found.status, found.headers["content-type"]) == (403, "application/problem+json")
+    assert site.get("/api/accounts/alice").document["name"] is None
+
+
+@pytest.mark.parametrize(
+    ("fetched", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+    ],
+)
+def test_other_sites_pages_get_nothing(site: Site, fetched: Mapping[str, str], status: int) -> None:
+    """A link to here may be followed; no page of another site may ask."""
+    assert ask(site.port, "GET", "/api/usage", fetched).status == status
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/static/index.html", {}),
+        ("GET", "/api/usage", {}),
+        ("GET", "/api/usage/nobody", {}),
+        ("GET", "/api/history?since=x", {}),
+        ("GET", "/nothing", {}),
+        ("GET", "/metrics", {}),
+        ("GET", "/openapi.json", {}),
+        ("POST", "/api/usage", WRITE),
+        ("DELETE", "/api/accounts/alice", {}),
+        ("GET", "/", {"Host": "rebound.example"}),
+        ("OPTIONS", "/api/usage", {"Origin": "http://evil.example", "Access-Control-Request-Method": "DELETE"}),
+        ("GET", "/api/usage", {"Origin": "http://evil.example"}),
+    ],
+)
+def test_every_answer_tells_a_browser_what_it_may_do(
+    site: Site, method: str, asked: str, headers: Mapping[str, str]
+) -> None:
+    """Scripts and styles of our own alone, no frame around it, no other site let in, and no word of the server."""
+    found = ask(site.port, method, asked, headers).headers
+    policy = dict(each.strip().split(" ", 1) for each in found["content-security-policy"].split(";"))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "connect-src": "'self'",
+        "img-src": "'self' data:",
+        "base-uri": "'none'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+    }
+    assert found["x-content-type-options"] == "nosniff"
+    assert found["referrer-policy"] == "no-referrer"
+    assert found["cache-control"] in {"no-cache", "no-store"}
+    assert "server" not in found
+    assert not [name for name in found if name.startswith("access-control-")]

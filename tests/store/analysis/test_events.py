@@ -1,0 +1,687 @@
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.cli import cli
+from scripts.commands.events import _KINDS
+from store.analysis.attribution import TurnUse, WindowSample
+from store.analysis.events import KINDS, Event, Increase, account_events, unattributed
+from store.database import open_reader, open_writer
+from store.models import Credits, Identity, Limit, Source, Window
+from store.queries.accounts import load_accounts
+from store.queries.events import load_events
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, NOON, limit, snapshot
+from tests.support.turn_factories import Told, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from store.models import Snapshot
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+RESET_5H, RESET_7D = NOON + 2 * HOUR, NOON + 3 * DAY
+NOW = NOON + 30 * DAY
+
+
+def five(used: float | None = 40, resets_at: float | None = RESET_5H, minutes: int | None = 300) -> dict[str, Window]:
+    return {"5h": _window(used, resets_at, minutes)}
+
+
+def seven(
+    used: float | None = 40, resets_at: float | None = RESET_7D, minutes: int | None = 10_080
+) -> dict[str, Window]:
+    return {"7d": _window(used, resets_at, minutes)}
+
+
+def _window(used: float | None, resets_at: float | None, minutes: int | None) -> Window:
+    return Window(used_percent=used, window_minutes=minutes, resets_at=None if resets_at is None else int(resets_at))
+
+
+def told(windows: Mapping[str, Window] | None, after: float = 0, /, **fields: Any) -> Snapshot:
+    """The main limit's windows so many seconds after noon; `fields` are those of `snapshot`."""
+    return snapshot(limit(windows), at=NOON + after, **fields)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tap.sqlite3"
+
+
+def asked(path: Path, **question: Any) -> dict[str, Any]:
+    with closing(open_reader(path)) as connection:
+        return load_events(connection, NOW, zone=dt.UTC, **question)
+
+
+def happened(path: Path, *snapshots: Snapshot, **question: Any) -> list[dict[str, Any]]:
+    """What happened, without what was used elsewhere: no turn is recorded here."""
+    found = asked(record(path, *snapshots), **question)["events"]
+    return [event for event in found if event["kind"] != "used_elsewhere"]
+
+
+def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
+    return [(event["kind"], event["slot"]) for event in found]
+
+
+# Windows
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "later", "expected"),
+    [
+        (five(40), five(60), HOUR, []),
+        (five(40), five(60, RESET_5H + 60), HOUR, []),
+        (five(40), five(40, RESET_5H + 60), HOUR, []),
+        (five(40), five(2, RESET_5H + 6 * HOUR), 3 * HOUR, ["window_reset"]),
+        (five(40), five(55, RESET_5H + 6 * HOUR), 3 * HOUR, ["window_reset"]),
+        (five(40), five(0, RESET_5H + 6 * HOUR), 3 * HOUR, ["window_reset"]),
+        (five(40), five(0), 3 * HOUR, ["window_reset"]),
+        (five(40), five(0, None), 3 * HOUR, ["window_reset"]),
+        (five(40), five(2, RESET_5H + 5 * HOUR), 2 * HOUR - 30, ["window_reset"]),
+        (five(40), five(2, RESET_5H + 4 * HOUR), HOUR, ["window_reset_early"]),
+        (five(40), five(0, NOON + 6 * HOUR), HOUR, ["window_reset_early"]),
+        (five(40), five(40, RESET_5H + DAY), HOUR, ["window_moved"]),
+        (five(40), five(45, RESET_5H - 1_000), HOUR, ["window_moved"]),
+        (five(40), five(30), HOUR, ["used_percent_fell"]),
+        (five(40), five(30, None), HOUR, ["used_percent_fell"]),
+        (five(40, None), five(30, None), HOUR, ["used_percent_fell"]),
+        (five(40, None), five(3, None), 6 * HOUR, ["window_reset"]),
+        (five(40, None), five(3, None, None), HOUR, ["used_percent_fell"]),
+        (five(0), five(0, RESET_5H + DAY), HOUR, []),
+        (five(0), five(13, RESET_5H + DAY), HOUR, []),
+        (five(None), five(13), HOUR, []),
+        (five(40), five(None, RESET_5H + DAY), HOUR, []),
+        (five(40), five(40, None), HOUR, []),
+        (seven(40), {**five(1), **seven(40)}, HOUR, ["window_appeared"]),
+        ({**five(1), **seven(40)}, seven(40), HOUR, ["window_vanished"]),
+        (seven(40), seven(40, minutes=10_079), HOUR, []),
+        (seven(40), seven(40, minutes=20_160), HOUR, ["window_vanished", "window_appeared"]),
+        ({"30d": _window(40, RESET_7D, 43_200)}, {"30d": _window(9, RESET_7D, 43_200)}, HOUR, ["used_percent_fell"]),
+    ],
+)
+def test_what_happened_to_a_window(
+    path: Path, before: dict[str, Window], after: dict[str, Window], later: float, expected: list[str]
+) -> None:
+    """Two readings that follow each other tell it, and jitter, use and what slides at 0 % tell nothing."""
+    found = happened(path, told(before), told(after, later))
+    assert [event["kind"] for event in found] == expected
+
+
+def test_a_reset_on_time_has_its_own_time(path: Path) -> None:
+    """Nobody ran Codex when the window was reset: it counts when next seen, at the moment it was due."""
+    (reset,) = happened(path, told(five(40)), told(five(2, RESET_5H + 9 * DAY), 9 * DAY))
+    assert (reset["at"], reset["before"]["id"], reset["after"]["id"]) == (RESET_5H, 1, 2)
+    assert (reset["before"]["seen_at"], reset["after"]["seen_at"]) == (NOON, NOON + 9 * DAY)
+    assert (reset["before"]["used_percent"], reset["after"]["used_percent"]) == (40.0, 2.0)
+    assert reset["text"] == "The 5 h window was reset when it was due, 2026-11-21 14:00, from 40 % used to 2 %."
+
+
+def test_an_early_reset_says_how_much(path: Path) -> None:
+    """With both readings, both reset times, and by how much the one seen was too early."""
+    (reset,) = happened(path, told(seven(40)), told(seven(1, RESET_7D + 2 * DAY), DAY), kinds=["window_reset_early"])
+    assert (reset["at"], reset["seconds"]) == (NOON + DAY, 2 * DAY)
+    assert (reset["before"]["resets_at"], reset["after"]["resets_at"]) == (RESET_7D, RESET_7D + 2 * DAY)
+    assert reset["text"] == (
+        "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was to be reset 2026-11-24 12:00,"
+        " and now will be 2026-11-26 12:00."
+    )
+    assert reset["note"] == "The two readings are 1 d apart; it happened at some time between them."
+
+
+def test_a_moved_reset_says_from_when_to_when(path: Path) -> None:
+    """Later is positive, sooner negative; readings close to each other need no note."""
+    later, sooner = happened(
+        path,
+        told(seven(40)),
+        told(seven(40, RESET_7D + DAY), MINUTE),
+        told(seven(41, RESET_7D + DAY - HOUR), 2 * MINUTE),
+    )
+    assert (later["seconds"], sooner["seconds"], later["note"]) == (DAY, -HOUR, None)
+    assert later["text"] == (
+        "The 7 d window now resets 1 d later, 2026-11-25 12:00 instead of 2026-11-24 12:00, at 40 % used after 40 %."
+    )
+    assert "resets 1 h sooner" in sooner["text"]
+
+
+def test_another_limit_is_named(path: Path) -> None:
+    """A sentence can stand alone: it says which limit it is about, where that is not the main one."""
+    spark = {"limit_id": "codex_bengalfox", "limit_name": "Spark"}
+    (event,) = happened(
+        path,
+        snapshot(limit(five(40)), limit(five(40), **spark), at=NOON),
+        snapshot(limit(five(50)), limit(five(30), **spark), at=NOON + HOUR),
+    )
+    assert (event["limit_id"], event["limit_name"]) == ("codex_bengalfox", "Spark")
+    assert event["text"].startswith("The 5 h window of Spark fell from 40 % used to 30 %")
+
+
+def test_late_readings_tell_nothing(path: Path) -> None:
+    """An answer that was overtaken on its way is no fall and no rise."""
+    server = float(NOON)
+    found = happened(
+        path,
+        told(five(40), 0, server_time=server),
+        told(five(60), 10, server_time=server + 10),
+        told(five(40), 11, server_time=server + 1),
+        told(five(61), 12, server_time=server + 12),
+    )
+    assert found == []
+
+
+# Reached and freed
+
+
+def test_a_full_window_closes_and_its_reset_opens(path: Path) -> None:
+    """A refusal of the same windows is the same event; the limit is free when the reset was due."""
+    refused: dict[str, Any] = {"source": Source.ERROR, "status": 429}
+    found = happened(
+        path,
+        told(five(90)),
+        told(five(100), MINUTE),
+        snapshot(limit(five(100), limit_reached=True), at=NOON + 2 * MINUTE, **refused),
+        told(five(3, RESET_5H + 6 * HOUR), 5 * HOUR),
+    )
+    assert kinds(found) == [("limit_reached", "5h"), ("window_reset", "5h"), ("limit_freed", "5h")]
+    assert [event["at"] for event in found] == [NOON + MINUTE, RESET_5H, RESET_5H]
+    assert found[0]["text"] == "The 5 h window is full, at 100 % used; it resets 2026-11-21 14:00."
+    assert found[2]["text"] == "The limit is open again: its 5 h window was reset."
+
+
+def test_freed_and_reached_again_unseen(path: Path) -> None:
+    """Full before and full after a reset that nobody saw: it was free in between."""
+    found = happened(path, told(five(100)), told(five(100, RESET_5H + 7 * HOUR), 5 * HOUR))
+    assert kinds(found) == [("window_reset", "5h"), ("limit_freed", "5h"), ("limit_reached", "5h")]
+    assert [event["at"] for event in found] == [RESET_5H, RESET_5H, NOON + 5 * HOUR]
+
+
+def test_free_is_when_all_is_free(path: Path) -> None:
+    """With two full windows the reset of one frees nothing, and a further full one is told."""
+    week = RESET_7D + 7 * DAY
+    found = happened(
+        path,
+        told({**five(99), **seven(99)}),
+        told({**five(100), **seven(99)}, MINUTE),
+        told({**five(100), **seven(100)}, 2 * MINUTE),
+        told({**five(0, RESET_5H + DAY), **seven(100)}, 5 * HOUR),
+        told({**five(1, RESET_7D + DAY), **seven(1, week)}, 4 * DAY),
+    )
+    assert kinds(found) == [
+        ("limit_reached", "5h"),
+        ("limit_reached", "7d"),
+        ("window_reset", "5h"),
+        ("window_reset", "7d"),
+        ("limit_freed", "7d"),
+    ]
+
+
+def test_the_servers_word(path: Path) -> None:
+    """It closes a limit without a full window, and opens it again."""
+    refused = limit(None, limit_reached=True, reached_type="workspace_owner_credits_depleted")
+    found = happened(
+        path,
+        told(seven(40)),
+        snapshot(refused, at=NOON + 1, source=Source.ERROR, status=429),
+        told(seven(41), 2),
+    )
+    assert kinds(found) == [("limit_reached", None), ("limit_freed", None)]
+    assert found[0]["text"] == "The limit is reached, as the server says (workspace_owner_credits_depleted)."
+    assert found[0]["after"]["reached_type"] == "workspace_owner_credits_depleted"
+    assert found[1]["text"] == "The limit is open again, as the server says."
+
+
+def test_the_time_that_the_server_gave(path: Path) -> None:
+    """Where the server said until when, that is when the limit was free."""
+    found = happened(
+        path,
+        told(seven(40)),
+        snapshot(limit(None, limit_reached=True, reached_until=NOON + HOUR), at=NOON + 1, source=Source.ERROR),
+        told(seven(41), DAY),
+    )
+    assert [(event["kind"], event["at"]) for event in found] == [
+        ("limit_reached", NOON + 1),
+        ("limit_freed", NOON + HOUR),
+    ]
+
+
+def test_closed_at_first_sight_is_no_event(path: Path) -> None:
+    """An event takes two readings; the first tells how things stand and not what happened."""
+    assert happened(path, told(five(100))) == []
+
+
+# The account
+
+
+def test_a_plan_changes_once(path: Path) -> None:
+    """However many limits a message mentions, and not where the plan was unknown before."""
+    both = (limit(five(40)), limit(five(1), limit_id="codex_bengalfox"))
+    found = happened(
+        path,
+        snapshot(*both, at=NOON),
+        snapshot(*both, at=NOON + 1, plan_type="plus"),
+        snapshot(*both, at=NOON + 2, plan_type="pro"),
+        snapshot(*both, at=NOON + 3, plan_type="pro"),
+    )
+    (event,) = found
+    assert (event["kind"], event["limit_id"], event["slot"], event["at"]) == ("plan_changed", None, None, NOON + 2)
+    assert (event["before"]["plan_type"], event["after"]["plan_type"]) == ("plus", "pro")
+    assert event["text"] == "The plan changed from plus to pro."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("9.5", "7.25", ("credits_spent", "2.25")),
+        ("0.1", "0.30", ("credits_bought", "0.2")),
+        ("100000000000000.000000000000001", "0", ("credits_spent", "100000000000000.000000000000001")),
+        ("10", "110", ("credits_bought", "100")),
+        ("9.5", "9.50", None),
+        (None, "5", None),
+        ("what", "5", None),
+        ("NaN", "5", None),
+        ("1" * 50, "5", None),
+    ],
+)
+def test_credits_are_counted_to_the_last_digit(
+    path: Path, before: str | None, after: str | None, expected: tuple[str, str] | None
+) -> None:
+    """Balances are decimal strings; what is no number is no event."""
+
+    def balance(written: str | None, at: float) -> Snapshot:
+        told_credits = Credits(has_credits=True, unlimited=False, balance=written)
+        return told(five(40), at, credits=told_credits)
+
+    found = happened(path, balance(before, 0), balance(after, 1))
+    assert [(event["kind"], event["credits"]) for event in found] == ([expected] if expected else [])
+
+
+def test_the_last_credit_is_spent(path: Path) -> None:
+    """No credits is a balance of 0, however the server writes it; without limit there is nothing to count."""
+    told_credits = [
+        Credits(has_credits=True, unlimited=False, balance="2"),
+        Credits(has_credits=False, unlimited=False, balance=""),
+        Credits(has_credits=True, unlimited=True, balance=None),
+        Credits(has_credits=False, unlimited=False, balance="0"),
+    ]
+    found = happened(path, *(told(five(40), at, credits=each) for at, each in enumerate(told_credits)))
+    assert [(event["kind"], event["credits"]) for event in found] == [("credits_spent", "2")]
+    assert found[0]["text"] == "2 credits were spent: 2 before, 0 now."
+
+
+def test_a_new_token_of_a_known_account(path: Path) -> None:
+    """It is told with both token keys; another account's first token is none."""
+    renewed = ALICE.model_copy(update={"token_key": "alice~0000000009"})
+    found = happened(path, told(five(40)), told(five(40), 1, who=BOB), told(five(40), DAY, who=renewed))
+    (event,) = found
+    assert (event["kind"], event["account"], event["at"]) == ("token_refreshed", "acct-a/user-a", NOON + DAY)
+    assert (event["before"]["token_key"], event["after"]["token_key"]) == (ALICE.token_key, renewed.token_key)
+
+
+# Used elsewhere
+
+
+def sights(*figures: tuple[float, float]) -> list[WindowSample]:
+    """Readings of the 7d window so many seconds after noon, at so many percent."""
+    return [WindowSample(NOON + at, NOON + at, used, 10_080, RESET_7D) for at, used in figures]
+
+
+def turn(start: float, end: float, **fields: Any) -> TurnUse:
+    """A turn that ran from so many to so many seconds after noon."""
+    usual: dict[str, Any] = dict.fromkeys(TurnUse._fields)
+    usual |= {"started_at": NOON + start, "first_byte_at": NOON + start, "ended_at": NOON + end, "warm_up": 0}
+    usual |= {"status": 200, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10, "model": "m"}
+    return TurnUse(**(usual | fields))
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([], [5.0]),
+        ([turn(10, 50)], []),
+        ([turn(10, 500)], []),
+        ([turn(-50, -1)], [5.0]),
+        ([turn(101, 150)], [5.0]),
+        ([turn(10, 50, status=429)], [5.0]),
+    ],
+)
+def test_a_rise_without_a_turn_was_elsewhere(path: Path, turns: list[TurnUse], expected: list[float]) -> None:
+    """By the rule of ``usage``: no turn ended between the two readings, and none was under way."""
+    keep(path, Told(sights((0, 40), (100, 45)), turns))
+    found = asked(path)["events"]
+    assert [event["points"] for event in found if event["kind"] == "used_elsewhere"] == expected
+
+
+def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
+    """Both readings, the points, and a note where a turn that has not ended yet would explain it."""
+    keep(path, Told(sights((0, 40), (100, 45.5)), []))
+    with closing(open_reader(path)) as connection:
+        (event,) = load_events(connection, NOON + 200)["events"]
+        (later,) = load_events(connection, NOW)["events"]
+    assert (event["kind"], event["slot"], event["points"]) == ("used_elsewhere", "7d", 5.5)
+    assert (event["before"]["used_percent"], event["after"]["used_percent"]) == (40, 45.5)
+    assert event["text"] == (
+        "Used elsewhere: 5.5 points of the 7 d window (40 % used before, 45.5 % now), and no turn was seen meanwhile."
+    )
+    assert event["note"] == "A turn that is still under way would explain it."
+    assert later["note"] is None
+
+
+def test_before_turns_were_recorded_nobody_knows(path: Path) -> None:
+    """A database from before there were turns has no use elsewhere in its old rows."""
+    keep(path, Told(sights((0, 40), (100, 45), (200, 50)), []))
+    moment = dt.datetime.fromtimestamp(NOON + 100, dt.UTC).isoformat(sep=" ")
+    with closing(open_writer(path)) as connection:
+        connection.execute("UPDATE _sqlite_migrations SET applied_at = '2026-01-01 00:00:00+00:00' WHERE id = 1")
+        connection.execute("UPDATE _sqlite_migrations SET applied_at = ? WHERE name = 'm002_requests'", (moment,))
+    document = asked(path)
+    assert [event["after"]["seen_at"] for event in document["events"]] == [NOON + 200]
+    assert document["turns_known_since"] == NOON + 100
+
+
+def test_pruned_turns_are_unknown_turns(path: Path) -> None:
+    """Where the oldest turns were deleted, rises from before the first that is left are not called elsewhere."""
+    keep(path, Told(sights((0, 40), (100, 45), (300, 46), (400, 50)), [turn(10, 50), turn(200, 250)]))
+    with closing(open_writer(path)) as connection:
+        connection.execute("DELETE FROM requests WHERE id = 1")
+    assert [event["points"] for event in asked(path)["events"]] == [4.0]
+
+
+def test_many_rises_are_matched_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are matched with turns at once, the answer is the same."""
+    figures = sights(*((100 * number, number) for number in range(40)))
+    turns = [turn(100 * number + 10, 100 * number + 60) for number in range(0, 40, 3)]
+    keep(path, Told(figures, turns))
+    whole = asked(path)["events"]
+    monkeypatch.setattr("store.queries.events._AT_ONCE", 7)
+    assert asked(path)["events"] == whole
+    assert len(whole) == 39 - 13
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("step", [-30 * DAY, -2 * HOUR, -200, 200, 2 * HOUR, 30 * DAY])
+def test_a_clock_that_is_set_is_no_event(path: Path, step: float) -> None:
+    """The server's time tells: its windows did not move, whatever ours says of their resets."""
+    found = happened(
+        path,
+        told(seven(40), 0, server_time=float(NOON)),
+        told(seven(41, RESET_7D + step), HOUR + step, server_time=float(NOON + HOUR)),
+        told(seven(42, RESET_7D + step), 2 * HOUR + step, server_time=float(NOON + 2 * HOUR)),
+        told(seven(43), 3 * HOUR, server_time=float(NOON + 3 * HOUR)),
+    )
+    assert found == []
+
+
+def test_a_clock_that_steps_back_without_the_servers_time(path: Path) -> None:
+    """A moved reset says nothing then, and a reset is not called early."""
+    moved = happened(path, told(seven(40), HOUR), told(seven(41, RESET_7D - 2 * HOUR), -HOUR))
+    assert moved == []
+    (reset,) = happened(path, told(seven(2, RESET_7D + DAY), -2 * HOUR))
+    assert (reset["kind"], reset["note"] is None) == ("window_reset", False)
+
+
+def test_a_rise_that_the_clock_stepped_back_in_is_not_elsewhere(path: Path) -> None:
+    """Which turns ran meanwhile cannot be told."""
+    keep(path, Told(sights((100, 40), (0, 45)), []))
+    assert asked(path)["events"] == []
+
+
+# Any history
+
+
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "at": st.integers(-5, 20).map(lambda hours: NOON + hours * HOUR),
+            "stay": st.integers(0, 3).map(lambda hours: hours * HOUR),
+            "limit_id": st.sampled_from(["codex", "codex_bengalfox"]),
+            "told": st.booleans(),
+            "used_5h_percent": st.none() | st.sampled_from([0.0, 1.0, 50.0, 99.9, 100.0, 104.0]),
+            "window_5h_minutes": st.sampled_from([None, 300, 300, 60]),
+            "resets_5h_at": st.none() | st.integers(1, 30).map(lambda hours: NOON + hours * HOUR) | st.just(10**15),
+            "used_7d_percent": st.none() | st.floats(0, 120),
+            "window_7d_minutes": st.just(10_080),
+            "resets_7d_at": st.none() | st.integers(1, 300).map(lambda hours: NOON + hours * HOUR),
+            "other_windows": st.sampled_from([None, '{"30d": [5.0, 43200, null]}', '{"unknown": [null, null, null]}']),
+            "allowed": st.sampled_from([None, 0, 1]),
+            "limit_reached": st.sampled_from([None, 0, 1]),
+            "reached_type": st.sampled_from([None, "rate_limit_reached"]),
+            "reached_until": st.sampled_from([None, NOON, NOON + 5 * HOUR]),
+            "plan_type": st.sampled_from([None, "plus", "pro"]),
+            "has_credits": st.sampled_from([None, 0, 1]),
+            "credits_unlimited": st.sampled_from([None, 0, 1]),
+            "credits_balance": st.sampled_from([None, "", "0", "9.5", ".", "1e9", "-1", "NaN", "x", "٣"]),
+            "server_time": st.none() | st.integers(-50, 50).map(lambda hours: float(NOON + hours * HOUR)),
+        }
+    ),
+    max_size=8,
+)
+
+
+def arrived(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as the table has them."""
+    return [
+        {
+            **row,
+            "id": number,
+            "limit_name": None,
+            "token_key": "k~1",
+            "source": "headers",
+            "first_seen_at": row["at"],
+            "last_seen_at": row["at"] + row["stay"],
+            "windows_seen_at": row["at"] if row["told"] else None,
+        }
+        for number, row in enumerate(made, 1)
+    ]
+
+
+def all_events(found: Sequence[Mapping[str, Any]]) -> list[Event]:
+    made = list(account_events(found, dt.UTC))
+    rises = [each for each in made if isinstance(each, Increase)]
+    told_events = [each for each in made if isinstance(each, Event)]
+    return told_events + list(unattributed(rises, [], NOW, float("-inf")))
+
+
+@given(rows)
+def test_any_history_can_be_told(made: list[dict[str, Any]]) -> None:
+    """No history crashes it, and each event has its kind, a sentence, and two readings in the order of arrival."""
+    found = arrived(made)
+    by_id = {row["id"]: row for row in found}
+    for event in all_events(found):
+        assert event.kind in KINDS
+        assert event.text.endswith(".")
+        assert event.before.id is not None
+        assert event.after.id is not None
+        assert event.before.id < event.after.id
+        assert event.at <= by_id[event.after.id]["first_seen_at"]
+
+
+@given(rows, st.integers(2, 5))
+def test_what_does_not_change_is_no_event(made: list[dict[str, Any]], times: int) -> None:
+    """A state that is told again and again, some time later each time and with the same resets, is no event."""
+    for row in arrived(made):
+        again = [
+            {
+                **row,
+                "id": number,
+                "resets_5h_at": None,
+                "resets_7d_at": None,
+                "server_time": None,
+                "reached_until": None,
+            }
+            for number in range(1, times + 1)
+        ]
+        assert all_events(again) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 90), st.integers(0, 2)), min_size=2, max_size=12), st.data())
+def test_a_step_of_the_clock_adds_no_event(steps: list[tuple[int, int]], data: st.DataObject) -> None:
+    """The same history, with the clock set at some moment and the server's time told: the same kinds of events."""
+    index = data.draw(st.integers(1, len(steps) - 1))
+    step = data.draw(st.sampled_from([-40 * DAY, -3 * HOUR, 3 * HOUR, 40 * DAY]))
+    straight: list[dict[str, Any]] = []
+    stepped: list[dict[str, Any]] = []
+    used, clock = 0.0, float(NOON)
+    resets_at = NOON + 7 * DAY
+    for number, (minutes, more) in enumerate(steps):
+        clock += minutes * MINUTE
+        used += more
+        shift = step if number >= index else 0
+        for target, by in ((straight, 0), (stepped, shift)):
+            target.append(
+                {
+                    **dict.fromkeys(_COLUMNS),
+                    "id": number + 1,
+                    "limit_id": "codex",
+                    "source": "headers",
+                    "token_key": "k~1",
+                    "first_seen_at": clock + by,
+                    "last_seen_at": clock + by,
+                    "windows_seen_at": clock + by,
+                    "server_time": clock,
+                    "used_7d_percent": used,
+                    "window_7d_minutes": 10_080,
+                    "resets_7d_at": resets_at + by,
+                }
+            )
+    for history in (straight, stepped):
+        assert [each for each in account_events(history) if isinstance(each, Event)] == []
+
+
+_COLUMNS = (
+    *("limit_name", "used_5h_percent", "window_5h_minutes", "resets_5h_at", "other_windows", "allowed"),
+    *("limit_reached", "reached_type", "reached_until", "plan_type", "has_credits", "credits_unlimited"),
+    "credits_balance",
+)
+
+
+# The question
+
+
+def test_since_kinds_limit_and_accounts_narrow(path: Path) -> None:
+    """Each alone and together; what happened to an account as a whole is left out with a limit."""
+    record(
+        path,
+        told(five(40), 0, plan_type="plus"),
+        told(five(30), 10, plan_type="pro"),
+        told(five(20), 5 * DAY, plan_type="pro"),
+        snapshot(limit(five(9), limit_id="other"), at=NOON + 5 * DAY),
+        told(five(9), 0, who=BOB),
+        told(five(8), 10, who=BOB),
+    )
+    with closing(open_reader(path)) as connection:
+        alice, bob = load_accounts(connection)
+        answers = {
+            "all": load_events(connection, NOW),
+            "since": load_events(connection, NOW, since=NOON + DAY),
+            "kinds": load_events(connection, NOW, kinds=["plan_changed"]),
+            "limit": load_events(connection, NOW, limit_id="codex", accounts=[alice]),
+            "bob": load_events(connection, NOW, accounts=[bob]),
+            "none": load_events(connection, NOW, accounts=[]),
+        }
+    counted = {
+        name: [(each["kind"], each["before"]["id"]) for each in answer["events"]] for name, answer in answers.items()
+    }
+    fell, changed, reset = "used_percent_fell", "plan_changed", "window_reset"
+    assert sorted(counted["all"]) == [(changed, 1), (fell, 1), (fell, 5), (reset, 2)]
+    assert [kind for kind, _ in counted["kinds"]] == ["plan_changed"]
+    assert "plan_changed" not in [kind for kind, _ in counted["limit"]]
+    assert len(counted["limit"]) == 2
+    assert len(counted["bob"]) == 1
+    assert counted["none"] == []
+    assert all(each["at"] >= NOON + DAY for each in answers["since"]["events"])
+
+
+def test_since_looks_at_the_reading_before(path: Path) -> None:
+    """The first change of the period is told by the last reading before it, however old that is."""
+    found = happened(path, told(five(40)), told(seven(3), 20 * DAY), since=NOON + 19 * DAY)
+    assert kinds(found) == [("window_vanished", "5h"), ("window_appeared", "7d")]
+
+
+# The command
+
+
+def invoke(*arguments: str | Path) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
+
+
+@pytest.fixture
+def eventful(path: Path) -> Path:
+    """A window that was reset early, and a limit that another account reached."""
+    return record(
+        path, told(seven(40)), told(seven(1, RESET_7D + DAY), 60), told(five(9), who=BOB), told(five(100), 70, who=BOB)
+    )
+
+
+def test_people_get_a_line_for_each(eventful: Path) -> None:
+    """When, what, whose, and the sentence."""
+    result = invoke("events", "--db", eventful, "--kind", "window_reset_early", "--kind", "limit_reached")
+    assert (result.exit_code, result.stderr) == (0, "")
+    early, reached = result.stdout.splitlines()
+    assert "window reset early  alice@example.com  The 7 d window was reset 2 d 23 h before it was due" in early
+    assert "limit reached       bob@example.com    The 5 h window is full" in reached
+
+
+def test_programs_get_the_document(eventful: Path) -> None:
+    """With every documented field, also where nothing was seen."""
+    document = json.loads(invoke("events", "alice", "--json", "--db", eventful).stdout)
+    fields = {"generated_at", "since", "limit_id", "turns_known_since", "readings", "accounts", "events"}
+    assert set(document) == fields
+    (account,) = document["accounts"]
+    assert (account["email"], document["readings"]) == (ALICE.email, 2)
+    assert {event["kind"] for event in document["events"]} == {"window_reset_early", "used_elsewhere"}
+    nothing = invoke("events", "--json", "--db", eventful.with_name("none"))
+    assert (nothing.exit_code, set(json.loads(nothing.stdout))) == (3, fields)
+
+
+def test_exports_have_a_row_for_each(eventful: Path) -> None:
+    """CSV and lines of JSON hold the same events, with both readings."""
+    lines = [json.loads(line) for line in invoke("events", "--ndjson", "--db", eventful).stdout.splitlines()]
+    table = list(csv.DictReader(io.StringIO(invoke("events", "--csv", "--db", eventful).stdout)))
+    assert [row["kind"] for row in table] == [each["kind"] for each in lines]
+    first = next(row for row in table if row["kind"] == "window_reset_early")
+    assert (first["before_id"], first["after_id"], first["moment"]) == ("1", "2", "2026-11-21T12:01:00+00:00")
+    assert (first["before_used_percent"], first["after_resets_at"]) == ("40.0", str(RESET_7D + DAY))
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "error"),
+    [
+        (["--limit", "other"], 2, "Error: no limit 'other' was seen"),
+        (["carol"], 2, "Error: no account goes by 'carol'"),
+        (["--kind", "nothing"], 2, "Usage:"),
+        (["--json", "--csv"], 2, "Usage:"),
+        (["--since", "1min"], 0, "Nothing of that happened, as far as was seen.\n"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(eventful: Path, words: list[str], exit_code: int, error: str) -> None:
+    """Wrong use is exit code 2, and no event is an answer."""
+    result = invoke("events", *words, "--db", eventful)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert result.stderr.startswith(error)
+
+
+def test_nothing_from_the_wire_steers_the_terminal(path: Path) -> None:
+    """Names of limits and plans are made harmless."""
+    who = Identity(token_key="k~1", account_id="a", email="x@example.com")
+    bad = Limit(limit_id="evil", limit_name="\x1b[31mred", windows=five(40))
+    record(path, snapshot(bad, who=who, at=NOON, plan_type="\x1b]0;a"))
+    record(path, snapshot(bad.model_copy(update={"windows": five(3)}), who=who, at=NOON + 1, plan_type="pro"))
+    assert "\x1b" not in invoke("events", "--db", path).stdout
+
+
+def test_the_help_names_every_kind() -> None:
+    """The kinds of the command line are those there are."""
+    assert tuple(KINDS) == _KINDS

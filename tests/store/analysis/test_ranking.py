@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.cli import cli
+from scripts.support.errors import NOTHING_YET
+from store.analysis.ranking import in_use, is_known, rank_accounts
+from store.database import open_writer
+from store.edits import rename_account
+from store.models import Credits, Window
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, NOON, limit, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from store.models import Identity, Snapshot
+
+HOUR, DAY = 3_600, 86_400
+LENGTHS = {"5h": 300, "7d": 10_080}
+
+
+def window(used: float | None, hours_left: float | None = None, slot: str = "5h", **fields: Any) -> dict[str, Any]:
+    """A window as ``status`` tells it."""
+    seconds = None if hours_left is None else int(hours_left * HOUR)
+    return {
+        "used_percent": used,
+        "remaining_percent": None if used is None else max(0.0, 100.0 - used),
+        "window_minutes": LENGTHS[slot],
+        "resets_at": None if seconds is None else NOON + seconds,
+        "resets_in_seconds": seconds,
+        "reset_unseen": False,
+        **fields,
+    }
+
+
+def five(used: float | None, hours_left: float | None = 2.5, **fields: Any) -> dict[str, Any]:
+    return {"5h": window(used, hours_left, "5h", **fields)}
+
+
+def seven(used: float | None, hours_left: float | None = 84, **fields: Any) -> dict[str, Any]:
+    return {"7d": window(used, hours_left, "7d", **fields)}
+
+
+def account(name: str, windows: dict[str, Any] | None, *, credits: str | None = None, **fields: Any) -> dict[str, Any]:  # noqa: A002 (the field's own word)
+    """An account as ``status`` tells it; without windows nothing was told of it."""
+    main = {
+        "limit_id": "codex",
+        "limit_reached": None,
+        "reached_until": None,
+        "blocked_by": None,
+        "windows": windows,
+        "on_credits": False,
+        "observed_at": NOON - 100,
+        "age_seconds": 100,
+        **fields,
+    }
+    return {
+        "account": f"{name}/key",
+        "name": name,
+        "email": None,
+        "plan_type": "plus",
+        "credits": {"has_credits": credits is not None, "unlimited": False, "balance": credits},
+        "limits": [] if windows is None else [main],
+    }
+
+
+def chosen(*accounts: dict[str, Any], credits_for: Collection[str] | None = ()) -> dict[str, Any]:
+    document = {"generated_at": NOON, "accounts": list(accounts)}
+    return rank_accounts(document, credits_for=credits_for, zone=dt.UTC)
+
+
+def order(*accounts: dict[str, Any], credits_for: Collection[str] | None = ()) -> list[tuple[str, str]]:
+    ranking = chosen(*accounts, credits_for=credits_for)["ranking"]
+    return [(each["name"], each["usage"]) for each in ranking]
+
+
+FULL = {"blocked_by": "7d"}
+CARRIED = {"on_credits": True}
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (five(20), five(60)),
+        (five(60, 0.5), five(40, 4.5)),
+        (five(30) | seven(30), five(5) | seven(80)),
+        (five(0, 5), five(99.5, 0.01)),
+        (five(90, reset_unseen=True, remaining_percent=100.0, resets_in_seconds=0), five(40, 4)),
+        (five(50, None), five(60, None)),
+        (seven(50, 84), five(51, 2.5)),
+        (five(95), five(None)),
+    ],
+    ids=[
+        "more left",
+        "what comes back soon may be spent",
+        "the tighter window decides",
+        "a last percent is no room",
+        "a reset that nobody saw",
+        "without reset times",
+        "windows of any length compare",
+        "known before unknown",
+    ],
+)
+def test_the_least_pressed_comes_first(better: dict[str, Any], worse: dict[str, Any]) -> None:
+    """By what is left against the time until the reset, whatever the order in which accounts were seen."""
+    assert [name for name, _ in order(account("worse", worse), account("better", better))] == ["better", "worse"]
+    assert [name for name, _ in order(account("better", better), account("worse", worse))] == ["better", "worse"]
+
+
+def test_the_order_of_ways_to_use_an_account() -> None:
+    """Included usage, then credits, then what nobody knows, then what is closed."""
+    accounts = [
+        account("closed", five(1) | seven(100), **FULL),
+        account("unknown", None),
+        account("credits", seven(100), credits="9.5", **CARRIED),
+        account("pressed", seven(99.9)),
+    ]
+    assert order(*accounts, credits_for=None) == [
+        ("pressed", "included"),
+        ("credits", "credits"),
+        ("unknown", "unknown"),
+        ("closed", "blocked"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("credits_for", "balance", "usage"),
+    [
+        ((), "9.5", "blocked"),
+        (None, "9.5", "credits"),
+        ({"work/key"}, "9.5", "credits"),
+        ({"other/key"}, "9.5", "blocked"),
+        (None, "0.00", "blocked"),
+        (None, None, "blocked"),
+    ],
+)
+@pytest.mark.parametrize("state", [CARRIED, {"limit_reached": True}])
+def test_credits_are_spent_by_who_may_and_has_some(
+    credits_for: Collection[str] | None, balance: str | None, usage: str, state: dict[str, Any]
+) -> None:
+    """An account out of included usage counts only then."""
+    work = account("work", seven(100), credits=balance, **state)
+    assert order(work, credits_for=credits_for) == [("work", usage)]
+
+
+def test_credits_do_not_open_what_the_server_closed() -> None:
+    """Blocked is blocked, whatever the balance."""
+    assert order(account("work", seven(100), credits="9.5", **FULL), credits_for=None) == [("work", "blocked")]
+
+
+def test_the_closed_say_until_when() -> None:
+    """It is the later reset of what is full, and the first to come back is the first of them."""
+    later = account("later", five(100, 1) | seven(100, 30), **FULL)
+    sooner = account("sooner", five(100, 3), blocked_by="5h")
+    server = account("server", five(50), blocked_by="limit")
+    found = chosen(later, server, sooner)
+    assert found["account"] is None
+    assert [(each["name"], each["blocked_until"]) for each in found["ranking"]] == [
+        ("sooner", NOON + 3 * HOUR),
+        ("later", NOON + 30 * HOUR),
+        ("server", None),
+    ]
+    assert [each["reason"] for each in found["ranking"]] == [
+        "blocked by 5 h until 2026-11-21 15:00",
+        "blocked by 7 d until 2026-11-22 18:00",
+        "blocked by the server, and when it comes back was not told",
+    ]
+
+
+def test_reasons_name_the_window_and_the_age() -> None:
+    """What is left of the tightest window, and how old the reading is where it is not fresh."""
+    fresh = chosen(account("work", five(37) | seven(10)))
+    old = chosen(account("work", five(37) | seven(10), age_seconds=2 * HOUR))
+    assert fresh["reason"] == "63 % of 5 h left, resets in 2 h 30 min"
+    assert old["reason"] == "63 % of 5 h left, resets in 2 h 30 min (seen 2 h ago)"
+    assert (fresh["ranking"][0]["stale"], old["ranking"][0]["stale"]) == (False, True)
+    carried = chosen(account("work", seven(100), credits="9.5", **CARRIED), credits_for=None)
+    assert carried["reason"] == "included usage is used up, credits 9.5"
+
+
+def test_nothing_known_is_not_a_choice() -> None:
+    """Whether anything is known tells "none can" from "nobody knows"."""
+    assert not is_known(chosen())
+    assert not is_known(chosen(account("work", None)))
+    assert is_known(chosen(account("work", five(100), blocked_by="5h")))
+
+
+def test_the_account_in_use_is_the_one_last_told_of() -> None:
+    """By the newest reading of any of its limits; an account without one is never it."""
+    accounts = [
+        account("old", five(1), observed_at=NOON - 500),
+        account("new", five(1), observed_at=NOON - 5),
+        account("never", None),
+    ]
+    found = in_use({"accounts": accounts})
+    assert found is not None
+    assert found["name"] == "new"
+    assert in_use({"accounts": accounts[2:]}) is None
+
+
+windows_made = st.builds(
+    lambda used, left: {**five(used[0], left[0]), **seven(used[1], left[1])},
+    st.tuples(st.none() | st.floats(0, 120), st.none() | st.floats(0, 130)),
+    st.tuples(st.none() | st.floats(0, 6), st.none() | st.floats(0, 200)),
+)
+accounts_made = st.lists(
+    st.builds(
+        lambda windows, by, carried, balance, age: account(
+            "x", windows, credits=balance, blocked_by=by, on_credits=carried, age_seconds=age
+        ),
+        st.none() | windows_made,
+        st.sampled_from([None, None, "5h", "7d", "limit", "credits"]),
+        st.booleans(),
+        st.sampled_from([None, "0", "9.5"]),
+        st.integers(0, 10**7),
+    ),
+    max_size=5,
+)
+
+
+@given(accounts_made, st.sampled_from([None, ()]))
+def test_any_accounts_can_be_ranked(accounts: list[dict[str, Any]], credits_for: Collection[str] | None) -> None:
+    """Everyone is in the ranking once, with a reason, and nobody who cannot work is chosen."""
+    found = chosen(*accounts, credits_for=credits_for)
+    assert len(found["ranking"]) == len(accounts)
+    assert all(each["reason"] for each in found["ranking"])
+    json.dumps(found, allow_nan=False)
+    if found["account"] is not None:
+        assert found["ranking"][0]["usage"] != "blocked"
+    else:
+        assert all(each["usage"] == "blocked" for each in found["ranking"])
+
+
+# The command
+
+
+def invoke(*arguments: str | Path) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
+
+
+def seen(used: float, *, who: Identity = ALICE, balance: str | None = None) -> Snapshot:
+    now = time.time()
+    found = {"7d": Window(used_percent=used, window_minutes=10_080, resets_at=int(now + 3 * DAY))}
+    told = Credits(has_credits=balance is not None, unlimited=False, balance=balance)
+    return snapshot(limit(found), who=who, at=now - 60, credits=told)
+
+
+@pytest.fixture
+def path() -> Path:
+    return Path(os.environ["CODEX_TAP_DB"])
+
+
+def test_a_pipe_gets_the_account_alone(path: Path) -> None:
+    """`$(codex-tap next)` is the account, and the reason is on standard error."""
+    record(path, seen(80), seen(20, who=BOB))
+    result = invoke("next")
+    assert (result.exit_code, result.stdout) == (0, "bob@example.com\n")
+    assert result.stderr.startswith("80 % of 7 d left, resets in 2 d 23 h")
+
+
+def test_a_name_stands_for_the_account(path: Path) -> None:
+    """As everywhere, and accounts can be narrowed to some."""
+    record(path, seen(80), seen(20, who=BOB))
+    with closing(open_writer(path)) as connection:
+        rename_account(connection, 1, "work")
+    assert invoke("next", "work").stdout == "work\n"
+    assert invoke("next", "carol").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("spenders", "exit_code", "stdout"),
+    [
+        ("none", 1, ""),
+        ("all", 0, "bob@example.com\n"),
+        ("bob", 0, "bob@example.com\n"),
+        ("alice,bob@", 0, "bob@example.com\n"),
+        ("alice", 1, ""),
+        ("carol", 2, ""),
+    ],
+)
+def test_who_may_spend_credits(path: Path, spenders: str, exit_code: int, stdout: str) -> None:
+    """Nobody unless it is said; an account is named as everywhere."""
+    record(path, seen(100), seen(100, who=BOB, balance="9.5"))
+    result = invoke("next", "--credits", spenders)
+    assert (result.exit_code, result.stdout) == (exit_code, stdout)
+
+
+def test_none_can_work(path: Path) -> None:
+    """Exit code 1, and each says until when."""
+    record(path, seen(100), seen(100, who=BOB))
+    result = invoke("next")
+    assert (result.exit_code, result.stdout) == (1, "")
+    first, alice, bob = result.stderr.splitlines()
+    assert first == "No account can be used now."
+    assert alice.startswith("  alice@example.com: blocked by 7 d until 20")
+    assert bob.startswith("  bob@example.com: blocked by 7 d until 20")
+
+
+def test_nothing_is_known(path: Path) -> None:
+    """Exit code 3, with a document for programs."""
+    result = invoke("next", "--db", path)
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"{NOTHING_YET}\n")
+    result = invoke("next", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["ranking"]) == (3, [])
+
+
+def test_programs_get_the_whole_ranking(path: Path) -> None:
+    """With every documented field."""
+    record(path, seen(80), seen(20, who=BOB))
+    document = json.loads(invoke("next", "--json").stdout)
+    assert set(document) == {"generated_at", "account", "name", "email", "reason", "ranking"}
+    fields = {"account", "name", "email", "plan_type", "usage", "room", "window", "remaining_percent", "resets_at"}
+    fields |= {"blocked_by", "blocked_until", "credits_balance", "age_seconds", "stale", "reason"}
+    assert [set(each) for each in document["ranking"]] == [fields, fields]
+    assert document["account"] == "acct-b/user-b"

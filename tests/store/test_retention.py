@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.database import open_reader, open_writer
+from store.queries.status import load_status
+from store.record.recorder import Recorder
+from store.retention import prune
+from tests.scripts.test_cli import invoke
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, limit, snapshot, used, windows
+from tests.support.synthetic_history import Size, generate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A month of five people, of whom one has two limits."""
+    path = tmp_path_factory.mktemp("made") / "made.sqlite3"
+    generate(path, Size(snapshots=1_500, turns=3_000, days=30), time.time())
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(made: bytes, tmp_path: Path) -> Path:
+    found = tmp_path / "month.sqlite3"
+    found.write_bytes(made)
+    return found
+
+
+def ask(path: Path, query: str, *values: float) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def present(path: Path, now: float) -> dict[str, Any]:
+    with closing(open_reader(path)) as connection:
+        return load_status(connection, now)
+
+
+def prune_all(path: Path, before: float, most: int = 500) -> int:
+    with closing(open_writer(path)) as connection:
+        gone = 0
+        while step := prune(connection, before, most):
+            assert step <= most
+            gone += step
+        return gone
+
+
+# Deleting
+
+
+def test_what_is_old_goes_and_nothing_else(path: Path) -> None:
+    """Readings last seen before the moment, turns that ended before it, and threads that have no turn left."""
+    before = time.time() - 10 * DAY
+    newer = ask(path, "SELECT count(*) FROM snapshots WHERE last_seen_at >= ?", before)
+    turns = ask(path, "SELECT count(*) FROM requests WHERE ended_at >= ?", before)
+    threads = ask(path, "SELECT * FROM threads WHERE name IS NOT NULL OR last_seen_at >= ?", before - 3_600)
+    assert prune_all(path, before) > 1_000
+    assert ask(path, "SELECT count(*) FROM snapshots") == newer
+    assert ask(path, "SELECT count(*) FROM requests") == turns
+    assert ask(path, "SELECT count(*) FROM requests WHERE ended_at < ?", before) == [(0,)]
+    assert ask(path, "SELECT * FROM threads") == threads
+
+
+def test_the_present_is_untouched(path: Path) -> None:
+    """However far it goes, what `status` answers stays the same: the newest reading of each limit, and the facts."""
+    now = time.time()
+    before = present(path, now)
+    prune_all(path, now + DAY)
+    assert present(path, now) == before
+    assert ask(path, "SELECT count(*) FROM snapshots") == ask(path, "SELECT count(*) FROM limits")
+    assert ask(path, "SELECT count(*) FROM requests") == [(0,)]
+
+
+def test_a_named_thread_stays(path: Path) -> None:
+    """Somebody gave it a name, and may go on with it."""
+    named = ask(path, "SELECT * FROM threads WHERE name IS NOT NULL")
+    prune_all(path, time.time() + DAY)
+    assert ask(path, "SELECT * FROM threads") == named
+    assert named
+
+
+def test_a_reading_that_still_stood_is_not_old(tmp_path: Path) -> None:
+    """It is old when it was last seen before the moment, whenever it was first seen."""
+    now = time.time()
+    told = [used(1, at=now - 9 * DAY), used(1, at=now - DAY), used(2, at=now, plan_type="plus")]
+    path = record(tmp_path / "db.sqlite3", *told)
+    assert prune_all(path, now - 2 * DAY) == 0
+    assert prune_all(path, now - DAY / 2) == 1
+
+
+def test_the_facts_of_an_account_stay(tmp_path: Path) -> None:
+    """Where another limit's newer reading told plan and credits, both rows are kept."""
+    now = time.time()
+    told = [
+        snapshot(limit(windows(1, 2, at=now), limit_id="codex_bengalfox"), at=now - 9 * DAY, plan_type="pro"),
+        snapshot(limit(windows(3, 4, at=now)), at=now - 8 * DAY, plan_type="pro"),
+    ]
+    path = record(tmp_path / "db.sqlite3", *told)
+    before = present(path, now)
+    prune_all(path, now)
+    assert present(path, now) == before
+
+
+def test_one_step_is_bounded(path: Path) -> None:
+    """A writer that prunes now and then never holds the lock for more than so many rows."""
+    with closing(open_writer(path)) as connection:
+        assert prune(connection, time.time(), 7) == 7
+        assert prune(connection, 0) == 0
+
+
+def test_its_rows_are_found_by_an_index(path: Path) -> None:
+    """No step reads the history from end to end, whether it finds something or not."""
+    from store.retention import _OLD_ROWS
+
+    with closing(open_writer(path)) as connection:
+        for _, old in _OLD_ROWS:
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {old}", {"before": 0, "most": 1}).fetchall()
+            steps = [step[3] for step in plan]
+            assert not any(step.startswith(("SCAN s", "SCAN r")) for step in steps), steps
+            assert any("_at<?" in step for step in steps), steps
+
+
+def test_a_recorder_goes_on_while_rows_are_deleted(tmp_path: Path) -> None:
+    """It keeps what it remembers of the newest rows, and goes on with them."""
+    path = tmp_path / "db.sqlite3"
+    now = time.time()
+    recorder = Recorder(path)
+    recorder.start()
+    for number in range(200):
+        recorder.put(used(number % 100, at=now - 9 * DAY + number))
+    assert recorder.close()
+    recorder = Recorder(path)
+    recorder.start()
+    recorder.put(used(42, at=now - 60))
+    prune_all(path, now - DAY)
+    recorder.put(used(42, at=now))
+    assert recorder.close()
+    (limits,) = present(path, now)["accounts"]
+    assert limits["limits"][0]["windows"]["5h"]["used_percent"] == 42
+    assert not ask(path, "PRAGMA foreign_key_check")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([ALICE, BOB]), st.integers(0, 40), st.integers(0, 100)), min_size=1, max_size=12
+    ),
+    st.integers(0, 40),
+)
+def test_whatever_was_seen_the_present_stays(
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[Any, int, int]], days: int
+) -> None:
+    """Clocks may have stepped: what `status` answers is the same before and after."""
+    now = time.time()
+    readings = [used(figure, who=who, at=now - ago * DAY) for who, ago, figure in told]
+    path = record(tmp_path_factory.mktemp("any") / "db.sqlite3", *readings)
+    before = present(path, now)
+    prune_all(path, now - days * DAY, 3)
+    assert present(path, now) == before
+
+
+# The command
+
+
+def test_without_yes_nothing_is_deleted(path: Path) -> None:
+    """It says what would go, of whom, and how to do it."""
+    content = path.read_bytes()
+    result = invoke("prune", "--older-than", "10d", "--db", path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "person-1 · p1@example.com · plus" in result.stdout
+    assert result.stdout.endswith("Nothing was deleted. Add --yes to do it.\n")
+    assert path.read_bytes() == content
+
+
+def test_with_yes_it_is(path: Path) -> None:
+    """What was announced is what goes, the file is smaller, and a second time nothing is left to do."""
+    announced = json.loads(invoke("prune", "--older-than", "10d", "--json", "--db", path).stdout)
+    size = path.stat().st_size
+    rows = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
+    result = invoke("prune", "--older-than", "10d", "--yes", "--db", path)
+    assert result.exit_code == 0
+    assert "Deleted, because older than" in result.stdout
+    assert path.stat().st_size < size
+    left = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
+    assert rows[0] - left[0] == sum(account["snapshots"] for account in announced["accounts"])
+    assert rows[1] - left[1] == sum(account["turns"] for account in announced["accounts"])
+    assert left[0] == sum(account["snapshots_kept"] for account in announced["accounts"])
+    assert invoke("prune", "--older-than", "10d", "--yes", "--db", path).stdout.startswith("Nothing is older than ")
+
+
+def test_it_goes_on_while_another_reads(path: Path) -> None:
+    """A reader sees what it began with; the space is then free in the file, or given back, and no error is told."""
+    with closing(open_reader(path)) as connection:
+        connection.execute("BEGIN")
+        before = connection.execute("SELECT count(*) FROM snapshots").fetchone()[0]
+        assert invoke("prune", "--older-than", "10d", "--yes", "--db", path).exit_code == 0
+        assert connection.execute("SELECT count(*) FROM snapshots").fetchone()[0] == before
+    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "Missing option '--older-than'"),
+        (["--older-than", "soon"], "write 7d"),
+        (["--older-than", "2999-01-01"], "that is still to come"),
+    ],
+)
+def test_wrong_use(path: Path, arguments: list[str], error: str) -> None:
+    """Nothing is deleted by a slip."""
+    result = invoke("prune", *arguments, "--yes", "--db", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error in result.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_nothing_known(tmp_path: Path, flags: list[str]) -> None:
+    """Exit code 3, and no database is made by asking."""
+    path = tmp_path / "none.sqlite3"
+    result = invoke("prune", "--older-than", "1d", *flags, "--db", path)
+    assert result.exit_code == 3
+    assert not path.exists()

@@ -1,0 +1,30 @@
+"""Databases as the recorder writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.record.recorder import Recorder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from store.record.writer import Entry
+
+
+def record(path: Path, *entries: Entry) -> Path:
+    """Bring snapshots and turns to the database at `path`, in their order, and return the path."""
+    recorder = Recorder(path)
+    recorder.start()
+    for each in entries:
+        recorder.put(each)
+    assert recorder.close()
+    return path
+
+
+def damage(path: Path) -> None:
+    """Break everything in a database but its first page, as a failing disk does."""
+    with path.open("r+b") as file:
+        size = file.seek(0, 2)
+        file.seek(4_096)
+        file.write(b"\xff" * (size - 4_096))

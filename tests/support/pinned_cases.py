@@ -1,0 +1,675 @@
+"""Command lines and requests whose outputs are pinned, over the accounts of `tests.support.pinned_story`.
+
+A line may hold ``{home}`` and ``{port}``, a port on which nothing listens.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.support import pinned
+from tests.support.databases import damage
+from tests.support.pinned import NOW
+from tests.support.pinned_story import THREADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FIRST_SCHEMA = Path(__file__).parents[1] / "data" / "first-schema.sql"
+"""A database of the first schema, with one reading."""
+
+# Databases
+
+
+def _execute(path: Path, statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(statements)
+
+
+def _story(path: Path, story: bytes) -> None:
+    path.touch(0o600)
+    path.write_bytes(story)
+
+
+def _none(_path: Path, _story: bytes) -> None:
+    """Leave the database out."""
+
+
+def _empty(path: Path, _story: bytes) -> None:
+    pinned.record(path, [])
+
+
+def _no_bytes(path: Path, _story: bytes) -> None:
+    path.touch()
+
+
+def _damaged(path: Path, story: bytes) -> None:
+    _story(path, story)
+    damage(path)
+
+
+def _no_database(path: Path, _story: bytes) -> None:
+    path.write_text("a file of somebody else\n" * 100, "utf-8")
+
+
+def _newer(path: Path, story: bytes) -> None:
+    _story(path, story)
+    _execute(path, "PRAGMA user_version = 99")
+
+
+def _first_schema(path: Path, _story: bytes) -> None:
+    path.touch(0o600)
+    _execute(path, FIRST_SCHEMA.read_text("utf-8"))
+
+
+DATABASES: dict[str, Callable[[Path, bytes], None]] = {
+    "story": _story,
+    "no database": _none,
+    "empty database": _empty,
+    "empty file": _no_bytes,
+    "damaged database": _damaged,
+    "not a database": _no_database,
+    "newer schema": _newer,
+    "first schema": _first_schema,
+}
+"""What stands in the database's place; each takes its path and the story's bytes."""
+
+
+# Files beside it
+
+
+def _nothing(_home: Path) -> None:
+    """Prepare nothing."""
+
+
+ALERTS = """\
+[targets]
+log = ["true"]
+broken = ["false"]
+phone = "ntfys://ntfy.sh/a-made-up-topic"
+
+[[rules]]
+at = [50, 80, 95]
+runs_dry = true
+limit_reached = true
+
+[[rules]]
+account = "work"
+window = "7d"
+window_reset_early = true
+used_elsewhere = 2
+targets = ["phone"]
+
+[[rules]]
+account = "nobody"
+window_reset = true
+
+[[rules]]
+limit = "codex_unheard_of"
+at = [10]
+"""
+
+
+def alerts_file(content: str) -> Callable[[Path], None]:
+    """Return what writes an alerts file."""
+
+    def prepare(home: Path) -> None:
+        path = home / "alerts.toml"
+        path.write_text(content, "utf-8")
+        path.chmod(0o600)
+
+    return prepare
+
+
+def _told_before(home: Path) -> None:
+    """Leave a state of alerts behind, as an earlier ``alerts watch`` wrote it."""
+    alerts_file(ALERTS)(home)
+    about = ["dan~0000000001", "codex", "7d"]
+    usual = {"about": about, "resets_at": NOW + 172_800, "told_at": NOW - 1_400.0, "rows": None}
+    state = {
+        "version": 1,
+        "since": dict.fromkeys(("limit_reached", "window_reset_early", "used_elsewhere"), NOW - 86_400),
+        "runs": [[*about, 100.0, NOW + 172_800]],
+        "told": [
+            {"kind": "used", "threshold": 95.0, "text": "dan: 7 d at 100 % used", **usual},
+            {"kind": "limit_reached", "threshold": None, "text": "dan: 7 d is full", **usual},
+        ],
+        "unsent": [],
+    }
+    (home / "tap.sqlite3-alerts.json").write_text(json.dumps(state), "utf-8")
+
+
+def _copies(home: Path) -> None:
+    """Leave copies beside the database."""
+    for suffix in (".v1.bak", ".corrupt-20261120-101500", ".unwritten-1795243200000000000-0123abcd.jsonl"):
+        path = home / f"tap.sqlite3{suffix}"
+        path.write_text("", "utf-8")
+        path.chmod(0o600)
+
+
+def _readable_by_others(home: Path) -> None:
+    """Let others read the database."""
+    (home / "tap.sqlite3").chmod(0o644)
+
+
+def _codex(home: Path) -> None:
+    """Put a codex in the folder that the PATH names."""
+    program = home / "bin" / "codex"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho codex-cli 0.169.0\n", "utf-8")
+    program.chmod(0o700)
+
+
+def _with_copies_and_codex(home: Path) -> None:
+    _copies(home)
+    _codex(home)
+
+
+def _of_somebody_else(home: Path) -> None:
+    """Put a file of somebody else into the product's folder."""
+    folder = pinned.user_data_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "notes.txt").write_text("", "utf-8")
+    _copies(home)
+
+
+def _certificate(home: Path) -> None:
+    """Write what stands for the proxy's certificate."""
+    (home / "it's a ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "utf-8")
+
+
+# Command lines
+
+
+class Case(NamedTuple):
+    """Command lines that follow each other, and what they find.
+
+    The first goes on after the words of its command, the others are whole. `without` matches lines that differ from
+    machine to machine. `interrupted` ends the command at its first pause.
+    """
+
+    lines: tuple[str, ...]
+    views: tuple[str, ...] = ("pipe",)
+    database: str = "story"
+    stdin: str = ""
+    environment: Mapping[str, str] = {}
+    prepare: Callable[[Path], None] = _nothing
+    interrupted: bool = False
+    without: str | None = None
+    note: str = ""
+
+
+LOOKS = ("pipe", "terminal of 100 columns", "terminal of 60 columns", "terminal of 100 columns with colours")
+
+
+def text(*lines: str, **fields: Any) -> Case:
+    """Return a case that is looked at in every way."""
+    return Case(lines, LOOKS, **fields)
+
+
+def piped(*lines: str, view: str = "pipe", **fields: Any) -> Case:
+    """Return a case that is looked at in one way."""
+    return Case(lines, (view,), **fields)
+
+
+def nothing_seen(*lines: str) -> list[Case]:
+    """Return cases of a command that finds nothing."""
+    return [piped(line, database=name) for line in lines for name in ("no database", "empty database")]
+
+
+_CONFIG = {"CODEX_TAP_ALERTS": "{home}/alerts.toml"}
+_NO_TARGETS = "[[rules]]\nat = [80]\n"
+_DOCTOR = {"PATH": "{home}/bin"}
+_VERSIONS = r"^.*(versions|Python 3\.12 or newer).*\n|    \{\n      \"name\": \"versions\"(.|\n)*?    \},\n"
+_ADDRESS = "--proxy 127.0.0.1:{port}"
+_CA = '--ca "{home}/it\'s a ca.pem"'
+
+COMMANDS: dict[str, list[Case]] = {
+    "": [
+        text(""),
+        piped("--json"),
+        piped("--version"),
+        piped("--watch 3", interrupted=True),
+        piped("staus"),
+        piped("--json status"),
+        piped("--db {home}/elsewhere.sqlite3"),
+    ],
+    "status": [
+        text("work"),
+        text("ben@ dan"),
+        piped("--json"),
+        piped("eve cora --json"),
+        piped("nobody"),
+        piped("acct-ann"),
+        piped("--watch 3 work", interrupted=True),
+        piped("--watch 3 --json"),
+        piped("--watch 0"),
+        piped("", view="ASCII pipe"),
+        *nothing_seen("", "--json", "work"),
+        *(
+            piped("", database=name)
+            for name in ("empty file", "damaged database", "not a database", "newer schema", "first schema")
+        ),
+    ],
+    "forecast": [
+        text(""),
+        piped("work ben"),
+        piped("--json"),
+        piped("nobody"),
+        *nothing_seen("", "--json"),
+    ],
+    "usage": [
+        text(""),
+        text("work --by day --since 5d"),
+        piped("--by thread work"),
+        piped("--by model"),
+        piped("--by hour --since 1d"),
+        piped("--by account"),
+        piped("--window 5h work"),
+        piped("--limit codex_bengalfox"),
+        piped("--json"),
+        piped("--by account --json"),
+        piped("--csv"),
+        piped("--ndjson"),
+        piped("--since 1min"),
+        piped("--since 2026-11-20T08:00"),
+        piped("--since never"),
+        piped("--since 2030-01-01"),
+        piped("--window 3h"),
+        piped("--limit codex_unheard_of"),
+        piped("--by colour"),
+        piped("--json --csv"),
+        piped("nobody"),
+        *nothing_seen("", "--json", "--csv"),
+    ],
+    "next": [
+        text(""),
+        piped("--json"),
+        piped("--credits ben --json"),
+        piped("--credits all ben"),
+        piped("--credits nobody"),
+        text("dan eve"),
+        piped("nobody"),
+        *nothing_seen("", "--json"),
+    ],
+    "events": [
+        text("--since 5d"),
+        piped(""),
+        piped("work --kind window_moved --kind window_reset_early"),
+        piped("--limit codex_bengalfox"),
+        piped("--json --since 5d --kind used_elsewhere --kind plan_changed --kind token_refreshed"),
+        piped("--csv --since 4d"),
+        piped("--ndjson --since 1d"),
+        piped("--since 1min"),
+        piped("--kind earthquake"),
+        piped("--limit codex_unheard_of"),
+        piped("--csv --ndjson"),
+        piped("nobody"),
+        *nothing_seen("", "--json", "--csv"),
+    ],
+    "history": [
+        text("--since 2d"),
+        text("work --since 1d"),
+        piped("--limit codex_bengalfox"),
+        piped("ben --json --since 3d"),
+        piped("--csv --since 2d"),
+        piped("--ndjson --since 1d"),
+        text("work --plot --since 5d"),
+        piped("--plot"),
+        piped("dan --plot", view="ASCII pipe"),
+        piped("--since 1min"),
+        piped("--since 2030-01-01 --plot"),
+        piped("--limit codex_unheard_of"),
+        piped("--plot --json"),
+        piped("nobody"),
+        *nothing_seen("", "--json", "--csv", "--plot"),
+    ],
+    "accounts": [text(""), piped("--json"), piped("--json name"), *nothing_seen("", "--json")],
+    "accounts name": [
+        piped("ben@ play", "accounts --json", "status play"),
+        piped("work --clear", "accounts"),
+        piped("ben@ work"),
+        piped("ben@ ' '"),
+        piped("ben@"),
+        piped("nobody somebody"),
+        *nothing_seen("ben@ play"),
+    ],
+    "accounts forget": [
+        piped("ben@ --yes", "accounts", "status"),
+        piped("ben@", "accounts", stdin="n\n"),
+        piped("work", stdin="y\n", prepare=_copies),
+        piped("nobody"),
+        *nothing_seen("ben@"),
+    ],
+    "threads": [
+        text(""),
+        text("--since 2d"),
+        piped("--json"),
+        piped("--since 1min"),
+        piped("--since never"),
+        *nothing_seen("", "--json"),
+    ],
+    "threads name": [
+        piped(f"{THREADS[3]} benchmarks", "threads"),
+        piped("refactor-auth ''", "threads"),
+        piped(f"{THREADS[3]} refactor-auth"),
+        piped("0199a8c x"),
+        piped("nothing x"),
+        *nothing_seen("x y"),
+    ],
+    "guard": [
+        *(piped(who) for who in ("", "work", "ben", "cora", "dan", "eve")),
+        piped("cora --max-age 7d"),
+        piped("work --max-age 1d --window 7d --min-remaining 40"),
+        piped("work --max-age 1d --window 3h"),
+        piped("ben --max-age 1d --limit codex_bengalfox"),
+        piped("ben --limit codex_unheard_of"),
+        piped("dan --json"),
+        piped("ben --max-age 1d --json"),
+        piped("dan --quiet"),
+        piped("dan --wait", interrupted=True),
+        piped("--max-age never"),
+        piped("--min-remaining 101"),
+        piped("nobody"),
+        *nothing_seen("", "--json"),
+    ],
+    "statusline": [
+        *(piped(who) for who in ("", "work", "ben", "cora", "dan", "eve")),
+        *(piped(f"{who} --format {form}") for form in ("tmux", "waybar", "json") for who in ("work", "dan")),
+        piped("ben --format tmux", environment={"NO_COLOR": "1"}),
+        piped("--format html"),
+        piped("nobody"),
+        *nothing_seen("", "--format tmux", "--format waybar", "--format json"),
+    ],
+    "alerts": [],
+    "alerts check": [
+        piped("--config {home}/alerts.toml", prepare=alerts_file(ALERTS)),
+        piped("--json", environment=_CONFIG, prepare=alerts_file(ALERTS)),
+        piped("", environment=_CONFIG, prepare=_told_before, note=", with a state"),
+        piped("--json", environment=_CONFIG, prepare=_told_before, note=", with a state"),
+        piped(
+            "",
+            environment=_CONFIG,
+            prepare=alerts_file('quiet_hours = "11:00-13:30"\n' + ALERTS),
+            note=", in quiet hours",
+        ),
+        piped(""),
+        *(
+            piped("", environment=_CONFIG, prepare=alerts_file(content), note=f", {content!r}")
+            for content in (
+                "[[rules]\n",
+                "colour = 1\n",
+                "[[rules]]\nat = [0]\n",
+                "[[rules]]\nwindow = 7\n",
+                '[[rules]]\nat = [80]\ntargets = ["phone"]\n',
+                '[targets]\nphone = "no url"\n',
+                'quiet_hours = "25:00-26:00"\n',
+            )
+        ),
+        piped("", environment=_CONFIG, prepare=alerts_file(ALERTS), database="no database"),
+        piped("--json", environment=_CONFIG, prepare=alerts_file(ALERTS), database="no database"),
+    ],
+    "alerts test": [
+        piped("log", environment=_CONFIG, prepare=alerts_file(ALERTS)),
+        piped("broken", environment=_CONFIG, prepare=alerts_file(ALERTS)),
+        piped("phon", environment=_CONFIG, prepare=alerts_file(ALERTS)),
+        piped("", environment=_CONFIG, prepare=alerts_file(_NO_TARGETS)),
+    ],
+    "alerts watch": [
+        piped("", environment=_CONFIG, prepare=alerts_file(_NO_TARGETS)),
+        piped("", environment=_CONFIG, prepare=alerts_file('[targets]\nlog = ["true"]\n')),
+        piped("--config {home}/nowhere.toml"),
+    ],
+    "alerts init": [
+        piped("--config {home}/new/alerts.toml", "alerts check --config {home}/new/alerts.toml"),
+        piped("", environment=_CONFIG, prepare=alerts_file(ALERTS)),
+    ],
+    "serve": [
+        piped("--host 0.0.0.0"),
+        piped("", environment={"CODEX_TAP_TOKEN": "short"}),
+        piped("--port 70000"),
+    ],
+    "run": [
+        piped(""),
+        piped("--ca {home}/ca.pem true"),
+        piped("--proxy 127.0.0.1:{port} --db {home}/x true"),
+        piped("--proxy 127.0.0.1:{port} --serve true"),
+        piped("--proxy 127.0.0.1:{port} --alerts true"),
+        piped("--proxy 127.0.0.1:{port} true"),
+        piped("--proxy nowhere true"),
+        piped("--alerts true"),
+        piped("--serve true", environment={"CODEX_TAP_TOKEN": "short"}),
+    ],
+    "proxy": [
+        piped("--port 70000"),
+        piped("--alerts"),
+        piped("--serve", environment={"CODEX_TAP_TOKEN": "short"}),
+    ],
+    "env": [
+        *(
+            piped(f'{_ADDRESS} --ca "{{home}}/it\'s a ca.pem" --shell {shell}', prepare=_certificate)
+            for shell in ("sh", "fish", "powershell")
+        ),
+        piped(
+            f"{_ADDRESS} --host gateway.example",
+            environment={
+                "SHELL": "/usr/bin/fish",
+                "NO_PROXY": "localhost,openai.com,gateway.example",
+                "HTTP_PROXY": "http://proxy.example:3128",
+            },
+        ),
+        piped(f"{_ADDRESS} {_CA}", view="terminal of 100 columns", prepare=_certificate),
+        piped("--proxy nowhere"),
+        piped("--shell tcsh"),
+        piped(_ADDRESS, environment={"SSL_CERT_FILE": "{home}/nowhere.pem"}),
+    ],
+    "prune": [
+        text("--older-than 5d"),
+        piped("--older-than 5d --json"),
+        piped("--older-than 5d --yes", "history", "threads --since 30d"),
+        piped("--older-than 2026-11-19 --yes --json"),
+        piped("--older-than 52w"),
+        piped("--older-than never"),
+        piped("--older-than 2030-01-01"),
+        piped(""),
+        *nothing_seen("--older-than 5d", "--older-than 5d --json"),
+    ],
+    "demo": [],
+    "doctor": [
+        *(
+            piped(_ADDRESS, view=view, environment=_DOCTOR, prepare=_with_copies_and_codex, without=_VERSIONS)
+            for view in ("pipe", "terminal of 400 columns with colours")
+        ),
+        piped(_ADDRESS, environment=_DOCTOR, prepare=_readable_by_others, without=_VERSIONS, note=", readable by all"),
+        piped(f"{_ADDRESS} --json", environment=_DOCTOR, prepare=_codex, without=_VERSIONS),
+        piped(_ADDRESS, environment=_DOCTOR, without=_VERSIONS, database="no database"),
+        piped(_ADDRESS, environment=_DOCTOR, prepare=_codex, without=_VERSIONS, database="not a database"),
+        piped(
+            _ADDRESS,
+            environment={**_DOCTOR, "HTTPS_PROXY": "http://127.0.0.1:{port}", "CODEX_CA_CERTIFICATE": "{home}/no.pem"},
+            prepare=_codex,
+            without=_VERSIONS,
+            note=", a shell that leads to no proxy",
+        ),
+        piped("--proxy nowhere"),
+    ],
+    "uninstall": [
+        piped("--yes", prepare=_of_somebody_else),
+        piped("", stdin="n\n"),
+        piped("", stdin="y\n"),
+        piped("--yes", database="no database"),
+        piped("--yes", database="not a database"),
+    ],
+}
+"""The cases of each command, by its words."""
+
+
+# Requests
+
+
+class Question(NamedTuple):
+    """Requests that follow each other, of a server with these settings; one that is `alone` is nobody else's.
+
+    `part` makes what is pinned of a JSON document. With `wait_for` the first request is repeated until that is in it.
+    """
+
+    lines: tuple[str, ...]
+    database: str = "story"
+    alone: bool = False
+    settings: Mapping[str, Any] = {}
+    headers: Mapping[str, str] = {}
+    body: str | None = None
+    part: Callable[[Any], Any] | None = None
+    wait_for: str = ""
+    show_headers: tuple[str, ...] = ()
+
+
+def get(target: str, **fields: Any) -> Question:
+    """Return a request that changes nothing."""
+    return Question((f"GET {target}",), **fields)
+
+
+def alone(*lines: str, **fields: Any) -> Question:
+    """Return requests that change the database."""
+    return Question(lines, alone=True, **fields)
+
+
+def nothing_there(target: str) -> Question:
+    """Return a request where nothing was seen yet."""
+    return get(target, database="no database")
+
+
+def _own_parts(document: Any) -> Any:
+    """Return OpenAPI's document without what its libraries add to it in one version or another."""
+    schemas = document["components"]["schemas"]
+    ours = {name: schemas[name] for name in sorted(schemas) if "ValidationError" not in name}
+    return _without_double_constants({"info": document["info"], "paths": document["paths"], "schemas": ours})
+
+
+def _without_double_constants(part: Any) -> Any:
+    """Return a part of a schema, in which a constant is not an enumeration of one as well."""
+    if isinstance(part, list):
+        return [_without_double_constants(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    left_out = {"enum"} if "const" in part else set()
+    return {name: _without_double_constants(value) for name, value in part.items() if name not in left_out}
+
+
+API: dict[str, list[Question]] = {
+    "usage": [
+        get("/api/usage"),
+        get("/api/usage/work"),
+        get("/api/usage/nobody"),
+        get("/api/usage/acct-ann"),
+        get("/api/usage", headers={"If-None-Match": "*"}),
+        nothing_there("/api/usage"),
+        nothing_there("/api/usage/work"),
+    ],
+    "history": [
+        get("/api/history"),
+        get("/api/history?account=ben&since=3d&points=4"),
+        get("/api/history?since=2d&limit=2&limit_id=codex"),
+        get("/api/history?since=never"),
+        get("/api/history?since=2030-01-01"),
+        get("/api/history?points=0"),
+        get("/api/history?account=nobody"),
+        nothing_there("/api/history"),
+    ],
+    "requests": [
+        get("/api/requests?limit=6"),
+        get("/api/requests?account=dan"),
+        get("/api/requests?account=work&limit=2&before=20"),
+        get("/api/requests?limit=0"),
+        get("/api/requests?before=x"),
+        nothing_there("/api/requests"),
+    ],
+    "breakdown": [
+        get("/api/breakdown"),
+        get("/api/breakdown?account=work&by=day&since=3d&window=5h"),
+        get("/api/breakdown?by=model&limit_id=codex_bengalfox"),
+        get("/api/breakdown?window=3h"),
+        get("/api/breakdown?by=colour"),
+        nothing_there("/api/breakdown"),
+    ],
+    "forecast": [
+        get("/api/forecast"),
+        get("/api/forecast?account=work"),
+        get("/api/forecast?account="),
+        nothing_there("/api/forecast"),
+    ],
+    "events": [
+        get("/api/events?since=2d"),
+        get("/api/events?account=ben&kind=plan_changed&kind=credits_bought"),
+        get("/api/events?limit_id=codex_bengalfox&limit=1"),
+        get("/api/events?kind=earthquake"),
+        nothing_there("/api/events"),
+    ],
+    "next": [
+        get("/api/next"),
+        get("/api/next?credits=all"),
+        get("/api/next?credits=nobody"),
+        nothing_there("/api/next"),
+    ],
+    "accounts": [
+        get("/api/accounts"),
+        get("/api/accounts/ben"),
+        get("/api/accounts/nobody"),
+        alone("PATCH /api/accounts/ben", "GET /api/accounts", body='{"name": "play"}'),
+        alone("PATCH /api/accounts/work", "GET /api/accounts/ann", body='{"name": null}'),
+        alone("PATCH /api/accounts/ben", body='{"name": "work"}'),
+        alone("PATCH /api/accounts/ben", body='{"name": " "}'),
+        alone("PATCH /api/accounts/ben", body='{"colour": 1}'),
+        alone("PATCH /api/accounts/ben", body="{"),
+        alone("PATCH /api/accounts/nobody", body='{"name": "play"}'),
+        alone("DELETE /api/accounts/ben", "GET /api/accounts", "DELETE /api/accounts/ben"),
+        nothing_there("/api/accounts"),
+    ],
+    "codex-usage": [
+        get("/codex/usage"),
+        get("/codex/usage/ben"),
+        get("/codex/usage/nobody"),
+        nothing_there("/codex/usage"),
+    ],
+    "health": [
+        get("/health"),
+        nothing_there("/health"),
+        *(
+            get("/health", database=name)
+            for name in ("empty database", "damaged database", "not a database", "newer schema", "first schema")
+        ),
+    ],
+    "metrics": [
+        get("/metrics", wait_for="codex_tap_tokens_total"),
+        get("/metrics", settings={"metrics_emails": True}, wait_for="codex_tap_tokens_total"),
+        nothing_there("/metrics"),
+        get("/metrics", database="not a database"),
+    ],
+    "openapi": [get("/openapi.json", part=_own_parts)],
+    "access": [
+        get(
+            "/",
+            show_headers=(
+                *("content-type", "cache-control", "content-security-policy", "x-content-type-options"),
+                *("referrer-policy", "cross-origin-opener-policy", "cross-origin-resource-policy"),
+            ),
+        ),
+        get("/nowhere"),
+        Question(("POST /api/usage",)),
+        get("/api/usage", headers={"Host": "other.example"}),
+        get("/api/usage", headers={"Sec-Fetch-Site": "cross-site"}),
+        Question(("DELETE /api/accounts/ben",), headers={"Sec-Fetch-Site": "cross-site"}),
+        get("/api/usage", settings={"token": "a-made-up-token-of-tests"}),
+        get("/", settings={"token": "a-made-up-token-of-tests"}),
+        get(
+            "/api/accounts",
+            settings={"token": "a-made-up-token-of-tests"},
+            headers={"Authorization": "Bearer a-made-up-token-of-tests"},
+        ),
+    ],
+}
+"""The requests of each file of the API."""

@@ -1,0 +1,668 @@
+"""The page in a real browser, on a real `codex-tap serve`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import signal
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import expect
+
+from scripts.demo.codex import exec_turn, log_in
+from scripts.demo.replies import Answer, WireWindow, limit_headers, token_counts
+from scripts.render.console import clock_time
+from scripts.render.forecast import words
+from store.analysis import formatting
+from store.models import Credits, Identity, Source, Tokens, Window
+from tests.support.browser import PHONE, opened, running_browser
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
+from tests.support.harness import Proxy, codex_environment, free_port
+from tests.support.web_server import WRITE, Program, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Locator
+
+    from scripts.demo.backend import Backend
+    from store.models import Snapshot
+    from store.record.writer import Entry
+    from tests.support.browser import Watched
+
+TOKEN = "made-up-token-for-tests"
+LOST = r"console: Failed to load resource: net::ERR_|ERR_INCOMPLETE_CHUNKED_ENCODING"
+"""What a browser says by itself where nobody answers."""
+DENIED = r"status of 401"
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+DIRECTION = "\u202egnp.exe"
+HOSTILE = Identity(
+    token_key="evil~0000000003",
+    account_id='acct-"><script>alert(3)</script>',
+    user_id="u" * 100,
+    email=f"{MARKUP}&amp;{DIRECTION}{'w' * 150}@example.com",
+)
+
+
+@pytest.fixture(scope="module", name="browser")
+def _browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module", name="folder")
+def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module", name="server")
+def _server(folder: Path) -> Iterator[Program]:
+    """A server that most tests share: `path` is its database."""
+    with Program("--db", folder / "page.sqlite3") as server:
+        yield server
+
+
+@pytest.fixture(name="path")
+def _path(folder: Path, server: Program) -> Path:
+    """The database of `server`, in which nothing is known."""
+    for account in ask(server.port, "GET", "/api/accounts").document["accounts"]:
+        ask(server.port, "DELETE", f"/api/accounts/{quote(account['account'], safe='')}", WRITE)
+    return folder / "page.sqlite3"
+
+
+def reading(five: float, seven: float = 41.0, *, who: Identity = ALICE, age: float = 10, **fields: Any) -> Snapshot:
+    """The main limit's two windows as they were `age` seconds ago."""
+    now = time.time()
+    return snapshot(limit(windows(five, seven, at=now)), who=who, at=now - age, **fields)
+
+
+def several() -> list[Entry]:
+    """Accounts in every state that a card can show."""
+    now = time.time()
+    closed = limit(windows(1, 100, at=now))
+    month = Window(used_percent=37.0, window_minutes=43_200, resets_at=int(now) + 1_000_000)
+    over = Window(used_percent=103.0, window_minutes=300, resets_at=int(now) - 3_600)
+    spark = limit(windows(62, 81, at=now), limit_id="codex_bengalfox", limit_name="GPT-5.3-Codex-Spark")
+
+    def who(name: str) -> Identity:
+        return Identity(token_key=f"{name}~0", account_id=f"acct-{name}", user_id="user", email=f"{name}@example.com")
+
+    money = Credits(has_credits=True, unlimited=False, balance="9.5")
+    return [
+        snapshot(limit(windows(13, 41.5, at=now)), spark, at=now - 10, plan_type="plus", credits=money),
+        snapshot(closed, who=who("weekly"), at=now - 10, plan_type="pro"),
+        snapshot(limit({"5h": over}), who=who("unseen"), at=now - 90_000),
+        snapshot(limit({"30d": month}), who=who("month"), at=now - 5_000, plan_type="free"),
+        snapshot(limit({"7d": Window(used_percent=None, window_minutes=10_080)}), who=who("unsure"), at=now - 10),
+    ]
+
+
+def past() -> list[Entry]:
+    """A few hours of one account: two threads, and a reset on the way."""
+    now = time.time()
+    resets = int(now) - 7_200
+    told = [(-14_000, 20.0, 30.0), (-12_000, 60.0, 34.0), (-7_000, 5.0, 35.0), (-3_000, 12.0, 38.0), (-60, 30.0, 40.0)]
+    entries: list[Entry] = []
+    for after, five, seven in told:
+        until = resets if after < -7_200 else resets + 18_000
+        found = {
+            "5h": Window(used_percent=five, window_minutes=300, resets_at=until),
+            "7d": Window(used_percent=seven, window_minutes=10_080, resets_at=int(now) + 300_000),
+        }
+        entries.append(snapshot(limit(found), at=now + after))
+        thread, model = ("thread-one", "gpt-6.1-sol") if after < -5_000 else ("thread-two", "gpt-6.1-luna")
+        tokens = Tokens(input=50_000, cached=40_000, output=2_000, reasoning=100)
+        entries.append(turn(thread, at=now + after + 30, model=model, status=200, tokens=tokens))
+    return entries
+
+
+def card(watched: Watched, label: str) -> str:
+    """The text of an account's card, with single spaces."""
+    return " ".join(watched.page.get_by_role("article", name=label, exact=True).inner_text().split())
+
+
+def figure(watched: Watched, text: str) -> Locator:
+    """A figure on a card."""
+    return watched.page.locator("#cards").get_by_text(text, exact=True)
+
+
+# What is there
+
+
+def test_cards(browser: Browser, server: Program, path: Path) -> None:
+    """Each account's card tells its windows, what is left, the reset, the plan, the credits and how old that is."""
+    record(path, *several())
+    with opened(browser, server.port, wait=".card") as watched:
+        alice = card(watched, "alice@example.com")
+        clock = f"{dt.datetime.fromtimestamp(int(time.time()) + 9_000):%H:%M}"  # noqa: DTZ006 (as a wall clock shows it)
+        hour = clock[:3]
+        assert re.search(rf"plus 5 h 13 % used 87 % left resets in 2:(29|30):\d\d · (\w+ )?{hour}", alice), alice
+        assert re.search(r"7 d 41.5 % used 58.5 % left resets in 3 d 11 h \d\d min · ", alice), alice
+        assert re.search(r"Credits 9.5 1 further limit Seen \d\d s ago Rename Forget$", alice), alice
+        meter = watched.page.get_by_role("meter", name="5 h window").first
+        assert meter.get_attribute("aria-valuenow") == "13"
+        assert meter.get_attribute("aria-valuetext") == "13 % used, 87 % left"
+
+        weekly = card(watched, "weekly@example.com")
+        assert re.search(r"pro Blocked by weekly until \w+ \d\d:\d\d 5 h 1 % used 99 % left", weekly), weekly
+        unseen = card(watched, "unseen@example.com")
+        assert re.search(r"5 h 0 % used 100 % left reset, not seen since \(due .*\) Credits unknown", unseen), unseen
+        assert "Old: seen 1 d 1 h ago" in unseen
+        month = card(watched, "month@example.com")
+        assert re.search(r"free 30 d 37 % used 63 % left resets in 11 d .*Old: seen 1 h 23 min ago", month), month
+        assert "7 d used unknown left unknown reset unknown" in card(watched, "unsure@example.com")
+        assert watched.page.title() == "100 % · codex-tap"
+
+
+def test_colours(browser: Browser, server: Program, path: Path) -> None:
+    """A bar is green below 50 % used, yellow to 80 and red above."""
+    levels = {0: "low", 49.9: "low", 50: "middle", 80: "middle", 80.1: "high", 100: "high"}
+    people = [
+        Identity(token_key=f"{used}~0", account_id=f"acct-{used}", user_id="user", email=f"{used}@example.com")
+        for used in levels
+    ]
+    now = time.time()
+    slot = [{"5h": Window(used_percent=used, window_minutes=300, resets_at=int(now) + 9_000)} for used in levels]
+    record(path, *(snapshot(limit(found), who=who, at=now) for who, found in zip(people, slot, strict=True)))
+    with opened(browser, server.port, wait=".card") as watched:
+        root = "getComputedStyle(document.documentElement)"
+        named = {
+            level: watched.page.evaluate(f"{root}.getPropertyValue('--{level}').trim()") for level in levels.values()
+        }
+        for used, level in levels.items():
+            red, green, blue = (int(named[level][place : place + 2], 16) for place in (1, 3, 5))
+            bar = watched.page.get_by_role("article", name=f"{used}@example.com", exact=True).locator(".gauge span")
+            expect(bar).to_have_css("background-color", f"rgb({red}, {green}, {blue})")
+
+
+def test_further_limits_are_folded(browser: Browser, server: Program, path: Path) -> None:
+    """Further limits are folded under the main one, and stay open while figures change and other accounts go."""
+    record(path, reading(50, who=BOB), *several())
+    with opened(browser, server.port, wait=".card") as watched:
+        spark = watched.page.get_by_role("heading", name="GPT-5.3-Codex-Spark").first
+        expect(spark).to_be_hidden()
+        watched.page.get_by_text("1 further limit").click()
+        expect(spark).to_be_visible()
+        alice = watched.page.get_by_role("article", name="alice@example.com")
+        expect(alice.get_by_role("meter", name="7 d window").last).to_have_attribute("aria-valuenow", "81")
+        watched.page.get_by_role("button", name="Rename alice@example.com").focus()
+        record(path, reading(14))
+        expect(figure(watched, "14 %")).to_be_visible()
+        ask(server.port, "DELETE", "/api/accounts/bob@example.com", WRITE)
+        expect(watched.page.get_by_role("article", name="bob@example.com")).to_have_count(0)
+        expect(spark).to_be_visible()
+        assert watched.page.evaluate("document.activeElement.ariaLabel") == "Rename alice@example.com"
+
+
+def test_past(browser: Browser, server: Program, path: Path) -> None:
+    """Below the cards is how it came to this, what used it and what happened, over the span that was chosen."""
+    record(path, *past())
+    with opened(browser, server.port, wait=".chart canvas") as watched:
+        chart = watched.page.get_by_role("img", name="alice@example.com")
+        short = "5 h window now 30 %, highest 60 %, 1 reset"
+        long = "7 d window now 40 %, highest 40 %, 0 resets"
+        expect(chart).to_have_attribute("aria-label", f"alice@example.com · codex: {short}; {long}")
+        expect(watched.page.locator(".legend")).to_contain_text("5 h 30 % 1 reset")
+        drawn = "(canvas) => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
+        assert watched.page.locator(".chart canvas").evaluate(drawn) > 20
+        threads = watched.page.locator("#used section").first
+        expect(threads).to_contain_text("5 turns; together 10 % of the 7 d window")
+        expect(threads.locator("li").first).to_contain_text("thread-one")
+        expect(watched.page.locator("#used section").last).to_contain_text("gpt-6.1-luna")
+        expect(watched.page.locator("#events")).to_contain_text("The 5 h window was reset when it was due")
+
+        chart.hover()
+        expect(watched.page.locator(".legend")).not_to_contain_text("1 reset")
+        watched.page.get_by_role("radio", name="24 h").focus()
+        watched.page.keyboard.press("ArrowLeft")
+        expect(watched.page.get_by_role("radio", name="5 h")).to_be_checked()
+        watched.page.reload()
+        expect(watched.page.get_by_role("radio", name="5 h")).to_be_checked()
+
+
+def test_one_account_of_several_can_be_chosen(browser: Browser, server: Program, path: Path) -> None:
+    """Of all accounts the main limits are shown, of a chosen one all its limits, and what it alone used."""
+    record(path, *past(), reading(50, who=BOB), turn("thread-of-bob", who=BOB, at=time.time() - 20))
+    with opened(browser, server.port, wait=".chart canvas") as watched:
+        expect(watched.page.get_by_role("img", name="5 h window")).to_have_count(2)
+        expect(watched.page.locator("#used")).to_contain_text("thread-of-bob")
+        watched.page.get_by_role("combobox", name="Account").select_option(label="alice@example.com")
+        expect(watched.page.get_by_role("img", name="5 h window")).to_have_count(1)
+        expect(watched.page.locator("#used")).not_to_contain_text("thread-of-bob")
+
+
+def test_nothing_yet(browser: Browser, tmp_path: Path) -> None:
+    """Where nothing was seen the page says what to do, and fills by itself with the first reading."""
+    path = tmp_path / "page.sqlite3"
+    with Program("--db", path) as server, opened(browser, server.port, wait="#empty") as watched:
+        assert "codex-tap run codex" in watched.words("#empty")
+        expect(watched.page.locator("#past")).to_be_hidden()
+        record(path, reading(13))
+        expect(figure(watched, "13 %")).to_be_visible()
+        expect(watched.page.locator("#empty")).to_be_hidden()
+        expect(watched.page.locator(".chart canvas")).to_be_visible()
+
+
+# What moves
+
+
+def test_the_countdown_runs(browser: Browser, server: Program, path: Path) -> None:
+    """The time until a reset runs down second by second."""
+    record(path, reading(13))
+    with opened(browser, server.port, wait=".card") as watched:
+        first = watched.words(".countdown")
+        expect(watched.page.locator(".countdown").first).not_to_have_text(first)
+        assert seconds(watched.words(".countdown")) < seconds(first)
+
+
+def seconds(countdown: str) -> int:
+    hours, minutes, rest = map(int, countdown.split(":"))
+    return hours * 3_600 + minutes * 60 + rest
+
+
+def test_a_reset_that_passes_is_told(browser: Browser, server: Program, path: Path) -> None:
+    """A window whose reset passes while one looks at it becomes "reset, not seen since" by itself."""
+    now = time.time()
+    soon = Window(used_percent=70.0, window_minutes=300, resets_at=int(now) + 5)
+    record(path, snapshot(limit({"5h": soon}), at=now - 60))
+    with opened(browser, server.port, wait=".card") as watched:
+        expect(watched.page.locator(".resets")).to_contain_text("reset, not seen since")
+        assert "0 % used 100 % left" in watched.words(".card")
+
+
+def test_a_refusal_is_told_and_ends(browser: Browser, server: Program, path: Path) -> None:
+    """A limit that the server closed until a time is blocked on its card, as the API says, and open again by itself."""
+    now = time.time()
+    until = int(now) + 8
+    refusal = limit(None, limit_reached=True, reached_until=until)
+    record(path, reading(13), snapshot(refusal, at=now, source=Source.ERROR, status=429))
+    (account,) = ask(server.port, "GET", "/api/usage").document["accounts"]
+    assert (account["limits"][0]["blocked_by"], account["limits"][0]["reached_until"]) == ("limit", until)
+    with opened(browser, server.port, wait=".card") as watched:
+        expect(watched.page.locator(".card")).to_contain_text(f"until {dt.datetime.fromtimestamp(until):%H:%M}")  # noqa: DTZ006 (as a wall clock shows it)
+        expect(watched.page.locator(".card[data-blocked]")).to_have_count(1)
+        expect(watched.page.locator(".card .alarm, .card[data-blocked]")).to_have_count(0, timeout=20_000)
+
+
+def test_a_new_reading_arrives(browser: Browser, server: Program, path: Path) -> None:
+    """A new reading is shown without a reload, and until one comes the page asks for nothing."""
+    record(path, reading(13))
+    with opened(browser, server.port, wait=".chart canvas") as watched:
+        watched.page.evaluate("window.stillHere = true")
+        watched.page.wait_for_load_state("load")
+        watched.page.wait_for_timeout(500)
+        before = len(watched.asked)
+        watched.page.wait_for_timeout(2_500)
+        assert watched.asked[before:] == []
+        record(path, reading(57))
+        expect(figure(watched, "57 %")).to_be_visible()
+        expect(watched.page.locator(".legend")).to_contain_text("57 %")
+        assert watched.page.evaluate("window.stillHere")
+
+
+def test_it_recovers_when_the_server_restarts(browser: Browser, tmp_path: Path) -> None:
+    """A lost connection is said, and what was missed is there soon after the server is back."""
+    path = tmp_path / "page.sqlite3"
+    record(path, reading(13))
+    port = free_port()
+    with (
+        Program("--port", str(port), "--db", path) as server,
+        opened(browser, port, wait=".card", forgiven=LOST) as watched,
+    ):
+        server.end()
+        expect(watched.page.locator("#line")).to_have_text("Connection lost. Trying again…")
+        expect(watched.page.get_by_role("status")).to_have_text("Connection lost. Trying again…")
+        expect(figure(watched, "13 %")).to_be_visible()
+        record(path, reading(57))
+        with Program("--port", str(port), "--db", path):
+            expect(watched.page.locator("#line")).to_have_text("Live")
+            expect(figure(watched, "57 %")).to_be_visible()
+
+
+def test_an_unusable_database_is_told(browser: Browser, tmp_path: Path) -> None:
+    """Where the database cannot be read the page says so, in the server's words."""
+    path = tmp_path / "page.sqlite3"
+    path.write_bytes(b"this is no database at all, " * 200)
+    with (
+        Program("--db", path) as server,
+        opened(browser, server.port, wait="#notice", forgiven="status of 503") as watched,
+    ):
+        assert "is not a SQLite database" in watched.words("#notice")
+
+
+# What can be done
+
+
+def test_rename(browser: Browser, server: Program, path: Path) -> None:
+    """An account gets a name, with the keyboard alone; a name that is taken is refused with the reason."""
+    record(path, reading(13), reading(50, who=BOB))
+    with opened(browser, server.port, wait=".card", forgiven="status of 409") as watched:
+        for email, name in (("alice@example.com", "work"), ("bob@example.com", "work")):
+            watched.page.get_by_role("button", name=f"Rename {email}").focus()
+            watched.page.keyboard.press("Enter")
+            expect(watched.page.get_by_label("Name", exact=True)).to_be_focused()
+            watched.page.keyboard.type(name)
+            watched.page.keyboard.press("Enter")
+            if email.startswith("alice"):
+                expect(watched.page.get_by_role("article", name="work", exact=True)).to_be_visible()
+                expect(watched.page.get_by_role("dialog")).to_have_count(0)
+        expect(watched.page.get_by_role("alert").filter(has_text="called 'work' already")).to_be_visible()
+        watched.page.keyboard.press("Escape")
+        expect(watched.page.get_by_role("dialog")).to_have_count(0)
+
+        watched.page.get_by_role("button", name="Rename work").click()
+        watched.page.get_by_label("Name", exact=True).fill("")
+        watched.page.get_by_role("button", name="Save").click()
+        expect(watched.page.get_by_role("article", name="alice@example.com", exact=True)).to_be_visible()
+
+
+def test_forget(browser: Browser, server: Program, path: Path) -> None:
+    """An account is forgotten once that is confirmed, and not when it is declined."""
+    record(path, reading(13), reading(50, who=BOB))
+    with opened(browser, server.port, wait=".card") as watched:
+        button = watched.page.get_by_role("button", name="Forget alice@example.com")
+        confirm = watched.page.get_by_role("alertdialog")
+        for decline in ("Cancel", "Escape"):
+            button.click()
+            expect(confirm).to_contain_text("1 reading")
+            expect(confirm).to_contain_text("There is no way back")
+            expect(confirm.get_by_role("button", name="Cancel")).to_be_focused()
+            if decline == "Cancel":
+                confirm.get_by_role("button", name="Cancel").click()
+            else:
+                watched.page.keyboard.press("Escape")
+            expect(confirm).to_have_count(0)
+            expect(watched.page.locator(".card")).to_have_count(2)
+        button.click()
+        confirm.get_by_role("button", name="Forget").click()
+        expect(watched.page.locator(".card")).to_have_count(1)
+        expect(watched.page.get_by_role("article", name="bob@example.com")).to_be_visible()
+        watched.page.reload()
+        expect(watched.page.locator(".card")).to_have_count(1)
+
+
+def test_token(browser: Browser, tmp_path: Path) -> None:
+    """A server with a token: the page asks for it, keeps it for the tab, and asks again when it is another one."""
+    path = tmp_path / "page.sqlite3"
+    record(path, reading(13))
+    port = free_port()
+    listening = ("--port", str(port), "--db", path)
+    with (
+        Program(*listening, CODEX_TAP_TOKEN=TOKEN) as server,
+        opened(browser, port, wait="dialog#token", forgiven=f"{DENIED}|{LOST}") as watched,
+    ):
+        token = watched.page.get_by_label("Token", exact=True)
+        live = watched.page.locator("#line").get_by_text("Live")
+        expect(watched.page.locator(".card")).to_have_count(0)
+        token.fill("not-the-token-of-this-server")
+        watched.page.keyboard.press("Enter")
+        expect(watched.page.get_by_text("That is not the token.")).to_be_visible()
+        token.fill(TOKEN)
+        watched.page.keyboard.press("Enter")
+        expect(figure(watched, "13 %")).to_be_visible()
+        expect(live).to_be_visible()
+        watched.page.reload()
+        expect(figure(watched, "13 %")).to_be_visible()
+        assert not [url for url in watched.asked if TOKEN in url]
+
+        server.end(signal.SIGTERM)
+        with Program(*listening, CODEX_TAP_TOKEN=f"another-{TOKEN}"):
+            expect(watched.page.get_by_text("The token is another one now.")).to_be_visible()
+            token.fill(f"another-{TOKEN}")
+            watched.page.keyboard.press("Enter")
+            expect(live).to_be_visible()
+
+
+# For everybody
+
+
+@pytest.mark.parametrize(("size", "dark"), [((1280, 900), False), (PHONE, True)], ids=["desktop-light", "phone-dark"])
+def test_axe(browser: Browser, server: Program, path: Path, size: tuple[int, int], dark: bool) -> None:
+    """Nothing on the page, in its dialogs or before the first reading is a serious hindrance to anybody."""
+    with opened(browser, server.port, size=size, dark=dark, wait="#empty") as watched:
+        assert watched.axe() == []
+        record(path, *several(), *past(), hostile())
+        expect(watched.page.locator(".card")).to_have_count(6)
+        expect(watched.page.locator(".events li").first).to_be_visible()
+        watched.page.get_by_text("1 further limit").first.click()
+        watched.page.wait_for_timeout(700)  # bars and colours are on their way
+        assert watched.axe() == []
+        for name in ("Rename", "Forget"):
+            watched.page.get_by_role("button", name=f"{name} alice@example.com").click()
+            assert watched.axe() == []
+            watched.page.keyboard.press("Escape")
+
+
+def test_phone(browser: Browser, server: Program, path: Path) -> None:
+    """On a phone all fits its width, however long the names are, and nothing has to be scrolled sideways."""
+    record(path, *several(), *past(), hostile(), turn(MARKUP * 5, who=HOSTILE, at=time.time(), model="m" * 300))
+    with opened(browser, server.port, size=PHONE, wait=".events") as watched:
+        expect(watched.page.locator("#used li").first).to_be_visible()
+        wide = """() => [...document.querySelectorAll('main *')].filter((each) =>
+            each.getBoundingClientRect().right > innerWidth && each.checkVisibility()
+            && !each.closest('h3, .plan, .row-name, .u-wrap')).map((each) => each.outerHTML.slice(0, 200))"""
+        assert watched.page.evaluate(wide) == []
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_dark(browser: Browser, server: Program, path: Path) -> None:
+    """It is dark where the system is, and follows when that changes, the charts too."""
+    record(path, *past())
+    brightness = "sum(getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).map(Number))"
+    brightness = f"(name) => {{ const sum = (all) => all.reduce((one, other) => one + other); return {brightness}; }}"
+    with opened(browser, server.port, dark=True, wait=".chart canvas") as watched:
+        page = watched.page
+        assert page.evaluate(brightness, "color") - page.evaluate(brightness, "backgroundColor") > 500
+        dark_chart = page.locator(".chart canvas").evaluate("(canvas) => canvas.toDataURL()")
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(brightness, "backgroundColor") - page.evaluate(brightness, "color") > 500
+        page.wait_for_function("(old) => document.querySelector('.chart canvas').toDataURL() !== old", arg=dark_chart)
+
+
+def hostile() -> Snapshot:
+    """A reading whose every text is markup."""
+    now = time.time()
+    main = limit(windows(13, 41, at=now), limit_name=MARKUP, reached_type=MARKUP)
+    other = limit(windows(13, 41, at=now), limit_id="codex_<b>", limit_name=MARKUP)
+    money = Credits(has_credits=True, unlimited=False, balance=MARKUP)
+    return snapshot(main, other, who=HOSTILE, at=now - 10, plan_type=MARKUP, credits=money)
+
+
+def test_hostile_text_is_text(browser: Browser, server: Program, path: Path) -> None:
+    """What the traffic calls itself is shown as the text it is: no element, no script, no change of direction."""
+    record(path, hostile(), turn(MARKUP, who=HOSTILE, at=time.time() - 5, model=MARKUP, status=200))
+    with opened(browser, server.port, wait=".chart canvas") as watched:
+        page = watched.page
+        expect(page.locator("#used li").first).to_contain_text(MARKUP)
+        expect(page.locator(".card h3")).to_contain_text(MARKUP)
+        expect(page.locator(".card .plan")).to_contain_text(MARKUP)
+        expect(page.locator(".chart h3").first).to_contain_text("<img")
+        page.get_by_role("button", name="Rename").click()
+        page.get_by_label("Name", exact=True).fill(MARKUP)
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator(".card .mail")).to_be_visible()
+        page.get_by_role("button", name="Forget").click()
+        expect(page.get_by_role("alertdialog")).to_contain_text(MARKUP)
+        page.keyboard.press("Escape")
+        assert page.locator("main img, main script, main b > img").count() == 0
+        assert DIRECTION[0] not in page.locator("body").inner_text()
+        assert page.evaluate("document.querySelectorAll('script').length") == 2
+
+
+def test_the_keyboard_reaches_everything(browser: Browser, server: Program, path: Path) -> None:
+    """Tab goes through all that can be done, in the order in which it is read, and what has the focus shows it."""
+    record(path, reading(13), reading(50, who=BOB))
+    with opened(browser, server.port, wait=".chart canvas") as watched:
+        reached = []
+        for _ in range(9):
+            watched.page.keyboard.press("Tab")
+            outline = (
+                "(e = document.activeElement) => [e.ariaLabel || e.name || e.textContent.trim(),"
+                " getComputedStyle(e.type === 'radio' ? e.nextElementSibling : e).outlineStyle]"
+            )
+            name, style = watched.page.evaluate(f"({outline})()")
+            assert style == "solid", name
+            reached.append(name)
+        buttons = [f"{what} {who}@example.com" for who in ("alice", "bob") for what in ("Rename", "Forget")]
+        assert reached == ["Skip to the accounts", *buttons, "span", "who", "Metrics", "API"]
+
+
+# One truth
+
+
+WHOLE = st.integers(0, 5_000_000)
+MOMENTS = st.integers(1_700_000_000, 1_900_000_000)
+
+
+def test_it_says_what_the_terminal_says(module: Watched) -> None:
+    """Durations, percentages, lengths of windows and moments read the same on the page and in the terminal."""
+
+    @settings(suppress_health_check=list(HealthCheck))
+    @example(seconds=86_399, used=99.97, minutes=10_079, at=1_795_262_400, later=-1)
+    @example(seconds=86_400, used=0.05, minutes=2_189, at=1_795_262_400, later=0)
+    @example(seconds=86_401, used=0.1, minutes=2_190, at=1_795_262_400, later=60)
+    @example(seconds=3_599, used=100.04, minutes=2_191, at=1_795_262_400, later=86_400)
+    @example(seconds=3_600, used=100.05, minutes=2_130, at=1_795_262_400, later=-86_400)
+    @example(seconds=0, used=49.99, minutes=43_200, at=1_795_262_400, later=86_400 * 6)
+    @given(
+        seconds=WHOLE,
+        used=st.floats(0, 150),
+        minutes=st.integers(1, 100_000),
+        at=MOMENTS,
+        later=st.integers(-(9**7), 9**7),
+    )
+    def same(seconds: int, used: float, minutes: int, at: int, later: int) -> None:
+        found = module.page.evaluate(
+            """async ([seconds, used, minutes, at, now]) => {
+                const say = await import('/static/format.js');
+                const length = say.windowLength('x', minutes);
+                return [say.duration(seconds), say.percent(used), length, say.moment(at, now)];
+            }""",
+            [seconds, used, minutes, at + later, at],
+        )
+        assert found == [
+            formatting.duration(seconds),
+            formatting.percent(used),
+            formatting.window_length("x", minutes),
+            clock_time(at + later, at),
+        ]
+
+    same()
+
+
+@pytest.mark.parametrize("at", [0.49, 0.5, 0.51, 42.5, 43.49, 43.5, 99.5])
+def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None:
+    """What a window comes to is rounded in one way."""
+    window = {
+        "used_percent": 0.1,
+        "note": None,
+        "chance_dry": 0.145,
+        "runs_dry_at": None,
+        "safe": True,
+        "at_reset": at,
+        "at_reset_low": at / 2,
+        "at_reset_high": at + 1,
+    }
+    script = "async (window) => (await import('/static/format.js')).forecastWords(window, 0)"
+    assert module.page.evaluate(script, window).lower() == words({**window, "resets_at": None}, 0)
+
+
+@pytest.mark.parametrize(
+    ("readings", "points", "resets"),
+    [
+        pytest.param([(100, 150, 10, 500)], [[100, 10], [400, 10]], [], id="held-until-now"),
+        pytest.param([(100, 150, 10, 500), (200, 200, 30, 500)], [[100, 10], [200, 30], [400, 30]], [], id="risen"),
+        pytest.param(
+            [(100, 150, 80, 200), (300, 300, 5, 900)],
+            [[100, 80], [200, 0], [300, 5], [400, 5]],
+            [{"at": 200, "unseen": False}],
+            id="reset-between",
+        ),
+        pytest.param(
+            [(100, 150, 80, 500), (300, 300, 5, 900)],
+            [[100, 80], [300, 5], [400, 5]],
+            [{"at": 300, "unseen": False}],
+            id="reset-early",
+        ),
+        pytest.param(
+            [(100, 150, 80, 500), (300, 300, 70, 510)], [[100, 80], [300, 70], [400, 70]], [], id="fallen-not-reset"
+        ),
+        pytest.param(
+            [(100, 150, 80, 350)],
+            [[100, 80], [350, 0], [400, 0]],
+            [{"at": 350, "unseen": True}],
+            id="reset-and-not-seen-since",
+        ),
+        pytest.param([(100, 150, 0, 200), (300, 300, 0, 900)], [[100, 0], [300, 0], [400, 0]], [], id="sliding-at-0"),
+        pytest.param([(10, 150, 10, 500)], [[50, 10], [400, 10]], [], id="began-before-the-span"),
+        pytest.param(
+            [(100, 150, 10, 500), (200, 200, None, None), (300, 300, 20, 500)],
+            [[100, 10], [200, None], [300, 20], [400, 20]],
+            [],
+            id="not-told-in-between",
+        ),
+        pytest.param(
+            [(200, 200, 10, 500), (100, 100, 20, 500)], [[200, 20], [400, 20]], [], id="the-clock-stepped-back"
+        ),
+    ],
+)
+def test_lines(
+    module: Watched,
+    readings: list[tuple[float, float, float | None, float | None]],
+    points: list[list[float | None]],
+    resets: list[dict[str, object]],
+) -> None:
+    """A line is what was read, held until the next reading; a reset is a fall, at its own time where that was told."""
+    entries = [
+        {
+            "first_seen_at": first,
+            "last_seen_at": last,
+            "windows": {"5h": {"used_percent": used, "window_minutes": 300, "resets_at": until}},
+        }
+        for first, last, used, until in readings
+    ]
+    found = module.page.evaluate(
+        "async (entries) => (await import('/static/lines.js')).lineOf(entries, '5h', 50, 400)", entries
+    )
+    assert (found["points"], found["resets"]) == (points, resets)
+
+
+@pytest.fixture(scope="module", name="module")
+def _module(browser: Browser, server: Program) -> Iterator[Watched]:
+    """A page whose modules can be asked."""
+    with opened(browser, server.port) as watched:
+        yield watched
+
+
+# The real thing
+
+
+def test_a_real_turn(
+    browser: Browser, server: Program, codex: str, backend: Backend, path: Path, tmp_path: Path
+) -> None:
+    """A turn of the real Codex through the real proxy appears on the open page, with what it used."""
+    now = int(time.time())
+    five, seven = WireWindow(13, 300, now + 9_000, 9_000), WireWindow(41, 10_080, now + 300_000, 300_000)
+    told = Answer(upgrade=101, headers=limit_headers(five, seven, plan="plus", active="premium"))
+    backend.answer(replace(told, tokens=token_counts(1_000, 800, 50, 20)), account="acct-page")
+    home = tmp_path / "home"
+    log_in(home, "acct-page", "user-1", email="page@example.com", plan="plus")
+    with opened(browser, server.port, wait="#empty") as watched:
+        with Proxy(backend, database=path, arguments=["-q"]) as proxy:
+            turn_done = exec_turn(codex, home, "say ok", codex_environment(proxy, home))
+            assert turn_done.returncode == 0, turn_done.stderr
+            expect(watched.page.locator(".card")).to_be_visible()
+        found = card(watched, "page@example.com")
+        assert re.search(r"plus 5 h 13 % used 87 % left resets in 2:\d\d:\d\d · .* 7 d 41 % used 59 % left", found), (
+            found
+        )
+        expect(watched.page.locator("#used section").last).to_contain_text("gpt-6.1-sol")
+        expect(watched.page.locator("#used")).to_contain_text("1 turn · 1000 tokens in (80 % cached), 50 out")
