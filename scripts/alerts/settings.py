@@ -29,7 +29,7 @@ EXAMPLE = """\
 # quiet_hours = "22:00-07:30"
 
 [targets]
-# An apprise URL (pip install "codex-tap[notify]"), such as these ...
+# An apprise URL, such as these ...
 # phone = "ntfys://ntfy.sh/a-topic-that-nobody-guesses"
 # mail = "mailtos://user:password@example.com"
 # ... or a command, which gets the alert as JSON on its stdin.

@@ -7,7 +7,6 @@ kind of URL, or its program. What apprise logs is not passed on for the same rea
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 COMMAND_SECONDS = 30.0
 """How long a command may take; then it is killed."""
-
-INSTALL = 'pip install "codex-tap[notify]"'
 
 _TITLE = "codex-tap"
 _HTTP_STATUS = re.compile(r"\berror[= ](\d{3})\b")
@@ -144,8 +141,6 @@ class AppriseTarget:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Let apprise send it."""
-        if importlib.util.find_spec("apprise") is None:
-            raise SendError(f"URLs need apprise: {INSTALL}")
         from apprise import Apprise, NotifyFormat, NotifyType
 
         heard = _hearing()

@@ -177,7 +177,7 @@ def checked_settings(config: Path) -> Settings:
     """Return what the alerts file says, where that is something for somebody.
 
     Raises:
-        CommandError: it is not; exit code 2, or 4 where all that are to be told need what is not installed.
+        CommandError: the file is invalid, or has no target or no rule; exit code 2.
     """
     settings = _settings(config, warn=False)
     _check_targets(settings)
@@ -215,25 +215,14 @@ def _settings(config: Path, *, warn: bool = True) -> Settings:
 
 
 def _check_targets(settings: Settings) -> None:
-    """Check that there is somebody to tell; one of several that needs what is not installed is named, and no more.
+    """Check that the file has a target and a rule.
 
     Raises:
-        CommandError: there is nobody.
+        CommandError: one of them is missing.
     """
-    import importlib.util
-
-    from scripts.alerts.targets import INSTALL
-
     if not settings.targets or not settings.rules:
         what = "targets; write them under [targets]" if settings.rules else "rules; write them as [[rules]]"
         raise CommandError(f"{settings.path} has no {what}", WRONG_USE)
-    urls = [name for name, each in settings.targets.items() if each.url]
-    if not urls or importlib.util.find_spec("apprise") is not None:
-        return
-    problem = f"{', '.join(urls)} cannot be told: URLs need apprise: {INSTALL}"
-    if len(urls) == len(settings.targets):
-        raise CommandError(problem, FAILED)
-    click.echo(f"Note: {problem}", err=True)
 
 
 def _stop_event(*, lifeline: bool) -> threading.Event:

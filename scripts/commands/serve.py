@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import os
 import sys
@@ -25,7 +24,6 @@ TOKEN_VARIABLE = "CODEX_TAP_TOKEN"  # noqa: S105 (a name, not a token)
 
 PORT = 8765
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 _MIN_TOKEN_LENGTH = 16
 _MAKE_TOKEN = 'export CODEX_TAP_TOKEN="$(python3 -c "import secrets; print(secrets.token_urlsafe(24))")"'  # noqa: S105 (a command)
 
@@ -50,7 +48,6 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
 
     It reads the database, whether or not a proxy runs, and stays until Ctrl-C.
     """
-    require_web()
     token = checked_token(host)
     from scripts.web.app import Settings
     from scripts.web.server import serve as run
@@ -69,16 +66,6 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
             click.launch(where)
 
     run(Settings(path, host, token, metrics_emails), sockets, started, lifeline=beside)
-
-
-def require_web() -> None:
-    """Check that what the server is made of is installed.
-
-    Raises:
-        CommandError: it is not; the message says how to get it.
-    """
-    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
-        raise CommandError('the server needs more than is installed: pip install "codex-tap[web]"', FAILED)
 
 
 def checked_token(host: str) -> str | None:
