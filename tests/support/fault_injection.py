@@ -2,7 +2,8 @@
 
 The file that `TEST_FAULT` names says what fails: the name of a function of `addon`, which raises then, or that name and
 `()`, where what it returns is callable and raises. With `?` in it nothing fails. `TEST_NOTES` names a file that gets a
-line for each such name that is called (with `?`) or has failed.
+line for each such name that is called (with `?`) or has failed, and for each observation that the recorder's thread has
+taken from its queue (`taken`).
 """
 
 from __future__ import annotations
@@ -47,12 +48,14 @@ def fail(*_: object, **__: object) -> None:
     raise FaultError
 
 
+def note(what: str) -> None:
+    """Append a line to the notes."""
+    with NOTES.open("a") as notes:
+        notes.write(f"{what}\n")
+
+
 def faulty(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that fails on demand, and else is the whole one."""
-
-    def note(what: str) -> None:
-        with NOTES.open("a") as notes:
-            notes.write(f"{what}\n")
 
     @functools.wraps(whole)
     def called(*arguments: Any, **named: Any) -> Any:
@@ -74,10 +77,23 @@ def faulty(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def noted_after(what: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does the same and notes each end of it."""
+
+    @functools.wraps(whole)
+    def called(*arguments: Any, **named: Any) -> Any:
+        try:
+            return whole(*arguments, **named)
+        finally:
+            note(what)
+
+    return called
+
+
 def modules() -> Iterator[ModuleType]:
     """Yield every module of the addon but the script and what only the launcher needs."""
     for found in pkgutil.iter_modules(addon.__path__):
-        if found.name not in {"codex_tap", "lifeline"}:
+        if found.name not in {"codex_tap", "control_channel"}:
             yield importlib.import_module(f"addon.{found.name}")
 
 
@@ -103,6 +119,7 @@ def inject() -> None:
                 if id(value) in instead:
                     space[name] = instead[id(value)]
     Recorder.put = faulty("Recorder.put", Recorder.put)  # type: ignore[method-assign]
+    Recorder._take = noted_after("taken", Recorder._take)  # type: ignore[method-assign]
 
 
 def inject_into_class(path: str, kind: type) -> None:

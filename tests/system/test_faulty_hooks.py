@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import struct
-import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -141,16 +141,24 @@ def functions_taking_part(proxy: Proxy, backend: Backend, fault: Path, notes: Pa
     found: dict[str, list[str]] = {}
     fault.write_text("?")
     for name in ASKED:
-        before = len(notes.read_text())
+        notes.write_text("")
+        connections = proxy.output().count("client connect")
         asked(proxy, backend, name)
-        # The writer reads a little later.
-        time.sleep(0.15)
-        for line in notes.read_text()[before:].splitlines():
-            function = line.removeprefix("called ")
+        wait_until(partial(is_read, proxy, notes, connections), proxy.output)
+        for function in re.findall(r"^called (.+)$", notes.read_text(), re.MULTILINE):
             where = found.setdefault(function, [])
             if name not in where and len(where) < (3 if function.startswith("tap.Tap.") else 1):
                 where.append(name)
     return found
+
+
+def is_read(proxy: Proxy, notes: Path, connections: int) -> bool:
+    """Return True if the connections since then have ended and the recorder has taken all that was put into it."""
+    called = notes.read_text().splitlines()
+    ended = called.count("called tap.Tap.client_disconnected")
+    return ended >= proxy.output().count("client connect") - connections > 0 and called.count("taken") >= called.count(
+        "called Recorder.put"
+    )
 
 
 def test_a_stranger_keeps_their_own_tls_when_we_fail(monkeypatch: pytest.MonkeyPatch) -> None:
