@@ -234,7 +234,8 @@ def required(program: str | None, reason: str, variable: str) -> str:
 
 def free_port() -> int:
     """A loopback port that nobody listens on, below the ports that systems give to outgoing connections."""
-    for port in random.sample(range(20_000, 32_000), 50):
+    # Every test process seeds `random` alike; with it they would all try the same ports at the same time.
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 50):
         with socket.socket() as candidate, suppress(OSError):
             candidate.bind(("127.0.0.1", port))
             return port
