@@ -34,8 +34,6 @@ SLOW = os.environ.get("CODEX_TAP_SLOW") == "1"
 
 KILLS = 20 if SLOW else 5
 LOCKED_SECONDS = 30.0 if SLOW else 1.5
-LOST_SECONDS = 0.1
-"""What a kill may cost, by the moment at which an answer was complete."""
 
 
 @pytest.fixture
@@ -56,6 +54,13 @@ def is_sound(path: Path) -> bool:
         return [row[0] for row in connection.execute("PRAGMA integrity_check")] == ["ok"]
 
 
+def wait_for_a_random_moment() -> None:
+    """Wait for up to half a second; the seed that pytest prints gives the same times."""
+    pause = random.uniform(0, 0.5)  # noqa: S311 (a moment)
+    print(f"the moment: after {pause:.3f} s")
+    time.sleep(pause)
+
+
 def wait_for_figures(path: Path, wanted: set[Figure]) -> None:
     def missing() -> set[Figure]:
         return wanted - figures(path)
@@ -73,7 +78,7 @@ def test_a_stop_at_any_moment(backend: Backend, path: Path, name: str) -> None:
         pytest.skip(f"{name} is not there on this platform")
     with tapped(backend, path) as proxy, Load(proxy, backend) as load:
         load.wait_for(3)
-        time.sleep(random.SystemRandom().uniform(0, 0.5))
+        wait_for_a_random_moment()
         assert proxy.stop(getattr(signal, name)) == 0
 
     assert load.answered.keys() <= figures(path)
@@ -81,19 +86,21 @@ def test_a_stop_at_any_moment(backend: Backend, path: Path, name: str) -> None:
 
 
 def test_kills(backend: Backend, path: Path) -> None:
-    """Killed at any moment under load it leaves a sound file that misses no more than the last tenth of a second."""
-    lags = []
+    """A kill at any moment under load leaves a sound file, every committed figure in it; only the newest may miss."""
     for number in range(KILLS):
         with tapped(backend, path) as proxy, Load(proxy, backend, f"kill-{number}") as load:
             load.wait_for(3)
-            time.sleep(random.SystemRandom().uniform(0, 0.5))
-            killed_at = time.monotonic()
+            wait_for_figures(path, set(load.answered))
+            wait_for_a_random_moment()
+            committed = figures(path)
             proxy.kill()
-        missing = load.answered.keys() - figures(path)
-        lags.append(max((killed_at - load.answered[figure] for figure in missing), default=0))
         assert is_sound(path)
-    print("lost, in ms:", *(round(lag * 1_000) for lag in lags))
-    assert max(lags) <= LOST_SECONDS
+        stored = figures(path)
+        assert committed <= stored
+        newest = {figure.account: figure.used for figure in sorted(stored)}
+        missing = load.answered.keys() - stored
+        print(f"lost: {len(missing)} of {len(load.answered)}")
+        assert all(figure.used > newest[figure.account] for figure in missing)
 
 
 # The disk
@@ -121,14 +128,15 @@ def test_a_locked_database(backend: Backend, path: Path) -> None:
 SMALL = """
 import os
 from pathlib import Path
-from store import database
+from store.database import open_writer
+from store.record import writer
 
-def open_small(path, whole=database.open_writer):
-    connection = whole(path)
+def open_small(path):
+    connection = open_writer(path)
     connection.execute("PRAGMA max_page_count = " + Path(os.environ["TEST_PAGES"]).read_text())
     return connection
 
-database.open_writer = open_small
+writer.open_writer = open_small
 """
 """A mitmproxy script that lets the database grow to so many pages."""
 
@@ -282,14 +290,17 @@ def test_a_database_that_is_taken_away(backend: Backend, path: Path, how: str) -
             for end in ("-wal", "-shm", ""):
                 each = path.with_name(path.name + end)
                 each.rename(away.with_name(away.name + end)) if how == "moved" else each.unlink()
-        taken_at = time.monotonic()
+        wait_until(lambda: bool(figures(path)), proxy.output)
+        recreated_at = time.monotonic()
         load.wait_for(20)
         load.stop()
         assert not load.failures
-        wait_for_figures(path, {figure for figure, at in load.answered.items() if at > taken_at + LOST_SECONDS})
+        wait_for_figures(path, load.answered_since(recreated_at))
         assert proxy.stop() == 0
     assert is_sound(path)
-    assert how != "moved" or before <= figures(away)
+    if how == "moved":
+        assert before <= figures(away)
+        assert load.answered.keys() <= figures(away) | figures(path)
 
 
 def test_a_database_that_is_damaged(backend: Backend, path: Path) -> None:
@@ -304,12 +315,12 @@ def test_a_database_that_is_damaged(backend: Backend, path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         damage(path)
-        damaged_at = time.monotonic()
         wait_until(lambda: proxy.output().count("was set aside as") == 2, proxy.output)
+        replaced_at = time.monotonic()
         load.wait_for(10)
         load.stop()
         assert not load.failures
-        wait_for_figures(path, {figure for figure, at in load.answered.items() if at > damaged_at + LOST_SECONDS})
+        wait_for_figures(path, load.answered_since(replaced_at))
         assert proxy.stop() == 0
     first, _ = backup_files(path)
     assert first.read_bytes() == broken
@@ -321,7 +332,7 @@ def test_a_database_that_is_damaged(backend: Backend, path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from store.models import Credits, Identity, Limit, RateLimits as Reading, Snapshot, Source, Window
+from store.models import Credits, Identity, Limit, RateLimits, Snapshot, Source, Window
 from store.record.recorder import Recorder
 
 path, who, until = Path(sys.argv[1]), sys.argv[2], time.time() + float(sys.argv[3])
@@ -334,7 +345,7 @@ while time.time() < until:
     for _ in range(200):
         number += 1
         windows = {"5h": Window(used_percent=number, window_minutes=300, resets_at=2_000_000_000)}
-        reading = Reading(
+        reading = RateLimits(
             limits=(Limit(windows=windows), Limit(limit_id="codex_fox", windows=windows)),
             plan_type=str(number),
             credits=Credits(has_credits=True, unlimited=False, balance=str(number)),
@@ -350,8 +361,10 @@ READER = """
 import json, subprocess, sys, time
 from contextlib import closing
 from pathlib import Path
-from store import queries
-from store.errors import MissingError; from store.database import open_reader
+from store.database import open_reader
+from store.errors import MissingError
+from store.queries.accounts import load_accounts
+from store.queries.status import load_status
 
 path, ended, looks = Path(sys.argv[1]), Path(sys.argv[2]), 0
 newest = {}
@@ -359,8 +372,7 @@ while not ended.exists():
     time.sleep(0.01)
     try:
         with closing(open_reader(path)) as connection:
-            chosen = queries.accounts(connection)
-            document = queries.status(connection, time.time(), chosen)
+            document = load_status(connection, time.time(), load_accounts(connection))
     except MissingError:
         continue
     looks += 1
