@@ -179,6 +179,16 @@ def test_use_past_the_tap_is_expected_to_go_on() -> None:
     assert told.at_reset_low > samples[-1].used_percent + 2
 
 
+@pytest.mark.parametrize("used", [1e-170, 5e-324])
+def test_an_almost_unused_window_has_a_forecast(used: float) -> None:
+    """The square of what is used a day may be too small for a number."""
+    figures = [(3 * DAY, 0.0), (30 * HOUR, used), (HOUR, 3 * used)]
+    samples = [UsageSample(NOON - ago, NOON - ago, percent, NOON + DAY) for ago, percent in figures]
+    at_reset = forecast(samples, NOON, window_minutes=10_080).at_reset
+    assert at_reset is not None
+    assert 0 <= at_reset < 1
+
+
 # What always holds
 
 MOMENTS = st.floats(NOON - 40 * DAY, NOON + DAY)
