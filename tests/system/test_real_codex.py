@@ -258,9 +258,4 @@ def run_environment(backend: Backend, folder: Path, path: Path) -> dict[str, str
 
 
 def wait_for_rows(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if path.exists() and status(path)["accounts"]:
-            return
-        time.sleep(0.05)
-    pytest.fail("nothing was recorded")
+    wait_until(lambda: path.exists() and bool(status(path)["accounts"]), lambda: "nothing was recorded")
