@@ -1,4 +1,4 @@
-"""A real browser, and the page in it: Debian's chromium or any other, driven by playwright."""
+"""A real browser with the page in it: Debian's chromium or another one, driven by playwright."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ PHONE = (390, 844)
 
 
 def find_chromium() -> str | None:
-    """Return where a Chromium is, or None."""
+    """Return the path of a Chromium, or None."""
     named = os.environ.get("CODEX_TAP_CHROMIUM")
     return named or next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 def require_chromium() -> str:
-    """The browser; skips the test where there is none, or fails it where `CODEX_TAP_REQUIRE_BROWSER` is 1."""
+    """Return the browser; without one, skip the test, or fail it if `CODEX_TAP_REQUIRE_BROWSER` is 1."""
     reason = "no Chromium: install it, or name it in CODEX_TAP_CHROMIUM"
     return required(find_chromium(), reason, "CODEX_TAP_REQUIRE_BROWSER")
 
@@ -59,7 +59,7 @@ def running_browser() -> Iterator[Browser]:
 
 
 class Watched(NamedTuple):
-    """A page, and what it did: the requests it made, and what it should not have done."""
+    """A page with its requests and its errors."""
 
     page: Page
     asked: list[str]
@@ -70,7 +70,7 @@ class Watched(NamedTuple):
         return " ".join(self.page.locator(selector).first.inner_text().split())
 
     def axe(self) -> list[str]:
-        """What axe-core finds that is serious or critical."""
+        """Return the serious and critical findings of axe-core."""
         self.page.evaluate(_axe_script())
         found: list[dict[str, Any]] = self.page.evaluate("axe.run().then((results) => results.violations)")
         return [
@@ -91,7 +91,7 @@ def opened(
     wait: str = "#line[data-state=live]",
     forgiven: str | None = None,
 ) -> Iterator[Watched]:
-    """Open the page of the server at `port` until something is there; what it does wrong fails the test at the end.
+    """Open the page of the server at `port` and wait until it shows data; errors of the page fail the test at the end.
 
     Wrong is an error on the console (a violation of the content security policy is one), an exception, a dialog of the
     browser's own, and a request to another host. `forgiven` is a pattern of what is meant to happen.

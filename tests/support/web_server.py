@@ -1,4 +1,4 @@
-"""The server of the page, running: in this process for tables of cases, or as the program that a person starts."""
+"""The running server of the page: in this process for tables of cases, or as the program that a person starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SECONDS = 20
 
 
 class Answer(NamedTuple):
-    """What came back; names of headers are in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -35,12 +35,12 @@ class Answer(NamedTuple):
 
     @property
     def document(self) -> Any:
-        """The JSON in it."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
-        """The text in it."""
+        """Return the body as text."""
         return self.body.decode()
 
 
@@ -66,7 +66,7 @@ class Site:
         assert not self._thread.is_alive()
 
     def get(self, path: str, **headers: str) -> Answer:
-        """Ask for a path; names of headers are written with `_`."""
+        """Get a path; header names are written with `_`."""
         return ask(self.port, "GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def write(self, method: str, path: str, document: object = None, headers: Mapping[str, str] = WRITE) -> Answer:
@@ -78,7 +78,7 @@ class Site:
 def ask(
     port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: str | bytes | None = None
 ) -> Answer:
-    """Send one request on a connection of its own and return the whole answer."""
+    """Send one request on its own connection and return the whole response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
     with contextlib.closing(connection):
         connection.request(method, path, body, dict(headers or {}))
@@ -123,6 +123,6 @@ class Program:
         self.process.communicate()
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end and return its exit code; it has a few seconds."""
+        """Stop it and return its exit code; it has a few seconds."""
         self.process.send_signal(number)
         return self.process.wait(_SECONDS)
