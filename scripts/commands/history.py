@@ -67,8 +67,7 @@ def history(
             if plot:
                 _print_chart(found, since, limit_id)
                 return
-            chosen = found.accounts[0] if account else None
-            entries = load_history(found.connection, account=chosen, since=since, limit_id=limit_id)
+            entries = load_history(found.connection, found.accounts, since=since, limit_id=limit_id)
 
             def render(profile: TerminalProfile) -> Iterator[Text]:
                 from scripts.render.history import render_history
@@ -93,7 +92,7 @@ def _print_chart(found: Session, since: float | None, limit_id: str | None) -> N
 
         columns = chart_columns(profile.width)
         timelines = load_timelines(
-            found.connection, now, columns, chosen=found.accounts, since=since, limit_id=limit_id
+            found.connection, now, columns, accounts=found.accounts, since=since, limit_id=limit_id
         )
         return "\n\n".join(render_chart(timeline, profile) for timeline in timelines)
 

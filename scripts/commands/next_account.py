@@ -79,7 +79,7 @@ def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextDocument:
     """Return the document of ``next --json``; its ranking is empty while nothing is known."""
     from store.analysis.ranking import rank_accounts
     from store.errors import MissingError
-    from store.queries.status import load_status
+    from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
@@ -87,7 +87,7 @@ def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextDocument:
             document = load_status(connection, now, accounts)
             return rank_accounts(document, credits_for=_keys(known, spenders))
     except MissingError:
-        return rank_accounts({"generated_at": int(now), "accounts": []})
+        return rank_accounts(empty_status(now))
 
 
 def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
@@ -109,7 +109,7 @@ def _exit_code(document: NextDocument) -> int:
 def _print_choice(document: NextDocument) -> None:
     from store.analysis.ranking import label
 
-    name = sanitize(label(document))
+    name = sanitize(label(document["ranking"][0]))
     if sys.stdout.isatty():
         click.echo(f"{name}: {sanitize(document['reason'])}")
     else:

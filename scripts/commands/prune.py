@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -62,7 +62,7 @@ def prune(context: click.Context, *, before: float, yes: bool, form: Form | None
     path = database or default_database()
     try:
         with session(path) as found:
-            counts = prune_counts(found.connection, before)
+            counts = prune_counts(found.connection, before, found.known)
             size, _ = file_bytes(found.connection)
     except MissingError:
         context.exit(emit(_document(before, [], 0, deleted=False), form, str, is_known=False))
@@ -120,7 +120,5 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _document(before: float, counts: Sequence[PruneCounts], freed: int, *, deleted: bool) -> PruneDocument:
-    names = ("snapshots", "turns", "threads", "snapshots_kept", "turns_kept")
-    accounts: list[Any] = [{**each.account.named, **{name: getattr(each, name) for name in names}} for each in counts]
-    document = {"before": before, "deleted": deleted, "freed_bytes": freed, "accounts": accounts}
-    return cast("PruneDocument", document)
+    accounts = [each.document for each in counts]
+    return {"before": before, "deleted": deleted, "freed_bytes": freed, "accounts": accounts}

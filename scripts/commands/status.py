@@ -105,7 +105,7 @@ class _Status(NamedTuple):
 def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Status:
     """Return the status; it has no accounts while nothing is known."""
     from store.errors import MissingError
-    from store.queries.status import load_status
+    from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
@@ -115,9 +115,9 @@ def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Stat
                 return _Status(document, {})
             from store.queries.forecast import most_urgent_window
 
-            return _Status(document, most_urgent_window(connection, now, document))
+            return _Status(document, most_urgent_window(connection, now, document, accounts))
     except MissingError:
-        return _Status({"generated_at": int(now), "accounts": []}, {})
+        return _Status(empty_status(now), {})
 
 
 def _unknown(path: Path) -> str:

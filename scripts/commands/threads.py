@@ -66,7 +66,7 @@ def _load(path: Path, since: float) -> tuple[list[Thread], bool]:
 
     try:
         with session(path) as found:
-            return load_threads(found.connection, since), True
+            return load_threads(found.connection, since, found.known), True
     except MissingError:
         return [], False
 

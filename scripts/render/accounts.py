@@ -27,7 +27,7 @@ def render_accounts(known: Iterable[Account], profile: TerminalProfile) -> Text:
 def account_label(account: Account, glyphs: Glyphs = TYPOGRAPHIC) -> str:
     """Return an account in one line: name, e-mail and plan."""
     plan = [sanitize(account.plan_type)] if account.plan_type else []
-    return glyphs.dot.join([*title_parts(account.named), *plan])
+    return glyphs.dot.join([*title_parts(account.reference), *plan])
 
 
 def title_parts(account: AccountReference) -> list[str]:

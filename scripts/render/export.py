@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from scripts.support.sanitize import sanitize
+from store.analysis.formatting import local_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -160,12 +161,8 @@ def event_row(event: EventEntry) -> dict[str, Any]:
 
 def iso(timestamp: float | None) -> str | None:
     """Write a timestamp in ISO 8601 (UTC); None for None, and for a timestamp outside the calendar."""
-    if timestamp is None:
-        return None
-    try:
-        return dt.datetime.fromtimestamp(timestamp, dt.UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return None
+    time = None if timestamp is None else local_time(timestamp, dt.UTC)
+    return None if time is None else time.isoformat(timespec="seconds")
 
 
 def _history_values(entry: HistoryEntry) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from scripts.render.accounts import title_parts
-from scripts.render.console import clock_time, window_length
+from scripts.render.console import clock_time, colour, window_length
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY
 from store.analysis.formatting import UNKNOWN, duration, percent, whole
@@ -60,6 +60,11 @@ def style(window: WindowForecast) -> str:
     return "yellow" if window["chance_dry"] < LIKELY else "red"
 
 
+def window_style(used: float | None, forecast: WindowForecast | None) -> str:
+    """Return the style of a used percent: that of its forecast, or that of its level without one."""
+    return style(forecast) if forecast and forecast["safe"] is not None else colour(used)
+
+
 def _at_reset(window: WindowForecast) -> str:
     at, low, high = window["at_reset"], window["at_reset_low"], window["at_reset_high"]
     if at is None or low is None or high is None:
@@ -92,8 +97,9 @@ def _account(account: AccountForecast, now: float, profile: TerminalProfile) -> 
 
 def _window(slot: str, window: WindowForecast, now: float, profile: TerminalProfile) -> Text:
     used, pace = window["used_percent"], window["pace_per_hour"]
-    shown = UNKNOWN if window["chance_dry"] is None else percent(used)
+    known = window["chance_dry"] is not None
+    shown = percent(used) if known else UNKNOWN
     line = Text(f"    {window_length(slot, window['window_minutes']):>4}  ")
-    line.append(f"{shown:>6} used  ", style(window))
+    line.append(f"{shown:>6} used  ", window_style(used, window) if known else "dim")
     line.append(f"{UNKNOWN if pace is None else f'{pace:.1f}':>5} %/h  ")
     return line.append(words(window, now, profile.zone), style(window))

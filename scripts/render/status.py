@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.accounts import title_parts
-from scripts.render.console import TerminalProfile, clock_time, colour, window_length
-from scripts.render.forecast import render_most_urgent, style
+from scripts.render.console import TerminalProfile, clock_time, window_length
+from scripts.render.forecast import render_most_urgent, window_style
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting
 from store.analysis.formatting import DAY, UNKNOWN, duration, percent
@@ -108,7 +108,7 @@ def _row(slot: str, window: WindowStatus, forecast: UrgentWindow | None, now: fl
         used=percent(used),
         left=percent(None if used is None else max(0.0, 100 - formatting.rounded(used))),
         resets=_resets(window, now, profile),
-        style=style(forecast) if forecast and forecast["safe"] is not None else colour(used),
+        style=window_style(used, forecast),
     )
 
 

@@ -23,15 +23,16 @@ _WRITE_WAIT_MILLISECONDS = 5_000
 
 @contextlib.contextmanager
 def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database for reading.
+    """Open the database for reading; all queries see the same state of it.
 
     Raises:
         MissingError: The database does not exist.
         DatabaseError: The database cannot be read.
     """
     from store.database import open_reader
+    from store.queries.cursors import read_transaction
 
-    with contextlib.closing(open_reader(path)) as connection:
+    with contextlib.closing(open_reader(path)) as connection, read_transaction(connection):
         yield connection
 
 

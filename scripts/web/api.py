@@ -23,22 +23,23 @@ from scripts.web import schemas
 from scripts.web.legacy import older_record
 from scripts.web.reader import Reader, which_account
 from scripts.web.responses import answer
-from store.analysis.events import KINDS
 from store.analysis.ranking import rank_accounts
+from store.constants import EVENT_KINDS, GroupBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.queries.accounts import account_counts, load_accounts
 from store.queries.events import empty_events, load_events
-from store.queries.forecast import load_forecasts
+from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
-from store.queries.history_points import PointRange, load_history_points
+from store.queries.history_points import PointRange, empty_history_points, load_history_points
 from store.queries.positions import main_limit_raw
-from store.queries.status import load_status
+from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
-from store.queries.usage import By, NotSeenError, load_usage
+from store.queries.usage import NotSeenError, load_usage
 from store.queries.usage import empty_usage as nothing_used
 
 if TYPE_CHECKING:
+    from store import documents
     from store.queries.accounts import Account
 
 MAX_ENTRIES = 50_000
@@ -81,12 +82,12 @@ Since = Annotated[
 
 
 def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"there is no such kind; there are: {', '.join(KINDS)}")
+    if kind not in EVENT_KINDS:
+        raise ValueError(f"there is no such kind; there are: {', '.join(EVENT_KINDS)}")
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(EVENT_KINDS)})]
 LimitId = Annotated[str | None, Query(max_length=100, description="One limit, such as `codex`.")]
 
 
@@ -127,10 +128,11 @@ def get_usage_of(request: Request, prefix: Prefix) -> Response:
     return answer(request, _usage(request, prefix))
 
 
-def _usage(request: Request, start: str | None) -> dict[str, Any]:
+def _usage(request: Request, start: str | None) -> documents.StatusDocument:
     now = time.time()
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return _reader(request).ask_of(start, lambda connection, only: load_status(connection, now, only), nothing)
+    return _reader(request).ask_of(
+        start, lambda connection, only: load_status(connection, now, only), empty_status(now)
+    )
 
 
 @router.get("/api/history", response_model=schemas.History, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -151,20 +153,11 @@ def get_history(
     begin = _moment(since, now)
     step = max(1, math.ceil((now - begin) / points)) if points else None
     span = PointRange(begin, now, step, limit_id)
-    nothing: dict[str, Any] = {
-        "since": begin,
-        "until": now,
-        "step_seconds": step,
-        "left_out": 0,
-        "accounts": [],
-        "entries": [],
-    }
-    return answer(
-        request,
-        _reader(request).ask_of(
-            account, lambda connection, only: load_history_points(connection, span, accounts=only, most=limit), nothing
-        ),
-    )
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.HistoryPointsDocument:
+        return load_history_points(connection, span, accounts=only, most=limit)
+
+    return answer(request, _reader(request).ask_of(account, load, empty_history_points(span)))
 
 
 @router.get("/api/requests", response_model=schemas.Turns, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -176,10 +169,10 @@ def get_requests(
 ) -> Response:
     """Tell which turns there were, the newest first."""
 
-    def turns(connection: sqlite3.Connection, only: list[Account] | None) -> list[dict[str, Any]]:
-        return load_turns(connection, account=only[0] if only else None, limit=limit, before=before)
+    def turns(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
+        return load_turns(connection, only, only=only[0] if account else None, limit=limit, before=before)
 
-    nothing: list[dict[str, Any]] = []
+    nothing: list[documents.TurnEntry] = []
     found = _reader(request).ask_of(account, turns, nothing)
     following = found[-1]["id"] if len(found) == limit else None
     return answer(request, {"requests": found, "next_before": following})
@@ -190,7 +183,7 @@ def get_breakdown(
     request: Request,
     *,
     account: AccountStart = None,
-    by: By = "thread",
+    by: GroupBy = "thread",
     since: Since = "7d",
     window: Annotated[str | None, Query(max_length=20, description="A slot, such as `5h` or `7d`.")] = None,
     limit_id: LimitId = None,
@@ -199,7 +192,7 @@ def get_breakdown(
     now = time.time()
     begin = _moment(since, now)
 
-    def breakdown(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def breakdown(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
         return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
 
     try:
@@ -212,11 +205,11 @@ def get_breakdown(
 def get_forecast(request: Request, account: AccountStart = None) -> Response:
     """Tell when it runs out."""
     now = time.time()
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return answer(
-        request,
-        _reader(request).ask_of(account, lambda connection, only: load_forecasts(connection, now, only), nothing),
-    )
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.ForecastDocument:
+        return load_forecasts(connection, now, only)
+
+    return answer(request, _reader(request).ask_of(account, load, empty_forecasts(now)))
 
 
 @router.get("/api/events", response_model=schemas.Events, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -233,7 +226,7 @@ def get_events(
     now = time.time()
     begin = _moment(since, now)
 
-    def happened(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def happened(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsDocument:
         return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
 
     document = _reader(request).ask_of(account, happened, empty_events(now, since=begin, limit_id=limit_id))
@@ -257,14 +250,13 @@ def get_next(
     """Tell which account to use now, and why."""
     now = time.time()
 
-    def chosen(connection: sqlite3.Connection) -> dict[str, Any]:
+    def chosen(connection: sqlite3.Connection) -> documents.NextDocument:
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {which_account(known, start).key for start in named}
-        return rank_accounts(load_status(connection, now), credits_for=None if spend == "all" else keys)
+        return rank_accounts(load_status(connection, now, known), credits_for=None if spend == "all" else keys)
 
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return answer(request, _reader(request).ask(chosen, rank_accounts(nothing)))
+    return answer(request, _reader(request).ask(chosen, rank_accounts(empty_status(now))))
 
 
 @router.get("/api/accounts", response_model=schemas.Accounts, responses=_UNCHANGED)
@@ -344,10 +336,10 @@ def get_health(request: Request) -> Response:
     """Tell whether the database can be read, and whether something comes in."""
     reader, now = _reader(request), time.time()
 
-    def health(connection: sqlite3.Connection) -> tuple[dict[str, Any], Losses | None]:
-        return load_status(connection, now), load_losses(connection)
+    def health(connection: sqlite3.Connection) -> tuple[documents.StatusDocument, Losses | None]:
+        return load_status(connection, now, load_accounts(connection)), load_losses(connection)
 
-    nothing: tuple[dict[str, Any], Losses | None] = ({"accounts": []}, None)
+    nothing: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
     document, lost = reader.ask(health, nothing)
     accounts = document["accounts"]
     return answer(
@@ -363,7 +355,7 @@ def get_health(request: Request) -> Response:
     )
 
 
-def _newest_age(document: dict[str, Any]) -> int | None:
+def _newest_age(document: documents.StatusDocument) -> int | None:
     """Return how old the newest reading of a document of ``status`` is, in seconds."""
     ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
     return min(ages, default=None)
@@ -386,9 +378,9 @@ def get_older_usage_of(request: Request, token_prefix: Prefix) -> Response:
 def _older_usage(request: Request, start: str | None) -> dict[str, Any]:
     now = time.time()
 
-    def records(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def records(connection: sqlite3.Connection, only: list[Account]) -> dict[str, Any]:
         raw = main_limit_raw(connection)
-        keys = {account.key: raw.get(account.id, {}) for account in load_accounts(connection)}
+        keys = {account.key: raw.get(account.id, {}) for account in only}
         document = load_status(connection, now, only)
         found = [older_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
         return {record["token_key"]: record for record in found if record["token_key"] is not None}

@@ -132,7 +132,7 @@ async def _validation_problem(_: Request, error: RequestValidationError) -> Resp
 
 
 async def _account_problem(_: Request, error: AccountLookupError) -> Response:
-    candidates = [account.named for account in error.candidates]
+    candidates = [account.reference for account in error.candidates]
     return problem(409 if error.ambiguous else 404, str(error), candidates=candidates)
 
 

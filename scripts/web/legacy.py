@@ -15,14 +15,16 @@ from store.analysis.ranking import main_limit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from store.documents import AccountStatus
+
 _POSITIONS = ("primary", "secondary")
 _HEADER = "x-codex-"
 
 
-def older_record(account: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+def older_record(account: AccountStatus, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of an account of a document of ``status``; `raw` is of its main limit's newest row."""
     limit = main_limit(account)
-    windows: dict[str, dict[str, Any]] = limit["windows"] if limit else {}
+    windows = limit["windows"] if limit else {}
     record: dict[str, Any] = {}
     for slot in ("5h", "7d"):
         record |= _figures(f"codex_{slot}", windows.get(slot))

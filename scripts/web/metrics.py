@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -28,6 +28,7 @@ from store.database import open_reader
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
 from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from store.documents import CreditsStatus, StatusDocument
     from store.errors import Inode
     from store.queries.accounts import Account
 
@@ -166,7 +168,7 @@ class Metrics:
 
     def _read(self) -> list[Metric]:
         now = time.time()
-        with contextlib.closing(open_reader(self._path)) as connection:
+        with contextlib.closing(open_reader(self._path)) as connection, read_transaction(connection):
             known = load_accounts(connection)
             document = load_status(connection, now, known)
             lost = load_losses(connection)
@@ -189,7 +191,7 @@ def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
     return {row_id: label if again[label] == 1 else f"{label}#{row_id}" for row_id, label in chosen.items()}
 
 
-def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> Iterable[Metric]:
+def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
     """Return the gauges of how accounts and their limits stand."""
     window = ["account", "limit", "window"]
     used = GaugeMetricFamily(
@@ -214,11 +216,11 @@ def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> It
     unlimited = GaugeMetricFamily("codex_tap_credits_unlimited", "1 if credits have no end.", labels=["account"])
     for account in document["accounts"]:
         label = labels[account["account"]]
-        told = account["credits"] or {}
-        balance = _balance(told)
+        told = account["credits"]
+        balance = _balance(told) if told else None
         if balance is not None:
             credit.add_metric([label], balance)
-        if told.get("unlimited") is not None:
+        if told and told["unlimited"] is not None:
             unlimited.add_metric([label], told["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
@@ -239,12 +241,12 @@ def _add(family: GaugeMetricFamily, labels: Sequence[str], value: float | None, 
         family.add_metric(labels, value / divisor)
 
 
-def _balance(told: dict[str, Any]) -> float | None:
+def _balance(told: CreditsStatus) -> float | None:
     if not told.get("has_credits"):
         return None if told.get("has_credits") is None else 0.0
     try:
-        return float(told["balance"])
-    except (TypeError, ValueError):
+        return None if told["balance"] is None else float(told["balance"])
+    except ValueError:
         return None
 
 
@@ -289,6 +291,6 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
         )
 
 
-def _newest(document: dict[str, Any]) -> float | None:
+def _newest(document: StatusDocument) -> float | None:
     moments = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
     return max(moments, default=None)

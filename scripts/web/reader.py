@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from store.database import open_reader
 from store.errors import MissingError
 from store.queries.accounts import AccountError, find_account, load_accounts
+from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,21 +44,19 @@ class Reader(NamedTuple):
             sqlite3.Error: The same, found later.
         """
         try:
-            with contextlib.closing(open_reader(self.path)) as connection:
+            with contextlib.closing(open_reader(self.path)) as connection, read_transaction(connection):
                 return question(connection)
         except MissingError:
             return nothing
 
-    def ask_of(
-        self, start: str | None, question: Callable[[sqlite3.Connection, list[Account] | None], T], nothing: T
-    ) -> T:
-        """Return the answer to a question about one account, or about all (None) where no start of one is given.
+    def ask_of(self, start: str | None, question: Callable[[sqlite3.Connection, list[Account]], T], nothing: T) -> T:
+        """Return the answer to a question about one account, or about all where no start of one is given.
 
         Raises:
             WhichAccountError: The start names none or several.
         """
         if start is None:
-            return self.ask(lambda connection: question(connection, None), nothing)
+            return self.ask(lambda connection: question(connection, load_accounts(connection)), nothing)
         return self.ask_of_one(start, lambda connection, account: question(connection, [account]))
 
     def ask_of_one(self, start: str, question: Callable[[sqlite3.Connection, Account], T]) -> T:
@@ -67,7 +66,7 @@ class Reader(NamedTuple):
             WhichAccountError: It names none or several.
         """
         try:
-            with contextlib.closing(open_reader(self.path)) as connection:
+            with contextlib.closing(open_reader(self.path)) as connection, read_transaction(connection):
                 return question(connection, which_account(load_accounts(connection), start))
         except MissingError:
             raise AccountLookupError(start, [], ambiguous=False) from None

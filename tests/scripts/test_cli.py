@@ -19,11 +19,13 @@ from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
+from store.database import open_reader
 from store.models import Identity
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, windows
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from store.models import Snapshot
@@ -124,7 +126,7 @@ def test_an_unknown_account_is_wrong_use(two: Path) -> None:
     result = invoke("status", "carol", "--db", two)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
-        "Error: no account goes by 'carol'; there are:",
+        "Error: no account matches 'carol'; there are:",
         "  alice@example.com  acct-a/user-a  alice~0000000001",
         "  bob@example.com  acct-b/user-b  bob~0000000002",
     ]
@@ -134,7 +136,7 @@ def test_an_ambiguous_account_is_wrong_use(two: Path) -> None:
     """The candidates are listed."""
     result = invoke("status", "acct", "--db", two)
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: 'acct' could be any of these:\n  alice@")
+    assert result.stderr.startswith("Error: 'acct' matches several accounts:\n  alice@")
 
 
 def test_an_error_shows_nothing_of_the_wire_unescaped(path: Path) -> None:
@@ -352,6 +354,36 @@ def test_only_commands_that_print_one_document_collect_no_garbage(
     assert result.stderr.splitlines()[-1] == str(collects)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["forecast"],
+        ["usage", "--json"],
+        ["next"],
+        ["events"],
+        ["history"],
+        ["accounts"],
+        ["threads"],
+        ["guard"],
+        ["statusline"],
+    ],
+    ids=" ".join,
+)
+def test_the_accounts_are_read_once(two: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    """A command reads accounts and their tokens once, whatever it asks of them."""
+    statements: list[str] = []
+
+    def traced(path: Path) -> sqlite3.Connection:
+        connection = open_reader(path)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr("store.database.open_reader", traced)
+    invoke(*arguments, "--db", two)
+    assert sum("account, token_key FROM tokens" in statement for statement in statements) == 1
+
+
 # Accounts
 
 
@@ -386,7 +418,7 @@ def test_an_account_is_named_and_unnamed(two: Path) -> None:
         (["bob", "a\x1bb"], "Error: a name must not be empty or contain control characters\n"),
         (["bob"], "Error: Give either a NAME or --clear.\n"),
         (["bob", "x", "--clear"], "Error: Give either a NAME or --clear.\n"),
-        (["carol", "x"], "Error: no account goes by 'carol'; there are:\n"),
+        (["carol", "x"], "Error: no account matches 'carol'; there are:\n"),
     ],
 )
 def test_a_name_that_cannot_be_given(two: Path, words: list[str], error: str) -> None:

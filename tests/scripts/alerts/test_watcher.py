@@ -452,7 +452,7 @@ def test_a_rule_for_what_is_not_known(desk: Desk) -> None:
     result = desk.invoke("check")
     assert (result.exit_code, result.stdout.count("81 % used")) == (1, 1)
     assert result.stderr.splitlines() == [
-        "Note: rule 1 stands for nothing: no account goes by 'wrok'",
+        "Note: rule 1 stands for nothing: no account matches 'wrok'",
         "Note: rule 2 stands for nothing yet: no limit 'codecs' was seen; there are: codex",
     ]
 

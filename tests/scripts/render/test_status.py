@@ -44,7 +44,7 @@ def shown(path: Path, *snapshots: Snapshot, now: float = NOON, profile: Terminal
 
 def styled(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> Text:
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
-        return render_status(load_status(connection, now), profile)
+        return render_status(load_status(connection, now, load_accounts(connection)), profile)
 
 
 def lines(drawing: str) -> str:
@@ -279,9 +279,9 @@ def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
     with closing(open_reader(path)) as connection:
         known = load_accounts(connection)
         texts = [
-            render_status(load_status(connection, NOON), UTC),
+            render_status(load_status(connection, NOON, known), UTC),
             render_accounts(known, UTC),
-            *render_history(load_history(connection), [*known, *known], ["c", HOSTILE], UTC),
+            *render_history(load_history(connection, known), [*known, *known], ["c", HOSTILE], UTC),
         ]
     written = "\n".join(text.plain for text in texts)
     assert HARMLESS in written
@@ -315,7 +315,8 @@ HISTORY = (
 
 def history(path: Path, profile: TerminalProfile) -> str:
     with closing(open_reader(record(path / "tap.sqlite3", *HISTORY))) as connection:
-        lines = render_history(load_history(connection), load_accounts(connection), load_limit_ids(connection), profile)
+        known = load_accounts(connection)
+        lines = render_history(load_history(connection, known), known, load_limit_ids(connection), profile)
         return "\n".join(line.plain for line in lines)
 
 
@@ -344,7 +345,8 @@ def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) ->
     """One account with one limit needs neither column."""
     path = record(tmp_path / "tap.sqlite3", used(13, 41))
     with closing(open_reader(path)) as connection:
-        _, row = render_history(load_history(connection), load_accounts(connection), ["codex"], UTC)
+        known = load_accounts(connection)
+        _, row = render_history(load_history(connection, known), known, ["codex"], UTC)
     assert row.plain == "2026-11-21 12:00  5 h 13 %    7 d 41 %"
 
 

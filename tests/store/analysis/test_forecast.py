@@ -362,7 +362,9 @@ def test_a_brief_answer_names_what_runs_out_first(tmp_path: Path) -> None:
     path = bob_and_alice(tmp_path / "codex-tap.sqlite")
     connection = open_reader(path)
     now = time.time()
-    found = most_urgent_window(connection, now, load_status(connection, now))
+    found = most_urgent_window(
+        connection, now, load_status(connection, now, load_accounts(connection)), load_accounts(connection)
+    )
     whole = load_forecasts(connection, now, load_accounts(connection)[:1])
     connection.close()
     alice, bob = found["acct-a/user-a"], found["acct-b/user-b"]
@@ -406,7 +408,7 @@ def test_a_forecast_is_one_line(line: str) -> None:
     from datetime import UTC
 
     told = Forecast(at_reset=72.0, at_reset_low=60.0, at_reset_high=85.0)._asdict()
-    window = {"used_percent": 40.0, "resets_at": NOON + 16_200, **told, **WORDS[line]}
+    window: Any = {"used_percent": 40.0, "resets_at": NOON + 16_200, **told, **WORDS[line]}
     assert words(window, NOON, UTC) == line
 
 
