@@ -408,7 +408,7 @@ def test_a_forecast_is_one_line(line: str) -> None:
     from datetime import UTC
 
     told = Forecast(at_reset=72.0, at_reset_low=60.0, at_reset_high=85.0)._asdict()
-    window = {"used_percent": 40.0, "resets_at": NOON + 16_200, **told, **WORDS[line]}
+    window: Any = {"used_percent": 40.0, "resets_at": NOON + 16_200, **told, **WORDS[line]}
     assert words(window, NOON, UTC) == line
 
 
