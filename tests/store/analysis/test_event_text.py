@@ -65,9 +65,8 @@ SENTENCES = {
         "Used elsewhere: 5.5 points of the 7 d window (40 % used before, 45.5 % now), and no turn was seen meanwhile.",
     ),
     "elsewhere after a reset": (
-        event("used_elsewhere", {"used_percent": 40.0}, {"used_percent": 9.0}, points=9.0),
-        "Used elsewhere: 9 points of the 7 d window (40 % used, then a reset, 9 % now),"
-        " and no turn was seen meanwhile.",
+        event("used_elsewhere", {"used_percent": 9.0}, {"used_percent": 1.0}, points=1.0),
+        "Used elsewhere: 1 point of the 7 d window (9 % used, then a reset, 1 % now), and no turn was seen meanwhile.",
     ),
     "credits": (
         event("credits_spent", {"credits_balance": "9.50"}, {}, credits="9.5"),
