@@ -160,7 +160,7 @@ def test_the_short_way_for_rising_readings_draws_the_same(
     rows = [row(at, used, resets=resets) for at, used, resets in (sorted(told) if in_order else told)]
     short = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_TimelineBuilder, "rises", lambda *_: False)
+        patch.setattr(_TimelineBuilder, "add_rising", lambda *_: False)
         assert window_timelines(rows, NOON, NOON + 12 * HOUR, 24) == short
 
 

@@ -17,7 +17,7 @@ from scripts.render.forecast import render_most_urgent, words
 from store.analysis.forecast import (
     FEW_READINGS,
     NO_READINGS,
-    NO_RESET_TOLD,
+    NO_RESET_REPORTED,
     RESET_UNSEEN,
     Forecast,
     forecast,
@@ -131,7 +131,7 @@ CASES = {
     "full, and nobody knows until when": (
         [UsageSample(NOON - 60, NOON, 104.0, None)],
         Forecast(runs_dry_at=NOON, runs_dry_low=NOON, runs_dry_high=NOON, safe=False, chance_dry=1.0, readings=1,
-                 note=NO_RESET_TOLD),
+                 note=NO_RESET_REPORTED),
     ),
     "reset unseen": ([UsageSample(NOON - DAY, NOON - DAY, 50.0, NOON - HOUR)], Forecast(readings=1, note=RESET_UNSEEN)),
     "from the future": ([UsageSample(NOON + 60, NOON + 60, 50.0, NOON + HOUR)], Forecast(note=NO_READINGS)),
@@ -162,7 +162,7 @@ def test_a_window_without_a_reset_says_so() -> None:
     """Where no reset was told nothing is said of it; one that runs dry within its length is not safe."""
     samples = [each._replace(resets_at=None) for each in steady(20, 4.0)]
     told = forecast(samples, NOON, window_minutes=10_080)
-    assert (told.at_reset, told.note, told.safe) == (None, NO_RESET_TOLD, False)
+    assert (told.at_reset, told.note, told.safe) == (None, NO_RESET_REPORTED, False)
 
 
 def test_use_past_the_tap_is_expected_to_go_on() -> None:
