@@ -91,10 +91,10 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float) -> None:
 
 
 class _Status(NamedTuple):
-    """The document of ``status --json``, and the most urgent window of each account."""
+    """The document of ``status --json``, and the quick forecasts of each account, the most urgent first."""
 
     document: StatusDocument
-    urgent: Mapping[str, UrgentWindow]
+    urgent: Mapping[str, list[UrgentWindow]]
 
     def render(self, profile: TerminalProfile) -> Text:
         from scripts.render.status import render_status
@@ -113,9 +113,9 @@ def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Stat
             document = load_status(connection, now, accounts)
             if not with_forecasts:
                 return _Status(document, {})
-            from store.queries.forecast import most_urgent_window
+            from store.queries.forecast import urgent_windows
 
-            return _Status(document, most_urgent_window(connection, now, document, accounts))
+            return _Status(document, urgent_windows(connection, now, document, accounts))
     except MissingError:
         return _Status(empty_status(now), {})
 

@@ -44,25 +44,25 @@ class _Columns(NamedTuple):
 
 
 def render_status(
-    document: StatusDocument, profile: TerminalProfile, urgent: Mapping[str, UrgentWindow] | None = None
+    document: StatusDocument, profile: TerminalProfile, forecasts: Mapping[str, list[UrgentWindow]] | None = None
 ) -> Text:
     """Show the document of ``status --json``: a line on each account, and below it its limits and their windows.
 
-    `urgent` has the forecast of each account's most urgent window, by the account's key. It is shown below the limits,
-    and colours the window.
+    `forecasts` has the forecasts of windows by the account's key, the most urgent first. The first is shown below the
+    account's limits, and each colours its window.
     """
-    found, now = urgent or {}, document["generated_at"]
-    accounts = [(account, found.get(account["account"])) for account in document["accounts"]]
-    rows = [[_rows(limit, forecast, now, profile) for limit in account["limits"]] for account, forecast in accounts]
+    found, now = forecasts or {}, document["generated_at"]
+    accounts = [(account, found.get(account["account"], [])) for account in document["accounts"]]
+    rows = [[_rows(limit, urgent, now, profile) for limit in account["limits"]] for account, urgent in accounts]
     columns = _columns([row for limits in rows for limit in limits for row in limit], profile)
     titles = [title_parts(account) for account, _ in accounts]
     sections = []
-    for (account, forecast), title, limits in zip(accounts, titles, rows, strict=True):
+    for (account, urgent), title, limits in zip(accounts, titles, rows, strict=True):
         section = [_heading([*_unique(title, account, titles), *_facts(account)], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
-        if forecast:
-            section.append(Text("  ").append(render_most_urgent(forecast, now, profile)))
+        if urgent:
+            section.append(Text("  ").append(render_most_urgent(urgent[0], now, profile)))
         sections.append(Text("\n").join(section))
     return Text("\n\n").join(sections)
 
@@ -92,12 +92,9 @@ def _heading(parts: Sequence[str], profile: TerminalProfile) -> Text:
     return Text(parts[0], "bold").append(profile.glyphs.dot.join(["", *parts[1:]]), "not bold")
 
 
-def _rows(limit: LimitStatus, forecast: UrgentWindow | None, now: float, profile: TerminalProfile) -> list[_Row]:
-    rows = []
-    for slot, window in limit["windows"].items():
-        is_forecast = forecast and (forecast["limit_id"], forecast["slot"]) == (limit["limit_id"], slot)
-        rows.append(_row(slot, window, forecast if is_forecast else None, now, profile))
-    return rows
+def _rows(limit: LimitStatus, urgent: Sequence[UrgentWindow], now: float, profile: TerminalProfile) -> list[_Row]:
+    forecasts = {each["slot"]: each for each in urgent if each["limit_id"] == limit["limit_id"]}
+    return [_row(slot, window, forecasts.get(slot), now, profile) for slot, window in limit["windows"].items()]
 
 
 def _row(slot: str, window: WindowStatus, forecast: UrgentWindow | None, now: float, profile: TerminalProfile) -> _Row:

@@ -385,13 +385,13 @@ def forecast(limit_id: str = "codex", slot: str = "5h", **fields: Any) -> Urgent
     return cast("UrgentWindow", {**whole, "limit_id": limit_id, "limit_name": None, "slot": slot})
 
 
-def coloured(path: Path, *snapshots: Snapshot, urgent: Mapping[str, UrgentWindow]) -> str:
+def coloured(path: Path, *snapshots: Snapshot, forecasts: Mapping[str, list[UrgentWindow]]) -> str:
     """The status as a terminal gets it, with the codes of colours, too narrow for bars."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, width=66)
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
         document = load_status(connection, NOON, load_accounts(connection))
-    print_text(console, render_status(document, UTC._replace(width=66), urgent))
+    print_text(console, render_status(document, UTC._replace(width=66), forecasts))
     return file.getvalue()
 
 
@@ -411,25 +411,33 @@ GREEN, YELLOW, RED = "\x1b[32m", "\x1b[33m", "\x1b[31m"
 )
 def test_a_forecast_colours_its_window(tmp_path: Path, used: float, fields: dict[str, Any], colour: str) -> None:
     """The colour shows whether the window lasts; without a forecast it shows how full the window is."""
-    urgent = {"acct-a/user-a": forecast(**fields)}
-    text = coloured(tmp_path, snapshot(limit(windows(used))), urgent=urgent)
+    forecasts = {"acct-a/user-a": [forecast(**fields)]}
+    text = coloured(tmp_path, snapshot(limit(windows(used))), forecasts=forecasts)
     assert f"5 h  {colour}{used} % used  \x1b[0m" in text
 
 
 def test_a_forecast_colours_no_other_window(tmp_path: Path) -> None:
     """The other window of the limit, other limits and other accounts keep the colour of their level."""
     mine = snapshot(limit(windows(90, 91)), limit(windows(92), limit_id="codex_bengalfox"))
-    urgent = {"acct-a/user-a": forecast(safe=True, chance_dry=0.0)}
-    text = coloured(tmp_path, mine, snapshot(limit(windows(93)), who=BOB), urgent=urgent)
+    forecasts = {"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]}
+    text = coloured(tmp_path, mine, snapshot(limit(windows(93)), who=BOB), forecasts=forecasts)
     assert f"{GREEN}90 % used" in text
     for full in (91, 92, 93):
         assert f"{RED}{full} % used" in text
 
 
+def test_each_forecast_colours_its_window(tmp_path: Path) -> None:
+    """A window has the colour of its forecast, even where the line below is about another window."""
+    forecasts = [forecast(slot="7d", safe=False, chance_dry=0.9), forecast(slot="5h", safe=True, chance_dry=0.0)]
+    text = coloured(tmp_path, snapshot(limit(windows(95, 30))), forecasts={"acct-a/user-a": forecasts})
+    assert f"{GREEN}95 % used" in text
+    assert f"{RED}30 % used" in text
+
+
 def test_colours_leave_the_text_alone(tmp_path: Path) -> None:
     """With a forecast the lines of the windows are the same as without."""
     seen = snapshot(limit(windows(90)))
-    with_forecast = coloured(tmp_path, seen, urgent={"acct-a/user-a": forecast(safe=True, chance_dry=0.0)})
-    without = coloured(tmp_path, seen, urgent={})
+    with_forecast = coloured(tmp_path, seen, forecasts={"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]})
+    without = coloured(tmp_path, seen, forecasts={})
     plain = [Text.from_ansi(each).plain.splitlines()[:3] for each in (with_forecast, without)]
     assert plain[0] == plain[1]

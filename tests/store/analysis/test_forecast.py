@@ -27,7 +27,7 @@ from store.analysis.forecast import Scenario as Way
 from store.analysis.hourly_usage import UsageSample
 from store.database import open_reader, open_writer
 from store.queries.accounts import load_accounts
-from store.queries.forecast import FULL, QUICK, load_forecasts, most_urgent_window, sample_history
+from store.queries.forecast import FULL, QUICK, load_forecasts, sample_history, urgent_windows
 from store.queries.status import load_status
 from tests.simulate.processes import PROCESSES
 from tests.simulate.score import Score, run
@@ -362,12 +362,12 @@ def test_a_brief_answer_names_what_runs_out_first(tmp_path: Path) -> None:
     path = bob_and_alice(tmp_path / "codex-tap.sqlite")
     connection = open_reader(path)
     now = time.time()
-    found = most_urgent_window(
+    found = urgent_windows(
         connection, now, load_status(connection, now, load_accounts(connection)), load_accounts(connection)
     )
     whole = load_forecasts(connection, now, load_accounts(connection)[:1])
     connection.close()
-    alice, bob = found["acct-a/user-a"], found["acct-b/user-b"]
+    alice, bob = found["acct-a/user-a"][0], found["acct-b/user-b"][0]
     assert (alice["slot"], bob["slot"]) == ("7d", "5h")
     assert bob["runs_dry_at"] == int(now)
     closely = whole["accounts"][0]["limits"][0]["windows"]["7d"]["runs_dry_at"]
