@@ -1,27 +1,23 @@
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
-import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.cli import cli
 from store.analysis.attribution import TurnUse, WindowSample
 from store.analysis.event_text import event_note, event_text
 from store.analysis.events import KINDS, Event, Increase, account_events, unattributed
 from store.constants import EVENT_KINDS
 from store.database import open_reader, open_writer
-from store.models import Credits, Identity, Limit, Source, Window
+from store.models import Credits, Source, Window
 from store.queries.accounts import load_accounts
 from store.queries.events import load_events
 from tests.support.databases import record
+from tests.support.event_factories import DAY, HOUR, RESET_5H, RESET_7D, five, seven, told, window
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot
 from tests.support.turn_factories import Told, keep
 
@@ -32,28 +28,8 @@ if TYPE_CHECKING:
     from store.documents import EventEntry, EventsDocument
     from store.models import Snapshot
 
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
-RESET_5H, RESET_7D = NOON + 2 * HOUR, NOON + 3 * DAY
+MINUTE = 60
 NOW = NOON + 30 * DAY
-
-
-def five(used: float | None = 40, resets_at: float | None = RESET_5H, minutes: int | None = 300) -> dict[str, Window]:
-    return {"5h": _window(used, resets_at, minutes)}
-
-
-def seven(
-    used: float | None = 40, resets_at: float | None = RESET_7D, minutes: int | None = 10_080
-) -> dict[str, Window]:
-    return {"7d": _window(used, resets_at, minutes)}
-
-
-def _window(used: float | None, resets_at: float | None, minutes: int | None) -> Window:
-    return Window(used_percent=used, window_minutes=minutes, resets_at=None if resets_at is None else int(resets_at))
-
-
-def told(windows: Mapping[str, Window] | None, after: float = 0, /, **fields: Any) -> Snapshot:
-    """The main limit's windows so many seconds after noon; `fields` are those of `snapshot`."""
-    return snapshot(limit(windows), at=NOON + after, **fields)
 
 
 @pytest.fixture
@@ -109,7 +85,7 @@ def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
         ({**five(1), **seven(40)}, seven(40), HOUR, ["window_vanished"]),
         (seven(40), seven(40, minutes=10_079), HOUR, []),
         (seven(40), seven(40, minutes=20_160), HOUR, ["window_vanished", "window_appeared"]),
-        ({"30d": _window(40, RESET_7D, 43_200)}, {"30d": _window(9, RESET_7D, 43_200)}, HOUR, ["used_percent_fell"]),
+        ({"30d": window(40, RESET_7D, 43_200)}, {"30d": window(9, RESET_7D, 43_200)}, HOUR, ["used_percent_fell"]),
     ],
 )
 def test_what_happened_to_a_window(
@@ -611,79 +587,6 @@ def test_since_looks_at_the_reading_before(path: Path) -> None:
     """The first change of the period is told by the last reading before it, however old that is."""
     found = happened(path, told(five(40)), told(seven(3), 20 * DAY), since=NOON + 19 * DAY)
     assert kinds(found) == [("window_vanished", "5h"), ("window_appeared", "7d")]
-
-
-# The command
-
-
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
-
-
-@pytest.fixture
-def eventful(path: Path) -> Path:
-    """A window that was reset early, and a limit that another account reached."""
-    return record(
-        path, told(seven(40)), told(seven(1, RESET_7D + DAY), 60), told(five(9), who=BOB), told(five(100), 70, who=BOB)
-    )
-
-
-def test_people_get_a_line_for_each(eventful: Path) -> None:
-    """When, what, whose, and the sentence."""
-    result = invoke("events", "--db", eventful, "--kind", "window_reset_early", "--kind", "limit_reached")
-    assert (result.exit_code, result.stderr) == (0, "")
-    early, reached = result.stdout.splitlines()
-    assert "window reset early  alice@example.com  The 7 d window was reset 2 d 23 h before it was due" in early
-    assert "limit reached       bob@example.com    The 5 h window is full" in reached
-
-
-def test_programs_get_the_document(eventful: Path) -> None:
-    """With every documented field, also where nothing was seen."""
-    document = json.loads(invoke("events", "alice", "--json", "--db", eventful).stdout)
-    fields = {"generated_at", "since", "limit_id", "turns_known_since", "readings", "accounts", "events"}
-    assert set(document) == fields
-    (account,) = document["accounts"]
-    assert (account["email"], document["readings"]) == (ALICE.email, 2)
-    assert {event["kind"] for event in document["events"]} == {"window_reset_early", "used_elsewhere"}
-    nothing = invoke("events", "--json", "--db", eventful.with_name("none"))
-    assert (nothing.exit_code, set(json.loads(nothing.stdout))) == (3, fields)
-
-
-def test_exports_have_a_row_for_each(eventful: Path) -> None:
-    """CSV and lines of JSON hold the same events, with both readings."""
-    lines = [json.loads(line) for line in invoke("events", "--ndjson", "--db", eventful).stdout.splitlines()]
-    table = list(csv.DictReader(io.StringIO(invoke("events", "--csv", "--db", eventful).stdout)))
-    assert [row["kind"] for row in table] == [each["kind"] for each in lines]
-    first = next(row for row in table if row["kind"] == "window_reset_early")
-    assert (first["before_id"], first["after_id"], first["moment"]) == ("1", "2", "2026-11-21T12:01:00+00:00")
-    assert (first["before_used_percent"], first["after_resets_at"]) == ("40.0", str(RESET_7D + DAY))
-
-
-@pytest.mark.parametrize(
-    ("words", "exit_code", "error"),
-    [
-        (["--limit", "other"], 2, "Error: no limit 'other' has been seen"),
-        (["carol"], 2, "Error: no account matches 'carol'"),
-        (["--kind", "nothing"], 2, "Usage:"),
-        (["--json", "--csv"], 2, "Usage:"),
-        (["--since", "1min"], 0, "No matching events.\n"),
-    ],
-)
-def test_what_cannot_be_answered_is_said(eventful: Path, words: list[str], exit_code: int, error: str) -> None:
-    """Wrong use is exit code 2, and no event is an answer."""
-    result = invoke("events", *words, "--db", eventful)
-    assert (result.exit_code, result.stdout) == (exit_code, "")
-    assert result.stderr.startswith(error)
-
-
-def test_nothing_from_the_wire_steers_the_terminal(path: Path) -> None:
-    """Names of limits and plans are made harmless."""
-    who = Identity(token_key="k~1", account_id="a", email="x@example.com")
-    bad = Limit(limit_id="evil", limit_name="\x1b[31mred", windows=five(40))
-    record(path, snapshot(bad, who=who, at=NOON, plan_type="\x1b]0;a"))
-    record(path, snapshot(bad.model_copy(update={"windows": five(3)}), who=who, at=NOON + 1, plan_type="pro"))
-    assert "\x1b" not in invoke("events", "--db", path).stdout
 
 
 def test_each_kind_has_a_meaning() -> None:
