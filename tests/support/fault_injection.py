@@ -77,7 +77,7 @@ def faulty(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
 def modules() -> Iterator[ModuleType]:
     """Yield every module of the addon but the script and what only the launcher needs."""
     for found in pkgutil.iter_modules(addon.__path__):
-        if found.name not in {"codex_tap", "lifeline"}:
+        if found.name not in {"codex_tap", "control_channel"}:
             yield importlib.import_module(f"addon.{found.name}")
 
 

@@ -121,14 +121,14 @@ def test_a_locked_database(backend: Backend, path: Path) -> None:
 SMALL = """
 import os
 from pathlib import Path
-from store import database
+from store.record import recorder, writer
 
-def open_small(path, whole=database.open_writer):
+def open_small(path, whole=writer.open_writer):
     connection = whole(path)
     connection.execute("PRAGMA max_page_count = " + Path(os.environ["TEST_PAGES"]).read_text())
     return connection
 
-database.open_writer = open_small
+recorder.open_writer = writer.open_writer = open_small
 """
 """A mitmproxy script that lets the database grow to so many pages."""
 
@@ -350,8 +350,10 @@ READER = """
 import json, subprocess, sys, time
 from contextlib import closing
 from pathlib import Path
-from store import queries
-from store.errors import MissingError; from store.database import open_reader
+from store.database import open_reader
+from store.errors import MissingError
+from store.queries.accounts import load_accounts
+from store.queries.status import load_status
 
 path, ended, looks = Path(sys.argv[1]), Path(sys.argv[2]), 0
 newest = {}
@@ -359,8 +361,8 @@ while not ended.exists():
     time.sleep(0.01)
     try:
         with closing(open_reader(path)) as connection:
-            chosen = queries.accounts(connection)
-            document = queries.status(connection, time.time(), chosen)
+            chosen = load_accounts(connection)
+            document = load_status(connection, time.time(), chosen)
     except MissingError:
         continue
     looks += 1
