@@ -102,7 +102,7 @@ def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMI
 def _parsed(source: Source, reading: RateLimits | None, status: int | None = None) -> ParsedMessage | None:
     if reading is None:
         return None
-    return ParsedMessage(source, reading, status) if headers.is_not_empty(reading) else None
+    return None if headers.is_empty(reading) else ParsedMessage(source, reading, status)
 
 
 def _first_present(told: Mapping[str, Any], *names: str) -> Any:
@@ -112,8 +112,7 @@ def _first_present(told: Mapping[str, Any], *names: str) -> Any:
 
 def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str) -> ParsedMessage | None:
     """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
-    found = headers.collect_mapping(coerce.mapping(event.get("headers")))
-    told = headers.read(found, observed_at)
+    told = headers.read_mapping(coerce.mapping(event.get("headers")), observed_at)
     status = coerce.number(_first_present(event, "status", "status_code"), 999)
     reading = _refused(event, told or RateLimits(active_limit=charged), observed_at) or told
     return _parsed(Source.ERROR, reading, round(status) if status else None)

@@ -21,7 +21,7 @@ from addon.exchange import OpenTurn
 from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:
-    from addon.exchange import Exchange, RequestInfo
+    from addon.exchange import RequestInfo
 
 
 INTERRUPTED = "interrupted"
@@ -113,22 +113,22 @@ def parse_turn_body(content: bytes) -> TurnResult:
     return TurnResult(_tokens(body.get("usage")), _error_type(body, {}))
 
 
-def finished_turn(turn: OpenTurn, exchange: Exchange, ending: TurnResult, ended_at: float) -> Turn:
-    """Return the row of a turn that has ended."""
+def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: float) -> Turn:
+    """Return the row of a turn that has ended; `limit_id` is the limit that it was charged to."""
     return Turn(
-        identity=turn.caller.identity,
+        identity=turn.info.identity,
         transport=turn.transport,
         started_at=turn.started_at,
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
-        limit_id=exchange.charged,
-        thread=turn.caller.thread,
-        session=turn.caller.session,
-        model=turn.caller.model,
+        limit_id=limit_id,
+        thread=turn.info.thread,
+        session=turn.info.session,
+        model=turn.info.model,
         warm_up=turn.warm_up,
-        status=turn.status if ending.status is None else ending.status,
-        error_type=ending.error_type,
-        tokens=ending.tokens,
+        status=turn.status if result.status is None else result.status,
+        error_type=result.error_type,
+        tokens=result.tokens,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 
 class DatabaseError(Exception):
@@ -53,3 +54,11 @@ def is_full(error: sqlite3.Error) -> bool:
 def error_code(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code of an error, or 0."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def error_place(error: BaseException) -> str:
+    """Return where an error was raised, ``headers.py:42``: what can be logged when its message may hold traffic."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"

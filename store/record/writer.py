@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from store.models import Identity
+    from store.models import Identity, RateLimits
     from store.record.merge import Clock, State
     from store.record.statements import Loss
 
@@ -80,7 +80,7 @@ class SnapshotWriter:
         with self._changes():
             self._write_all(entries, losses)
 
-    def take_up(self, name: str, at: float, entries: Iterable[Entry], losses: Iterable[Loss]) -> bool:
+    def import_spill(self, name: str, at: float, entries: Iterable[Entry], losses: Iterable[Loss]) -> bool:
         """Write what an earlier stop left in the file `name`, unless that was done before; tell whether it was not.
 
         Between those readings and the rows that are there, only the clock tells which is the newer.
@@ -116,8 +116,8 @@ class SnapshotWriter:
         else:
             close_without_checkpoint(self._connection)
 
-    def abandon(self) -> None:
-        """Let go of a damaged file without another write to it."""
+    def close_without_checkpoint(self) -> None:
+        """Close a damaged file without another write to it."""
         close_without_checkpoint(self._connection)
 
     @contextlib.contextmanager
@@ -304,22 +304,21 @@ def _clock(snapshot: Snapshot, state: State, newest: CurrentSnapshot | None) -> 
 
 
 def _same_facts(new: Snapshot, last: Snapshot) -> bool:
-    """Tell whether a message says of the account what the one before it said.
+    """Return True if a message says of the account what the previous one said."""
+    return _account_facts(new.reading) == _account_facts(last.reading)
 
-    Credits, and limits below, are looked at for being the same objects, as those of repeated headers are: comparing
-    what they hold costs as much as the way that any other message takes.
-    """
-    said, before = new.reading, last.reading
+
+def _account_facts(reading: RateLimits) -> tuple[object, ...]:
     return (
-        said.credits is before.credits
-        and said.plan_type == before.plan_type
-        and said.spend_control_reached == before.spend_control_reached
-        and said.reset_credits == before.reset_credits
-        and said.promo == before.promo
+        reading.credits,
+        reading.plan_type,
+        reading.spend_control_reached,
+        reading.reset_credits,
+        reading.promo,
     )
 
 
 def _same_limits(new: Snapshot, last: Snapshot) -> bool:
-    """Tell whether a message says of limits what the one before it said, by a source of the same word."""
+    """Return True if a message says of limits what the previous one said, by a source of the same authority."""
     limits = new.reading.limits
-    return bool(limits) and limits is last.reading.limits and new.source is last.source and new.status == last.status
+    return bool(limits) and new.source is last.source and new.status == last.status and limits == last.reading.limits
