@@ -27,7 +27,7 @@ class CurrentSnapshot:
     """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours.
 
     ``clock`` is the latest of the limit, which an earlier row may have told; ``server_time`` is the row's own.
-    ``unsaved`` is how often it was seen again since it was last written.
+    ``pending_observations`` counts how often it was seen again since it was last written.
     """
 
     row_id: int
@@ -36,7 +36,7 @@ class CurrentSnapshot:
     server_time: float | None
     windows_seen_at: float | None
     last_seen_at: float
-    unsaved: int = 0
+    pending_observations: int = 0
 
 
 class Loss(NamedTuple):
@@ -303,7 +303,7 @@ def _turn_values(account: int, request: Turn) -> tuple[Any, ...]:
 
 def _touch_values(newest: CurrentSnapshot) -> tuple[Any, ...]:
     five, seven, others = _window_values(newest.state.windows)
-    seen = (newest.last_seen_at, newest.windows_seen_at, newest.unsaved, newest.server_time)
+    seen = (newest.last_seen_at, newest.windows_seen_at, newest.pending_observations, newest.server_time)
     return (*seen, five[2], seven[2], others, newest.row_id)
 
 
