@@ -1,4 +1,4 @@
-"""Counts of what came through the proxy, for the launcher's closing line. They are never stored."""
+"""Counts of the proxy's traffic, for the launcher's closing line. They are never stored."""
 
 from __future__ import annotations
 

@@ -11,15 +11,15 @@ class DatabaseError(Exception):
 
 
 class LockedError(DatabaseError):
-    """Another writer holds the database at the moment; trying again later is all there is to do."""
+    """Another writer holds the database now; try again later."""
 
 
 class FullError(DatabaseError):
-    """The disk has no room at the moment; trying again later is all there is to do."""
+    """The disk is full now; try again later."""
 
 
 class DamagedError(DatabaseError):
-    """The database is ours and broken; `set_aside` makes room for a new one."""
+    """The database is ours and broken; `store.files.quarantine` makes room for a new one."""
 
     def __init__(self, message: str, inode: Inode | None) -> None:
         super().__init__(message)
@@ -31,22 +31,22 @@ class MissingError(DatabaseError):
 
 
 Inode = tuple[int, int]
-"""What tells one file from another at the same path."""
+"""Identifies a file, as another one may be at the same path."""
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Tell whether an error only says that somebody else holds the file at the moment."""
+    """Return True if an error says that another connection holds the file."""
     return error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Tell whether an error says that the file's contents are broken."""
+    """Return True if an error says that the file's contents are broken."""
     return error_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_full(error: sqlite3.Error) -> bool:
     """Return True if an error says that the disk is full."""
-    # Where there is no room for the log's index, the second is what SQLite says.
+    # SQLite reports the second if there is no room for the index of the write-ahead log.
     extended = getattr(error, "sqlite_errorcode", 0)
     return extended in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 

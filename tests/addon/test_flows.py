@@ -105,7 +105,7 @@ def test_names(authority: bytes | None, *, named: bool) -> None:
 )
 def test_no_host(name: str) -> None:
     """What is no bare host name is refused with a word on how to give one."""
-    with pytest.raises(ValueError, match="is no host name; give it without scheme, port and path") as refused:
+    with pytest.raises(ValueError, match="is not a host name; omit scheme, port and path") as refused:
         Hosts([name])
     assert str(refused.value).isprintable()
 

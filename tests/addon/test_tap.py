@@ -625,7 +625,7 @@ def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     flow = request("/backend-api/wham/usage", method=b"GET")
     line.complete(flow, {"content-encoding": "gzip"}, chunks=[b"not gzip", b"at all"])
     assert logged(caplog) == []
-    assert logged(caplog, logging.INFO) == ["codex-tap: a body is not looked into any further (error)"]
+    assert logged(caplog, logging.INFO) == ["codex-tap: stopped parsing a response body (error)"]
 
 
 def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
@@ -664,7 +664,7 @@ def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> No
     line.configure(codex_tap_hosts=[host])
     line.tap.configure({"codex_tap_hosts"})
     (error,) = logged(caplog, logging.ERROR)
-    assert error.startswith(f"codex-tap: codex_tap_hosts: {host!r} is no host name")
+    assert error.startswith(f"codex-tap: codex_tap_hosts: {host!r} is not a host name")
     line.configure(codex_tap_hosts=[])
     line.tap.running()
     with pytest.raises(exceptions.OptionsError, match="codex_tap_hosts: "):
