@@ -88,32 +88,40 @@ _BODY_FIELDS = {field.name: field for field in (_CONTENT_TYPE, _CONTENT_ENCODING
 
 
 class HeaderFields(NamedTuple):
-    """The wanted headers of a response, as they came: the rate-limit fields, and what the body is."""
+    """The wanted headers of a response, as they came: the rate-limit fields, and the type and encoding of the body."""
 
-    limits: Mapping[Field, bytes]
+    limits: Sequence[tuple[bytes, bytes]]
     content_type: bytes = b""
     content_encoding: bytes = b""
 
-    @property
-    def has_windows(self) -> bool:
-        """True if a header belongs to a limit, and not to the response as a whole."""
-        return any(field.family is not None for field in self.limits)
-
 
 def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
-    """Select the wanted headers of a response; the first of a repeated one counts, as for Codex."""
-    found: dict[Field, bytes] = {}
-    for name, value in fields:
-        field = classify(name) if len(name) <= MAX_NAME_LENGTH else None
-        if field is not None and field not in found:
-            found[field] = value
-    return HeaderFields(found, found.pop(_CONTENT_TYPE, b""), found.pop(_CONTENT_ENCODING, b""))
+    """Select the wanted headers of a response.
+
+    This runs on the event loop, with cold CPU caches: it only selects, and makes no object for a header. The values are
+    parsed on the recorder's thread.
+    """
+    limits: list[tuple[bytes, bytes]] = []
+    content_type = content_encoding = b""
+    for header in fields:
+        field = classify(header[0])
+        if field is None:
+            continue
+        if field is _CONTENT_TYPE:
+            content_type = content_type or header[1]
+        elif field is _CONTENT_ENCODING:
+            content_encoding = content_encoding or header[1]
+        else:
+            limits.append(header)
+    return HeaderFields(limits, content_type, content_encoding)
 
 
 @lru_cache(maxsize=_CACHED_NAMES)
 def classify(name: bytes) -> Field | None:
     """Return the field that a header's name stands for, or None if the header is not wanted."""
-    lower = name.decode("latin-1").lower()
+    lower = name[: MAX_NAME_LENGTH + 1].decode("latin-1").lower()
+    if len(lower) > MAX_NAME_LENGTH:
+        return None
     if not lower.startswith(PREFIX):
         return _BODY_FIELDS.get(lower)
     rest = lower[len(PREFIX) :]
@@ -144,8 +152,7 @@ def read_mapping(mapping: Mapping[str, object], observed_at: float) -> RateLimit
     """Parse the ``headers`` of a websocket error, whose values may be numbers and truth values."""
     values: dict[Field, object] = {}
     for name, value in mapping.items():
-        encoded = name.encode("utf-8", "replace")
-        field = classify(encoded) if len(encoded) <= MAX_NAME_LENGTH else None
+        field = classify(name.encode("utf-8", "replace"))
         if field is not None and field.name not in _BODY_FIELDS:
             values.setdefault(field, value if isinstance(value, str | int | float) else None)
     # Not from the cache, whose keys do not tell True from 1.
@@ -211,7 +218,13 @@ class _StaticPart:
 
 
 def _texts(found: HeaderFields) -> dict[Field, str]:
-    return {field: value[:MAX_VALUE_LENGTH].decode("utf-8", "replace") for field, value in found.limits.items()}
+    """Return the values by field; the first of a repeated header counts, as for Codex."""
+    texts: dict[Field, str] = {}
+    for name, value in found.limits:
+        field = classify(name)
+        if field is not None and field not in texts:
+            texts[field] = value[:MAX_VALUE_LENGTH].decode("utf-8", "replace")
+    return texts
 
 
 def _static_part(texts: Mapping[Field, str]) -> _StaticPart:

@@ -213,8 +213,7 @@ class Tap:
         at = response.data.timestamp_start
         fields = exchange.fields = headers.collect(response.data.headers.fields)
         if self._recorder and fields.limits:
-            if fields.has_windows:
-                _counts.note_limits(exchange.info.identity)
+            _counts.note_limits(exchange.info.identity)
             self._recorder.put(ObservedHeaders(exchange.info, exchange.requested_at, fields, at, status))
         if exchange.turn:
             exchange.turn.first_byte_at, exchange.turn.status = at, status

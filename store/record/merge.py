@@ -10,8 +10,8 @@ The authority of the sources:
   A message that mentions a limit without its windows (an error body) leaves them as they were.
 - **Verdict** (``allowed``, ``limit_reached``, ``reached_type``, ``reached_until``): `websocket`, `sse` and `usage`
   report ``allowed`` and ``limit_reached``; `headers` and `upgrade` only a ``reached_type``, on refused responses;
-  `error` reports that the limit is reached. The latest verdict decides: an older contrary one goes with all its parts, an older
-  one of the same kind completes it. A refused request says that nothing is allowed.
+  `error` reports that the limit is reached. The latest verdict decides: an older contrary one is dropped with all its
+  parts, an older one of the same kind completes it. A refused request says that nothing is allowed.
 - A verdict not repeated holds for a while: an open one until the full windows are others; a refusal until the time
   that the server gave, until one of its full windows is no longer full, or until the server completes a turn (`headers`
   with a status below 400).
