@@ -230,9 +230,9 @@ class Tap:
     @guarded
     def error(self, flow: HTTPFlow) -> None:
         """Release a request that was cut off, as Codex does to each HTTP/2 stream once its turn is complete."""
-        unanswered = self._flows.classify(flow) if flow.response is None else None
-        if unanswered:
-            self._end_turn(unanswered, turns.INTERRUPTION, time.time())
+        waiting = self._flows.classify(flow) if flow.response is None else None
+        if waiting:
+            self._end_turn(waiting, turns.INTERRUPTION, time.time())
         self._release(flow, turns.INTERRUPTION)
         if flow.error:  # mitmproxy's dumper, whose turn comes next, prints it, and it may quote a header line
             flow.error.msg = reduced(flow.error.msg) or "error"

@@ -312,7 +312,7 @@ class SnapshotWriter:
 
 
 def _windows_seen_at(limit: Limit, snapshot: Snapshot, current: CurrentSnapshot | None) -> float | None:
-    """Return when a message last told the limit's windows."""
+    """Return when a message last contained the limit's windows."""
     if limit.windows is not None:
         return snapshot.observed_at
     return current.windows_seen_at if current else None
