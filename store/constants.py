@@ -11,9 +11,9 @@ RESET_JITTER_SECONDS = 60
 """Resets this close to each other are one reset."""
 
 SKEW_SECONDS = 120
-"""How far apart the server's clock and ours may be before they are held to differ."""
+"""Distance above which the server's clock and ours differ."""
 
 
 def is_zero(balance: str | None) -> bool:
-    """Tell whether a balance of credits says that there are none, however many digits it says so with."""
+    """Return True if a balance of credits is zero, with any number of digits."""
     return balance is not None and not balance.strip("0.")

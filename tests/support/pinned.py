@@ -163,9 +163,13 @@ def turn(
     )
 
 
+def _parse(entry: Entry | Callable[[], Entry | None]) -> Entry | None:
+    return entry() if callable(entry) else entry
+
+
 def record(path: Path, entries: Iterable[Entry | Callable[[], Entry | None]]) -> None:
     """Bring entries to the database at `path` as the tap does, in their order."""
-    recorder = Recorder(path)
+    recorder = Recorder(path, _parse)
     recorder.start()
     for entry in entries:
         recorder.put(entry)

@@ -311,7 +311,7 @@ def test_a_refusal_ends_what_was_allowed_before(backend: Backend, proxy: Proxy, 
     ("options", "content", "message"),
     [
         ({}, b"no database at all" * 100, "is not a SQLite database"),
-        ({"codex_tap_hosts": "https://gateway.example"}, b"", "is no host name"),
+        ({"codex_tap_hosts": "https://gateway.example"}, b"", "is not a host name"),
     ],
 )
 def test_what_cannot_be_used_stops_it_at_start(
