@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts.commands.options import database_option, json_option
-from scripts.launch.alerts_process import ALERTING
 from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.options import database_option
-from scripts.launch.page_process import SERVING
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.ready_lines import SERVING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 

@@ -665,7 +665,7 @@ def test_nobody_there_is_told() -> None:
     address = f"127.0.0.1:{free_port()}"
     done = run(*python("print('started')"), proxy=address)
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith(f"codex-tap: no proxy answers at {address} (")
+    assert done.stderr.startswith(f"codex-tap: no proxy responds at {address} (")
     assert done.stderr.endswith("; start one with: codex-tap proxy\n")
 
 
