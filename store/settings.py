@@ -21,9 +21,6 @@ DATABASE_VARIABLE = "CODEX_TAP_DB"
 UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
 """Carries ``user:password`` of an upstream proxy to ours: others can read a command line, not an environment."""
 
-LOG_FOLDER = "logs"
-"""The name of the folder of the proxy's log files, beside the one of its certificates."""
-
 READY = "codex-tap ready"
 """What the proxy says on stdout, with its address behind it, when it listens for whoever started it."""
 
@@ -42,18 +39,3 @@ def default_database(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the database's path: ``CODEX_TAP_DB`` where it is set, else in the data folder."""
     chosen = environ.get(DATABASE_VARIABLE)
     return Path(chosen).expanduser() if chosen else data_folder() / "codex-tap.sqlite3"
-
-
-def certificate_folder() -> Path:
-    """Return the folder of the proxy's own certificate authority (mitmproxy's ``confdir``)."""
-    return data_folder() / "ca"
-
-
-def probed_programs() -> Path:
-    """Return the file that remembers which ``codex`` knows ``--no-daemon``."""
-    return data_folder() / "codex-programs.json"
-
-
-def shim_folder() -> Path:
-    """Return the folder of the ``codex`` that commands under the tap find first in their PATH."""
-    return data_folder() / "shim"

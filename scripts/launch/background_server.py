@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scripts.launch.codex_program import knows_flag
 from scripts.launch.shim import place_shim, search_path
-from store.settings import probed_programs
+from store.files import probed_programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

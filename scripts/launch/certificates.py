@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -15,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.support.errors import LaunchError
+from store.files import bundle_file, create_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from store.files import BundleKind
 
 # mitmproxy makes its key private and leaves the rest to the umask.
 _MAKE_AUTHORITY = (
@@ -116,7 +118,7 @@ def node_bundle(folder: Path, ca_file: Path, before: str | None) -> Path:
     return _with_corporate(folder, "node", ca_file, corporate)
 
 
-def _with_corporate(folder: Path, kind: str, ca_file: Path, corporate: CorporateCa) -> Path:
+def _with_corporate(folder: Path, kind: BundleKind, ca_file: Path, corporate: CorporateCa) -> Path:
     """Return a bundle of the authority and the company's, or ``ca_file`` where it has those already."""
     try:
         own = _certificates(ca_file.read_text("utf-8"))
@@ -128,7 +130,7 @@ def _with_corporate(folder: Path, kind: str, ca_file: Path, corporate: Corporate
 
 
 def _make_authority(folder: Path) -> None:
-    _make_private(folder)
+    create_private_folder(folder)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         program = [sys.executable, "-P", "-c", _MAKE_AUTHORITY, str(aside)]
@@ -136,12 +138,6 @@ def _make_authority(folder: Path) -> None:
         _put_in_place(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _make_private(folder: Path) -> None:
-    # Each by itself: a mode given along with `parents` would not reach the parent.
-    for each in (folder.parent, folder):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _put_in_place(aside: Path, folder: Path) -> None:
@@ -169,18 +165,14 @@ def _usable(certificates: Iterable[str]) -> bool:
     return True
 
 
-def _write_bundle(folder: Path, kind: str, certificates: Iterable[str]) -> Path:
-    """Write a bundle, named after its content so that every start with the same one shares the file."""
+def _write_bundle(folder: Path, kind: BundleKind, certificates: Iterable[str]) -> Path:
+    """Write a bundle whose name follows from its content, so that every start with the same content shares the file."""
     content = "".join(f"{certificate}\n" for certificate in dict.fromkeys(certificates)).encode()
-    path = folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}.pem"
+    path = bundle_file(folder, kind, hashlib.sha256(content).hexdigest())
     if path.exists():
         return path
     try:
-        _make_private(folder)
-        descriptor, temporary = tempfile.mkstemp(dir=folder)  # private by itself
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        write_private(path, content)
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error.strerror}") from error
     return path

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NO_DAEMON = "--no-daemon"
 
 MARKER = ".codex-tap-shim"
-"""The file by which a shim's folder is recognized under whatever name ``PATH`` has it."""
+"""The file that marks the folder of a shim, whatever the folder is called in ``PATH`` (`store.files.SHIM_MARKER`)."""
 
 DEPTH_VARIABLE = "CODEX_TAP_SHIM_DEPTH"
 """Environment variable with one dot for each shim that a process was started through."""
@@ -194,24 +194,23 @@ def _write_entries(memory: Path, entries: Mapping[str, dict[str, Any]]) -> None:
 
     newest = dict(list(entries.items())[-_MAX_ENTRIES:])
     with suppress(OSError):
-        write_private(memory, json.dumps(newest, indent=1).encode(), 0o600)
+        _write_private(memory, json.dumps(newest, indent=1).encode())
 
 
-def write_private(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole, in a folder that is private if it has to be made.
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a private file in one step, as `store.files.write_private` does, which this program cannot import.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: it cannot be written; an earlier file is still there.
     """
     import tempfile
 
-    for folder in (path.parent.parent, path.parent):  # a mode given along with `parents` would not reach the parent
+    for folder in (path.parent.parent, path.parent):  # the mode that `mkdir` is given does not apply to parents
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)

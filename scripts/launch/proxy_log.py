@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from scripts.support.output_queue import OutputQueue
+from store.files import LOG_NAMES, create_private_folder, log_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 6
-
-_NAME = re.compile(r"proxy-\d+\.log(\.1)?")
 
 
 class LogFile(logging.Handler):
@@ -34,7 +33,7 @@ class LogFile(logging.Handler):
             folder: where the files are; it is made if need be.
         """
         super().__init__(logging.WARNING)
-        self.path = folder / f"proxy-{os.getpid()}.log"
+        self.path = log_file(folder, os.getpid())
         self.queue = OutputQueue(self._append)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._has_pruned = False
@@ -47,7 +46,7 @@ class LogFile(logging.Handler):
     def _append(self, text: str) -> None:
         if not self._has_pruned:
             self._has_pruned = True
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            create_private_folder(self.path.parent)
             _prune(self.path.parent)
         with contextlib.suppress(OSError):  # not there yet, or open elsewhere on Windows
             if self.path.stat().st_size > MAX_BYTES:
@@ -60,7 +59,7 @@ class LogFile(logging.Handler):
 def log_files(folder: Path) -> Iterator[Path]:
     """Yield the log files in a folder, the newest first."""
     with contextlib.suppress(OSError):
-        files = [each for each in folder.iterdir() if _NAME.fullmatch(each.name) and not each.is_symlink()]
+        files = [each for each in folder.iterdir() if re.fullmatch(LOG_NAMES, each.name) and not each.is_symlink()]
         yield from sorted(files, key=lambda each: each.stat().st_mtime, reverse=True)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from scripts.launch.certificates import CorporateCa, upstream_bundle
 from scripts.launch.environment import Upstream, find_corporate_ca, find_upstream
-from store.settings import LOG_FOLDER, UPSTREAM_AUTH_VARIABLE
+from store.files import LOG_FOLDER
+from store.settings import UPSTREAM_AUTH_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

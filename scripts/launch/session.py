@@ -31,7 +31,8 @@ from scripts.launch.shim import place_shim, search_path, with_shim
 from scripts.launch.sidecar import AlertsProcess, PageProcess
 from scripts.support.errors import WRONG_USE, LaunchError
 from scripts.support.output_queue import STDERR, STDOUT, drained_at_exit
-from store.settings import WATCHED_HOSTS, certificate_folder, default_database, probed_programs
+from store.files import certificate_folder, probed_programs
+from store.settings import WATCHED_HOSTS, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

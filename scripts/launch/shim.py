@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.launch import codex_program
-from scripts.launch.codex_program import DEPTH_VARIABLE, MARKER, MAX_DEPTH, without_shims, write_private
-from store.settings import probed_programs, shim_folder
+from scripts.launch.codex_program import DEPTH_VARIABLE, MAX_DEPTH, without_shims
+from store.files import SHIM_MARKER, probed_programs, shim_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,9 +94,9 @@ def place_shim() -> Path | None:
         return None
     try:
         # The marker comes first: without it the shim would take itself for the next codex.
-        for name, content, mode in ((MARKER, b"", 0o600), _windows() if sys.platform == "win32" else _posix()):
+        for name, content in ((SHIM_MARKER, b""), _windows() if sys.platform == "win32" else _posix()):
             if not _holds(folder / name, content):
-                write_private(folder / name, content, mode)
+                write_private(folder / name, content, executable=bool(content))
     except (OSError, ValueError):
         return None
     return folder
@@ -109,9 +109,9 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def _posix() -> tuple[str, bytes, int]:
+def _posix() -> tuple[str, bytes]:
     text = _POSIX.format(
-        marker=MARKER,
+        marker=SHIM_MARKER,
         dots="." * MAX_DEPTH,
         depth=f"{{{DEPTH_VARIABLE}-}}",
         variable=DEPTH_VARIABLE,
@@ -119,17 +119,17 @@ def _posix() -> tuple[str, bytes, int]:
         program=shlex.quote(str(_PROGRAM)),
         memory=shlex.quote(str(probed_programs().absolute())),
     )
-    return "codex", os.fsencode(text), 0o700
+    return "codex", os.fsencode(text)
 
 
-def _windows() -> tuple[str, bytes, int]:
+def _windows() -> tuple[str, bytes]:
     text = _WINDOWS.format(
-        marker=MARKER,
+        marker=SHIM_MARKER,
         python=_batch_quote(sys.executable),
         program=_batch_quote(str(_PROGRAM)),
         memory=_batch_quote(str(probed_programs().absolute())),
     )
-    return "codex.cmd", text.replace("\n", "\r\n").encode("oem" if sys.platform == "win32" else "utf-8"), 0o700
+    return "codex.cmd", text.replace("\n", "\r\n").encode("oem" if sys.platform == "win32" else "utf-8")
 
 
 def _batch_quote(path: str) -> str:

@@ -26,9 +26,9 @@ from scripts.launch.proxy_log import log_files
 from scripts.support.version import version
 from store.database import open_reader
 from store.errors import DatabaseError, MissingError
-from store.files import backup_files, spill_files
+from store.files import backup_files, certificate_folder, log_folder, spill_files
 from store.queries.health import load_losses, load_summary
-from store.settings import DATABASE_VARIABLE, LOG_FOLDER, WATCHED_HOSTS, certificate_folder
+from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +58,7 @@ def examine(database: Path, address: str, environ: Mapping[str, str], now: float
         *_check_database(database, now),
         *_check_beside(database),
         *_check_authority(certificate),
-        *_check_log(certificate.parent.parent / LOG_FOLDER),
+        *_check_log(log_folder()),
         proxy,
         *_check_environment(environ, address, certificate, answering=answering),
         _check_codex(environ),

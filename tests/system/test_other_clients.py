@@ -16,8 +16,9 @@ from scripts.demo.http_heads import read_head
 from scripts.launch.certificates import ensure_authority, node_bundle
 from scripts.support.errors import LaunchError
 from store.database import open_reader
+from store.files import certificate_folder
 from store.queries.status import load_status
-from store.settings import certificate_folder, default_database
+from store.settings import default_database
 from tests.scripts.launch.test_session import environment, python, run
 from tests.support.harness import REPOSITORY, Listener, required, wait_until
 

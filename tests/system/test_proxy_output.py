@@ -12,7 +12,8 @@ import pytest
 from addon.log_redaction import reduced
 from scripts.demo.http_heads import read_head
 from scripts.launch.proxy_log import MAX_BYTES, MAX_FILES, LogFile, log_files
-from store.settings import LOG_FOLDER, certificate_folder, data_folder
+from store.files import LOG_FOLDER, certificate_folder
+from store.settings import data_folder
 from tests.scripts.launch.test_session import (
     GET,
     POSIX,

@@ -15,7 +15,8 @@ from scripts.demo.client import CodexClient
 from scripts.demo.replies import Answer, WireWindow, limit_headers
 from scripts.launch.certificates import ca_certificate
 from store.database import open_reader
-from store.settings import certificate_folder, default_database
+from store.files import certificate_folder
+from store.settings import default_database
 from tests.scripts.launch.test_session import (
     GET,
     descendants,

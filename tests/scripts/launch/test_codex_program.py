@@ -28,7 +28,8 @@ from scripts.launch.codex_program import (
     without_shims,
 )
 from scripts.launch.shim import place_shim, search_path, with_shim
-from store.settings import data_folder, probed_programs, shim_folder
+from store.files import probed_programs, shim_folder
+from store.settings import data_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for Codex are sh scripts")
 

@@ -21,7 +21,8 @@ from scripts.launch.environment import (
 )
 from scripts.launch.session import environment_lines
 from scripts.support.errors import LaunchError
-from store.settings import WATCHED_HOSTS, certificate_folder, shim_folder
+from store.files import certificate_folder, shim_folder
+from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

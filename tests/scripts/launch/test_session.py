@@ -28,7 +28,8 @@ from scripts.launch.certificates import ensure_authority
 from scripts.launch.mitmdump import why_refused
 from scripts.launch.session import probe
 from scripts.support.errors import LaunchError
-from store.settings import certificate_folder, default_database, shim_folder
+from store.files import certificate_folder, shim_folder
+from store.settings import default_database
 from tests.support.harness import Listener, free_port, wait_until
 
 if TYPE_CHECKING:

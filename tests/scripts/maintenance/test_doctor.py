@@ -17,9 +17,9 @@ from scripts.cli import cli
 from scripts.demo.certificates import Authority
 from scripts.maintenance.doctor import Check, examine
 from store.database import open_writer
+from store.files import LOG_FOLDER, certificate_folder
 from store.record import spill
 from store.record.statements import Loss, insert_losses
-from store.settings import LOG_FOLDER, certificate_folder
 from tests.support.databases import record
 from tests.support.factories import NOON, used
 from tests.support.harness import free_port

@@ -23,7 +23,8 @@ from scripts.launch.certificates import (
 from scripts.launch.shim import place_shim
 from scripts.maintenance.uninstall import remove_program
 from store.database import open_reader
-from store.settings import LOG_FOLDER, certificate_folder, data_folder, probed_programs, shim_folder
+from store.files import LOG_FOLDER, certificate_folder, probed_programs, shim_folder
+from store.settings import data_folder
 from tests.support.databases import record
 from tests.support.factories import used
 
@@ -41,8 +42,10 @@ COMPANIONS = [
     ".v1.bak-2",
     ".unwritten-1795243200000000000-0123abcd.jsonl",
     ".unwritten-1795243200000000000-0123abcd.jsonl.part",
+    ".unwritten-1795243200000000000-0123abcd.jsonl.abcd_123.part",
     "-alerts.json",
     "-alerts.json.part",
+    "-alerts.json.abcd_123.part",
     "-alerts.lock",
 ]
 # A person's own copies, and files that only begin alike.
