@@ -43,15 +43,19 @@ OPENINGS: list[tuple[Counts | None, dict[str, Any], str]] = [
     (Counts(turns=1_200, limits=True), {}, "1,200 turns read"),
     (Counts(turns=2), {"bypass": BYPASS}, "2 turns read"),
     (Counts(limits=True, connections=1), {}, "limits read, no turns"),
-    (Counts(), {}, "nothing was read: the command sent nothing through the proxy"),
+    (Counts(), {}, "nothing was read: the command did not use the proxy"),
     (Counts(), {"bypass": BYPASS}, "nothing was read: the command bypassed the proxy because of HTTPS_PROXY in /home/"),
     (Counts(connections=9), {"bypass": BYPASS}, "nothing was read: the command bypassed the proxy"),
-    (Counts(connections=9), {}, "nothing was read: the command reached other hosts only"),
-    (Counts(connections=9, watched=1), {}, "nothing was read: no response told of limits"),
-    (Counts(connections=9, watched=2, refused=1), {}, "nothing was read: the command refused the proxy's certificate"),
-    (None, {}, "what was read is not known: the proxy did not tell it at its end"),
+    (Counts(connections=9), {}, "nothing was read: the command connected only to hosts that are not watched"),
+    (Counts(connections=9, watched=1), {}, "nothing was read: no response contained rate limits"),
+    (
+        Counts(connections=9, watched=2, refused=1),
+        {},
+        "nothing was read: the command does not trust the proxy's certificate",
+    ),
+    (None, {}, "the number of turns is not known: the proxy ended without reporting it"),
     (None, {"exit_code": -9}, "the proxy ended before the command (exit code -9)"),
-    (Counts(turns=1), {"exit_code": 1}, "the proxy ended before the command (exit code 1), 1 turn read until then"),
+    (Counts(turns=1), {"exit_code": 1}, "the proxy ended before the command (exit code 1), 1 turn read before that"),
 ]
 
 
@@ -217,10 +221,13 @@ FIVE = r"5 h 13 % used, 87 % left, resets [^;]*"
 RUNS = {
     "turns": ([OURS, "http_turn", "websocket_turn"], rf"2 turns read · {FIVE}$"),
     "a usage document alone": ([OURS, USAGE], rf"limits read, no turns · {FIVE}$"),
-    "nothing": (["x"], "nothing was read: the command sent nothing through the proxy: "),
-    "another authority": (["@CA", USAGE], "nothing was read: the command refused the proxy's certificate; "),
-    "no limits": ([OURS, "https://chatgpt.com/nothing"], "nothing was read: no response told of limits, "),
-    "other hosts": (["@CA", "https://other.example/"], "nothing was read: the command reached other hosts only; "),
+    "nothing": (["x"], "nothing was read: the command did not use the proxy: "),
+    "another authority": (["@CA", USAGE], "nothing was read: the command does not trust the proxy's certificate; "),
+    "no limits": ([OURS, "https://chatgpt.com/nothing"], "nothing was read: no response contained rate limits, "),
+    "other hosts": (
+        ["@CA", "https://other.example/"],
+        "nothing was read: the command connected only to hosts that are not watched; ",
+    ),
 }
 
 

@@ -21,9 +21,9 @@ from scripts.launch.codex_program import (
     DEPTH_VARIABLE,
     MARKER,
     MAX_DEPTH,
+    accepts_flag,
     is_codex,
-    knows_flag,
-    takes_flag,
+    is_flag_useful,
     without_daemon,
     without_shims,
 )
@@ -125,7 +125,7 @@ def test_what_is_a_codex(program: str, codex: bool) -> None:
 )
 def test_which_arguments_take_the_flag(arguments: str, takes: bool) -> None:
     """Those of a session that could go through the background server, and that do not say themselves how to run."""
-    assert takes_flag(arguments.split()) is takes
+    assert is_flag_useful(arguments.split()) is takes
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_program_is_asked_once(
 ) -> None:
     """Exit codes 0 and 2 tell; any other tells nothing and is not remembered."""
     program = make_codex(tmp_path / "bin", probe)
-    assert [knows_flag(str(program), memory) for _ in range(3)] == [knows] * 3
+    assert [accepts_flag(str(program), memory) for _ in range(3)] == [knows] * 3
     assert probes(program.parent) == (1 if remembered else 3)
     assert without_daemon([str(program), "x"], memory) == [str(program), *(["--no-daemon"] if knows else []), "x"]
 
@@ -171,7 +171,7 @@ def test_a_program_that_hangs_is_ended_with_its_children(
         return original(*arguments, close_fds=False, **options)  # type: ignore[call-overload, no-any-return]
 
     monkeypatch.setattr(subprocess, "Popen", inheriting)
-    assert knows_flag(str(started), memory) is None
+    assert accepts_flag(str(started), memory) is None
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         assert pipe.read() == b""  # ends when nobody is left who could write
@@ -205,10 +205,10 @@ def update_package_on_windows(program: Path) -> None:
 def test_an_update_is_asked_again(tmp_path: Path, memory: Path, update: object) -> None:
     """The size, the date, what a link leads to, and for npm's launcher the version of its package."""
     program = make_codex(tmp_path / "package" / "bin")
-    knows_flag(str(program), memory)
+    accepts_flag(str(program), memory)
     assert callable(update)
     update(program)
-    assert [knows_flag(str(program), memory) for _ in range(2)] == [True, True]
+    assert [accepts_flag(str(program), memory) for _ in range(2)] == [True, True]
     assert probes(program.parent) == 2
 
 
@@ -218,9 +218,9 @@ def test_it_is_asked_again_after_a_day(
 ) -> None:
     """A version manager's launcher is the same file for every Codex; a clock that was set back ends a memory, too."""
     program, now = make_codex(tmp_path / "bin"), time.time()
-    knows_flag(str(program), memory)
+    accepts_flag(str(program), memory)
     monkeypatch.setattr(time, "time", lambda: now + seconds)
-    knows_flag(str(program), memory)
+    accepts_flag(str(program), memory)
     assert probes(program.parent) == asked
 
 
@@ -242,7 +242,7 @@ def test_a_damaged_memory_is_none(tmp_path: Path, memory: Path, content: bytes) 
     program = make_codex(tmp_path / "bin")
     memory.parent.mkdir(parents=True)
     memory.write_bytes(content.replace(b"PROGRAM", str(program).encode()))
-    assert knows_flag(str(program), memory) is True
+    assert accepts_flag(str(program), memory) is True
     assert list(json.loads(memory.read_bytes())) == [str(program)]
 
 
@@ -251,7 +251,7 @@ def test_a_memory_that_cannot_be_written_is_none(tmp_path: Path) -> None:
     program = make_codex(tmp_path / "bin")
     (tmp_path / "taken" / "x").mkdir(parents=True)
     for memory in (tmp_path / "taken", program / "memory.json"):
-        assert [knows_flag(str(program), memory) for _ in range(2)] == [True, True]
+        assert [accepts_flag(str(program), memory) for _ in range(2)] == [True, True]
     assert probes(program.parent) == 4
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bin", "taken"]
 
@@ -259,7 +259,7 @@ def test_a_memory_that_cannot_be_written_is_none(tmp_path: Path) -> None:
 def test_the_memory_is_private_and_bounded(tmp_path: Path, memory: Path) -> None:
     programs = [str(make_codex(tmp_path / f"bin{number}")) for number in range(40)]
     for program in programs:
-        knows_flag(program, memory)
+        accepts_flag(program, memory)
     assert list(json.loads(memory.read_text())) == programs[-32:]
     assert (memory.stat().st_mode & 0o777, memory.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert [each.name for each in data_folder().iterdir()] == [memory.name]
@@ -369,8 +369,8 @@ def test_without_a_place_for_the_shim_path_stays(tmp_path: Path, monkeypatch: py
     ("probe", "told"),
     [
         (ACCEPTS, None),
-        (REFUSES, "does not know --no-daemon"),
-        ("exit 1", "does not tell whether it knows --no-daemon"),
+        (REFUSES, "codex does not accept --no-daemon"),
+        ("exit 1", "it is unknown whether "),
         (None, None),
     ],
 )

@@ -180,9 +180,9 @@ def test_the_upstream_proxy_is_the_one_codex_would_use(
     [
         ("socks5://user:geheim@h:1080", "socks5:// is not supported"),
         ("socks5h://h", "socks5h:// is not supported"),
-        ("http://h:geheim", "it is no URL"),
-        ("http://user:geheim/1@h:1", "it is no URL"),
-        ("http://geheim:[h:1", "it is no URL"),
+        ("http://h:geheim", "it is not a valid URL"),
+        ("http://user:geheim/1@h:1", "it is not a valid URL"),
+        ("http://geheim:[h:1", "it is not a valid URL"),
         ("http://", "it has no host"),
         ("http://:geheim@h:1", "a password without a user"),
     ],

@@ -463,8 +463,8 @@ def test_the_password_of_an_upstream_proxy(backend: Backend, front: Front) -> No
     ("content", "told"),
     [
         (None, "which cannot be read: "),
-        ("", "which holds no usable certificate"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "which holds no usable certificate"),
+        ("", "which has no usable certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "which has no usable certificate"),
     ],
 )
 def test_a_corporate_authority_that_is_none(variable: str, content: str | None, told: str, tmp_path: Path) -> None:
@@ -561,7 +561,7 @@ def test_others_are_let_in_with_a_password_only(arguments: list[str], host: str)
     """Wherever it is said to listen for other machines, that is wrong use, and the line says what to do."""
     done = proxy_fails(*arguments, host=host)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"codex-tap: at {arguments[-1] if arguments else host} others than this machine")
+    assert done.stderr.startswith(f"codex-tap: refusing to listen at {arguments[-1] if arguments else host}: ")
     assert "-- --set proxyauth=USER:PASSWORD" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -597,7 +597,7 @@ def test_where_nobody_else_gets_in(options: dict[str, object], refused: str | No
     known.add_option("proxyauth", str | None, None, "")
     known.update(**options)
     why = why_refused(known)
-    assert (why and why.split(" others than")[0]) == (refused and f"at {refused}")
+    assert (why and why.split(": other machines")[0]) == (refused and f"refusing to listen at {refused}")
 
 
 def test_a_password_is_asked_for(backend: Backend) -> None:

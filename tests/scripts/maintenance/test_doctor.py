@@ -102,8 +102,8 @@ def levels(checks: list[Check]) -> list[str]:
 
 def test_a_database_in_order(path: Path, address: str) -> None:
     """Where it is, how much is in it, how new that is."""
-    assert found("database", path, address) == [Check("database", "ok", f"{path}: 1 snapshots, accounts: 1")]
-    assert found("reading", path, address) == [Check("reading", "ok", "the newest is 10 s old")]
+    assert found("database", path, address) == [Check("database", "ok", f"{path}, snapshots: 1, accounts: 1")]
+    assert found("reading", path, address) == [Check("reading", "ok", "the newest reading is 10 s old")]
 
 
 def test_the_newest_log_file_is_named(path: Path, address: str) -> None:
@@ -121,7 +121,7 @@ def test_the_newest_log_file_is_named(path: Path, address: str) -> None:
 def test_an_old_reading_is_a_note(path: Path, address: str) -> None:
     """It may be that Codex was not used, or that it went past the tap."""
     (check,) = found("reading", path, address, now=NOON + 3 * 86_400)
-    assert (check.level, check.message) == ("note", "the newest is 3 d old")
+    assert (check.level, check.message) == ("note", "the newest reading is 3 d old")
     assert "codex-tap run codex" in (check.advice or "")
 
 
@@ -174,7 +174,7 @@ def test_what_was_dropped_is_a_note(path: Path, address: str) -> None:
     (check,) = found("dropped", path, address)
 
     assert check.level == "note"
-    assert check.message == f"40,003 readings were dropped that {why}; that x; the last 1 min ago"
+    assert check.message == f"readings dropped: 40,003 ({why}; x), the last one 1 min ago"
 
 
 def test_what_lies_beside_the_database_is_a_note(path: Path, address: str) -> None:
@@ -186,8 +186,8 @@ def test_what_lies_beside_the_database_is_a_note(path: Path, address: str) -> No
 
     (copies,), (waiting,) = found("copies", path, address), found("waiting", path, address)
 
-    assert copies.message == f"beside the database lie {path.name}.corrupt-20261121-101500, {path.name}.v1.bak"
-    assert waiting.message == "readings of an earlier stop wait in files: 1"
+    assert copies.message == f"old copies beside the database: {path.name}.corrupt-20261121-101500, {path.name}.v1.bak"
+    assert waiting.message == "files with readings that are not in the database yet: 1"
 
 
 def test_an_authority_not_made_yet_is_a_note(path: Path, address: str) -> None:
@@ -216,7 +216,7 @@ def test_a_proxy_that_does_not_run_is_a_note(path: Path, address: str) -> None:
 
 def test_a_proxy_that_answers(path: Path, proxy: str) -> None:
     """It is told by the certificate that it hands out."""
-    assert found("proxy", path, proxy) == [Check("proxy", "ok", f"a codex-tap proxy answers at {proxy}")]
+    assert found("proxy", path, proxy) == [Check("proxy", "ok", f"a codex-tap proxy runs at {proxy}")]
 
 
 def test_a_shell_without_a_proxy_is_fine(path: Path, address: str) -> None:
@@ -230,7 +230,7 @@ def test_a_shell_that_leads_to_the_proxy(path: Path, proxy: str, certificate: Pa
     bundle.write_text(certifi.contents() + certificate.read_text())
     environ = {"HTTPS_PROXY": f"http://{proxy}", "CODEX_CA_CERTIFICATE": str(bundle), "NO_PROXY": "localhost"}
     (check,) = found("environment", path, proxy, environ)
-    assert (check.level, check.message) == ("ok", "this shell leads Codex through the proxy")
+    assert (check.level, check.message) == ("ok", "Codex in this shell goes through the proxy")
 
 
 def test_a_shell_that_leads_past_the_proxy_is_a_problem(path: Path, proxy: str) -> None:
@@ -238,7 +238,7 @@ def test_a_shell_that_leads_past_the_proxy_is_a_problem(path: Path, proxy: str) 
     environ = {"HTTPS_PROXY": f"http://{proxy}", "NO_PROXY": ".chatgpt.com"}
     checks = found("environment", path, proxy, environ)
     assert levels(checks) == ["problem", "problem"]
-    assert checks[0].message == "NO_PROXY=.chatgpt.com leads Codex past the proxy"
+    assert checks[0].message == "NO_PROXY=.chatgpt.com makes Codex bypass the proxy"
     assert checks[1].message == "CODEX_CA_CERTIFICATE does not name the proxy's certificate"
     assert {check.advice for check in checks} == {f'eval "$(codex-tap env --proxy {proxy})"'}
 
@@ -246,7 +246,7 @@ def test_a_shell_that_leads_past_the_proxy_is_a_problem(path: Path, proxy: str) 
 def test_a_shell_that_leads_to_nothing_is_a_problem(path: Path, address: str) -> None:
     """No program of that shell gets out."""
     (check,) = found("environment", path, address, {"HTTPS_PROXY": f"http://{address}"})
-    assert (check.level, "nothing gets out" in check.message) == ("problem", True)
+    assert (check.level, "no network access" in check.message) == ("problem", True)
 
 
 def test_a_corporate_proxy_is_fine(path: Path, address: str) -> None:
@@ -259,7 +259,7 @@ def test_a_corporate_proxy_is_fine(path: Path, address: str) -> None:
 @pytest.mark.parametrize(
     "environ",
     [{"HTTPS_PROXY": "socks5://corp.example:1080"}, {"CODEX_CA_CERTIFICATE": "/nowhere/corp.pem"}],
-    ids=["a proxy that cannot be chained", "a missing corporate CA"],
+    ids=["a proxy that cannot be used", "a missing corporate CA"],
 )
 def test_an_environment_that_a_start_would_refuse_is_a_problem(
     path: Path, address: str, environ: dict[str, str]
@@ -310,7 +310,7 @@ def test_the_exit_code_tells_whether_something_is_wrong(
         assert [json.loads(result.stdout)["healthy"] for result in (fine, wrong)] == [True, False]
         assert set(json.loads(wrong.stdout)["checks"][0]) == {"name", "level", "message", "advice"}
     else:
-        assert "problem  environment  this shell leads to" in wrong.stdout
+        assert "problem  environment  this shell uses the proxy" in wrong.stdout
 
 
 def test_something_else_on_the_port_is_no_proxy(path: Path) -> None:
