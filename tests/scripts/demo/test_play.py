@@ -51,7 +51,7 @@ def test_the_demo_without_codex(temporary: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert "Codex was not found here, so a small client asks as Codex does.\n" in result.stdout
+    assert "Codex was not found here, so a small client takes its place.\n" in result.stdout
     assert "\nann@example.com · plus\n  codex · seen " in result.stdout
     assert "  GPT-5.3-Codex-Spark (codex_bengalfox) · seen " in result.stdout
     assert list(temporary.iterdir()) == []
@@ -80,7 +80,7 @@ def test_a_codex_that_fails_does_not_spoil_the_demo(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CODEX_TAP_CODEX", str(broken))
     said, accounts = shown()
     assert accounts == PEOPLE
-    assert "This Codex did not finish its turn, so a small client asks as Codex does." in said
+    assert "This Codex did not finish its turn, so a small client takes its place." in said
     assert sum("small client took a turn" in line for line in said) == 2
 
 
