@@ -99,7 +99,7 @@ def _check_database(path: Path, now: float) -> Iterator[Check]:
     yield _check_age(found.last_seen_at, now)
     if lost:
         reasons, age = "; ".join(lost.reasons), _age(max(0, now - lost.last_at))
-        message = f"readings dropped: {lost.number:,} ({reasons}), the last one {age} ago"
+        message = f"readings dropped: {lost.number:,}, the last one {age} ago: {reasons}"
         yield Check("dropped", "note", message, "the history has gaps; later readings are stored")
 
 

@@ -174,7 +174,7 @@ def test_dropped_readings_are_a_note(path: Path, address: str) -> None:
     (check,) = found("dropped", path, address)
 
     assert check.level == "note"
-    assert check.message == f"readings dropped: 40,003 ({why}; x), the last one 1 min ago"
+    assert check.message == f"readings dropped: 40,003, the last one 1 min ago: {why}; x"
 
 
 def test_files_beside_the_database_are_a_note(path: Path, address: str) -> None:
