@@ -30,7 +30,7 @@ from store.errors import (
     is_full,
     is_locked,
 )
-from store.files import free_name, inode
+from store.files import inode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +130,7 @@ def _translate_error(path: Path, error: sqlite3.Error) -> DatabaseError:
         return LockedError(f"{path} is locked by another program")
     if is_full(error):
         return FullError(f"{path} cannot be written, the disk is full")
-    if is_damage(error) and _is_ours(path):
+    if is_damage(error) and is_ours(path):
         message = f"{path} is damaged ({error}); the next start of the proxy sets it aside and creates a new one"
         return DamagedError(message, inode(path))
     if error_code(error) == sqlite3.SQLITE_NOTADB:
@@ -138,29 +138,32 @@ def _translate_error(path: Path, error: sqlite3.Error) -> DatabaseError:
     return DatabaseError(f"{path} cannot be used: {error}")
 
 
-def _is_ours(path: Path) -> bool:
-    """Return True if a broken file was ours, by the mark in its header or by its place in our own folder.
+def is_ours(path: Path) -> bool:
+    """Return True if a file is a database of codex-tap, also if it is damaged.
 
-    Any other may be a file of the user's that was named by mistake, and is not touched.
+    Its header has our application id, or it has no readable id and is in our data folder. Any other file may be the
+    user's, given by mistake.
     """
-    from store.settings import default_database
+    from store.settings import data_folder
 
+    if path.is_symlink() or not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             header = file.read(100)
     except OSError:
         return False
     application = int.from_bytes(header[_APPLICATION_ID_AT]) if header.startswith(_MAGIC) else 0
-    return application == schema.APPLICATION_ID or (
-        application == 0 and path.absolute() == default_database({}).absolute()
-    )
+    if application:
+        return application == schema.APPLICATION_ID
+    return path.absolute().parent == data_folder().absolute()
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = schema.schema_version(connection, path)
     if version < schema.SCHEMA_VERSION:
         if version == 0:
-            # Before the write-ahead log exists, so that it is in the file itself, where `_is_ours` looks.
+            # Before the write-ahead log exists, so that it is in the file itself, where `is_ours` looks.
             connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, path)
@@ -188,7 +191,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def _back_up(path: Path, version: int) -> Path:
     """Copy the database beside itself, with the same permissions; return the copy's path."""
-    copy = free_name(path.with_name(f"{path.name}.v{version}.bak"))
+    copy = files.backup_path(path, version)
     files.create_private(copy)
     try:
         with (

@@ -21,9 +21,6 @@ DATABASE_VARIABLE = "CODEX_TAP_DB"
 UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
 """Environment variable with ``user:password`` of an upstream proxy: others can read a command line, not this."""
 
-LOG_FOLDER = "logs"
-"""Name of the folder of the proxy's log files, beside the one of its certificates."""
-
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
 
@@ -42,18 +39,3 @@ def default_database(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the database's path: ``CODEX_TAP_DB`` if it is set, else in the data folder."""
     chosen = environ.get(DATABASE_VARIABLE)
     return Path(chosen).expanduser() if chosen else data_folder() / "codex-tap.sqlite3"
-
-
-def certificate_folder() -> Path:
-    """Return the folder of the proxy's own certificate authority (mitmproxy's ``confdir``)."""
-    return data_folder() / "ca"
-
-
-def probed_programs() -> Path:
-    """Return the file that stores which ``codex`` programs know ``--no-daemon``."""
-    return data_folder() / "codex-programs.json"
-
-
-def shim_folder() -> Path:
-    """Return the folder of our ``codex``, which comes first in the PATH of commands under the tap."""
-    return data_folder() / "shim"

@@ -6,18 +6,16 @@ import contextlib
 import json
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
-from store.files import PARTIAL_SUFFIX
+from store.files import alerts_lock_path, alerts_state_path, create_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _VERSION = 1
-_REPLACE_TRIES = 5
 
 
 class PendingMessage(NamedTuple):
@@ -42,7 +40,7 @@ class StateError(Exception):
 
 def state_path(database: Path) -> Path:
     """Return where the file of a database is."""
-    return database.with_name(f"{database.name}-alerts.json")
+    return alerts_state_path(database)
 
 
 def load(path: Path) -> State:
@@ -71,31 +69,10 @@ def save(path: Path, state: State) -> None:
         StateError: it cannot be written; the old one is still there.
     """
     text = json.dumps(_document(state), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    making = path.with_name(f"{path.name}{PARTIAL_SUFFIX}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            making.unlink()
-        with os.fdopen(os.open(making, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(making, path)
+        write_private(path, text.encode("ascii"))
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _replace(making: Path, path: Path) -> None:
-    for remaining in reversed(range(_REPLACE_TRIES)):
-        try:
-            making.replace(path)
-        except PermissionError:
-            # Windows lets nothing take the place of a file that is being read.
-            if sys.platform != "win32" or not remaining:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _document(state: State) -> dict[str, Any]:
@@ -138,9 +115,9 @@ def exclusive_lock(database: Path) -> Iterator[None]:
         TakenError: another one is.
         StateError: the file that tells cannot be made.
     """
-    path = database.with_name(f"{database.name}-alerts.lock")
+    path = alerts_lock_path(database)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(path.parent)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise StateError(f"{path} cannot be made: {error.strerror or error}") from error

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts.commands.options import database_option, json_option
-from scripts.launch.alerts_process import ALERTING
 from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -157,14 +157,12 @@ def watch(*, config: Path, database: Path | None, beside: bool) -> None:
 def init(config: Path) -> None:
     """Write an alerts file to begin with, readable by you alone."""
     from scripts.alerts.settings import EXAMPLE
+    from store.files import write_private
 
+    if os.path.lexists(config):
+        raise CommandError(f"{config} is there already, and stays as it is", WRONG_USE)
     try:
-        config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(config, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(EXAMPLE)
-    except FileExistsError as error:
-        raise CommandError(f"{config} is there already, and stays as it is", WRONG_USE) from error
+        write_private(config, EXAMPLE.encode())
     except OSError as error:
         raise CommandError(f"{config} cannot be made: {error.strerror or error}", FAILED) from error
     click.echo(f"{sanitize(config)} is made. Name your targets in it, then:  codex-tap alerts test")

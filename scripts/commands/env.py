@@ -63,7 +63,7 @@ def _warn_if_unanswered(address: str, ca_file: Path | None) -> None:
     """Say it where the lines would lead to nothing: with them in place, no program of that shell gets out."""
     from scripts.launch import session
     from scripts.launch.certificates import ca_certificate
-    from store.settings import certificate_folder
+    from store.files import certificate_folder
 
     try:
         session.probe(address, ca_file or ca_certificate(certificate_folder()), seconds=1)

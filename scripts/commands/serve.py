@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.options import database_option
-from scripts.launch.page_process import SERVING
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.loopback import is_loopback
+from scripts.support.ready_lines import SERVING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -94,22 +94,12 @@ def checked_token(host: str) -> str | None:
             f"  {_MAKE_TOKEN}",
             WRONG_USE,
         )
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise CommandError(
             f"at {host} others than this machine could look in; set a token that they have to know:\n  {_MAKE_TOKEN}",
             WRONG_USE,
         )
     return token or None
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether an address to listen at is of this machine alone; what a name leads to is not asked."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int, *, or_any: bool) -> list[socket.socket]:

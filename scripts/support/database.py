@@ -105,11 +105,10 @@ def account_entry(account: Account) -> dict[str, Any]:
 
 def residual_files(path: Path) -> list[Path]:
     """Return the files beside a database that forgetting leaves alone and that may still hold the account."""
-    from scripts.alerts.state import state_path
-    from store.files import backup_files, partial_files, spill_files
+    from store.files import alerts_state_path, backup_files, partial_files, spill_files
 
-    told = state_path(path)
-    return [*backup_files(path), *spill_files(path), *([told] if told.exists() else []), *partial_files(path)]
+    state = alerts_state_path(path)
+    return [*backup_files(path), *spill_files(path), *([state] if state.exists() else []), *partial_files(path)]
 
 
 def checked_limits(known: list[str], wanted: str | None) -> list[str]:

@@ -19,7 +19,11 @@ def exit_on_sigterm() -> None:
 
 
 def on_stdin_eof(then: Callable[[], None]) -> None:
-    """Call `then`, in a thread of its own, as soon as stdin ends: whoever holds its other end is gone."""
+    """Call `then`, in a thread of its own, as soon as stdin ends: whoever holds its other end is gone.
+
+    The addon has an implementation of its own (`addon.control_channel`): it imports no scripts, and over its stdin the
+    launcher also reports which command to end.
+    """
 
     def listen() -> None:
         with contextlib.suppress(OSError, ValueError):

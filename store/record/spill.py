@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import stat
-import time
-import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.files import PARTIAL_SUFFIX, SPILL_MARK, SPILL_SUFFIX, spill_files
+from store.files import ownership_problem, spill_files, spill_path, write_private
 from store.models import Snapshot, Turn
 from store.record.statements import Loss
 
@@ -49,18 +45,8 @@ def write(database: Path, entries: Iterable[Entry], losses: Iterable[Loss]) -> P
         raise OSError(f"{MAX_FILES} files of readings already wait beside {database}")
     lines = [json.dumps(loss._asdict()) for loss in losses]
     lines += [entry.model_dump_json(exclude_defaults=True) for entry in entries]
-    # Names sort in the order of writing, so that files of one stop follow each other.
-    path = database.with_name(f"{database.name}{SPILL_MARK}{time.time_ns()}-{uuid.uuid4().hex[:8]}{SPILL_SUFFIX}")
-    unfinished = path.with_name(path.name + PARTIAL_SUFFIX)
-    try:
-        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    path = spill_path(database)
+    write_private(path, "".join(f"{line}\n" for line in lines).encode())
     return path
 
 
@@ -72,9 +58,9 @@ def read(path: Path) -> Spill:
         OSError: The file cannot be read, or is a link or another user's.
 
     """
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
-        raise OSError(f"{path} is a link or another user's")
+    problem = ownership_problem(path)
+    if problem:
+        raise OSError(f"{path} {problem}")
     entries: list[Entry] = []
     losses: list[Loss] = []
     unreadable = 0
