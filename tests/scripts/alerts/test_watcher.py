@@ -463,9 +463,9 @@ def test_a_wrong_file_is_wrong_use(desk: Desk, command: str) -> None:
     desk.write("at = [80]\nwindw = '5h'")
     result = desk.invoke(command)
     assert result.exit_code == 2
-    assert result.stderr.endswith("alerts.toml, line 7: rules.windw: there is no such key; did you mean window?\n")
+    assert result.stderr.endswith("alerts.toml, line 7: rules.windw: unknown key; did you mean window?\n")
     desk.config.unlink()
-    assert desk.invoke(command).stderr.endswith("is not there; make it with: codex-tap alerts init\n")
+    assert desk.invoke(command).stderr.endswith("does not exist; create it with: codex-tap alerts init\n")
 
 
 def test_test_tells_each_target(desk: Desk) -> None:
@@ -499,7 +499,7 @@ def test_a_file_that_others_can_read_is_told_of(desk: Desk) -> None:
     desk.write().chmod(0o644)
     result = desk.invoke("test")
     assert result.exit_code == 0
-    assert "others on this machine can read" in result.stderr
+    assert "other users can read" in result.stderr
     assert f"chmod 600 {desk.config}" in result.stderr
 
 
