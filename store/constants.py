@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 MAIN_LIMIT = "codex"
 """Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
 
@@ -12,6 +14,30 @@ RESET_JITTER_SECONDS = 60
 
 SKEW_SECONDS = 120
 """How far apart the server's clock and ours may be before they are held to differ."""
+
+EventKind = Literal[
+    "limit_reached",
+    "limit_freed",
+    "window_reset",
+    "window_reset_early",
+    "window_moved",
+    "used_percent_fell",
+    "window_appeared",
+    "window_vanished",
+    "plan_changed",
+    "credits_bought",
+    "credits_spent",
+    "used_elsewhere",
+    "token_refreshed",
+]
+
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+"""What can happen to an account and its limits; `store.analysis.events.KINDS` says what each means."""
+
+GroupBy = Literal["thread", "model", "day", "hour", "account"]
+
+GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
+"""What a row of `store.documents.UsageDocument` can stand for."""
 
 
 def is_zero(balance: str | None) -> bool:
