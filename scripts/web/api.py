@@ -20,9 +20,10 @@ from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
-from scripts.web.legacy import older_record
+from scripts.web.legacy import LegacyDocument, legacy_record, main_limit_raw
 from scripts.web.reader import Reader, which_account
 from scripts.web.responses import answer
+from store import documents
 from store.analysis.events import KINDS
 from store.analysis.ranking import rank_accounts
 from store.edits import forget_account, rename_account
@@ -32,7 +33,6 @@ from store.queries.events import empty_events, load_events
 from store.queries.forecast import load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, load_history_points
-from store.queries.positions import main_limit_raw
 from store.queries.status import load_status
 from store.queries.turns import load_turns
 from store.queries.usage import By, NotSeenError, load_usage
@@ -115,13 +115,15 @@ def _invalid(name: str, message: str, where: str = "query") -> RequestValidation
     return RequestValidationError([{"loc": (where, name), "msg": message, "type": "value_error"}])
 
 
-@router.get("/api/usage", response_model=schemas.Status, responses=_UNCHANGED)
+@router.get("/api/usage", response_model=documents.StatusDocument, responses=_UNCHANGED)
 def get_usage(request: Request) -> Response:
     """Tell how much is left, for all accounts."""
     return answer(request, _usage(request, None))
 
 
-@router.get("/api/usage/{prefix:path}", response_model=schemas.Status, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get(
+    "/api/usage/{prefix:path}", response_model=documents.StatusDocument, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
 def get_usage_of(request: Request, prefix: Prefix) -> Response:
     """Tell how much is left, for one account."""
     return answer(request, _usage(request, prefix))
@@ -133,7 +135,7 @@ def _usage(request: Request, start: str | None) -> dict[str, Any]:
     return _reader(request).ask_of(start, lambda connection, only: load_status(connection, now, only), nothing)
 
 
-@router.get("/api/history", response_model=schemas.History, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_history(
     request: Request,
     *,
@@ -167,7 +169,7 @@ def get_history(
     )
 
 
-@router.get("/api/requests", response_model=schemas.Turns, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/requests", response_model=documents.TurnsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_requests(
     request: Request,
     account: AccountStart = None,
@@ -185,7 +187,7 @@ def get_requests(
     return answer(request, {"requests": found, "next_before": following})
 
 
-@router.get("/api/breakdown", response_model=schemas.Usage, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_breakdown(
     request: Request,
     *,
@@ -208,7 +210,7 @@ def get_breakdown(
         raise HTTPException(404, str(error)) from error
 
 
-@router.get("/api/forecast", response_model=schemas.Forecasts, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_forecast(request: Request, account: AccountStart = None) -> Response:
     """Tell when it runs out."""
     now = time.time()
@@ -219,7 +221,7 @@ def get_forecast(request: Request, account: AccountStart = None) -> Response:
     )
 
 
-@router.get("/api/events", response_model=schemas.Events, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_events(
     request: Request,
     *,
@@ -241,7 +243,7 @@ def get_events(
     return answer(request, {**document, "events": found[-limit:], "left_out": max(0, len(found) - limit)})
 
 
-@router.get("/api/next", response_model=schemas.Next, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/next", response_model=documents.NextDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_next(
     request: Request,
     spend: Annotated[
@@ -267,7 +269,7 @@ def get_next(
     return answer(request, _reader(request).ask(chosen, rank_accounts(nothing)))
 
 
-@router.get("/api/accounts", response_model=schemas.Accounts, responses=_UNCHANGED)
+@router.get("/api/accounts", response_model=documents.AccountsDocument, responses=_UNCHANGED)
 def get_accounts(request: Request) -> Response:
     """Tell which accounts there are."""
     nothing: list[Account] = []
@@ -276,7 +278,7 @@ def get_accounts(request: Request) -> Response:
 
 
 @router.get(
-    "/api/accounts/{prefix:path}", response_model=schemas.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT}
 )
 def get_account(request: Request, prefix: Prefix) -> Response:
     """Tell of one account, and how much is kept of it."""
@@ -284,7 +286,7 @@ def get_account(request: Request, prefix: Prefix) -> Response:
 
 
 @router.patch(
-    "/api/accounts/{prefix:path}", response_model=schemas.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
 )
 def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChange) -> Response:
     """Give an account a name, or take it away."""
@@ -302,7 +304,7 @@ def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChang
     return answer(request, reader.ask_of_one(found.key, _account_detail))
 
 
-@router.delete("/api/accounts/{prefix:path}", response_model=schemas.Forgotten, responses=_NO_ACCOUNT)
+@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_NO_ACCOUNT)
 def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all that was kept of it. There is no way back."""
     reader = _reader(request)
@@ -339,7 +341,7 @@ async def get_stream(request: Request) -> StreamingResponse:
     return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
 
 
-@router.get("/health", response_model=schemas.Health, responses=_UNCHANGED)
+@router.get("/health", response_model=documents.HealthDocument, responses=_UNCHANGED)
 def get_health(request: Request) -> Response:
     """Tell whether the database can be read, and whether something comes in."""
     reader, now = _reader(request), time.time()
@@ -369,15 +371,13 @@ def _newest_age(document: dict[str, Any]) -> int | None:
     return min(ages, default=None)
 
 
-@router.get("/codex/usage", response_model=schemas.OlderUsage, responses=_UNCHANGED)
+@router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)
 def get_older_usage(request: Request) -> Response:
     """Tell how much is left, in the older shape."""
     return answer(request, _older_usage(request, None))
 
 
-@router.get(
-    "/codex/usage/{token_prefix:path}", response_model=schemas.OlderUsage, responses={**_UNCHANGED, **_NO_ACCOUNT}
-)
+@router.get("/codex/usage/{token_prefix:path}", response_model=LegacyDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_older_usage_of(request: Request, token_prefix: Prefix) -> Response:
     """Tell how much is left, in the older shape, for one account."""
     return answer(request, _older_usage(request, token_prefix))
@@ -390,7 +390,7 @@ def _older_usage(request: Request, start: str | None) -> dict[str, Any]:
         raw = main_limit_raw(connection)
         keys = {account.key: raw.get(account.id, {}) for account in load_accounts(connection)}
         document = load_status(connection, now, only)
-        found = [older_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
+        found = [legacy_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
         return {record["token_key"]: record for record in found if record["token_key"] is not None}
 
     nothing: dict[str, Any] = {}
