@@ -164,7 +164,7 @@ def test_cards(browser: Browser, server: Program, path: Path) -> None:
 
 def test_colours(browser: Browser, server: Program, path: Path) -> None:
     """A bar is green below 50 % used, yellow to 80 and red above."""
-    levels = {0: "low", 49.9: "low", 50: "middle", 80: "middle", 80.1: "high", 100: "high"}
+    levels = {0: "low", 49.9: "low", 50: "medium", 80: "medium", 80.1: "high", 100: "high"}
     people = [
         Identity(token_key=f"{used}~0", account_id=f"acct-{used}", user_id="user", email=f"{used}@example.com")
         for used in levels
@@ -630,7 +630,7 @@ def test_lines(
         for first, last, used, until in readings
     ]
     found = module.page.evaluate(
-        "async (entries) => (await import('/static/lines.js')).lineOf(entries, '5h', 50, 400)", entries
+        "async (entries) => (await import('/static/series.js')).lineOf(entries, '5h', 50, 400)", entries
     )
     assert (found["points"], found["resets"]) == (points, resets)
 

@@ -2,7 +2,7 @@
 
 import { make, update } from "./dom.js";
 import * as say from "./format.js";
-import { columns, limitsOf } from "./lines.js";
+import { columns, limitsOf } from "./series.js";
 
 const HEIGHT = 190;
 const MOST_MARKS = 12; // resets with a line of their own; of more, only the triangles

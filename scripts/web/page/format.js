@@ -98,7 +98,7 @@ export function left(used) {
 export function level(used) {
   if (used === null) return "unknown";
   if (used < 50) return "low";
-  return used <= 80 ? "middle" : "high";
+  return used <= 80 ? "medium" : "high";
 }
 
 // A window's real length: "5 h", "30 d"; one that nobody told is its slot's, with a "?".
@@ -164,5 +164,5 @@ function between(window, now) {
 export function forecastLevel(window) {
   if (!window || window.chance_dry === null || window.safe === null) return "unknown";
   if (window.safe) return "low";
-  return window.chance_dry < 0.5 ? "middle" : "high";
+  return window.chance_dry < 0.5 ? "medium" : "high";
 }

@@ -6,7 +6,7 @@ import { Charts, MAIN_LIMIT } from "./charts.js";
 import { askForget, askName, askToken } from "./dialogs.js";
 import { make, update } from "./dom.js";
 import * as say from "./format.js";
-import { happened, used } from "./past.js";
+import { happened, used } from "./breakdown.js";
 
 const CHOICE = "codex-tap choice";
 // Of each limit a chart shows the first and last reading of so many steps; there is a number that all limits share.

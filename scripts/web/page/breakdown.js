@@ -10,10 +10,10 @@ const TONES = {
   limit_reached: "high",
   limit_freed: "low",
   window_reset: "low",
-  window_reset_early: "middle",
-  window_moved: "middle",
-  used_percent_fell: "middle",
-  used_elsewhere: "middle",
+  window_reset_early: "medium",
+  window_moved: "medium",
+  used_percent_fell: "medium",
+  used_elsewhere: "medium",
 };
 
 // What used it, by thread and by model.
