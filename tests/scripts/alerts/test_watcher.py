@@ -106,7 +106,7 @@ class Desk:
     @contextlib.contextmanager
     def watch(self, pauses: tuple[float, ...] = (0.0, 0.0)) -> Iterator[Watch]:
         """Watch, without a process of its own."""
-        with contextlib.closing(Watch(self.database, self.config, pauses=pauses, say=self.said.append)) as watching:
+        with contextlib.closing(Watch(self.database, self.config, pauses=pauses, log=self.said.append)) as watching:
             yield watching
 
     def look(self, watching: Watch, *, now: float | None = None) -> None:
@@ -169,9 +169,9 @@ def test_a_command_gets_json_on_stdin(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ([sys.executable, "-c", "import sys; sys.exit(7)", SECRET], "its exit code was 7"),
+        ([sys.executable, "-c", "import sys; sys.exit(7)", SECRET], "exit code 7"),
         (["no-such-program-anywhere", SECRET], "the program was not found"),
-        ([sys.executable, "-c", "import time; time.sleep(60)", SECRET], "it took more than 1 s and was killed"),
+        ([sys.executable, "-c", "import time; time.sleep(60)", SECRET], "killed after 1 s"),
     ],
 )
 def test_a_command_that_fails(command: list[str], said: str) -> None:
@@ -212,14 +212,14 @@ def test_a_url_is_told_through_apprise(caplog: pytest.LogCaptureFixture, capfd: 
     """With the text as it is; nothing of the URL is logged or printed, whatever comes of it."""
     with Server(200, 500, 403) as server:
         AppriseTarget(server.url).send(trial_message(0) | {"text": "<b>80 % & *more*</b>"})
-        for said in ("it was refused (HTTP 500)", "it was refused (HTTP 403)"):
+        for said in ("refused (HTTP 500)", "refused (HTTP 403)"):
             with pytest.raises(SendError) as caught:
                 AppriseTarget(server.url).send(trial_message(0))
             assert str(caught.value) == said
     assert [each["message"] for each in server.posted] == ["<b>80 % & *more*</b>", *[trial_message(0)["text"]] * 2]
-    with pytest.raises(SendError, match="refused, or nobody answered"):
+    with pytest.raises(SendError, match="refused, or no response"):
         AppriseTarget(server.url).send(trial_message(0))
-    with pytest.raises(SendError, match="apprise cannot use this URL"):
+    with pytest.raises(SendError, match="apprise does not support this URL"):
         AppriseTarget(f"nosuchservice://{SECRET}").send(trial_message(0))
     assert SECRET not in caplog.text + "".join(capfd.readouterr())
 
@@ -256,9 +256,9 @@ def test_a_target_that_fails_is_tried_again(desk: Desk) -> None:
             desk.look(watching)
         assert len(server.posted) == 3
     assert len(desk.noted()) == 1
-    tried = [line for line in desk.said if "tried again in 0 s" in line]
+    tried = [line for line in desk.said if "next attempt in 0 s" in line]
     assert len(tried) == 2
-    assert all(line.startswith("hook (json://…): it was refused (HTTP 500); tried again") for line in tried)
+    assert all(line.startswith("hook (json://…): refused (HTTP 500); next attempt") for line in tried)
 
 
 def test_a_target_that_goes_on_failing_is_given_up(desk: Desk) -> None:
@@ -270,7 +270,7 @@ def test_a_target_that_goes_on_failing_is_given_up(desk: Desk) -> None:
             desk.look(watching)
             desk.look(watching)
         assert len(server.posted) == 3
-    assert "given up after 3 tries" in desk.said[-1]
+    assert "dropped after 3 attempts" in desk.said[-1]
 
 
 def test_a_target_that_hangs_holds_nobody_up(desk: Desk) -> None:
@@ -311,7 +311,7 @@ def test_what_waits_is_bounded(desk: Desk) -> None:
     with desk.watch(pauses=(3_600.0,)) as watching:
         watching.step(time.time(), MAX_SECONDS)
         assert len(states.load(states.state_path(desk.database)).unsent) == MAX_PENDING
-    assert len([line for line in desk.said if "too many wait; given up" in line]) == 5
+    assert len([line for line in desk.said if "too many messages are waiting; dropped" in line]) == 5
 
 
 def test_quiet_hours_hold_it_back_until_they_end(desk: Desk) -> None:
@@ -352,7 +352,7 @@ def test_the_file_is_read_again_when_it_is_changed(desk: Desk) -> None:
         desk.look(watching)
         desk.write("at = [90.0]\nwindows = '5h'")
         desk.look(watching)
-        assert "did you mean window?; what it said before goes on" in desk.said[-1]
+        assert "did you mean window?; the previous rules stay in force" in desk.said[-1]
         assert desk.noted() == []
         desk.write("at = [80]")
         desk.look(watching)
@@ -452,8 +452,8 @@ def test_a_rule_for_what_is_not_known(desk: Desk) -> None:
     result = desk.invoke("check")
     assert (result.exit_code, result.stdout.count("81 % used")) == (1, 1)
     assert result.stderr.splitlines() == [
-        "Note: rule 1 stands for nothing: no account goes by 'wrok'",
-        "Note: rule 2 stands for nothing yet: no limit 'codecs' was seen; there are: codex",
+        "Note: rule 1 is not in force: no account matches 'wrok'",
+        "Note: rule 2 is not in force yet: unknown limit 'codecs'; known: codex",
     ]
 
 
@@ -481,7 +481,7 @@ def test_test_tells_each_target(desk: Desk) -> None:
         assert (len(server.posted), len(desk.noted())) == (2, 1)
         result = desk.invoke("test")
     assert (result.exit_code, result.stderr) == (4, "Error: 1 of 2 could not be told\n")
-    assert "hook (json://…): it was refused (HTTP 401)" in result.stdout
+    assert "hook (json://…): refused (HTTP 401)" in result.stdout
     assert SECRET not in result.output
     assert not states.state_path(desk.database).exists()
 
