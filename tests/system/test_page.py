@@ -354,7 +354,7 @@ def test_rename(browser: Browser, server: Program, path: Path) -> None:
             if email.startswith("alice"):
                 expect(watched.page.get_by_role("article", name="work", exact=True)).to_be_visible()
                 expect(watched.page.get_by_role("dialog")).to_have_count(0)
-        expect(watched.page.get_by_role("alert").filter(has_text="called 'work' already")).to_be_visible()
+        expect(watched.page.get_by_role("alert").filter(has_text="already has the name 'work'")).to_be_visible()
         watched.page.keyboard.press("Escape")
         expect(watched.page.get_by_role("dialog")).to_have_count(0)
 
@@ -373,7 +373,7 @@ def test_forget(browser: Browser, server: Program, path: Path) -> None:
         for decline in ("Cancel", "Escape"):
             button.click()
             expect(confirm).to_contain_text("1 reading")
-            expect(confirm).to_contain_text("There is no way back")
+            expect(confirm).to_contain_text("This cannot be undone")
             expect(confirm.get_by_role("button", name="Cancel")).to_be_focused()
             if decline == "Cancel":
                 confirm.get_by_role("button", name="Cancel").click()
@@ -404,7 +404,7 @@ def test_token(browser: Browser, tmp_path: Path) -> None:
         expect(watched.page.locator(".card")).to_have_count(0)
         token.fill("not-the-token-of-this-server")
         watched.page.keyboard.press("Enter")
-        expect(watched.page.get_by_text("That is not the token.")).to_be_visible()
+        expect(watched.page.get_by_text("Wrong token.")).to_be_visible()
         token.fill(TOKEN)
         watched.page.keyboard.press("Enter")
         expect(figure(watched, "13 %")).to_be_visible()
@@ -415,7 +415,7 @@ def test_token(browser: Browser, tmp_path: Path) -> None:
 
         server.end(signal.SIGTERM)
         with Program(*listening, CODEX_TAP_TOKEN=f"another-{TOKEN}"):
-            expect(watched.page.get_by_text("The token is another one now.")).to_be_visible()
+            expect(watched.page.get_by_text("The token has changed.")).to_be_visible()
             token.fill(f"another-{TOKEN}")
             watched.page.keyboard.press("Enter")
             expect(live).to_be_visible()
