@@ -1,4 +1,4 @@
-"""Numbers and names that recording and analysis share."""
+"""Numbers, names and small predicates that recording, analysis and commands share."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 """What a row of `store.documents.UsageDocument` can stand for."""
 
 
+def is_full(used_percent: float | None) -> bool:
+    """Return True if a window with this used percent is used up; an unknown percentage is not."""
+    return used_percent is not None and used_percent >= FULL_PERCENT
+
+
 def is_zero(balance: str | None) -> bool:
-    """Tell whether a balance of credits says that there are none, however many digits it says so with."""
+    """Return True if a balance of credits is zero, however many digits it is written with; None is unknown."""
     return balance is not None and not balance.strip("0.")
+
+
+def flag(value: int | None) -> bool | None:
+    """Return the truth value that SQLite stores as 0 or 1; None stays None."""
+    return None if value is None else bool(value)

@@ -39,7 +39,7 @@ def evaluate(
     known = load_accounts(connection)
     rules, problems = _rules(settings.rules, known)
     problems += _unseen_limits(settings.rules, load_limit_ids(connection))
-    found = load_alert_input(connection, now, rules, forecast=forecast)
+    found = load_alert_input(connection, now, rules, accounts=known, forecast=forecast)
     state = track(state, rules, found, now)
     quiet_until = settings.quiet_hours.until(now) if settings.quiet_hours else None
     keys = frozenset(account.key for account in known)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,22 +20,22 @@ from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
-from scripts.web.legacy import LegacyDocument, legacy_record, main_limit_raw
+from scripts.web.legacy import LegacyDocument, load_legacy_usage
 from scripts.web.reader import Reader
 from scripts.web.responses import json_response
 from store import documents
-from store.analysis.events import KINDS
 from store.analysis.ranking import rank_accounts
+from store.constants import EVENT_KINDS, GroupBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.queries.accounts import account_counts, find_account, load_accounts
 from store.queries.events import empty_events, load_events
-from store.queries.forecast import load_forecasts
+from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
-from store.queries.history_points import PointRange, load_history_points
-from store.queries.status import load_status
+from store.queries.history_points import PointRange, empty_history_points, load_history_points
+from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
-from store.queries.usage import By, NotSeenError, empty_usage, load_usage
+from store.queries.usage import NotSeenError, empty_usage, load_usage
 
 if TYPE_CHECKING:
     from store.queries.accounts import Account
@@ -89,12 +89,12 @@ Since = Annotated[
 
 
 def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind; known kinds: {', '.join(KINDS)}")
+    if kind not in EVENT_KINDS:
+        raise ValueError(f"unknown kind; known kinds: {', '.join(EVENT_KINDS)}")
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(EVENT_KINDS)})]
 LimitId = Annotated[str | None, Query(max_length=100, description="One limit, such as `codex`.")]
 
 
@@ -137,10 +137,13 @@ def get_usage_of(request: Request, prefix: Prefix) -> Response:
     return json_response(request, _usage(request, prefix))
 
 
-def _usage(request: Request, prefix: str | None) -> dict[str, Any]:
+def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     now = time.time()
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return _reader(request).query_accounts(prefix, lambda connection, only: load_status(connection, now, only), nothing)
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.StatusDocument:
+        return load_status(connection, now, only)
+
+    return _reader(request).query_accounts(prefix, load, empty_status(now))
 
 
 @router.get("/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -167,22 +170,11 @@ def get_history(
     begin = _timestamp(since, now)
     step = max(1, math.ceil((now - begin) / points)) if points else None
     selected = PointRange(begin, now, step, limit_id)
-    nothing: dict[str, Any] = {
-        "since": begin,
-        "until": now,
-        "step_seconds": step,
-        "left_out": 0,
-        "accounts": [],
-        "entries": [],
-    }
-    return json_response(
-        request,
-        _reader(request).query_accounts(
-            account,
-            lambda connection, only: load_history_points(connection, selected, accounts=only, most=limit),
-            nothing,
-        ),
-    )
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.HistoryPointsDocument:
+        return load_history_points(connection, selected, accounts=only, most=limit)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
 
 
 @router.get("/api/requests", response_model=documents.TurnsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -196,13 +188,16 @@ def get_requests(
 ) -> Response:
     """The turns, the newest first."""
 
-    def turns(connection: sqlite3.Connection, only: list[Account] | None) -> list[dict[str, Any]]:
-        return load_turns(connection, account=only[0] if only else None, limit=limit, before=before)
+    def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
+        return load_turns(connection, only, only=only[0] if account else None, limit=limit, before=before)
 
-    nothing: list[dict[str, Any]] = []
-    found = _reader(request).query_accounts(account, turns, nothing)
-    following = found[-1]["id"] if len(found) == limit else None
-    return json_response(request, {"requests": found, "next_before": following})
+    empty: list[documents.TurnEntry] = []
+    turns = _reader(request).query_accounts(account, load, empty)
+    document: documents.TurnsDocument = {
+        "requests": turns,
+        "next_before": turns[-1]["id"] if len(turns) == limit else None,
+    }
+    return json_response(request, document)
 
 
 @router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -210,7 +205,7 @@ def get_breakdown(
     request: Request,
     *,
     account: AccountPrefix = None,
-    by: By = "thread",
+    by: GroupBy = "thread",
     since: Since = "7d",
     window: Annotated[str | None, Query(max_length=20, description="A slot, such as `5h` or `7d`.")] = None,
     limit_id: LimitId = None,
@@ -219,28 +214,25 @@ def get_breakdown(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def breakdown(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
         return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
 
     try:
-        return json_response(
-            request, _reader(request).query_accounts(account, breakdown, empty_usage(now, by=by, since=begin))
-        )
+        document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
+    return json_response(request, document)
 
 
 @router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
     """When each window runs out."""
     now = time.time()
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return json_response(
-        request,
-        _reader(request).query_accounts(
-            account, lambda connection, only: load_forecasts(connection, now, only), nothing
-        ),
-    )
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.ForecastDocument:
+        return load_forecasts(connection, now, only)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
 
 
 @router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -259,12 +251,17 @@ def get_events(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsDocument:
         return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
 
-    document = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
-    found = document["events"]
-    return json_response(request, {**document, "events": found[-limit:], "left_out": max(0, len(found) - limit)})
+    all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
+    found = all_events["events"]
+    document: documents.EventsPageDocument = {
+        **all_events,
+        "events": found[-limit:],
+        "left_out": max(0, len(found) - limit),
+    }
+    return json_response(request, document)
 
 
 @router.get("/api/next", response_model=documents.NextDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -283,21 +280,20 @@ def get_next(
     """Which account to use now, and why."""
     now = time.time()
 
-    def ranking(connection: sqlite3.Connection) -> dict[str, Any]:
+    def load(connection: sqlite3.Connection) -> documents.NextDocument:
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {find_account(known, each).key for each in named}
-        return rank_accounts(load_status(connection, now), credits_for=None if spend == "all" else keys)
+        return rank_accounts(load_status(connection, now, known), credits_for=None if spend == "all" else keys)
 
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return json_response(request, _reader(request).query(ranking, rank_accounts(nothing)))
+    return json_response(request, _reader(request).query(load, rank_accounts(empty_status(now))))
 
 
 @router.get("/api/accounts", response_model=documents.AccountsDocument, responses=_UNCHANGED)
 def get_accounts(request: Request) -> Response:
     """All accounts."""
-    nothing: list[Account] = []
-    known = _reader(request).query(load_accounts, nothing)
+    empty: list[Account] = []
+    known = _reader(request).query(load_accounts, empty)
     return json_response(request, {"accounts": [account_entry(account) for account in known]})
 
 
@@ -333,17 +329,20 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all its data. This cannot be undone."""
     reader = _reader(request)
 
-    def detail(connection: sqlite3.Connection, account: Account) -> tuple[Account, dict[str, Any]]:
+    def load(connection: sqlite3.Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
         return account, _account_detail(connection, account)
 
-    found, deleted = reader.query_account(prefix, detail)
+    found, detail = reader.query_account(prefix, load)
     with open_for_writing(reader.path) as connection:
         forget_account(connection, found.id)
-    return json_response(request, {**deleted, "files": [path.name for path in residual_files(reader.path)]})
+    files = [path.name for path in residual_files(reader.path)]
+    document: documents.ForgottenAccount = {**detail, "files": files}
+    return json_response(request, document)
 
 
-def _account_detail(connection: sqlite3.Connection, account: Account) -> dict[str, Any]:
-    return {**account_entry(account), **account_counts(connection, account)._asdict()}
+def _account_detail(connection: sqlite3.Connection, account: Account) -> documents.AccountDetail:
+    counts = account_counts(connection, account)
+    return cast("documents.AccountDetail", {**account_entry(account), **counts._asdict()})
 
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
@@ -370,52 +369,45 @@ def get_health(request: Request) -> Response:
     """Whether the database can be read, and whether readings come in."""
     reader, now = _reader(request), time.time()
 
-    def health(connection: sqlite3.Connection) -> tuple[dict[str, Any], Losses | None]:
-        return load_status(connection, now), load_losses(connection)
+    def load(connection: sqlite3.Connection) -> tuple[documents.StatusDocument, Losses | None]:
+        return load_status(connection, now, load_accounts(connection)), load_losses(connection)
 
-    nothing: tuple[dict[str, Any], Losses | None] = ({"accounts": []}, None)
-    document, lost = reader.query(health, nothing)
-    accounts = document["accounts"]
-    return json_response(
-        request,
-        {
-            "status": "ok" if accounts else "empty",
-            "version": version(),
-            "accounts": len(accounts),
-            "newest_reading_age_seconds": _newest_age(document),
-            "readings_lost": lost.number if lost else 0,
-            "waiting_files": len(spill_files(reader.path)),
-        },
-    )
+    empty: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
+    status, lost = reader.query(load, empty)
+    document: documents.HealthDocument = {
+        "status": "ok" if status["accounts"] else "empty",
+        "version": version(),
+        "accounts": len(status["accounts"]),
+        "newest_reading_age_seconds": _newest_age(status),
+        "readings_lost": lost.number if lost else 0,
+        "waiting_files": len(spill_files(reader.path)),
+    }
+    return json_response(request, document)
 
 
-def _newest_age(document: dict[str, Any]) -> int | None:
+def _newest_age(document: documents.StatusDocument) -> int | None:
     """Return the age of the newest reading of a status document, in seconds."""
     ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
     return min(ages, default=None)
 
 
 @router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)
-def get_older_usage(request: Request) -> Response:
+def get_legacy_usage(request: Request) -> Response:
     """How much is left, in the older shape."""
-    return json_response(request, _older_usage(request, None))
+    return json_response(request, _legacy_usage(request, None))
 
 
 @router.get("/codex/usage/{token_prefix:path}", response_model=LegacyDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
-def get_older_usage_of(request: Request, token_prefix: Prefix) -> Response:
+def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
     """How much is left, in the older shape, for one account."""
-    return json_response(request, _older_usage(request, token_prefix))
+    return json_response(request, _legacy_usage(request, token_prefix))
 
 
-def _older_usage(request: Request, prefix: str | None) -> dict[str, Any]:
+def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:
     now = time.time()
 
-    def records(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
-        raw = main_limit_raw(connection)
-        keys = {account.key: raw.get(account.id, {}) for account in load_accounts(connection)}
-        document = load_status(connection, now, only)
-        found = [legacy_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
-        return {record["token_key"]: record for record in found if record["token_key"] is not None}
+    def load(connection: sqlite3.Connection, only: list[Account]) -> LegacyDocument:
+        return load_legacy_usage(connection, now, only)
 
-    nothing: dict[str, Any] = {}
-    return {"status": "success", "data": _reader(request).query_accounts(prefix, records, nothing)}
+    empty: LegacyDocument = {"status": "success", "data": {}}
+    return _reader(request).query_accounts(prefix, load, empty)

@@ -133,7 +133,7 @@ async def _validation_problem(_: Request, error: RequestValidationError) -> Resp
 
 
 async def _account_problem(_: Request, error: AccountError) -> Response:
-    candidates = [account.named for account in error.candidates]
+    candidates = [account.reference for account in error.candidates]
     return problem(409 if error.is_ambiguous else 404, error.summary, candidates=candidates)
 
 

@@ -17,10 +17,14 @@ from typing_extensions import TypedDict
 from store.analysis.ranking import main_limit
 from store.constants import MAIN_LIMIT
 from store.queries.limits import current_snapshots
+from store.queries.status import load_status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from store.documents import AccountStatus, WindowStatus
+    from store.queries.accounts import Account
 
 _HEADER = "x-codex-"
 
@@ -53,11 +57,17 @@ class LegacyDocument(TypedDict):
     data: dict[str, LegacyRecord]
 
 
-def main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
-    """Return by account id the stored fields of the message that opened the newest snapshot of its main limit.
+def load_legacy_usage(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> LegacyDocument:
+    """Return how much is left, for the given accounts, without those that have no token key."""
+    raw = _main_limit_raw(connection)
+    raw_by_key = {account.key: raw.get(account.id, {}) for account in accounts}
+    document = load_status(connection, now, accounts)
+    records = [_record(account, raw_by_key.get(account["account"], {})) for account in document["accounts"]]
+    return {"status": "success", "data": {key: each for each in records if (key := each["token_key"]) is not None}}
 
-    They are stored for audit: what is not a JSON object counts as empty.
-    """
+
+def _main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+    """Return by account id the stored fields of the message that opened the newest snapshot of its main limit."""
     return {
         account: _loaded(row["raw"])
         for account, rows in current_snapshots(connection).items()
@@ -67,6 +77,7 @@ def main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
 
 
 def _loaded(raw: str) -> dict[str, Any]:
+    """Return the stored fields. They are stored for audit only, so anything but a JSON object counts as empty."""
     with contextlib.suppress(ValueError):
         found = json.loads(raw)
         if isinstance(found, dict):
@@ -74,10 +85,9 @@ def _loaded(raw: str) -> dict[str, Any]:
     return {}
 
 
-def legacy_record(account: Mapping[str, Any], raw: Mapping[str, Any]) -> LegacyRecord:
-    """Return the record of an account of a status document; `raw` is that of `main_limit_raw`."""
+def _record(account: AccountStatus, raw: Mapping[str, Any]) -> LegacyRecord:
     limit = main_limit(account)
-    windows: dict[str, dict[str, Any]] = limit["windows"] if limit else {}
+    windows = limit["windows"] if limit else {}
     record: dict[str, Any] = {}
     for slot in ("5h", "7d"):
         record |= _window_fields(f"codex_{slot}", windows.get(slot))
@@ -94,7 +104,7 @@ def legacy_record(account: Mapping[str, Any], raw: Mapping[str, Any]) -> LegacyR
     return cast("LegacyRecord", record)
 
 
-def _window_fields(prefix: str, window: Mapping[str, Any] | None) -> dict[str, Any]:
+def _window_fields(prefix: str, window: WindowStatus | None) -> dict[str, Any]:
     return {
         f"{prefix}_used_percent": window["used_percent"] if window else None,
         f"{prefix}_reset_after_seconds": window["resets_in_seconds"] if window else None,

@@ -15,19 +15,20 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from scripts.support.database import open_for_reading
 from scripts.support.version import version
-from store.constants import FULL_PERCENT
-from store.database import open_reader
+from store.constants import FULL_PERCENT, is_full
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
 from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from store.documents import CreditsStatus, StatusDocument
     from store.errors import Inode
     from store.queries.accounts import Account
 
@@ -123,7 +125,7 @@ class TurnCounter:
                 return  # another scrape started the same count
             self._complete = False
             found = inode(self._path)
-            with contextlib.closing(open_reader(self._path)) as connection:
+            with open_for_reading(self._path) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
@@ -176,7 +178,7 @@ class Metrics:
 
     def _read(self) -> list[Metric]:
         now = time.time()
-        with contextlib.closing(open_reader(self._path)) as connection:
+        with open_for_reading(self._path) as connection, read_transaction(connection):
             known = load_accounts(connection)
             document = load_status(connection, now, known)
             lost = load_losses(connection)
@@ -192,14 +194,14 @@ class Metrics:
 
 def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
     """Return the label of each account by its id. Labels are unique: accounts that would share one get their keys."""
-    wanted = {account.id: account.name or (account.email if with_emails else None) or account.key for account in known}
+    wanted = {each.id: each.label if with_emails else each.name or each.key for each in known}
     often = Counter(wanted.values())
     chosen = {account.id: wanted[account.id] if often[wanted[account.id]] == 1 else account.key for account in known}
     again = Counter(chosen.values())
     return {row_id: label if again[label] == 1 else f"{label}#{row_id}" for row_id, label in chosen.items()}
 
 
-def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> Iterable[Metric]:
+def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
     """Return the gauges of accounts and their limits."""
     window = ["account", "limit", "window"]
     used = GaugeMetricFamily(
@@ -232,22 +234,20 @@ def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> It
     unlimited = GaugeMetricFamily("codex_tap_credits_unlimited", "1 if credits are unlimited.", labels=["account"])
     for account in document["accounts"]:
         label = labels[account["account"]]
-        told = account["credits"] or {}
-        balance = _balance(told)
-        if balance is not None:
-            credit.add_metric([label], balance)
-        if told.get("unlimited") is not None:
-            unlimited.add_metric([label], told["unlimited"])
+        found = account["credits"]
+        if found is not None:
+            _add(credit, [label], _balance(found))
+            _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
-            full = any((each["used_percent"] or 0) >= FULL_PERCENT for each in limit["windows"].values())
+            full = any(is_full(each["used_percent"]) for each in limit["windows"].values())
             age.add_metric(names, max(0.0, now - limit["observed_at"]))
             reached.add_metric(names, full or bool(limit["limit_reached"]))
             blocked.add_metric(names, limit["blocked_by"] is not None)
-            for slot, figures in limit["windows"].items():
-                _add(used, [*names, slot], figures["used_percent"], FULL_PERCENT)
-                _add(remaining, [*names, slot], figures["remaining_percent"], FULL_PERCENT)
-                _add(resets, [*names, slot], figures["resets_at"])
+            for slot, status in limit["windows"].items():
+                _add(used, [*names, slot], status["used_percent"], FULL_PERCENT)
+                _add(remaining, [*names, slot], status["remaining_percent"], FULL_PERCENT)
+                _add(resets, [*names, slot], status["resets_at"])
     return used, remaining, resets, age, reached, blocked, credit, unlimited
 
 
@@ -257,13 +257,12 @@ def _add(family: GaugeMetricFamily, labels: Sequence[str], value: float | None, 
         family.add_metric(labels, value / divisor)
 
 
-def _balance(told: dict[str, Any]) -> float | None:
-    if not told.get("has_credits"):
-        return None if told.get("has_credits") is None else 0.0
-    try:
-        return float(told["balance"])
-    except (TypeError, ValueError):
-        return None
+def _balance(found: CreditsStatus) -> float | None:
+    if not found["has_credits"]:
+        return None if found["has_credits"] is None else 0.0
+    with contextlib.suppress(ValueError):
+        return None if found["balance"] is None else float(found["balance"])
+    return None
 
 
 def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
@@ -307,6 +306,6 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
         )
 
 
-def _newest(document: dict[str, Any]) -> float | None:
+def _newest(document: StatusDocument) -> float | None:
     timestamps = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
     return max(timestamps, default=None)

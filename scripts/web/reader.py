@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from scripts.support.database import open_for_reading
 from store.errors import MissingError
 from store.queries.accounts import AccountError, find_account, load_accounts
+from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,21 +32,19 @@ class Reader(NamedTuple):
             sqlite3.Error: the database cannot be read, which was found during the query.
         """
         try:
-            with open_for_reading(self.path) as connection:
+            with open_for_reading(self.path) as connection, read_transaction(connection):
                 return load(connection)
         except MissingError:
             return empty
 
-    def query_accounts(
-        self, prefix: str | None, load: Callable[[sqlite3.Connection, list[Account] | None], T], empty: T
-    ) -> T:
-        """Return the result of `load` for the account that a prefix matches, or for all (None) without a prefix.
+    def query_accounts(self, prefix: str | None, load: Callable[[sqlite3.Connection, list[Account]], T], empty: T) -> T:
+        """Return the result of `load` for the account that a prefix matches, or for all accounts without a prefix.
 
         Raises:
             AccountError: the prefix matches no account, or several.
         """
         if prefix is None:
-            return self.query(lambda connection: load(connection, None), empty)
+            return self.query(lambda connection: load(connection, load_accounts(connection)), empty)
         return self.query_account(prefix, lambda connection, account: load(connection, [account]))
 
     def query_account(self, prefix: str, load: Callable[[sqlite3.Connection, Account], T]) -> T:
@@ -55,7 +54,7 @@ class Reader(NamedTuple):
             AccountError: the prefix matches no account, or several.
         """
         try:
-            with open_for_reading(self.path) as connection:
+            with open_for_reading(self.path) as connection, read_transaction(connection):
                 return load(connection, find_account(load_accounts(connection), prefix))
         except MissingError as error:
             raise AccountError(f"no account matches {prefix!r}", []) from error
