@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from store.documents import AlertMessage
+
 _VERSION = 1
 _REPLACE_TRIES = 5
 
@@ -24,7 +26,7 @@ class PendingMessage(NamedTuple):
     """A message that is not sent yet. ``due_at`` is the time of the next attempt, in Unix seconds."""
 
     target: str
-    message: dict[str, Any]
+    message: AlertMessage
     tries: int = 0
     due_at: float = 0.0
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from scripts.alerts.settings import TargetSettings
     from store.analysis.alerting import Alert
+    from store.documents import AlertMessage
 
 COMMAND_SECONDS = 30.0
 """Seconds after which a command is killed."""
@@ -51,7 +52,7 @@ class Target(Protocol):
         """
 
 
-def message(alert: Alert) -> dict[str, Any]:
+def message(alert: Alert) -> AlertMessage:
     """Return an alert as commands get it, and as ``alerts check --json`` shows it.
 
     Text and names are sanitized, because they may come from the traffic.
@@ -73,11 +74,23 @@ def message(alert: Alert) -> dict[str, Any]:
     }
 
 
-def trial_message(now: float) -> dict[str, Any]:
+def trial_message(now: float) -> AlertMessage:
     """Return the message of ``alerts test``."""
-    unknown = dict.fromkeys(("limit_name", "window", "window_minutes", "used_percent", "threshold", "resets_at"))
-    text = "This is a test: codex-tap can alert you before a limit hits."
-    return {"kind": "test", "text": text, "account": "", "name": "", "limit_id": "", **unknown, "at": now, "test": True}
+    return {
+        "kind": "test",
+        "text": "This is a test: codex-tap can alert you before a limit hits.",
+        "account": "",
+        "name": "",
+        "limit_id": "",
+        "limit_name": None,
+        "window": None,
+        "window_minutes": None,
+        "used_percent": None,
+        "threshold": None,
+        "resets_at": None,
+        "at": now,
+        "test": True,
+    }
 
 
 def make_target(settings: TargetSettings) -> Target:
