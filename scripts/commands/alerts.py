@@ -103,7 +103,7 @@ def test_targets(target: str | None, config: Path) -> None:
 
     It says what came of each. Quiet hours do not count. The exit code is 4 if one failed.
     """
-    from scripts.alerts.settings import nearest
+    from scripts.alerts.settings_schema import nearest
 
     settings = _settings(config)
     if not settings.targets:

@@ -13,28 +13,14 @@ from scripts.commands.options import accounts_argument, database_option, export_
 from scripts.render.export import Form, iso, write_rows
 from scripts.support.database import checked_limits, chosen_accounts, known_accounts, open_for_reading
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from store.constants import EVENT_KINDS
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_KINDS = (
-    "limit_reached",
-    "limit_freed",
-    "window_reset",
-    "window_reset_early",
-    "window_moved",
-    "used_percent_fell",
-    "window_appeared",
-    "window_vanished",
-    "plan_changed",
-    "credits_bought",
-    "credits_spent",
-    "used_elsewhere",
-    "token_refreshed",
-)
-"""Those of `store.analysis.events.KINDS`, which is not imported for a line of help."""
+    from store.documents import EventsDocument
 
 _READING = ("id", "seen_at", "used_percent", "resets_at", "reached_type", "plan_type", "credits_balance", "source")
 
@@ -68,13 +54,13 @@ Examples:
   codex-tap events work --kind window_reset_early --kind window_moved
   codex-tap events --limit codex --csv > events.csv
 
-Kinds: {", ".join(_KINDS)}.
+Kinds: {", ".join(EVENT_KINDS)}.
 """
 )
 @accounts_argument
 @since_option("30d")
 @click.option(
-    "--kind", "kinds", type=click.Choice(_KINDS), multiple=True, metavar="KIND", help="Only this; repeatable."
+    "--kind", "kinds", type=click.Choice(EVENT_KINDS), multiple=True, metavar="KIND", help="Only this; repeatable."
 )
 @click.option("--limit", "limit_id", metavar="ID", help="Only this limit, and nothing of the account as a whole.")
 @export_options
@@ -111,7 +97,7 @@ def events(
         context.exit(NOTHING_KNOWN)
 
 
-def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any]:
+def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> EventsDocument:
     """Return the document of ``events --json``; without accounts where nothing was seen yet."""
     from store.errors import MissingError
     from store.queries.events import empty_events, load_events
@@ -127,7 +113,7 @@ def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> di
         return empty_events(now, since=asked["since"], limit_id=asked["limit_id"])
 
 
-def _nothing(document: Mapping[str, Any]) -> str:
+def _nothing(document: EventsDocument) -> str:
     few = " Only one reading was looked at." if document["readings"] == 1 else ""
     return f"Nothing of that happened, as far as was seen.{few}"
 
@@ -138,7 +124,7 @@ def _flat(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "moment": iso(event["at"]), **sides}
 
 
-def _print_events(document: Mapping[str, Any]) -> None:
+def _print_events(document: EventsDocument) -> None:
     from scripts.render.console import detect_profile, make_console, print_text
     from scripts.render.events import render_events
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,8 @@ from store.settings import default_database
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from store.documents import ForecastDocument
 
 
 @click.command(
@@ -49,7 +51,7 @@ def forecast(context: click.Context, accounts: tuple[str, ...], as_json: bool, d
         context.exit(NOTHING_KNOWN)
 
 
-def _document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
+def _document(path: Path, starts: Sequence[str]) -> ForecastDocument:
     """Return the document of ``forecast --json``; its accounts are empty where nothing was seen yet."""
     from store.errors import MissingError
     from store.queries.forecast import load_forecasts

@@ -15,10 +15,10 @@ from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from store.analysis.guard import GuardPolicy, Verdict
+    from store.documents import AccountStatus
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
 _INTERRUPTED = 130
@@ -113,7 +113,7 @@ def guard(
     context.exit(exit_code)
 
 
-def _verdict(path: Path, start: str | None, asked: GuardPolicy) -> tuple[Mapping[str, Any] | None, Verdict]:
+def _verdict(path: Path, start: str | None, asked: GuardPolicy) -> tuple[AccountStatus | None, Verdict]:
     """Return the account and the verdict on it; no account where nothing was seen yet."""
     from store.analysis.guard import Verdict, verdict
 
@@ -121,9 +121,7 @@ def _verdict(path: Path, start: str | None, asked: GuardPolicy) -> tuple[Mapping
     return who, Verdict("unknown", NOTHING_YET) if who is None else verdict(who, asked)
 
 
-def _awaited(
-    path: Path, start: str | None, asked: GuardPolicy, *, say: bool
-) -> tuple[Mapping[str, Any] | None, Verdict]:
+def _awaited(path: Path, start: str | None, asked: GuardPolicy, *, say: bool) -> tuple[AccountStatus | None, Verdict]:
     """Return the verdict as soon as it is another than "below until then"; nothing is asked of anybody meanwhile."""
     told_until = None
     while True:
@@ -143,7 +141,7 @@ def _clock(at: float) -> str:
     return clock_time(at)
 
 
-def _line(who: Mapping[str, Any] | None, found: Verdict) -> str:
+def _line(who: AccountStatus | None, found: Verdict) -> str:
     from store.analysis.ranking import label
 
     if who is None:
@@ -152,7 +150,7 @@ def _line(who: Mapping[str, Any] | None, found: Verdict) -> str:
     return f"{word}: {sanitize(label(who))}, {sanitize(found.reason)}"
 
 
-def _document(who: Mapping[str, Any] | None, found: Verdict, asked: GuardPolicy, exit_code: int) -> dict[str, Any]:
+def _document(who: AccountStatus | None, found: Verdict, asked: GuardPolicy, exit_code: int) -> dict[str, Any]:
     """Return what ``guard --json`` writes: the account, the verdict's fields, and what was asked for."""
     account = {name: who and who[name] for name in ("account", "name", "email")}
     asked_for = {"limit_id": asked.limit_id, "min_remaining": asked.min_remaining, "max_age_seconds": asked.max_age}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from store.documents import HistoryEntry
     from store.queries.accounts import Account
 
 
@@ -65,9 +66,9 @@ def history(
             chosen = find_account(known, account) if account else None
             limit_ids = checked_limits(load_limit_ids(connection), limit_id)
             if plot:
-                _print_plot(connection, chosen, since, limit_id)
+                _print_plot(connection, [chosen] if chosen else known, since, limit_id)
                 return
-            entries = load_history(connection, account=chosen, since=since, limit_id=limit_id)
+            entries = load_history(connection, [chosen] if chosen else known, since=since, limit_id=limit_id)
             if form:
                 _export(entries, form)
             else:
@@ -79,12 +80,14 @@ def history(
         context.exit(NOTHING_KNOWN)
 
 
-def _export(entries: Iterator[dict[str, Any]], form: Form) -> None:
+def _export(entries: Iterator[HistoryEntry], form: Form) -> None:
     rows = map(history_row, entries) if form == "csv" else entries
     write_rows(rows, sys.stdout, form, HISTORY_COLUMNS)
 
 
-def _print_plot(connection: sqlite3.Connection, chosen: Account | None, since: float | None, limit: str | None) -> None:
+def _print_plot(
+    connection: sqlite3.Connection, accounts: Sequence[Account], since: float | None, limit: str | None
+) -> None:
     from scripts.render import chart
     from scripts.render.console import detect_profile, make_console
     from store.queries.timeline import load_timelines
@@ -98,7 +101,7 @@ def _print_plot(connection: sqlite3.Connection, chosen: Account | None, since: f
         connection,
         now,
         chart.chart_columns(look.width),
-        chosen=[chosen] if chosen else None,
+        accounts=accounts,
         since=since,
         limit_id=limit,
     )
@@ -106,7 +109,7 @@ def _print_plot(connection: sqlite3.Connection, chosen: Account | None, since: f
     click.echo("\n\n".join(chart.render_chart(picture, look, colours=colours) for picture in found))
 
 
-def _print_history(entries: Iterator[dict[str, Any]], who: Sequence[Account], limit_ids: Sequence[str]) -> None:
+def _print_history(entries: Iterator[HistoryEntry], who: Sequence[Account], limit_ids: Sequence[str]) -> None:
     from scripts.render.console import detect_profile, make_console, print_text
     from scripts.render.history import HistoryColumns, render_history_header, render_history_row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +16,10 @@ from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from store.documents import NextDocument
     from store.queries.accounts import Account
 
 NONE_CAN = 1
@@ -71,11 +72,11 @@ def next_account(
     context.exit(exit_code)
 
 
-def _document(path: Path, starts: Sequence[str], spenders: str) -> dict[str, Any]:
+def _document(path: Path, starts: Sequence[str], spenders: str) -> NextDocument:
     """Return the document of ``next --json``; its ranking is empty where nothing was seen yet."""
     from store.analysis.ranking import rank_accounts
     from store.errors import MissingError
-    from store.queries.status import load_status
+    from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
@@ -84,7 +85,7 @@ def _document(path: Path, starts: Sequence[str], spenders: str) -> dict[str, Any
             document = load_status(connection, now, chosen_accounts(known, starts))
             return rank_accounts(document, credits_for=_keys(known, spenders))
     except MissingError:
-        return rank_accounts({"generated_at": int(now), "accounts": []})
+        return rank_accounts(empty_status(now))
 
 
 def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
@@ -96,7 +97,7 @@ def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
     return {find_account(known, start.strip()).key for start in spenders.split(",") if start.strip()}
 
 
-def _exit_code(document: Mapping[str, Any]) -> int:
+def _exit_code(document: NextDocument) -> int:
     from store.analysis.ranking import is_known
 
     if not is_known(document):
@@ -104,10 +105,10 @@ def _exit_code(document: Mapping[str, Any]) -> int:
     return NONE_CAN if document["account"] is None else 0
 
 
-def _print_choice(document: Mapping[str, Any]) -> None:
+def _print_choice(document: NextDocument) -> None:
     from store.analysis.ranking import label
 
-    name = sanitize(label(document))
+    name = sanitize(label(document["ranking"][0]))
     if sys.stdout.isatty():
         click.echo(f"{name}: {sanitize(document['reason'])}")
     else:
@@ -115,7 +116,7 @@ def _print_choice(document: Mapping[str, Any]) -> None:
         click.echo(sanitize(document["reason"]), err=True)
 
 
-def _refusal(document: Mapping[str, Any]) -> str:
+def _refusal(document: NextDocument) -> str:
     from store.analysis.ranking import label
 
     reasons = [f"  {sanitize(label(each))}: {sanitize(each['reason'])}" for each in document["ranking"]]

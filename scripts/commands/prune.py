@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from store.documents import PruneDocument
     from store.queries.retention import PruneCounts
 
 _BATCH = 500
@@ -56,8 +57,7 @@ def prune(context: click.Context, *, before: float, yes: bool, as_json: bool, da
     path = database or default_database()
     try:
         with open_for_reading(path) as connection:
-            known_accounts(connection)
-            old = prune_counts(connection, before)
+            old = prune_counts(connection, before, known_accounts(connection))
             size, _ = file_bytes(connection)
     except MissingError:
         click.echo(json.dumps(_document(before, [], 0, deleted=False), indent=2) if as_json else NOTHING_YET)
@@ -115,15 +115,8 @@ def _progress(total: int) -> Iterator[Any]:
         yield lambda count: progress.advance(task, count)
 
 
-def _document(before: float, old: Sequence[PruneCounts], freed: int, *, deleted: bool) -> dict[str, Any]:
-    accounts = [
-        {
-            **each.account.named,
-            **{name: getattr(each, name) for name in ("snapshots", "turns", "threads")},
-            **{name: getattr(each, name) for name in ("snapshots_kept", "turns_kept")},
-        }
-        for each in old
-    ]
+def _document(before: float, old: Sequence[PruneCounts], freed: int, *, deleted: bool) -> PruneDocument:
+    accounts = [each.document for each in old]
     return {"before": before, "deleted": deleted, "freed_bytes": freed, "accounts": accounts}
 
 

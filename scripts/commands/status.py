@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.text import Text
+
+    from store.documents import StatusDocument, UrgentWindow
 
 
 def status_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,8 +75,8 @@ def status(
 class _Found(NamedTuple):
     """The document of ``status --json``, and the most urgent window of each account."""
 
-    document: dict[str, Any]
-    first: dict[str, dict[str, Any]]
+    document: StatusDocument
+    first: dict[str, UrgentWindow]
 
 
 def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
@@ -85,12 +87,13 @@ def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
     now = time.time()
     try:
         with open_for_reading(path) as connection:
-            document = load_status(connection, now, chosen_accounts(known_accounts(connection), starts))
+            chosen = chosen_accounts(known_accounts(connection), starts)
+            document = load_status(connection, now, chosen)
             if not forecast:
                 return _Found(document, {})
             from store.queries.forecast import most_urgent_window
 
-            return _Found(document, most_urgent_window(connection, now, document))
+            return _Found(document, most_urgent_window(connection, now, document, chosen))
     except MissingError:
         return _Found({"generated_at": int(now), "accounts": []}, {})
 

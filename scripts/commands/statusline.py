@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from store.analysis.ranking import Document
+    from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowStatus
 
 NOTHING = "-"
 """What a bar shows while nothing is known: there is something there, and it is no figure."""
@@ -55,11 +55,11 @@ def statusline(*, account: str | None, form: str, database: Path | None) -> None
     click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, NOTHING))
 
 
-def _text(who: Document, limit: Document) -> str:
+def _text(who: AccountStatus, limit: LimitStatus) -> str:
     return _line(who, limit, lambda text: text, lambda text, _: text)
 
 
-def _tmux(who: Document, limit: Document) -> str:
+def _tmux(who: AccountStatus, limit: LimitStatus) -> str:
     def coloured(text: str, full: str | None) -> str:
         return f"#[fg={COLOURS[full]}]{text}#[default]" if full and not os.environ.get("NO_COLOR") else text
 
@@ -67,7 +67,7 @@ def _tmux(who: Document, limit: Document) -> str:
     return _line(who, limit, lambda text: text.replace("#", "##"), coloured)
 
 
-def _waybar(who: Document, limit: Document) -> str:
+def _waybar(who: AccountStatus, limit: LimitStatus) -> str:
     from store.analysis.ranking import tightest_window
 
     used = [each["used_percent"] for each in limit["windows"].values() if each["used_percent"] is not None]
@@ -82,13 +82,25 @@ def _waybar(who: Document, limit: Document) -> str:
     )
 
 
-def _json(who: Document, limit: Document) -> str:
+def _json(who: AccountStatus, limit: LimitStatus) -> str:
     from store.analysis.ranking import STALE_SECONDS
 
-    account = {name: who[name] for name in ("account", "name", "email", "plan_type", "credits")}
-    names = ("limit_id", "windows", "limit_reached", "reached_until", "blocked_by", "on_credits", "age_seconds")
-    figures = {name: limit[name] for name in names}
-    return json.dumps({**account, **figures, "stale": limit["age_seconds"] >= STALE_SECONDS})
+    document: StatuslineDocument = {
+        "account": who["account"],
+        "name": who["name"],
+        "email": who["email"],
+        "plan_type": who["plan_type"],
+        "credits": who["credits"],
+        "limit_id": limit["limit_id"],
+        "windows": limit["windows"],
+        "limit_reached": limit["limit_reached"],
+        "reached_until": limit["reached_until"],
+        "blocked_by": limit["blocked_by"],
+        "on_credits": limit["on_credits"],
+        "age_seconds": limit["age_seconds"],
+        "stale": limit["age_seconds"] >= STALE_SECONDS,
+    }
+    return json.dumps(document)
 
 
 _WRITERS: Mapping[str, Callable[[Any, Any], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
@@ -100,7 +112,7 @@ _UNKNOWN = {
 
 
 def _line(
-    who: Document, limit: Document, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
+    who: AccountStatus, limit: LimitStatus, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
 ) -> str:
     """Write the line; `written` makes a name harmless for the bar, `coloured` gives a figure the style of a level."""
     from store.analysis.formatting import short_duration
@@ -121,7 +133,7 @@ def _line(
     return " ".join(parts)
 
 
-def _blocked_for(limit: Document) -> str:
+def _blocked_for(limit: LimitStatus) -> str:
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import blocked_until
 
@@ -129,7 +141,7 @@ def _blocked_for(limit: Document) -> str:
     return "" if until is None else f" ({short_duration(until - now)})"
 
 
-def _until(window: Document) -> str:
+def _until(window: WindowStatus) -> str:
     from store.analysis.formatting import short_duration
 
     if window["reset_unseen"]:
@@ -145,7 +157,7 @@ def _length(slot: str, minutes: int | None) -> str:
     return window_length(slot, minutes).replace(" min", "m").replace(" ", "")
 
 
-def _tooltip(who: Document, limit: Document) -> str:
+def _tooltip(who: AccountStatus, limit: LimitStatus) -> str:
     from store.analysis.formatting import duration
     from store.analysis.ranking import label, window_left
 
@@ -154,7 +166,7 @@ def _tooltip(who: Document, limit: Document) -> str:
     return "\n".join([*lines, f"seen {duration(limit['age_seconds'])} ago"])
 
 
-def _class(limit: Document, used: float | None) -> str:
+def _class(limit: LimitStatus, used: float | None) -> str:
     """Return the CSS class: what is most worth knowing, ``blocked``, ``stale``, or the level of the tightest window."""
     from store.analysis.ranking import STALE_SECONDS
 

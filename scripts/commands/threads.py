@@ -49,7 +49,7 @@ def threads(context: click.Context, since: float, as_json: bool, database: Path 
     try:
         with open_for_reading(database or default_database()) as connection:
             known = known_accounts(connection)
-            found = found_threads(connection, since)
+            found = found_threads(connection, since, known)
     except MissingError:
         known, found = [], []
     if as_json:

@@ -13,15 +13,15 @@ from scripts.commands.options import accounts_argument, database_option, export_
 from scripts.render.export import Form, write_rows
 from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from store.constants import GROUP_BY
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from store.queries.usage import By
-
-BY_CHOICES = ("thread", "model", "day", "hour", "account")
+    from store.constants import GroupBy
+    from store.documents import UsageDocument
 
 CSV_COLUMNS = (
     "key",
@@ -52,7 +52,7 @@ Examples:
 """
 )
 @accounts_argument
-@click.option("--by", type=click.Choice(BY_CHOICES), default="thread", show_default=True, help="What a row stands for.")
+@click.option("--by", type=click.Choice(GROUP_BY), default="thread", show_default=True, help="What a row stands for.")
 @since_option("7d")
 @click.option("--window", metavar="LENGTH", help="5h, 7d, …; else 7d, or the longest there is.")
 @click.option("--limit", "limit_id", metavar="ID", help="codex, codex_bengalfox, …; else the main one.")
@@ -63,7 +63,7 @@ def usage(
     context: click.Context,
     *,
     accounts: tuple[str, ...],
-    by: By,
+    by: GroupBy,
     since: float,
     window: str | None,
     limit_id: str | None,
@@ -91,7 +91,7 @@ def usage(
         context.exit(NOTHING_KNOWN)
 
 
-def _document(path: Path, starts: Sequence[str], now: float, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _document(path: Path, starts: Sequence[str], now: float, asked: Mapping[str, Any]) -> UsageDocument:
     """Return the document of ``usage --json``; without a window where nothing was seen yet."""
     from store.errors import MissingError
     from store.queries.usage import NotSeenError, empty_usage, load_usage
@@ -105,7 +105,7 @@ def _document(path: Path, starts: Sequence[str], now: float, asked: Mapping[str,
         return empty_usage(now, by=asked["by"], since=asked["since"])
 
 
-def _print_table(document: Mapping[str, Any]) -> None:
+def _print_table(document: UsageDocument) -> None:
     from scripts.render.console import detect_profile, make_console, print_text
     from scripts.render.usage import render_usage
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.demo.backend import Backend
 from scripts.demo.client import CodexClient
@@ -22,10 +22,13 @@ from scripts.launch.certificates import ca_certificate
 from scripts.launch.environment import CA_VARIABLE, command_environment
 from scripts.launch.session import managed_proxy
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from store.documents import StatusDocument
 
     Report = Callable[[str], None]
 
@@ -42,7 +45,7 @@ class _Person(NamedTuple):
     answer: Answer
 
 
-def play(report: Report) -> dict[str, Any]:
+def play(report: Report) -> StatusDocument:
     """Do it all and return the document of ``status --json``; `report` takes a line for each thing done.
 
     Raises:
@@ -59,7 +62,7 @@ def play(report: Report) -> dict[str, Any]:
             report(f"The proxy with the tap listens at {address} and forwards to the stand-in.")
             _take_turns(folder, backend, address, report)
         with contextlib.closing(open_reader(database)) as connection:
-            return load_status(connection, time.time())
+            return load_status(connection, time.time(), load_accounts(connection))
 
 
 def _people(now: int) -> list[_Person]:

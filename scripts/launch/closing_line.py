@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scripts.support.output_queue import STDERR
 from scripts.support.sanitize import sanitize
@@ -19,13 +19,13 @@ from scripts.support.sanitize import sanitize
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from scripts.launch.codex_env_file import Bypass
+    from store.documents import AccountStatus, LimitStatus, WindowStatus
     from store.queries.accounts import Account
 
-    Document = Mapping[str, Any]
 
 _LOCK_SECONDS = 0.2
 _RECORD_SECONDS = 0.15  # time for the recorder of a running proxy to write the limits of the last response
@@ -120,7 +120,7 @@ def opening(counts: Counts | None, *, exit_code: int | None = None, bypass: Bypa
 
 
 def figures(
-    accounts: Sequence[Document], now: float, zone: dt.tzinfo | None = None, *, tightest_only: bool = False
+    accounts: Sequence[AccountStatus], now: float, zone: dt.tzinfo | None = None, *, tightest_only: bool = False
 ) -> list[str]:
     """Return the status of each account's main limit, with the account's name if there are several.
 
@@ -159,7 +159,7 @@ def _reason(counts: Counts, bypass: Bypass | None) -> str:
     )
 
 
-def _limit_status(limit: Document, now: float, zone: dt.tzinfo | None, *, tightest_only: bool) -> Iterator[str]:
+def _limit_status(limit: LimitStatus, now: float, zone: dt.tzinfo | None, *, tightest_only: bool) -> Iterator[str]:
     """Yield why a limit is blocked, then its windows without the one that blocks it."""
     from store.analysis.formatting import duration
     from store.analysis.ranking import STALE_SECONDS, tightest_window
@@ -176,7 +176,7 @@ def _limit_status(limit: Document, now: float, zone: dt.tzinfo | None, *, tighte
         yield f"seen {duration(limit['age_seconds'])} ago"
 
 
-def _blocked(limit: Document, now: float, zone: dt.tzinfo | None) -> str | None:
+def _blocked(limit: LimitStatus, now: float, zone: dt.tzinfo | None) -> str | None:
     from store.analysis.formatting import short_moment, window_length
     from store.analysis.ranking import blocked_until
 
@@ -192,7 +192,7 @@ def _blocked(limit: Document, now: float, zone: dt.tzinfo | None) -> str | None:
     return f"refused{until or ' by the server'}"
 
 
-def _window(slot: str, window: Document, now: float, zone: dt.tzinfo | None) -> str:
+def _window(slot: str, window: WindowStatus, now: float, zone: dt.tzinfo | None) -> str:
     from store.analysis.formatting import percent, rounded, short_moment, window_length
 
     length = window_length(slot, window["window_minutes"])
@@ -206,7 +206,7 @@ def _window(slot: str, window: Document, now: float, zone: dt.tzinfo | None) -> 
     return f"{length} {percent(used)} used, {left} left{resets}"
 
 
-def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[Document]:
+def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[AccountStatus]:
     """Return the ``status`` of the wanted accounts; an empty list if the database cannot be read immediately."""
     from store.queries.accounts import load_accounts
     from store.queries.status import load_status
@@ -215,8 +215,7 @@ def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[Docum
         chosen = [account for account in load_accounts(connection) if wanted(account)]
         if chosen:
             document = load_status(connection, time.time(), chosen)
-            accounts: Sequence[Document] = document["accounts"]
-            return accounts
+            return document["accounts"]
     return []
 
 
@@ -248,7 +247,7 @@ def _opened(database: Path) -> contextlib.closing[sqlite3.Connection]:
     return contextlib.closing(open_reader(database, _LOCK_SECONDS))
 
 
-def _print(begin: str, accounts: Sequence[Document]) -> None:
+def _print(begin: str, accounts: Sequence[AccountStatus]) -> None:
     now = time.time()
     line = _joined([begin, *figures(accounts, now)])
     if len(line) > _columns():

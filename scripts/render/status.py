@@ -15,6 +15,8 @@ from store.analysis.ranking import blocked_until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from store.documents import LimitStatus
+
 
 _JUST_NOW, _OLD_SECONDS = 5, DAY
 _MIN_BAR, _MAX_BAR = 8, 30
@@ -138,7 +140,7 @@ def _line_head(length: str, width: int) -> str:
 
 
 def _limit(
-    limit: Mapping[str, Any], rows: Sequence[_Row], columns: _Columns, now: float, look: TerminalProfile
+    limit: LimitStatus, rows: Sequence[_Row], columns: _Columns, now: float, look: TerminalProfile
 ) -> Iterator[Text]:
     name, limit_id = limit["limit_name"], sanitize(limit["limit_id"])
     title = f"{sanitize(name)} ({limit_id})" if name and name != limit["limit_id"] else limit_id
@@ -177,7 +179,7 @@ def _filled(used: float | None, width: int) -> int:
     return width if used >= 100 else min(width - 1, max(1, round(width * used / 100)))
 
 
-def _block(limit: Mapping[str, Any], now: float, look: TerminalProfile) -> str | None:
+def _block(limit: LimitStatus, now: float, look: TerminalProfile) -> str | None:
     """Say what a limit is closed by and until when, or that credits carry it."""
     windows, by, reached = limit["windows"], limit["blocked_by"], limit["reached_type"]
     if limit["on_credits"]:

@@ -11,9 +11,10 @@ from scripts.support.errors import WRONG_USE, CommandError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from store.documents import AccountStatus
     from store.queries.accounts import Account
 
 
@@ -30,11 +31,12 @@ def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
         DatabaseError: it cannot be read.
     """
     from store.database import open_reader
+    from store.queries.cursors import read_transaction
 
     # An answer is made of many small values without a cycle: looking for one takes a sixth of the time.
     gc.disable()
     try:
-        with contextlib.closing(open_reader(path)) as connection:
+        with contextlib.closing(open_reader(path)) as connection, read_transaction(connection):
             yield connection
     finally:
         gc.enable()
@@ -65,18 +67,18 @@ def known_accounts(connection: sqlite3.Connection) -> list[Account]:
     return known
 
 
-def chosen_accounts(known: Sequence[Account], starts: Sequence[str]) -> list[Account] | None:
-    """Return the accounts that names or starts of them stand for, each once; None, which is all, where none is given.
+def chosen_accounts(known: Sequence[Account], starts: Sequence[str]) -> list[Account]:
+    """Return the accounts that names or starts of them stand for, each once; all where none is given.
 
     Raises:
         AccountError: one stands for none or several.
     """
     from store.queries.accounts import find_account
 
-    return list(dict.fromkeys(find_account(known, start) for start in starts)) or None
+    return list(dict.fromkeys(find_account(known, start) for start in starts)) or list(known)
 
 
-def account_status(path: Path, start: str | None) -> Mapping[str, Any] | None:
+def account_status(path: Path, start: str | None) -> AccountStatus | None:
     """Return the account that a start stands for, else the one in use, as ``status`` tells it; None before it is told.
 
     Raises:

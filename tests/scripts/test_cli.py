@@ -124,7 +124,7 @@ def test_an_unknown_account_is_wrong_use(two: Path) -> None:
     result = invoke("status", "carol", "--db", two)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
-        "Error: no account goes by 'carol'; there are:",
+        "Error: no account matches 'carol'; there are:",
         "  alice@example.com  acct-a/user-a  alice~0000000001",
         "  bob@example.com  acct-b/user-b  bob~0000000002",
     ]
@@ -134,7 +134,7 @@ def test_an_ambiguous_account_is_wrong_use(two: Path) -> None:
     """The candidates are listed."""
     result = invoke("status", "acct", "--db", two)
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: 'acct' could be any of these:\n  alice@")
+    assert result.stderr.startswith("Error: 'acct' matches several accounts:\n  alice@")
 
 
 def test_an_error_shows_nothing_of_the_wire_unescaped(path: Path) -> None:
@@ -359,7 +359,7 @@ def test_an_account_is_named_and_unnamed(two: Path) -> None:
         (["bob", "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
         (["bob"], "Error: Give a name, or --clear to take it away.\n"),
         (["bob", "x", "--clear"], "Error: Give a name, or --clear to take it away.\n"),
-        (["carol", "x"], "Error: no account goes by 'carol'; there are:\n"),
+        (["carol", "x"], "Error: no account matches 'carol'; there are:\n"),
     ],
 )
 def test_a_name_that_cannot_be_given(two: Path, words: list[str], error: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.database import open_reader, open_writer
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.record.recorder import Recorder
 from store.retention import prune
@@ -21,6 +22,8 @@ from tests.support.synthetic_history import Size, generate
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from store.documents import StatusDocument
 
 DAY = 86_400
 
@@ -45,9 +48,9 @@ def ask(path: Path, query: str, *values: float) -> list[Any]:
         return connection.execute(query, values).fetchall()
 
 
-def present(path: Path, now: float) -> dict[str, Any]:
+def present(path: Path, now: float) -> StatusDocument:
     with closing(open_reader(path)) as connection:
-        return load_status(connection, now)
+        return load_status(connection, now, load_accounts(connection))
 
 
 def prune_all(path: Path, before: float, most: int = 500) -> int:

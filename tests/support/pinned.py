@@ -277,7 +277,7 @@ def _walk(
 # One rule of the forecast and of the page, which no command shows by itself
 
 
-PAGE_LINES = PAGE / "lines.js"
+PAGE_LINES = PAGE / "series.js"
 """The module that makes lines of a history in the browser."""
 
 

@@ -17,6 +17,7 @@ from scripts.launch.certificates import ensure_authority, node_bundle
 from scripts.support.errors import LaunchError
 from store.database import open_reader
 from store.files import certificate_folder
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.settings import default_database
 from tests.scripts.launch.test_session import environment, python, run
@@ -183,7 +184,9 @@ def test_plain_http_passes_unchanged(
 
 def count_limits() -> int:
     with contextlib.suppress(Exception), contextlib.closing(open_reader(default_database())) as connection:
-        return sum(len(account["limits"]) for account in load_status(connection, 0)["accounts"])
+        return sum(
+            len(account["limits"]) for account in load_status(connection, 0, load_accounts(connection))["accounts"]
+        )
     return 0
 
 

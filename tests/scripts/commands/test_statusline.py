@@ -18,9 +18,9 @@ from scripts.commands.statusline import _WRITERS
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Identity, Window
-from tests.store.analysis.test_ranking import accounts_made
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
+from tests.support.status_factories import any_accounts
 
 if TYPE_CHECKING:
     from store.models import Snapshot
@@ -158,7 +158,7 @@ def test_an_unknown_account_is_wrong_use(work: Path) -> None:
     assert invoke("statusline", "carol", "--db", work).exit_code == 2
 
 
-@given(accounts_made, st.sampled_from(sorted(_WRITERS)))
+@given(any_accounts, st.sampled_from(sorted(_WRITERS)))
 def test_any_account_is_one_line(accounts: list[dict[str, Any]], form: str) -> None:
     """Whatever was told of it."""
     for each in accounts:

@@ -102,8 +102,8 @@ def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
         ([FIRST, "docs"], "Error: another thread is called 'docs' already\n"),
         ([FIRST, "  "], "Error: a name has at least one character and only printable ones\n"),
         ([FIRST, "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
-        (["0199", "x"], f"Error: '0199' could be any of these:\n  {SECOND}\n  {FIRST}\n"),
-        (["nope", "x"], f"Error: no thread goes by 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
+        (["0199", "x"], f"Error: '0199' matches several threads:\n  {SECOND}\n  {FIRST}\n"),
+        (["nope", "x"], f"Error: no thread matches 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
         ([FIRST], "Missing argument 'NAME'"),
     ],
 )

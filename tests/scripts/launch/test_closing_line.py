@@ -20,6 +20,7 @@ from scripts.launch.closing_line import Counts, SharedProxyLine, figures, openin
 from scripts.launch.codex_env_file import Bypass
 from scripts.support.output_queue import STDERR
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from tests.scripts.test_cli import in_terminal
 from tests.support.databases import damage, record
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.demo.backend import Backend
+    from store.documents import AccountStatus
     from store.record.writer import Entry
 
 needs_terminal = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals there")
@@ -69,10 +71,9 @@ def test_invalid_counts(summary: str | None) -> None:
     assert Counts.parse(summary) is None
 
 
-def status(path: Path, now: float) -> list[dict[str, Any]]:
+def status(path: Path, now: float) -> list[AccountStatus]:
     with contextlib.closing(open_reader(path)) as connection:
-        accounts: list[dict[str, Any]] = load_status(connection, now)["accounts"]
-        return accounts
+        return load_status(connection, now, load_accounts(connection))["accounts"]
 
 
 FIGURES: dict[str, tuple[list[Entry], float, list[str]]] = {

@@ -63,11 +63,11 @@ def test_an_account_that_goes_while_it_is_read(tmp_path: Path) -> None:
 
     with contextlib.closing(open_reader(path)) as reader:
         known = load_accounts(reader)
-        before = load_timelines(reader, NOON + HOUR, 10)
+        before = load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader))
         reader.set_trace_callback(forget)
-        assert load_timelines(reader, NOON + HOUR, 10) == before
+        assert load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader)) == before
         assert forgotten
-        assert load_timelines(reader, NOON + HOUR, 10) == []
+        assert load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader)) == []
 
 
 def test_a_reading_holds_until_the_next() -> None:

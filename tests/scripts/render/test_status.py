@@ -41,7 +41,7 @@ def shown(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalPro
 
 def styled(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> Text:
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
-        return render_status(load_status(connection, now), look)
+        return render_status(load_status(connection, now, load_accounts(connection)), look)
 
 
 def lines(drawing: str) -> str:
@@ -277,9 +277,9 @@ def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
         known = load_accounts(connection)
         columns = HistoryColumns.fitting(["a", "b"], ["c", HOSTILE], UTC._replace(whole=True))
         texts = [
-            render_status(load_status(connection, NOON), UTC),
+            render_status(load_status(connection, NOON, load_accounts(connection)), UTC),
             render_accounts(known, UTC),
-            *(render_history_row(entry, columns, UTC) for entry in load_history(connection)),
+            *(render_history_row(entry, columns, UTC) for entry in load_history(connection, load_accounts(connection))),
         ]
     written = "\n".join(text.plain for text in texts)
     assert HARMLESS in written
@@ -315,7 +315,10 @@ def history(path: Path, look: TerminalProfile) -> str:
     with closing(open_reader(record(path / "tap.sqlite3", *HISTORY))) as connection:
         labels = [account.label for account in load_accounts(connection)]
         columns = HistoryColumns.fitting(labels, load_limit_ids(connection), look)
-        rows = [render_history_row(entry, columns, look).plain for entry in load_history(connection)]
+        rows = [
+            render_history_row(entry, columns, look).plain
+            for entry in load_history(connection, load_accounts(connection))
+        ]
     return "\n".join([render_history_header(columns).plain, *rows])
 
 
@@ -345,7 +348,7 @@ def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) ->
     path = record(tmp_path / "tap.sqlite3", used(13, 41))
     columns = HistoryColumns.fitting(["alice@example.com"], ["codex"], UTC)
     with closing(open_reader(path)) as connection:
-        row = render_history_row(next(load_history(connection)), columns, UTC)
+        row = render_history_row(next(load_history(connection, load_accounts(connection))), columns, UTC)
     assert row.plain == "2026-11-21 12:00  5 h 13 %    7 d 41 %"
 
 

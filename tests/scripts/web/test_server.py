@@ -78,7 +78,7 @@ def test_a_port_in_use_is_told(path: Path) -> None:
         port = taken.getsockname()[1]
         result = invoke("serve", "--port", str(port), "--db", path)
     assert result.exit_code == 4
-    assert result.stderr.startswith(f"Error: cannot listen at 127.0.0.1:{port}: ")
+    assert result.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
     assert result.stderr.endswith("choose another port with --port\n")
 
 

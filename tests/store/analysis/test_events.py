@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.cli import cli
-from scripts.commands.events import _KINDS
 from store.analysis.attribution import TurnUse, WindowSample
+from store.analysis.event_text import event_note, event_text
 from store.analysis.events import KINDS, Event, Increase, account_events, unattributed
+from store.constants import EVENT_KINDS
 from store.database import open_reader, open_writer
 from store.models import Credits, Identity, Limit, Source, Window
 from store.queries.accounts import load_accounts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from store.documents import EventEntry, EventsDocument
     from store.models import Snapshot
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -59,12 +61,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tap.sqlite3"
 
 
-def asked(path: Path, **question: Any) -> dict[str, Any]:
+def asked(path: Path, **question: Any) -> EventsDocument:
     with closing(open_reader(path)) as connection:
-        return load_events(connection, NOW, zone=dt.UTC, **question)
+        return load_events(connection, NOW, accounts=load_accounts(connection), zone=dt.UTC, **question)
 
 
-def happened(path: Path, *snapshots: Snapshot, **question: Any) -> list[dict[str, Any]]:
+def happened(path: Path, *snapshots: Snapshot, **question: Any) -> list[EventEntry]:
     """What happened, without what was used elsewhere: no turn is recorded here."""
     found = asked(record(path, *snapshots), **question)["events"]
     return [event for event in found if event["kind"] != "used_elsewhere"]
@@ -133,8 +135,8 @@ def test_an_early_reset_says_how_much(path: Path) -> None:
     assert (reset["at"], reset["seconds"]) == (NOON + DAY, 2 * DAY)
     assert (reset["before"]["resets_at"], reset["after"]["resets_at"]) == (RESET_7D, RESET_7D + 2 * DAY)
     assert reset["text"] == (
-        "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was to be reset 2026-11-24 12:00,"
-        " and now will be 2026-11-26 12:00."
+        "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was due 2026-11-24 12:00,"
+        " and the next reset is 2026-11-26 12:00."
     )
     assert reset["note"] == "The two readings are 1 d apart; it happened at some time between them."
 
@@ -365,14 +367,15 @@ def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
     """Both readings, the points, and a note where a turn that has not ended yet would explain it."""
     keep(path, Told(sights((0, 40), (100, 45.5)), []))
     with closing(open_reader(path)) as connection:
-        (event,) = load_events(connection, NOON + 200)["events"]
-        (later,) = load_events(connection, NOW)["events"]
+        accounts = load_accounts(connection)
+        (event,) = load_events(connection, NOON + 200, accounts=accounts)["events"]
+        (later,) = load_events(connection, NOW, accounts=accounts)["events"]
     assert (event["kind"], event["slot"], event["points"]) == ("used_elsewhere", "7d", 5.5)
     assert (event["before"]["used_percent"], event["after"]["used_percent"]) == (40, 45.5)
     assert event["text"] == (
         "Used elsewhere: 5.5 points of the 7 d window (40 % used before, 45.5 % now), and no turn was seen meanwhile."
     )
-    assert event["note"] == "A turn that is still under way would explain it."
+    assert event["note"] == "A turn that is still in progress would explain it."
     assert later["note"] is None
 
 
@@ -402,7 +405,7 @@ def test_many_rises_are_matched_in_parts(path: Path, monkeypatch: pytest.MonkeyP
     turns = [turn(100 * number + 10, 100 * number + 60) for number in range(0, 40, 3)]
     keep(path, Told(figures, turns))
     whole = asked(path)["events"]
-    monkeypatch.setattr("store.queries.events._AT_ONCE", 7)
+    monkeypatch.setattr("store.queries.events._BATCH", 7)
     assert asked(path)["events"] == whole
     assert len(whole) == 39 - 13
 
@@ -487,7 +490,7 @@ def arrived(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def all_events(found: Sequence[Mapping[str, Any]]) -> list[Event]:
-    made = list(account_events(found, dt.UTC))
+    made = list(account_events(found))
     rises = [each for each in made if isinstance(each, Increase)]
     told_events = [each for each in made if isinstance(each, Event)]
     return told_events + list(unattributed(rises, [], NOW, float("-inf")))
@@ -500,7 +503,8 @@ def test_any_history_can_be_told(made: list[dict[str, Any]]) -> None:
     by_id = {row["id"]: row for row in found}
     for event in all_events(found):
         assert event.kind in KINDS
-        assert event.text.endswith(".")
+        assert event_text(event).endswith(".")
+        assert (event_note(event) or ".").endswith(".")
         assert event.before.id is not None
         assert event.after.id is not None
         assert event.before.id < event.after.id
@@ -581,11 +585,11 @@ def test_since_kinds_limit_and_accounts_narrow(path: Path) -> None:
         told(five(8), 10, who=BOB),
     )
     with closing(open_reader(path)) as connection:
-        alice, bob = load_accounts(connection)
+        alice, bob = both = load_accounts(connection)
         answers = {
-            "all": load_events(connection, NOW),
-            "since": load_events(connection, NOW, since=NOON + DAY),
-            "kinds": load_events(connection, NOW, kinds=["plan_changed"]),
+            "all": load_events(connection, NOW, accounts=both),
+            "since": load_events(connection, NOW, accounts=both, since=NOON + DAY),
+            "kinds": load_events(connection, NOW, accounts=both, kinds=["plan_changed"]),
             "limit": load_events(connection, NOW, limit_id="codex", accounts=[alice]),
             "bob": load_events(connection, NOW, accounts=[bob]),
             "none": load_events(connection, NOW, accounts=[]),
@@ -660,7 +664,7 @@ def test_exports_have_a_row_for_each(eventful: Path) -> None:
     ("words", "exit_code", "error"),
     [
         (["--limit", "other"], 2, "Error: no limit 'other' was seen"),
-        (["carol"], 2, "Error: no account goes by 'carol'"),
+        (["carol"], 2, "Error: no account matches 'carol'"),
         (["--kind", "nothing"], 2, "Usage:"),
         (["--json", "--csv"], 2, "Usage:"),
         (["--since", "1min"], 0, "Nothing of that happened, as far as was seen.\n"),
@@ -682,6 +686,6 @@ def test_nothing_from_the_wire_steers_the_terminal(path: Path) -> None:
     assert "\x1b" not in invoke("events", "--db", path).stdout
 
 
-def test_the_help_names_every_kind() -> None:
-    """The kinds of the command line are those there are."""
-    assert tuple(KINDS) == _KINDS
+def test_each_kind_has_a_meaning() -> None:
+    """The kinds of the command line and the API are those that are explained, in the same order."""
+    assert tuple(KINDS) == EVENT_KINDS

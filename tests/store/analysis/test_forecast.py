@@ -362,7 +362,9 @@ def test_a_brief_answer_names_what_runs_out_first(tmp_path: Path) -> None:
     path = bob_and_alice(tmp_path / "codex-tap.sqlite")
     connection = open_reader(path)
     now = time.time()
-    found = most_urgent_window(connection, now, load_status(connection, now))
+    found = most_urgent_window(
+        connection, now, load_status(connection, now, load_accounts(connection)), load_accounts(connection)
+    )
     whole = load_forecasts(connection, now, load_accounts(connection)[:1])
     connection.close()
     alice, bob = found["acct-a/user-a"], found["acct-b/user-b"]
