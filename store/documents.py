@@ -176,7 +176,7 @@ class WindowForecast(ReportedWindow):
 
 
 class UrgentWindow(WindowForecast):
-    """The window of an account's main limit that runs dry first, for people."""
+    """A quick forecast of a window of an account's main limit, for people."""
 
     limit_id: str
     limit_name: str | None

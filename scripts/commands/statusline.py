@@ -1,4 +1,4 @@
-"""``statusline``: how it stands, in one line for a status bar."""
+"""``statusline``: one line for a status bar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.options import database_option
+from scripts.commands.options import ACCOUNT_HELP, database_option
 from scripts.render.levels import COLOURS, level
 from scripts.support.database import account_status
 from scripts.support.errors import NOTHING_YET
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowStatus
 
-NOTHING = "-"
-"""What a bar shows while nothing is known: there is something there, and it is no figure."""
+UNKNOWN_TEXT = "-"
+"""The line while nothing is known: not empty, and not a figure."""
 
 
 @click.command(
@@ -32,27 +32,32 @@ Examples:
   waybar  "custom/codex": {"exec": "codex-tap statusline --format waybar",
             "return-type": "json", "interval": 60}
 
-A percentage is what is used, the time behind it that until the reset. A "!"
-says that the limit is closed, "credits" that credits carry it, and an age that
-the reading is older than an hour. While nothing is known the line is a "-", and
-the exit code 0: a bar is to stay whole.
-"""
+"37% (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
+"credits" that credits carry the limit, "2h old" the age of a reading older than
+an hour. With no data it prints "-" and exits with 0.
+""",
+    help=f"""Print one line on an account, for status bars.
+
+    It is about ACCOUNT, or else the account in use, which is the one seen last. {ACCOUNT_HELP}
+    """,
 )
 @click.argument("account", required=False)
 @click.option(
-    "--format", "form", type=click.Choice(["text", "tmux", "waybar", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "tmux", "waybar", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
 )
 @database_option
 def statusline(*, account: str | None, form: str, database: Path | None) -> None:
-    """Show the account in use in one line, for status bars.
-
-    It is about the account that was seen last, or about ACCOUNT: a name or the start of an e-mail, key or token key.
-    """
+    """Print one line on an account, for status bars."""
     from store.analysis.ranking import main_limit
 
     who = account_status(database or default_database(), account)
     limit = main_limit(who) if who else None
-    click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, NOTHING))
+    click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, UNKNOWN_TEXT))
 
 
 def _text(who: AccountStatus, limit: LimitStatus) -> str:
@@ -63,7 +68,7 @@ def _tmux(who: AccountStatus, limit: LimitStatus) -> str:
     def coloured(text: str, full: str | None) -> str:
         return f"#[fg={COLOURS[full]}]{text}#[default]" if full and not os.environ.get("NO_COLOR") else text
 
-    # A `#` begins a style or a command there.
+    # In tmux a `#` begins a style or a command.
     return _line(who, limit, lambda text: text.replace("#", "##"), coloured)
 
 
@@ -106,7 +111,7 @@ def _json(who: AccountStatus, limit: LimitStatus) -> str:
 _WRITERS: Mapping[str, Callable[[Any, Any], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
 
 _UNKNOWN = {
-    "waybar": json.dumps({"text": NOTHING, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
+    "waybar": json.dumps({"text": UNKNOWN_TEXT, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
     "json": json.dumps({"account": None}),
 }
 
@@ -114,7 +119,14 @@ _UNKNOWN = {
 def _line(
     who: AccountStatus, limit: LimitStatus, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
 ) -> str:
-    """Write the line; `written` makes a name harmless for the bar, `coloured` gives a figure the style of a level."""
+    """Return the line.
+
+    Args:
+        who: the account.
+        limit: its main limit.
+        written: escapes text for the status bar.
+        coloured: styles a figure by its level of use.
+    """
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import STALE_SECONDS, label
 
@@ -151,7 +163,7 @@ def _until(window: WindowStatus) -> str:
 
 
 def _length(slot: str, minutes: int | None) -> str:
-    """Return a window's real length, as narrow as a slot's name."""
+    """Return a window's real length without spaces: ``5h``, ``30d``."""
     from store.analysis.formatting import window_length
 
     return window_length(slot, minutes).replace(" min", "m").replace(" ", "")
@@ -167,7 +179,7 @@ def _tooltip(who: AccountStatus, limit: LimitStatus) -> str:
 
 
 def _class(limit: LimitStatus, used: float | None) -> str:
-    """Return the CSS class: what is most worth knowing, ``blocked``, ``stale``, or the level of the tightest window."""
+    """Return the CSS class: ``blocked``, else ``stale``, else the level of the tightest window."""
     from store.analysis.ranking import STALE_SECONDS
 
     if limit["blocked_by"]:
@@ -178,7 +190,7 @@ def _class(limit: LimitStatus, used: float | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Write text for Pango, which takes it for markup."""
+    """Escape text for Pango, which reads it as markup."""
     for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&quot;")):
         text = text.replace(character, name)
     return text

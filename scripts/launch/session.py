@@ -380,7 +380,7 @@ def _listen_error(lines: Sequence[str]) -> LaunchError | None:
         match = _LISTEN_FAILED.search(line)
         if match:
             address, reason = match[1], match[2].strip()
-            return LaunchError(f"the proxy cannot listen at {address}: {reason}; choose another port with --port")
+            return LaunchError(f"the proxy cannot listen on {address}: {reason}; use another port with --port")
     return None
 
 

@@ -77,27 +77,28 @@ def empty_forecasts(now: float) -> ForecastDocument:
     return {"generated_at": int(now), "accounts": []}
 
 
-def most_urgent_window(
+def urgent_windows(
     connection: sqlite3.Connection, now: float, status: StatusDocument, accounts: Sequence[Account]
-) -> dict[str, UrgentWindow]:
-    """Return the window that runs out first for each account of a document of ``status``, by the account's key.
+) -> dict[str, list[UrgentWindow]]:
+    """Return quick forecasts for the accounts of a document of ``status``, by the account's key.
 
-    It is a window of the main limit: the one that runs dry first, else the one that comes closest to it. Accounts
-    without a forecast are left out. `accounts` are those of the document.
+    They are those of the main limit's windows. The first is the window that runs dry first, else the one that comes
+    closest to it; windows that surely last may be left out. Accounts without a forecast are left out. `accounts` are
+    those of the document.
     """
     ids = {account.key: account.id for account in accounts}
-    found: dict[str, UrgentWindow] = {}
+    found: dict[str, list[UrgentWindow]] = {}
     with read_transaction(connection):
         for account in status["accounts"]:
             row_id = ids.get(account["account"])
-            first = _first(connection, row_id, account["limits"][0], now) if row_id and account["limits"] else None
-            if first:
-                found[account["account"]] = first
+            urgent = _urgent(connection, row_id, account["limits"][0], now) if row_id and account["limits"] else []
+            if urgent:
+                found[account["account"]] = urgent
     return found
 
 
-def _first(connection: sqlite3.Connection, account: int, limit: LimitStatus, now: float) -> UrgentWindow | None:
-    """Return the window of a limit that runs dry first; None without a forecast for any."""
+def _urgent(connection: sqlite3.Connection, account: int, limit: LimitStatus, now: float) -> list[UrgentWindow]:
+    """Return the forecasts of a limit's windows, the most urgent first."""
     windows = {slot: window for slot, window in limit["windows"].items() if not window["reset_unseen"]}
     windows = {slot: window for slot, window in windows.items() if window["used_percent"] is not None}
     pressed = sorted(windows, key=lambda slot: _line_to_full(windows[slot], now))
@@ -110,7 +111,7 @@ def _first(connection: sqlite3.Connection, account: int, limit: LimitStatus, now
         window = _window(rows, slot, _reported(windows[slot]), now, QUICK)
         if window["chance_dry"] is not None:
             forecasts.append({"limit_id": limit["limit_id"], "limit_name": limit["limit_name"], "slot": slot, **window})
-    return min(forecasts, key=_urgency) if forecasts else None
+    return sorted(forecasts, key=_urgency)
 
 
 _FAR = 1.5

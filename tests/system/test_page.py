@@ -561,7 +561,7 @@ def test_it_says_what_the_terminal_says(module: Watched) -> None:
 @pytest.mark.parametrize("at", [0.49, 0.5, 0.51, 42.5, 43.49, 43.5, 99.5])
 def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None:
     """The page and the terminal round forecasts in the same way."""
-    window = {
+    window: Any = {
         "used_percent": 0.1,
         "note": None,
         "chance_dry": 0.145,
@@ -570,9 +570,10 @@ def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None
         "at_reset": at,
         "at_reset_low": at / 2,
         "at_reset_high": at + 1,
+        "resets_at": None,
     }
     script = "async (window) => (await import('/static/format.js')).forecastWords(window, 0)"
-    assert module.page.evaluate(script, window).lower() == words({**window, "resets_at": None}, 0)
+    assert module.page.evaluate(script, window).lower() == words(window, 0)
 
 
 @pytest.mark.parametrize(

@@ -405,12 +405,12 @@ def test_check_says_what_would_be_told_and_what_was(desk: Desk) -> None:
     for _ in range(2):
         result = desk.invoke("check")
         assert result.exit_code == 1
-        assert result.stdout.startswith("Would be told now:\n  alice@example.com: 5 h limit at 81 % used, resets ")
-        assert result.stdout.endswith("  → log\nNothing was told yet.\n")
+        assert result.stdout.startswith("Due now:\n  alice@example.com: 5 h limit at 81 % used, resets ")
+        assert result.stdout.endswith("  → log\nNo alerts sent yet.\n")
     with desk.watch() as watching:
         desk.look(watching)
     result = desk.invoke("check")
-    assert (result.exit_code, result.stdout.splitlines()[:2]) == (0, ["Nothing would be told now.", "Was told:"])
+    assert (result.exit_code, result.stdout.splitlines()[:2]) == (0, ["No alerts due.", "Already sent:"])
     assert len(desk.noted()) == 1
 
 
@@ -480,7 +480,7 @@ def test_test_tells_each_target(desk: Desk) -> None:
         assert desk.invoke("test", "hook").exit_code == 0
         assert (len(server.posted), len(desk.noted())) == (2, 1)
         result = desk.invoke("test")
-    assert (result.exit_code, result.stderr) == (4, "Error: 1 of 2 could not be told\n")
+    assert (result.exit_code, result.stderr) == (4, "Error: 1 of 2 failed\n")
     assert "hook (json://…): refused (HTTP 401)" in result.stdout
     assert SECRET not in result.output
     assert not states.state_path(desk.database).exists()
@@ -490,7 +490,7 @@ def test_test_of_a_target_that_there_is_not(desk: Desk) -> None:
     """The error names the nearest target."""
     desk.write(phone=desk.note)
     result = desk.invoke("test", "fone")
-    assert (result.exit_code, result.stderr) == (2, "Error: no target is called 'fone'; did you mean phone?\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: no target is named 'fone'; did you mean phone?\n")
 
 
 @POSIX
@@ -511,7 +511,7 @@ def test_init_writes_a_file_once(desk: Desk) -> None:
     before = desk.config.read_bytes()
     result = desk.invoke("init")
     assert (result.exit_code, desk.config.read_bytes()) == (2, before)
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -542,7 +542,7 @@ def test_without_apprise_commands_can_be_told(desk: Desk, monkeypatch: pytest.Mo
     result = desk.invoke("watch")
     assert (result.exit_code, result.stderr) == (
         4,
-        'Error: hook cannot be told: URLs need apprise: pip install "codex-tap[notify]"\n',
+        'Error: hook: URLs need apprise: pip install "codex-tap[notify]"\n',
     )
 
 
@@ -611,7 +611,9 @@ def test_watch_as_a_program(desk: Desk) -> None:
     desk.read(81)
     with desk.start() as first:
         assert first.stderr is not None
-        assert first.stderr.readline().endswith(f"watching {desk.database} to tell log; Ctrl-C ends it\n")
+        assert first.stderr.readline().endswith(
+            f"watching {desk.database}, sending alerts to log; press Ctrl-C to stop\n"
+        )
         wait_until(lambda: bool(desk.noted()), lambda: "it was not told")
         other = desk.invoke("watch")
         assert (other.exit_code, "watches" in other.stderr) == (4, True)

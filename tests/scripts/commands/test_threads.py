@@ -77,7 +77,7 @@ def test_a_thread_is_named(three: Path, start: str) -> None:
     """By the start of its id or name; from then on it goes by that name, under each of its accounts."""
     invoke("threads", "name", FIRST, "refactor", "--db", three)
     result = invoke("threads", "name", start, " refactor-auth ", "--db", three)
-    assert (result.exit_code, result.stdout) == (0, f"{FIRST} is now called refactor-auth.\n")
+    assert (result.exit_code, result.stdout) == (0, f"{FIRST} is now named refactor-auth.\n")
     assert listed() == {FIRST: "refactor-auth", SECOND: None, OLD: None}
     assert "refactor-auth  " in invoke("threads").stdout
 
@@ -99,9 +99,9 @@ def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ([FIRST, "docs"], "Error: another thread is called 'docs' already\n"),
-        ([FIRST, "  "], "Error: a name has at least one character and only printable ones\n"),
-        ([FIRST, "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
+        ([FIRST, "docs"], "Error: another thread already has the name 'docs'\n"),
+        ([FIRST, "  "], "Error: a name must not be empty or contain control characters\n"),
+        ([FIRST, "a\x1bb"], "Error: a name must not be empty or contain control characters\n"),
         (["0199", "x"], f"Error: '0199' matches several threads:\n  {SECOND}\n  {FIRST}\n"),
         (["nope", "x"], f"Error: no thread matches 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
         ([FIRST], "Missing argument 'NAME'"),
@@ -129,7 +129,7 @@ def test_no_thread_in_that_time(path: Path) -> None:
     """It says so; that is no error."""
     keep(path, Told([], [turn(10, 20, thread=OLD)]))
     result = invoke("threads")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No thread was seen in that time.\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No threads in that time range.\n")
 
 
 def test_nothing_of_the_wire_steers_the_terminal(path: Path) -> None:

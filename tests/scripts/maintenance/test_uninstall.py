@@ -126,7 +126,7 @@ def test_it_asks_first(database: Path) -> None:
     before = sorted(data_folder().rglob("*"))
     result = invoke(answer="n\n")
     assert result.exit_code == 1
-    assert "There is no way back. Delete it? [y/N]: n" in result.stdout
+    assert "This cannot be undone. Delete it? [y/N]: n" in result.stdout
     assert sorted(data_folder().rglob("*")) == before
     assert database.exists()
 
@@ -134,7 +134,7 @@ def test_it_asks_first(database: Path) -> None:
 def test_with_nothing_there() -> None:
     """Nothing to delete is a success without a question."""
     result = invoke()
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "There is nothing to delete.")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "Nothing to delete.")
 
 
 def test_foreign_files_stay(database: Path) -> None:
@@ -148,7 +148,7 @@ def test_foreign_files_stay(database: Path) -> None:
     result = invoke("--yes")
     heading, _, rest = result.stdout.partition("This deletes:\n")
     assert result.exit_code == 0
-    assert heading.splitlines() == ["Not codex-tap's, and left alone:", *(f"  {path}" for path in sorted(others))]
+    assert heading.splitlines() == ["Not created by codex-tap, not deleted:", *(f"  {path}" for path in sorted(others))]
     assert not [path for path in others if str(path) in rest.splitlines()]
     assert sorted(path for path in data_folder().rglob("*") if path.is_file()) == sorted(others)
 
@@ -190,7 +190,7 @@ def test_a_foreign_file_at_the_databases_path(tmp_path: Path, make: object) -> N
     companions = beside(path, COMPANIONS)
     result = invoke("--db", path, "--yes")
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"Not codex-tap's, and left alone:\n  {path}\nThere is nothing to delete.\n")
+    assert result.stdout.startswith(f"Not created by codex-tap, not deleted:\n  {path}\nNothing to delete.\n")
     assert [each for each in (path, *companions) if not each.exists()] == []
 
 
@@ -223,7 +223,7 @@ def test_a_database_in_use_is_a_failure(database: Path) -> None:
         connection.execute("SELECT count(*) FROM snapshots").fetchone()
         result = invoke("--yes")
     assert result.exit_code == 4
-    assert result.stderr.startswith(f"Error: {database} is in use; end the proxy")
+    assert result.stderr.startswith(f"Error: {database} is in use; stop the proxy")
     assert {*before} <= {*data_folder().rglob("*")}
     assert invoke("--yes").exit_code == 0
 

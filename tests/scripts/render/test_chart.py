@@ -160,7 +160,7 @@ def test_the_short_way_for_rising_readings_draws_the_same(
     rows = [row(at, used, resets=resets) for at, used, resets in (sorted(told) if in_order else told)]
     short = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_TimelineBuilder, "rises", lambda *_: False)
+        patch.setattr(_TimelineBuilder, "add_rising", lambda *_: False)
         assert window_timelines(rows, NOON, NOON + 12 * HOUR, 24) == short
 
 
@@ -168,11 +168,11 @@ def test_the_short_way_for_rising_readings_draws_the_same(
 
 
 def drawn(
-    level: WindowTimeline, *, look: TerminalProfile | None = None, colours: bool = False, name: str | None = None
+    level: WindowTimeline, *, profile: TerminalProfile | None = None, colours: bool = False, name: str | None = None
 ) -> list[str]:
-    look = look or TerminalProfile(60, zone=dt.UTC)
-    picture = LimitTimeline(ANN, "codex", name, NOON, NOON + 10 * HOUR, {"5h": level})
-    return render_chart(picture, look, colours=colours).splitlines()
+    profile = (profile or TerminalProfile(60, zone=dt.UTC))._replace(colours=colours)
+    timeline = LimitTimeline(ANN, "codex", name, NOON, NOON + 10 * HOUR, {"5h": level})
+    return render_chart(timeline, profile).splitlines()
 
 
 def many(width: int = 60) -> WindowTimeline:
@@ -183,7 +183,7 @@ def many(width: int = 60) -> WindowTimeline:
 @pytest.mark.parametrize("width", [32, 60, 80, 160])
 def test_a_chart_fits_its_terminal(width: int) -> None:
     """Its drawing has the width of the terminal, and a height that leaves room for others."""
-    lines = drawn(many(width), look=TerminalProfile(width, zone=dt.UTC))
+    lines = drawn(many(width), profile=TerminalProfile(width, zone=dt.UTC))
     picture = lines[1 : 1 + HEIGHT]
     assert max(map(len, picture)) <= width
     assert picture[0].startswith("100 %")
@@ -196,20 +196,20 @@ def test_a_chart_says_what_its_characters_are() -> None:
     level = five(*(row(number / 4, 15 * number, resets=4) for number in range(5)), columns=chart_columns(60))
     text = drawn(level)
     assert "  • 5 h   now 0 %, at most 60 %, 1 reset" in text
-    assert "  · reset, not seen since: taken for 0 %" in text
+    assert "  · reset, not seen since: shown as 0 %" in text
     assert sum("┊" in line for line in text) > 5
 
 
 def test_few_readings_are_said_to_be_few() -> None:
     """A picture of one reading is drawn, and nobody is led to believe in it."""
     text = drawn(five(row(1, 10, resets=20), columns=chart_columns(60)))
-    assert text[-1] == "  Only 1 reading in 10 h: not much of a picture yet."
+    assert text[-1] == "  Only 1 reading in 10 h: the chart shows little."
     assert not any("Only" in line for line in drawn(many()))
 
 
 def test_a_plain_terminal_gets_plain_characters() -> None:
     """ASCII alone, frame and marks and words."""
-    text = "\n".join(drawn(many(), look=TerminalProfile(60, glyphs=_PLAIN, zone=dt.UTC)))
+    text = "\n".join(drawn(many(), profile=TerminalProfile(60, glyphs=_PLAIN, zone=dt.UTC)))
     assert text.isascii()
     assert "*" in text
 

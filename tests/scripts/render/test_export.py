@@ -95,9 +95,9 @@ def test_history_in_each_form_tells_the_same(path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (["--json", "--ndjson"], "--json and --ndjson exclude each other"),
-        (["--csv", "--ndjson"], "--csv and --ndjson exclude each other"),
-        (["--plot", "--csv"], "--plot and --csv exclude each other"),
+        (["--json", "--ndjson"], "--json cannot be combined with --ndjson"),
+        (["--csv", "--ndjson"], "--csv cannot be combined with --ndjson"),
+        (["--plot", "--csv"], "--plot cannot be combined with --csv"),
     ],
 )
 def test_one_form_at_a_time(path: Path, flags: list[str], error: str) -> None:

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import textwrap
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from scripts.maintenance.doctor import Check
 from scripts.render.accounts import render_accounts
-from scripts.render.console import TerminalProfile, clock_time, colour, detect_profile, window_length
+from scripts.render.console import TerminalProfile, clock_time, colour, detect_profile, print_text, window_length
 from scripts.render.doctor import render_checks
-from scripts.render.history import HistoryColumns, render_history_header, render_history_row
+from scripts.render.history import render_history
 from scripts.render.status import render_status
 from store.analysis import formatting
+from store.analysis.forecast import Forecast
 from store.database import open_reader
 from store.models import Credits, Identity, Window
 from store.queries.accounts import load_accounts
@@ -25,23 +28,23 @@ from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from rich.text import Text
-
+    from store.documents import UrgentWindow
     from store.models import Snapshot
 
 UTC = TerminalProfile(80, zone=dt.UTC)
 
 
-def shown(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> str:
+def shown(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> str:
     """The status of what was recorded, as it is read."""
-    return styled(path, *snapshots, now=now, look=look).plain
+    return styled(path, *snapshots, now=now, profile=profile).plain
 
 
-def styled(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> Text:
+def styled(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> Text:
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
-        return render_status(load_status(connection, now, load_accounts(connection)), look)
+        return render_status(load_status(connection, now, load_accounts(connection)), profile)
 
 
 def lines(drawing: str) -> str:
@@ -90,7 +93,7 @@ def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
              7 d  ░░░░░░░░░░░░░░  0 % used  100 % left  reset, not seen since
             30 d                    ? used      ? left  resets in 8 d 2 h (29 Nov 14:26)
           odd · seen just now
-            no figures were told
+            no windows reported
     """)
 
 
@@ -105,7 +108,7 @@ def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
 )
 def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None:
     """With less room the bar shrinks, then goes, then what is left; with more it grows."""
-    text = shown(tmp_path, snapshot(limit(windows(13))), look=UTC._replace(width=width))
+    text = shown(tmp_path, snapshot(limit(windows(13))), profile=UTC._replace(width=width))
     assert text.splitlines()[2] == window
     assert len(window) <= width
 
@@ -275,11 +278,10 @@ def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
     path = record(tmp_path / "tap.sqlite3", hostile)
     with closing(open_reader(path)) as connection:
         known = load_accounts(connection)
-        columns = HistoryColumns.fitting(["a", "b"], ["c", HOSTILE], UTC._replace(whole=True))
         texts = [
-            render_status(load_status(connection, NOON, load_accounts(connection)), UTC),
+            render_status(load_status(connection, NOON, known), UTC),
             render_accounts(known, UTC),
-            *(render_history_row(entry, columns, UTC) for entry in load_history(connection, load_accounts(connection))),
+            *render_history(load_history(connection, known), [*known, *known], ["c", HOSTILE], UTC),
         ]
     written = "\n".join(text.plain for text in texts)
     assert HARMLESS in written
@@ -311,20 +313,16 @@ HISTORY = (
 )
 
 
-def history(path: Path, look: TerminalProfile) -> str:
+def history(path: Path, profile: TerminalProfile) -> str:
     with closing(open_reader(record(path / "tap.sqlite3", *HISTORY))) as connection:
-        labels = [account.label for account in load_accounts(connection)]
-        columns = HistoryColumns.fitting(labels, load_limit_ids(connection), look)
-        rows = [
-            render_history_row(entry, columns, look).plain
-            for entry in load_history(connection, load_accounts(connection))
-        ]
-    return "\n".join([render_history_header(columns).plain, *rows])
+        known = load_accounts(connection)
+        lines = render_history(load_history(connection, known), known, load_limit_ids(connection), profile)
+        return "\n".join(line.plain for line in lines)
 
 
 def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
     """A row for each change: when, how often, whose, which limit, which figures."""
-    assert history(tmp_path, UTC._replace(whole=True)) == lines("""
+    assert history(tmp_path, UTC._replace(unlimited=True)) == lines("""
         First seen        Last seen     Times  Account            Limit            Used
         2026-11-20 12:00  12:01             2  alice@example.com  codex            5 h 13 %    7 d 41 %
         2026-11-21 12:00                    1  alice@example.com  codex            5 h 14 %    7 d 41 %
@@ -346,9 +344,9 @@ def test_history_fits_80_columns(tmp_path: Path) -> None:
 def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) -> None:
     """One account with one limit needs neither column."""
     path = record(tmp_path / "tap.sqlite3", used(13, 41))
-    columns = HistoryColumns.fitting(["alice@example.com"], ["codex"], UTC)
     with closing(open_reader(path)) as connection:
-        row = render_history_row(next(load_history(connection, load_accounts(connection))), columns, UTC)
+        known = load_accounts(connection)
+        _, row = render_history(load_history(connection, known), known, ["codex"], UTC)
     assert row.plain == "2026-11-21 12:00  5 h 13 %    7 d 41 %"
 
 
@@ -370,7 +368,76 @@ def test_findings_wrap_beside_their_names() -> None:
 def test_characters_fit_the_encoding(tmp_path: Path, encoding: str, bar: str) -> None:
     """Where blocks and dots cannot be written, plain characters stand for them."""
     with (tmp_path / "out.txt").open("w", encoding=encoding) as file:
-        look = detect_profile(Console(file=file, width=80))
-        text = shown(tmp_path, snapshot(limit(windows(13))), look=look._replace(zone=dt.UTC))
+        profile = detect_profile(Console(file=file, width=80))
+        text = shown(tmp_path, snapshot(limit(windows(13))), profile=profile._replace(zone=dt.UTC))
         text.encode(encoding)
         assert bar in text
+
+
+# Colours
+
+UNKNOWN_FORECAST = {"safe": None, "chance_dry": None, "note": "reset, not seen since"}
+
+
+def forecast(limit_id: str = "codex", slot: str = "5h", **fields: Any) -> UrgentWindow:
+    """A forecast of a window that is 90 % used, with these fields changed."""
+    whole = {"used_percent": 90.0, "window_minutes": 300, "resets_at": NOON + 9_000, **Forecast()._asdict(), **fields}
+    return cast("UrgentWindow", {**whole, "limit_id": limit_id, "limit_name": None, "slot": slot})
+
+
+def coloured(path: Path, *snapshots: Snapshot, forecasts: Mapping[str, list[UrgentWindow]]) -> str:
+    """The status as a terminal gets it, with the codes of colours, too narrow for bars."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, width=66)
+    with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
+        document = load_status(connection, NOON, load_accounts(connection))
+    print_text(console, render_status(document, UTC._replace(width=66), forecasts))
+    return file.getvalue()
+
+
+GREEN, YELLOW, RED = "\x1b[32m", "\x1b[33m", "\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    ("used", "fields", "colour"),
+    [
+        pytest.param(90, {"safe": True, "chance_dry": 0.01}, GREEN, id="nearly full, lasts"),
+        pytest.param(90, {"safe": False, "chance_dry": 0.3}, YELLOW, id="nearly full, may run dry"),
+        pytest.param(20, {"safe": False, "chance_dry": 0.9}, RED, id="nearly empty, runs dry"),
+        pytest.param(20, UNKNOWN_FORECAST, GREEN, id="nearly empty, forecast unknown"),
+        pytest.param(60, UNKNOWN_FORECAST, YELLOW, id="half full, forecast unknown"),
+        pytest.param(90, UNKNOWN_FORECAST, RED, id="nearly full, forecast unknown"),
+    ],
+)
+def test_a_forecast_colours_its_window(tmp_path: Path, used: float, fields: dict[str, Any], colour: str) -> None:
+    """The colour shows whether the window lasts; without a forecast it shows how full the window is."""
+    forecasts = {"acct-a/user-a": [forecast(**fields)]}
+    text = coloured(tmp_path, snapshot(limit(windows(used))), forecasts=forecasts)
+    assert f"5 h  {colour}{used} % used  \x1b[0m" in text
+
+
+def test_a_forecast_colours_no_other_window(tmp_path: Path) -> None:
+    """The other window of the limit, other limits and other accounts keep the colour of their level."""
+    mine = snapshot(limit(windows(90, 91)), limit(windows(92), limit_id="codex_bengalfox"))
+    forecasts = {"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]}
+    text = coloured(tmp_path, mine, snapshot(limit(windows(93)), who=BOB), forecasts=forecasts)
+    assert f"{GREEN}90 % used" in text
+    for full in (91, 92, 93):
+        assert f"{RED}{full} % used" in text
+
+
+def test_each_forecast_colours_its_window(tmp_path: Path) -> None:
+    """A window has the colour of its forecast, even where the line below is about another window."""
+    forecasts = [forecast(slot="7d", safe=False, chance_dry=0.9), forecast(slot="5h", safe=True, chance_dry=0.0)]
+    text = coloured(tmp_path, snapshot(limit(windows(95, 30))), forecasts={"acct-a/user-a": forecasts})
+    assert f"{GREEN}95 % used" in text
+    assert f"{RED}30 % used" in text
+
+
+def test_colours_leave_the_text_alone(tmp_path: Path) -> None:
+    """With a forecast the lines of the windows are the same as without."""
+    seen = snapshot(limit(windows(90)))
+    with_forecast = coloured(tmp_path, seen, forecasts={"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]})
+    without = coloured(tmp_path, seen, forecasts={})
+    plain = [Text.from_ansi(each).plain.splitlines()[:3] for each in (with_forecast, without)]
+    assert plain[0] == plain[1]

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.cli import cli
-from scripts.commands.usage import CSV_COLUMNS
+from scripts.render.export import USAGE_COLUMNS
 from scripts.render.usage import short_ids, tokens
 from scripts.support.errors import NOTHING_YET
 from store.analysis.attribution import (
@@ -480,7 +480,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
     docs = rows[DOCS]
     assert (docs["turns"], docs["refused"], docs["warm_ups"], docs["models"]) == (1, 1, 1, ["m", "n"])
     assert (docs["input_tokens"], docs["reasoning_tokens"], docs["threads"]) == (1_500, 30, 1)
-    assert set(rows[REFACTOR]) == set(CSV_COLUMNS)
+    assert set(rows[REFACTOR]) == set(USAGE_COLUMNS)
     assert document["total"]["turns"] == 3
     assert document["weights"][0] == {
         "account": "acct-alice/user-alice",
@@ -578,12 +578,12 @@ def test_usage_for_people(path: Path) -> None:
     assert words == [
         ["01990000-1", "12.0", "1", "12k", "9k", "100"],
         ["01990000-2", "3.0", "1", "1.5k", "0", "100"],
-        ["thread", "not", "told", "0.0", "1", "0", "0", "100"],
+        ["thread", "not", "reported", "0.0", "1", "0", "0", "100"],
         ["used", "elsewhere", "5.0"],
         ["total", "20.0", "3", "13.5k", "9k", "300"],
     ]
-    assert lines[8] == "Few readings: the window rose 4 times in 5 readings."
-    assert lines[9].startswith("used elsewhere: the window rose while no turn went through the tap, or")
+    assert lines[8] == "Few readings: 4 increases in 5 readings."
+    assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
 
 
 def test_weights_that_were_fitted_are_told(path: Path) -> None:
@@ -598,8 +598,8 @@ def test_weights_that_were_fitted_are_told(path: Path) -> None:
     (fit,) = json.loads(invoke("usage", "--json").stdout)["weights"]
     assert fit["fitted"]
     (note,) = [line for line in invoke("usage").stdout.splitlines() if "fitted" in line]
-    assert note.startswith(f"m: a token weighs {fit['uncached_input']:.2g} (uncached input), ")
-    assert note.endswith(f"(output), fitted from {fit['rises']} rises.")
+    assert note.startswith(f"m: token weights {fit['uncached_input']:.2g} (uncached input), ")
+    assert note.endswith(f"(output), fitted from {fit['rises']} increases.")
 
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:
@@ -638,10 +638,10 @@ def test_nothing_of_the_wire_gets_out_unescaped(path: Path, name: str) -> None:
         (["--window", "1h"], "no window '1h' has been seen; there are: 7d"),
         (["--limit", "nope"], "no limit 'nope' has been seen; there are: codex"),
         (["carol"], "no account matches 'carol'"),
-        (["--json", "--csv"], "--json and --csv exclude each other."),
+        (["--json", "--csv"], "--json cannot be combined with --csv."),
         (["--by", "week"], "'week' is not one of"),
-        (["--since", "2999-01-01"], "that is still to come"),
-        (["--since", "soon"], "'soon' is no time"),
+        (["--since", "2999-01-01"], "must be in the past"),
+        (["--since", "soon"], "'soon' is not a valid time"),
     ],
 )
 def test_wrong_use_is_told(path: Path, words: list[str], error: str) -> None:
@@ -667,7 +667,7 @@ def test_nothing_used_in_that_time(path: Path) -> None:
     """It says so; that is no error."""
     keep(path, busy(time.time() - 30 * DAY))
     result = invoke("usage", "--since", "1h")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Nothing was used in that time.\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No usage in that time range.\n")
 
 
 @pytest.mark.parametrize(

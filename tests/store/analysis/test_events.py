@@ -663,11 +663,11 @@ def test_exports_have_a_row_for_each(eventful: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "exit_code", "error"),
     [
-        (["--limit", "other"], 2, "Error: no limit 'other' was seen"),
+        (["--limit", "other"], 2, "Error: no limit 'other' has been seen"),
         (["carol"], 2, "Error: no account matches 'carol'"),
         (["--kind", "nothing"], 2, "Usage:"),
         (["--json", "--csv"], 2, "Usage:"),
-        (["--since", "1min"], 0, "Nothing of that happened, as far as was seen.\n"),
+        (["--since", "1min"], 0, "No matching events.\n"),
     ],
 )
 def test_what_cannot_be_answered_is_said(eventful: Path, words: list[str], exit_code: int, error: str) -> None:

@@ -192,7 +192,7 @@ def test_wait_ends_with_the_reset(path: Path) -> None:
 
 def test_wait_sees_what_another_proxy_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit that is open again before its reset ends the wait."""
-    monkeypatch.setattr("scripts.commands.guard._LOOK_AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr("scripts.commands.guard._POLL_SECONDS", 1.0)
     record(path, seen(95))
     later = threading.Timer(0.5, record, [path, seen(1, ago=0)])
     later.start()
