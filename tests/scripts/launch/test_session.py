@@ -528,8 +528,8 @@ def test_a_port_in_use_is_an_error() -> None:
             launcher("proxy", [], port=port), env=environment(), capture_output=True, check=False, text=True, timeout=60
         )
     assert done.returncode == 4
-    assert done.stderr.startswith(f"codex-tap: the proxy cannot listen at 127.0.0.1:{port}: ")
-    assert done.stderr.endswith("; choose another port with --port\n")
+    assert done.stderr.startswith(f"codex-tap: the proxy cannot listen on 127.0.0.1:{port}: ")
+    assert done.stderr.endswith("; use another port with --port\n")
 
 
 def test_mitmdumps_own_arguments_win(tmp_path: Path) -> None:
