@@ -29,7 +29,7 @@ EXAMPLE = """\
 # quiet_hours = "22:00-07:30"
 
 [targets]
-# An apprise URL (pip install "codex-tap[notify]"), for example:
+# An apprise URL, for example:
 # phone = "ntfys://ntfy.sh/a-topic-that-nobody-guesses"
 # mail = "mailtos://user:password@example.com"
 # Or a command, which gets the alert as JSON on its stdin:

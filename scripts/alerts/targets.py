@@ -7,7 +7,6 @@ scheme of its URL, or its program. Log messages of apprise are discarded for the
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 COMMAND_SECONDS = 30.0
 """Seconds after which a command is killed."""
-
-INSTALL = 'pip install "codex-tap[notify]"'
 
 _TITLE = "codex-tap"
 _HTTP_STATUS = re.compile(r"\berror[= ](\d{3})\b")
@@ -162,8 +159,6 @@ class AppriseTarget:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send the message through apprise."""
-        if importlib.util.find_spec("apprise") is None:
-            raise SendError(f"URLs need apprise: {INSTALL}")
         from apprise import Apprise, NotifyFormat, NotifyType
 
         logged = _captured_log()

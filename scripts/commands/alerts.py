@@ -187,8 +187,7 @@ def checked_settings(config: Path) -> Settings:
     """Return the settings of an alerts file that has rules and usable targets.
 
     Raises:
-        CommandError: The file is invalid, or has no target or no rule (exit code 2); all targets need a package that is
-            not installed (exit code 4).
+        CommandError: The file is invalid, or has no target or no rule (exit code 2).
     """
     settings = _settings(config, warn=False)
     _check_targets(settings)
@@ -226,25 +225,14 @@ def _settings(config: Path, *, warn: bool = True) -> Settings:
 
 
 def _check_targets(settings: Settings) -> None:
-    """Check that the file has rules and targets, and that a target is usable; print a note on the unusable ones.
+    """Check that the file has a target and a rule.
 
     Raises:
-        CommandError: The file has no target or no rule, or no target is usable.
+        CommandError: One of them is missing.
     """
-    import importlib.util
-
-    from scripts.alerts.targets import INSTALL
-
     if not settings.targets or not settings.rules:
         what = "targets; write them under [targets]" if settings.rules else "rules; write them as [[rules]]"
         raise CommandError(f"{settings.path} has no {what}", WRONG_USE)
-    urls = [name for name, each in settings.targets.items() if each.url]
-    if not urls or importlib.util.find_spec("apprise") is not None:
-        return
-    problem = f"{', '.join(urls)}: URLs need apprise: {INSTALL}"
-    if len(urls) == len(settings.targets):
-        raise CommandError(problem, FAILED)
-    click.echo(f"Note: {problem}", err=True)
 
 
 def _stop_event(*, lifeline: bool) -> threading.Event:

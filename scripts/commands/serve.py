@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ TOKEN_VARIABLE = "CODEX_TAP_TOKEN"  # noqa: S105 (a name, not a token)
 
 PORT = 8765
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 _MIN_TOKEN_LENGTH = 16
 _MAKE_TOKEN = 'export CODEX_TAP_TOKEN="$(python3 -c "import secrets; print(secrets.token_urlsafe(24))")"'  # noqa: S105 (a command)
 
@@ -52,7 +50,6 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
 
     It reads the database, whether or not a proxy is running, and runs until Ctrl-C.
     """
-    require_web()
     token = checked_token(host)
     from scripts.web import server
     from scripts.web.app import Settings
@@ -70,16 +67,6 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
             click.launch(url)
 
     server.serve(Settings(path, host, token, metrics_emails), sockets, started, lifeline=beside)
-
-
-def require_web() -> None:
-    """Check that the packages of the server are installed.
-
-    Raises:
-        CommandError: A package is missing; the message says how to install it.
-    """
-    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
-        raise CommandError('the server needs more packages: pip install "codex-tap[web]"', FAILED)
 
 
 def checked_token(host: str) -> str | None:

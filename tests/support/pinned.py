@@ -1,4 +1,4 @@
-"""The doors that the pinned outputs go through: the recorder, the command line, the API, and a clock that stands still.
+"""The doors of the pinned outputs: the recorder, the command line, the API, and a stopped clock.
 
 The product's modules are imported here and nowhere else for these tests, so that a change of its tree is one change of
 this file.
@@ -200,7 +200,7 @@ def capture_entries() -> Iterator[tuple[str, list[Entry]]]:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database as any other program would."""
+    """Open a database the way any other program does."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     return connection
@@ -216,7 +216,7 @@ def rows(connection: sqlite3.Connection, table: str, where: str = "1", values: S
 
 
 class Output(NamedTuple):
-    """What a command wrote, and its exit code."""
+    """The output and the exit code of a command."""
 
     stdout: str
     stderr: str
@@ -236,7 +236,7 @@ class _Stream(io.TextIOWrapper):
 
     @property
     def text(self) -> str:
-        """All that was written."""
+        """Return the text written so far."""
         assert isinstance(self.buffer, io.BytesIO)
         return self.buffer.getvalue().decode()
 

@@ -525,27 +525,6 @@ def test_watch_with_nobody_to_tell_or_nothing_to(desk: Desk, text: str, said: st
     assert (result.exit_code, said in result.stderr) == (2, True)
 
 
-def test_without_apprise_commands_can_be_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL then is one clear line; where there are only URLs, nothing is begun."""
-    import importlib.util
-
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "apprise" else found(name, *rest)
-    )
-    desk.write(log=desk.note, hook='"json://127.0.0.1:9/"')
-    result = desk.invoke("test")
-    assert result.exit_code == 4
-    assert 'hook (json://…): URLs need apprise: pip install "codex-tap[notify]"\n' in result.stdout
-    assert len(desk.noted()) == 1
-    desk.write(hook='"json://127.0.0.1:9/"')
-    result = desk.invoke("watch")
-    assert (result.exit_code, result.stderr) == (
-        4,
-        'Error: hook: URLs need apprise: pip install "codex-tap[notify]"\n',
-    )
-
-
 def test_run_tells_beside_its_proxy(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says whom, and what was recorded last is told, too, before it ends with the command."""
     desk.write()
