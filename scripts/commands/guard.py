@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.render.export import Form
-    from store.analysis.guard import GuardPolicy, Verdict
+    from store.analysis.guard import GuardPolicy, GuardVerdict
     from store.documents import AccountStatus, GuardDocument
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
@@ -123,17 +123,17 @@ def guard(
     context.exit(exit_code)
 
 
-def _verdict(path: Path, prefix: str | None, policy: GuardPolicy) -> tuple[AccountStatus | None, Verdict]:
+def _verdict(path: Path, prefix: str | None, policy: GuardPolicy) -> tuple[AccountStatus | None, GuardVerdict]:
     """Return the account and its verdict; no account while nothing is known."""
-    from store.analysis.guard import Verdict, verdict
+    from store.analysis.guard import GuardVerdict, verdict
 
     who = account_status(path, prefix)
-    return who, Verdict("unknown", NOTHING_YET) if who is None else verdict(who, policy)
+    return who, GuardVerdict("unknown", NOTHING_YET) if who is None else verdict(who, policy)
 
 
 def _await_verdict(
     path: Path, prefix: str | None, policy: GuardPolicy, *, verbose: bool
-) -> tuple[AccountStatus | None, Verdict]:
+) -> tuple[AccountStatus | None, GuardVerdict]:
     """Poll until the verdict is "go", or has no time to wait for."""
     gc.enable()
     printed_until = None
@@ -154,7 +154,7 @@ def _clock(timestamp: float) -> str:
     return clock_time(timestamp)
 
 
-def _line(who: AccountStatus | None, found: Verdict) -> str:
+def _line(who: AccountStatus | None, found: GuardVerdict) -> str:
     from store.analysis.ranking import label
 
     if who is None:
@@ -163,7 +163,7 @@ def _line(who: AccountStatus | None, found: Verdict) -> str:
     return f"{word}: {sanitize(label(who))}, {sanitize(found.reason)}"
 
 
-def _document(who: AccountStatus | None, found: Verdict, policy: GuardPolicy, exit_code: int) -> GuardDocument:
+def _document(who: AccountStatus | None, found: GuardVerdict, policy: GuardPolicy, exit_code: int) -> GuardDocument:
     """Return the document of ``guard --json``: the account, the fields of the verdict, and the policy."""
     account = (
         {"account": who["account"], "name": who["name"], "email": who["email"]}

@@ -11,7 +11,7 @@ from scripts.render.console import clock_time, colour, window_length
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY
 from store.analysis.formatting import UNKNOWN, duration, percent, whole
-from store.constants import FULL_PERCENT
+from store.constants import is_full
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -39,7 +39,7 @@ def words(window: WindowForecast, now: float, zone: dt.tzinfo | None = None) -> 
     chance, resets_at = window["chance_dry"], window["resets_at"]
     if chance is None:
         return f"nothing to forecast: {window['note']}"
-    if (window["used_percent"] or 0.0) >= FULL_PERCENT:
+    if is_full(window["used_percent"]):
         return "dry now" if resets_at is None else f"dry now, back at {clock_time(resets_at, now, zone)}"
     few = f", from {window['note']}" if window["note"] else ""
     if window["runs_dry_at"] is None:

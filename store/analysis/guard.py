@@ -28,7 +28,7 @@ class GuardPolicy(NamedTuple):
     limit_id: str = MAIN_LIMIT
 
 
-class Verdict(NamedTuple):
+class GuardVerdict(NamedTuple):
     """Whether the script may go on, and why.
 
     ``window`` is the slot of the window that decides, with its remaining percent and its reset in Unix seconds.
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     age_seconds: int | None = None
 
 
-def verdict(account: AccountStatus, policy: GuardPolicy) -> Verdict:
+def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
     """Return whether the account meets the policy.
 
     A limit is below if it is closed, for whatever reason, or if less is left in a window that counts. A reading older
@@ -55,18 +55,18 @@ def verdict(account: AccountStatus, policy: GuardPolicy) -> Verdict:
     """
     limit = find_limit(account, policy.limit_id)
     if limit is None:
-        return Verdict("unknown", f"nothing is known of the limit {policy.limit_id}")
+        return GuardVerdict("unknown", f"nothing is known of the limit {policy.limit_id}")
     windows = {slot: each for slot, each in limit["windows"].items() if policy.window in {None, slot}}
     if not windows and not limit["blocked_by"]:
-        return Verdict("unknown", _no_window(limit, policy), age_seconds=limit["age_seconds"])
+        return GuardVerdict("unknown", _no_window(limit, policy), age_seconds=limit["age_seconds"])
     return _apply_max_age(_evaluate(limit, windows, policy), limit, windows, policy)
 
 
-def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: GuardPolicy) -> Verdict:
+def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: GuardPolicy) -> GuardVerdict:
     """Return the verdict on a limit as if its reading were fresh."""
     left = {slot: each["remaining_percent"] for slot, each in windows.items() if each["remaining_percent"] is not None}
     slot = min(left, key=lambda each: left[each], default=None)
-    facts = Verdict(
+    facts = GuardVerdict(
         "go",
         "" if slot is None else window_left(slot, windows[slot]),
         slot,
@@ -86,7 +86,7 @@ def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: G
     return facts
 
 
-def _blocked(limit: LimitStatus, facts: Verdict) -> Verdict:
+def _blocked(limit: LimitStatus, facts: GuardVerdict) -> GuardVerdict:
     by, until = limit["blocked_by"] or "", blocked_until(limit)
     window = limit["windows"].get(by)
     if window is None:
@@ -103,8 +103,8 @@ def _blocked(limit: LimitStatus, facts: Verdict) -> Verdict:
 
 
 def _apply_max_age(
-    fresh: Verdict, limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: GuardPolicy
-) -> Verdict:
+    fresh: GuardVerdict, limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: GuardPolicy
+) -> GuardVerdict:
     """Return the verdict, changed to ``old`` where the reading is too old to decide."""
     if limit["age_seconds"] <= policy.max_age or fresh.answer == "unknown":
         return fresh

@@ -43,26 +43,26 @@ def load_timelines(
     with read_transaction(connection):
         snapshots = current_snapshots(connection)
         return [
-            _limit_timeline(connection, account, row, columns, _TimeRange(since, now))
+            _limit_timeline(connection, account, row, columns, (since, now))
             for account in accounts
             for row in snapshots.get(account.id, [])
             if limit_id in {None, row["limit_id"]}
         ]
 
 
-class _TimeRange(NamedTuple):
-    since: float | None
-    until: float
-
-
 def _limit_timeline(
-    connection: sqlite3.Connection, account: Account, newest: sqlite3.Row, columns: int, period: _TimeRange
+    connection: sqlite3.Connection,
+    account: Account,
+    newest: sqlite3.Row,
+    columns: int,
+    span: tuple[float | None, float],
 ) -> LimitTimeline:
+    since, until = span
     limit = newest["limit_id"]
-    begin = _first_seen(connection, account, limit) if period.since is None else period.since
+    begin = _first_seen(connection, account, limit) if since is None else since
     rows = connection.execute(_ROWS, {"account": account.id, "limit": limit, "since": begin})
-    windows = window_timelines(rows, begin, period.until, columns)
-    return LimitTimeline(account, limit, newest["limit_name"], begin, period.until, windows)
+    windows = window_timelines(rows, begin, until, columns)
+    return LimitTimeline(account, limit, newest["limit_name"], begin, until, windows)
 
 
 _ROWS = f"""

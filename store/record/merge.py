@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from store.constants import FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, is_zero
+from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full, is_zero
 from store.models import Credits, Source, Window
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]
 
 
 def _full(windows: Mapping[str, Window]) -> set[str]:
-    return {slot for slot, window in windows.items() if (window.used_percent or 0) >= FULL_PERCENT}
+    return {slot for slot, window in windows.items() if is_full(window.used_percent)}
 
 
 def _same_window(new: Window, old: Window) -> bool:

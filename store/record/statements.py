@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
+from store.constants import flag
 from store.models import Window
 from store.record.merge import Clock, Facts, State, Verdict
 
@@ -315,7 +316,7 @@ def _state(row: tuple[Any, ...]) -> State:
         for slot, (used, minutes, resets_at) in slots.items()
         if (used, minutes, resets_at) != (None, None, None)
     }
-    verdict = Verdict(_flag(row[8]), _flag(row[9]), row[10], row[11])
+    verdict = Verdict(flag(row[8]), flag(row[9]), row[10], row[11])
     return State(row[0], windows, verdict, _facts(row[12:]))
 
 
@@ -323,15 +324,11 @@ def _facts(row: tuple[Any, ...]) -> Facts:
     plan_type, has_credits, unlimited, balance, overage, spend_control, reset_credits, promo = row
     return Facts(
         plan_type,
-        _flag(has_credits),
-        _flag(unlimited),
+        flag(has_credits),
+        flag(unlimited),
         balance,
-        _flag(overage),
-        _flag(spend_control),
+        flag(overage),
+        flag(spend_control),
         reset_credits,
         promo,
     )
-
-
-def _flag(value: int | None) -> bool | None:
-    return None if value is None else bool(value)
