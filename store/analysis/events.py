@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase
 from store.analysis.limit_status import WindowRow, slots
@@ -235,11 +235,20 @@ class _Transition:
         was, now = window.before.resets_at, window.after.resets_at
         return None if was is None or now is None else now + self.skew_after - was - self.skew_before
 
-    def event(self, kind: EventKind, window: _WindowChange | None = None, **fields: Any) -> Event:
-        """Return an event of this transition."""
+    def event(
+        self,
+        kind: EventKind,
+        window: _WindowChange | None = None,
+        *,
+        at: float | None = None,
+        doubt: Doubt | None = None,
+        seconds: float | None = None,
+        points: float | None = None,
+    ) -> Event:
+        """Return an event of this transition; without `at` it happened when the later row was first seen."""
         change = window or _WindowChange(None, WindowRow(), WindowRow())
-        event = Event(
-            at=self.seen_at,
+        return Event(
+            at=self.seen_at if at is None else at,
             kind=kind,
             limit_id=self.after["limit_id"],
             limit_name=self.after["limit_name"],
@@ -247,8 +256,10 @@ class _Transition:
             window_minutes=change.minutes,
             before=_evidence(self.before, self.left_at if window else self.before["last_seen_at"], change.before),
             after=_evidence(self.after, self.seen_at, change.after),
+            doubt=doubt,
+            seconds=seconds,
+            points=points,
         )
-        return event._replace(**fields)
 
 
 class _WindowChange(NamedTuple):

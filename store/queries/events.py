@@ -9,7 +9,7 @@ import datetime as dt
 import heapq
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from store.analysis.attribution import TurnUse
 from store.analysis.event_text import event_note, event_text
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator, Sequence
 
+    from store.analysis.limit_status import Row
     from store.documents import EventEntry, EventsDocument
     from store.queries.accounts import Account
 
@@ -147,7 +148,7 @@ class _EventQuery:
         if self._limit_id is None:
             yield from token_events(self._tokens(account.id))
 
-    def _rows(self, account: int) -> Iterator[dict[str, Any]]:
+    def _rows(self, account: int) -> Iterator[Row]:
         """Yield the snapshots of an account's limits in the order of arrival, from the last ones before `since` on."""
         limits = self._connection.execute(
             "SELECT limit_id FROM limits WHERE account = ? AND (? IS NULL OR limit_id = ?)",
@@ -169,7 +170,7 @@ class _EventQuery:
         turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]
         yield from unattributed(increases, turns, self._now, self.turns_known_since)
 
-    def _tokens(self, account: int) -> Iterator[dict[str, Any]]:
+    def _tokens(self, account: int) -> Iterator[Row]:
         rows = self._connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
         return map(dict, rows)
 

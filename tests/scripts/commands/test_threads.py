@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
-from tests.store.analysis.test_attribution import turn
 from tests.support.turn_factories import Told, keep
+from tests.support.usage_factories import turn
 
 DAY = 86_400
 FIRST, SECOND, OLD = "0199aaaa-0000-7000-8000-000000000001", "0199aaaa-9000-7000-8000-000000000002", "0198-old"
