@@ -13,7 +13,7 @@ RESET_JITTER_SECONDS = 60
 """Resets this close to each other are one reset."""
 
 SKEW_SECONDS = 120
-"""How far apart the server's clock and ours may be before they are held to differ."""
+"""Distance above which the server's clock and ours differ."""
 
 EventKind = Literal[
     "limit_reached",

@@ -15,7 +15,7 @@ annotations are not strings here: each string would be compiled.
 """
 
 import sys
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal
 
 from store.constants import EventKind, GroupBy
 
@@ -335,11 +335,10 @@ class EventEntry(AccountReference):
 
 
 class EventsDocument(TypedDict):
-    """What happened, the oldest first: ``codex-tap events --json`` and ``/api/events``.
+    """What happened, the oldest first: ``codex-tap events --json``.
 
     ``readings`` counts the rows that were compared. Turns are known since ``turns_known_since``: use before it cannot
-    be attributed to "elsewhere"; null means always. Only the API limits the number of events, to the newest;
-    ``left_out`` counts the others.
+    be attributed to "elsewhere"; null means always.
     """
 
     generated_at: int
@@ -349,7 +348,12 @@ class EventsDocument(TypedDict):
     readings: int
     accounts: list[AccountReference]
     events: list[EventEntry]
-    left_out: NotRequired[int]
+
+
+class EventsPageDocument(EventsDocument):
+    """The newest events, the oldest of them first: ``/api/events``. ``left_out`` counts the events before those."""
+
+    left_out: int
 
 
 # history and turns

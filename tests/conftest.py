@@ -1,4 +1,4 @@
-"""No test reaches the user's home, data or proxy, and hypothesis runs few examples unless asked for more."""
+"""Isolation from the user's home, data and proxy, hypothesis profiles, and fixtures that many folders share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.demo.backend import Backend
 from tests.support.harness import require_codex
 
 with warnings.catch_warnings():
-    # mitmproxy and what it brings call their own dependencies by old names; that is no error of ours.
+    # mitmproxy and its libraries use deprecated names of their own dependencies.
     warnings.simplefilter("ignore", DeprecationWarning)
     import mitmproxy.addons  # noqa: F401 (imported for its warnings)
 
@@ -50,20 +50,20 @@ _TRUST_VARIABLES = ("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERT
 
 @pytest.fixture(scope="module", name="codex")
 def _codex() -> str:
-    """Name the real Codex CLI, or skip what needs it."""
+    """Return the real Codex CLI, or skip the tests that need it."""
     return require_codex()
 
 
 @pytest.fixture(scope="module", name="backend")
 def _backend() -> Iterator[Backend]:
-    """Run the stand-in; it offers HTTP/1.1 and HTTP/2 as the real one does, and the client's choice decides."""
+    """Run the stand-in; like the real backend it offers HTTP/1.1 and HTTP/2, and the client chooses."""
     with Backend(http2=True) as backend:
         yield backend
 
 
 @pytest.fixture(autouse=True)
 def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Put the database and every home that a platform knows into a folder of the test's own."""
+    """Put the database and the home folders of every platform into a folder of the test."""
     folder: Path = tmp_path_factory.mktemp("home")
     for name in _HOME_VARIABLES:
         monkeypatch.setenv(name, str(folder))
@@ -75,7 +75,7 @@ def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 @pytest.fixture(autouse=True)
 def _log_records_as_they_are() -> Iterator[None]:
-    """Undo what a tap in this process does to log messages: it reduces those of all libraries."""
+    """Restore the log record factory, which a tap in this process replaces to reduce all log messages."""
     factory = logging.getLogRecordFactory()
     yield
     logging.setLogRecordFactory(factory)

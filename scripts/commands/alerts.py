@@ -14,9 +14,9 @@ import click
 
 from scripts.commands.options import database_option, json_option
 from scripts.commands.output import emit
-from scripts.launch.alerts_process import ALERTING
 from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -113,7 +113,7 @@ def test_targets(target: str | None, config: Path) -> None:
 
     It prints the result of each. Quiet hours do not apply. The exit code is 4 if a target failed.
     """
-    from scripts.alerts.settings import nearest
+    from scripts.alerts.settings_schema import nearest
 
     settings = _settings(config)
     if not settings.targets:
@@ -169,14 +169,12 @@ def watch(*, config: Path, database: Path | None, beside: bool) -> None:
 def init(config: Path) -> None:
     """Create an example alerts file, readable by you alone."""
     from scripts.alerts.settings import EXAMPLE
+    from store.files import write_private
 
+    if os.path.lexists(config):
+        raise CommandError(f"{config} already exists", WRONG_USE)
     try:
-        config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(config, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(EXAMPLE)
-    except FileExistsError as error:
-        raise CommandError(f"{config} already exists", WRONG_USE) from error
+        write_private(config, EXAMPLE.encode())
     except OSError as error:
         raise CommandError(f"cannot create {config}: {error.strerror or error}", FAILED) from error
     click.echo(f"Created {sanitize(config)}. Add your targets to it, then run:  codex-tap alerts test")
@@ -189,8 +187,7 @@ def checked_settings(config: Path) -> Settings:
     """Return the settings of an alerts file that has rules and usable targets.
 
     Raises:
-        CommandError: The file is invalid, or has no target or no rule (exit code 2); all targets need a package that is
-            not installed (exit code 4).
+        CommandError: The file is invalid, or has no target or no rule (exit code 2).
     """
     settings = _settings(config, warn=False)
     _check_targets(settings)
@@ -228,25 +225,14 @@ def _settings(config: Path, *, warn: bool = True) -> Settings:
 
 
 def _check_targets(settings: Settings) -> None:
-    """Check that the file has rules and targets, and that a target is usable; print a note on the unusable ones.
+    """Check that the file has a target and a rule.
 
     Raises:
-        CommandError: The file has no target or no rule, or no target is usable.
+        CommandError: One of them is missing.
     """
-    import importlib.util
-
-    from scripts.alerts.targets import INSTALL
-
     if not settings.targets or not settings.rules:
         what = "targets; write them under [targets]" if settings.rules else "rules; write them as [[rules]]"
         raise CommandError(f"{settings.path} has no {what}", WRONG_USE)
-    urls = [name for name, each in settings.targets.items() if each.url]
-    if not urls or importlib.util.find_spec("apprise") is not None:
-        return
-    problem = f"{', '.join(urls)}: URLs need apprise: {INSTALL}"
-    if len(urls) == len(settings.targets):
-        raise CommandError(problem, FAILED)
-    click.echo(f"Note: {problem}", err=True)
 
 
 def _stop_event(*, lifeline: bool) -> threading.Event:

@@ -69,7 +69,7 @@ def _warn_if_unreachable(address: str, ca_file: Path | None) -> None:
     """Print a note if no proxy responds: with the lines in place, no program of that shell has network access."""
     from scripts.launch import session
     from scripts.launch.certificates import ca_certificate
-    from store.settings import certificate_folder
+    from store.files import certificate_folder
 
     try:
         session.probe(address, ca_file or ca_certificate(certificate_folder()), seconds=1)

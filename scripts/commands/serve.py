@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import ipaddress
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.options import database_option
-from scripts.launch.page_process import SERVING
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.loopback import is_loopback
+from scripts.support.ready_lines import SERVING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -25,7 +24,6 @@ TOKEN_VARIABLE = "CODEX_TAP_TOKEN"  # noqa: S105 (a name, not a token)
 
 PORT = 8765
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 _MIN_TOKEN_LENGTH = 16
 _MAKE_TOKEN = 'export CODEX_TAP_TOKEN="$(python3 -c "import secrets; print(secrets.token_urlsafe(24))")"'  # noqa: S105 (a command)
 
@@ -52,7 +50,6 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
 
     It reads the database, whether or not a proxy is running, and runs until Ctrl-C.
     """
-    require_web()
     token = checked_token(host)
     from scripts.web import server
     from scripts.web.app import Settings
@@ -72,16 +69,6 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
     server.serve(Settings(path, host, token, metrics_emails), sockets, started, lifeline=beside)
 
 
-def require_web() -> None:
-    """Check that the packages of the server are installed.
-
-    Raises:
-        CommandError: A package is missing; the message says how to install it.
-    """
-    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
-        raise CommandError('the server needs more packages: pip install "codex-tap[web]"', FAILED)
-
-
 def checked_token(host: str) -> str | None:
     """Return the token of the environment variable, if set.
 
@@ -94,22 +81,12 @@ def checked_token(host: str) -> str | None:
             f"{TOKEN_VARIABLE} is too short; use at least {_MIN_TOKEN_LENGTH} characters:\n  {_MAKE_TOKEN}",
             WRONG_USE,
         )
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise CommandError(
             f"refusing to listen on {host} without a token; set {TOKEN_VARIABLE}:\n  {_MAKE_TOKEN}",
             WRONG_USE,
         )
     return token or None
-
-
-def _is_loopback(host: str) -> bool:
-    """Return True if an address to listen on is reachable from this machine alone; names are not resolved."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int, *, or_any: bool) -> list[socket.socket]:

@@ -115,10 +115,9 @@ def account_entry(account: Account) -> AccountEntry:
 
 def residual_files(path: Path) -> list[Path]:
     """Return the files beside a database that may still contain data of a deleted account."""
-    from scripts.alerts.state import state_path
-    from store.files import backup_files, partial_files, spill_files
+    from store.files import alerts_state_path, backup_files, partial_files, spill_files
 
-    alerts_state = state_path(path)
+    alerts_state = alerts_state_path(path)
     alerts_files = [alerts_state] if alerts_state.exists() else []
     return [*backup_files(path), *spill_files(path), *alerts_files, *partial_files(path)]
 

@@ -19,7 +19,11 @@ def exit_on_sigterm() -> None:
 
 
 def on_stdin_eof(callback: Callable[[], None]) -> None:
-    """Call `callback` in a thread of its own when stdin ends, which means that the parent process has exited."""
+    """Call `callback` in a thread of its own when stdin ends, which means that the parent process has exited.
+
+    The addon has an implementation of its own (`addon.control_channel`): it imports no scripts, and over its stdin the
+    launcher also reports which command to end.
+    """
 
     def wait() -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -262,7 +262,7 @@ class HourlyUsage:
             begin = self.here - DAY_HOURS * back
             kinds[self.is_weekend(begin)].append(self.at(begin + DAY_HOURS) - self.at(begin))
         mean = sum(map(sum, kinds)) / max(len(kinds[0]) + len(kinds[1]), 1)
-        if mean <= 0:
+        if mean <= 0 or mean**2 == 0:  # the square of a tiny mean is 0
             return _LEVEL_FIRST
         number = len(kinds[0]) + len(kinds[1])
         square = sum((total - sum(kind) / len(kind)) ** 2 for kind in kinds for total in kind) / mean**2

@@ -42,7 +42,18 @@ class Account(NamedTuple):
 
 
 class AccountError(Exception):
-    """A prefix does not match exactly one account; the message lists the candidates, or all accounts."""
+    """A prefix does not match exactly one account; the message lists the candidates.
+
+    Args:
+        summary: the first line of the message, without the list.
+        candidates: the accounts that match, or all accounts if none matches.
+        is_ambiguous: whether several match.
+    """
+
+    def __init__(self, summary: str, candidates: Sequence[Account], *, is_ambiguous: bool = False) -> None:
+        heading = f"{summary}:" if is_ambiguous else f"{summary}; there are:" if candidates else summary
+        super().__init__("\n".join([heading, *map(_listed, candidates)]))
+        self.summary, self.candidates, self.is_ambiguous = summary, candidates, is_ambiguous
 
 
 def load_accounts(connection: sqlite3.Connection) -> list[Account]:
@@ -84,10 +95,8 @@ def find_account(known: Sequence[Account], prefix: str) -> Account:
     if len(found) == 1:
         return found[0]
     if found:
-        raise AccountError(f"{prefix!r} matches several accounts:\n{_listed(found)}")
-    if known:
-        raise AccountError(f"no account matches {prefix!r}; there are:\n{_listed(known)}")
-    raise AccountError(f"no account matches {prefix!r}; none has been seen yet")
+        raise AccountError(f"{prefix!r} matches several accounts", found, is_ambiguous=True)
+    raise AccountError(f"no account matches {prefix!r}" + ("" if known else "; none has been seen yet"), known)
 
 
 class AccountCounts(NamedTuple):
@@ -112,11 +121,6 @@ def _names(account: Account) -> list[str]:
     return [name for name in (account.name, account.email, account.key, *account.token_keys) if name]
 
 
-def _listed(found: Sequence[Account]) -> str:
-    return "\n".join(
-        "  "
-        + "  ".join(
-            part for part in (account.name, account.email, account.key[:MAX_KEY_SHOWN], *account.token_keys[:1]) if part
-        )
-        for account in found
-    )
+def _listed(account: Account) -> str:
+    parts = (account.name, account.email, account.key[:MAX_KEY_SHOWN], *account.token_keys[:1])
+    return "  " + "  ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""The benchmark works: a very small run of each measure. Its figures are not looked at, they say nothing."""
+"""A very small run of each measure of the benchmark; its figures mean nothing and are not checked."""
 
 from __future__ import annotations
 

@@ -603,9 +603,9 @@ def test_since_something_else_is_wrong_use(path: Path, text: str) -> None:
         (["run", "--nonsense", "codex"], "No such option '--nonsense'"),
         (["run", "--ca", "x.pem", "codex"], "--ca requires --proxy"),
         (["run", "--proxy", "127.0.0.1:9", "--host", "x", "codex"], "--host cannot be combined with --proxy"),
-        (["run", "--proxy", "nowhere", sys.executable], "nowhere is no address of a proxy"),
-        (["env", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
-        (["doctor", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
+        (["run", "--proxy", "nowhere", sys.executable], "nowhere is not a proxy's address"),
+        (["env", "--proxy", "nowhere"], "nowhere is not a proxy's address"),
+        (["doctor", "--proxy", "nowhere"], "nowhere is not a proxy's address"),
         (["proxy", "--port", "70000"], "70000 is not in the range"),
         (["env", "--shell", "tcsh"], "'tcsh' is not one of"),
         (["histroy"], "Did you mean 'history'?"),
@@ -665,7 +665,7 @@ def test_env_speaks_the_shells_language(
     result = invoke("env", "--proxy", "127.0.0.1:9", "--ca", authority, *named)
     assert result.exit_code == 0
     assert line in result.stdout.splitlines()
-    assert result.stderr.startswith("Note: no proxy answers at 127.0.0.1:9 ")
+    assert result.stderr.startswith("Note: no proxy responds at 127.0.0.1:9 ")
 
 
 @needs_terminal

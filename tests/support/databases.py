@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def record(path: Path, *entries: Entry) -> Path:
-    """Bring snapshots and turns to the database at `path`, in their order, and return the path."""
+    """Record snapshots and turns in the database at `path`, in the given order, and return the path."""
     recorder = Recorder(path)
     recorder.start()
     for each in entries:
@@ -23,7 +23,7 @@ def record(path: Path, *entries: Entry) -> Path:
 
 
 def damage(path: Path) -> None:
-    """Break everything in a database but its first page, as a failing disk does."""
+    """Overwrite every page of a database except the first, as a failing disk does."""
     with path.open("r+b") as file:
         size = file.seek(0, 2)
         file.seek(4_096)

@@ -1,8 +1,9 @@
-"""A mitmproxy script that makes any function of the addon fail on demand; it has to be loaded before the tap.
+"""A mitmproxy script that makes any function of the addon fail on demand; mitmproxy loads it before the tap.
 
 The file that `TEST_FAULT` names says what fails: the name of a function of `addon`, which raises then, or that name and
 `()`, where what it returns is callable and raises. With `?` in it nothing fails. `TEST_NOTES` names a file that gets a
-line for each such name that is called (with `?`) or has failed.
+line for each such name that is called (with `?`) or has failed, and for each observation that the recorder's thread has
+taken from its queue (`taken`).
 """
 
 from __future__ import annotations
@@ -39,20 +40,22 @@ UNGUARDED = (
 
 
 class FaultError(Exception):
-    """What the addon never raises by itself."""
+    """An error that the addon itself never raises."""
 
 
 def fail(*_: object, **__: object) -> None:
-    """Raise."""
+    """Raise `FaultError`."""
     raise FaultError
 
 
-def faulty(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that fails on demand, and else is the whole one."""
+def note(what: str) -> None:
+    """Append a line to the notes."""
+    with NOTES.open("a") as notes:
+        notes.write(f"{what}\n")
 
-    def note(what: str) -> None:
-        with NOTES.open("a") as notes:
-            notes.write(f"{what}\n")
+
+def faulty(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that fails on demand, and otherwise calls `whole`."""
 
     @functools.wraps(whole)
     def called(*arguments: Any, **named: Any) -> Any:
@@ -74,21 +77,34 @@ def faulty(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def noted_after(what: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `whole` and notes when the call has ended."""
+
+    @functools.wraps(whole)
+    def called(*arguments: Any, **named: Any) -> Any:
+        try:
+            return whole(*arguments, **named)
+        finally:
+            note(what)
+
+    return called
+
+
 def modules() -> Iterator[ModuleType]:
-    """Yield every module of the addon but the script and what only the launcher needs."""
+    """Yield every module of the addon except the script and the launcher's control channel."""
     for found in pkgutil.iter_modules(addon.__path__):
-        if found.name not in {"codex_tap", "lifeline"}:
+        if found.name not in {"codex_tap", "control_channel"}:
             yield importlib.import_module(f"addon.{found.name}")
 
 
 def is_ours(value: object) -> bool:
-    """Tell whether a value is a function that stands in the addon's source, remembered results or not."""
+    """Return True if a value is a function of the addon's source, cached or not."""
     code = getattr(getattr(value, "__wrapped__", value), "__code__", None)
     return code is not None and Path(code.co_filename).parent.name == "addon"
 
 
 def inject() -> None:
-    """Put a faulty function in the place of each one, wherever it is known by name."""
+    """Replace each function by a faulty one, wherever a name refers to it."""
     instead: dict[int, Callable[..., Any]] = {}
     for module in modules():
         room = module.__name__.removeprefix("addon.")
@@ -103,10 +119,11 @@ def inject() -> None:
                 if id(value) in instead:
                     space[name] = instead[id(value)]
     Recorder.put = faulty("Recorder.put", Recorder.put)  # type: ignore[method-assign]
+    Recorder._take = noted_after("taken", Recorder._take)  # type: ignore[method-assign]
 
 
 def inject_into_class(path: str, kind: type) -> None:
-    """Put faulty methods into a class."""
+    """Replace the methods of a class by faulty ones."""
     for name, value in list(vars(kind).items()):
         if not isinstance(value, FunctionType) or not is_ours(value) or f"{path}.{name}" in UNGUARDED:
             continue

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a real, unpatched mitmdump led to the stand-in backend, and Codex behind it."""
+"""A real, unpatched mitmdump in front of the stand-in backend, Codex behind it, and helpers of process tests."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Proxy:
         self._end()
 
     def run_to_the_end(self) -> tuple[int, str]:
-        """Its exit code and output where it ends by itself; nothing connects to it meanwhile."""
+        """Run it until it ends by itself, without a client; return its exit code and output."""
         with self._folder:
             done = subprocess.run(
                 self._command,
@@ -130,23 +130,23 @@ class Proxy:
         return done.returncode, done.stdout
 
     def stop(self, sent: int = signal.SIGTERM) -> int:
-        """Ask it to stop, with SIGTERM or another signal; the exit code, when all of its output is in."""
+        """Stop it by SIGTERM or another signal, read the rest of its output, and return the exit code."""
         self.process.send_signal(sent)
         code = self.process.wait(_STOP_SECONDS)
         self._reader.join(_STOP_SECONDS)
         return code
 
     def kill(self) -> None:
-        """End it without a chance to tidy up."""
+        """Kill it: it cannot clean up."""
         self.process.kill()
         self.process.wait(_STOP_SECONDS)
 
     def output(self) -> str:
-        """What it has printed so far, on standard output and error."""
+        """Return its standard output and error so far."""
         return "".join(self._lines)
 
     def wait_for_output(self, text: str) -> None:
-        """Return when `text` is among what it has printed; raises `TimeoutError`."""
+        """Wait until its output contains `text`; raise `TimeoutError` if it never does."""
         wait_until(lambda: text in self.output(), lambda: f"mitmdump never said {text!r}:\n{self.output()}")
 
     def _read(self) -> None:
@@ -173,7 +173,7 @@ class Proxy:
 
 
 class Listener:
-    """Takes connections on a free loopback port until it is closed, and has each served in a thread of its own."""
+    """Accepts connections on a free loopback port until it is closed, and serves each in a thread."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -182,8 +182,8 @@ class Listener:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
-        # Closing alone would not wake the thread that accepts.
+        """Stop accepting connections."""
+        # Closing the socket alone does not wake the accepting thread.
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -196,14 +196,14 @@ class Listener:
 
 
 def connected(proxy: Proxy, backend: Backend, account: str, *, http2: bool = False, timeout: float = 30) -> CodexClient:
-    """A client with a login of its own, which trusts the proxy and, for what is tunnelled, the stand-in."""
+    """Return a client with its own login, which trusts the proxy and, for tunnelled hosts, the stand-in."""
     token = make_token(account, f"user-of-{account}", expires_at=int(time.time()) + 864_000)
     authorities = [proxy.ca_file, backend.ca_file]
     return CodexClient(proxy.proxy_url, authorities, token=token, account_id=account, http2=http2, timeout=timeout)
 
 
 def codex_environment(proxy: Proxy, home: Path) -> dict[str, str]:
-    """For Codex behind `proxy`, with `home` as its CODEX_HOME; nothing of the user's own Codex or proxies is in it."""
+    """Return an environment for Codex behind `proxy` with CODEX_HOME `home`, without the user's Codex and proxies."""
     dropped = (*_PROXY_VARIABLES, *_CODEX_VARIABLES)
     kept = {name: value for name, value in os.environ.items() if name.lower() not in dropped}
     user = home.parent / f"{home.name}-user"
@@ -219,12 +219,12 @@ def codex_environment(proxy: Proxy, home: Path) -> dict[str, str]:
 
 
 def require_codex() -> str:
-    """The real Codex; skips the test where there is none, or fails it where `CODEX_TAP_REQUIRE_CODEX` is 1."""
+    """Return the real Codex; without one, skip the test, or fail it if `CODEX_TAP_REQUIRE_CODEX` is 1."""
     return required(find_codex(), "no Codex CLI: install it, or name it in CODEX_TAP_CODEX", "CODEX_TAP_REQUIRE_CODEX")
 
 
 def required(program: str | None, reason: str, variable: str) -> str:
-    """A program that was found; else the test is skipped for that reason, or fails where the variable is 1."""
+    """Return the program; if it is None, skip the test for that reason, or fail it if the variable is 1."""
     if program is not None:
         return program
     if os.environ.get(variable) == "1":
@@ -233,8 +233,9 @@ def required(program: str | None, reason: str, variable: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, below the ports that systems give to outgoing connections."""
-    for port in random.sample(range(20_000, 32_000), 50):
+    """Return a free loopback port below the range of outgoing connections."""
+    # The seeded `random` gives every test process the same ports at the same time.
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 50):
         with socket.socket() as candidate, suppress(OSError):
             candidate.bind(("127.0.0.1", port))
             return port
@@ -242,7 +243,7 @@ def free_port() -> int:
 
 
 def wait_until(holds: Callable[[], bool], failure: Callable[[], str], seconds: float = 30) -> None:
-    """Return as soon as `holds()`; raises `TimeoutError` with the text of `failure()`."""
+    """Wait until `holds()` is true; raise `TimeoutError` with the text of `failure()` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -251,10 +252,10 @@ def wait_until(holds: Callable[[], bool], failure: Callable[[], str], seconds: f
 
 
 def processes_with(marker: str) -> dict[int, str]:
-    """The processes in whose environment a text occurs, and what they are."""
+    """Return the command lines of the processes whose environment contains a text, by process id."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        # It may end while it is looked at.
+        # A process may end in the middle of this.
         with suppress(OSError):
             if marker.encode() in (folder / "environ").read_bytes():
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]

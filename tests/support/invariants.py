@@ -1,4 +1,4 @@
-"""What parsers promise of all they return, whatever came in: held against properties and by the fuzzer alike."""
+"""Promises of the parsers for any input, checked by the property tests and by the fuzzer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that do turns one after the other through a proxy, and know which answers they got, and when."""
+"""Clients that do one turn after another through a proxy, and record the responses they got."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ RESETS_AT = int(time.time()) + 9_000
 
 
 class Figure(NamedTuple):
-    """What one answer said, which no other says: an account's id and the used percent of its 5h window."""
+    """The unique figure of one response: an account's id and the used percent of its 5h window."""
 
     account: str
     used: float
 
 
 def figures(path: Path) -> set[Figure]:
-    """All that is in a database."""
+    """Return the figures in a database."""
     query = "SELECT a.account_id, s.used_5h_percent FROM snapshots s JOIN accounts a ON a.id = s.account"
     try:
         with closing(open_reader(path)) as connection:
@@ -41,10 +41,10 @@ def figures(path: Path) -> set[Figure]:
 
 
 class Load:
-    """Some clients at once, each with an account of its own, over HTTP/1.1 and HTTP/2 by turns, while `with` lasts.
+    """Concurrent clients inside a `with` block, each with its own account, alternately over HTTP/1.1 and HTTP/2.
 
-    answered: what they were told, by the moment (`time.monotonic`) at which the answer was complete.
-    failures: what went wrong for a client; it does no further turn then.
+    answered: the figures of complete responses, each with the time (`time.monotonic`) of its request.
+    failures: errors of clients; a client that had one does no further turn.
     """
 
     def __init__(self, proxy: Proxy, backend: Backend, name: str = "load", *, clients: int = 3) -> None:
@@ -68,13 +68,17 @@ class Load:
         self.stop()
 
     def stop(self) -> None:
-        """Let the turns end that are under way."""
+        """Wait for the current turns, and start no others."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
+    def answered_since(self, timestamp: float) -> set[Figure]:
+        """Return the figures of complete responses that were requested after a time."""
+        return {figure for figure, requested_at in self.answered.copy().items() if requested_at > timestamp}
+
     def wait_for(self, count: int) -> None:
-        """Return when that many answers more have come than at the call."""
+        """Wait for that many further responses."""
         wanted = len(self.answered) + count
         wait_until(lambda: len(self.answered) >= wanted or bool(self.failures), lambda: "the load stands still")
         assert not self.failures
@@ -88,7 +92,8 @@ class Load:
                     figure = Figure(account, number / 8)
                     headers = limit_headers(WireWindow(figure.used, 300, RESETS_AT), plan="plus")
                     self._backend.answer(Answer(headers=headers), account=account)
+                    requested_at = time.monotonic()
                     assert client.http_turn("say ok").messages("response.completed")
-                    self.answered[figure] = time.monotonic()
+                    self.answered[figure] = requested_at
         except (InterruptedTurnError, OSError, AssertionError) as error:
             self.failures.append(error)

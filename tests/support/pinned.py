@@ -1,4 +1,4 @@
-"""The doors that the pinned outputs go through: the recorder, the command line, the API, and a clock that stands still.
+"""The doors of the pinned outputs: the recorder, the command line, the API, and a stopped clock.
 
 The product's modules are imported here and nowhere else for these tests, so that a change of its tree is one change of
 this file.
@@ -163,9 +163,13 @@ def turn(
     )
 
 
+def _parse(entry: Entry | Callable[[], Entry | None]) -> Entry | None:
+    return entry() if callable(entry) else entry
+
+
 def record(path: Path, entries: Iterable[Entry | Callable[[], Entry | None]]) -> None:
     """Bring entries to the database at `path` as the tap does, in their order."""
-    recorder = Recorder(path)
+    recorder = Recorder(path, _parse)
     recorder.start()
     for entry in entries:
         recorder.put(entry)
@@ -196,7 +200,7 @@ def capture_entries() -> Iterator[tuple[str, list[Entry]]]:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database as any other program would."""
+    """Open a database the way any other program does."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     return connection
@@ -212,7 +216,7 @@ def rows(connection: sqlite3.Connection, table: str, where: str = "1", values: S
 
 
 class Output(NamedTuple):
-    """What a command wrote, and its exit code."""
+    """The output and the exit code of a command."""
 
     stdout: str
     stderr: str
@@ -232,7 +236,7 @@ class _Stream(io.TextIOWrapper):
 
     @property
     def text(self) -> str:
-        """All that was written."""
+        """Return the text written so far."""
         assert isinstance(self.buffer, io.BytesIO)
         return self.buffer.getvalue().decode()
 
@@ -273,7 +277,7 @@ def _walk(
 # One rule of the forecast and of the page, which no command shows by itself
 
 
-PAGE_LINES = PAGE / "lines.js"
+PAGE_LINES = PAGE / "series.js"
 """The module that makes lines of a history in the browser."""
 
 

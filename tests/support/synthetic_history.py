@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 DAY, HOUR, MINUTE = 86_400, 3_600, 60
 BATCH = 50_000
-"""Rows that one transaction brings in."""
+"""Rows per transaction."""
 
 TOKEN_SECONDS = 8 * DAY
 THREAD_TURNS = 40
-"""Turns of a thread on average."""
+"""Average number of turns in a thread."""
 
 FULL = 100.0
 MODELS = (("gpt-6.1-sol", 1.0), ("gpt-6.1-sol-mini", 0.25), ("gpt-5.3-codex", 0.7))
-"""Models, and how much a token of each weighs."""
+"""Models, and the weight of a token of each."""
 
 PLANS = ("plus", "pro", "team", "free", "prolite")
 SECOND_LIMIT = "codex_bengalfox"
 
 
 class Size(NamedTuple):
-    """How much is made: rows in all, over so many accounts and days."""
+    """The size of the database: rows in all, accounts and days."""
 
     snapshots: int = 1_000_000
     turns: int = 2_000_000
@@ -56,7 +56,7 @@ class _Window:
 
     minutes: int
     points: float
-    """What a turn of usual size takes."""
+    """Percent that a turn of usual size uses."""
     used: float = 0.0
     resets_at: int = 0
 
@@ -82,12 +82,12 @@ class _Limit:
 
     @property
     def full(self) -> bool:
-        """Whether a window has nothing left."""
+        """Return True if a window has nothing left."""
         return any(window.used >= FULL for window in self.windows.values())
 
 
 class Event(NamedTuple):
-    """What happened when: a row of `snapshots` or of `requests`, without its id."""
+    """A row of `snapshots` or of `requests` with its time, without its id."""
 
     at: float
     account: int
@@ -119,20 +119,20 @@ class _Account:
 
     @property
     def turns(self) -> int:
-        """How many turns are this account's."""
+        """Return the number of this account's turns."""
         return _part(self.size.turns, self.number, self.size.accounts)
 
     @property
     def snapshots(self) -> int:
-        """How many rows of snapshots are."""
+        """Return the number of this account's rows of snapshots."""
         return _part(self.size.snapshots, self.number, self.size.accounts)
 
     def token_key(self, at: float) -> str:
-        """Return the key of the token in use at a moment; Codex replaces it every few days."""
+        """Return the key of the token in use at a time; Codex replaces it every few days."""
         return f"eyJhbGciOiJSUzI1NiIs~{self.number:02x}{int(at // TOKEN_SECONDS):08x}"
 
     def events(self) -> Iterator[Event]:
-        """Yield all that happened, in its order."""
+        """Yield every row, in order of time."""
         turns = self.turns
         share = self.snapshots / max(1, turns)
         owed = 0.0
@@ -158,7 +158,7 @@ class _Account:
                 yield Event(self.now, self.number, snapshot=True, row=_closed(limit))
 
     def _moments(self) -> Iterator[float]:
-        """Yield when turns end: by day (UTC), in bursts, fewer at weekends; the last of all just now."""
+        """Yield the ends of turns: by day (UTC), in bursts, fewer at weekends; the last of all is now."""
         today = int(self.now // DAY)
         days = range(today - self.size.days + 1, today + 1)
         weights = [(0.25 if (day + 3) % 7 >= 5 else 1.0) * self.random.uniform(0.3, 1.5) for day in days]
@@ -172,7 +172,7 @@ class _Account:
             yield from found
 
     def _day(self, midnight: int, count: int) -> list[float]:
-        """Return so many moments of a day, most of them in a few bursts, none later than now."""
+        """Return `count` times of a day, most of them in a few bursts, none later than now."""
         latest = min(midnight + DAY - 1.0, self.now - 30)
         bursts = [midnight + self.random.uniform(8, 21) * HOUR for _ in range(6)]
         found = (self.random.gauss(self.random.choice(bursts), 25 * MINUTE) for _ in range(count))
@@ -283,7 +283,7 @@ def generate(path: Path, size: Size, now: float, *, progress: bool = False) -> N
         raise FileExistsError(path)
     people = [_Account(number, size, now) for number in range(1, size.accounts + 1)]
     with closing(open_writer(path)) as connection:
-        # Nothing is lost that cannot be made again.
+        # A crash loses nothing that cannot be generated again.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -200000")
         with transaction(connection):
@@ -316,7 +316,7 @@ def _insert_people(connection: sqlite3.Connection, people: list[_Account]) -> No
 def _insert_events(
     connection: sqlite3.Connection, people: list[_Account], size: Size, *, progress: bool
 ) -> dict[tuple[int, str], int]:
-    """Bring all rows in, in the order in which they came; return the newest row of each limit."""
+    """Insert all rows in order of time, and return the newest row of each limit."""
     newest: dict[tuple[int, str], int] = {}
     snapshots: list[tuple[Any, ...]] = []
     requests: list[tuple[Any, ...]] = []
@@ -390,7 +390,7 @@ class _Bar:
         self._progress.stop()
 
     def advance(self, count: int) -> None:
-        """Note that so many rows more are in."""
+        """Count further rows."""
         self._progress.advance(self._task, count)
 
 

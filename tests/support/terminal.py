@@ -1,4 +1,4 @@
-"""A program in a terminal of its own: what is typed, what the screen shows, and how the terminal is left."""
+"""A program in its own terminal: typed keys, the screen, and the state in which it leaves the terminal."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ class Terminal:
 
     @property
     def is_as_before(self) -> bool:
-        """Whether the terminal is as it was before the program."""
+        """Return True if the terminal is in the state it had before the program."""
         return self.state() == self._state_before
 
     def screen(self) -> str:
-        """What is shown, each line without the blanks behind it."""
+        """Return the screen, each line without trailing blanks."""
         with self._lock:
             return "\n".join(line.rstrip() for line in self._screen.display)
 
     def lines(self) -> list[str]:
-        """The lines that were printed outside of full-screen programs, without blank ones."""
+        """Return the lines printed outside of full-screen programs, without blank ones."""
         text = self._seen.decode("utf-8", "replace")
         parts = text.split(_OTHER_SCREEN)
         outside = [parts[0], *(part.rpartition(_MAIN_SCREEN)[2] for part in parts[1:])]
@@ -104,7 +104,7 @@ class Terminal:
         return [line for line in printed if line]
 
     def wait_for(self, text: str) -> None:
-        """Return when the screen shows a text; raises `TimeoutError`."""
+        """Wait until the screen shows a text; raise `TimeoutError` if it never does."""
         wait_until(lambda: text in self.screen(), lambda: f"{text!r} is not shown:\n{self.screen()}")
 
     def press(self, keys: str) -> None:
@@ -121,13 +121,13 @@ class Terminal:
         self.press("\r")
 
     def resize(self, rows: int, columns: int) -> None:
-        """Make the terminal another size; the kernel tells the program."""
+        """Resize the terminal; the kernel signals the program."""
         with self._lock:
             self._screen.resize(rows, columns)
         self._set_size(rows, columns)
 
     def wait(self) -> int:
-        """The exit code, when the program has ended and all that it printed is read."""
+        """Wait until the program has ended and its output is read, and return the exit code."""
         code = self.process.wait(_END_SECONDS)
         mark = f"end of {self.process.pid}"
         os.write(self._slave, mark.encode())

@@ -1,4 +1,4 @@
-"""What may go wrong beside the traffic, done to a real mitmdump under load: no answer suffers, no reading is lost."""
+"""Faults beside the traffic of a real mitmdump under load: no response suffers, and no reading is lost."""
 
 from __future__ import annotations
 
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
     from scripts.demo.backend import Backend
 
 SLOW = os.environ.get("CODEX_TAP_SLOW") == "1"
-"""Whether what takes minutes is done in full; else it is done in small."""
+"""True runs the long faults in full; they take minutes."""
 
 KILLS = 20 if SLOW else 5
 LOCKED_SECONDS = 30.0 if SLOW else 1.5
-LOST_SECONDS = 0.1
-"""What a kill may cost, by the moment at which an answer was complete."""
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def tapped(backend: Backend, path: Path, **more: Any) -> Iterator[Proxy]:
-    """A proxy with the tap that is ready; it opens its port a little before."""
+    """Run a proxy with the tap and wait until the tap is ready; the port opens a little earlier."""
     with Proxy(backend, database=path, **more) as proxy:
         proxy.wait_for_output("reading the limits of")
         yield proxy
@@ -54,6 +52,13 @@ def tapped(backend: Backend, path: Path, **more: Any) -> Iterator[Proxy]:
 def is_sound(path: Path) -> bool:
     with closing(open_reader(path)) as connection:
         return [row[0] for row in connection.execute("PRAGMA integrity_check")] == ["ok"]
+
+
+def wait_for_a_random_moment() -> None:
+    """Wait for up to half a second; the seed that pytest prints gives the same times."""
+    pause = random.uniform(0, 0.5)  # noqa: S311 (a moment)
+    print(f"the moment: after {pause:.3f} s")
+    time.sleep(pause)
 
 
 def wait_for_figures(path: Path, wanted: set[Figure]) -> None:
@@ -68,12 +73,12 @@ def wait_for_figures(path: Path, wanted: set[Figure]) -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_stop_at_any_moment(backend: Backend, path: Path, name: str) -> None:
-    """Every answer that a client got before a stop, in the middle of traffic, is on the disk after it."""
+    """Every response that a client got before a stop in the middle of traffic is on the disk after the stop."""
     if not hasattr(signal, name):
         pytest.skip(f"{name} is not there on this platform")
     with tapped(backend, path) as proxy, Load(proxy, backend) as load:
         load.wait_for(3)
-        time.sleep(random.SystemRandom().uniform(0, 0.5))
+        wait_for_a_random_moment()
         assert proxy.stop(getattr(signal, name)) == 0
 
     assert load.answered.keys() <= figures(path)
@@ -81,26 +86,28 @@ def test_a_stop_at_any_moment(backend: Backend, path: Path, name: str) -> None:
 
 
 def test_kills(backend: Backend, path: Path) -> None:
-    """Killed at any moment under load it leaves a sound file that misses no more than the last tenth of a second."""
-    lags = []
+    """A kill at any moment under load leaves a sound file, every committed figure in it; only the newest may miss."""
     for number in range(KILLS):
         with tapped(backend, path) as proxy, Load(proxy, backend, f"kill-{number}") as load:
             load.wait_for(3)
-            time.sleep(random.SystemRandom().uniform(0, 0.5))
-            killed_at = time.monotonic()
+            wait_for_figures(path, set(load.answered))
+            wait_for_a_random_moment()
+            committed = figures(path)
             proxy.kill()
-        missing = load.answered.keys() - figures(path)
-        lags.append(max((killed_at - load.answered[figure] for figure in missing), default=0))
         assert is_sound(path)
-    print("lost, in ms:", *(round(lag * 1_000) for lag in lags))
-    assert max(lags) <= LOST_SECONDS
+        stored = figures(path)
+        assert committed <= stored
+        newest = {figure.account: figure.used for figure in sorted(stored)}
+        missing = load.answered.keys() - stored
+        print(f"lost: {len(missing)} of {len(load.answered)}")
+        assert all(figure.used > newest[figure.account] for figure in missing)
 
 
 # The disk
 
 
 def test_a_locked_database(backend: Backend, path: Path) -> None:
-    """While somebody else writes for long, turns go on as before; all of them are written when the lock is gone."""
+    """While another program holds a lock, turns continue; all of them are written when the lock is released."""
     with tapped(backend, path) as proxy, Load(proxy, backend) as load:
         load.wait_for(3)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -115,26 +122,27 @@ def test_a_locked_database(backend: Backend, path: Path) -> None:
         load.stop()
         assert not load.failures
         wait_for_figures(path, set(load.answered))
-        assert proxy.output().count("readings are held in memory") == 1
+        assert proxy.output().count("keeping readings in memory") == 1
 
 
 SMALL = """
 import os
 from pathlib import Path
-from store import database
+from store.database import open_writer
+from store.record import writer
 
-def open_small(path, whole=database.open_writer):
-    connection = whole(path)
+def open_small(path):
+    connection = open_writer(path)
     connection.execute("PRAGMA max_page_count = " + Path(os.environ["TEST_PAGES"]).read_text())
     return connection
 
-database.open_writer = open_small
+writer.open_writer = open_small
 """
-"""A mitmproxy script that lets the database grow to so many pages."""
+"""A mitmproxy script that limits the pages of the database."""
 
 
 def test_a_database_that_cannot_grow(backend: Backend, path: Path, tmp_path: Path) -> None:
-    """With no room for another page turns go on as before; all of them are written when there is room again."""
+    """Without room for another page turns continue; all of them are written when there is room again."""
     script, pages = tmp_path / "small.py", tmp_path / "pages"
     script.write_text(SMALL)
     pages.write_text("20")
@@ -156,7 +164,7 @@ def test_a_database_that_cannot_grow(backend: Backend, path: Path, tmp_path: Pat
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
+    """Mount a file system of one megabyte."""
     folder = tmp_path / "disk"
     folder.mkdir()
     options = "size=1m,mode=0700"
@@ -166,7 +174,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _run_or_skip(*command: str) -> None:
-    """Run a command of the administrator's; skip the test, saying why, where it cannot be done."""
+    """Run an administrator's command; skip the test with the reason if it fails."""
     program = shutil.which(command[0])
     if program is None:
         pytest.skip(f"there is no {command[0]}")
@@ -176,7 +184,7 @@ def _run_or_skip(*command: str) -> None:
 
 
 def fill(disk: Path) -> Path:
-    """Fill a file system to the last byte; the file that does."""
+    """Fill a file system to the last byte, and return the file that fills it."""
     ballast = disk / "ballast"
     with suppress(OSError), ballast.open("ab", buffering=0) as file:
         for size in (4_096, 512, 1):
@@ -187,13 +195,13 @@ def fill(disk: Path) -> Path:
 
 
 def test_a_disk_that_fills_up(backend: Backend, small_disk: Path) -> None:
-    """On a full disk turns go on as before; all of them are written when there is room again."""
+    """On a full disk turns continue; all of them are written when there is room again."""
     path = small_disk / "tap.sqlite3"
     with tapped(backend, path) as proxy, Load(proxy, backend) as load:
         load.wait_for(3)
         wait_for_figures(path, set(load.answered))
         ballast = fill(small_disk)
-        proxy.wait_for_output("readings are held in memory")
+        proxy.wait_for_output("keeping readings in memory")
         load.wait_for(20)
         ballast.unlink()
         load.stop()
@@ -204,7 +212,7 @@ def test_a_disk_that_fills_up(backend: Backend, small_disk: Path) -> None:
 
 
 def test_a_disk_that_is_full_from_start_to_stop(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The recorder starts and stops as ever; what there is no room for is counted, and the file is sound."""
+    """The recorder starts and stops as usual; entries without room are counted, and the file is sound."""
     path = record(small_disk / "tap.sqlite3", used(1))
     ballast = fill(small_disk)
     recorder = Recorder(path)
@@ -251,13 +259,13 @@ def put_a_file_in_its_place(folder: Path) -> Callable[[], None]:
 def test_a_folder_that_cannot_be_written(
     backend: Backend, path: Path, forbid: Callable[[Path], Callable[[], None]]
 ) -> None:
-    """With its folder closed turns go on as before; all of them are written when it is open again."""
+    """Without access to the folder turns continue; all of them are written when the folder is writable again."""
     with tapped(backend, path) as proxy:
         allow = forbid(path.parent)
         try:
             with Load(proxy, backend) as load:
                 load.wait_for(20)
-                proxy.wait_for_output("readings are held in memory")
+                proxy.wait_for_output("keeping readings in memory")
                 load.wait_for(20)
         finally:
             allow()
@@ -269,7 +277,7 @@ def test_a_folder_that_cannot_be_written(
 @pytest.mark.skipif(os.name != "posix", reason="a file in use cannot be moved there")
 @pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
 def test_a_database_that_is_taken_away(backend: Backend, path: Path, how: str) -> None:
-    """What comes after is in the file that is there then; what was moved away keeps what it had."""
+    """Later readings are in the new file; a database that was moved keeps its content."""
     away = path.with_name("away.sqlite3")
     with tapped(backend, path) as proxy, Load(proxy, backend) as load:
         load.wait_for(20)
@@ -282,18 +290,21 @@ def test_a_database_that_is_taken_away(backend: Backend, path: Path, how: str) -
             for end in ("-wal", "-shm", ""):
                 each = path.with_name(path.name + end)
                 each.rename(away.with_name(away.name + end)) if how == "moved" else each.unlink()
-        taken_at = time.monotonic()
+        wait_until(lambda: bool(figures(path)), proxy.output)
+        recreated_at = time.monotonic()
         load.wait_for(20)
         load.stop()
         assert not load.failures
-        wait_for_figures(path, {figure for figure, at in load.answered.items() if at > taken_at + LOST_SECONDS})
+        wait_for_figures(path, load.answered_since(recreated_at))
         assert proxy.stop() == 0
     assert is_sound(path)
-    assert how != "moved" or before <= figures(away)
+    if how == "moved":
+        assert before <= figures(away)
+        assert load.answered.keys() <= figures(away) | figures(path)
 
 
 def test_a_database_that_is_damaged(backend: Backend, path: Path) -> None:
-    """It is set aside, at the start as well as in use; not a byte of it is lost, and no turn suffers."""
+    """A damaged database is renamed, at the start as well as in use; no byte of it is lost, and no turn suffers."""
     record(path, *(used(index) for index in range(50)))
     damage(path)
     broken = path.read_bytes()
@@ -304,12 +315,12 @@ def test_a_database_that_is_damaged(backend: Backend, path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         damage(path)
-        damaged_at = time.monotonic()
         wait_until(lambda: proxy.output().count("was set aside as") == 2, proxy.output)
+        replaced_at = time.monotonic()
         load.wait_for(10)
         load.stop()
         assert not load.failures
-        wait_for_figures(path, {figure for figure, at in load.answered.items() if at > damaged_at + LOST_SECONDS})
+        wait_for_figures(path, load.answered_since(replaced_at))
         assert proxy.stop() == 0
     first, _ = backup_files(path)
     assert first.read_bytes() == broken
@@ -321,20 +332,20 @@ def test_a_database_that_is_damaged(backend: Backend, path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from store.models import Credits, Identity, Limit, RateLimits as Reading, Snapshot, Source, Window
+from store.models import Credits, Identity, Limit, RateLimits, Snapshot, Source, Window
 from store.record.recorder import Recorder
 
 path, who, until = Path(sys.argv[1]), sys.argv[2], time.time() + float(sys.argv[3])
 identity = Identity(token_key=who, account_id=who, user_id=who)
 number = 0
 while time.time() < until:
-    # Proxies come and go: the last one to close folds the log into the file.
+    # Like proxies that start and stop: the last one to close checkpoints the write-ahead log.
     recorder = Recorder(path)
     recorder.start()
     for _ in range(200):
         number += 1
         windows = {"5h": Window(used_percent=number, window_minutes=300, resets_at=2_000_000_000)}
-        reading = Reading(
+        reading = RateLimits(
             limits=(Limit(windows=windows), Limit(limit_id="codex_fox", windows=windows)),
             plan_type=str(number),
             credits=Credits(has_credits=True, unlimited=False, balance=str(number)),
@@ -344,14 +355,16 @@ while time.time() < until:
     assert recorder.close(30)
 print(number)
 """
-"""Writes messages of which each tells one number in two limits, the plan and the credits."""
+"""Writes messages; each has one number, in two limits, in the plan and in the credits."""
 
 READER = """
 import json, subprocess, sys, time
 from contextlib import closing
 from pathlib import Path
-from store import queries
-from store.errors import MissingError; from store.database import open_reader
+from store.database import open_reader
+from store.errors import MissingError
+from store.queries.accounts import load_accounts
+from store.queries.status import load_status
 
 path, ended, looks = Path(sys.argv[1]), Path(sys.argv[2]), 0
 newest = {}
@@ -359,8 +372,7 @@ while not ended.exists():
     time.sleep(0.01)
     try:
         with closing(open_reader(path)) as connection:
-            chosen = queries.accounts(connection)
-            document = queries.status(connection, time.time(), chosen)
+            document = load_status(connection, time.time(), load_accounts(connection))
     except MissingError:
         continue
     looks += 1
@@ -372,7 +384,7 @@ while not ended.exists():
         newest[account["account"]] = told[0]
 print(looks)
 """
-"""Asks what `status` asks, again and again; all numbers of an account are to be of one message."""
+"""Repeats the query of `status`; all numbers of an account must come from one message."""
 
 
 def started(program: str, *arguments: object) -> subprocess.Popen[str]:
@@ -386,14 +398,14 @@ def started(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def told(process: subprocess.Popen[str]) -> int:
-    """The number that a program ends with; it is to say nothing else."""
+    """Return the number that a program prints; its error output must be empty."""
     output, errors = process.communicate(timeout=100)
     assert not errors
     return int(output)
 
 
 def test_two_writers_and_ten_readers(path: Path, tmp_path: Path) -> None:
-    """No reader sees half a message or an older one than before, none fails for a lock, and nothing is lost."""
+    """No reader sees a part of a message or goes back to an older one, none fails on a lock, and nothing is lost."""
     ended = tmp_path / "ended"
     writers = [started(WRITER, path, who, 20 if SLOW else 3) for who in ("one", "other")]
     readers = [started(READER, path, ended) for _ in range(10)]

@@ -1,4 +1,4 @@
-"""Traffic first: whatever of ours fails, and wherever a connection breaks, the client gets its bytes."""
+"""Traffic first: whichever function of the addon fails, and wherever a connection breaks, the client gets its bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import struct
-import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,12 +62,12 @@ HOOKS = {
 
 
 class Ask(NamedTuple):
-    """Something that a client asks, and how it is answered."""
+    """A request of a client, and the response of the backend."""
 
     do: Callable[[CodexClient], Reply]
     answer: Answer = TURN
     http2: bool = False
-    # How far an answer that breaks off gets depends on who streams.
+    # The length of a response that breaks off depends on the streaming.
     breaks: bool = False
 
 
@@ -88,7 +88,7 @@ ASKED = {
 
 
 def asked(proxy: Proxy, backend: Backend, name: str) -> object:
-    """What a client gets that asks on a connection of its own."""
+    """Return what a client receives that asks on its own connection."""
     ask = ASKED[name]
     backend.answer(ask.answer, account=name)
     with connected(proxy, backend, name, http2=ask.http2) as client:
@@ -101,14 +101,14 @@ def asked(proxy: Proxy, backend: Backend, name: str) -> object:
 
 
 def received(reply: Reply) -> tuple[Any, ...]:
-    """What of a reply is the same whenever it is asked for."""
+    """Return the parts of a reply that are equal for each request."""
     body = re.sub(rb"resp_[0-9a-f]+", b"resp_", bytes(reply.body)) if reply.header("content-encoding") is None else b""
     events = re.sub(r"resp_[0-9a-f]+", "resp_", repr([event.message for event in reply.events]))
     return reply.http_version, reply.status, sorted(reply.headers), body, events
 
 
 def test_whatever_fails(backend: Backend, tmp_path: Path) -> None:
-    """Every function that takes part, hooks and what they call and return, fails in its turn; no byte is another."""
+    """Each function that takes part, called or returned by a hook, fails in turn; the client's bytes stay equal."""
     path, fault, notes = (tmp_path / name for name in ("tap.sqlite3", "fault", "notes"))
     fault.write_text("")
     notes.touch()
@@ -119,7 +119,7 @@ def test_whatever_fails(backend: Backend, tmp_path: Path) -> None:
     with Proxy(backend, arguments=loaded, environment=environment) as proxy:
         proxy.wait_for_output("reading the limits of")
         assert {name: asked(proxy, backend, name) for name in ASKED} == expected
-        # What is remembered of answers is not worked out again: who takes part the second time takes part each time.
+        # Cached results are not computed again: the functions called the second time are called every time.
         functions_taking_part(proxy, backend, fault, notes)
         taking_part = functions_taking_part(proxy, backend, fault, notes)
         assert taking_part.keys() >= HOOKS
@@ -137,24 +137,32 @@ def test_whatever_fails(backend: Backend, tmp_path: Path) -> None:
 
 
 def functions_taking_part(proxy: Proxy, backend: Backend, fault: Path, notes: Path) -> dict[str, list[str]]:
-    """Return the functions that are called, each with what was asked then: one thing, three for the tap's own."""
+    """Return the called functions, each with a request that called it; methods of the tap with up to three."""
     found: dict[str, list[str]] = {}
     fault.write_text("?")
     for name in ASKED:
-        before = len(notes.read_text())
+        notes.write_text("")
+        connections = proxy.output().count("client connect")
         asked(proxy, backend, name)
-        # The writer reads a little later.
-        time.sleep(0.15)
-        for line in notes.read_text()[before:].splitlines():
-            function = line.removeprefix("called ")
+        wait_until(partial(is_read, proxy, notes, connections), proxy.output)
+        for function in re.findall(r"^called (.+)$", notes.read_text(), re.MULTILINE):
             where = found.setdefault(function, [])
             if name not in where and len(where) < (3 if function.startswith("tap.Tap.") else 1):
                 where.append(name)
     return found
 
 
+def is_read(proxy: Proxy, notes: Path, connections: int) -> bool:
+    """Return True if all connections after the first `connections` have ended and the recorder's queue is read."""
+    called = notes.read_text().splitlines()
+    ended = called.count("called tap.Tap.client_disconnected")
+    return ended >= proxy.output().count("client connect") - connections > 0 and called.count("taken") >= called.count(
+        "called Recorder.put"
+    )
+
+
 def test_a_stranger_keeps_their_own_tls_when_we_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it cannot be told whose a connection is, nobody's is looked into."""
+    """A connection whose host cannot be determined is not intercepted."""
     tap = Tap()
     monkeypatch.setattr(tap, "_hosts", None)
     hello: Any = SimpleNamespace(ignore_connection=False)
@@ -180,11 +188,11 @@ class Leftovers:
 
 addons = [Leftovers()]
 """
-"""A mitmproxy script that notes what is in memory of flows and of what the tap keeps for them, at the end."""
+"""A mitmproxy script that notes at the end which flows, and objects of the tap for them, are still in memory."""
 
 
 def gone_mid_answer(client: CodexClient) -> None:
-    """A client that gives up while the answer is under way."""
+    """A client that gives up in the middle of a response."""
     with pytest.raises(InterruptedTurnError):
         client.http_turn("say ok")
 
@@ -219,13 +227,13 @@ def opened(client: CodexClient) -> tuple[Wire, str, str]:
 
 
 def cut(wire: Wire) -> None:
-    """Close without a goodbye of any kind."""
+    """Reset the connection."""
     wire.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.close()
 
 
 def test_nothing_is_left_of_what_broke(backend: Backend, tmp_path: Path) -> None:
-    """However a connection ends, on whichever side: at the end nothing of it is in memory."""
+    """Nothing of a connection stays in memory, however and on whichever side it ends."""
     path, script, notes = (tmp_path / name for name in ("tap.sqlite3", "leftovers.py", "notes"))
     script.write_text(LEFTOVERS)
     stalls = Answer(headers=HEADERS, events=[TOLD, Pause(5)])

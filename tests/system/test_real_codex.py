@@ -42,7 +42,7 @@ NOW = int(time.time())
 
 
 def status(path: Path) -> dict[str, Any]:
-    """What ``codex-tap status --json`` says."""
+    """Return the document of ``codex-tap status --json``."""
     command = [sys.executable, str(CLI), "status", "--json", "--db", str(path)]
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert found.returncode in {0, 3}, found.stderr
@@ -56,7 +56,7 @@ def account_status(path: Path, account_id: str) -> dict[str, Any]:
 
 
 def figures(windows: dict[str, Any]) -> dict[str, tuple[float, int, int]]:
-    """Used percent, minutes and reset of each window that there is, whatever its place is called."""
+    """Return used percent, minutes and reset of each window, by its minutes."""
     return {
         str(found["window_minutes"]): (found["used_percent"], found["window_minutes"], found["resets_at"])
         for found in windows.values()
@@ -81,7 +81,7 @@ def answer(used: float, plan: str, *, upgrade: int) -> Answer:
 @pytest.mark.parametrize("quiet", [True, False], ids=["quiet", "with-mitmdumps-own-dumper"])
 @pytest.mark.parametrize("transport", ["websocket", "http"])
 def test_two_accounts(codex: str, backend: Backend, tmp_path: Path, transport: str, quiet: bool) -> None:
-    """What the tap says of each account is what the stand-in sent it and what Codex itself wrote down."""
+    """The tap reports of each account what the stand-in sent and what Codex itself logged."""
     path = tmp_path / "tap.sqlite3"
     told = {"acct-plus": (13.0, "plus"), "acct-pro": (62.0, "pro")}
     with Proxy(backend, database=path, arguments=["-q"] if quiet else []) as proxy:
@@ -191,7 +191,7 @@ def test_no_secret_is_kept(codex: str, backend: Backend, tmp_path: Path, transpo
 
 
 def make_repository(folder: Path, remote: str) -> Path:
-    """A git repository as Codex tells of it: with a remote and a commit."""
+    """Create a git repository that Codex reports to the backend: it has a remote and a commit."""
     if shutil.which("git") is None:
         pytest.skip("git tells Codex of the repository")
     folder.mkdir(parents=True)
@@ -202,7 +202,7 @@ def make_repository(folder: Path, remote: str) -> Path:
 
 
 def files_but(folder: Path, left_out: Path) -> dict[str, bytes]:
-    """All files in a folder but for those of Codex itself."""
+    """Return the content of all files in a folder except those of Codex itself."""
     return {
         str(each): each.read_bytes() for each in folder.rglob("*") if each.is_file() and left_out not in each.parents
     }
@@ -245,7 +245,7 @@ def test_no_process_is_left(codex: str, backend: Backend, tmp_path: Path, sent: 
 
 
 def run_environment(backend: Backend, folder: Path, path: Path) -> dict[str, str]:
-    """A user's environment in which the way out is the stand-in, as behind a corporate proxy with its own CA."""
+    """Return a user's environment whose upstream proxy is the stand-in, like a corporate proxy with its own CA."""
     kept = {name: value for name, value in os.environ.items() if name.lower() not in {"no_proxy", "all_proxy"}}
     return {
         **kept,
@@ -259,9 +259,4 @@ def run_environment(backend: Backend, folder: Path, path: Path) -> dict[str, str
 
 
 def wait_for_rows(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if path.exists() and status(path)["accounts"]:
-            return
-        time.sleep(0.05)
-    pytest.fail("nothing was recorded")
+    wait_until(lambda: path.exists() and bool(status(path)["accounts"]), lambda: "nothing was recorded")

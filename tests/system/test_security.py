@@ -1,4 +1,4 @@
-"""Who is believed, who is let in, and what is left behind: the promises of SECURITY.md, each on the real thing."""
+"""The promises of SECURITY.md, each checked on real programs: trusted hosts, access, and leftovers."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ _numbers = itertools.count()
 
 
 def figures(used: float) -> dict[str, str]:
-    """The headers of an answer, by the figure that tells one answer from another."""
+    """Return the headers of a response with its own used percent."""
     return limit_headers(WireWindow(used, 300, NOW + 9_000), plan="plus", active="premium")
 
 
 def readings(path: Path, account: str) -> list[float | None]:
-    """The figures that are kept of an account, in the order of their arrival."""
+    """Return the stored figures of an account, in the order of their arrival."""
     query = (
         "SELECT used_5h_percent FROM snapshots JOIN accounts ON accounts.id = snapshots.account"
         " WHERE account_id = ? ORDER BY snapshots.id"
@@ -248,7 +248,7 @@ def answer(headers: bytes, more: bytes = b"") -> bytes:
 
 
 def wire(used: float, end: bytes = b"\r\n", colon: bytes = b": ") -> bytes:
-    """The headers of an answer, with other ends of their lines and other colons than HTTP has them."""
+    """Return the headers of a response with line ends and colons that HTTP does not allow."""
     return b"".join(name.encode() + colon + value.encode() + end for name, value in figures(used).items())
 
 
@@ -326,7 +326,7 @@ def parts(token: str) -> list[bytes]:
 
 
 def texts_within(*roots: object) -> bytes:
-    """All texts and bytes that can be reached from some objects and from what the tap's modules hold, caches too."""
+    """Return all texts and bytes that some objects and the tap's modules refer to, caches included."""
     ours = [vars(module) for name, module in sys.modules.items() if name.startswith(("addon.", "store."))]
     waiting, seen, found = [*roots, *ours], set[int](), list[bytes]()
     while waiting:
@@ -344,7 +344,7 @@ def texts_within(*roots: object) -> bytes:
 
 
 def _is_ours(each: object) -> bool:
-    """Tell whether to look into an object: modules, and the classes and functions of others, lead anywhere."""
+    """Return True to search an object; modules, and classes and functions of libraries, lead everywhere."""
     if isinstance(each, types.ModuleType):
         return False
     if isinstance(each, (type, types.FunctionType)):
@@ -363,7 +363,7 @@ MARKED = b"the-marked-"
 
 
 def test_memory_holds_no_secret(line: Line) -> None:
-    """Neither what waits to be written nor any cache has a token, a cookie, a path, a prompt or an answer in it."""
+    """No queue and no cache holds a token, a cookie, a path, a prompt or a response."""
     token = make_token("acct", "user", expires_at=NOW + 864_000)
     limits = json.dumps(rate_limits_event(WireWindow(14, 300, NOW + 9_000), None)).encode()
     delta = b'{"type":"response.output_text.delta","delta":"the-marked-answer"}'
@@ -449,7 +449,7 @@ def test_a_crash_tells_no_secret(backend: Backend, tmp_path: Path, place: tuple[
 
 @POSIX
 def test_files_are_private_from_the_start(backend: Backend, tmp_path: Path) -> None:
-    """With the most careless umask, all that is written while a command runs is for its user alone."""
+    """Even with an umask of 0, only the user can read the files that a command writes."""
     program = (
         "import json, pathlib, sys;"
         "print(json.dumps([(str(each), each.lstat().st_mode) for each in pathlib.Path(sys.argv[1]).rglob('*')]))"

@@ -19,7 +19,10 @@ from scripts.cli import main
 try:
     main()
 finally:
-    heavy = {"pydantic", "sqlite_utils", "rich", "mitmproxy", "cryptography", "asyncio", "importlib.metadata"}
+    heavy = {
+        "apprise", "asyncio", "cryptography", "fastapi", "importlib.metadata", "mitmproxy", "plotext",
+        "prometheus_client", "pydantic", "rich", "sqlite_utils", "uvicorn",
+    }
     print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
 

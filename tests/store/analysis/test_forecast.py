@@ -6,12 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from scripts.commands.forecast import forecast as command
 from scripts.render.console import TerminalProfile
 from scripts.render.forecast import render_most_urgent, words
 from store.analysis.forecast import (
@@ -32,6 +30,7 @@ from store.queries.status import load_status
 from tests.simulate.processes import PROCESSES
 from tests.simulate.score import Score, run
 from tests.simulate.world import BEGIN, WINDOW_MINUTES
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, windows
 
@@ -178,6 +177,16 @@ def test_use_past_the_tap_is_expected_to_go_on() -> None:
     told = forecast(samples, night, window_minutes=10_080)
     assert told.at_reset_low is not None
     assert told.at_reset_low > samples[-1].used_percent + 2
+
+
+@pytest.mark.parametrize("used", [1e-170, 5e-324])
+def test_an_almost_unused_window_has_a_forecast(used: float) -> None:
+    """The square of what is used a day may be too small for a number."""
+    figures = [(3 * DAY, 0.0), (30 * HOUR, used), (HOUR, 3 * used)]
+    samples = [UsageSample(NOON - ago, NOON - ago, percent, NOON + DAY) for ago, percent in figures]
+    at_reset = forecast(samples, NOON, window_minutes=10_080).at_reset
+    assert at_reset is not None
+    assert 0 <= at_reset < 1
 
 
 # What always holds
@@ -327,8 +336,7 @@ def bob_and_alice(path: Path) -> Path:
 def test_the_command_tells_each_window(tmp_path: Path) -> None:
     """People get a line for each window, programs the same with every documented field."""
     path = bob_and_alice(tmp_path / "codex-tap.sqlite")
-    runner = CliRunner()
-    shown = runner.invoke(command, ["--db", str(path)])
+    shown = invoke("forecast", "--db", str(path))
     assert (shown.exit_code, shown.stderr) == (0, "")
     lines = shown.stdout.splitlines()
     assert lines[0] == "alice@example.com · plus"
@@ -338,7 +346,7 @@ def test_the_command_tells_each_window(tmp_path: Path) -> None:
     assert "before its reset" in lines[2]
     assert "dry now, back at " in lines[6]
 
-    document = json.loads(runner.invoke(command, ["--json", "--db", str(path), "alice"]).stdout)
+    document = json.loads(invoke("forecast", "--json", "--db", str(path), "alice").stdout)
     (account,) = document["accounts"]
     assert set(account) == {"account", "name", "email", "plan_type", "limits"}
     (main,) = account["limits"]
@@ -350,11 +358,10 @@ def test_the_command_tells_each_window(tmp_path: Path) -> None:
 
 def test_the_command_without_a_database_knows_nothing(tmp_path: Path) -> None:
     """Nothing seen yet is exit code 3, an unknown account is an error, and JSON stays JSON."""
-    runner = CliRunner()
-    shown = runner.invoke(command, ["--json", "--db", str(tmp_path / "none.sqlite")])
+    shown = invoke("forecast", "--json", "--db", str(tmp_path / "none.sqlite"))
     assert shown.exit_code == 3
     assert json.loads(shown.stdout)["accounts"] == []
-    assert "Nothing seen yet" in runner.invoke(command, ["--db", str(tmp_path / "none.sqlite")]).stdout
+    assert "Nothing seen yet" in invoke("forecast", "--db", str(tmp_path / "none.sqlite")).stdout
 
 
 def test_a_brief_answer_names_what_runs_out_first(tmp_path: Path) -> None:
