@@ -15,6 +15,9 @@ from store.settings import default_database
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
 
 UNHEALTHY = 1
@@ -31,10 +34,15 @@ UNHEALTHY = 1
 def doctor(context: click.Context, *, address: str, form: Form | None, database: Path | None) -> None:
     """Check the set-up, and print what to do about problems."""
     from scripts.maintenance.doctor import examine
-    from scripts.render.doctor import render_checks
 
     found = examine(database or default_database(), address, os.environ, time.time())
     healthy = all(check.level != "problem" for check in found)
     document = {"healthy": healthy, "checks": [check._asdict() for check in found]}
-    emit(document, form, lambda profile: render_checks(found, profile), is_known=True)
+
+    def render(profile: TerminalProfile) -> Text:
+        from scripts.render.doctor import render_checks
+
+        return render_checks(found, profile)
+
+    emit(document, form, render, is_known=True)
     context.exit(0 if healthy else UNHEALTHY)

@@ -1,3 +1,5 @@
+"""Terminal output of status, accounts, history and doctor."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -38,7 +40,7 @@ UTC = TerminalProfile(80, zone=dt.UTC)
 
 
 def shown(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> str:
-    """The status of what was recorded, as it is read."""
+    """Record snapshots, and return the text of their status."""
     return styled(path, *snapshots, now=now, profile=profile).plain
 
 
@@ -48,7 +50,7 @@ def styled(path: Path, *snapshots: Snapshot, now: float = NOON, profile: Termina
 
 
 def lines(drawing: str) -> str:
-    """A drawing in the source, without the source's margins."""
+    """Return a drawing without the indentation of the source."""
     return textwrap.dedent(drawing).strip("\n")
 
 
@@ -80,13 +82,13 @@ def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) 
     """)
 
 
-def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
-    """Unknown use, reset and length show as ?, never as 0, and a reset nobody saw is told as such."""
+def test_unknown_figures_are_question_marks(tmp_path: Path) -> None:
+    """Unknown use, reset and length show as ?, never as 0, and an unseen reset is marked."""
     week = Window(window_minutes=43_200, resets_at=NOON + 700_000)
     lapsed = Window(used_percent=90, window_minutes=10_080, resets_at=NOON - 5)
-    told = snapshot(limit({"5h": Window(used_percent=3), "7d": lapsed, "30d": week}), at=NOON - 200_000)
+    old = snapshot(limit({"5h": Window(used_percent=3), "7d": lapsed, "30d": week}), at=NOON - 200_000)
     nothing = snapshot(limit({}, limit_id="odd"), at=NOON)
-    assert shown(tmp_path, told, nothing) == lines("""
+    assert shown(tmp_path, old, nothing) == lines("""
         alice@example.com
           codex · seen 2 d 7 h ago
             5 h?  █░░░░░░░░░░░░░  3 % used   97 % left  resets ?
@@ -107,7 +109,7 @@ def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
     ],
 )
 def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None:
-    """With less room the bar shrinks, then goes, then what is left; with more it grows."""
+    """With less room the bar shrinks and disappears, then the remaining percent; with more room the bar grows."""
     text = shown(tmp_path, snapshot(limit(windows(13))), profile=UTC._replace(width=width))
     assert text.splitlines()[2] == window
     assert len(window) <= width
@@ -122,7 +124,7 @@ def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None
     ],
 )
 def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
-    """The server's word and used-up credits are told apart."""
+    """A block by the server and used-up credits are distinct."""
     text = shown(tmp_path, snapshot(limit(windows(10, 20), limit_reached=True, reached_type=reached_type)))
     assert text.splitlines()[-1].strip() == last_line
     refused = limit(windows(10, 20), limit_reached=True, reached_type=reached_type, reached_until=NOON + 3_600)
@@ -130,7 +132,7 @@ def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type:
 
 
 def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
-    """It is said that credits carry it, and how many there are."""
+    """The line says that credits carry the limit, the heading how many there are."""
     carried = snapshot(limit(windows(100, 20)), credits=Credits(has_credits=True, balance="3"))
     text = shown(tmp_path, carried)
     assert "credits 3" in text.splitlines()[0]
@@ -148,13 +150,13 @@ def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
     ],
 )
 def test_an_accounts_facts_stand_in_its_first_line(tmp_path: Path, reading: dict[str, Any], facts: str) -> None:
-    """Credits, resets to spend and a spending limit are said; having no credits needs no word."""
+    """The heading has credits, resets to spend and a spending limit; no credits are not mentioned."""
     text = shown(tmp_path, snapshot(limit(windows(1, 2)), **reading))
     assert text.splitlines()[0] == f"alice@example.com · {facts}"
 
 
-def test_two_accounts_of_one_e_mail_are_told_apart(tmp_path: Path) -> None:
-    """A person with a workspace beside an account of her own sees which is which."""
+def test_accounts_of_one_e_mail_are_distinct(tmp_path: Path) -> None:
+    """Accounts with the same e-mail are followed by their keys."""
     workspace = Identity(token_key="k~2", account_id="team", user_id="user-a", email=ALICE.email)
     text = shown(tmp_path, used(1), used(2, who=workspace))
     heads = [line for line in text.splitlines() if line.startswith("alice")]
@@ -162,7 +164,7 @@ def test_two_accounts_of_one_e_mail_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_account_without_a_name_goes_by_its_key(tmp_path: Path) -> None:
-    """An opaque token's account has nothing else to be called by."""
+    """An account without name and e-mail is shown by its key."""
     opaque = Identity(token_key="sk-x~0123456789", user_id="sk-x~0123456789")
     assert shown(tmp_path, used(1, who=opaque)).splitlines()[0] == "sk-x~0123456789"
 
@@ -172,12 +174,12 @@ def test_an_account_without_a_name_goes_by_its_key(tmp_path: Path) -> None:
     [(0, "green"), (49.9, "green"), (50, "yellow"), (80, "yellow"), (80.1, "red"), (130, "red"), (None, "dim")],
 )
 def test_colours(used_percent: float | None, style: str) -> None:
-    """Green below half, yellow to 80, red above; nothing for what is unknown."""
+    """Green below 50 %, yellow up to 80 %, red above, dim if unknown."""
     assert colour(used_percent) == style
 
 
 def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
-    """What is nearly used up is red where the eye falls."""
+    """The bar and the figure have the same colour."""
     text = styled(tmp_path, snapshot(limit(windows(90))))
     red = [text.plain[span.start : span.end].strip() for span in text.spans if span.style == "red"]
     assert red == ["█████████████████", "90 % used"]
@@ -197,7 +199,7 @@ def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
     ],
 )
 def test_percent(value: float | None, written: str) -> None:
-    """One decimal where there is one, never rounded up: 99.97 is not 100."""
+    """Percentages have at most one decimal and are rounded down: 99.97 is not 100."""
     assert formatting.percent(value) == written
 
 
@@ -235,7 +237,7 @@ def test_duration(seconds: float, written: str) -> None:
     ],
 )
 def test_moment(at: float, written: str) -> None:
-    """As short as it is clear at noon of a Saturday; a weekday never stands for another week's."""
+    """A timestamp is as short as it is clear on a Saturday noon; a weekday is always within the next week."""
     assert clock_time(at, NOON, dt.UTC) == written
 
 
@@ -258,7 +260,7 @@ def test_moment(at: float, written: str) -> None:
     ],
 )
 def test_window_length(slot: str, minutes: int | None, written: str) -> None:
-    """The real length is shown, whatever the slot; one that nobody told is marked."""
+    """The real length is shown, whatever the slot; an unknown length is marked."""
     assert window_length(slot, minutes) == written
 
 
@@ -267,7 +269,7 @@ HARMLESS = "[red]�[31m�evil�line[/]"
 
 
 def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
-    """Markup stays text, and control characters, escapes and changes of direction are replaced, wherever they stand."""
+    """Markup stays text; control characters, escapes and changes of direction are replaced."""
     who = Identity(token_key=HOSTILE, account_id=HOSTILE, email=HOSTILE)
     hostile = snapshot(
         limit(windows(1, 2), limit_id=HOSTILE, limit_name=HOSTILE + "2", limit_reached=True, reached_type=HOSTILE),
@@ -289,7 +291,7 @@ def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
 
 
 def test_accounts_are_shown_with_all_they_can_be_named_by(tmp_path: Path) -> None:
-    """Name, e-mail, plan, key and the newest token keys; how many more there are is said."""
+    """The list has name, e-mail, plan, key, the newest token keys and the number of others."""
     tokens = [ALICE.model_copy(update={"token_key": f"alice~{number}"}) for number in range(5)]
     path = record(tmp_path / "tap.sqlite3", *(used(1, who=who, at=NOON + 60 * i) for i, who in enumerate(tokens)))
     with closing(open_reader(path)) as connection:
@@ -321,7 +323,7 @@ def history(path: Path, profile: TerminalProfile) -> str:
 
 
 def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
-    """A row for each change: when, how often, whose, which limit, which figures."""
+    """A row has times, observations, account, limit and windows."""
     assert history(tmp_path, UTC._replace(unlimited=True)) == lines("""
         First seen        Last seen     Times  Account            Limit            Used
         2026-11-20 12:00  12:01             2  alice@example.com  codex            5 h 13 %    7 d 41 %
@@ -331,7 +333,7 @@ def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
 
 
 def test_history_fits_80_columns(tmp_path: Path) -> None:
-    """What tells least is left out first."""
+    """The least informative columns are left out first."""
     text = history(tmp_path, UTC)
     assert text == lines("""
         First seen        Account            Limit            Used
@@ -342,7 +344,7 @@ def test_history_fits_80_columns(tmp_path: Path) -> None:
 
 
 def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) -> None:
-    """One account with one limit needs neither column."""
+    """The columns of account and limit are left out for one account with one limit."""
     path = record(tmp_path / "tap.sqlite3", used(13, 41))
     with closing(open_reader(path)) as connection:
         known = load_accounts(connection)
@@ -351,7 +353,7 @@ def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) ->
 
 
 def test_findings_wrap_beside_their_names() -> None:
-    """A long finding and its advice stay in their own column."""
+    """A long message and its advice stay in their own column."""
     found = [Check("proxy", "problem", "a long way to say it", "do this"), Check("codex", "ok", "here")]
     assert render_checks(found, TerminalProfile(42)).plain == lines("""
         problem  proxy        a long way to say it
@@ -366,7 +368,7 @@ def test_findings_wrap_beside_their_names() -> None:
 
 @pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "██"), ("cp1252", "##"), ("ascii", "##")])
 def test_characters_fit_the_encoding(tmp_path: Path, encoding: str, bar: str) -> None:
-    """Where blocks and dots cannot be written, plain characters stand for them."""
+    """Blocks and dots that cannot be encoded are replaced."""
     with (tmp_path / "out.txt").open("w", encoding=encoding) as file:
         profile = detect_profile(Console(file=file, width=80))
         text = shown(tmp_path, snapshot(limit(windows(13))), profile=profile._replace(zone=dt.UTC))
