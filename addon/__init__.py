@@ -1,5 +1,5 @@
-"""The tap on the wire: mitmproxy hooks, and pure parsers of what they see.
+"""The tap on the wire: mitmproxy hooks, and pure parsers of the traffic.
 
-Here belongs all that touches mitmproxy or reads bytes off the wire. Storage and questions belong to `store`, what a
-person runs to `scripts`; this folder imports nothing of the latter.
+Everything that touches mitmproxy or reads bytes off the wire is here. Storage and queries are in `store`, the programs
+that a person runs in `scripts`, from which nothing is imported here.
 """

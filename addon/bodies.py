@@ -1,4 +1,4 @@
-"""Looks into an answer's body as it streams by, without holding, delaying or altering a byte of it.
+"""Reads a response's body as it streams by, without holding, delaying or altering a byte of it.
 
 mitmproxy guards hooks, not stream callables: one that raises or returns None crashes the proxy and hangs the client.
 `BodyTap` therefore always returns its input, catches everything, and switches itself off after its first error.
@@ -19,35 +19,41 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_JSON_LENGTH = 1024 * 1024
-"""Bytes of a JSON body, decoded; a longer one is not looked into."""
+"""Bytes of a JSON body, decoded; a longer one is not read."""
 
 
 class BodyTap:
-    """A callable for ``flow.response.stream``: shows each chunk, decoded, to a reader and passes it on as it is."""
+    """A callable for ``flow.response.stream``: passes each chunk to a reader, decoded, and returns it as it is."""
 
     __slots__ = ("_decode", "_feed")
 
     def __init__(self, feed: Callable[[bytes], None], encoding: bytes) -> None:
-        """Take what is shown the decoded bytes (``b""`` at the end) and the answer's ``content-encoding``."""
+        """Create the callable for one response.
+
+        Args:
+            feed: Called with each decoded chunk, then with ``b""`` at the end.
+            encoding: The ``content-encoding`` header.
+
+        """
         self._feed: Callable[[bytes], None] | None = feed
         self._decode = decoder(encoding) if encoding else bytes
 
     def __call__(self, chunk: bytes) -> bytes:
-        """Return the chunk; ``b""`` is mitmproxy's word for the end of the body."""
+        """Return the chunk; mitmproxy passes ``b""`` at the end of the body."""
         if self._feed and self._decode:
             try:
                 decoded = self._decode(chunk) if chunk else b""
-                # A piece may decode to nothing yet, which is not the end.
+                # A chunk may decode to nothing yet, which is not the end.
                 if decoded or not chunk:
                     self._feed(decoded)
             except Exception as error:  # noqa: BLE001 (nothing may reach the proxy from here)
                 self._feed = None
-                logger.info("codex-tap: a body is not looked into any further (%s)", type(error).__name__)
+                logger.info("codex-tap: stopped parsing a response body (%s)", type(error).__name__)
         return chunk
 
 
 def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Return a reader of server-sent events that shows the data of each."""
+    """Return a reader of server-sent events; it calls `show` with the data of each."""
     splitter = EventSplitter()
 
     def feed(chunk: bytes) -> None:
@@ -58,7 +64,7 @@ def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
 
 
 class Document:
-    """A reader of a JSON body: shows it once it is whole, unless it is too long."""
+    """A reader of a JSON body; it calls `show` with the whole body, unless that is too long."""
 
     __slots__ = ("_length", "_parts", "_show", "_shown")
 
@@ -69,7 +75,7 @@ class Document:
         self._shown = False
 
     def __call__(self, chunk: bytes) -> None:
-        """Take a piece; ``b""`` is the end."""
+        """Add a chunk; ``b""`` is the end."""
         self._length += len(chunk)
         if self._length > MAX_JSON_LENGTH:
             self._parts.clear()
@@ -77,6 +83,6 @@ class Document:
             self._parts.append(chunk)
             self._shown = False
         elif not self._shown:
-            # An empty piece may also come before the end (an empty DATA frame), and then nothing new after it.
+            # An empty chunk (an empty DATA frame) may also come before the end, and then nothing new after it.
             self._shown = True
             self._show(b"".join(self._parts))

@@ -1,7 +1,7 @@
-"""Single values off the wire → clean Python values, or None for one that is not to be believed.
+"""Single values off the wire → clean Python values, or None for an implausible one.
 
 The same field is a string in a header, and a string, a number or a boolean in JSON. A value that is not finite,
-negative, absurd or of another type is dropped by itself; its neighbours stay.
+negative, absurd or of another type is dropped alone; its neighbours stay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 MAX_PERCENT = 100_000.0
-"""Above this, a used percent is no figure any more (100 may well be passed)."""
+"""A used percent above this is absurd (100 may well be passed)."""
 
 MAX_MINUTES = 10 * 366 * 24 * 60
 """No window is longer than ten years."""
@@ -28,16 +28,16 @@ MAX_SECONDS = MAX_MINUTES * 60
 MAX_COUNT = 1_000_000_000
 
 MILLISECONDS_ABOVE = 1e11
-"""A moment above this is in milliseconds: as seconds it would lie in the year 5138 (some gateways send them)."""
+"""A timestamp above this is in milliseconds: as seconds it would be in the year 5138 (some gateways send them)."""
 
 SKEW_SECONDS = 120
-"""How far reset-at may lie from observed time + reset-after before the two clocks are held to differ."""
+"""Distance of reset-at from observed time + reset-after above which the two clocks differ."""
 
 CACHE_SIZE = 4096
-"""Texts off the wire whose meaning is remembered: nearly all headers of an answer are those of the one before."""
+"""Texts off the wire whose meaning is cached: nearly all headers of a response repeat those of the previous one."""
 
 MAX_TEXT_LENGTH = 120
-"""Names and types are shown to people; a longer one is cut."""
+"""Characters of a name or type, which people see; a longer one is cut."""
 
 # ASCII only and no exponent: float() would also take full-width digits, "1_0", "nan", "inf" and "1e999".
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
@@ -80,7 +80,7 @@ def seconds(value: object) -> float | None:
 
 
 def timestamp(value: object) -> int | None:
-    """Return a moment in Unix seconds; milliseconds are recognised, 0 is none."""
+    """Return a timestamp in Unix seconds; milliseconds are recognised, 0 is none."""
     found = number(value, MILLISECONDS_ABOVE * 1000)
     if not found:
         return None
@@ -106,13 +106,13 @@ def flag(value: object) -> bool | None:
 
 
 def text(value: object) -> str | None:
-    """Return a text for people: one line, nothing a terminal would obey, of bounded length; None if empty."""
+    """Return a text for people: one line of bounded length without control characters; None if empty."""
     return printable_text(value[:MAX_TEXT_LENGTH]) or None if isinstance(value, str) else None
 
 
 @lru_cache(maxsize=CACHE_SIZE)
 def printable_text(value: str) -> str:
-    """Return a text on one line, with each character that a terminal would obey replaced."""
+    """Return a text on one line, with each control character replaced."""
     head = value.strip()
     if head.isprintable():
         return head
@@ -133,7 +133,7 @@ def decimal(value: object) -> str | None:
 
 
 def limit_id(value: object) -> str | None:
-    """Return a limit's id in its one spelling: lower case, ``-`` and blanks as ``_``."""
+    """Return a limit's id in its canonical spelling: lower case, ``-`` and blanks as ``_``."""
     name = text(value)
     return _NO_ID.sub("_", name.lower()).strip("_") or None if name else None
 
@@ -144,7 +144,7 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def json_object(content: bytes | str) -> dict[str, Any]:
-    """Return the object that JSON holds, or an empty one for anything else, a bomb of nesting included."""
+    """Return the object that JSON holds, or an empty one for anything else, absurdly deep nesting included."""
     try:
         return mapping(json.loads(content))
     except (ValueError, RecursionError):
@@ -152,20 +152,20 @@ def json_object(content: bytes | str) -> dict[str, Any]:
 
 
 class Reset(NamedTuple):
-    """When a window resets on the local clock, and the server's own clock where it can be told; Unix seconds."""
+    """When a window resets on the local clock, and the server's own clock if it is known; Unix seconds."""
 
     resets_at: int | None
     server_time: float | None
 
 
 def reset(at: object, after: object, observed_at: float) -> Reset:
-    """Return when a window resets, from its reset-at (a moment), its reset-after (seconds), or both.
+    """Return when a window resets, from its reset-at (a timestamp), its reset-after (seconds), or both.
 
-    With both, reset-at stands where it agrees with the observed time plus reset-after; else the server's clock and
-    ours differ, and the span, which needs no clock, decides. Their difference is the server's own time.
+    With both, reset-at counts if it agrees with the observed time plus reset-after; else the server's clock and ours
+    differ, and the span, which needs no clock, decides. Their difference is the server's own time.
     """
     resets_at, span = timestamp(at), seconds(after)
-    # A span of 0 is how "none" is written, too; where a window really resets now, reset-at says so as well.
+    # A span of 0 also stands for "none"; if a window really resets now, reset-at says so as well.
     if not span:
         return Reset(resets_at, None)
     if resets_at is None:
@@ -176,27 +176,27 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
 
 
 def server_time(times: Iterable[float | None], observed_at: float) -> float | None:
-    """Return the server's own clock of a message out of those of its windows; None where that is not known.
+    """Return the server's own clock of a message out of those of its windows; None if it is unknown.
 
-    The first that agrees with the arrival stands. Where none does, our clock is wrong if all agree with each other;
+    The first that agrees with the arrival counts. If none does, our clock is wrong if all agree with each other;
     otherwise the reset figures contradict each other.
     """
-    told = [time for time in times if time is not None]
-    close = next((time for time in told if abs(time - observed_at) <= SKEW_SECONDS), None)
-    if close is not None or not told:
+    known = [time for time in times if time is not None]
+    close = next((time for time in known if abs(time - observed_at) <= SKEW_SECONDS), None)
+    if close is not None or not known:
         return close
-    return told[0] if max(told) - min(told) <= SKEW_SECONDS else None
+    return known[0] if max(known) - min(known) <= SKEW_SECONDS else None
 
 
 class ParsedFigures(NamedTuple):
-    """A window but for when it resets; `readable` is false where neither figure could be read."""
+    """A window without its reset; `readable` is false if neither figure could be read."""
 
     used_percent: float | None
     window_minutes: int | None
     readable: bool
 
     def window(self, resets_at: int | None) -> Window | None:
-        """Return the window, or None where there is none.
+        """Return the window, or None if there is none.
 
         "No such window" is written as used 0, minutes 0 and an empty or missing reset; Codex's own test is that one of
         the three is there.
@@ -215,9 +215,9 @@ def figures(used: object, length: object) -> ParsedFigures:
 
 
 class ParsedWindow(NamedTuple):
-    """A window as told, or None where there is none, and the server's own clock in Unix seconds.
+    """A window as reported, or None if there is none, and the server's own clock in Unix seconds.
 
-    `readable` is false where no figure could be read: then it is unknown whether there is a window.
+    `readable` is false if no figure could be read: then it is unknown whether there is a window.
     """
 
     window: Window | None
@@ -226,7 +226,7 @@ class ParsedWindow(NamedTuple):
 
 
 def window(used: object, length: object, at: object, after: object, observed_at: float) -> ParsedWindow:
-    """Return a window from its used percent, its minutes, its reset-at (a moment) and its reset-after (seconds)."""
+    """Return a window from its used percent, its minutes, its reset-at (a timestamp) and its reset-after (seconds)."""
     found = figures(used, length)
     resets_at, server_time = reset(at, after, observed_at)
     made = found.window(resets_at)
@@ -234,4 +234,4 @@ def window(used: object, length: object, at: object, after: object, observed_at:
 
 
 MAX_FAMILIES = 16
-"""Families kept from one answer; real ones carry one to three."""
+"""Families that are read of one response; real ones carry one to three."""

@@ -1,17 +1,17 @@
-"""What the launcher and the proxy it started tell each other.
+"""The channel between the launcher and the proxy it started.
 
-The proxy's stdin is a pipe whose other end only the launcher holds, so its end tells that the launcher is
-gone, however it went. Over it the launcher sends lines::
+The proxy's stdin is a pipe whose other end only the launcher holds, so end of file means that the launcher has ended,
+for whatever reason. Over it the launcher sends lines::
 
     command 4711    the command it runs has this process id
     ended           the command has ended: its process id may be somebody else's from now on
-    goodbye         all is well, the proxy is to end
+    goodbye         an orderly shutdown of the proxy
 
-End of file without a goodbye means that the launcher was killed: the command is then asked to end, and what
-it still says on its way out is recorded before the proxy ends too.
+End of file without a goodbye means that the launcher was killed: the command is then asked to end, and its last traffic
+is recorded before the proxy ends too.
 
-The proxy answers with one line on stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, and with another when it
-has ended and all is recorded: ``codex-tap ended {"turns": 3, …}``.
+The proxy writes one line to stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, and another when it has ended
+and everything is recorded: ``codex-tap ended {"turns": 3, …}``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_PATIENCE = 5.0  # seconds that a command gets to end before the proxy ends under it
-_POLL = 0.02  # seconds between two looks whether it has
+_PATIENCE = 5.0  # seconds that a command has to end before the proxy ends
+_POLL = 0.02  # seconds between two checks that it has ended
 
 
 class _Addons(Protocol):
@@ -55,7 +55,7 @@ def take_upstream_auth(environ: MutableMapping[str, str] = os.environ) -> str | 
 
 
 def listen_address(master: Master) -> tuple[str, int] | None:
-    """Return the first address mitmproxy listens at, or None; its servers are up before ``running``."""
+    """Return the first address mitmproxy listens at, or None; its servers are started before ``running``."""
     listen_addrs = getattr(master.addons.get("proxyserver"), "listen_addrs", list)
     for host, port, *_ in listen_addrs():
         return host, port
@@ -63,13 +63,19 @@ def listen_address(master: Master) -> tuple[str, int] | None:
 
 
 class ControlChannel:
-    """Says that the proxy is ready, then ends it when the launcher says goodbye or is gone.
+    """Reports that the proxy is ready, then ends it when the launcher says goodbye or has ended.
 
-    Make one for the process, not one for each load of the script: two threads would share out its lines.
+    One instance per process, not per load of the script: two threads would share out the lines of stdin.
     """
 
     def __init__(self, shutdown: Callable[[], None], *, patience: float = _PATIENCE) -> None:
-        """Take what ends the proxy (called from a thread) and how many seconds the command gets to end."""
+        """Create the channel.
+
+        Args:
+            shutdown: Ends the proxy; called from a thread.
+            patience: Seconds that the command has to end.
+
+        """
         self._shutdown = shutdown
         self._patience = patience
         self._command: int | None = None
@@ -78,10 +84,10 @@ class ControlChannel:
     def start(self, address: tuple[str, int] | None, summary: Callable[[], str] | None = None) -> bool:
         """Report ``address`` and watch stdin from now on; a second call does nothing.
 
-        At the end of the process the ``summary`` is reported: by then the last response is read.
+        At the end of the process, when the last response has been read, the ``summary`` is reported.
 
-        Returns False when stdin is no pipe (a terminal, a file, closed): nobody holds the other end, and the
-        proxy just goes on.
+        Returns False if stdin is not a pipe (a terminal, a file, closed): nobody holds the other end, and the proxy
+        runs on.
         """
         if self._started:
             return True
@@ -102,7 +108,7 @@ class ControlChannel:
         self._shutdown()
 
     def _hear_goodbye(self) -> bool:
-        """Follow the launcher's lines to their end; return whether it parted on good terms."""
+        """Read the launcher's lines to their end; return True if it said goodbye."""
         for line in _lines(_STDIN):
             word, _, rest = line.partition(" ")
             if word == "command" and rest.isdigit():
@@ -115,7 +121,7 @@ class ControlChannel:
 
 
 def ready_line(address: tuple[str, int] | None) -> str:
-    """Return the line that tells the launcher where the proxy listens (``[::1]:8080`` for IPv6)."""
+    """Return the line that reports the proxy's address to the launcher (``[::1]:8080`` for IPv6)."""
     if address is None:
         return READY
     host, port = address
@@ -123,14 +129,14 @@ def ready_line(address: tuple[str, int] | None) -> str:
 
 
 def _report_summary(summary: Callable[[], str]) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
+    with contextlib.suppress(OSError, ValueError):  # the launcher may have ended
         print(f"{ENDED} {summary()}", flush=True)
 
 
 def end_process(pid: int, patience: float) -> None:
-    """Ask the process to end and give it ``patience`` seconds; one that is gone already is fine."""
+    """Ask a process to end and wait up to ``patience`` seconds; one that has ended already is fine."""
     if sys.platform == "win32":
-        # Nothing asks there. The tree, because npm's commands are a chain of three processes.
+        # There is no polite way. The whole tree, because npm's commands are a chain of three processes.
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
                 ["taskkill", "/T", "/F", "/PID", str(pid)],  # noqa: S607 - it is where Windows has it
@@ -149,7 +155,7 @@ def end_process(pid: int, patience: float) -> None:
 
 
 def _is_pipe(descriptor: int) -> bool:
-    # Python has no sys.stdin where descriptor 0 was closed at its start; by now it may be any file or socket.
+    # Python has no sys.stdin if descriptor 0 was closed at its start; by now it may be any file or socket.
     if sys.stdin is None:
         return False
     try:
@@ -175,7 +181,7 @@ def _read(descriptor: int) -> bytes:
 
 
 def _discard_output() -> None:
-    """Send stdout and stderr nowhere: mitmproxy exits at once when it cannot print, all recorded or not."""
+    """Redirect stdout and stderr to nowhere: mitmproxy exits at once when it cannot print, recorded or not."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, _STDOUT)
     os.dup2(nowhere, _STDERR)

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 MAX_DECODED = 16 * 1024 * 1024
-"""Bytes that one chunk may decode to; no honest answer comes near it."""
+"""Bytes that one chunk may decode to; every real response stays far below."""
 
-# These decoders cannot be told where to stop: they get a chunk in steps, of which each decodes to about 16 MiB at most.
+# These decoders have no output limit: they get a chunk in steps, each of which decodes to about 16 MiB at most.
 _BROTLI_STEP = 16
 _ZSTD_STEP = 256
 
 
 def decoder(encoding: bytes) -> Callable[[bytes], bytes] | None:
-    """Return what decodes a body of this ``content-encoding`` piece by piece, or None for an unknown one.
+    """Return a decoder for the chunks of a body with this ``content-encoding``, or None if the encoding is unknown.
 
     It raises ValueError or the codec's own error on broken input and on a decompression bomb.
     """
@@ -57,7 +57,7 @@ def _bounded_zlib(wbits: int) -> Callable[[bytes], bytes]:
     stream = zlib.decompressobj(wbits)
 
     def decode(chunk: bytes) -> bytes:
-        # What follows the end of the stream would pile up in `unused_data`.
+        # Bytes after the end of the stream would pile up in `unused_data`.
         decoded = b"" if stream.eof else stream.decompress(chunk, MAX_DECODED)
         if stream.unconsumed_tail:
             raise ValueError("decodes to too much")

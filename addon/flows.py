@@ -1,4 +1,4 @@
-"""Is this flow Codex's, and whose? Which thread, session and model?
+"""Decides whether a flow is Codex's, whose it is, and its thread, session and model.
 
 A flow is believed when every name it goes by is a watched host: where the connection leads, the name the TLS handshake
 asked for, and the host the request names. One foreign name among them and nothing of it is read.
@@ -7,20 +7,16 @@ asked for, and the host the request names. One foreign name among them and nothi
 from __future__ import annotations
 
 import re
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from addon import coerce, headers
+from addon import coerce
 from addon.exchange import Exchange, OpenTurn, RequestInfo
 from addon.hosts import Hosts, decode_ascii
 from addon.identity import Identities
-from addon.memory import Memory
 from addon.turns import is_turn, mentions_warm_up
 from store.models import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from mitmproxy.http import HTTPFlow, RequestData
 
 
@@ -28,86 +24,86 @@ _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
 
 _MAX_ROUTING_LENGTH = 1024
 _USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
-_WANTED = (
+_INFO_HEADERS = (
     b"host",
     b"authorization",
     b"chatgpt-account-id",
     b"thread-id",
     b"session-id",
     b"x-codex-routing-hint",
-    b"x-codex-turn-metadata",
 )
-_MAX_CALLERS = 256
-_REMEMBERED_SETS = 64
+_TURN_METADATA = b"x-codex-turn-metadata"
+_WANTED = frozenset({*_INFO_HEADERS, _TURN_METADATA})
+_MAX_CACHED_REQUESTS = 256
 
 
 class FlowClassifier:
-    """Who stands behind requests, with a bounded memory: those of a client differ in little that matters here."""
+    """Classifies requests. Results are cached because the requests of one client differ in few relevant fields."""
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
         self._identities = Identities()
-        # By Python's own keyed hash, as in `Identities`: what is hashed holds a token.
-        self._known: dict[int, RequestInfo | None] = {}
-        self._places = Memory(_places, _REMEMBERED_SETS)
+        # Keyed by Python's own keyed hash, as in `Identities`: the hashed values include a token.
+        self._cache: dict[int, RequestInfo | None] = {}
 
-    def open_exchange(self, flow: HTTPFlow) -> Exchange | None:
-        """Return what a request says of itself, or None for one that is not Codex's or says not whose it is.
+    def classify(self, flow: HTTPFlow) -> Exchange | None:
+        """Return the exchange of a request; None if it is not Codex's or has no bearer.
 
-        One that asks for a turn has it opened.
+        The exchange of a request for a turn has the turn open.
         """
-        # Each answer finds this code cold: one look-up of all that tells requests apart, and as few calls as can be.
         data, server_name = flow.request.data, flow.client_conn.sni
-        fields = data.headers.fields
-        wanted = self._places.find(tuple(map(headers.NAME, fields)))((*map(headers.VALUE, fields), None))
-        # The metadata, which comes last, is that of the turn.
-        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, wanted[:-1]))
+        wanted = _wanted_headers(data)
+        values = tuple([wanted.get(name) for name in _INFO_HEADERS])
+        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, values))
         try:
-            caller = self._known[key]
+            info = self._cache[key]
         except KeyError:
-            if len(self._known) >= _MAX_CALLERS:
-                self._known.clear()
-            caller = self._known[key] = self._read(data, server_name, wanted)
-        if caller is None:
+            if len(self._cache) >= _MAX_CACHED_REQUESTS:
+                self._cache.clear()
+            info = self._cache[key] = self._read(data, server_name, wanted)
+        if info is None:
             return None
-        if not caller.asks_for_turn:
-            return Exchange(caller, data.timestamp_start)
-        is_warm_up = mentions_warm_up(wanted[-1] or b"") is not None
-        started_at = data.timestamp_start
-        return Exchange(caller, started_at, OpenTurn(Transport.HTTP, started_at, caller, warm_up=is_warm_up))
+        requested_at = data.timestamp_start
+        if not info.is_turn:
+            return Exchange(info, requested_at)
+        is_warm_up = mentions_warm_up(wanted.get(_TURN_METADATA, b"")) is not None
+        return Exchange(info, requested_at, OpenTurn(Transport.HTTP, requested_at, info, warm_up=is_warm_up))
 
-    def _read(self, data: RequestData, server_name: str | None, wanted: Sequence[bytes | None]) -> RequestInfo | None:
-        named_host, authorization, account, thread_id, session_id, routing, _ = wanted
+    def _read(self, data: RequestData, server_name: str | None, wanted: dict[bytes, bytes]) -> RequestInfo | None:
         hosts, address = self._hosts, data.host
         if not (hosts.is_gateway(address) if data.scheme == b"http" else hosts.watches(address, server_name)):
             return None
-        if not (hosts.names(named_host) and hosts.names(data.authority)):
+        if not (hosts.names(wanted.get(b"host")) and hosts.names(data.authority)):
             return None
-        identity = self._identities.identify(authorization, account)
+        identity = self._identities.identify(wanted.get(b"authorization"), wanted.get(b"chatgpt-account-id"))
         if identity is None:
             return None
         method, path = decode_ascii(data.method), decode_ascii(data.path)
-        thread, session, model = _id(thread_id), _id(session_id), _routed_model(routing)
-        of_codex = "/codex/" in path or thread is not None or session is not None
+        thread, session = _id(wanted.get(b"thread-id")), _id(wanted.get(b"session-id"))
+        is_codex = "/codex/" in path or thread is not None or session is not None
         return RequestInfo(
             identity,
             thread,
             session,
-            model,
-            of_codex=of_codex,
-            asks_for_turn=of_codex and is_turn(method, path),
-            asks_for_usage=_is_usage_request(method, path),
+            _routed_model(wanted.get(b"x-codex-routing-hint")),
+            is_codex=is_codex,
+            is_turn=is_codex and is_turn(method, path),
+            is_usage_request=_is_usage_request(method, path),
         )
+
+
+def _wanted_headers(data: RequestData) -> dict[bytes, bytes]:
+    """Return the headers of `_WANTED` by their lower-case names; the first of a repeated one counts."""
+    wanted: dict[bytes, bytes] = {}
+    for name, value in data.headers.fields:
+        lower = name.lower()
+        if lower in _WANTED and lower not in wanted:
+            wanted[lower] = value
+    return wanted
 
 
 def _is_usage_request(method: str, path: str) -> bool:
     return method == "GET" and path.partition("?")[0].endswith(_USAGE_PATHS)
-
-
-def _places(names: tuple[bytes, ...]) -> Callable[[tuple[bytes | None, ...]], tuple[bytes | None, ...]]:
-    """Return what picks the values of `_WANTED`; the place behind the last stands for "not there"."""
-    lower = [name.lower() for name in names]
-    return itemgetter(*(lower.index(name) if name in lower else len(names) for name in _WANTED))
 
 
 def _id(value: bytes | None) -> str | None:

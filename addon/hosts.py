@@ -1,4 +1,4 @@
-"""The hosts whose connections are decrypted, and the check of every name that a flow goes by."""
+"""The hosts whose connections are decrypted, and the check of every name of a flow."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ class Hosts:
     """The hosts whose connections are decrypted and whose figures are believed."""
 
     def __init__(self, more: Iterable[str] = ()) -> None:
-        """Take hosts beside Codex's own.
+        """Create the set of watched hosts.
+
+        Args:
+            more: Hosts in addition to Codex's own.
 
         Raises:
-            ValueError: One of them is no host name.
+            ValueError: One of them is not a host name.
 
         """
         self._names = {*WATCHED_HOSTS, *map(_checked_host_name, more)}
@@ -34,9 +37,9 @@ class Hosts:
         return ", ".join(sorted(self._names, key=lambda name: (name not in WATCHED_HOSTS, name)))
 
     def _watches(self, address: str | None, server_name: str | None) -> bool:
-        """Tell whether a connection leads to a watched host.
+        """Return True if a connection leads to a watched host.
 
-        `address` is where the client wants to go, `server_name` what its TLS handshake names. A client that looked up
+        `address` is the client's destination, `server_name` the name in its TLS handshake. A client that looked up
         the address itself asks for a bare IP address; there the name in the handshake, which the server's certificate
         is checked against, decides alone.
         """
@@ -45,13 +48,13 @@ class Hosts:
         return self._holds(address) and (server_name is None or self._holds(server_name))
 
     def names(self, authority: bytes | None) -> bool:
-        """Tell whether an authority, as in a ``Host`` header, is that of a watched host; none at all will do."""
+        """Return True if an authority, as in a ``Host`` header, names a watched host, or if there is none."""
         return not authority or self._holds(_PORT.sub("", decode_ascii(authority)))
 
     def is_gateway(self, address: str) -> bool:
-        """Tell whether a host is watched beside Codex's own, and so may be spoken to in plain HTTP.
+        """Return True if a host is watched in addition to Codex's own, which allows plain HTTP.
 
-        Without TLS nobody has shown to be one of Codex's own hosts.
+        Without TLS there is no proof that a host is one of Codex's own.
         """
         return self._holds(address) and _plain_name(address) not in WATCHED_HOSTS
 
@@ -67,7 +70,7 @@ def decode_ascii(value: bytes | None) -> str:
 def _checked_host_name(given: str) -> str:
     name = _plain_name(given.strip())
     if not (_HOST.fullmatch(name) and len(name) <= 253):
-        raise ValueError(f"{given!r} is no host name; give it without scheme, port and path, such as gateway.example")
+        raise ValueError(f"{given!r} is not a host name; omit scheme, port and path, as in gateway.example")
     return name
 
 

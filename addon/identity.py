@@ -17,12 +17,12 @@ from addon import coerce
 from store.models import Identity
 
 PREFIX_LENGTH = 20
-"""Characters of the token that its key shows, or a quarter of the token where that is less."""
+"""Characters of the token that its key shows, or a quarter of the token if that is less."""
 
 DIGEST_LENGTH = 10
 
 MAX_TOKEN_LENGTH = 16_384
-"""Nothing longer is decoded; a real token is about 2 kB. Longer ones still get a key."""
+"""Bytes of a token that is decoded; a real one has about 2 kB. A longer one still gets a key."""
 
 CACHE_SIZE = 256
 
@@ -31,10 +31,10 @@ PROFILE_CLAIM = "https://api.openai.com/profile"
 
 
 class Identities:
-    """Identities by request headers, with a bounded memory of those seen before.
+    """Identities by request headers, with a bounded cache.
 
-    Decoding a token costs 100 µs and more; one seen before is found by its digest: Python's own keyed hash, whose key
-    never leaves the process. A cryptographic one would cost more than all else here.
+    Decoding a token costs 100 µs and more; a known one is found by its digest: Python's own keyed hash, whose key never
+    leaves the process. A cryptographic hash would cost more than everything else here.
     """
 
     def __init__(self, size: int = CACHE_SIZE) -> None:
@@ -44,7 +44,7 @@ class Identities:
     def identify(self, authorization: bytes | None, account_header: bytes | None) -> Identity | None:
         """Return whose a request is, from its ``Authorization`` and ``chatgpt-account-id`` headers.
 
-        None where there is no bearer: then nobody can say whose the figures of the answer are.
+        None if there is no bearer: then nothing says whose the limits in the response are.
         """
         key = hash((authorization, account_header or b""))
         if key in self._known:
@@ -63,7 +63,7 @@ def _bearer(authorization: bytes | None) -> bytes | None:
 
 
 def identify(token: bytes, account_header: bytes | None = None) -> Identity:
-    """Make the identity of a token; the account header names the workspace in use and beats the claim."""
+    """Return the identity of a token; the account header names the workspace in use and overrides the claim."""
     claims = _claims(token)
     auth, profile = coerce.mapping(claims.get(AUTH_CLAIM)), coerce.mapping(claims.get(PROFILE_CLAIM))
     header = coerce.text((account_header or b"").decode("ascii", "replace"))
@@ -83,7 +83,7 @@ def identify(token: bytes, account_header: bytes | None = None) -> Identity:
 
 
 def token_key(token: bytes) -> str:
-    """Return the key that stands for a token: ``eyJhbGciOiJSUzI1NiIs~3fa94c01b2``."""
+    """Return the key that represents a token: ``eyJhbGciOiJSUzI1NiIs~3fa94c01b2``."""
     shown = token[: min(PREFIX_LENGTH, len(token) // 4)].decode("ascii", "replace")
     prefix = "".join(character if character.isprintable() else "?" for character in shown)
     return f"{prefix}~{hashlib.sha256(token).hexdigest()[:DIGEST_LENGTH]}"

@@ -1,4 +1,4 @@
-"""Log messages of mitmproxy and its libraries, reduced to what quotes no traffic.
+"""Reduces log messages of mitmproxy and its libraries to the part that quotes no traffic.
 
 Such a message may hold a header line, a URL, a host, or the text of an exception with any of them. Only the part listed
 in `_KINDS` remains; a message that is not listed becomes its place in the code. Messages of codex-tap and of the user's
@@ -25,7 +25,7 @@ _LIBRARIES = (sysconfig.get_path("stdlib"), str(Path(mitmproxy.__file__).parents
 _MAX_FRAMES = 6
 
 _ADDRESS = re.compile(r"(\[[0-9a-f:.%]+\]|[\w.-]+):\d{1,5}: ", re.ASCII)
-"""What some messages begin with."""
+"""The address at the beginning of some messages."""
 
 _KINDS = (
     # connections
@@ -91,22 +91,22 @@ _KIND = re.compile("|".join(_KINDS))
 
 
 class LogRedaction:
-    """Makes every log record of this process pass through the reduction.
+    """Passes every log record of this process through the reduction.
 
-    Make one for the process, not one for each load of the script.
+    One instance per process, not per load of the script.
     """
 
     def __init__(self, has_connections: Callable[[], bool]) -> None:
-        """Set it up without installing it.
+        """Prepare the reduction; `install` applies it.
 
         Args:
-            has_connections: returns True if a client is connected.
+            has_connections: Returns True if a client is connected.
         """
         self._has_connections = has_connections
         self._is_running = self._is_installed = False
 
     def install(self) -> None:
-        """Take effect from now on, for handlers that are added later, too."""
+        """Apply the reduction from now on, also for handlers that are added later."""
         if not self._is_installed:
             self._is_installed = True
             self._create = logging.getLogRecordFactory()
@@ -123,13 +123,13 @@ class LogRedaction:
         try:
             if not _is_trusted(record) and (self._is_running or self._has_connections()):
                 _reduce(record)
-        except Exception:  # noqa: BLE001 (traffic first: whoever logs is in the middle of it)
+        except Exception:  # noqa: BLE001 (traffic first: the caller is in the middle of it)
             record.msg, record.args, record.exc_info, record.stack_info = "a message is left out", (), None, None
         return record
 
 
 def reduced(message: str) -> str:
-    """Return the kind of a message or error of mitmproxy, or "" if it is not a known one."""
+    """Return the kind of a message or error of mitmproxy, or "" if it is unknown."""
     address = _ADDRESS.match(message)
     kind = _KIND.match(message, address.end() if address else 0)
     return kind[0].rstrip() if kind else ""
@@ -152,7 +152,7 @@ def _reduce(record: logging.LogRecord) -> None:
 
 
 def _place(trace: TracebackType | None) -> str:
-    """Return the innermost places of a traceback, without what their code looks like."""
+    """Return the innermost places of a traceback, without their source lines."""
     places = [f"{Path(name).name}:{line}" for name, line in _frames(trace)]
     return " < ".join(places[: -_MAX_FRAMES - 1 : -1]) or "?"
 

@@ -1,13 +1,13 @@
-"""JSON events and bodies → a `Reading`, each with the source that it was read from.
+"""JSON events and bodies → `RateLimits`, each with its source.
 
-What is read (shapes as seen on the wire):
+Messages (shapes as seen on the wire):
 
 - the event ``codex.rate_limits``, on the websocket and inside SSE bodies alike;
 - the event ``error`` of the websocket, which is a status, an error and a map of headers in one message;
-- the JSON body of a refused HTTP answer, ``{"error": {"type": "usage_limit_reached", "resets_at": …, …}}``;
+- the JSON body of a refused HTTP response, ``{"error": {"type": "usage_limit_reached", "resets_at": …, …}}``;
 - the document of ``GET …/wham/usage`` and ``/api/codex/usage``, with lengths in seconds where events have minutes.
 
-Anything else, anything that is no JSON, and anything of another shape is None: not an error, not ours.
+Anything else, anything that is not JSON, and anything of another shape is None: not an error, not ours.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 MAIN_NAMES = frozenset({MAIN_LIMIT, "premium"})
-"""Names by which the server calls the main limit."""
+"""The server's names of the main limit."""
 
 _EVENT_TYPE = "codex.rate_limits"
-# Looked for before any JSON is parsed: of thousands of text deltas none has either.
+# Searched for before any JSON is parsed: none of thousands of text deltas contains either.
 _EVENT_MARK = _EVENT_TYPE.encode()
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
 _ANY_REFUSAL = "usage_limit_reached"
@@ -50,14 +50,14 @@ OUTPUT_EVENT_PREFIXES = tuple(
     )
     for blank in (b"", b" ")
 )
-"""How an event begins that carries the answer itself, as nearly all do; none of them tells of limits or ends a turn.
+"""Beginnings of the events that carry the response's text, nearly all of a stream; none has limits or ends a turn.
 
-One that is written otherwise is looked into, which costs a little more.
+An event that begins otherwise is searched, which costs a little more.
 """
 
 
 class ParsedMessage(NamedTuple):
-    """What a message says, where it was read, and the HTTP status that it carries or None."""
+    """The rate limits of a message, its source, and the HTTP status that it carries or None."""
 
     source: Source
     reading: RateLimits
@@ -65,17 +65,21 @@ class ParsedMessage(NamedTuple):
 
 
 def may_contain_limits(content: bytes) -> bool:
-    """Tell whether an event may say something of limits; of thousands of text deltas none does."""
+    """Return True if an event may contain limits; none of thousands of text deltas does."""
     return _EVENT_MARK in content or (b'"error"' in content and _ERROR_MARK.search(content) is not None)
 
 
 def read_event(
-    content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET, charged: str = MAIN_LIMIT
+    content: bytes, observed_at: float, carrier: Source = Source.WEBSOCKET, billed: str = MAIN_LIMIT
 ) -> ParsedMessage | None:
-    """Return what an event says of limits.
+    """Parse the limits of an event.
 
-    `carrier` is `Source.WEBSOCKET` or `Source.SSE`; an error that does not say so is about the limit that the request
-    was `charged` to.
+    Args:
+        content: The event.
+        observed_at: When the event arrived, in Unix seconds.
+        carrier: `Source.WEBSOCKET` or `Source.SSE`.
+        billed: The limit that the request was charged to: an error that names no limit is about this one.
+
     """
     if not may_contain_limits(content):
         return None
@@ -84,85 +88,84 @@ def read_event(
     if kind == _EVENT_TYPE:
         return _parsed(carrier, _read_limits(event, observed_at))
     if kind == "error":
-        return _read_error_event(event, observed_at, charged)
+        return _read_error_event(event, observed_at, billed)
     return None
 
 
 def read_usage(content: bytes, observed_at: float) -> ParsedMessage | None:
-    """Return what a usage document says."""
+    """Parse a usage document."""
     return _parsed(Source.USAGE, _read_limits(coerce.json_object(content), observed_at))
 
 
-def read_error_body(content: bytes, observed_at: float, charged: str = MAIN_LIMIT) -> ParsedMessage | None:
-    """Return what the body of a refused answer says of the limit that the request was `charged` to."""
+def read_error_body(content: bytes, observed_at: float, billed: str = MAIN_LIMIT) -> ParsedMessage | None:
+    """Parse the body of a refused response; `billed` is the limit that the request was charged to."""
     body = coerce.json_object(content)
-    return _parsed(Source.ERROR, _refused(body, RateLimits(active_limit=charged), observed_at))
+    return _parsed(Source.ERROR, _refused(body, RateLimits(active_limit=billed), observed_at))
 
 
 def _parsed(source: Source, reading: RateLimits | None, status: int | None = None) -> ParsedMessage | None:
     if reading is None:
         return None
-    return ParsedMessage(source, reading, status) if headers.is_not_empty(reading) else None
+    return None if headers.is_empty(reading) else ParsedMessage(source, reading, status)
 
 
-def _first_present(told: Mapping[str, Any], *names: str) -> Any:
-    """Return the first field that is there and not null."""
-    return next((told[name] for name in names if told.get(name) is not None), None)
+def _first_present(fields: Mapping[str, Any], *names: str) -> Any:
+    """Return the first field that is present and not null."""
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
-def _read_error_event(event: Mapping[str, Any], observed_at: float, charged: str) -> ParsedMessage | None:
-    """Read an error of the websocket: the headers it carries say the figures, the error says that it was refused."""
-    found = headers.collect_mapping(coerce.mapping(event.get("headers")))
-    told = headers.read(found, observed_at)
+def _read_error_event(event: Mapping[str, Any], observed_at: float, billed: str) -> ParsedMessage | None:
+    """Parse an error of the websocket: its headers have the figures, its error says that the request was refused."""
+    limits = headers.read_mapping(coerce.mapping(event.get("headers")), observed_at)
     status = coerce.number(_first_present(event, "status", "status_code"), 999)
-    reading = _refused(event, told or RateLimits(active_limit=charged), observed_at) or told
-    return _parsed(Source.ERROR, reading, round(status) if status else None)
+    refused = _refused(event, limits or RateLimits(active_limit=billed), observed_at)
+    return _parsed(Source.ERROR, refused or limits, round(status) if status else None)
 
 
-def _refused(body: Mapping[str, Any], told: RateLimits, observed_at: float) -> RateLimits | None:
-    """Add to a reading that the charged limit is reached; None where the body says no such thing."""
+def _refused(body: Mapping[str, Any], known: RateLimits, observed_at: float) -> RateLimits | None:
+    """Mark the billed limit of `known` as reached; None if the body is not a refusal."""
     error = coerce.mapping(body.get("error"))
     kinds = [kind for kind in map(coerce.text, (error.get("type"), error.get("code"))) if kind]
     kind = next((kind for kind in kinds if kind.endswith(_REFUSALS)), None)
     if kind is None:
         return None
     reset = coerce.reset(error.get("resets_at"), error.get("resets_in_seconds"), observed_at)
-    limits = {limit.limit_id: limit for limit in told.limits}
-    charged = limits.pop(told.active_limit, Limit(limit_id=told.active_limit))
+    limits = {limit.limit_id: limit for limit in known.limits}
+    billed = limits.pop(known.active_limit, Limit(limit_id=known.active_limit))
     verdict = {
         "limit_reached": True,
         "reached_until": reset.resets_at,
-        # "usage_limit_reached" is what all refusals are called; others say what it was.
-        "reached_type": charged.reached_type or (None if kind == _ANY_REFUSAL else kind),
+        # "usage_limit_reached" is the name of any refusal; the others name the reason.
+        "reached_type": billed.reached_type or (None if kind == _ANY_REFUSAL else kind),
     }
-    return told.model_copy(
+    return known.model_copy(
         update={
-            "limits": (charged.model_copy(update=verdict), *limits.values()),
-            "plan_type": told.plan_type or coerce.text(error.get("plan_type")),
-            "server_time": coerce.server_time((told.server_time, reset.server_time), observed_at),
-            "raw": {**told.raw, **allowed_fields(body)},
+            "limits": (billed.model_copy(update=verdict), *limits.values()),
+            "plan_type": known.plan_type or coerce.text(error.get("plan_type")),
+            "server_time": coerce.server_time((known.server_time, reset.server_time), observed_at),
+            "raw": {**known.raw, **allowed_fields(body)},
         }
     )
 
 
 def _read_limits(document: Mapping[str, Any], observed_at: float) -> RateLimits | None:
-    """Read the shape that events and usage documents share under slightly different names."""
-    charged = _limit_name(document, None) or MAIN_LIMIT
-    entries = list(_entries(document, charged))
+    """Parse the shape that events and usage documents share under slightly different names."""
+    billed = _limit_name(document, None) or MAIN_LIMIT
+    entries = list(_entries(document, billed))
     limits: dict[str, Limit] = {}
     times: list[float | None] = []
     for limit_id, name, figures in entries[:MAX_FAMILIES]:
-        limit, told_times = _limit(limit_id, name, figures, observed_at)
-        times.extend(told_times)
+        limit, window_times = _limit(limit_id, name, figures, observed_at)
+        times.extend(window_times)
         if headers.has_content(limit):
             limits.setdefault(limit_id, limit)
     reached_type = _kind(document.get("rate_limit_reached_type"))
     if reached_type:
-        limit = limits.get(charged) or Limit(limit_id=charged)
-        limits[charged] = limit.model_copy(update={"reached_type": reached_type})
+        limit = limits.get(billed) or Limit(limit_id=billed)
+        limits[billed] = limit.model_copy(update={"reached_type": reached_type})
     return RateLimits(
         limits=tuple(limits.values()),
-        active_limit=charged,
+        active_limit=billed,
         plan_type=coerce.text(document.get("plan_type")),
         credits=_credits(coerce.mapping(document.get("credits"))),
         spend_control_reached=coerce.flag(coerce.mapping(document.get("spend_control")).get("reached")),
@@ -174,11 +177,11 @@ def _read_limits(document: Mapping[str, Any], observed_at: float) -> RateLimits 
     )
 
 
-def _entries(document: Mapping[str, Any], charged: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
-    """Yield id, name and figures of each limit that the document mentions."""
+def _entries(document: Mapping[str, Any], billed: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+    """Yield id, name and figures of each limit in the document."""
     main = _first_present(document, "rate_limits", "rate_limit")
     if isinstance(main, dict):
-        yield charged, coerce.text(document.get("limit_name")), main
+        yield billed, coerce.text(document.get("limit_name")), main
     review = _first_present(document, "code_review_rate_limits", "code_review_rate_limit")
     if isinstance(review, dict):
         yield "code_review", None, review
@@ -195,7 +198,7 @@ def _entries(document: Mapping[str, Any], charged: str) -> Iterator[tuple[str, s
 
 
 def _limit_name(item: Mapping[str, Any], key: object) -> str | None:
-    """Return the id of the limit that an entry, found under `key` in a map, names; an id beats the human name."""
+    """Return the id of the limit of an entry, found under `key` in a map; an id overrides the human name."""
     for name in (item.get("metered_feature"), item.get("metered_limit_name"), key, item.get("limit_name")):
         found = coerce.limit_id(name)
         if found:
@@ -206,12 +209,12 @@ def _limit_name(item: Mapping[str, Any], key: object) -> str | None:
 def _limit(
     limit_id: str, name: str | None, figures: Mapping[str, Any], observed_at: float
 ) -> tuple[Limit, tuple[float | None, float | None]]:
-    """Return a limit, and the server's own time as each of its windows tells it."""
+    """Return a limit, and the server's own time by each of its windows."""
     primary, secondary = (
         _window(coerce.mapping(_first_present(figures, position, f"{position}_window")), observed_at)
         for position in _POSITIONS
     )
-    # null is how "no such window" is written here.
+    # Here "no such window" is written as null.
     absent = any(field in figures and figures[field] is None for field in _WINDOWS)
     readable = primary.readable or secondary.readable or absent
     limit = Limit(
@@ -238,23 +241,23 @@ def _window(figures: Mapping[str, Any], observed_at: float) -> coerce.ParsedWind
     )
 
 
-def _credits(told: Mapping[str, Any]) -> Credits | None:
+def _credits(fields: Mapping[str, Any]) -> Credits | None:
     found = Credits(
-        has_credits=coerce.flag(told.get("has_credits")),
-        unlimited=coerce.flag(told.get("unlimited")),
-        balance=coerce.decimal(told.get("balance")),
-        overage_limit_reached=coerce.flag(told.get("overage_limit_reached")),
+        has_credits=coerce.flag(fields.get("has_credits")),
+        unlimited=coerce.flag(fields.get("unlimited")),
+        balance=coerce.decimal(fields.get("balance")),
+        overage_limit_reached=coerce.flag(fields.get("overage_limit_reached")),
     )
     return None if found == Credits() else found
 
 
 def _kind(value: object) -> str | None:
-    """Return a reached type, which is a word or an object that has one as its type."""
+    """Return a reached type, which is a word or an object with a word as its type."""
     return coerce.text(coerce.mapping(value).get("type") if isinstance(value, dict) else value)
 
 
 def _promo(document: Mapping[str, Any]) -> str | None:
-    """Return the promo's words; ``""`` where the document says that there is none."""
+    """Return the text of the promo; ``""`` if the document says that there is none."""
     if "promo" not in document:
         return None
     promo = document["promo"]

@@ -1,6 +1,6 @@
-"""Defaults of mitmproxy that a client would notice beside a direct connection, set to what does no harm.
+"""Harmless values for defaults of mitmproxy that a client would notice, compared with a direct connection.
 
-A value that the user chose stays. An option that this version of mitmproxy does not have is a constant there.
+A value chosen by the user stays. An option that this version of mitmproxy does not have is a constant there.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mitmproxy.options import Options
 
 IDLE_SECONDS = 7 * 86_400
-"""How long a connection may be silent. Codex's websocket is silent between turns, a tunnel for as long as it likes;
-what a peer has forgotten is released in the end."""
+"""How long a connection may be silent. Codex's websocket is silent between turns, a tunnel for any time; a connection
+that its peer has forgotten is released in the end."""
 
 _MITMPROXY_IDLE_SECONDS = 600
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# The raw column holds these fields and no others: events and usage documents also carry e-mail, ids and prose.
-
 _ALLOWED_FIELDS = frozenset(
     {
         "additional_rate_limits",
@@ -62,13 +60,13 @@ _ALLOWED_FIELDS = frozenset(
 _MAX_DEPTH = 6
 
 MAX_RAW_CHARACTERS = 64 * 1024
-"""Characters of JSON kept for audit; a real message has about a thousand, and of a longer one nothing is kept."""
+"""Characters of JSON stored for audit; a real message has about a thousand, and nothing of a longer one is stored."""
 
 
 def allowed_fields(message: Mapping[str, Any]) -> dict[str, object]:
     """Return the fields of a message that are stored for audit; none if they are too long."""
-    kept = _pick(message, 0)
-    return kept if len(json.dumps(kept)) <= MAX_RAW_CHARACTERS else {}
+    allowed = _pick(message, 0)
+    return allowed if len(json.dumps(allowed)) <= MAX_RAW_CHARACTERS else {}
 
 
 def _pick(value: Mapping[str, Any], depth: int) -> dict[str, object]:
@@ -92,7 +90,7 @@ MAX_RAW_NUMBER = 1e15
 
 
 def clean_raw(value: object) -> object:
-    """Return a value as it may be kept for audit: numbers and truth values as they are, texts made harmless."""
+    """Return a value as it may be stored for audit: numbers and truth values as they are, texts made harmless."""
     if isinstance(value, str):
         return printable_text(value[:MAX_TEXT_LENGTH])
     if value is None or isinstance(value, bool):

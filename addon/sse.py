@@ -1,7 +1,7 @@
 """Bytes → server-sent events, as they stream by.
 
-Incremental and pure: `EventSplitter.feed` takes what has come and returns the data of each event that is complete.
-What is held is bounded: an event that grows beyond the limit is skipped, the next one is read again.
+Incremental and pure: `EventSplitter.feed` takes a chunk and returns the data of each complete event. The buffer is
+bounded: an event that grows beyond the limit is skipped, and the next one is read again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that `chunk` completes; an event without data is left out."""
-        # The end of an event may be cut in two; what came before that was searched already.
+        # The end of an event may be cut in two; everything before was searched already.
         buffer, searched = self._rest + chunk, max(0, len(self._rest) - _MAX_CUT)
         blocks, start = [], 0
         for blank in _BLANK_LINE.finditer(buffer, searched):

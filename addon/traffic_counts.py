@@ -1,4 +1,4 @@
-"""Counts of what came through the proxy, for the launcher's closing line. They are never stored."""
+"""Counts of the proxy's traffic, for the launcher's closing line. They are never stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ MAX_TOKEN_KEYS = 64
 
 
 class TrafficCounts:
-    """Counts connections by where they led, and what was given to the recorder.
-
-    The event loop counts; of what the recorder's thread adds, nothing depends on how often.
-    """
+    """Counts connections by where they led, and the turns and limits that were given to the recorder."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -29,10 +26,10 @@ class TrafficCounts:
     def count_turn(self, turn: OpenTurn) -> None:
         """Count a turn that has ended, unless it is a warm-up."""
         self._turns += not turn.warm_up
-        self._note(turn.caller.identity)
+        self._note(turn.info.identity)
 
     def note_limits(self, identity: Identity) -> None:
-        """Note that limits of this identity were read."""
+        """Note that limits of this identity were seen."""
         self._limits = True
         self._note(identity)
 

@@ -1,8 +1,8 @@
-"""A turn of Codex, from its request to ``response.completed``: for what thread and model, how long, how many tokens.
+"""A turn of Codex, from its request to ``response.completed``: its thread and model, its duration and its tokens.
 
-Nothing of what is said in a turn is kept: out of messages that hold prompts and answers only named fields are read.
+No prompt and no output is stored: of the messages that contain them only named fields are read.
 
-- A turn is a POST to one of `_TURN_PATHS`, or a ``response.create`` on a websocket, where one follows the other.
+- A turn is a POST to one of `_TURN_PATHS`, or a ``response.create`` on a websocket, where turns follow each other.
 - A warm-up is sent ahead of a turn: ``request_kind`` is ``prewarm`` in ``x-codex-turn-metadata``, and the message says
   ``"generate": false``.
 - The metadata is JSON in a header, and JSON in a string of the message's ``client_metadata``. It also holds paths and
@@ -21,20 +21,20 @@ from addon.exchange import OpenTurn
 from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:
-    from addon.exchange import Exchange, RequestInfo
+    from addon.exchange import RequestInfo
 
 
 INTERRUPTED = "interrupted"
-"""Our own word for a turn whose end was never told."""
+"""Our own error type of a turn whose end was never seen."""
 
 MAX_TURN_END_LENGTH = 4 * 1024 * 1024
-"""Bytes of a message that is parsed for its tokens; ``response.completed`` repeats the whole answer."""
+"""Bytes of a message that is parsed for its tokens; ``response.completed`` repeats the whole output."""
 
 _TURN_PATHS = re.compile(r"/(?:responses(?:/compact)?|alpha/search|images/[^/]+)/?(?:\?.*)?\Z", re.DOTALL)
 _CREATE = re.compile(rb'\s*\{\s*"type"\s*:\s*"response\.create"')
-# Inside a JSON string every quote has a backslash before it: such a name is never part of a prompt.
+# Inside a JSON string every quote has a backslash before it: these names never match within a prompt.
 _GENERATE = b'"generate"'
-_NO_ANSWER = re.compile(rb'"generate"\s*:\s*false\b')
+_GENERATES_NOTHING = re.compile(rb'"generate"\s*:\s*false\b')
 _CLIENT_METADATA = b'"client_metadata"'
 _MODEL = re.compile(rb'"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"')
 _USAGE, _ERROR = b'"usage"', b'"error"'
@@ -45,7 +45,7 @@ _decode = json.JSONDecoder().raw_decode
 
 
 class TurnResult(NamedTuple):
-    """How a turn ended: tokens where they were told, the server's word for an error, the status that it carries."""
+    """How a turn ended: the reported tokens, the server's type of an error, and its status."""
 
     tokens: Tokens = Tokens()
     error_type: str | None = None
@@ -57,18 +57,18 @@ INTERRUPTION = TurnResult(error_type=INTERRUPTED)
 
 
 def is_turn(method: str, path: str) -> bool:
-    """Tell whether an HTTP request is a turn, by its method and its path with the query."""
+    """Return True if an HTTP request is a turn, by its method and its path with the query."""
     return method == "POST" and _TURN_PATHS.search(path) is not None
 
 
 mentions_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
-"""Finds in an ``x-codex-turn-metadata`` header that the turn is a warm-up."""
+"""Matches the ``x-codex-turn-metadata`` header of a warm-up."""
 
 
-def parse_response_create(content: bytes, started_at: float, before: RequestInfo) -> OpenTurn | None:
-    """Return the turn that a client's websocket message opens, or None where it opens none.
+def parse_response_create(content: bytes, started_at: float, inherited: RequestInfo) -> OpenTurn | None:
+    """Parse a ``response.create`` message; None for any other.
 
-    What the message does not tell is as `before`: that of the upgrade, or of the turn before.
+    Fields missing from it are `inherited` from the upgrade request or the previous turn.
     """
     start = _CREATE.match(content)
     if start is None:
@@ -78,22 +78,22 @@ def parse_response_create(content: bytes, started_at: float, before: RequestInfo
     return OpenTurn(
         Transport.WEBSOCKET,
         started_at,
-        before._replace(
-            thread=coerce.text(metadata.get("thread_id")) or before.thread,
-            session=coerce.text(metadata.get("session_id")) or before.session,
-            model=model[1].decode() if model else before.model,
+        inherited._replace(
+            thread=coerce.text(metadata.get("thread_id")) or inherited.thread,
+            session=coerce.text(metadata.get("session_id")) or inherited.session,
+            model=model[1].decode() if model else inherited.model,
         ),
         warm_up=_generates_nothing(content) or _is_prewarm(metadata.get("x-codex-turn-metadata")),
     )
 
 
 def may_end(content: bytes) -> bool:
-    """Tell whether an event may end a turn; of thousands of text deltas none does."""
+    """Return True if an event may end a turn; none of thousands of text deltas does."""
     return any(mark in content for mark in _ENDINGS)
 
 
 def parse_turn_end(content: bytes) -> TurnResult | None:
-    """Return how an event ends its turn, or None where it does not."""
+    """Return the result of a turn from the event that ends it, or None for any other event."""
     if len(content) > MAX_TURN_END_LENGTH or not may_end(content):
         return None
     event = coerce.json_object(content)
@@ -106,29 +106,29 @@ def parse_turn_end(content: bytes) -> TurnResult | None:
 
 
 def parse_turn_body(content: bytes) -> TurnResult:
-    """Return how a JSON body ends its turn: an answer's tokens, or a refusal's error type."""
+    """Return the result of a turn from a JSON body: a response's tokens, or a refusal's error type."""
     if _USAGE not in content and _ERROR not in content:
         return NO_RESULT
     body = coerce.json_object(content)
     return TurnResult(_tokens(body.get("usage")), _error_type(body, {}))
 
 
-def finished_turn(turn: OpenTurn, exchange: Exchange, ending: TurnResult, ended_at: float) -> Turn:
-    """Return the row of a turn that has ended."""
+def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: float) -> Turn:
+    """Return the row of a turn that has ended; `limit_id` is the limit that it was charged to."""
     return Turn(
-        identity=turn.caller.identity,
+        identity=turn.info.identity,
         transport=turn.transport,
         started_at=turn.started_at,
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
-        limit_id=exchange.charged,
-        thread=turn.caller.thread,
-        session=turn.caller.session,
-        model=turn.caller.model,
+        limit_id=limit_id,
+        thread=turn.info.thread,
+        session=turn.info.session,
+        model=turn.info.model,
         warm_up=turn.warm_up,
-        status=turn.status if ending.status is None else ending.status,
-        error_type=ending.error_type,
-        tokens=ending.tokens,
+        status=turn.status if result.status is None else result.status,
+        error_type=result.error_type,
+        tokens=result.tokens,
     )
 
 
@@ -146,8 +146,8 @@ def _client_metadata(content: bytes) -> dict[str, Any]:
 
 
 def _generates_nothing(content: bytes) -> bool:
-    # Looked for in two steps: a conversation is long, and nearly none has the word.
-    return _GENERATE in content and _NO_ANSWER.search(content) is not None
+    # Searched in two steps: a conversation is long, and nearly none contains the word.
+    return _GENERATE in content and _GENERATES_NOTHING.search(content) is not None
 
 
 def _is_prewarm(metadata: object) -> bool:
@@ -155,17 +155,17 @@ def _is_prewarm(metadata: object) -> bool:
 
 
 def _tokens(usage: object) -> Tokens:
-    told = coerce.mapping(usage)
+    counts = coerce.mapping(usage)
     return Tokens(
-        input=coerce.count(told.get("input_tokens")),
-        cached=coerce.count(coerce.mapping(told.get("input_tokens_details")).get("cached_tokens")),
-        output=coerce.count(told.get("output_tokens")),
-        reasoning=coerce.count(coerce.mapping(told.get("output_tokens_details")).get("reasoning_tokens")),
+        input=coerce.count(counts.get("input_tokens")),
+        cached=coerce.count(coerce.mapping(counts.get("input_tokens_details")).get("cached_tokens")),
+        output=coerce.count(counts.get("output_tokens")),
+        reasoning=coerce.count(coerce.mapping(counts.get("output_tokens_details")).get("reasoning_tokens")),
     )
 
 
 def _error_type(event: dict[str, Any], response: dict[str, Any]) -> str | None:
-    """Return the server's word for what went wrong, wherever this kind of event has it."""
+    """Return the server's type of an error, wherever this kind of event has it."""
     error = coerce.mapping(event.get("error")) or coerce.mapping(response.get("error"))
     reason = coerce.mapping(response.get("incomplete_details")).get("reason")
     return coerce.text(error.get("type")) or coerce.text(error.get("code")) or coerce.text(reason)

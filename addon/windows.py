@@ -1,7 +1,7 @@
 """primary and secondary → the slots ``5h`` and ``7d``, by the windows' lengths.
 
-The server puts its windows where it likes: 5 h first, 7 d first, and since mid-2026 on many plans 7 d alone in
-primary. Only ``window_minutes`` tells which is which.
+The server's order varies: 5 h first, 7 d first, and since mid-2026 on many plans 7 d alone in primary. Only
+``window_minutes`` identifies a window.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHORT_MINUTES = 360
 """Windows up to this length are candidates for ``5h``, longer ones for ``7d``."""
 
 UNKNOWN = "unknown"
-"""Slot of a window whose length nothing tells and for which no slot is left."""
+"""Slot of a window of unknown length when no other slot is left."""
 
 
 def normalize(primary: Window | None, secondary: Window | None, observed_at: float | None = None) -> dict[str, Window]:
@@ -26,14 +26,14 @@ def normalize(primary: Window | None, secondary: Window | None, observed_at: flo
 
     Of the windows up to 360 minutes the one nearest 300 is ``5h``; of those above, the one nearest 10080 is ``7d``; a
     tie goes to primary; any other keeps its own length as its slot (``1h``, ``30d``). Of two windows of one length the
-    more used one stands. A window of unknown length takes the slot that a known one left free; with nothing known to
-    go by, primary is ``7d`` and secondary ``5h``, the order before the server told lengths; a reset more than 6 hours
-    after `observed_at` (Unix seconds; None: not looked at) cannot be ``5h``.
+    more used one counts. A window of unknown length takes the slot that a known one left free; if no length is known,
+    primary is ``7d`` and secondary ``5h``, the order before the server reported lengths; a window with a reset more
+    than 6 hours after `observed_at` (Unix seconds; None: ignored) cannot be ``5h``.
     """
     windows = {slot: window for slot, window in (("7d", primary), ("5h", secondary)) if window}
     slots = _place_known(_one_per_length([window for window in windows.values() if window.window_minutes]))
     unknown = [(slot, window) for slot, window in windows.items() if not window.window_minutes]
-    # Those that can only be long choose first.
+    # Windows that can only be long choose first.
     for legacy, window in sorted(unknown, key=lambda item: not _is_long(item[1], observed_at)):
         choices = ("7d",) if _is_long(window, observed_at) else (legacy, "7d", "5h")
         slots[next((slot for slot in choices if slot not in slots), UNKNOWN)] = window

@@ -1,10 +1,11 @@
-"""The command line: which commands there are, and the exit code of what goes wrong in any of them.
+"""The command line: the list of commands, and the exit codes of their failures.
 
-A command's module is imported when the command is asked for: people put these commands into their prompts.
+The module of a command is imported only when the command runs: people put these commands into their shell prompts.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 if __package__ in {None, ""}:
-    # Run as `python scripts/cli.py`: the checkout takes the place of this folder, ahead of all else.
+    # Run as `python scripts/cli.py`: the checkout replaces this folder, at the front of the path.
     _here = Path(__file__).resolve().parent
     sys.path[:] = [str(_here.parent), *(each for each in sys.path if each != str(_here))]
 
@@ -45,11 +46,16 @@ _COMMANDS = {
     "doctor": "doctor:doctor",
     "uninstall": "uninstall:uninstall",
 }
-"""Where each command is, in the order in which they are listed: what is wanted most often comes first."""
+"""The module and the function of each command, in the order of the help: the most used first."""
+
+_DOCUMENT_COMMANDS = frozenset(
+    {"status", "forecast", "usage", "next", "events", "history", "accounts", "threads", "guard", "statusline"}
+)
+"""Commands that print one document and end."""
 
 
 class Commands(click.Group):
-    """The commands; what is expected to go wrong in any of them ends in one line and an exit code."""
+    """The group of all commands; an expected failure of any of them ends in a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Return the names of all commands."""
@@ -59,7 +65,7 @@ class Commands(click.Group):
         """Import a command and return it.
 
         Raises:
-            click.NoSuchCommand: there is none of that name; the message says which one may be meant.
+            click.NoSuchCommand: No command has that name; the message suggests a similar one.
         """
         if cmd_name not in _COMMANDS:
             if ctx.resilient_parsing or cmd_name.startswith("-"):
@@ -69,6 +75,15 @@ class Commands(click.Group):
         command = getattr(importlib.import_module(f"scripts.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is to run; one that keeps running gets its garbage collector back."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name not in _DOCUMENT_COMMANDS:
+            gc.enable()
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -81,18 +96,17 @@ class Commands(click.Group):
             if failure is None:
                 raise
             message, exit_code = failure
-            # What it names (an e-mail, a limit) may have come over the wire.
+            # Names in the message (an e-mail, a limit) may come from the wire.
             click.echo("Error: " + "\n".join(sanitize(line) for line in message.splitlines()), err=True)
             ctx.exit(exit_code)
 
 
 def _explained(error: Exception) -> tuple[str, int] | None:
-    """Return the message and the exit code of an expected failure."""
-    from scripts.support.errors import LaunchError
+    """Return the message and the exit code of an expected failure; None for any other."""
     from store.errors import DatabaseError, MissingError
     from store.queries.accounts import AccountError
 
-    if isinstance(error, (CommandError, LaunchError)):
+    if isinstance(error, CommandError):
         return str(error), error.exit_code
     if isinstance(error, MissingError):
         return NOTHING_YET, NOTHING_KNOWN
@@ -124,12 +138,12 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 Start with:
   codex-tap demo               see it work, without an account
   codex-tap run codex          run Codex through the tap
-  codex-tap                    see what is left
+  codex-tap                    show what is left
 
 \b
-Exit codes: 0 fine, 1 not so (doctor, a declined question), 2 wrong use,
-3 nothing seen yet, 4 it could not be done (database, proxy).
-run gives back its command's exit code, or 127 where that was not found.
+Exit codes: 0 success, 1 check failed or declined, 2 usage error,
+3 no data yet, 4 operation failed. run exits with the exit code of its
+command, or with 127 if the command was not found.
 
 \b
 Completion:
@@ -138,12 +152,19 @@ Completion:
 """,
 )
 @status_options
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(context: click.Context, /, **options: Any) -> None:
-    """How much Codex you have left, read from the traffic that flows anyway.
+    """Show how much of your Codex limits is left, and when they reset.
 
-    Without a command it is `codex-tap status`.
+    The figures come from Codex's own traffic. Without a command, codex-tap runs `codex-tap status`.
     """
     if context.invoked_subcommand is None:
         context.invoke(status, accounts=(), **options)
@@ -153,7 +174,10 @@ def cli(context: click.Context, /, **options: Any) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # A pipe on Windows cannot carry all characters of a name: better a `?` than a crash.
+    # A document is many small objects without cycles: looking for cycles takes a sixth of the time. Commands that keep
+    # running switch the collector on again.
+    gc.disable()
+    # A pipe on Windows cannot encode every character of a name: it gets a `?` instead of a crash.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     cli(prog_name="codex-tap")

@@ -1,6 +1,8 @@
-"""Numbers and names that recording and analysis share."""
+"""Numbers, names and small predicates that recording, analysis and commands share."""
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 MAIN_LIMIT = "codex"
 """Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
@@ -11,9 +13,43 @@ RESET_JITTER_SECONDS = 60
 """Resets this close to each other are one reset."""
 
 SKEW_SECONDS = 120
-"""How far apart the server's clock and ours may be before they are held to differ."""
+"""Distance above which the server's clock and ours differ."""
+
+EventKind = Literal[
+    "limit_reached",
+    "limit_freed",
+    "window_reset",
+    "window_reset_early",
+    "window_moved",
+    "used_percent_fell",
+    "window_appeared",
+    "window_vanished",
+    "plan_changed",
+    "credits_bought",
+    "credits_spent",
+    "used_elsewhere",
+    "token_refreshed",
+]
+
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+"""What can happen to an account and its limits; `store.analysis.events.KINDS` says what each means."""
+
+GroupBy = Literal["thread", "model", "day", "hour", "account"]
+
+GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
+"""What a row of `store.documents.UsageDocument` can stand for."""
+
+
+def is_full(used_percent: float | None) -> bool:
+    """Return True if a window with this used percent is used up; an unknown percentage is not."""
+    return used_percent is not None and used_percent >= FULL_PERCENT
 
 
 def is_zero(balance: str | None) -> bool:
-    """Tell whether a balance of credits says that there are none, however many digits it says so with."""
+    """Return True if a balance of credits is zero, however many digits it is written with; None is unknown."""
     return balance is not None and not balance.strip("0.")
+
+
+def flag(value: int | None) -> bool | None:
+    """Return the truth value that SQLite stores as 0 or 1; None stays None."""
+    return None if value is None else bool(value)

@@ -1,14 +1,14 @@
-"""The SQLite file: where it may lie, how it is opened, its schema and how that moves forward.
+"""The SQLite file: opening, closing, transactions and errors.
 
-A row of `snapshots` is one limit of one account as it stood over a stretch of time: the same figures seen again only
-move `last_seen_at` and `observations` (`store.record.merge` says what "the same" is). Rows are ordered by their id, the
-order of arrival; the clock, which may step back, orders nothing. `limits` points at the newest row of each limit and
-`accounts` at the newest row that told an account's facts, so that the present is one key look-up, however long the
-history.
+A row of `snapshots` is one state of one limit of one account, from its first to its last observation: the same figures
+seen again only change `last_seen_at` and `observations` (`store.record.merge` defines "the same"). Rows are ordered by
+their id, the order of arrival, and never by the clock, which may step back. `limits` points at the newest row of each
+limit and `accounts` at the newest row with an account's facts, so that the present is one key look-up, however long
+the history.
 
 Files are private from the start: created with mode 0600, in a folder created with mode 0700. Readers open the file
-read-only and never create it. Nothing is ever deleted: an older schema is copied before it is brought forward, a
-damaged file is renamed. Nothing heavy is imported here: reading commands stand in people's prompts.
+read-only and never create it. No file is ever deleted: an older schema is copied before it is migrated, a damaged file
+is renamed. Nothing heavy is imported here: reading commands run in shell prompts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from store.errors import (
     is_full,
     is_locked,
 )
-from store.files import free_name, inode
+from store.files import inode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 
 BUSY_SECONDS = 0.2
-"""How long one statement waits for another writer; the recorder tries again, so nothing hangs on this."""
+"""How long one statement waits for another writer; the recorder tries again afterwards."""
 
 READ_SECONDS = 5.0
-"""How long a reader waits in the rare moments when the write-ahead log is locked for it too."""
+"""How long a reader waits while the write-ahead log is locked for readers too, which is rare."""
 
 
 def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection:
-    """Open the database read-only; rows come as `sqlite3.Row`. One that is locked is waited for so many ``seconds``.
+    """Open the database read-only, with `sqlite3.Row` rows; wait at most ``seconds`` for a lock.
 
     Raises:
-        MissingError: There is none yet.
+        MissingError: There is no database yet.
         DatabaseError: It cannot be read: not ours, of another schema, not a database.
 
     """
@@ -71,7 +71,7 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
         if version == 0:
             raise MissingError(f"{path} is still empty")
         raise DatabaseError(
-            f"{path} was written by an older codex-tap (schema {version}); starting the proxy once brings it forward"
+            f"{path} was written by an older codex-tap (schema {version}); start the proxy once to migrate it"
         )
     connection.row_factory = sqlite3.Row
     return connection
@@ -82,12 +82,12 @@ def _connect_reading(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Conne
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the database for writing; create it, or bring its schema forward, where that is needed.
+    """Open the database for writing; create it or migrate its schema if needed.
 
     Raises:
         DatabaseError: It cannot be used: not ours, newer than this program, not writable, not a database.
         LockedError: Another writer holds it.
-        FullError: There is no room for it.
+        FullError: The disk is full.
         DamagedError: It is ours and broken.
 
     """
@@ -107,9 +107,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def close_without_checkpoint(connection: sqlite3.Connection) -> None:
-    """Let go of a connection whose file was replaced by another one.
+    """Close a connection whose file was replaced by another one.
 
-    Closing it as usual would end with deleting the write-ahead log *by its name*, and that is the other file's by now.
+    An ordinary close would delete the write-ahead log *by its name*, which is now that of the other file.
     """
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
@@ -119,7 +119,7 @@ def close_without_checkpoint(connection: sqlite3.Connection) -> None:
 
 
 _unclosed: list[sqlite3.Connection] = []
-"""Python 3.11 has no way to close without that: these stay open as long as the process."""
+"""Python 3.11 cannot close without a checkpoint: these stay open as long as the process."""
 
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID_AT = slice(68, 72)
@@ -130,37 +130,40 @@ def _translate_error(path: Path, error: sqlite3.Error) -> DatabaseError:
         return LockedError(f"{path} is locked by another program")
     if is_full(error):
         return FullError(f"{path} cannot be written, the disk is full")
-    if is_damage(error) and _is_ours(path):
-        message = f"{path} is damaged ({error}); the next start of the proxy sets it aside and begins a new one"
+    if is_damage(error) and is_ours(path):
+        message = f"{path} is damaged ({error}); the next start of the proxy sets it aside and creates a new one"
         return DamagedError(message, inode(path))
     if error_code(error) == sqlite3.SQLITE_NOTADB:
         return DatabaseError(f"{path} is not a SQLite database; move it away or name another file")
     return DatabaseError(f"{path} cannot be used: {error}")
 
 
-def _is_ours(path: Path) -> bool:
-    """Tell whether a broken file was ours: by the mark in its header, else by lying where nobody but we put files.
+def is_ours(path: Path) -> bool:
+    """Return True if a file is a database of codex-tap, also if it is damaged.
 
-    Anything else may be a file of the user's that was named by mistake, and is not touched.
+    Its header has our application id, or it has no readable id and is in our data folder. Any other file may be the
+    user's, given by mistake.
     """
-    from store.settings import default_database
+    from store.settings import data_folder
 
+    if path.is_symlink() or not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             header = file.read(100)
     except OSError:
         return False
     application = int.from_bytes(header[_APPLICATION_ID_AT]) if header.startswith(_MAGIC) else 0
-    return application == schema.APPLICATION_ID or (
-        application == 0 and path.absolute() == default_database({}).absolute()
-    )
+    if application:
+        return application == schema.APPLICATION_ID
+    return path.absolute().parent == data_folder().absolute()
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = schema.schema_version(connection, path)
     if version < schema.SCHEMA_VERSION:
         if version == 0:
-            # Before the log is begun, so that it stands in the file itself, where `_is_ours` looks.
+            # Before the write-ahead log exists, so that it is in the file itself, where `is_ours` looks.
             connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, path)
@@ -171,24 +174,24 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply what is pending in one transaction: of two programs that start together one waits for the other."""
+    """Apply pending migrations in one transaction: of two programs that start together one waits for the other."""
     with transaction(connection):
         version = schema.schema_version(connection, path)
         if version == schema.SCHEMA_VERSION:
             return
-        copy = _keep_copy(path, version) if version else None
+        copy = _back_up(path, version) if version else None
         try:
             schema.apply_migrations(connection)
         except BaseException:
-            # The database is as it was, so the copy is one too many.
+            # The database is unchanged, so the copy is not needed.
             if copy:
                 copy.unlink(missing_ok=True)
             raise
 
 
-def _keep_copy(path: Path, version: int) -> Path:
-    """Copy the database beside itself, as private as it is; return the copy's name."""
-    copy = free_name(path.with_name(f"{path.name}.v{version}.bak"))
+def _back_up(path: Path, version: int) -> Path:
+    """Copy the database beside itself, with the same permissions; return the copy's path."""
+    copy = files.backup_path(path, version)
     files.create_private(copy)
     try:
         with (
@@ -204,7 +207,7 @@ def _keep_copy(path: Path, version: int) -> Path:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold the one write lock from the start, so that what is read inside is what will be changed."""
+    """Hold the one write lock from the start: a row that is read inside cannot change before it is written."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def rename_thread(connection: sqlite3.Connection, thread: str, name: str | None) -> None:
-    """Give a thread a name, or take it away."""
+    """Name a thread, or remove its name."""
     connection.execute("UPDATE threads SET name = ? WHERE thread = ?", (name, thread))
 
 
 def rename_account(connection: sqlite3.Connection, account: int, name: str | None) -> None:
-    """Give an account a name, or take it away.
+    """Name an account, or remove its name.
 
     Raises:
         sqlite3.IntegrityError: Another account has that name.
@@ -24,8 +24,8 @@ def rename_account(connection: sqlite3.Connection, account: int, name: str | Non
 
 
 def forget_account(connection: sqlite3.Connection, account: int) -> None:
-    """Delete an account and all that was kept of it, down to the bytes in the file."""
+    """Delete an account and everything stored of it, down to the bytes in the file."""
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
-    # The log still holds the deleted pages; where a reader is in the way, the next checkpoint overwrites them.
+    # The log still holds the deleted pages; if a reader is in the way, the next checkpoint overwrites them.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

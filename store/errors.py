@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 
 class DatabaseError(Exception):
@@ -10,15 +11,15 @@ class DatabaseError(Exception):
 
 
 class LockedError(DatabaseError):
-    """Another writer holds the database at the moment; trying again later is all there is to do."""
+    """Another writer holds the database now; try again later."""
 
 
 class FullError(DatabaseError):
-    """The disk has no room at the moment; trying again later is all there is to do."""
+    """The disk is full now; try again later."""
 
 
 class DamagedError(DatabaseError):
-    """The database is ours and broken; `set_aside` makes room for a new one."""
+    """The database is ours and broken; `store.files.quarantine` makes room for a new one."""
 
     def __init__(self, message: str, inode: Inode | None) -> None:
         super().__init__(message)
@@ -30,22 +31,22 @@ class MissingError(DatabaseError):
 
 
 Inode = tuple[int, int]
-"""What tells one file from another at the same path."""
+"""Identifies a file, as another one may be at the same path."""
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Tell whether an error only says that somebody else holds the file at the moment."""
+    """Return True if an error says that another connection holds the file."""
     return error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Tell whether an error says that the file's contents are broken."""
+    """Return True if an error says that the file's contents are broken."""
     return error_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_full(error: sqlite3.Error) -> bool:
     """Return True if an error says that the disk is full."""
-    # Where there is no room for the log's index, the second is what SQLite says.
+    # SQLite reports the second if there is no room for the index of the write-ahead log.
     extended = getattr(error, "sqlite_errorcode", 0)
     return extended in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
@@ -53,3 +54,11 @@ def is_full(error: sqlite3.Error) -> bool:
 def error_code(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code of an error, or 0."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def error_place(error: BaseException) -> str:
+    """Return where an error was raised, ``headers.py:42``: what can be logged when its message may hold traffic."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"

@@ -1,47 +1,232 @@
-"""The files beside the database: their names, private creation, quarantine and copies."""
+"""The files that codex-tap writes: their names, private and atomic creation, and the files beside the database.
+
+All of their names are here; `codex-tap uninstall` deletes the files with these names and no others. Errors of the
+database are imported where they are raised: the launcher uses this module before the start of the user's command, and
+needs no SQLite.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import stat
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from store.errors import DatabaseError, FullError, Inode
+from store.settings import data_folder
 
-SPILL_MARK, SPILL_SUFFIX = ".unwritten-", ".jsonl"
-"""What the names of files of readings have behind the database's name, and at their end."""
+if TYPE_CHECKING:
+    from store.errors import Inode
 
 PARTIAL_SUFFIX = ".part"
-"""What the name of a file has at its end until all of it is written."""
+"""The end of the name of a file that is not written completely; it is renamed when it is."""
+
+COMPANION_SUFFIXES = ("-wal", "-shm")
+"""The ends of the names of the files that SQLite writes beside a database: its log, and the index of the log."""
+
+_CORRUPT, _BACKUP = ".corrupt-", ".v"
+_SPILL, _SPILL_SUFFIX = ".unwritten-", ".jsonl"
+_ALERTS_STATE, _ALERTS_LOCK = "-alerts.json", "-alerts.lock"
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_REPLACE_TRIES = 5
+_REPLACE_RETRY_SECONDS = 0.05
+
+# Paths in the data folder
+
+
+def certificate_folder() -> Path:
+    """Return the folder of the proxy's own certificate authority (mitmproxy's ``confdir``)."""
+    return data_folder() / "ca"
+
+
+LOG_FOLDER = "logs"
+"""The name of the folder of the proxy's log files, beside the folder of its certificates."""
+
+
+def log_folder() -> Path:
+    """Return the folder of the log files of the user's proxies."""
+    return data_folder() / LOG_FOLDER
+
+
+def log_file(folder: Path, pid: int) -> Path:
+    """Return the log file of the proxy with a process id."""
+    return folder / f"proxy-{pid}.log"
+
+
+BundleKind = Literal["command", "node", "upstream"]
+"""Who trusts the certificates of a bundle: the user's command, Node.js in it, or the proxy."""
+
+
+def bundle_file(folder: Path, kind: BundleKind, digest: str) -> Path:
+    """Return the file of a bundle of certificates, named after the SHA-256 digest of its content."""
+    return folder / f"{kind}-{digest[:16]}.pem"
+
+
+SHIM_MARKER = ".codex-tap-shim"
+"""The name of the file that marks the folder of the shim; `scripts.launch.codex_program` repeats it."""
+
+
+def shim_folder() -> Path:
+    """Return the folder of the ``codex`` that commands under the tap find first in their PATH."""
+    return data_folder() / "shim"
+
+
+def probed_programs() -> Path:
+    """Return the file that stores which ``codex`` accepts ``--no-daemon``."""
+    return data_folder() / "codex-programs.json"
+
+
+# Paths beside the database
+
+
+def spill_path(database: Path) -> Path:
+    """Return a new path for readings that could not be written to the database; such paths sort by time."""
+    return database.with_name(f"{database.name}{_SPILL}{time.time_ns()}-{os.urandom(4).hex()}{_SPILL_SUFFIX}")
+
+
+def backup_path(database: Path, version: int) -> Path:
+    """Return a new path for the copy of a database of an older schema version."""
+    return free_name(database.with_name(f"{database.name}{_BACKUP}{version}.bak"))
+
+
+def alerts_state_path(database: Path) -> Path:
+    """Return the path of the state of the alerts of a database."""
+    return database.with_name(f"{database.name}{_ALERTS_STATE}")
+
+
+def alerts_lock_path(database: Path) -> Path:
+    """Return the path of the lock that the watch for alerts of a database holds."""
+    return database.with_name(f"{database.name}{_ALERTS_LOCK}")
+
+
+# The names of all of these, as regular expressions. Earlier versions wrote partial files without the random part, or
+# without the suffix.
+
+_PARTIAL = r"(\.[a-z0-9_]{8})?(\.part)?"
+
+DATABASE_SUFFIXES = (
+    rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?)?(-wal|-shm|-journal)?"
+    rf"|{re.escape(_SPILL)}\d+-[0-9a-f]{{8}}{re.escape(_SPILL_SUFFIX)}{_PARTIAL}"
+    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}"
+)
+"""The part of a name that follows the name of the database; it is empty for the database itself."""
+
+AUTHORITY_NAMES = (
+    r"mitmproxy-(ca|ca-cert|dhparam)\.(pem|p12|cer)"  # mitmproxy's own files
+    rf"|(command|node|upstream)-[0-9a-f]{{16}}\.pem{_PARTIAL}"
+    r"|tmp[a-z0-9_]{8}"
+)
+"""The names in the folder of the certificate authority."""
+
+AUTHORITY_FOLDER_SUFFIXES = r"(\.[a-z0-9_]{8})?"
+"""The part of a name that follows the name of that folder; it is not empty while the authority is being created."""
+
+SHIM_NAMES = rf"(codex|codex\.cmd|{re.escape(SHIM_MARKER)}){_PARTIAL}"
+PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
+LOG_NAMES = r"proxy-\d+\.log(\.1)?"
+
+
+# Writing
+
+
+def create_private_folder(folder: Path) -> None:
+    """Create a folder with mode 0700 if it is missing, and its parent in the same way.
+
+    Raises:
+        OSError: It cannot be created.
+
+    """
+    for each in (folder.parent, folder):  # the mode that `mkdir` is given does not apply to parents
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def create_private(path: Path) -> None:
-    """Create the file with mode 0600 and its folder with mode 0700 where they are not there yet.
+    """Create a database with mode 0600 and its folder with mode 0700 if they are missing.
 
     Raises:
-        DatabaseError: It cannot be created, or what is there is a link, no file, or another user's.
+        DatabaseError: It cannot be created, or what is there is not a regular file, or belongs to another user.
         FullError: There is no room for it.
 
     """
+    from store.errors import DatabaseError, FullError
+
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(path.parent)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        status = path.lstat()
+        problem = ownership_problem(path)
     except OSError as error:
         kind = FullError if error.errno in _NO_SPACE else DatabaseError
         raise kind(f"{path} cannot be created: {error.strerror or error}") from error
+    if problem:
+        raise DatabaseError(f"{path} {problem}; name another file with --db or CODEX_TAP_DB")
+
+
+def write_private(path: Path, content: bytes, *, executable: bool = False) -> None:
+    """Write a file with mode 0600 (0700 if ``executable``) in a folder that is created with mode 0700 if it is missing.
+
+    The content is complete on disk before the file appears under its name, and replaces an earlier file in one step.
+
+    Raises:
+        OSError: It cannot be written; an earlier file is still there, and nothing else is left behind.
+
+    """
+    import tempfile
+
+    create_private_folder(path.parent)
+    descriptor, name = tempfile.mkstemp(PARTIAL_SUFFIX, f"{path.name}.", path.parent)  # with mode 0600
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if executable:
+            partial.chmod(0o700)
+        _replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _replace(partial: Path, path: Path) -> None:
+    for remaining in reversed(range(_REPLACE_TRIES)):
+        try:
+            partial.replace(path)
+        except PermissionError:
+            # Windows refuses to replace a file that is being read.
+            if sys.platform != "win32" or not remaining:
+                raise
+            time.sleep(_REPLACE_RETRY_SECONDS)
+        else:
+            return
+
+
+# Files that are there
+
+
+def ownership_problem(path: Path) -> str | None:
+    """Return why a file is not trusted, or None: it is not a regular file, or belongs to another user.
+
+    Raises:
+        OSError: It cannot be examined.
+
+    """
+    status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise DatabaseError(f"{path} is a link or no file; name the database's real path")
+        return "is a link or not a regular file"
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-        raise DatabaseError(f"{path} belongs to another user; put the database elsewhere with CODEX_TAP_DB")
+        return "belongs to another user"
+    return None
 
 
 def inode(path: Path) -> Inode | None:
-    """Return what tells one file from another at the same path; None where there is no file."""
+    """Return the identity of the file at a path, which a new file there does not have; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -49,20 +234,32 @@ def inode(path: Path) -> Inode | None:
     return status.st_dev, status.st_ino
 
 
+def free_name(wanted: Path) -> Path:
+    """Return the path, with a number appended if there is a file already."""
+    found, number = wanted, 0
+    while os.path.lexists(found):
+        number += 1
+        found = wanted.with_name(f"{wanted.name}-{number}")
+    return found
+
+
 def quarantine(path: Path, damaged: Inode | None) -> Path | None:
     """Rename a damaged database and its companions; return the new name.
 
-    It is left alone, and None returned, where it is not the damaged file any more: another proxy may have been first.
+    Another proxy may have been first: if the file is not the damaged one any more, nothing is renamed and None is
+    returned.
 
     Raises:
         DatabaseError: It cannot be renamed.
 
     """
-    aside = free_name(path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"))
+    from store.errors import DatabaseError
+
+    aside = free_name(path.with_name(f"{path.name}{_CORRUPT}{time.strftime('%Y%m%d-%H%M%S')}"))
     if damaged is None or inode(path) != damaged:
         return None
     try:
-        # The file itself goes last: a new one must not find the log of the old one and take it for its own.
+        # The database itself is renamed last: a new one must not find the log of the old one and use it.
         for companion in COMPANION_SUFFIXES:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{path}{companion}").rename(f"{aside}{companion}")
@@ -73,39 +270,24 @@ def quarantine(path: Path, damaged: Inode | None) -> Path | None:
 
 
 def backup_files(path: Path) -> list[Path]:
-    """Return what was set aside, or copied before a migration, and has lain beside the database since."""
-    found = [*_beside(path, f"{path.name}.corrupt-"), *_beside(path, f"{path.name}.v")]
+    """Return the damaged databases that were set aside, and the copies that were made before a migration."""
+    found = [*_beside(path, f"{path.name}{_CORRUPT}"), *_beside(path, f"{path.name}{_BACKUP}")]
     return [each for each in found if not each.name.endswith(COMPANION_SUFFIXES)]
 
 
 def spill_files(path: Path) -> list[Path]:
-    """Return the files of readings that stops have left beside the database, oldest first (`store.record.spill`)."""
-    return _beside(path, f"{path.name}{SPILL_MARK}", SPILL_SUFFIX)
+    """Return the files of readings that are not in the database yet, oldest first (`store.record.spill`)."""
+    return _beside(path, f"{path.name}{_SPILL}", _SPILL_SUFFIX)
 
 
 def partial_files(path: Path) -> list[Path]:
-    """Return the files beside the database that were not written to their end, which a crash may have left there."""
+    """Return the partial files beside the database, which a crash may have left there."""
     return _beside(path, path.name, PARTIAL_SUFFIX)
 
 
-def _beside(path: Path, start: str, end: str = "") -> list[Path]:
+def _beside(path: Path, prefix: str, suffix: str = "") -> list[Path]:
     try:
         found = sorted(path.parent.iterdir())
     except OSError:
         return []
-    return [each for each in found if each.name.startswith(start) and each.name.endswith(end)]
-
-
-COMPANION_SUFFIXES = ("-wal", "-shm")
-"""What the names of the files have at their end that SQLite keeps beside a database: its log, and the log's index."""
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-def free_name(wanted: Path) -> Path:
-    """Return the name, with a number behind it if there is such a file."""
-    found, number = wanted, 0
-    while os.path.lexists(found):
-        number += 1
-        found = wanted.with_name(f"{wanted.name}-{number}")
-    return found
+    return [each for each in found if each.name.startswith(prefix) and each.name.endswith(suffix)]

@@ -1,10 +1,10 @@
-"""What one message from the backend says, as immutable models.
+"""Immutable models of what one message from the backend says.
 
 Units everywhere: percent from 0 to 100 (the server may go above), minutes for a window's length, Unix seconds
-for a moment. ``None`` always means "the message does not say", never zero.
+for a timestamp. ``None`` always means "the message does not say", never zero.
 
-A `Snapshot` is all that one message said about one account. It holds a `Limit` for each limit the message
-mentions; the store keeps a row for each of them (see `store.record.merge` for what makes two rows the same).
+A `Snapshot` is everything that one message says about one account. It holds a `Limit` for each limit the message
+mentions; the store has a row for each of them (see `store.record.merge` for what makes two rows the same).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Timestamp = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Model(BaseModel):
-    """A value that cannot change after it was made."""
+    """A value that cannot be changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(StrEnum):
-    """Where a snapshot was read; `store.record.merge` says which source speaks with authority on what."""
+    """Where a snapshot was read; `store.record.merge` defines the authority of each source."""
 
     HEADERS = "headers"
     UPGRADE = "upgrade"
@@ -42,7 +42,7 @@ class Window(Model):
     """One rolling window of a limit.
 
     ``used_percent`` is as sent, decimals and values above 100 included. ``window_minutes`` is the real length,
-    whatever slot the window stands in. ``resets_at`` is in Unix seconds of the local clock.
+    independent of the window's slot. ``resets_at`` is in Unix seconds of the local clock.
     """
 
     used_percent: Percent | None = None
@@ -54,8 +54,8 @@ class Limit(Model):
     """One limit as a message states it.
 
     ``windows`` maps slots (``5h``, ``7d``, else the real length such as ``30d``) to windows. ``{}`` says that the
-    limit has no window, ``None`` that the message tells nothing of its windows. ``reached_until`` is when the
-    server said that a reached limit comes back, in Unix seconds.
+    limit has no window, ``None`` that the message does not mention its windows. ``reached_until`` is the server's time
+    for the end of a reached limit, in Unix seconds.
     """
 
     limit_id: str = MAIN_LIMIT
@@ -77,7 +77,7 @@ class Credits(Model):
 
 
 class Identity(Model):
-    """Whose a request is. It is made from a token and holds none.
+    """The owner of a request. Made from a token, without holding it.
 
     ``token_key`` is a visible prefix of the token, ``~`` and ten hex digits of its SHA-256. ``account_id`` and
     ``user_id`` together are the account; a bearer that carries no claims is an account of its own, with its
@@ -93,12 +93,12 @@ class Identity(Model):
 
 
 class RateLimits(Model):
-    """The figures of one message, before it is known whose they are.
+    """The rate limits of one message, without the account.
 
     ``active_limit`` is the id of the limit that the request was charged to. ``server_time`` is the server's own clock
-    (reset-at less reset-after), in Unix seconds, where a window had both and no two windows contradict each other.
-    ``left_out`` counts limits beyond the most that are taken from one message. ``raw`` holds the message's known
-    rate-limit fields as they came, for audit.
+    (reset-at less reset-after), in Unix seconds, if a window had both and no two windows contradict each other.
+    ``left_out`` counts limits above the maximum for one message. ``raw`` holds the message's known rate-limit fields as
+    they came, for audit.
     """
 
     limits: tuple[Limit, ...] = ()
@@ -114,9 +114,9 @@ class RateLimits(Model):
 
 
 class Snapshot(Model):
-    """All that one message said about one account, and where and when it said it.
+    """Everything that one message says about one account, and its source and time.
 
-    ``requested_at`` is when the request began that the message responds to, in Unix seconds: on a websocket, the
+    ``requested_at`` is the start of the request that the message responds to, in Unix seconds: on a websocket, the
     client's latest ``response.create``. The message was written after it.
     """
 
@@ -131,7 +131,7 @@ class Snapshot(Model):
 
 
 class Tokens(Model):
-    """What a turn took, as its ``response.completed`` counts it.
+    """The tokens of a turn, as its ``response.completed`` counts them.
 
     ``cached`` is a part of ``input``, ``reasoning`` one of ``output``.
     """
@@ -143,17 +143,17 @@ class Tokens(Model):
 
 
 class Transport(StrEnum):
-    """What a turn came over."""
+    """The transport of a turn."""
 
     HTTP = "http"
     WEBSOCKET = "websocket"
 
 
 class Turn(Model):
-    """One turn of Codex, as it ended: whose, for what, how long and how much. Nothing of what was said in it.
+    """One finished turn of Codex: its account, thread, model, duration and tokens, without its text.
 
-    ``warm_up`` tells that it was sent ahead of a turn and asks for no answer. ``status`` is that of the HTTP answer, or
-    the one that an error on a websocket carries; ``error_type`` is the server's word for what went wrong.
+    ``warm_up`` is true if it was sent ahead of a turn and asks for no output. ``status`` is that of the HTTP response,
+    or the one in an error on a websocket; ``error_type`` is the server's type of the error.
     """
 
     identity: Identity

@@ -9,29 +9,27 @@ from store.database import transaction
 if TYPE_CHECKING:
     import sqlite3
 
-# Retention
-
 
 def prune(connection: sqlite3.Connection, before: float, most: int = 500) -> int:
-    """Delete at most so many rows of what was last seen before a moment (Unix seconds); return how many went.
+    """Delete at most `most` rows last seen before a timestamp (Unix seconds); return the number of deleted rows.
 
-    The newest reading of each limit and the one that tells an account's facts stay, however old, and so do threads that
-    have a name. It is one short transaction that finds its rows by the indexes: what it costs does not depend on how
-    long the history is. Called again until nothing goes, it brings everything down to that moment.
+    The newest snapshot of each limit, the one with an account's facts, and threads with a name stay, however old. One
+    short transaction finds its rows by the indexes: its cost does not depend on the length of the history. Called until
+    it returns 0, it deletes everything older than the timestamp.
     """
-    gone = 0
+    deleted = 0
     with transaction(connection):
         for table, old in _OLD_ROWS:
-            if gone < most:
-                values = {"before": before, "most": most - gone}
-                gone += connection.execute(f"DELETE FROM {table} WHERE id IN ({old})", values).rowcount  # noqa: S608 (constants)
-        if not gone:
-            gone = connection.execute(_DELETE_OLD_THREADS, {"before": before, "most": most}).rowcount
-    return gone
+            if deleted < most:
+                values = {"before": before, "most": most - deleted}
+                deleted += connection.execute(f"DELETE FROM {table} WHERE id IN ({old})", values).rowcount  # noqa: S608 (constants)
+        if not deleted:
+            deleted = connection.execute(_DELETE_OLD_THREADS, {"before": before, "most": most}).rowcount
+    return deleted
 
 
 def vacuum(connection: sqlite3.Connection) -> None:
-    """Make the file as small as what is in it; meanwhile, which takes seconds, others can read and not write.
+    """Shrink the file to its content. Meanwhile, for some seconds, others can read but not write.
 
     Raises:
         sqlite3.Error: Another program holds the database, or the disk has no room for a second copy of it.
@@ -41,7 +39,7 @@ def vacuum(connection: sqlite3.Connection) -> None:
 
 
 OLD_SNAPSHOTS = (
-    # A row was first seen before it was last seen, so the index on the former finds what is old in the latter.
+    # A row was first seen before it was last seen, so the index on the former finds rows that are old by the latter.
     "FROM limits l CROSS JOIN snapshots s INDEXED BY snapshots_first_seen"
     " ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at < :before"
     " WHERE s.last_seen_at < :before AND s.id != l.snapshot_id"
@@ -52,15 +50,15 @@ OLD_REQUESTS = (
     "FROM accounts a CROSS JOIN requests r INDEXED BY requests_account ON r.account = a.id WHERE r.ended_at < :before"
 )
 
-# That a thread was seen is noted now and then only: an hour later all its turns are older, too, and have gone.
+# When a thread was last seen is stored only now and then: an hour later all its turns are older, too, and deleted.
 OLD_THREADS = "FROM threads t WHERE t.name IS NULL AND t.last_seen_at < :before - 3600"
-"""Where what is old is found, of all accounts; the rows that `limits` and `accounts` point at are never among it."""
+"""Sources of the old rows of all accounts, without the rows that `limits` and `accounts` point at."""
 
 _OLD_ROWS = (
     ("snapshots", f"SELECT s.id {OLD_SNAPSHOTS} LIMIT :most"),
     ("requests", f"SELECT r.id {OLD_REQUESTS} LIMIT :most"),
 )
-"""What of each table goes, few rows at a time."""
+"""The old rows of each table, few at a time."""
 
 _DELETE_OLD_THREADS = (
     f"DELETE FROM threads WHERE (account, thread) IN (SELECT account, thread {OLD_THREADS} LIMIT :most)"  # noqa: S608 (constants)

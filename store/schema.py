@@ -18,11 +18,11 @@ APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
 SCHEMA_VERSION = 2
-"""``PRAGMA user_version`` of the schema that this program writes; one more for each migration."""
+"""``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the file's schema version, 0 for one that is still empty.
+    """Return the file's schema version, 0 for an empty file.
 
     Raises:
         DatabaseError: The file is another program's, or was written by a newer codex-tap.
@@ -53,15 +53,15 @@ PROBES = (
     "SELECT max(id) FROM requests",
     "SELECT count(*) FROM tokens t JOIN accounts a ON a.id = t.account",
 )
-"""Read what the present is made of, and what the next row goes behind, on all ways of the writer and of ``status``.
+"""Read the current rows and the end of each table, by every index that the writer and ``status`` use.
 
-That is a few pages, however long the history; SQLite itself has compared the file's length with its header by then. A
-check of the whole takes seconds for 300 MB, and a page of history that is broken keeps nobody from going on.
+These are a few pages, however long the history; SQLite itself has compared the file's length with its header by then. A
+check of the whole file takes seconds for 300 MB, and a broken page of old history stops nobody.
 """
 
 
 def apply_migrations(connection: sqlite3.Connection) -> None:
-    """Bring the schema forward to `SCHEMA_VERSION`; call it in a transaction."""
+    """Migrate the schema to `SCHEMA_VERSION`; call it in a transaction."""
     import sqlite_utils
     from sqlite_utils.migrations import Migrations
 
@@ -87,7 +87,7 @@ def _execute_all(database: Database, statements: str) -> None:
 
 
 _MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests]
-"""Every step of the schema from the first on; one that was released is never changed."""
+"""All steps of the schema; a released one is never changed."""
 
 _INITIAL_SCHEMA = """
 CREATE TABLE accounts (

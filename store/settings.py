@@ -1,6 +1,6 @@
-"""What the addon and the scripts both have to know: where things lie and which hosts are Codex's.
+"""Settings of the addon and the scripts: paths, environment variables and Codex's hosts.
 
-It imports nothing heavy: every command of the CLI, and the prompt of a shell, goes through here.
+Nothing heavy is imported here: every command of the CLI, and the prompt of a shell, imports this module.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WATCHED_HOSTS = ("chatgpt.com", "chat.openai.com", "api.openai.com")
-"""The hosts whose connections are decrypted and whose figures are believed; telemetry hosts are not."""
+"""The hosts whose connections are decrypted and whose figures are believed, without telemetry hosts."""
 
 DATABASE_VARIABLE = "CODEX_TAP_DB"
-"""Environment variable that puts the database elsewhere."""
+"""Environment variable with the path of the database."""
 
 UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
-"""Carries ``user:password`` of an upstream proxy to ours: others can read a command line, not an environment."""
-
-LOG_FOLDER = "logs"
-"""The name of the folder of the proxy's log files, beside the one of its certificates."""
+"""Environment variable with ``user:password`` of an upstream proxy: others can read a command line, not this."""
 
 READY = "codex-tap ready"
-"""What the proxy says on stdout, with its address behind it, when it listens for whoever started it."""
+"""The proxy's line on stdout when it listens, followed by its address."""
 
 ENDED = "codex-tap ended"
-"""What the proxy says on stdout at its end, with its counts (`addon.traffic_counts`) as JSON behind it."""
+"""The proxy's line on stdout at its end, followed by its counts (`addon.traffic_counts`) as JSON."""
 
 
 def data_folder() -> Path:
@@ -39,21 +36,6 @@ def data_folder() -> Path:
 
 
 def default_database(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the database's path: ``CODEX_TAP_DB`` where it is set, else in the data folder."""
+    """Return the database's path: ``CODEX_TAP_DB`` if it is set, else in the data folder."""
     chosen = environ.get(DATABASE_VARIABLE)
     return Path(chosen).expanduser() if chosen else data_folder() / "codex-tap.sqlite3"
-
-
-def certificate_folder() -> Path:
-    """Return the folder of the proxy's own certificate authority (mitmproxy's ``confdir``)."""
-    return data_folder() / "ca"
-
-
-def probed_programs() -> Path:
-    """Return the file that remembers which ``codex`` knows ``--no-daemon``."""
-    return data_folder() / "codex-programs.json"
-
-
-def shim_folder() -> Path:
-    """Return the folder of the ``codex`` that commands under the tap find first in their PATH."""
-    return data_folder() / "shim"

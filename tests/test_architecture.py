@@ -34,13 +34,7 @@ _MAX_INIT_LINES = 40
 # A process of its own: import-linter configures logging, and with it every logger of this one.
 _LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
 
-_SHARED_CLASS_NAMES = {
-    "store": {
-        "Verdict",  # the server's word on a limit (record.merge), and the result of `codex-tap guard` (analysis.guard)
-        "_TimeRange",  # an open and a closed start (queries.timeline, queries.usage)
-    },
-    "addon": set[str](),
-}
+_SHARED_CLASS_NAMES = {"store": set[str](), "addon": set[str]()}
 
 
 def _imported(tree: ast.Module) -> set[str]:

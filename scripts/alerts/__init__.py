@@ -1,5 +1,6 @@
-"""A word before a limit hits: what is to be told is in a file of the user's, and a process of its own tells it.
+"""Alerts: messages before a limit hits, configured in a file, and sent by a process independent of the proxy.
 
-The proxy knows nothing of it. `store.analysis.alerting` says what is due; here are the file (`settings`), whom it is
-told (`targets`), what is remembered between looks (`state`), and who looks and sends (`watcher`).
+`store.analysis.alerting` decides which alerts are due. This package has the file (`settings`, `settings_schema`), one
+evaluation of the database (`evaluate`), the state between evaluations (`state`), the polling process (`watcher`), the
+queue of messages with retries (`outbox`), and sending itself (`targets`).
 """

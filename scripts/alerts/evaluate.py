@@ -1,4 +1,4 @@
-"""One look at the database: what is due now, by the user's file and what is remembered."""
+"""One evaluation: the alerts that are due now, by the alerts file and the state of earlier evaluations."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
 
 class Evaluation(NamedTuple):
-    """What a look found.
+    """The result of an evaluation.
 
-    ``memory`` is that of before, brought to now; what is due is not remembered in it yet. ``quiet_until`` is when the
-    quiet hours end that hold it back. ``problems`` say which rules stand for nothing. ``accounts`` are the keys of
-    those that are known.
+    ``state`` is updated to now; the returned alerts are not yet recorded in it. ``quiet_until`` is when the current
+    quiet hours end, or None outside of them. ``problems`` are sentences about rules that match nothing. ``accounts``
+    are the keys of all known accounts.
     """
 
     alerts: list[Alert]
-    memory: AlertState
+    state: AlertState
     quiet_until: float | None
     problems: list[str]
     accounts: frozenset[str]
 
 
 def evaluate(
-    connection: sqlite3.Connection, settings: Settings, memory: AlertState, now: float, *, forecast: bool = True
+    connection: sqlite3.Connection, settings: Settings, state: AlertState, now: float, *, forecast: bool = True
 ) -> Evaluation:
-    """Answer "what is to be told now?"; without a `forecast`, of all but that."""
+    """Return what is due at `now`; without `forecast`, rules about forecasts are skipped."""
     known = load_accounts(connection)
     rules, problems = _rules(settings.rules, known)
     problems += _unseen_limits(settings.rules, load_limit_ids(connection))
-    found = load_alert_input(connection, now, rules, forecast=forecast)
-    memory = track(memory, rules, found, now)
+    found = load_alert_input(connection, now, rules, accounts=known, forecast=forecast)
+    state = track(state, rules, found, now)
     quiet_until = settings.quiet_hours.until(now) if settings.quiet_hours else None
     keys = frozenset(account.key for account in known)
-    return Evaluation(firing(rules, found, memory, now), memory, quiet_until, problems, keys)
+    return Evaluation(firing(rules, found, state, now), state, quiet_until, problems, keys)
 
 
 def _rules(rules: Sequence[Rule], known: Sequence[Account]) -> tuple[list[Rule], list[str]]:
-    """Return the rules with the keys of the accounts that they name, and why some are left out."""
+    """Return the rules with accounts resolved to keys, and a problem for each rule whose account is not found."""
     found: list[Rule] = []
     problems: list[str] = []
     for number, rule in enumerate(rules, 1):
@@ -57,15 +57,14 @@ def _rules(rules: Sequence[Rule], known: Sequence[Account]) -> tuple[list[Rule],
         try:
             found.append(rule._replace(account=find_account(known, rule.account).key))
         except AccountError as error:
-            why = str(error).splitlines()[0].removesuffix("; there are:").rstrip(":")
-            problems.append(f"rule {number} stands for nothing: {why}")
+            problems.append(f"rule {number} is not in force: {error.summary}")
     return found, problems
 
 
 def _unseen_limits(rules: Sequence[Rule], seen: Sequence[str]) -> list[str]:
-    """Say which rules are about limits that were never seen: they may come yet, or be misspelt."""
+    """Return a problem for each rule about an unknown limit, which may appear later, or be misspelt."""
     return [
-        f"rule {number} stands for nothing yet: no limit {rule.limit!r} was seen; there are: {', '.join(seen)}"
+        f"rule {number} is not in force yet: unknown limit {rule.limit!r}; known: {', '.join(seen)}"
         for number, rule in enumerate(rules, 1)
         if rule.limit is not None and seen and rule.limit not in seen
     ]

@@ -1,15 +1,13 @@
-"""Alerts on their way to their targets, with retries."""
+"""The queue of messages: each target gets its messages one at a time, in a thread of its own, with retries."""
 
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from typing import TYPE_CHECKING
 
 from scripts.alerts.state import PendingMessage
 from scripts.alerts.targets import SendError, make_target, message
-from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,75 +17,73 @@ if TYPE_CHECKING:
     from store.analysis.alerting import Alert
 
 
-REST = 20.0
-"""A look that took long is followed by a rest of so many times that, but for no longer than looks may be apart."""
-
 PAUSES = (10.0, 60.0, 300.0, 900.0, 1_800.0)
-"""How long to wait after each try that failed; there is one try more than that."""
+"""Seconds to wait after each failed attempt. There is one attempt more than pauses."""
 
 MAX_PENDING = 100
-"""Messages that wait for one target; beyond that the oldest are given up."""
-
-
-def log(text: str) -> None:
-    """Say something to whoever reads along."""
-    print(f"codex-tap: {sanitize(text)}", file=sys.stderr, flush=True)
+"""Messages that may wait for one target. The oldest ones above that are dropped."""
 
 
 class Outbox:
-    """What still has to be sent, and the threads that send it.
+    """The messages that are not sent yet, and the threads that send them.
 
-    All but the sending itself happens in the thread that calls it.
+    Everything but the sending itself happens in the calling thread.
     """
 
     def __init__(
-        self, unsent: Sequence[PendingMessage], *, pauses: Sequence[float] = PAUSES, say: Callable[[str], None] = log
+        self, unsent: Sequence[PendingMessage], *, log: Callable[[str], None], pauses: Sequence[float] = PAUSES
     ) -> None:
-        """Take what an earlier process left."""
+        """Create an outbox without targets.
+
+        Args:
+            unsent: the messages of an earlier process.
+            log: gets a line for each message that is sent or not.
+            pauses: seconds to wait after each failed attempt.
+        """
         self._unsent = list(unsent)
-        self._pauses, self._say = pauses, say
+        self._pauses, self._log = pauses, log
         self._targets: dict[str, tuple[str, Target]] = {}
         self._sending: dict[str, PendingMessage] = {}
         self._results: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
 
     @property
     def unsent(self) -> tuple[PendingMessage, ...]:
-        """What is not sent yet, or not known to be."""
+        """The messages that are not known to be sent."""
         return tuple(self._unsent)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is being sent at the moment."""
+        """Whether nothing is being sent."""
         return not self._sending
 
-    def aim(self, settings: Settings) -> None:
-        """Take the targets; what waits for one that is gone is dropped."""
+    def set_targets(self, settings: Settings) -> None:
+        """Use the targets of the settings; messages for other targets are dropped."""
         self._targets = {name: (each.shown, make_target(each)) for name, each in settings.targets.items()}
         self._unsent = [each for each in self._unsent if each.target in self._targets]
 
     def add(self, alerts: Sequence[Alert]) -> None:
-        """Take messages in."""
+        """Queue alerts for their targets."""
         for alert in alerts:
-            made = message(alert)
-            self._unsent += [PendingMessage(target, made) for target in alert.targets if target in self._targets]
+            document = message(alert)
+            self._unsent += [PendingMessage(target, document) for target in alert.targets if target in self._targets]
         for name in self._targets:
             waiting = [each for each in self._unsent if each.target == name]
             for each in waiting[: max(0, len(waiting) - MAX_PENDING)]:
                 self._drop(each)
-                self._say(f"{self._named(name)}: too many wait; given up: {each.message['text']}")
+                self._log(f"{self._shown(name)}: too many messages are waiting; dropped: {each.message['text']}")
 
     def forget(self, known: set[str]) -> None:
-        """Drop what is about accounts that are no longer known."""
+        """Drop the messages about accounts that no longer exist."""
         self._unsent = [each for each in self._unsent if each.message["account"] in known]
 
     def step(self, now: float) -> bool:
-        """Take in what became of what was sent, and send what is due; tell whether that changed what is unsent."""
+        """Handle finished attempts and start those that are due. Return True if `unsent` has changed."""
         changed = False
         while not self._results.empty():
             self._settle(*self._results.get(), now)
             changed = True
         for each in list(self._unsent):
-            # A clock that was set back must not hold a message for longer than a pause.
+            # If the clock was set back, a message must not wait for longer than a pause.
             due = each.due_at <= now or each.due_at > now + max(self._pauses, default=0.0)
             if due and each.target not in self._sending:
                 self._send(each)
@@ -96,7 +92,7 @@ class Outbox:
     def _send(self, each: PendingMessage) -> None:
         self._sending[each.target] = each
         _, target = self._targets[each.target]
-        # Daemons: a service that hangs does not keep this process.
+        # A daemon thread, so that a service that hangs does not keep the process from exiting.
         threading.Thread(target=self._deliver, args=(each, target), name=f"to {each.target}", daemon=True).start()
 
     def _deliver(self, each: PendingMessage, target: Target) -> None:
@@ -105,7 +101,7 @@ class Outbox:
             self._results.put((each.target, None))
         except SendError as error:
             self._results.put((each.target, str(error)))
-        except Exception as error:  # noqa: BLE001 (one target's fault is not another's, and may hold its secret)
+        except Exception as error:  # noqa: BLE001 (the error of one target must not affect others, and may contain a secret)
             self._results.put((each.target, type(error).__name__))
 
     def _settle(self, name: str, problem: str | None, now: float) -> None:
@@ -115,18 +111,18 @@ class Outbox:
         text = each.message["text"]
         if problem is None:
             self._drop(each)
-            self._say(f"told {self._named(name)}: {text}")
+            self._log(f"sent to {self._shown(name)}: {text}")
         elif each.tries < len(self._pauses):
             pause = self._pauses[each.tries]
-            again = each._replace(tries=each.tries + 1, due_at=now + pause)
-            self._unsent[self._unsent.index(each)] = again
-            self._say(f"{self._named(name)}: {problem}; tried again in {pause:.0f} s: {text}")
+            retry = each._replace(tries=each.tries + 1, due_at=now + pause)
+            self._unsent[self._unsent.index(each)] = retry
+            self._log(f"{self._shown(name)}: {problem}; next attempt in {pause:.0f} s: {text}")
         else:
             self._drop(each)
-            self._say(f"{self._named(name)}: {problem}; given up after {each.tries + 1} tries: {text}")
+            self._log(f"{self._shown(name)}: {problem}; dropped after {each.tries + 1} attempts: {text}")
 
     def _drop(self, each: PendingMessage) -> None:
         self._unsent.remove(each)
 
-    def _named(self, name: str) -> str:
+    def _shown(self, name: str) -> str:
         return f"{name} ({self._targets[name][0]})" if name in self._targets else name

@@ -1,4 +1,4 @@
-"""What is remembered between looks, and who may write it: a small private file beside the database."""
+"""The state between evaluations, in a small private file beside the database, and the lock of its only writer."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ import contextlib
 import json
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
-from store.files import PARTIAL_SUFFIX
+from store.files import alerts_lock_path, alerts_state_path, create_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from store.documents import AlertMessage
+
 _VERSION = 1
-_REPLACE_TRIES = 5
 
 
 class PendingMessage(NamedTuple):
-    """A message that a target still has to get. ``due_at`` is when it is tried (again), in Unix seconds."""
+    """A message that is not sent yet. ``due_at`` is the time of the next attempt, in Unix seconds."""
 
     target: str
-    message: dict[str, Any]
+    message: AlertMessage
     tries: int = 0
     due_at: float = 0.0
 
 
 class State(NamedTuple):
-    """What was told, and what still has to be sent."""
+    """The contents of the file: the state of the evaluations, and the messages that are not sent yet."""
 
     memory: AlertState = EMPTY_STATE
     unsent: tuple[PendingMessage, ...] = ()
 
 
 class StateError(Exception):
-    """What was remembered cannot be read or written; the message says why."""
+    """The file cannot be read or written; the message says why."""
 
 
 def state_path(database: Path) -> Path:
-    """Return where the file of a database is."""
-    return database.with_name(f"{database.name}-alerts.json")
+    """Return the path of a database's state file."""
+    return alerts_state_path(database)
 
 
 def load(path: Path) -> State:
-    """Read what is remembered; nothing where nobody ever looked.
+    """Read the file; without a file the state is empty.
 
     Raises:
-        StateError: it cannot be read.
+        StateError: the file cannot be read, is damaged, or is of another version.
     """
     try:
         found = json.loads(path.read_bytes())
@@ -65,37 +65,16 @@ def load(path: Path) -> State:
 
 
 def save(path: Path, state: State) -> None:
-    """Write it, readable by its owner alone, in one go: whoever reads has the old or the new.
+    """Replace the file atomically. Only its owner can read it.
 
     Raises:
-        StateError: it cannot be written; the old one is still there.
+        StateError: the file cannot be written; the previous one is unchanged.
     """
     text = json.dumps(_document(state), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    making = path.with_name(f"{path.name}{PARTIAL_SUFFIX}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            making.unlink()
-        with os.fdopen(os.open(making, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(making, path)
+        write_private(path, text.encode("ascii"))
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _replace(making: Path, path: Path) -> None:
-    for remaining in reversed(range(_REPLACE_TRIES)):
-        try:
-            making.replace(path)
-        except PermissionError:
-            # Windows lets nothing take the place of a file that is being read.
-            if sys.platform != "win32" or not remaining:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _document(state: State) -> dict[str, Any]:
@@ -123,7 +102,7 @@ def _memory(found: dict[str, Any]) -> AlertState:
     )
 
 
-# Only one looks at a time: two would tell everything twice.
+# The lock: two watchers would send every alert twice.
 
 
 class AlreadyRunningError(Exception):
@@ -132,23 +111,23 @@ class AlreadyRunningError(Exception):
 
 @contextlib.contextmanager
 def exclusive_lock(database: Path) -> Iterator[None]:
-    """Be the only one to watch a database; the system lets go of it for whoever ends, however that is.
+    """Hold the lock of a database's watcher. The operating system releases it when the process ends in any way.
 
     Raises:
-        TakenError: another one is.
-        StateError: the file that tells cannot be made.
+        AlreadyRunningError: another process holds the lock.
+        StateError: the lock file cannot be created.
     """
-    path = database.with_name(f"{database.name}-alerts.lock")
+    path = alerts_lock_path(database)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private_folder(path.parent)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
-        raise StateError(f"{path} cannot be made: {error.strerror or error}") from error
+        raise StateError(f"{path} cannot be created: {error.strerror or error}") from error
     try:
         try:
             _lock(descriptor)
         except OSError as error:
-            raise AlreadyRunningError(f"another codex-tap watches {database} already") from error
+            raise AlreadyRunningError(f"another codex-tap already watches {database}") from error
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Whom to tell: apprise URLs, and commands that get JSON on stdin.
+"""The targets of alerts: apprise URLs, and commands that get JSON on stdin.
 
-URLs hold secrets, and arguments of commands may. Neither is in any message here: a target is called by its name, its
-kind of URL, or its program. What apprise logs is not passed on for the same reason.
+URLs contain secrets, and arguments of commands may. No message here contains them: a target is shown as its name, the
+scheme of its URL, or its program. Log messages of apprise are discarded for the same reason.
 """
 
 from __future__ import annotations
@@ -25,37 +25,34 @@ if TYPE_CHECKING:
 
     from scripts.alerts.settings import TargetSettings
     from store.analysis.alerting import Alert
+    from store.documents import AlertMessage
 
 COMMAND_SECONDS = 30.0
-"""How long a command may take; then it is killed."""
+"""Seconds after which a command is killed."""
 
 _TITLE = "codex-tap"
 _HTTP_STATUS = re.compile(r"\berror[= ](\d{3})\b")
 
 
 class SendError(Exception):
-    """A message did not get there; it says why, without a secret."""
+    """A message was not sent; the error says why, without a secret."""
 
 
 class Target(Protocol):
-    """Somebody who can be told."""
+    """A destination of messages."""
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message (the document of `message`), and wait until it is sent.
+        """Send a message, and wait until it is sent.
 
         Raises:
-            SendError: it did not get there.
+            SendError: the message was not sent.
         """
 
 
-def message(alert: Alert) -> dict[str, Any]:
+def message(alert: Alert) -> AlertMessage:
     """Return an alert as commands get it, and as ``alerts check --json`` shows it.
 
-    Its text and names are made harmless: they may have come over the wire. Moments are Unix seconds::
-
-        {"kind": "used", "text": "work: 7 d limit at 81 % used, resets Tue 14:00", "account": KEY, "name": "work",
-         "limit_id": "codex", "limit_name": null, "window": "7d" | null, "window_minutes": 10080 | null,
-         "used_percent": 81.0 | null, "threshold": 80.0 | null, "resets_at": int | null, "at": float, "test": false}
+    Text and names are sanitized, because they may come from the traffic.
     """
     return {
         "kind": alert.kind,
@@ -74,27 +71,44 @@ def message(alert: Alert) -> dict[str, Any]:
     }
 
 
-def trial_message(now: float) -> dict[str, Any]:
-    """Return what ``alerts test`` sends."""
-    unknown = dict.fromkeys(("limit_name", "window", "window_minutes", "used_percent", "threshold", "resets_at"))
-    text = "This is a test: codex-tap can tell you before a limit hits."
-    return {"kind": "test", "text": text, "account": "", "name": "", "limit_id": "", **unknown, "at": now, "test": True}
+def trial_message(now: float) -> AlertMessage:
+    """Return the message of ``alerts test``."""
+    return {
+        "kind": "test",
+        "text": "This is a test: codex-tap can alert you before a limit hits.",
+        "account": "",
+        "name": "",
+        "limit_id": "",
+        "limit_name": None,
+        "window": None,
+        "window_minutes": None,
+        "used_percent": None,
+        "threshold": None,
+        "resets_at": None,
+        "at": now,
+        "test": True,
+    }
 
 
 def make_target(settings: TargetSettings) -> Target:
-    """Return who is meant. Whatever is wrong with it shows when something is sent."""
+    """Build the target. Configuration errors surface on the first send."""
     return AppriseTarget(settings.url) if settings.url else CommandTarget(settings.command)
 
 
 class CommandTarget:
-    """A command, started without a shell, with the message as a line of JSON on its stdin."""
+    """A command, run without a shell, that gets the message as a line of JSON on stdin."""
 
     def __init__(self, command: Sequence[str], seconds: float = COMMAND_SECONDS) -> None:
-        """Take the program and its arguments, and how long it may take."""
+        """Create the target.
+
+        Args:
+            command: the program and its arguments.
+            seconds: the time after which it is killed.
+        """
         self._command, self._seconds = command, seconds
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Run it until it ends."""
+        """Run the command until it exits."""
         program = os.path.expanduser(self._command[0])  # noqa: PTH111 (a Path would make ./program a bare name)
         found = shutil.which(program)
         if found is None:
@@ -109,18 +123,18 @@ class CommandTarget:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
-            raise SendError(f"the program could not be started: {error.strerror or type(error).__name__}") from None
+            raise SendError(f"the program cannot be started: {error.strerror or type(error).__name__}") from None
         try:
             process.communicate(json.dumps(message).encode() + b"\n", self._seconds)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise SendError(f"it took more than {self._seconds:.0f} s and was killed") from None
+            raise SendError(f"killed after {self._seconds:.0f} s") from None
         if process.returncode:
-            raise SendError(f"its exit code was {process.returncode}")
+            raise SendError(f"exit code {process.returncode}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and, where the system has groups for it, what it started."""
+    """Kill a command and, where process groups exist, its child processes."""
     with contextlib.suppress(OSError):
         if sys.platform == "win32":
             process.kill()
@@ -133,18 +147,22 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 class AppriseTarget:
-    """A service that apprise knows."""
+    """A service that apprise supports."""
 
     def __init__(self, url: str) -> None:
-        """Take the URL; it is not looked at yet."""
+        """Create the target without checking the URL.
+
+        Args:
+            url: an apprise URL.
+        """
         self._url = url
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Let apprise send it."""
+        """Send the message through apprise."""
         from apprise import Apprise, NotifyFormat, NotifyType
 
-        heard = _hearing()
-        heard.status = None
+        logged = _captured_log()
+        logged.status = None
         try:
             service = Apprise.instantiate(self._url)
             good = message["kind"] in {"window_reset", "window_reset_early"}
@@ -152,35 +170,35 @@ class AppriseTarget:
             sent = service and service.notify(
                 body=message["text"], title=_TITLE, notify_type=kind, body_format=NotifyFormat.TEXT
             )
-        except Exception as error:  # noqa: BLE001 (a plugin may raise anything, with the URL in it)
+        except Exception as error:  # noqa: BLE001 (a plugin may raise any error, with the URL in it)
             raise SendError(f"apprise failed ({type(error).__name__})") from None
         if service is None:
-            raise SendError("apprise cannot use this URL; its forms are at https://appriseit.com")
+            raise SendError("apprise does not support this URL; see https://appriseit.com")
         if not sent:
-            raise SendError(f"it was refused (HTTP {heard.status})" if heard.status else "refused, or nobody answered")
+            raise SendError(f"refused (HTTP {logged.status})" if logged.status else "refused, or no response")
 
 
-class _Hearing(logging.Handler):
-    """Keeps of what apprise logs the HTTP status alone, for the thread that it is logged in."""
+class _StatusHandler(logging.Handler):
+    """Stores the HTTP status in a log message of apprise for the thread that logged it, and discards the rest."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.told = threading.local()
+        self.logged = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
+        """Handle a log record."""
         found = _HTTP_STATUS.search(record.getMessage())
         if found:
-            self.told.status = found[1]
+            self.logged.status = found[1]
 
 
-_HEARING = _Hearing()
+_STATUS_HANDLER = _StatusHandler()
 
 
-def _hearing() -> Any:
-    """Take apprise's log, so that none of it is printed, and return what is heard in this thread."""
+def _captured_log() -> Any:
+    """Capture the log of apprise, so that none of it is printed, and return what this thread has logged."""
     logger = logging.getLogger("apprise")
-    if _HEARING not in logger.handlers:
-        logger.addHandler(_HEARING)
+    if _STATUS_HANDLER not in logger.handlers:
+        logger.addHandler(_STATUS_HANDLER)
         logger.propagate = False
-    return _HEARING.told
+    return _STATUS_HANDLER.logged

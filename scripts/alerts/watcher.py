@@ -1,20 +1,20 @@
-"""Who looks and sends: ``codex-tap alerts watch``, a process of its own. Nothing waits for it, the proxy least of all.
+"""The ``codex-tap alerts watch`` process: polls the database and sends alerts, independent of the proxy.
 
-It looks when the database has changed, and once a minute for what time alone brings. What is due is written down as
-told and as unsent before it is sent: after a crash a message may come twice, but is not lost. Each target is sent to in
-a thread of its own, one message at a time, so that none waits for another.
+It evaluates the rules when the database has changed, and once a minute for what depends on time alone. Due alerts are
+saved as fired and unsent before they are sent, so after a crash a message may be sent twice, but is not lost.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from scripts.alerts import state as states
 from scripts.alerts.evaluate import evaluate
-from scripts.alerts.outbox import PAUSES, REST, Outbox, log
+from scripts.alerts.outbox import PAUSES, Outbox
 from scripts.alerts.settings import SettingsError, load, others_can_read, readers_warning
 from scripts.alerts.state import State, StateError
 from scripts.support.database_watcher import DatabaseWatcher
@@ -33,20 +33,28 @@ if TYPE_CHECKING:
 
 
 STEP_SECONDS = 1.0
-"""How often it is asked whether the database has changed."""
+"""Time between two polls of the database for changes."""
 
 MIN_SECONDS, MAX_SECONDS = 5.0, 60.0
-"""Looks are at least and at most so far apart."""
+"""The minimum and maximum time between two evaluations."""
+
+REST_FACTOR = 20.0
+"""After an evaluation, the next change waits for this multiple of its duration, up to `MAX_SECONDS`."""
 
 FORECAST_SECONDS = 60.0
-"""A forecast costs more than all the rest of a look, and changes slowly."""
+"""Time between two evaluations with a forecast, which costs more than the rest and changes slowly."""
 
 FINISH_SECONDS = 3.0
-"""How long an end waits for what is being sent."""
+"""How long a shutdown waits for messages that are being sent."""
+
+
+def log(text: str) -> None:
+    """Print a line of the log to stderr."""
+    print(f"codex-tap: {sanitize(text)}", file=sys.stderr, flush=True)
 
 
 class Watch:
-    """Looks, remembers and sends, step by step."""
+    """Evaluates the rules, saves the state, and sends alerts, step by step."""
 
     def __init__(
         self,
@@ -54,83 +62,89 @@ class Watch:
         config: Path,
         *,
         pauses: Sequence[float] = PAUSES,
-        say: Callable[[str], None] = log,
+        log: Callable[[str], None] = log,
     ) -> None:
-        """Read the file and what is remembered.
+        """Load the settings and the state.
+
+        Args:
+            database: the database, which need not exist yet.
+            config: the alerts file.
+            pauses: seconds to wait after each failed attempt to send.
+            log: gets the lines of the log.
 
         Raises:
-            SettingsError: the file is not what it should be.
+            SettingsError: the alerts file is invalid.
         """
-        self._database, self._config, self._say = database, config, say
+        self._database, self._config, self._log = database, config, log
         self._stamp = _stamp(config)
         self._settings = load(config)
         self._state_path = states.state_path(database)
-        self._state = self._remembered()
-        self._outbox = Outbox(self._state.unsent, pauses=pauses, say=say)
-        self._outbox.aim(self._settings)
+        self._state = self._loaded_state()
+        self._outbox = Outbox(self._state.unsent, log=log, pauses=pauses)
+        self._outbox.set_targets(self._settings)
         self._watcher = DatabaseWatcher(database)
-        self._seen: object = None
+        self._evaluated: object = None
         self._rest = MIN_SECONDS
-        self._looked_at = self._forecast_at = float("-inf")
-        self._said: set[str] = set()
+        self._evaluated_at = self._forecast_at = float("-inf")
+        self._logged: set[str] = set()
         self._warn_of_readers()
 
     @property
     def settings(self) -> Settings:
-        """What the file says, as it was last good."""
+        """The last valid settings."""
         return self._settings
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is being sent, and nothing waits to be."""
+        """Whether no message is being sent or waiting."""
         return self._outbox.is_idle and not self._outbox.unsent
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._watcher.close()
 
     def step(self, now: float, ticks: float) -> None:
-        """Look if it is time to, and send what is due; `now` is the clock, `ticks` one that is never set."""
+        """Evaluate the rules and send alerts if it is time to; `ticks` are the seconds of a monotonic clock."""
         self._reload()
-        seen = self._watcher.state()
-        apart = ticks - self._looked_at
-        if apart >= MAX_SECONDS or (seen != self._seen and apart >= self._rest):
-            self._seen, self._looked_at = seen, ticks
+        version = self._watcher.state()
+        elapsed = ticks - self._evaluated_at
+        if elapsed >= MAX_SECONDS or (version != self._evaluated and elapsed >= self._rest):
+            self._evaluated, self._evaluated_at = version, ticks
             began = time.monotonic()
-            self._look(now, ticks)
-            self._rest = max(MIN_SECONDS, REST * (time.monotonic() - began))
+            self._evaluate(now, ticks)
+            self._rest = max(MIN_SECONDS, REST_FACTOR * (time.monotonic() - began))
         if self._outbox.step(now):
             self._save(self._state.memory)
 
     def finish(self, now: float) -> None:
-        """Look once more, and give what is being sent a moment; what is not sent by then is at the next start."""
+        """Evaluate once more, and wait briefly for what is being sent. The next start sends the rest."""
         end = time.monotonic() + FINISH_SECONDS
-        self._looked_at = float("-inf")
+        self._evaluated_at = float("-inf")
         self.step(now, time.monotonic())
         while not self._outbox.is_idle and time.monotonic() < end:
             time.sleep(0.02)
             self.step(now, time.monotonic())
 
-    def _look(self, now: float, ticks: float) -> None:
+    def _evaluate(self, now: float, ticks: float) -> None:
         forecast = ticks - self._forecast_at >= FORECAST_SECONDS
         try:
             with contextlib.closing(open_reader(self._database)) as connection:
                 found = evaluate(connection, self._settings, self._state.memory, now, forecast=forecast)
         except MissingError:
-            return  # it comes with the first turn
+            return  # the first turn creates it
         except (DatabaseError, sqlite3.Error) as error:
-            self._say_once(f"the database cannot be read: {error}")
+            self._log_once(f"the database cannot be read: {error}")
             return
         if forecast:
             self._forecast_at = ticks
         for problem in found.problems:
-            self._say_once(problem)
+            self._log_once(problem)
         self._outbox.forget({sanitize(key) for key in found.accounts})
-        memory = found.memory
+        state = found.state
         if found.quiet_until is None:
-            memory = record_sent(memory, found.alerts, now)
+            state = record_sent(state, found.alerts, now)
             self._outbox.add(found.alerts)
-        self._save(memory)
+        self._save(state)
 
     def _save(self, memory: AlertState) -> None:
         state = State(memory, self._outbox.unsent)
@@ -140,13 +154,13 @@ class Watch:
         try:
             states.save(self._state_path, state)
         except StateError as error:
-            self._say_once(f"{error}; after a restart things may be told again")
+            self._log_once(f"{error}; after a restart, alerts may be sent again")
 
-    def _remembered(self) -> State:
+    def _loaded_state(self) -> State:
         try:
             return states.load(self._state_path)
         except StateError as error:
-            self._say(f"{error}; it is begun anew, and what still holds is told again")
+            self._log(f"{error}; it is recreated, and alerts that still hold are sent again")
             return State()
 
     def _reload(self) -> None:
@@ -157,33 +171,33 @@ class Watch:
         try:
             self._settings = load(self._config)
         except SettingsError as error:
-            self._say(f"{error}; what it said before goes on")
+            self._log(f"{error}; the previous rules stay in force")
             return
-        self._outbox.aim(self._settings)
-        self._looked_at = self._forecast_at = float("-inf")
-        self._said.clear()
-        self._say(f"{self._config} was read again")
+        self._outbox.set_targets(self._settings)
+        self._evaluated_at = self._forecast_at = float("-inf")
+        self._logged.clear()
+        self._log(f"{self._config} was reloaded")
         self._warn_of_readers()
 
     def _warn_of_readers(self) -> None:
         if others_can_read(self._config):
-            self._say(readers_warning(self._config))
+            self._log(readers_warning(self._config))
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._say(text)
+    def _log_once(self, text: str) -> None:
+        if text not in self._logged:
+            self._logged.add(text)
+            self._log(text)
 
 
 def watch(
     database: Path, config: Path, stop: threading.Event, *, started: Callable[[Settings], None], last_look: bool = False
 ) -> None:
-    """Look and send until `stop` is set; `started` is called when that begins.
+    """Evaluate and send until `stop` is set; `started` is called once the settings are loaded.
 
-    With a `last_look` it looks once more then: a proxy that ended with it wrote its last readings just before.
+    With `last_look` there is a final evaluation, for readings that a proxy wrote while it was shutting down.
 
     Raises:
-        SettingsError: the file is not what it should be.
+        SettingsError: the alerts file is invalid.
     """
     with contextlib.closing(Watch(database, config)) as watching:
         started(watching.settings)
@@ -195,7 +209,7 @@ def watch(
 
 
 def _stamp(path: Path) -> object:
-    """Return what changes when a file is written."""
+    """Return a value that changes when the file is written."""
     try:
         found = path.stat()
     except OSError:

@@ -1,134 +1,134 @@
-"""``accounts``: list, name and forget them."""
+"""``accounts``: list, name and delete accounts."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, json_option, reject_options
-from scripts.commands.output import list_paths
-from scripts.support.database import (
-    account_entry,
-    checked_name,
-    known_accounts,
-    open_for_reading,
-    open_for_writing,
-    residual_files,
-)
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, reject_options, yes_option
+from scripts.commands.output import emit, list_paths
+from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files, session
+from scripts.support.errors import WRONG_USE, CommandError
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from store.queries.accounts import Account
+    from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+    from store.queries.accounts import Account, AccountCounts
 
 
 @click.group(
     invoke_without_command=True,
     epilog="""\b
 Examples:
-  codex-tap accounts name ann@ work        from now on it is called work
-  codex-tap accounts forget work           delete all that was kept of it
+  codex-tap accounts name ann@ work        name an account "work"
+  codex-tap accounts forget work           delete an account and its data
 """,
 )
 @json_option
 @database_option
 @click.pass_context
-def accounts(context: click.Context, as_json: bool, database: Path | None) -> None:
-    """List the accounts that were seen; name or forget one."""
+def accounts(context: click.Context, *, form: Form | None, database: Path | None) -> None:
+    """List accounts; name or delete one."""
     if context.invoked_subcommand is not None:
         reject_options(context)
         return
+    known = _load(database or default_database())
+
+    def render(profile: TerminalProfile) -> Text:
+        from scripts.render.accounts import render_accounts
+
+        return render_accounts(known, profile)
+
+    context.exit(emit([account_entry(account) for account in known], form, render, is_known=bool(known)))
+
+
+def _load(path: Path) -> list[Account]:
     from store.errors import MissingError
-    from store.queries.accounts import load_accounts
 
     try:
-        with open_for_reading(database or default_database()) as connection:
-            known = load_accounts(connection)
+        with session(path) as found:
+            return found.known
     except MissingError:
-        known = []
-    if as_json:
-        click.echo(json.dumps([account_entry(account) for account in known], indent=2))
-    elif known:
-        _print_accounts(known)
-    else:
-        click.echo(NOTHING_YET)
-    if not known:
-        context.exit(NOTHING_KNOWN)
+        return []
 
 
-def _print_accounts(known: Sequence[Account]) -> None:
-    from scripts.render.accounts import render_accounts
-    from scripts.render.console import detect_profile, make_console, print_text
+@accounts.command(
+    "name",
+    help=f"""Name an account; the name then replaces its e-mail everywhere.
 
-    console = make_console()
-    print_text(console, render_accounts(known, detect_profile(console)))
-
-
-@accounts.command("name")
+    {ACCOUNT_HELP}
+    """,
+)
 @click.argument("account")
 @click.argument("name", required=False)
-@click.option("--clear", is_flag=True, help="Take its name away.")
+@click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option
-def name_account(account: str, name: str | None, clear: bool, database: Path | None) -> None:
-    """Give an account a name, which then stands for it everywhere.
-
-    ACCOUNT is its name or the start of its e-mail, key or token key.
-    """
+def name_account(account: str, name: str | None, *, clear: bool, database: Path | None) -> None:
+    """Name an account."""
     from store.edits import rename_account
-    from store.queries.accounts import find_account
 
     if clear == (name is not None):
-        raise click.UsageError("Give a name, or --clear to take it away.")
+        raise click.UsageError("Give either a NAME or --clear.")
     wanted = None if name is None else checked_name(name)
     path = database or default_database()
-    with open_for_reading(path) as connection:
-        found = find_account(known_accounts(connection), account)
+    with session(path, [account]) as found:
+        (chosen,) = found.accounts
     try:
         with open_for_writing(path) as connection:
-            rename_account(connection, found.id, wanted)
+            rename_account(connection, chosen.id, wanted)
     except sqlite3.IntegrityError as error:
-        raise CommandError(f"another account is called {name!r} already", WRONG_USE) from error
-    who = _one_line(found._replace(name=None))
-    click.echo(f"{who} is now called {wanted}." if wanted else f"{who} has no name now.")
+        raise CommandError(f"another account already has the name {wanted!r}", WRONG_USE) from error
+    label = _label(chosen._replace(name=None))
+    click.echo(f"{label} is now named {wanted}." if wanted else f"{label} has no name now.")
 
 
-def _one_line(account: Account) -> str:
+def _label(account: Account) -> str:
     from scripts.render.accounts import account_label
 
     return account_label(account)
 
 
-@accounts.command("forget")
+@accounts.command(
+    "forget",
+    help=f"""Delete an account and all data stored for it.
+
+    {ACCOUNT_HELP} The account appears again as soon as Codex uses it again.
+    """,
+)
 @click.argument("account")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @database_option
 @click.pass_context
-def forget_account(context: click.Context, account: str, yes: bool, database: Path | None) -> None:
-    """Delete an account and all that was kept of it.
-
-    ACCOUNT is its name or the start of its e-mail, key or token key. An account that Codex uses again is seen again.
-    """
-    from scripts.render.console import count
-    from store.edits import forget_account as delete
-    from store.queries.accounts import account_counts, find_account
+def forget_account(context: click.Context, account: str, *, yes: bool, database: Path | None) -> None:
+    """Delete an account and all data stored for it."""
+    from store import edits
+    from store.queries.accounts import account_counts
 
     path = database or default_database()
-    with open_for_reading(path) as connection:
-        found = find_account(known_accounts(connection), account)
-        kept = account_counts(connection, found)
-    who = _one_line(found)
-    what = f"{count(kept.snapshots, 'snapshot')} of {count(kept.limits, 'limit')}, {count(kept.tokens, 'token key')}"
-    if not yes and not click.confirm(f"{who}\nThis deletes {what}.\nThere is no way back. Forget it?"):
+    with session(path, [account]) as found:
+        (chosen,) = found.accounts
+        counts = account_counts(found.connection, chosen)
+    label, contents = _label(chosen), _contents(counts)
+    if not yes and not click.confirm(f"{label}\nThis deletes {contents}.\nThis cannot be undone. Delete it?"):
         context.exit(1)
     with open_for_writing(path) as connection:
-        delete(connection, found.id)
-    click.echo(f"Forgotten: {who} ({what}).")
+        edits.forget_account(connection, chosen.id)
+    click.echo(f"Deleted: {label} ({contents}).")
     others = residual_files(path)
     if others:
-        list_paths("These files beside the database may still hold it; delete them if you need them no more:", others)
+        list_paths("These files beside the database may still contain its data; delete them if unneeded:", others)
+
+
+def _contents(counts: AccountCounts) -> str:
+    from scripts.render.console import count
+
+    parts = ((counts.snapshots, "snapshot"), (counts.limits, "limit"), (counts.tokens, "token key"))
+    snapshots, limits, tokens = (count(number, noun) for number, noun in parts)
+    return f"{snapshots} of {limits}, {tokens}"

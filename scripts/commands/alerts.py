@@ -1,22 +1,22 @@
-"""``alerts``: a word before a limit hits."""
+"""``alerts``: messages before a limit is reached."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from scripts.commands.options import database_option, json_option
-from scripts.launch.alerts_process import ALERTING
+from scripts.commands.output import emit
 from scripts.support.database import open_for_reading
-from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -26,13 +26,18 @@ if TYPE_CHECKING:
 
     from scripts.alerts.evaluate import Evaluation
     from scripts.alerts.settings import Settings, TargetSettings
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
     from store.analysis.alerting import AlertState
+    from store.documents import AlertCheckDocument, FiredAlert, PendingAlert
 
-_WOULD_FIRE = 1
-_LOCK_AGAIN_SECONDS = 3.0
+_DUE = 1
+"""Exit code of ``check`` where an alert would be sent now."""
+
+_LOCK_RETRY_SECONDS = 3.0
 
 
-def _path(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path:
+def _config_path(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path:
     from scripts.alerts.settings import default_path
 
     return value.expanduser() if value else default_path()
@@ -42,39 +47,39 @@ config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    callback=_path,
-    help="The alerts file; else CODEX_TAP_ALERTS, else alerts.toml in the user's configuration folder.",
+    callback=_config_path,
+    help="Alerts file. [env: CODEX_TAP_ALERTS; default: alerts.toml in the user configuration folder]",
 )
 
 
 @click.group(
     epilog="""\b
 Start with:
-  codex-tap alerts init        write a file to begin with, and say where it is
-  codex-tap alerts test        send one message to each target
-  codex-tap alerts check       say what would be told now
-  codex-tap alerts watch       tell it, until Ctrl-C
+  codex-tap alerts init        create an example alerts file
+  codex-tap alerts test        send a test message to each target
+  codex-tap alerts check       show which alerts are due
+  codex-tap alerts watch       send alerts until Ctrl-C
 """
 )
 def alerts() -> None:
-    """Be told before a limit hits.
+    """Send alerts before a limit is reached.
 
-    A file says what is told, and whom: apprise URLs or commands.
+    Rules and targets (apprise URLs or commands) are defined in a TOML file.
     """
 
 
 @alerts.command(
     epilog="""\b
-Exit codes: 0 nothing, 1 something would be told now, 2 the file is wrong,
-3 nothing was seen yet.
+Exit codes: 0 no alert is due, 1 an alert is due, 2 invalid alerts file,
+3 no data yet.
 """
 )
 @config_option
 @json_option
 @database_option
 @click.pass_context
-def check(context: click.Context, *, config: Path, as_json: bool, database: Path | None) -> None:
-    """Say what would be told now, and what was told.
+def check(context: click.Context, *, config: Path, form: Form | None, database: Path | None) -> None:
+    """Show which alerts are due now, and which were sent.
 
     It sends nothing and changes nothing.
     """
@@ -83,52 +88,57 @@ def check(context: click.Context, *, config: Path, as_json: bool, database: Path
     settings = _settings(config)
     path = database or default_database()
     with _state_problems():
-        memory = load(state_path(path)).memory
+        state = load(state_path(path)).memory
     now = time.time()
-    found = _look(path, settings, memory, now)
-    if as_json:
-        click.echo(json.dumps(_document(settings, found, memory, now), indent=2))
-    else:
-        _print_check(found, memory, now)
-    if found is None:
-        context.exit(NOTHING_KNOWN)
-    context.exit(_WOULD_FIRE if found.alerts and found.quiet_until is None else 0)
+    found = _evaluate(path, settings, state, now)
+    document = _document(settings, found, state, now)
+
+    def render(_profile: TerminalProfile) -> str:
+        from scripts.render.alerts import render_alerts
+
+        return render_alerts(document)
+
+    if not form:
+        for problem in document["problems"]:
+            click.echo(f"Note: {sanitize(problem)}", err=True)
+    exit_code = emit(document, form, render, is_known=found is not None)
+    context.exit(_DUE if document["due"] else exit_code)
 
 
 @alerts.command("test")
 @click.argument("target", required=False)
 @config_option
 def test_targets(target: str | None, config: Path) -> None:
-    """Send one message to each target, or to TARGET.
+    """Send a test message to each target, or only to TARGET.
 
-    It says what came of each. Quiet hours do not count. The exit code is 4 if one failed.
+    It prints the result of each. Quiet hours do not apply. The exit code is 4 if a target failed.
     """
-    from scripts.alerts.settings import nearest
+    from scripts.alerts.settings_schema import nearest
 
     settings = _settings(config)
     if not settings.targets:
-        raise CommandError(f"{config} names no targets; write them under [targets]", WRONG_USE)
+        raise CommandError(f"{config} has no targets; write them under [targets]", WRONG_USE)
     if target is not None and target not in settings.targets:
-        raise CommandError(f"no target is called {target!r}; {nearest(target, list(settings.targets))}", WRONG_USE)
+        raise CommandError(f"no target is named {target!r}; {nearest(target, list(settings.targets))}", WRONG_USE)
     chosen = [each for name, each in settings.targets.items() if target in {None, name}]
     failed = _send_all(chosen)
     if failed:
-        raise CommandError(f"{failed} of {len(chosen)} could not be told", FAILED)
+        raise CommandError(f"{failed} of {len(chosen)} failed", FAILED)
 
 
 @alerts.command()
 @config_option
 @database_option
 @click.option(
-    "--beside", is_flag=True, hidden=True, help="Started by the launcher: waits for its turn, ends with stdin."
+    "--beside", is_flag=True, hidden=True, help="Run as a sidecar: wait for the lock, and stop when stdin ends."
 )
 def watch(*, config: Path, database: Path | None, beside: bool) -> None:
-    """Look at the database and tell what is due, until Ctrl-C.
+    """Send alerts as they become due, until Ctrl-C.
 
-    It reads the database, whether or not a proxy runs, and the alerts file again when it is changed.
+    It reads the database, whether or not a proxy is running, and reloads the alerts file when it changes.
     """
+    from scripts.alerts import watcher
     from scripts.alerts.state import AlreadyRunningError, exclusive_lock
-    from scripts.alerts.watcher import watch as run
 
     settings = checked_settings(config)
     path = database or default_database()
@@ -138,46 +148,46 @@ def watch(*, config: Path, database: Path | None, beside: bool) -> None:
 
     def started(found: Settings) -> None:
         if not beside:
-            whom = ", ".join(found.targets)
-            click.echo(f"codex-tap: watching {sanitize(path)} to tell {whom}; Ctrl-C ends it", err=True)
+            targets = ", ".join(found.targets)
+            click.echo(
+                f"codex-tap: watching {sanitize(path)}, sending alerts to {targets}; press Ctrl-C to stop", err=True
+            )
 
     with contextlib.suppress(KeyboardInterrupt), _state_problems():
         while not stop.is_set():
             try:
                 with exclusive_lock(path), _settings_problems():
-                    run(path, config, stop, started=started, last_look=beside)
+                    watcher.watch(path, config, stop, started=started, last_look=beside)
             except AlreadyRunningError as error:
                 if not beside:
                     raise CommandError(str(error), FAILED) from error
-                stop.wait(_LOCK_AGAIN_SECONDS)  # it takes over when the other one ends
+                stop.wait(_LOCK_RETRY_SECONDS)  # takes over when the other watcher stops
 
 
 @alerts.command()
 @config_option
 def init(config: Path) -> None:
-    """Write an alerts file to begin with, readable by you alone."""
+    """Create an example alerts file, readable by you alone."""
     from scripts.alerts.settings import EXAMPLE
+    from store.files import write_private
 
+    if os.path.lexists(config):
+        raise CommandError(f"{config} already exists", WRONG_USE)
     try:
-        config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(config, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(EXAMPLE)
-    except FileExistsError as error:
-        raise CommandError(f"{config} is there already, and stays as it is", WRONG_USE) from error
+        write_private(config, EXAMPLE.encode())
     except OSError as error:
-        raise CommandError(f"{config} cannot be made: {error.strerror or error}", FAILED) from error
-    click.echo(f"{sanitize(config)} is made. Name your targets in it, then:  codex-tap alerts test")
+        raise CommandError(f"cannot create {config}: {error.strerror or error}", FAILED) from error
+    click.echo(f"Created {sanitize(config)}. Add your targets to it, then run:  codex-tap alerts test")
 
 
 # Settings and state
 
 
 def checked_settings(config: Path) -> Settings:
-    """Return what the alerts file says, where that is something for somebody.
+    """Return the settings of an alerts file that has rules and usable targets.
 
     Raises:
-        CommandError: the file is invalid, or has no target or no rule; exit code 2.
+        CommandError: The file is invalid, or has no target or no rule (exit code 2).
     """
     settings = _settings(config, warn=False)
     _check_targets(settings)
@@ -218,7 +228,7 @@ def _check_targets(settings: Settings) -> None:
     """Check that the file has a target and a rule.
 
     Raises:
-        CommandError: one of them is missing.
+        CommandError: One of them is missing.
     """
     if not settings.targets or not settings.rules:
         what = "targets; write them under [targets]" if settings.rules else "rules; write them as [[rules]]"
@@ -226,15 +236,15 @@ def _check_targets(settings: Settings) -> None:
 
 
 def _stop_event(*, lifeline: bool) -> threading.Event:
-    """Return what is set by SIGTERM, and with a `lifeline` when stdin ends: then whoever started this is gone."""
+    """Return an event that is set by SIGTERM, and with `lifeline` when stdin ends, as the parent process has exited."""
     from scripts.support.shutdown import on_stdin_eof
 
     stop = threading.Event()
 
-    def asked(_number: int, _frame: FrameType | None) -> None:
+    def set_stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGTERM, set_stop)
     if lifeline:
         on_stdin_eof(stop.set)
     return stop
@@ -243,77 +253,58 @@ def _stop_event(*, lifeline: bool) -> threading.Event:
 # Checking
 
 
-def _look(path: Path, settings: Settings, memory: AlertState, now: float) -> Evaluation | None:
-    """Return what a look finds; None where nothing was seen yet."""
+def _evaluate(path: Path, settings: Settings, state: AlertState, now: float) -> Evaluation | None:
+    """Return the evaluation of the rules; None while nothing is known."""
     from scripts.alerts.evaluate import evaluate
     from store.errors import MissingError
 
     try:
         with open_for_reading(path) as connection:
-            found = evaluate(connection, settings, memory, now)
+            found = evaluate(connection, settings, state, now)
     except MissingError:
         return None
     return found if found.accounts else None
 
 
-def _document(settings: Settings, found: Evaluation | None, memory: AlertState, now: float) -> dict[str, Any]:
-    """Return what ``alerts check --json`` writes."""
+def _document(settings: Settings, found: Evaluation | None, state: AlertState, now: float) -> AlertCheckDocument:
+    """Return the document of ``alerts check --json``."""
     from scripts.alerts.targets import message
 
-    alerts = [] if found is None else [{**message(each), "targets": list(each.targets)} for each in found.alerts]
-    quiet_until = found and found.quiet_until
+    alerts = [{**message(each), "targets": list(each.targets)} for each in (found.alerts if found else ())]
+    pending = cast("list[PendingAlert]", alerts)
+    quiet_until = found.quiet_until if found else None
     return {
         "generated_at": int(now),
         "config": str(settings.path),
         "targets": {name: each.shown for name, each in settings.targets.items()},
         "quiet_until": quiet_until,
-        "due": [] if quiet_until else alerts,
-        "held": alerts if quiet_until else [],
+        "due": [] if quiet_until else pending,
+        "held": pending if quiet_until else [],
         "fired": [
-            {
-                "told_at": mark.told_at,
-                "kind": mark.kind,
-                "account": mark.about.account,
-                "limit_id": mark.about.limit_id,
-                "window": mark.about.slot,
-                "threshold": mark.threshold,
-                "resets_at": mark.resets_at,
-                "text": sanitize(mark.text),
-            }
-            for mark in memory.told
+            cast(
+                "FiredAlert",
+                {
+                    "told_at": sent.told_at,
+                    "kind": sent.kind,
+                    "account": sent.about.account,
+                    "limit_id": sent.about.limit_id,
+                    "window": sent.about.slot,
+                    "threshold": sent.threshold,
+                    "resets_at": sent.resets_at,
+                    "text": sanitize(sent.text),
+                },
+            )
+            for sent in state.told
         ],
         "problems": found.problems if found else [],
     }
 
 
-def _print_check(found: Evaluation | None, memory: AlertState, now: float) -> None:
-    from scripts.render.console import clock_time
-
-    for problem in found.problems if found else []:
-        click.echo(f"Note: {sanitize(problem)}", err=True)
-    if found is None:
-        click.echo(NOTHING_YET)
-        return
-    lines = [f"{sanitize(each.text)}  → {', '.join(each.targets) or 'nobody'}" for each in found.alerts]
-    if found.quiet_until is None:
-        _list("Would be told now:", lines, "Nothing would be told now.")
-    else:
-        until = clock_time(found.quiet_until, now)
-        _list(f"Held until {until}, the end of the quiet hours:", lines, f"Nothing is held. Quiet until {until}.")
-    # Several thresholds that were passed at once were one message.
-    told = {f"{clock_time(mark.told_at, now):<12}  {sanitize(mark.text)}": None for mark in memory.told}
-    _list("Was told:", list(told), "Nothing was told yet.")
-
-
-def _list(heading: str, lines: Sequence[str], none: str) -> None:
-    click.echo("\n".join([heading, *(f"  {line}" for line in lines)]) if lines else none)
-
-
-# Trying
+# Testing
 
 
 def _send_all(chosen: Sequence[TargetSettings]) -> int:
-    """Send one message to each at once, say what came of it as it comes, and return how many failed."""
+    """Send a test message to each target in parallel, print the results, and return how many failed."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     from scripts.alerts.targets import trial_message
@@ -321,15 +312,15 @@ def _send_all(chosen: Sequence[TargetSettings]) -> int:
     message = trial_message(time.time())
     failed = 0
     with ThreadPoolExecutor(len(chosen)) as pool:
-        asked = {pool.submit(_try, each, message): each for each in chosen}
-        for each in as_completed(asked):
+        pending = {pool.submit(_send, each, message): each for each in chosen}
+        for each in as_completed(pending):
             problem = each.result()
             failed += problem is not None
-            click.echo(f"{asked[each].name} ({sanitize(asked[each].shown)}): {problem or 'sent'}")
+            click.echo(f"{pending[each].name} ({sanitize(pending[each].shown)}): {problem or 'sent'}")
     return failed
 
 
-def _try(settings: TargetSettings, message: Mapping[str, Any]) -> str | None:
+def _send(settings: TargetSettings, message: Mapping[str, Any]) -> str | None:
     from scripts.alerts.targets import SendError, make_target
 
     try:

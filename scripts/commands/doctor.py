@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -10,29 +9,40 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.options import PROXY_ADDRESS, database_option, json_option
+from scripts.commands.output import emit
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+
+UNHEALTHY = 1
+"""Exit code where a check found a problem."""
+
 
 @click.command()
-@click.option("--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True)
+@click.option(
+    "--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True, help="Proxy to check."
+)
 @json_option
 @database_option
 @click.pass_context
-def doctor(context: click.Context, address: str, as_json: bool, database: Path | None) -> None:
-    """Check the set-up, and say what to do."""
+def doctor(context: click.Context, *, address: str, form: Form | None, database: Path | None) -> None:
+    """Check the set-up, and print what to do about problems."""
     from scripts.maintenance.doctor import examine
 
     found = examine(database or default_database(), address, os.environ, time.time())
     healthy = all(check.level != "problem" for check in found)
-    if as_json:
-        click.echo(json.dumps({"healthy": healthy, "checks": [check._asdict() for check in found]}, indent=2))
-    else:
-        from scripts.render.console import detect_profile, make_console, print_text
+    document = {"healthy": healthy, "checks": [check._asdict() for check in found]}
+
+    def render(profile: TerminalProfile) -> Text:
         from scripts.render.doctor import render_checks
 
-        console = make_console()
-        print_text(console, render_checks(found, detect_profile(console)))
-    context.exit(0 if healthy else 1)
+        return render_checks(found, profile)
+
+    emit(document, form, render, is_known=True)
+    context.exit(0 if healthy else UNHEALTHY)

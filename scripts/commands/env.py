@@ -1,4 +1,4 @@
-"""``env``: shell lines that route Codex through a running proxy."""
+"""``env``: shell commands that route Codex through a running proxy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import PROXY_ADDRESS, host_option
-from scripts.support.errors import WRONG_USE
+from scripts.commands.options import PROXY_ADDRESS, ca_option, host_option
+from scripts.support.errors import WRONG_USE, LaunchError
 
 if TYPE_CHECKING:
     from scripts.launch.environment import Shell
@@ -24,23 +24,29 @@ _EVALUATE = {
 
 
 @click.command(
-    epilog="\b\nTo use it:\n" + "\n".join(f"  {shell:<12}{how}" for shell, how in _EVALUATE.items()) + "\n",
+    epilog="\b\nEvaluate them in your shell:\n"
+    + "\n".join(f"  {shell:<12}{line}" for shell, line in _EVALUATE.items())
+    + "\n",
 )
-@click.option("--shell", type=click.Choice(list(_EVALUATE)), help="For which shell; else it is guessed.")
-@click.option("--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True)
-@click.option("--ca", "ca_file", type=click.Path(path_type=Path), metavar="PEM", help="That proxy's CA certificate.")
+@click.option(
+    "--shell", type=click.Choice(list(_EVALUATE)), help="Shell that evaluates the commands. [default: guessed]"
+)
+@click.option(
+    "--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True, help="Address of the proxy."
+)
+@ca_option
 @host_option
-def env(shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[str, ...]) -> None:
-    """Print what leads a shell's Codex through a proxy.
+def env(*, shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[str, ...]) -> None:
+    """Print shell commands that route Codex through a running proxy.
 
-    It also puts a small codex first in the shell's PATH, which starts the real one with --no-daemon where it knows that
-    flag: Codex's background server would keep the environment of whoever started it.
+    They also put a small codex script first in the shell's PATH. The script starts the real codex with --no-daemon, if
+    codex has that flag: codex's background server would keep the environment of the shell that started it.
     """
     from scripts.launch import session
     from scripts.launch.background_server import warnings
 
     chosen = shell or _guess_shell()
-    _warn_if_unanswered(address, ca_file)
+    _warn_if_unreachable(address, ca_file)
     bypass = session.shell_bypass(address=address, ca_file=ca_file, hosts=hosts)
     if bypass:
         click.echo(f"Note: {bypass.warning}", err=True)
@@ -49,7 +55,7 @@ def env(shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[st
         click.echo(f"# {warning}")  # last: an eval without quotes joins the lines
         click.echo(f"Note: {warning}", err=True)
     if sys.stdout.isatty():
-        click.echo(f"\nThese lines are for your shell to evaluate:  {_EVALUATE[chosen]}", err=True)
+        click.echo(f"\nTo apply these lines, evaluate them:  {_EVALUATE[chosen]}", err=True)
 
 
 def _guess_shell() -> Shell:
@@ -59,15 +65,15 @@ def _guess_shell() -> Shell:
     return "powershell" if sys.platform == "win32" and not shell else "sh"
 
 
-def _warn_if_unanswered(address: str, ca_file: Path | None) -> None:
-    """Say it where the lines would lead to nothing: with them in place, no program of that shell gets out."""
+def _warn_if_unreachable(address: str, ca_file: Path | None) -> None:
+    """Print a note if no proxy responds: with the lines in place, no program of that shell has network access."""
     from scripts.launch import session
     from scripts.launch.certificates import ca_certificate
-    from store.settings import certificate_folder
+    from store.files import certificate_folder
 
     try:
         session.probe(address, ca_file or ca_certificate(certificate_folder()), seconds=1)
-    except session.LaunchError as error:
+    except LaunchError as error:
         if error.exit_code == WRONG_USE:
             raise
         click.echo(f"Note: {error}", err=True)

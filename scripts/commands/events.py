@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.options import accounts_argument, database_option, export_options, since_option
-from scripts.render.export import Form, iso, write_rows
-from scripts.support.database import checked_limits, chosen_accounts, known_accounts, open_for_reading
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    accounts_argument,
+    database_option,
+    export_options,
+    since_option,
+)
+from scripts.commands.output import Table, emit
+from scripts.render.export import EVENT_COLUMNS, event_row
+from scripts.support.database import checked_limits, session
+from store.constants import EVENT_KINDS
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-_KINDS = (
-    "limit_reached",
-    "limit_freed",
-    "window_reset",
-    "window_reset_early",
-    "window_moved",
-    "used_percent_fell",
-    "window_appeared",
-    "window_vanished",
-    "plan_changed",
-    "credits_bought",
-    "credits_spent",
-    "used_elsewhere",
-    "token_refreshed",
-)
-"""Those of `store.analysis.events.KINDS`, which is not imported for a line of help."""
+    from rich.text import Text
 
-_READING = ("id", "seen_at", "used_percent", "resets_at", "reached_type", "plan_type", "credits_balance", "source")
-
-CSV_COLUMNS = (
-    "at",
-    "moment",
-    "kind",
-    "account",
-    "name",
-    "email",
-    "limit_id",
-    "limit_name",
-    "slot",
-    "window_minutes",
-    "text",
-    "note",
-    "seconds",
-    "points",
-    "credits",
-    *(f"{side}_{name}" for side in ("before", "after") for name in (*_READING, "token_key")),
-    "before_reached_until",
-    "after_reached_until",
-)
-"""The columns of the CSV: ``at`` is in Unix seconds, ``moment`` the same in ISO 8601 (UTC)."""
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+    from store.documents import EventsDocument
 
 
 @click.command(
@@ -68,15 +38,27 @@ Examples:
   codex-tap events work --kind window_reset_early --kind window_moved
   codex-tap events --limit codex --csv > events.csv
 
-Kinds: {", ".join(_KINDS)}.
-"""
+Kinds: {", ".join(EVENT_KINDS)}.
+""",
+    help=f"""Show what happened: limits reached, windows reset or moved.
+
+    Each event comes from two consecutive readings; --json, --csv and --ndjson include both. A reset that happened while
+    Codex was not running is shown at the time when it was due, as soon as Codex runs again. {ACCOUNT_HELP}
+    """,
 )
 @accounts_argument
 @since_option("30d")
 @click.option(
-    "--kind", "kinds", type=click.Choice(_KINDS), multiple=True, metavar="KIND", help="Only this; repeatable."
+    "--kind",
+    "kinds",
+    type=click.Choice(EVENT_KINDS),
+    multiple=True,
+    metavar="KIND",
+    help="Only events of this kind (repeatable).",
 )
-@click.option("--limit", "limit_id", metavar="ID", help="Only this limit, and nothing of the account as a whole.")
+@click.option(
+    "--limit", "limit_id", metavar="ID", help="Only events of this limit; events of the whole account are left out."
+)
 @export_options
 @database_option
 @click.pass_context
@@ -90,59 +72,35 @@ def events(
     form: Form | None,
     database: Path | None,
 ) -> None:
-    """Show what happened: limits reached, windows reset or moved.
+    """Show what happened to the limits."""
+    query = {"since": since, "kinds": kinds or None, "limit_id": limit_id}
+    document = _load(database or default_database(), accounts, query)
 
-    Each event comes from two readings that follow each other; --json, --csv and --ndjson show both. A reset that nobody
-    saw is told at its own time, once Codex is run again. ACCOUNT is a name or the start of an e-mail, key or token key.
-    """
-    path = database or default_database()
-    document = _document(path, accounts, {"since": since, "kinds": kinds or None, "limit_id": limit_id})
-    if form == "json":
-        click.echo(json.dumps(document, indent=2))
-    elif form:
-        rows = document["events"]
-        write_rows(map(_flat, rows) if form == "csv" else rows, sys.stdout, form, CSV_COLUMNS)
-    elif document["events"]:
-        _print_events(document)
-    elif document["accounts"]:
-        click.echo(_nothing(document), err=True)
-    if not document["accounts"]:
-        click.echo(NOTHING_YET, err=form is not None)
-        context.exit(NOTHING_KNOWN)
+    def render(profile: TerminalProfile) -> Iterator[Text]:
+        from scripts.render.events import render_events
+
+        return render_events(document, profile)
+
+    table = Table(document["events"], EVENT_COLUMNS, event_row)
+    is_known = bool(document["accounts"])
+    context.exit(emit(document, form, render, is_known=is_known, table=table, no_rows=_no_events(document)))
 
 
-def _document(path: Path, starts: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document of ``events --json``; without accounts where nothing was seen yet."""
+def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> EventsDocument:
+    """Return the document of ``events --json``; it has no accounts while nothing is known."""
     from store.errors import MissingError
     from store.queries.events import empty_events, load_events
     from store.queries.limits import load_limit_ids
 
     now = time.time()
     try:
-        with open_for_reading(path) as connection:
-            chosen = chosen_accounts(known_accounts(connection), starts)
-            checked_limits(load_limit_ids(connection), asked["limit_id"])
-            return load_events(connection, now, accounts=chosen, **asked)
+        with session(path, prefixes) as (connection, accounts, _):
+            checked_limits(load_limit_ids(connection), query["limit_id"])
+            return load_events(connection, now, accounts=accounts, **query)
     except MissingError:
-        return empty_events(now, since=asked["since"], limit_id=asked["limit_id"])
+        return empty_events(now, since=query["since"], limit_id=query["limit_id"])
 
 
-def _nothing(document: Mapping[str, Any]) -> str:
-    few = " Only one reading was looked at." if document["readings"] == 1 else ""
-    return f"Nothing of that happened, as far as was seen.{few}"
-
-
-def _flat(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event as a row of the CSV."""
-    sides = {f"{side}_{name}": value for side in ("before", "after") for name, value in event[side].items()}
-    return {**event, "moment": iso(event["at"]), **sides}
-
-
-def _print_events(document: Mapping[str, Any]) -> None:
-    from scripts.render.console import detect_profile, make_console, print_text
-    from scripts.render.events import render_events
-
-    console = make_console()
-    look = detect_profile(console)
-    for line in render_events(document, look):
-        print_text(console, line)
+def _no_events(document: EventsDocument) -> str:
+    note = " Only one reading was examined." if document["readings"] == 1 else ""
+    return f"No matching events.{note}"

@@ -1,62 +1,63 @@
-"""``forecast``: when it runs out."""
+"""``forecast``: when each window runs out."""
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import accounts_argument, database_option, json_option
-from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option
+from scripts.commands.output import emit
+from scripts.support.database import session
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+    from store.documents import ForecastDocument
+
 
 @click.command(
     epilog="""\b
 Examples:
-  codex-tap forecast work      the account whose name, e-mail or key starts so
+  codex-tap forecast work      the account that begins with "work"
   codex-tap forecast --json | jq '.accounts[].limits[].windows'
-"""
+""",
+    help=f"""Forecast when each window runs out.
+
+    Pace is per active hour, in percentage points. Ranges are 80 % prediction intervals. {ACCOUNT_HELP}
+    """,
 )
 @accounts_argument
 @json_option
 @database_option
 @click.pass_context
-def forecast(context: click.Context, accounts: tuple[str, ...], as_json: bool, database: Path | None) -> None:
-    """Show when each window runs dry, or that it lasts.
+def forecast(context: click.Context, *, accounts: tuple[str, ...], form: Form | None, database: Path | None) -> None:
+    """Forecast when each window runs out."""
+    document = _load(database or default_database(), accounts)
 
-    The pace is that of hours with use, in points of the window per hour. Ranges hold in 80 of 100 cases.
-    """
-    document = _document(database or default_database(), accounts)
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-    elif document["accounts"]:
-        from scripts.render.console import detect_profile, make_console, print_text
+    def render(profile: TerminalProfile) -> Text:
         from scripts.render.forecast import render_forecasts
 
-        console = make_console()
-        print_text(console, render_forecasts(document, detect_profile(console)))
-    else:
-        click.echo(NOTHING_YET)
-    if not document["accounts"]:
-        context.exit(NOTHING_KNOWN)
+        return render_forecasts(document, profile)
+
+    context.exit(emit(document, form, render, is_known=bool(document["accounts"])))
 
 
-def _document(path: Path, starts: Sequence[str]) -> dict[str, Any]:
-    """Return the document of ``forecast --json``; its accounts are empty where nothing was seen yet."""
+def _load(path: Path, prefixes: Sequence[str]) -> ForecastDocument:
+    """Return the document of ``forecast --json``; it has no accounts while nothing is known."""
     from store.errors import MissingError
     from store.queries.forecast import load_forecasts
 
     now = time.time()
     try:
-        with open_for_reading(path) as connection:
-            return load_forecasts(connection, now, chosen_accounts(known_accounts(connection), starts))
+        with session(path, prefixes) as (connection, accounts, _):
+            return load_forecasts(connection, now, accounts)
     except MissingError:
         return {"generated_at": int(now), "accounts": []}

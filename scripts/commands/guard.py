@@ -1,37 +1,39 @@
-"""``guard``: may a script go on?"""
+"""``guard``: a check for scripts whether enough quota is left."""
 
 from __future__ import annotations
 
-import json
+import gc
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from scripts.commands.options import database_option, json_option
+from scripts.commands.options import ACCOUNT_HELP, database_option, json_option
+from scripts.commands.output import emit
 from scripts.support.database import account_status
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from store.analysis.guard import GuardPolicy, Verdict
+    from scripts.render.export import Form
+    from store.analysis.guard import GuardPolicy, GuardVerdict
+    from store.documents import AccountStatus, GuardDocument
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
 _INTERRUPTED = 130
 
-_LOOK_AGAIN_SECONDS = 30.0
-"""While it waits: another proxy may see an early reset, or that it takes longer."""
+_POLL_SECONDS = 30.0
+"""Interval of --wait: another proxy may record an early reset, or a later one than expected."""
 
 
-def _age(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    """Return the seconds that ``1h`` or ``90min`` means.
+def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
+    """Return the seconds of ``1h`` or ``90min``.
 
     Raises:
-        click.BadParameter: it is no length of time.
+        click.BadParameter: The value is not a duration.
     """
     from scripts.support.timespec import parse_since
 
@@ -41,7 +43,7 @@ def _age(_context: click.Context, _parameter: click.Parameter, value: str) -> fl
     except ValueError:
         seconds = -1.0
     if seconds < 0:
-        raise click.BadParameter(f"{value!r} is no length of time; write 1h, 90min or 7d")
+        raise click.BadParameter(f"{value!r} is not a valid duration; use 1h, 90min or 7d")
     return seconds
 
 
@@ -53,25 +55,37 @@ Examples:
   codex-tap guard --wait && codex exec "the next task"
 
 \b
-Exit codes: 0 go, 1 below, 3 unknown or too old, 130 where Ctrl-C ended it.
-"""
+Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
+""",
+    help=f"""Check whether enough quota is left to continue (for scripts).
+
+    It checks ACCOUNT, or else the account in use, which is the one seen last. A blocked limit always counts as below
+    the threshold. A window whose reset has passed counts as reset, however old the reading is. {ACCOUNT_HELP}
+
+    --wait checks the database from time to time, without any request. It stops at once if no reset time is known.
+    """,
 )
 @click.argument("account", required=False)
-@click.option("--window", metavar="LENGTH", help="5h, 7d, …: only this window counts; else all do.")
+@click.option("--window", metavar="LENGTH", help="Check only this window (5h, 7d, …). [default: all windows]")
 @click.option(
     "--min-remaining",
     type=click.FloatRange(0, 100),
     default=10.0,
     show_default=True,
     metavar="PERCENT",
-    help="So much has to be left.",
+    help="Required remaining percent.",
 )
 @click.option(
-    "--max-age", callback=_age, default="1h", show_default=True, metavar="TIME", help="An older reading tells nothing."
+    "--max-age",
+    callback=_parse_age,
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="Treat readings older than TIME as unknown.",
 )
-@click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="The limit that is meant.")
-@click.option("--wait", is_flag=True, help="Where it is below, sleep until the reset, and ask again.")
-@click.option("--quiet", is_flag=True, help="Say nothing: the exit code alone.")
+@click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
+@click.option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
+@click.option("--quiet", "-q", is_flag=True, help="No output, only the exit code.")
 @json_option
 @database_option
 @click.pass_context
@@ -85,65 +99,62 @@ def guard(
     limit_id: str,
     wait: bool,
     quiet: bool,
-    as_json: bool,
+    form: Form | None,
     database: Path | None,
 ) -> None:
-    """Say whether there is enough left to go on, for scripts.
-
-    It is about ACCOUNT (a name or the start of an e-mail, key or token key), else about the account in use: the one
-    that was seen last. A limit that is closed is below, whatever window counts. A window whose reset has passed counts
-    as reset, however old the reading is.
-
-    --wait looks at the database now and then. It ends at once where nothing tells when the limit comes back.
-    """
+    """Check whether enough quota is left to continue."""
     from store.analysis.guard import GuardPolicy
 
-    asked = GuardPolicy(window, min_remaining, max_age, limit_id)
+    policy = GuardPolicy(window, min_remaining, max_age, limit_id)
     path = database or default_database()
-    say_waiting = not (quiet or as_json)
     try:
-        who, found = _awaited(path, account, asked, say=say_waiting) if wait else _verdict(path, account, asked)
+        who, found = (
+            _await_verdict(path, account, policy, verbose=not (quiet or form))
+            if wait
+            else _verdict(path, account, policy)
+        )
     except KeyboardInterrupt:
         context.exit(_INTERRUPTED)
     exit_code = _EXIT_CODES[found.answer]
-    if as_json:
-        click.echo(json.dumps(_document(who, found, asked, exit_code), indent=2))
+    if form:
+        emit(_document(who, found, policy, exit_code), form, str, is_known=True)
     elif not quiet:
         click.echo(_line(who, found), err=exit_code == NOTHING_KNOWN)
     context.exit(exit_code)
 
 
-def _verdict(path: Path, start: str | None, asked: GuardPolicy) -> tuple[Mapping[str, Any] | None, Verdict]:
-    """Return the account and the verdict on it; no account where nothing was seen yet."""
-    from store.analysis.guard import Verdict, verdict
+def _verdict(path: Path, prefix: str | None, policy: GuardPolicy) -> tuple[AccountStatus | None, GuardVerdict]:
+    """Return the account and its verdict; no account while nothing is known."""
+    from store.analysis.guard import GuardVerdict, verdict
 
-    who = account_status(path, start)
-    return who, Verdict("unknown", NOTHING_YET) if who is None else verdict(who, asked)
+    who = account_status(path, prefix)
+    return who, GuardVerdict("unknown", NOTHING_YET) if who is None else verdict(who, policy)
 
 
-def _awaited(
-    path: Path, start: str | None, asked: GuardPolicy, *, say: bool
-) -> tuple[Mapping[str, Any] | None, Verdict]:
-    """Return the verdict as soon as it is another than "below until then"; nothing is asked of anybody meanwhile."""
-    told_until = None
+def _await_verdict(
+    path: Path, prefix: str | None, policy: GuardPolicy, *, verbose: bool
+) -> tuple[AccountStatus | None, GuardVerdict]:
+    """Poll until the verdict is "go", or has no time to wait for."""
+    gc.enable()
+    printed_until = None
     while True:
-        who, found = _verdict(path, start, asked)
+        who, found = _verdict(path, prefix, policy)
         if found.answer == "go" or found.wait_until is None:
             return who, found
-        if say and found.wait_until != told_until:
-            told_until = found.wait_until
-            click.echo(f"{_line(who, found)}; waiting until {_clock(told_until)}", err=True)
-        # The second that a reset falls into has to be over.
-        time.sleep(max(1.0, min(_LOOK_AGAIN_SECONDS, found.wait_until + 1 - time.time())))
+        if verbose and found.wait_until != printed_until:
+            printed_until = found.wait_until
+            click.echo(f"{_line(who, found)}; waiting until {_clock(printed_until)}", err=True)
+        # The second of the reset has to be over.
+        time.sleep(max(1.0, min(_POLL_SECONDS, found.wait_until + 1 - time.time())))
 
 
-def _clock(at: float) -> str:
+def _clock(timestamp: float) -> str:
     from store.analysis.formatting import clock_time
 
-    return clock_time(at)
+    return clock_time(timestamp)
 
 
-def _line(who: Mapping[str, Any] | None, found: Verdict) -> str:
+def _line(who: AccountStatus | None, found: GuardVerdict) -> str:
     from store.analysis.ranking import label
 
     if who is None:
@@ -152,8 +163,12 @@ def _line(who: Mapping[str, Any] | None, found: Verdict) -> str:
     return f"{word}: {sanitize(label(who))}, {sanitize(found.reason)}"
 
 
-def _document(who: Mapping[str, Any] | None, found: Verdict, asked: GuardPolicy, exit_code: int) -> dict[str, Any]:
-    """Return what ``guard --json`` writes: the account, the verdict's fields, and what was asked for."""
-    account = {name: who and who[name] for name in ("account", "name", "email")}
-    asked_for = {"limit_id": asked.limit_id, "min_remaining": asked.min_remaining, "max_age_seconds": asked.max_age}
-    return {**account, **found._asdict(), **asked_for, "exit_code": exit_code}
+def _document(who: AccountStatus | None, found: GuardVerdict, policy: GuardPolicy, exit_code: int) -> GuardDocument:
+    """Return the document of ``guard --json``: the account, the fields of the verdict, and the policy."""
+    account = (
+        {"account": who["account"], "name": who["name"], "email": who["email"]}
+        if who
+        else dict.fromkeys(("account", "name", "email"))
+    )
+    options = {"limit_id": policy.limit_id, "min_remaining": policy.min_remaining, "max_age_seconds": policy.max_age}
+    return cast("GuardDocument", {**account, **found._asdict(), **options, "exit_code": exit_code})

@@ -1,25 +1,27 @@
-"""``history``: every change that was seen."""
+"""``history``: the changes of each limit."""
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, export_options, since_option
-from scripts.render.export import HISTORY_COLUMNS, Form, history_row, write_rows
-from scripts.support.database import checked_limits, known_accounts, open_for_reading
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.commands.options import ACCOUNT_HELP, database_option, export_options, require_past, since_option
+from scripts.commands.output import Table, emit, print_rendered
+from scripts.render.export import HISTORY_COLUMNS, history_row
+from scripts.support.database import checked_limits, session
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from store.queries.accounts import Account
+    from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+    from scripts.support.database import Session
 
 
 @click.command(
@@ -29,12 +31,16 @@ Examples:
   codex-tap history work --since 7d --plot
   codex-tap history work --since 2026-11-20 --csv > work.csv
   codex-tap history --limit codex --ndjson | jq .windows
-"""
+""",
+    help=f"""Show every change of the limits, oldest first.
+
+    Without ACCOUNT it shows all accounts. {ACCOUNT_HELP}
+    """,
 )
 @click.argument("account", required=False)
 @since_option()
-@click.option("--limit", "limit_id", metavar="ID", help="Only this limit: codex, codex_bengalfox, ….")
-@click.option("--plot", is_flag=True, help="Draw it: used percent over time.")
+@click.option("--limit", "limit_id", metavar="ID", help="Only this limit (codex, codex_bengalfox, …).")
+@click.option("--plot", is_flag=True, help="Draw a chart of used percent over time.")
 @export_options
 @database_option
 @click.pass_context
@@ -48,76 +54,46 @@ def history(
     form: Form | None,
     database: Path | None,
 ) -> None:
-    """Show every change that was seen, oldest first.
-
-    ACCOUNT is a name or the start of an e-mail, key or token key.
-    """
+    """Show every change of the limits, oldest first."""
     if plot and form:
-        raise click.UsageError(f"--plot and --{form} exclude each other.")
+        raise click.UsageError(f"--plot cannot be combined with --{form}.")
     from store.errors import MissingError
-    from store.queries.accounts import find_account
     from store.queries.history import load_history
     from store.queries.limits import load_limit_ids
 
     try:
-        with open_for_reading(database or default_database()) as connection:
-            known = known_accounts(connection)
-            chosen = find_account(known, account) if account else None
-            limit_ids = checked_limits(load_limit_ids(connection), limit_id)
+        with session(database or default_database(), [account] if account else []) as found:
+            limit_ids = checked_limits(load_limit_ids(found.connection), limit_id)
             if plot:
-                _print_plot(connection, chosen, since, limit_id)
+                _print_chart(found, since, limit_id)
                 return
-            entries = load_history(connection, account=chosen, since=since, limit_id=limit_id)
-            if form:
-                _export(entries, form)
-            else:
-                _print_history(entries, [chosen] if chosen else known, limit_ids)
+            entries = load_history(found.connection, found.accounts, since=since, limit_id=limit_id)
+
+            def render(profile: TerminalProfile) -> Iterator[Text]:
+                from scripts.render.history import render_history
+
+                return render_history(entries, found.accounts, limit_ids, profile)
+
+            table = Table(entries, HISTORY_COLUMNS, history_row)
+            emit(None, form, render, is_known=True, table=table, no_rows="No changes in that time range.")
     except MissingError:
-        if form:
-            _export(iter(()), form)
-        click.echo(NOTHING_YET, err=bool(form))
-        context.exit(NOTHING_KNOWN)
+        context.exit(emit(None, form, str, is_known=False, table=Table([], HISTORY_COLUMNS)))
 
 
-def _export(entries: Iterator[dict[str, Any]], form: Form) -> None:
-    rows = map(history_row, entries) if form == "csv" else entries
-    write_rows(rows, sys.stdout, form, HISTORY_COLUMNS)
-
-
-def _print_plot(connection: sqlite3.Connection, chosen: Account | None, since: float | None, limit: str | None) -> None:
-    from scripts.render import chart
-    from scripts.render.console import detect_profile, make_console
+def _print_chart(found: Session, since: float | None, limit_id: str | None) -> None:
     from store.queries.timeline import load_timelines
 
     now = time.time()
-    if since is not None and since >= now:
-        raise click.BadParameter("that is still to come", param_hint="'--since'")
-    console = make_console()
-    look = detect_profile(console)
-    found = load_timelines(
-        connection,
-        now,
-        chart.chart_columns(look.width),
-        chosen=[chosen] if chosen else None,
-        since=since,
-        limit_id=limit,
-    )
-    colours = console.is_terminal and not console.no_color
-    click.echo("\n\n".join(chart.render_chart(picture, look, colours=colours) for picture in found))
+    if since is not None:
+        require_past(since, now, "--since")
 
+    def render(profile: TerminalProfile) -> str:
+        from scripts.render.chart import chart_columns, render_chart
 
-def _print_history(entries: Iterator[dict[str, Any]], who: Sequence[Account], limit_ids: Sequence[str]) -> None:
-    from scripts.render.console import detect_profile, make_console, print_text
-    from scripts.render.history import HistoryColumns, render_history_header, render_history_row
+        columns = chart_columns(profile.width)
+        timelines = load_timelines(
+            found.connection, now, columns, accounts=found.accounts, since=since, limit_id=limit_id
+        )
+        return "\n\n".join(render_chart(timeline, profile) for timeline in timelines)
 
-    console = make_console()
-    look = detect_profile(console)
-    columns = HistoryColumns.fitting([account.label for account in who], limit_ids, look)
-    first = next(entries, None)
-    if first is None:
-        click.echo("No change was seen in that time.", err=True)
-        return
-    print_text(console, render_history_header(columns))
-    print_text(console, render_history_row(first, columns, look))
-    for entry in entries:
-        print_text(console, render_history_row(entry, columns, look))
+    print_rendered(render)

@@ -1,4 +1,4 @@
-"""Options and arguments that commands share."""
+"""Options, arguments and validators that commands share."""
 
 from __future__ import annotations
 
@@ -15,30 +15,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.render.export import Form
-if TYPE_CHECKING:
-    from collections.abc import Callable
+
+PROXY_ADDRESS = "127.0.0.1:8080"
 
 
-def _database(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+# Validators
+
+
+def expand_path(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Return the path with ``~`` replaced by the user's home folder."""
     return value.expanduser() if value else None
 
 
-database_option = click.option(
-    "--db",
-    "database",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    callback=_database,
-    help=f"The database; else {DATABASE_VARIABLE}, else the user's data folder.",
-)
+def parse_since_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the Unix timestamp of a duration before now, or of a date."""
+    from scripts.support.timespec import parse_since
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+    try:
+        return None if value is None else parse_since(value, time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+
+def require_past(timestamp: float, now: float, option: str) -> None:
+    """Refuse a timestamp that is not in the past.
+
+    Raises:
+        click.BadParameter: The timestamp of `option` is now or later.
+    """
+    if timestamp >= now:
+        raise click.BadParameter("must be in the past", param_hint=f"'{option}'")
 
 
 def reject_options(context: click.Context) -> None:
-    """Refuse options in front of a subcommand, which would be silently lost there."""
+    """Refuse options in front of a subcommand, which would be silently ignored there."""
     given = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -48,54 +58,83 @@ def reject_options(context: click.Context) -> None:
         raise click.UsageError(f"Options come after the command: {context.invoked_subcommand} {given[0]} …")
 
 
-def parse_since_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """Return the moment that ``7d``, ``36h`` or an ISO date means, in Unix seconds."""
-    from scripts.support.timespec import parse_since
+# The form of the output
 
-    try:
-        return None if value is None else parse_since(value, time.time())
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+
+def _json_form(_context: click.Context, _parameter: click.Parameter, value: bool) -> Form | None:
+    return "json" if value else None
+
+
+json_option = click.option("--json", "form", is_flag=True, callback=_json_form, help="Print JSON.")
+"""``--json``, of commands without rows; the command takes `form`, which is "json" or None."""
+
+_FORMS: tuple[Form, ...] = ("json", "csv", "ndjson")
+
+
+def export_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--json``, ``--csv`` and ``--ndjson``; the command takes `form`, which is None where none was given."""
+
+    @functools.wraps(command)
+    def with_form(*arguments: Any, as_json: bool, as_csv: bool, as_ndjson: bool, **options: Any) -> None:
+        given = [form for form, asked in zip(_FORMS, (as_json, as_csv, as_ndjson), strict=True) if asked]
+        if len(given) > 1:
+            raise click.UsageError(f"--{given[0]} cannot be combined with --{given[1]}.")
+        command(*arguments, form=given[0] if given else None, **options)
+
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+    as_ndjson = click.option("--ndjson", "as_ndjson", is_flag=True, help="Print one JSON object per line.")
+    return as_json(as_csv(as_ndjson(with_form)))
+
+
+# Options and arguments
+
+ACCOUNT_HELP = "ACCOUNT is a name, or a prefix of a name, e-mail, account key or token key."
+
+database_option = click.option(
+    "--db",
+    "database",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    callback=expand_path,
+    help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
+)
+
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the option ``--since``, which gives a command a moment in Unix seconds."""
+    """Return the option ``--since``; the command takes a Unix timestamp, or None without a default."""
     return click.option(
         "--since",
         callback=parse_since_option,
         default=default,
         show_default=default is not None,
         metavar="WHEN",
-        help="7d, 36h, 90min, 2026-11-20, 2026-11-20T14:05.",
+        help="Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05).",
     )
 
 
-_FORMS: tuple[Form, ...] = ("json", "csv", "ndjson")
-
-
-def export_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--json``, ``--csv`` and ``--ndjson``; the command takes ``form``, which is None where none was given."""
-
-    @functools.wraps(command)
-    def with_form(*arguments: Any, as_json: bool, as_csv: bool, as_ndjson: bool, **options: Any) -> None:
-        given = [form for form, asked in zip(_FORMS, (as_json, as_csv, as_ndjson), strict=True) if asked]
-        if len(given) > 1:
-            raise click.UsageError(f"--{given[0]} and --{given[1]} exclude each other.")
-        command(*arguments, form=given[0] if given else None, **options)
-
-    as_ndjson = click.option("--ndjson", "as_ndjson", is_flag=True, help="For programs, a row a line.")
-    as_csv = click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
-    return json_option(as_csv(as_ndjson(with_form)))
-
-
-PROXY_ADDRESS = "127.0.0.1:8080"
-
-host_option = click.option("--host", "hosts", multiple=True, help="Read this gateway too; can be repeated.")
-
-serve_option = click.option("--serve", "serves", is_flag=True, help="Show the page beside it, as codex-tap serve does.")
-
-alerts_option = click.option(
-    "--alerts", "tells", is_flag=True, help="Tell what the alerts file asks for, as codex-tap alerts watch does."
+host_option = click.option(
+    "--host", "hosts", multiple=True, metavar="HOST", help="Additional gateway host to watch (repeatable)."
 )
 
-proxy_option = click.option("--proxy", "address", metavar="HOST:PORT", help="A running codex-tap proxy.")
+serve_option = click.option("--serve", "serves", is_flag=True, help="Also start the web page (codex-tap serve).")
+
+alerts_option = click.option(
+    "--alerts", "sends_alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."
+)
+
+proxy_option = click.option(
+    "--proxy", "address", metavar="HOST:PORT", help="Use this running codex-tap proxy instead of starting one."
+)
+
+ca_option = click.option(
+    "--ca",
+    "ca_file",
+    type=click.Path(path_type=Path),
+    metavar="PEM",
+    help="CA certificate of that proxy. [default: codex-tap's own]",
+)

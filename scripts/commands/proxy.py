@@ -1,4 +1,4 @@
-"""``proxy``: one proxy for several Codexes, in the foreground."""
+"""``proxy``: one proxy for several Codex processes, in the foreground."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 Examples:
   codex-tap proxy
   codex-tap proxy --port 8081
-  codex-tap proxy -- --flow-detail 2     mitmdump's own options come after --
+  codex-tap proxy -- --flow-detail 2     options of mitmdump follow --
 """
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@click.option("--listen-host", default="127.0.0.1", show_default=True, metavar="HOST")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on (0: any)."
+)
+@click.option("--listen-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on.")
 @host_option
 @database_option
 @serve_option
@@ -37,21 +39,28 @@ def proxy(
     hosts: tuple[str, ...],
     database: Path | None,
     serves: bool,
-    tells: bool,
+    sends_alerts: bool,
     mitmdump_options: tuple[str, ...],
 ) -> None:
-    """Run a proxy with the tap, for several Codexes.
+    """Run a proxy with the tap, for several Codex processes.
 
-    It stays until Ctrl-C. `codex-tap env` leads a shell to it, `codex-tap run --proxy` a command.
+    It runs until Ctrl-C. To use it, evaluate `codex-tap env` in a shell, or start a command with
+    `codex-tap run --proxy`.
     """
     from scripts.launch import session
 
     if serves:
         check_serving()
-    if tells:
+    if sends_alerts:
         check_alerts()
     context.exit(
         session.proxy(
-            mitmdump_options, host=listen_host, port=port, database=database, hosts=hosts, serve=serves, alerts=tells
+            mitmdump_options,
+            host=listen_host,
+            port=port,
+            database=database,
+            hosts=hosts,
+            serve=serves,
+            alerts=sends_alerts,
         )
     )

@@ -1,111 +1,115 @@
-"""``prune``: delete what is old."""
+"""``prune``: deletion of old data."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, json_option, parse_since_option
-from scripts.support.database import known_accounts, open_for_reading, open_for_writing
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.commands.options import database_option, json_option, parse_since_option, require_past
+from scripts.commands.output import emit
+from scripts.support.database import open_for_writing, session
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+    from store.documents import PruneDocument
     from store.queries.retention import PruneCounts
 
 _BATCH = 500
-"""Rows that one transaction deletes: a few milliseconds, less than a proxy's writer waits."""
+"""Rows deleted in one transaction: a few milliseconds, less than the writer of a proxy waits."""
 
-_WORTH_IT = 0.1
-"""The part of the file that has to be free before it is written anew without it."""
+_VACUUM_SHARE = 0.1
+"""The share of the file that has to be free before the file is rewritten without it."""
 
 
 @click.command(
     epilog="""\b
 Examples:
-  codex-tap prune --older-than 90d           see what would go
+  codex-tap prune --older-than 90d           show what would be deleted
   codex-tap prune --older-than 90d --yes     delete it
 """
 )
 @click.option(
-    "--older-than", "before", required=True, callback=parse_since_option, metavar="WHEN", help="90d, 26w, 2026-08-01."
+    "--older-than",
+    "before",
+    required=True,
+    callback=parse_since_option,
+    metavar="WHEN",
+    help="Age (90d, 26w) or date (2026-08-01).",
 )
-@click.option("--yes", is_flag=True, help="Delete it; without this it is only counted.")
+@click.option("--yes", is_flag=True, help="Delete the data; without it, only count.")
 @json_option
 @database_option
 @click.pass_context
-def prune(context: click.Context, *, before: float, yes: bool, as_json: bool, database: Path | None) -> None:
-    """Delete readings, turns and threads that are older.
+def prune(context: click.Context, *, before: float, yes: bool, form: Form | None, database: Path | None) -> None:
+    """Delete data older than a given age or date.
 
-    The newest reading of each limit always stays. A proxy may go on running meanwhile. Without --yes nothing is
-    deleted.
+    That is readings, turns and threads. The newest reading of each limit always stays. A proxy may be running. Without
+    --yes nothing is deleted.
     """
     from store.errors import MissingError
     from store.queries.retention import file_bytes, prune_counts
 
-    if before >= time.time():
-        raise click.BadParameter("that is still to come", param_hint="'--older-than'")
+    require_past(before, time.time(), "--older-than")
     path = database or default_database()
     try:
-        with open_for_reading(path) as connection:
-            known_accounts(connection)
-            old = prune_counts(connection, before)
-            size, _ = file_bytes(connection)
+        with session(path) as found:
+            counts = prune_counts(found.connection, before, found.known)
+            size, _ = file_bytes(found.connection)
     except MissingError:
-        click.echo(json.dumps(_document(before, [], 0, deleted=False), indent=2) if as_json else NOTHING_YET)
-        context.exit(NOTHING_KNOWN)
-    rows = sum(each.rows for each in old)
-    freed = _freed(old, size)
-    if rows and yes:
-        freed = _delete(path, before, rows)
-    if as_json:
-        click.echo(json.dumps(_document(before, old, freed, deleted=yes), indent=2))
-    else:
-        _say(old, before, size, freed, deleted=yes)
+        context.exit(emit(_document(before, [], 0, deleted=False), form, str, is_known=False))
+    rows = sum(each.rows for each in counts)
+    freed = _delete(path, before, rows) if rows and yes else _estimated(counts, size)
+
+    def render(profile: TerminalProfile) -> str:
+        from scripts.render.prune import render_prune
+
+        return render_prune(counts, before, size, freed, profile, deleted=yes)
+
+    emit(_document(before, counts, freed, deleted=yes), form, render, is_known=True)
 
 
-def _freed(old: Sequence[PruneCounts], size: int) -> int:
-    """Return how many bytes of a file would be free, about: as many of them as of its rows."""
-    kept = sum(each.snapshots_kept + each.turns_kept for each in old)
-    gone = sum(each.snapshots + each.turns for each in old)
-    return size * gone // max(1, kept + gone)
+def _estimated(counts: Sequence[PruneCounts], size: int) -> int:
+    """Return an estimate of the bytes that would be freed: the file's share of deleted rows."""
+    remaining = sum(each.snapshots_kept + each.turns_kept for each in counts)
+    deleted = sum(each.snapshots + each.turns for each in counts)
+    return size * deleted // max(1, remaining + deleted)
 
 
 def _delete(path: Path, before: float, rows: int) -> int:
-    """Delete, in steps between which a proxy can write; return by how many bytes the file is smaller."""
+    """Delete in batches, between which a proxy can write; return by how many bytes the file is smaller."""
+    from store import retention
     from store.queries.retention import file_bytes
-    from store.retention import prune as delete
-    from store.retention import vacuum
 
     with open_for_writing(path) as connection, _progress(rows) as advance:
         size, _ = file_bytes(connection)
         while True:
             begin = time.monotonic()
-            gone = delete(connection, before, _BATCH)
-            if not gone:
+            deleted = retention.prune(connection, before, _BATCH)
+            if not deleted:
                 break
-            advance(gone)
-            # Whoever waits for the lock looks for it now and then: leave it free as long as it was held.
+            advance(deleted)
+            # A waiting writer polls for the lock: leave the lock free for as long as it was held.
             time.sleep(time.monotonic() - begin)
-        now, free = file_bytes(connection)
-        if free >= now * _WORTH_IT:
-            # A proxy that is writing just now, or a full disk: then new rows use the space that is free in the file.
+        total, free = file_bytes(connection)
+        if free >= total * _VACUUM_SHARE:
+            # Fails while a proxy writes or the disk is full: new rows then use the free space in the file.
             with contextlib.suppress(sqlite3.Error):
-                vacuum(connection)
+                retention.vacuum(connection)
         return size - file_bytes(connection)[0]
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """Show a bar on a terminal; give what moves it on."""
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; yield the function that advances it."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -115,44 +119,6 @@ def _progress(total: int) -> Iterator[Any]:
         yield lambda count: progress.advance(task, count)
 
 
-def _document(before: float, old: Sequence[PruneCounts], freed: int, *, deleted: bool) -> dict[str, Any]:
-    accounts = [
-        {
-            **each.account.named,
-            **{name: getattr(each, name) for name in ("snapshots", "turns", "threads")},
-            **{name: getattr(each, name) for name in ("snapshots_kept", "turns_kept")},
-        }
-        for each in old
-    ]
+def _document(before: float, counts: Sequence[PruneCounts], freed: int, *, deleted: bool) -> PruneDocument:
+    accounts = [each.document for each in counts]
     return {"before": before, "deleted": deleted, "freed_bytes": freed, "accounts": accounts}
-
-
-def _say(old: Sequence[PruneCounts], before: float, size: int, freed: int, *, deleted: bool) -> None:
-    from scripts.render.accounts import account_label
-    from scripts.render.console import count, detect_profile, make_console
-    from store.analysis import formatting
-
-    moment = formatting.clock_time(before)
-    affected = [each for each in old if each.rows]
-    if not affected:
-        click.echo(f"Nothing is older than {moment}.")
-        return
-    click.echo(f"{'Deleted, because' if deleted else 'What is'} older than {moment}:")
-    glyphs = detect_profile(make_console()).glyphs
-    names = [account_label(each.account, glyphs) for each in affected]
-    for name, each in zip(names, affected, strict=True):
-        told = ((each.snapshots, "reading"), (each.turns, "turn"), (each.threads, "thread"))
-        parts = [count(number, thing) for number, thing in told]
-        click.echo(f"  {name:<{max(map(len, names))}}  {', '.join(parts)}")
-    if deleted:
-        smaller = f"The file is {_megabytes(freed)} smaller: {_megabytes(size - freed)}."
-        click.echo(
-            smaller if freed else "The file is as large as before; new readings use the space that is free in it."
-        )
-        return
-    click.echo(f"That is about {_megabytes(freed)} of {_megabytes(size)}. The newest reading of each limit stays.")
-    click.echo("Nothing was deleted. Add --yes to do it.")
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1_000_000:,.1f} MB"

@@ -1,12 +1,22 @@
-"""``run``: a command through a tap of its own."""
+"""``run``: a command through a proxy of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import alerts_option, database_option, host_option, proxy_option, serve_option
+from scripts.commands.options import (
+    alerts_option,
+    ca_option,
+    database_option,
+    host_option,
+    proxy_option,
+    serve_option,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command(
@@ -15,17 +25,17 @@ from scripts.commands.options import alerts_option, database_option, host_option
 Examples:
   codex-tap run codex
   codex-tap run codex exec --json "say ok"
-  codex-tap run --proxy 127.0.0.1:8080 codex    through one that runs already
+  codex-tap run --proxy 127.0.0.1:8080 codex    use a running proxy
 """,
 )
 @proxy_option
-@click.option("--ca", "ca_file", type=click.Path(path_type=Path), metavar="PEM", help="That proxy's CA certificate.")
+@ca_option
 @host_option
 @database_option
 @serve_option
 @alerts_option
-@click.option("--quiet", "-q", is_flag=True, help="Leave out the closing line.")
-@click.option("--strict", is_flag=True, help="Stop if Codex's own .env would make it bypass the tap.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not print the closing line.")
+@click.option("--strict", is_flag=True, help="Stop if Codex's own .env would bypass the tap.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -36,31 +46,29 @@ def run(
     hosts: tuple[str, ...],
     database: Path | None,
     serves: bool,
-    tells: bool,
+    sends_alerts: bool,
     quiet: bool,
     strict: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Run Codex through a tap of its own.
+    """Run Codex through a proxy of its own, with the tap.
 
-    All from COMMAND on is the command's. Its input, output, signals and exit code are its own, too. Only a codex gets
-    --no-daemon, too, where it knows that flag and could use its background server; a codex that the command finds in
-    its PATH gets it as well. In a terminal a line at the end says what was read and what is left.
+    Everything after COMMAND is passed to it unchanged; stdin, stdout, signals and the exit code pass through.
+    --no-daemon is added to codex alone, if codex has that flag and could use its background server; this includes a
+    codex that COMMAND finds in its PATH. On a terminal, a closing line summarizes what was read and what is left.
     """
     if ca_file and not address:
-        raise click.UsageError("--ca is of use only with --proxy.")
+        raise click.UsageError("--ca requires --proxy.")
     if address and hosts:
-        raise click.UsageError("--host is for the proxy that --proxy names: give it to that one.")
-    for option, given in (("--serve", serves), ("--alerts", tells)):
+        raise click.UsageError("--host cannot be combined with --proxy; give it to that proxy.")
+    for option, given in (("--serve", serves), ("--alerts", sends_alerts)):
         if address and given:
-            raise click.UsageError(
-                f"{option} is for a proxy of its own: the one that --proxy names has its own database."
-            )
+            raise click.UsageError(f"{option} cannot be combined with --proxy.")
     from scripts.launch import session
 
     if serves:
         check_serving()
-    if tells:
+    if sends_alerts:
         check_alerts()
     context.exit(
         session.run(
@@ -70,7 +78,7 @@ def run(
             proxy=address,
             ca_file=ca_file,
             serve=serves,
-            alerts=tells,
+            alerts=sends_alerts,
             quiet=quiet,
             strict=strict,
         )
@@ -78,14 +86,14 @@ def run(
 
 
 def check_serving() -> None:
-    """Check that the page can be served, before anything is started."""
+    """Check that the web page can be served, before a process is started."""
     from scripts.commands.serve import checked_token
 
     checked_token("127.0.0.1")
 
 
 def check_alerts() -> None:
-    """Check that there is something to tell and somebody to tell it to, before anything is started."""
+    """Check that the alerts file has rules and targets, before a process is started."""
     from scripts.alerts.settings import default_path
     from scripts.commands.alerts import checked_settings
 

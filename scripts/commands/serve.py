@@ -1,8 +1,7 @@
-"""``serve``: the page, the JSON API and the metrics."""
+"""``serve``: the web page, the JSON API and the metrics."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.options import database_option
-from scripts.launch.page_process import SERVING
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.loopback import is_loopback
+from scripts.support.ready_lines import SERVING
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN_VARIABLE = "CODEX_TAP_TOKEN"  # noqa: S105 (a name, not a token)
-"""Environment variable with the token that every request needs; an argument would show in the list of processes."""
+"""Environment variable with the token of every request; an argument would be visible in the list of processes."""
 
 PORT = 8765
 
@@ -34,69 +34,59 @@ Examples:
   codex-tap serve --open
   codex-tap serve --port 9000
   curl -s http://127.0.0.1:8765/api/usage | jq
-  CODEX_TAP_TOKEN=… codex-tap serve --host 0.0.0.0  for others, with the token
+  CODEX_TAP_TOKEN=… codex-tap serve --host 0.0.0.0  from other machines
 """
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port to listen on (0: any)."
+)
 @database_option
-@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-@click.option("--metrics-emails", is_flag=True, help="Call accounts without a name by their e-mail in the metrics.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+@click.option("--metrics-emails", is_flag=True, help="Label accounts without a name by their e-mail in the metrics.")
 @click.option("--beside", is_flag=True, hidden=True, help="Started by the launcher: any port, ends with stdin.")
 def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_emails: bool, beside: bool) -> None:
-    """Show it in a browser, as JSON, and as metrics for Prometheus.
+    """Serve a web page, a JSON API and Prometheus metrics.
 
-    It reads the database, whether or not a proxy runs, and stays until Ctrl-C.
+    It reads the database, whether or not a proxy is running, and runs until Ctrl-C.
     """
     token = checked_token(host)
+    from scripts.web import server
     from scripts.web.app import Settings
-    from scripts.web.server import serve as run
-    from scripts.web.server import url
 
     path = database or default_database()
     sockets = _listen(host, port, or_any=beside)
-    where = url(sockets, host)
+    url = server.url(sockets, host)
 
     def started() -> None:
         if beside:
-            print(SERVING, where, flush=True)
+            print(SERVING, url, flush=True)
             return
-        print(f"codex-tap: {where} shows {sanitize(path)}; Ctrl-C ends it", file=sys.stderr, flush=True)
+        print(f"codex-tap: serving {sanitize(path)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
         if opens:
-            click.launch(where)
+            click.launch(url)
 
-    run(Settings(path, host, token, metrics_emails), sockets, started, lifeline=beside)
+    server.serve(Settings(path, host, token, metrics_emails), sockets, started, lifeline=beside)
 
 
 def checked_token(host: str) -> str | None:
-    """Return the token that the environment sets, if any.
+    """Return the token of the environment variable, if set.
 
     Raises:
-        CommandError: it is too short, or others are to be let in without one.
+        CommandError: The token is too short, or missing for an address that other machines can reach.
     """
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if token and len(token) < _MIN_TOKEN_LENGTH:
         raise CommandError(
-            f"{TOKEN_VARIABLE} is too short to be a token; make one of {_MIN_TOKEN_LENGTH} characters or more:\n"
-            f"  {_MAKE_TOKEN}",
+            f"{TOKEN_VARIABLE} is too short; use at least {_MIN_TOKEN_LENGTH} characters:\n  {_MAKE_TOKEN}",
             WRONG_USE,
         )
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise CommandError(
-            f"at {host} others than this machine could look in; set a token that they have to know:\n  {_MAKE_TOKEN}",
+            f"refusing to listen on {host} without a token; set {TOKEN_VARIABLE}:\n  {_MAKE_TOKEN}",
             WRONG_USE,
         )
     return token or None
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether an address to listen at is of this machine alone; what a name leads to is not asked."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int, *, or_any: bool) -> list[socket.socket]:
@@ -106,7 +96,7 @@ def _listen(host: str, port: int, *, or_any: bool) -> list[socket.socket]:
         return listen(host, port)
     except ListenError as error:
         if not or_any:
-            raise CommandError(f"{error}; choose another port with --port", FAILED) from error
+            raise CommandError(f"{error}; use another port with --port", FAILED) from error
     try:
         return listen(host, 0)
     except ListenError as error:

@@ -1,25 +1,30 @@
-"""``status``: what is left."""
+"""``status``: what is left of each limit."""
 
 from __future__ import annotations
 
-import json
+import gc
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.commands.options import accounts_argument, database_option, json_option
-from scripts.support.database import chosen_accounts, known_accounts, open_for_reading
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option
+from scripts.commands.output import emit
+from scripts.support.database import session
+from scripts.support.errors import NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from rich.console import Console
     from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
+    from store.documents import StatusDocument, UrgentWindow
 
 
 def status_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -30,7 +35,7 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         is_flag=False,
         flag_value=2.0,
         metavar="[SECONDS]",
-        help="Show it again and again, every 2 seconds or so many, until Ctrl-C.",
+        help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
     return database_option(json_option(watch(command)))
 
@@ -38,72 +43,82 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(
     epilog="""\b
 Examples:
-  codex-tap status work        the account whose name, e-mail or key starts so
-  codex-tap --watch            keep it on a screen
+  codex-tap status work        the account that begins with "work"
+  codex-tap --watch            refresh until Ctrl-C
   codex-tap --json | jq '.accounts[].limits[].windows'
-"""
+""",
+    help=f"""Show what is left of each limit, and when it resets.
+
+    Without ACCOUNT it shows all accounts. {ACCOUNT_HELP}
+    """,
 )
 @accounts_argument
 @status_options
 @click.pass_context
 def status(
-    context: click.Context, accounts: tuple[str, ...], database: Path | None, as_json: bool, watch: float | None
+    context: click.Context,
+    *,
+    accounts: tuple[str, ...],
+    database: Path | None,
+    form: Form | None,
+    watch: float | None,
 ) -> None:
-    """Show what is left, for all accounts or some."""
+    """Show what is left of each limit."""
     path = database or default_database()
-    if watch is not None and as_json:
-        raise click.UsageError("--watch and --json exclude each other.")
     if watch is not None:
-        from scripts.render.live import refresh_until_interrupted as show_again_and_again
-
-        show_again_and_again(lambda console: _text(_read(path, accounts, forecast=True), path, console), watch)
+        if form:
+            raise click.UsageError("--watch cannot be combined with --json.")
+        _watch(path, accounts, watch)
         return
-    found = _read(path, accounts, forecast=not as_json)
-    if as_json:
-        click.echo(json.dumps(found.document, indent=2))
-    else:
-        from scripts.render.console import make_console, print_text
-
-        console = make_console()
-        print_text(console, _text(found, path, console))
-    if not found.document["accounts"]:
-        context.exit(NOTHING_KNOWN)
+    found = _load(path, accounts, with_forecasts=not form)
+    is_known = bool(found.document["accounts"])
+    context.exit(emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path)))
 
 
-class _Found(NamedTuple):
-    """The document of ``status --json``, and the most urgent window of each account."""
+def _watch(path: Path, prefixes: Sequence[str], seconds: float) -> None:
+    from scripts.render.live import refresh_until_interrupted
+    from scripts.support.shutdown import exit_on_sigterm
 
-    document: dict[str, Any]
-    first: dict[str, dict[str, Any]]
+    def render(profile: TerminalProfile) -> Text:
+        from rich.text import Text
+
+        found = _load(path, prefixes, with_forecasts=True)
+        return found.render(profile) if found.document["accounts"] else Text(_unknown(path))
+
+    gc.enable()
+    exit_on_sigterm()  # so that `timeout` leaves the terminal as it was
+    refresh_until_interrupted(render, partial(time.sleep, seconds))
 
 
-def _read(path: Path, starts: Sequence[str], *, forecast: bool) -> _Found:
-    """Return how it stands; there are no accounts where nothing was seen yet."""
+class _Status(NamedTuple):
+    """The document of ``status --json``, and the quick forecasts of each account, the most urgent first."""
+
+    document: StatusDocument
+    urgent: Mapping[str, list[UrgentWindow]]
+
+    def render(self, profile: TerminalProfile) -> Text:
+        from scripts.render.status import render_status
+
+        return render_status(self.document, profile, self.urgent)
+
+
+def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Status:
+    """Return the status; it has no accounts while nothing is known."""
     from store.errors import MissingError
-    from store.queries.status import load_status
+    from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
-        with open_for_reading(path) as connection:
-            document = load_status(connection, now, chosen_accounts(known_accounts(connection), starts))
-            if not forecast:
-                return _Found(document, {})
-            from store.queries.forecast import most_urgent_window
+        with session(path, prefixes) as (connection, accounts, _):
+            document = load_status(connection, now, accounts)
+            if not with_forecasts:
+                return _Status(document, {})
+            from store.queries.forecast import urgent_windows
 
-            return _Found(document, most_urgent_window(connection, now, document))
+            return _Status(document, urgent_windows(connection, now, document, accounts))
     except MissingError:
-        return _Found({"generated_at": int(now), "accounts": []}, {})
+        return _Status(empty_status(now), {})
 
 
-def _text(found: _Found, path: Path, console: Console) -> Text:
-    from rich.text import Text
-
-    from scripts.render.console import detect_profile
-    from scripts.render.forecast import render_most_urgent
-    from scripts.render.status import render_status
-
-    if not found.document["accounts"]:
-        return Text(f"{NOTHING_YET}\n(There is nothing in {sanitize(path)} so far.)")
-    look, now = detect_profile(console), found.document["generated_at"]
-    lines = {key: render_most_urgent(first, now, look) for key, first in found.first.items()}
-    return render_status(found.document, look, lines)
+def _unknown(path: Path) -> str:
+    return f"{NOTHING_YET}\n(Database: {sanitize(path)})"

@@ -1,4 +1,4 @@
-"""``statusline``: how it stands, in one line for a status bar."""
+"""``statusline``: one line for a status bar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.options import database_option
+from scripts.commands.options import ACCOUNT_HELP, database_option
 from scripts.render.levels import COLOURS, level
 from scripts.support.database import account_status
 from scripts.support.errors import NOTHING_YET
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from store.analysis.ranking import Document
+    from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowStatus
 
-NOTHING = "-"
-"""What a bar shows while nothing is known: there is something there, and it is no figure."""
+UNKNOWN_TEXT = "-"
+"""The line while nothing is known: not empty, and not a figure."""
 
 
 @click.command(
@@ -32,42 +32,47 @@ Examples:
   waybar  "custom/codex": {"exec": "codex-tap statusline --format waybar",
             "return-type": "json", "interval": 60}
 
-A percentage is what is used, the time behind it that until the reset. A "!"
-says that the limit is closed, "credits" that credits carry it, and an age that
-the reading is older than an hour. While nothing is known the line is a "-", and
-the exit code 0: a bar is to stay whole.
-"""
+"37% (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
+"credits" that credits carry the limit, "2h old" the age of a reading older than
+an hour. With no data it prints "-" and exits with 0.
+""",
+    help=f"""Print one line on an account, for status bars.
+
+    It is about ACCOUNT, or else the account in use, which is the one seen last. {ACCOUNT_HELP}
+    """,
 )
 @click.argument("account", required=False)
 @click.option(
-    "--format", "form", type=click.Choice(["text", "tmux", "waybar", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "tmux", "waybar", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
 )
 @database_option
 def statusline(*, account: str | None, form: str, database: Path | None) -> None:
-    """Show the account in use in one line, for status bars.
-
-    It is about the account that was seen last, or about ACCOUNT: a name or the start of an e-mail, key or token key.
-    """
+    """Print one line on an account, for status bars."""
     from store.analysis.ranking import main_limit
 
     who = account_status(database or default_database(), account)
     limit = main_limit(who) if who else None
-    click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, NOTHING))
+    click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, UNKNOWN_TEXT))
 
 
-def _text(who: Document, limit: Document) -> str:
+def _text(who: AccountStatus, limit: LimitStatus) -> str:
     return _line(who, limit, lambda text: text, lambda text, _: text)
 
 
-def _tmux(who: Document, limit: Document) -> str:
+def _tmux(who: AccountStatus, limit: LimitStatus) -> str:
     def coloured(text: str, full: str | None) -> str:
         return f"#[fg={COLOURS[full]}]{text}#[default]" if full and not os.environ.get("NO_COLOR") else text
 
-    # A `#` begins a style or a command there.
+    # In tmux a `#` begins a style or a command.
     return _line(who, limit, lambda text: text.replace("#", "##"), coloured)
 
 
-def _waybar(who: Document, limit: Document) -> str:
+def _waybar(who: AccountStatus, limit: LimitStatus) -> str:
     from store.analysis.ranking import tightest_window
 
     used = [each["used_percent"] for each in limit["windows"].values() if each["used_percent"] is not None]
@@ -82,27 +87,46 @@ def _waybar(who: Document, limit: Document) -> str:
     )
 
 
-def _json(who: Document, limit: Document) -> str:
+def _json(who: AccountStatus, limit: LimitStatus) -> str:
     from store.analysis.ranking import STALE_SECONDS
 
-    account = {name: who[name] for name in ("account", "name", "email", "plan_type", "credits")}
-    names = ("limit_id", "windows", "limit_reached", "reached_until", "blocked_by", "on_credits", "age_seconds")
-    figures = {name: limit[name] for name in names}
-    return json.dumps({**account, **figures, "stale": limit["age_seconds"] >= STALE_SECONDS})
+    document: StatuslineDocument = {
+        "account": who["account"],
+        "name": who["name"],
+        "email": who["email"],
+        "plan_type": who["plan_type"],
+        "credits": who["credits"],
+        "limit_id": limit["limit_id"],
+        "windows": limit["windows"],
+        "limit_reached": limit["limit_reached"],
+        "reached_until": limit["reached_until"],
+        "blocked_by": limit["blocked_by"],
+        "on_credits": limit["on_credits"],
+        "age_seconds": limit["age_seconds"],
+        "stale": limit["age_seconds"] >= STALE_SECONDS,
+    }
+    return json.dumps(document)
 
 
 _WRITERS: Mapping[str, Callable[[Any, Any], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
 
 _UNKNOWN = {
-    "waybar": json.dumps({"text": NOTHING, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
+    "waybar": json.dumps({"text": UNKNOWN_TEXT, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
     "json": json.dumps({"account": None}),
 }
 
 
 def _line(
-    who: Document, limit: Document, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
+    who: AccountStatus, limit: LimitStatus, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
 ) -> str:
-    """Write the line; `written` makes a name harmless for the bar, `coloured` gives a figure the style of a level."""
+    """Return the line.
+
+    Args:
+        who: the account.
+        limit: its main limit.
+        written: escapes text for the status bar.
+        coloured: styles a figure by its level of use.
+    """
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import STALE_SECONDS, label
 
@@ -121,7 +145,7 @@ def _line(
     return " ".join(parts)
 
 
-def _blocked_for(limit: Document) -> str:
+def _blocked_for(limit: LimitStatus) -> str:
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import blocked_until
 
@@ -129,7 +153,7 @@ def _blocked_for(limit: Document) -> str:
     return "" if until is None else f" ({short_duration(until - now)})"
 
 
-def _until(window: Document) -> str:
+def _until(window: WindowStatus) -> str:
     from store.analysis.formatting import short_duration
 
     if window["reset_unseen"]:
@@ -139,13 +163,13 @@ def _until(window: Document) -> str:
 
 
 def _length(slot: str, minutes: int | None) -> str:
-    """Return a window's real length, as narrow as a slot's name."""
+    """Return a window's real length without spaces: ``5h``, ``30d``."""
     from store.analysis.formatting import window_length
 
     return window_length(slot, minutes).replace(" min", "m").replace(" ", "")
 
 
-def _tooltip(who: Document, limit: Document) -> str:
+def _tooltip(who: AccountStatus, limit: LimitStatus) -> str:
     from store.analysis.formatting import duration
     from store.analysis.ranking import label, window_left
 
@@ -154,8 +178,8 @@ def _tooltip(who: Document, limit: Document) -> str:
     return "\n".join([*lines, f"seen {duration(limit['age_seconds'])} ago"])
 
 
-def _class(limit: Document, used: float | None) -> str:
-    """Return the CSS class: what is most worth knowing, ``blocked``, ``stale``, or the level of the tightest window."""
+def _class(limit: LimitStatus, used: float | None) -> str:
+    """Return the CSS class: ``blocked``, else ``stale``, else the level of the tightest window."""
     from store.analysis.ranking import STALE_SECONDS
 
     if limit["blocked_by"]:
@@ -166,7 +190,7 @@ def _class(limit: Document, used: float | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Write text for Pango, which takes it for markup."""
+    """Escape text for Pango, which reads it as markup."""
     for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&quot;")):
         text = text.replace(character, name)
     return text

@@ -1,23 +1,27 @@
-"""``threads``: list and name them."""
+"""``threads``: list and name threads."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from scripts.commands.options import database_option, json_option, reject_options, since_option
-from scripts.support.database import checked_name, known_accounts, open_for_reading, open_for_writing
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
+from scripts.commands.output import emit
+from scripts.support.database import checked_name, open_for_writing, session
+from scripts.support.errors import WRONG_USE, CommandError
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from rich.text import Text
+
+    from scripts.render.console import TerminalProfile
+    from scripts.render.export import Form
     from store.queries.threads import Thread
 
 
@@ -26,60 +30,55 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   codex-tap threads --since 24h
-  codex-tap threads name 0199a8c2 refactor-auth    from now on called so
-  codex-tap threads name refactor-auth ""           its name is taken away
+  codex-tap threads name 0199a8c2 refactor-auth    rename a thread
+  codex-tap threads name refactor-auth ""          remove its name
 """,
 )
 @since_option("30d")
 @json_option
 @database_option
 @click.pass_context
-def threads(context: click.Context, since: float, as_json: bool, database: Path | None) -> None:
-    """List the threads that were seen, the newest first; name one.
+def threads(context: click.Context, *, since: float, form: Form | None, database: Path | None) -> None:
+    """List threads, newest first; name one.
 
-    Turns are those since then, without refused ones and warm-ups.
+    Turn counts exclude refused turns and warm-ups.
     """
     if context.invoked_subcommand is not None:
         reject_options(context)
         return
-    from store.errors import MissingError
-    from store.queries.threads import load_threads as found_threads
     from store.queries.threads import thread_entry
 
+    found, is_known = _load(database or default_database(), since)
+
+    def render(profile: TerminalProfile) -> Iterable[Text]:
+        from scripts.render.threads import render_threads
+
+        return [render_threads(found, time.time(), profile)] if found else []
+
+    document = [thread_entry(thread) for thread in found]
+    context.exit(emit(document, form, render, is_known=is_known, no_rows="No threads in that time range."))
+
+
+def _load(path: Path, since: float) -> tuple[list[Thread], bool]:
+    """Return the threads, and whether the database has any account."""
+    from store.errors import MissingError
+    from store.queries.threads import load_threads
+
     try:
-        with open_for_reading(database or default_database()) as connection:
-            known = known_accounts(connection)
-            found = found_threads(connection, since)
+        with session(path) as found:
+            return load_threads(found.connection, since, found.known), True
     except MissingError:
-        known, found = [], []
-    if as_json:
-        click.echo(json.dumps([thread_entry(thread) for thread in found], indent=2))
-    elif found:
-        _print_threads(found)
-    elif known:
-        click.echo("No thread was seen in that time.", err=True)
-    else:
-        click.echo(NOTHING_YET)
-    if not known:
-        context.exit(NOTHING_KNOWN)
-
-
-def _print_threads(found: Sequence[Thread]) -> None:
-    from scripts.render.console import detect_profile, make_console, print_text
-    from scripts.render.threads import render_threads
-
-    console = make_console()
-    print_text(console, render_threads(found, time.time(), detect_profile(console)))
+        return [], False
 
 
 @threads.command("name")
 @click.argument("thread")
 @click.argument("name")
 @database_option
-def name_thread(thread: str, name: str, database: Path | None) -> None:
-    """Give a thread a name, or take it away with an empty one.
+def name_thread(thread: str, name: str, *, database: Path | None) -> None:
+    """Name a thread; an empty name removes it.
 
-    THREAD is its name or the start of its id.
+    THREAD is a name, or a prefix of an id.
     """
     from store.database import transaction
     from store.edits import rename_thread
@@ -88,13 +87,13 @@ def name_thread(thread: str, name: str, database: Path | None) -> None:
     wanted = checked_name(name) if name else None
     path = database or default_database()
     try:
-        with open_for_reading(path) as connection:
-            known_accounts(connection)
-            found, _ = find_thread(connection, thread)
+        with session(path) as found:
+            thread_id, _ = find_thread(found.connection, thread)
     except ThreadError as error:
         raise CommandError(str(error), WRONG_USE) from error
     with open_for_writing(path) as connection, transaction(connection):
-        if wanted and is_thread_name(connection, wanted, but=found):
-            raise CommandError(f"another thread is called {wanted!r} already", WRONG_USE)
-        rename_thread(connection, found, wanted)
-    click.echo(f"{sanitize(found)} is now called {wanted}." if wanted else f"{sanitize(found)} has no name now.")
+        if wanted and is_thread_name(connection, wanted, but=thread_id):
+            raise CommandError(f"another thread already has the name {wanted!r}", WRONG_USE)
+        rename_thread(connection, thread_id, wanted)
+    label = sanitize(thread_id)
+    click.echo(f"{label} is now named {wanted}." if wanted else f"{label} has no name now.")

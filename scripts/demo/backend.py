@@ -1,16 +1,16 @@
-"""A stand-in for OpenAI's backend: enough of it for the real Codex CLI to do a turn, on this machine alone.
+"""A stand-in for OpenAI's backend on this machine, complete enough for a turn of the real Codex CLI.
 
     with Backend() as backend:
         backend.answer(Answer(headers=limit_headers(WireWindow(13, 300, reset_at))), account="account-1")
-        …                       # Codex behind a proxy that is led to backend.proxy_url and trusts backend.ca_file
-        backend.requests        # what it was asked
+        …                       # Codex behind a proxy with the upstream backend.proxy_url that trusts backend.ca_file
+        backend.requests        # the requests so far
 
-It is reached through `backend.proxy_url`, an HTTP proxy that agrees to every CONNECT and plays every host. Codex's
-paths get Codex's answers on whatever host; any other path is a 404 on OpenAI's hosts and a page on everybody else's.
+It is reached through `backend.proxy_url`, an HTTP proxy that accepts every CONNECT and plays every host. Codex's paths
+get Codex's responses on all hosts; any other path is a 404 on OpenAI's hosts and a page on all others.
 
 As a program, `python -m scripts.demo.backend [--http2]` prints one JSON line `{"proxy_url", "ca_file"}` and serves
-until its standard input closes. Each line it reads there, `{"answer": {…fields of Answer…}, "account"|"token"|"host":
-…}`, is acted on and acknowledged with `{"answered": true}`; a number among the events is a pause in seconds.
+until its standard input closes. Each line of the input is `{"answer": {…fields of Answer…}, "account"|"token"|"host":
+…}`; it is applied and acknowledged with `{"answered": true}`. A number among the events is a pause in seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import zstandard
 from scripts.demo.certificates import Authority
 from scripts.demo.http_heads import wire_headers
 from scripts.demo.replies import Answer, Encoding, Headers, Json, Page, Pause, Reset, turn_events
-from scripts.demo.server import Exchange, Http1Exchange, Request, Server, Tunnel, Websocket
+from scripts.demo.server import Http1Responder, Request, Responder, Server, ServerWebsocket, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,19 +52,24 @@ _STOP_SECONDS = 10
 
 
 class Backend:
-    """The stand-in, in a thread of its own while its `with` block lasts; any thread may call its methods.
-
-    proxy_url: `http://127.0.0.1:PORT`, the way in; port is that PORT.
-    ca_file: PEM file of the authority that signs for every host.
-    http2: whether HTTP/2 is offered beside HTTP/1.1.
-    record: whether `requests` are kept, with their bodies; a long run has no use for them.
-    """
+    """The stand-in; it runs in a thread of its own during its `with` block. Its methods are thread-safe."""
 
     proxy_url: str
+    """`http://127.0.0.1:PORT`, the proxy through which it is reached."""
+
     port: int
+    """The port of `proxy_url`."""
+
     ca_file: Path
+    """The certificate (PEM) of the authority that signs for every host."""
 
     def __init__(self, *, http2: bool = False, record: bool = True) -> None:
+        """Prepare the stand-in; the `with` block starts it.
+
+        Args:
+            http2: offer HTTP/2 as well as HTTP/1.1.
+            record: store `requests` with their bodies.
+        """
         self._http2 = http2
         self._record = record
         self._answers: dict[_Key | None, Answer] = {None: Answer()}
@@ -86,7 +91,7 @@ class Backend:
         self.close()
 
     def close(self) -> None:
-        """Stop listening and cut every connection; done again, it does nothing."""
+        """Stop listening and cut every connection; a second call does nothing."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopped.set)
             self._thread.join(_STOP_SECONDS)
@@ -95,10 +100,10 @@ class Backend:
     def answer(
         self, answer: Answer, *, account: str | None = None, token: str | None = None, host: str | None = None
     ) -> None:
-        """Give `answer` to the ChatGPT account, the bearer token or the host named; if none is, to all others.
+        """Set the response to a ChatGPT account, a bearer token or a host; without any of them, to all others.
 
-        A host beats an account (the `chatgpt-account-id` header), which beats a token. An open websocket gets it with
-        its next turn. The page of a host that is not OpenAI's is only ever told by its host.
+        A host takes precedence over an account (the `chatgpt-account-id` header), and an account over a token. An open
+        websocket uses it from its next turn on. Pages of hosts that are not OpenAI's can only be set by host.
         """
         named: list[_Key | None] = []
         if account is not None:
@@ -112,12 +117,12 @@ class Backend:
 
     @property
     def requests(self) -> list[Request]:
-        """Every request so far, in order of arrival; on a websocket its upgrade and each message."""
+        """The requests so far, in order of arrival; those of a websocket are its upgrade and each message."""
         return list(self._requests)
 
     @property
     def tunnels(self) -> list[Tunnel]:
-        """Every CONNECT so far whose TLS handshake has ended, well or not."""
+        """Every CONNECT so far whose TLS handshake has succeeded or failed."""
         return list(self._server.tunnels)
 
     def _run(self) -> None:
@@ -139,21 +144,21 @@ class Backend:
         await self._stopped.wait()
         await self._server.stop()
 
-    async def _handle(self, exchange: Exchange) -> None:
-        request = exchange.request
-        self._take_down(request)
+    async def _handle(self, responder: Responder) -> None:
+        request = responder.request
+        self._record_request(request)
         path = request.path.partition("?")[0].removeprefix(f"http://{request.host}")
         answer = self._answer_to(request)
         if path in answer.pages:
-            await _send_page(exchange, answer.pages[path])
-        elif path.endswith("/responses") and isinstance(exchange, Http1Exchange) and request.transport == "ws":
-            await self._websocket(exchange, answer)
+            await _send_page(responder, answer.pages[path])
+        elif path.endswith("/responses") and isinstance(responder, Http1Responder) and request.transport == "ws":
+            await self._websocket(responder, answer)
         elif path.endswith("/responses") and request.method == "POST":
-            await _http_turn(exchange, answer)
+            await _http_turn(responder, answer)
         else:
-            await _send_page(exchange, self._page(request, path, answer))
+            await _send_page(responder, self._page(request, path, answer))
 
-    def _take_down(self, request: Request) -> None:
+    def _record_request(self, request: Request) -> None:
         if self._record:
             self._requests.append(request)
 
@@ -166,16 +171,16 @@ class Backend:
             return Page(answer.status, answer.headers, answer.body or {})
         if f".{_hostname(request)}".endswith(_OPENAI):
             return _NOT_FOUND
-        told = self._answers.get(("host", _hostname(request)))
-        return told.page() if told is not None else Page(body=f"a page of {request.host}\n")
+        answer_to_host = self._answers.get(("host", _hostname(request)))
+        return answer_to_host.page() if answer_to_host is not None else Page(body=f"a page of {request.host}\n")
 
-    async def _websocket(self, exchange: Http1Exchange, answer: Answer) -> None:
+    async def _websocket(self, responder: Http1Responder, answer: Answer) -> None:
         if answer.upgrade != HTTPStatus.SWITCHING_PROTOCOLS:
-            await _send_page(exchange, Page(answer.upgrade, answer.headers, answer.body))
+            await _send_page(responder, Page(answer.upgrade, answer.headers, answer.body))
             return
-        websocket = await exchange.upgrade(_wire(answer.headers))
+        websocket = await responder.upgrade(_wire(answer.headers))
         async for message in websocket.messages():
-            self._take_down(message)
+            self._record_request(message)
             await _websocket_turn(websocket, json.loads(message.body), self._answer_to(message))
 
     def _answer_to(self, request: Request) -> Answer:
@@ -188,7 +193,7 @@ class Backend:
         return next(found, self._answers[None])
 
 
-async def _websocket_turn(websocket: Websocket, asked: Json, answer: Answer) -> None:
+async def _websocket_turn(websocket: ServerWebsocket, asked: Json, answer: Answer) -> None:
     model = answer.model or asked.get("model", "")
     for event in turn_events(answer, model, _response_id(), generate=asked.get("generate", True)):
         match event:
@@ -202,51 +207,51 @@ async def _websocket_turn(websocket: Websocket, asked: Json, answer: Answer) -> 
                 await websocket.send(json.dumps(event))
 
 
-async def _http_turn(exchange: Exchange, answer: Answer) -> None:
+async def _http_turn(responder: Responder, answer: Answer) -> None:
     if answer.status != HTTPStatus.OK:
-        await _send_page(exchange, answer.page())
+        await _send_page(responder, answer.page())
         return
     encoder = _ENCODERS[answer.encoding]()
-    await exchange.start(200, _wire(answer.headers, "text/event-stream", answer.encoding))
-    routing = exchange.request.headers.get("x-codex-routing-hint", "").removeprefix("model=")
+    await responder.start(200, _wire(answer.headers, "text/event-stream", answer.encoding))
+    routing = responder.request.headers.get("x-codex-routing-hint", "").removeprefix("model=")
     for event in turn_events(answer, answer.model or routing, _response_id()):
         match event:
             case Pause():
                 await asyncio.sleep(event.seconds)
             case Reset():
-                exchange.reset()
+                responder.reset()
                 return
             case bytes():
-                await exchange.send(encoder.encode(event))
+                await responder.send(encoder.encode(event))
             case _:
-                await exchange.send(encoder.encode(sse(event)))
-    await exchange.send(encoder.finish())
-    await exchange.finish()
+                await responder.send(encoder.encode(sse(event)))
+    await responder.send(encoder.finish())
+    await responder.finish()
 
 
 def sse(event: Json) -> bytes:
-    """One JSON message as a server-sent event."""
+    """Return a JSON message as a server-sent event."""
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
-async def _send_page(exchange: Exchange, page: Page) -> None:
+async def _send_page(responder: Responder, page: Page) -> None:
     kind = "application/json" if isinstance(page.body, dict) else "text/plain"
     body = json.dumps(page.body) if isinstance(page.body, dict) else page.body
     encoder = _ENCODERS[page.encoding]()
     data = encoder.encode(body.encode() if isinstance(body, str) else body) + encoder.finish()
     length = (b"content-length", b"%d" % len(data))
-    await exchange.start(page.status, [*_wire(page.headers, kind, page.encoding), length])
-    if exchange.request.method != "HEAD":
-        await exchange.send(data)
-    await exchange.finish()
+    await responder.start(page.status, [*_wire(page.headers, kind, page.encoding), length])
+    if responder.request.method != "HEAD":
+        await responder.send(data)
+    await responder.finish()
 
 
 def _wire(headers: Headers, content_type: str | None = None, encoding: Encoding | None = None) -> WireHeaders:
-    """The headers as bytes, behind a content type and encoding where none is told."""
-    told = wire_headers(list(headers.items() if isinstance(headers, Mapping) else headers))
+    """Return the headers as bytes, after a content type and an encoding if the headers do not have these."""
+    given = wire_headers(list(headers.items() if isinstance(headers, Mapping) else headers))
     ours = [(b"content-type", content_type), (b"content-encoding", encoding)]
-    names = {name for name, _ in told}
-    return [(name, value.encode()) for name, value in ours if value is not None and name not in names] + told
+    names = {name for name, _ in given}
+    return [(name, value.encode()) for name, value in ours if value is not None and name not in names] + given
 
 
 _NOT_FOUND = Page(404, body={"detail": "Not Found"})
@@ -265,7 +270,7 @@ def _response_id() -> str:
 
 
 def _accounts(request: Request) -> Json:
-    """What `wham/accounts/check` says to the account that asks; Codex starts no turn without it."""
+    """Return the response of `wham/accounts/check`, without which Codex starts no turn."""
     account = request.headers.get("chatgpt-account-id") or _claimed_account(_bearer(request))
     entry = {
         "id": account,
@@ -287,10 +292,10 @@ def _claimed_account(token: str) -> str:
 
 class _Encoder(Protocol):
     def encode(self, data: bytes) -> bytes:
-        """Compress so that the peer can decode all of it at once."""
+        """Compress data and flush it, so that the peer can decode all of it at once."""
 
     def finish(self) -> bytes:
-        """What ends the stream."""
+        """Return the end of the stream."""
 
 
 class _Identity:
@@ -345,8 +350,8 @@ _ENCODERS: dict[Encoding | None, Callable[[], _Encoder]] = {
 }
 
 
-def _told(line: str) -> dict[str, Any]:
-    """One line of the program's standard input as arguments of `Backend.answer`."""
+def _parse_answer(line: str) -> dict[str, Any]:
+    """Return the arguments of `Backend.answer` in a line of the program's standard input."""
     asked: Json = json.loads(line)
     fields = asked.pop("answer")
     events = [Pause(event) if isinstance(event, (int, float)) else event for event in fields.pop("events", [])]
@@ -354,11 +359,11 @@ def _told(line: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve as a program; see the top of this file."""
+    """Run as a program, as the module's docstring describes."""
     with Backend(http2="--http2" in sys.argv[1:], record=False) as backend:
         print(json.dumps({"proxy_url": backend.proxy_url, "ca_file": str(backend.ca_file)}), flush=True)
         for line in sys.stdin:
-            backend.answer(**_told(line))
+            backend.answer(**_parse_answer(line))
             print(json.dumps({"answered": True}), flush=True)
 
 

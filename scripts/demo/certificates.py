@@ -1,4 +1,4 @@
-"""The stand-in's own certificate authority: a server certificate for any host, made when it is asked for."""
+"""The stand-in's own certificate authority: a server certificate for any host, created on demand."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _CLOCK_SKEW = dt.timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates with a key that lives in memory; nobody trusts it who does not name `ca_file`.
-
-    `folder` takes `ca.pem` (the root, public) and a file for each host (key and certificate, as `ssl` wants them).
-    """
+    """Signs certificates with a key in memory; only clients that are configured with `ca_file` trust them."""
 
     def __init__(self, folder: Path) -> None:
+        """Create the authority.
+
+        Args:
+            folder: the folder for `ca.pem`, the root certificate, and a file with key and certificate for each host.
+        """
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._leaf_key = ec.generate_private_key(ec.SECP256R1())
@@ -36,7 +38,7 @@ class Authority:
         self.certificate_file = functools.cache(self._write_leaf)
 
     def server_context(self, host: str, protocols: list[str]) -> ssl.SSLContext:
-        """A TLS server context that shows a certificate for `host` and offers the ALPN `protocols`."""
+        """Return a TLS server context with a certificate for `host` and the ALPN `protocols`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate_file(host))
         context.set_alpn_protocols(protocols)
@@ -92,7 +94,7 @@ def _alternative_name(host: str) -> x509.GeneralName:
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    # Python 3.13 checks with VERIFY_X509_STRICT: a root without keyCertSign is no root there.
+    # Python 3.13 verifies with VERIFY_X509_STRICT, which rejects a root without keyCertSign.
     return x509.KeyUsage(
         digital_signature=True,
         key_cert_sign=signs_certificates,

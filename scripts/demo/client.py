@@ -1,11 +1,11 @@
-"""A small client that asks like Codex does, for where Codex is not installed, and for tests that need odd requests.
+"""A small client that makes requests as Codex does, where Codex is not installed and for tests of unusual requests.
 
     with CodexClient(proxy_url, [ca_file], token="…", account_id="…") as client:
         client.websocket_turn("say ok")         # Codex's default transport; the next turn uses the same socket
-        client.http_turn("say ok")              # POST, answered with server-sent events
+        client.http_turn("say ok")              # POST; the response is server-sent events
         client.get("https://chatgpt.com/backend-api/wham/usage")
 
-It blocks, does one thing at a time, and keeps its connections until `close`. Several of them may run in threads.
+Its methods block, one at a time, and it keeps its connections until `close`. Several clients may run in threads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from scripts.demo.http_heads import Pairs, WireHeaders, wire_headers
 from scripts.demo.transport import (
-    Asked,
-    Http1Connection,
-    Http2Connection,
+    ClientRequest,
+    Http1Client,
+    Http2Client,
     InterruptedTurnError,
     Origin,
     Reply,
@@ -42,18 +42,14 @@ MODEL = "gpt-6.1-sol"
 _VERSION = "0.169.0"
 
 _WORKSPACE = {"/home/someone/project": {"associated_remote_urls": {"origin": "https://git.example/project.git"}}}
-"""What Codex's turn metadata tells of the user's machine: nobody who reads the traffic should keep it."""
+"""The part of Codex's turn metadata that describes the user's machine, which the tap must never store."""
 
 
 class CodexClient:
-    """Asks through the proxy at `proxy_url`, trusting the authorities in `ca_files` and no others.
+    """Sends requests through a proxy.
 
-    token, account_id: for `Authorization` and `chatgpt-account-id`; None leaves the header out.
-    http2: whether HTTP/2 is offered for everything but the websocket.
-    timeout: seconds without a byte until a request is given up.
-
-    Headers given to a request replace Codex's of the same name; a name may be repeated, and bytes are sent as they are.
-    `host` is the `Host` header and `sni` the name in the TLS hello where they differ from the URL's.
+    Headers that are given to a request replace Codex's of the same name; a name may be repeated, and bytes are sent
+    unchanged. `host` is the `Host` header and `sni` the name in the TLS hello if they differ from the URL's.
     """
 
     def __init__(
@@ -67,6 +63,17 @@ class CodexClient:
         thread_id: str | None = None,
         timeout: float = 30,
     ) -> None:
+        """Prepare the client.
+
+        Args:
+            proxy_url: the URL of the proxy.
+            ca_files: the only certificates that it trusts.
+            token: for the `Authorization` header; None leaves the header out.
+            account_id: for the `chatgpt-account-id` header; None leaves the header out.
+            http2: offer HTTP/2, except for the websocket.
+            thread_id: the id of its thread; None is a random one.
+            timeout: seconds without a byte after which a request fails.
+        """
         proxy = urlsplit(proxy_url)
         self._proxy = (proxy.hostname or "127.0.0.1", proxy.port or 80)
         self._ca_files = [str(path) for path in ca_files]
@@ -75,7 +82,7 @@ class CodexClient:
         self._protocols = ("h2", "http/1.1") if http2 else ("http/1.1",)
         self._thread_id = thread_id or str(uuid.uuid4())
         self._timeout = timeout
-        self._connections: dict[Origin, Http1Connection | Http2Connection] = {}
+        self._connections: dict[Origin, Http1Client | Http2Client] = {}
         self._websockets: dict[str, WebsocketConnection] = {}
 
     def __enter__(self) -> Self:
@@ -94,7 +101,7 @@ class CodexClient:
         self._websockets.clear()
 
     def get(self, url: str, *, headers: Pairs = (), sni: str | None = None, host: str | None = None) -> Reply:
-        """`request` with GET."""
+        """Send a GET request (`request`)."""
         return self.request("GET", url, headers=headers, sni=sni, host=host)
 
     def request(
@@ -107,9 +114,10 @@ class CodexClient:
         sni: str | None = None,
         host: str | None = None,
     ) -> Reply:
-        """Any request to `http://` or `https://`, with no header of Codex's but the token and the account.
+        """Send a request to `http://` or `https://`, with the token and the account as its only headers of Codex's.
 
-        Raises `InterruptedTurnError` when the answer breaks off.
+        Raises:
+            InterruptedTurnError: the response is interrupted.
         """
         return self._ask(method, url, _replaced(self._login(), headers), body, sni=sni, host=host)
 
@@ -124,15 +132,15 @@ class CodexClient:
         sni: str | None = None,
         host: str | None = None,
     ) -> Reply:
-        """A turn over POST. `cancel` resets the HTTP/2 stream at `response.completed`, as Codex does.
+        """Take a turn over POST. `cancel` resets the HTTP/2 stream at `response.completed`, as Codex does.
 
-        Raises `InterruptedTurnError` when the answer breaks off.
+        Raises:
+            InterruptedTurnError: the response is interrupted.
         """
         turn = self._turn(model, "turn")
         body = json.dumps({"model": model, "stream": True, "input": _input(prompt)}).encode()
         accepted = [(b"accept", b"text/event-stream"), (b"content-type", b"application/json")]
-        told = [*turn, *accepted]
-        return self._ask("POST", url, _replaced(told, headers), body, sni=sni, host=host, cancel=cancel)
+        return self._ask("POST", url, _replaced([*turn, *accepted], headers), body, sni=sni, host=host, cancel=cancel)
 
     def websocket_turn(
         self,
@@ -146,17 +154,19 @@ class CodexClient:
         sni: str | None = None,
         host: str | None = None,
     ) -> Reply:
-        """A turn over the websocket to `url`, which is opened if it is not open yet; a warm-up when not `generate`.
+        """Take a turn over the websocket to `url`, which is opened if need be; without `generate` it is a warm-up.
 
-        The status and headers are the upgrade's. A refused upgrade is a reply without events. Raises
-        `InterruptedTurnError` when the socket ends before the turn.
+        The status and headers are those of the upgrade. The reply to a refused upgrade has no events.
+
+        Raises:
+            InterruptedTurnError: the websocket ends before the turn.
         """
         kind = "turn" if generate else "prewarm"
         websocket = self._websockets.get(url)
         if websocket is None or not websocket.wire.is_open():
             wire = self._open(_origin(url, sni, ("http/1.1",)))
-            told = _replaced(self._turn(model, kind), headers)
-            websocket = WebsocketConnection(wire, host or urlsplit(url).netloc, _target(url), told, deflate=deflate)
+            sent = _replaced(self._turn(model, kind), headers)
+            websocket = WebsocketConnection(wire, host or urlsplit(url).netloc, _target(url), sent, deflate=deflate)
             if websocket.upgrade.status != HTTPStatus.SWITCHING_PROTOCOLS:
                 wire.close()
                 return websocket.upgrade
@@ -187,10 +197,10 @@ class CodexClient:
             if connection is not None:
                 connection.wire.close()
             wire = self._open(origin)
-            connection = (Http2Connection if wire.protocol == "h2" else Http1Connection)(wire)
+            connection = (Http2Client if wire.protocol == "h2" else Http1Client)(wire)
             self._connections[origin] = connection
         target = url if origin.scheme == "http" else _target(url)
-        request = Asked(method, host or urlsplit(url).netloc, target, headers, body)
+        request = ClientRequest(method, host or urlsplit(url).netloc, target, headers, body)
         return connection.ask(request, cancel=cancel)
 
     def _open(self, origin: Origin) -> Wire:
@@ -203,11 +213,11 @@ class CodexClient:
             raise
 
     def _login(self) -> WireHeaders:
-        told = [
+        fields = [
             ("authorization", self._token and f"Bearer {self._token}"),
             ("chatgpt-account-id", self._account_id),
         ]
-        return [(name.encode(), value.encode()) for name, value in told if value is not None]
+        return [(name.encode(), value.encode()) for name, value in fields if value is not None]
 
     def _turn(self, model: str, kind: str) -> WireHeaders:
         ours = {
@@ -252,8 +262,8 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _replaced(ours: WireHeaders, told: Pairs) -> WireHeaders:
-    """Ours but for those told otherwise, then those told."""
-    wire = wire_headers(told)
+def _replaced(codex_headers: WireHeaders, given: Pairs) -> WireHeaders:
+    """Return Codex's headers without those of a given name, then the given ones."""
+    wire = wire_headers(given)
     names = {name for name, _ in wire}
-    return [(name, value) for name, value in ours if name not in names] + wire
+    return [(name, value) for name, value in codex_headers if name not in names] + wire

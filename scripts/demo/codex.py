@@ -1,4 +1,4 @@
-"""The real Codex CLI, offline: a CODEX_HOME with a made-up login, a turn, and what Codex itself says of its limits."""
+"""The real Codex CLI, offline: a CODEX_HOME with a made-up login, a turn, and the limits that Codex reports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_token(
     plan: str = "plus",
     expires_at: int,
 ) -> str:
-    """A bearer like Codex's: the claims are readable, the signature is noise, so each call makes another token.
+    """Return a bearer token like Codex's, with readable claims and a random signature; each call returns another one.
 
     Like every token of a ChatGPT account it starts with `eyJhbGciOiJSUzI1NiIs`. `expires_at` is in Unix seconds.
     """
@@ -53,7 +53,7 @@ def make_token(
 
 
 def log_in(home: Path, account_id: str, user_id: str, *, email: str = "someone@example.com", plan: str = "plus") -> str:
-    """Make `home` a CODEX_HOME with a fresh login; its token, which is another one each time."""
+    """Make `home` a CODEX_HOME with a new login; return the token, which differs each time."""
     now = dt.datetime.now(dt.UTC)
     expires_at = int(now.timestamp()) + _TOKEN_SECONDS
     token = make_token(account_id, user_id, email=email, plan=plan, expires_at=expires_at)
@@ -79,14 +79,15 @@ def _base64(data: bytes) -> str:
 
 
 def find_codex() -> str | None:
-    """Codex as `CODEX_TAP_CODEX` names it, else as it is found on the PATH; None when there is none."""
+    """Return the path of Codex: `CODEX_TAP_CODEX`, else the one in the PATH; None if there is none."""
     return shutil.which(os.environ.get("CODEX_TAP_CODEX") or "codex")
 
 
 def exec_turn(codex: str, home: Path, prompt: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """`codex exec PROMPT` with `home` as its CODEX_HOME; Codex works in an empty folder there.
+    """Run `codex exec PROMPT` with `home` as its CODEX_HOME, in an empty folder there.
 
-    Raises `subprocess.TimeoutExpired` after a minute; Codex is gone then.
+    Raises:
+        subprocess.TimeoutExpired: it took more than a minute, and was killed.
     """
     command = [codex, "exec", "--skip-git-repo-check", prompt]
     with _started(command, home, environment, stdin=subprocess.DEVNULL) as process:
@@ -95,7 +96,7 @@ def exec_turn(codex: str, home: Path, prompt: str, environment: Mapping[str, str
 
 
 def session_rate_limits(home: Path) -> list[dict[str, Any]]:
-    """The `rate_limits` that Codex wrote into its session files, in the order of the files' names and lines.
+    """Return the `rate_limits` that Codex wrote to its session files, in the order of the files' names and lines.
 
     Each is `{"limit_id", "limit_name", "primary": {"used_percent", "window_minutes", "resets_at"} | None, "secondary",
     "credits", "plan_type", …}`.
@@ -116,9 +117,13 @@ def _payloads(session: Path) -> Iterator[dict[str, Any]]:
 
 
 def app_server_rate_limits(codex: str, home: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What `codex app-server` answers to `account/rateLimits/read`: `{"rateLimits", "rateLimitsByLimitId", …}`.
+    """Return the response of `codex app-server` to `account/rateLimits/read`.
 
-    Raises `RuntimeError` when it answers with an error, `queue.Empty` when it does not answer within half a minute.
+    It has the form `{"rateLimits", "rateLimitsByLimitId", …}`.
+
+    Raises:
+        RuntimeError: the response is an error.
+        queue.Empty: there is no response within half a minute.
     """
     lines: queue.Queue[str] = queue.Queue()
     with _started(
@@ -135,14 +140,14 @@ def app_server_rate_limits(codex: str, home: Path, environment: Mapping[str, str
 
 def _read_rate_limits(process: subprocess.Popen[str], lines: queue.Queue[str]) -> dict[str, Any]:
     client = {"name": "codex-tap", "title": "codex-tap", "version": "0"}
-    _say(process, {"id": 0, "method": "initialize", "params": {"clientInfo": client}})
-    _reply(lines, 0)
-    _say(process, {"method": "initialized"})
-    _say(process, {"id": 1, "method": "account/rateLimits/read"})
-    return _reply(lines, 1)
+    _send(process, {"id": 0, "method": "initialize", "params": {"clientInfo": client}})
+    _wait_for_result(lines, 0)
+    _send(process, {"method": "initialized"})
+    _send(process, {"id": 1, "method": "account/rateLimits/read"})
+    return _wait_for_result(lines, 1)
 
 
-def _say(process: subprocess.Popen[str], message: dict[str, Any]) -> None:
+def _send(process: subprocess.Popen[str], message: dict[str, Any]) -> None:
     assert process.stdin is not None
     process.stdin.write(json.dumps(message) + "\n")
     process.stdin.flush()
@@ -154,8 +159,8 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None
         lines.put(line)
 
 
-def _reply(lines: queue.Queue[str], request: int) -> dict[str, Any]:
-    while True:  # notifications come in between
+def _wait_for_result(lines: queue.Queue[str], request: int) -> dict[str, Any]:
+    while True:  # notifications may precede the response
         message = json.loads(lines.get(timeout=_REPLY_SECONDS))
         if message.get("id") == request:
             if "error" in message:
@@ -168,7 +173,7 @@ def _reply(lines: queue.Queue[str], request: int) -> dict[str, Any]:
 def _started(
     command: list[str], home: Path, environment: Mapping[str, str], *, stdin: int, stderr: int = subprocess.PIPE
 ) -> Iterator[subprocess.Popen[str]]:
-    """The command, running in a process group of its own that is gone, children and all, when the block is left."""
+    """Start the command in a process group of its own; at the end of the block the whole group is killed."""
     folder = home / "work"
     folder.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
@@ -180,7 +185,7 @@ def _started(
         stderr=stderr,
         encoding="utf-8",
         errors="replace",
-        start_new_session=True,  # without meaning on Windows, where taskkill follows the tree instead
+        start_new_session=True,  # ignored on Windows, where taskkill ends the process tree instead
     ) as process:
         try:
             yield process
@@ -189,11 +194,11 @@ def _started(
 
 
 def _end_tree(process: subprocess.Popen[str]) -> None:
-    """The npm package's `codex` may be a wrapper with the real one as its child: both have to go."""
+    """Kill a process and its children: the npm package's `codex` may be a wrapper that starts the real one."""
     if sys.platform == "win32":
         if process.poll() is None:
             taskkill = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
             subprocess.run(taskkill, check=False, capture_output=True, timeout=_STOP_SECONDS)
     else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where all have ended
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses if all have ended
             os.killpg(process.pid, signal.SIGKILL)

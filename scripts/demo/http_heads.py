@@ -1,4 +1,4 @@
-"""What both ends of the demo's wire need: headers as bytes, and the head of a request or an answer."""
+"""Headers as bytes, and the heads of requests and responses, for both ends of the demo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WireHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 
 def wire_headers(headers: Pairs) -> WireHeaders:
-    """As bytes, names in lower case."""
+    """Return the headers as bytes, with names in lower case."""
     return [(_latin(name).lower(), _latin(value)) for name, value in headers]
 
 
@@ -22,7 +22,7 @@ def _latin(value: str | bytes) -> bytes:
 
 
 def read_head(raw: socket.socket) -> bytes:
-    """Read a head, byte by byte: what follows it belongs to somebody else. b"" where the peer ends before."""
+    """Read a head byte by byte, so that the data after it stays in the socket; b"" if the peer ends before it."""
     head = b""
     while b"\r\n\r\n" not in head:
         piece = raw.recv(1)

@@ -1,6 +1,6 @@
-"""What `codex-tap demo` does: two made-up accounts' turns through the real proxy, to a stand-in on this machine.
+"""The program of `codex-tap demo`: turns of two made-up accounts through the real proxy, to a stand-in on this machine.
 
-All of it is in a temporary folder that is gone afterwards: the database, the certificates, Codex's home.
+The database, the certificates and Codex's home are in a temporary folder, which is deleted at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.demo.backend import Backend
 from scripts.demo.client import CodexClient
@@ -22,10 +22,13 @@ from scripts.launch.certificates import ca_certificate
 from scripts.launch.environment import CA_VARIABLE, command_environment
 from scripts.launch.session import managed_proxy
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from store.documents import StatusDocument
 
     Report = Callable[[str], None]
 
@@ -33,7 +36,7 @@ _HOUR, _DAY = 3_600, 86_400
 
 
 class _Person(NamedTuple):
-    """A made-up account, and what the stand-in answers it."""
+    """A made-up account, and the stand-in's response to it."""
 
     account_id: str
     user_id: str
@@ -42,28 +45,28 @@ class _Person(NamedTuple):
     answer: Answer
 
 
-def play(report: Report) -> dict[str, Any]:
+def play(report: Report) -> StatusDocument:
     """Do it all and return the document of ``status --json``; `report` takes a line for each thing done.
 
     Raises:
         LaunchError: the proxy did not start.
     """
     with contextlib.ExitStack() as stack:
-        # On Windows a file may be open a moment longer than the program that had it.
+        # On Windows a file may stay open shortly after the end of the program that used it.
         temporary = tempfile.TemporaryDirectory(prefix="codex-tap-demo-", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(temporary))
         backend = stack.enter_context(Backend())
         report(f"A stand-in for OpenAI's backend listens at {backend.proxy_url}.")
         database = folder / "demo.sqlite3"
         with _proxy(folder, backend, database) as address:
-            report(f"The proxy with the tap listens at {address} and leads to it.")
+            report(f"The proxy with the tap listens at {address} and forwards to the stand-in.")
             _take_turns(folder, backend, address, report)
         with contextlib.closing(open_reader(database)) as connection:
-            return load_status(connection, time.time())
+            return load_status(connection, time.time(), load_accounts(connection))
 
 
 def _people(now: int) -> list[_Person]:
-    """Return two accounts as they are seen often: one with both windows, one near its end with a second limit."""
+    """Return two typical accounts: one with both windows, and one near its limit that has a second limit."""
     before, after = (WireWindow(used, 300, now + 2 * _HOUR + 1_799, 2 * _HOUR + 1_799) for used in (12, 15))
     week = WireWindow(41, 10_080, now + 3 * _DAY + 4 * _HOUR, 3 * _DAY + 4 * _HOUR)
     ann = Answer(
@@ -87,8 +90,11 @@ def _people(now: int) -> list[_Person]:
 
 @contextlib.contextmanager
 def _proxy(folder: Path, backend: Backend, database: Path) -> Iterator[str]:
-    """Run the proxy as ``codex-tap run`` does, led to the stand-in; yield its address. On leaving, all is on disk."""
-    # The stand-in is what a company's proxy with an authority of its own would be.
+    """Run the proxy as ``codex-tap run`` does, with the stand-in as its upstream; yield its address.
+
+    When the context ends, everything is recorded.
+    """
+    # The stand-in takes the place of a company's proxy with a certificate authority of its own.
     environ = {**_own_environment(), "HTTPS_PROXY": backend.proxy_url, CA_VARIABLE: str(backend.ca_file)}
     with managed_proxy(database=database, folder=_authority(folder), environ=environ) as process:
         yield process.wait_until_ready()
@@ -101,13 +107,13 @@ def _authority(folder: Path) -> Path:
 def _take_turns(folder: Path, backend: Backend, address: str, report: Report) -> None:
     codex = find_codex()
     if codex is None:
-        report("Codex was not found here, so a small client asks as Codex does.")
+        report("Codex was not found here, so a small client takes its place.")
     for person in _people(int(time.time())):
         backend.answer(person.answer, account=person.account_id)
         home = folder / person.account_id
         token = log_in(home, person.account_id, person.user_id, email=person.email, plan=person.plan)
         if codex and not _codex_turn(codex, folder, person, address):
-            report("This Codex did not finish its turn, so a small client asks as Codex does.")
+            report("This Codex did not finish its turn, so a small client takes its place.")
             codex = None
         if codex is None:
             _client_turn(folder, person, token, address)
@@ -116,7 +122,7 @@ def _take_turns(folder: Path, backend: Backend, address: str, report: Report) ->
 
 
 def _codex_turn(codex: str, folder: Path, person: _Person, address: str) -> bool:
-    """Let the real Codex take a turn; tell whether it did."""
+    """Take a turn with the real Codex; return True if it succeeds."""
     user = folder / "user"
     user.mkdir(exist_ok=True)
     authority = str(ca_certificate(_authority(folder)))
@@ -144,5 +150,5 @@ _LEFT_OUT = ("proxy", "codex_", "openai_", "ssl_cert_")
 
 
 def _own_environment() -> dict[str, str]:
-    """Return this environment without what leads elsewhere: proxies and their exceptions, logins, other trust."""
+    """Return this environment without its proxies and their exceptions, its logins and its certificates."""
     return {name: value for name, value in os.environ.items() if not any(part in name.lower() for part in _LEFT_OUT)}

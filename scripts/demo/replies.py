@@ -1,11 +1,11 @@
-"""What the stand-in backend is told to answer, and builders for the shapes that Codex's backend really sends.
+"""The responses of the stand-in backend, and builders for the shapes that Codex's backend sends.
 
-Answer(headers=limit_headers(WireWindow(13, 300, reset_at), plan="plus"))     figures on the 101 and the 200
-Answer(events=[rate_limits_event(WireWindow(7, 10080, reset_at))])            figures in a message
+Answer(headers=limit_headers(WireWindow(13, 300, reset_at), plan="plus"))     limits on the 101 and the 200
+Answer(events=[rate_limits_event(WireWindow(7, 10080, reset_at))])            limits in a message
 Answer(upgrade=426, events=spaced([…], 0.1))                                  SSE, a tenth of a second apart
 Answer(status=429, headers={…}, body=error_body())                            refused over HTTP
 Answer(events=[error_event(headers={…})], completes=False)                    refused over the websocket
-Answer(events=[{…}, Reset()])                                                 the line breaks mid-stream
+Answer(events=[{…}, Reset()])                                                 the connection is cut mid-stream
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Encoding: TypeAlias = Literal["gzip", "deflate", "br", "zstd"]
 
 
 def token_counts(inputs: int = 120, cached: int = 20, outputs: int = 8, reasoning: int = 2) -> Json:
-    """The `usage` object of `response.completed`."""
+    """Return the `usage` object of `response.completed`."""
     return {
         "input_tokens": inputs,
         "input_tokens_details": {"cached_tokens": cached},
@@ -32,23 +32,23 @@ def token_counts(inputs: int = 120, cached: int = 20, outputs: int = 8, reasonin
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing is sent for so long."""
+    """A time in which nothing is sent."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Reset:
-    """The connection is cut with a TCP reset: no close frame, no last chunk, no TLS goodbye."""
+    """The connection is cut with a TCP reset: no close frame, no last chunk, no closing message of TLS."""
 
 
 Event: TypeAlias = Json | bytes | Pause | Reset
-"""A dict is sent as one JSON message; bytes as they are: a binary websocket message, a piece of an SSE body."""
+"""A dict is sent as one JSON message; bytes unchanged, as a binary websocket message or a piece of an SSE body."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A plain answer: `body` as JSON when it is a dict, else as it is; compressed when `encoding` says so."""
+    """A response outside a turn: `body` is sent as JSON if it is a dict, else unchanged; compressed by `encoding`."""
 
     status: int = 200
     headers: Headers = field(default_factory=dict)
@@ -58,20 +58,20 @@ class Page:
 
 @dataclass(frozen=True)
 class Answer:
-    """How one account's requests are answered. The default is a turn that says "ok", over either transport.
+    """The response to one account's requests. The default is a turn that says "ok", over either transport.
 
-    upgrade: status of the websocket upgrade: 101 accepts, 426 sends Codex to HTTP, anything else refuses.
+    upgrade: status of the websocket upgrade: 101 accepts, 426 makes Codex use HTTP, any other refuses.
     status: status of a turn over HTTP; 200 streams the turn as SSE, any other sends `body`.
-    headers: sent on the 101, on the refusal, on the 200 and on the error alike.
+    headers: sent with the 101, the refusal, the 200 and the error.
     events: sent after `response.created` and before the assistant's message.
     completes: whether the message and `response.completed` follow `events`.
     text: what the assistant says.
-    model: the model named in the turn's events; None repeats the one asked for.
+    model: the model in the turn's events; None repeats the requested one.
     tokens: `usage` of `response.completed`.
-    body: of an answer that is no turn; a dict is sent as JSON.
-    encoding: Content-Encoding of what goes over HTTP; each event is flushed on its own.
+    body: of a response that is not a turn; a dict is sent as JSON.
+    encoding: Content-Encoding of responses over HTTP; each event is flushed on its own.
     usage: the document of `GET …/wham/usage` and `GET …/api/codex/usage`; None is a 404.
-    pages: answers to exact paths, before anything else.
+    pages: responses to exact paths, which take precedence.
     """
 
     upgrade: int = 101
@@ -88,19 +88,19 @@ class Answer:
     pages: Mapping[str, Page] = field(default_factory=dict)
 
     def page(self) -> Page:
-        """The answer where no turn is asked for."""
+        """Return the response to a request that is not a turn."""
         return Page(self.status, self.headers, self.body, self.encoding)
 
 
 def spaced(events: Sequence[Event], seconds: float) -> list[Event]:
-    """The events with a pause after each."""
+    """Return the events with a pause after each."""
     return [item for event in events for item in (event, Pause(seconds))]
 
 
 class WireWindow(NamedTuple):
-    """One window as the backend writes it; a figure that is None is left out.
+    """One window as the backend writes it; a field that is None is left out.
 
-    `reset_at` is epoch seconds (or what a case needs: milliseconds, `""`), `reset_after` seconds from then on.
+    `reset_at` is in Unix seconds (a test may use milliseconds or `""`), `reset_after` in seconds after the response.
     """
 
     used: float = 0
@@ -110,11 +110,11 @@ class WireWindow(NamedTuple):
 
 
 NO_WINDOW = WireWindow(0, 0, "", 0)
-"""How the headers say that there is no second window."""
+"""The headers of a missing second window."""
 
 
 def credits_object(*, has: bool = False, unlimited: bool = False, balance: str | None = "0") -> Json:
-    """The `credits` object of messages and documents."""
+    """Return the `credits` object of messages and documents."""
     return {"has_credits": has, "unlimited": unlimited, "balance": balance}
 
 
@@ -130,7 +130,7 @@ def limit_headers(
     reached_type: str | None = None,
     over_secondary: float | None = None,
 ) -> dict[str, str]:
-    """One family of `x-codex-*` headers: a further limit's when `family` ("bengalfox") names it, else the plain one.
+    """Return one family of `x-codex-*` headers: that of a further limit if `family` ("bengalfox") is given.
 
     Merge two families with `{**limit_headers(…), **limit_headers(…, family="bengalfox")}`.
     """
@@ -162,7 +162,7 @@ def _window_headers(prefix: str, window: WireWindow | None) -> dict[str, float |
 def _credits_headers(found: Json | None) -> dict[str, str]:
     if found is None:
         return {}
-    # The headers of a live account say True and False, and "" where the balance is null.
+    # The headers of a live account have True and False, and "" if the balance is null.
     return {
         "x-codex-credits-has-credits": str(found["has_credits"]),
         "x-codex-credits-unlimited": str(found["unlimited"]),
@@ -181,7 +181,7 @@ def rate_limits_event(
     additional: Json | list[Json] | None = None,
     **top: Any,
 ) -> Json:
-    """A `codex.rate_limits` message; `top` adds or replaces fields (`metered_limit_name="codex_bengalfox"`)."""
+    """Return a `codex.rate_limits` message; `top` adds or replaces fields (`metered_limit_name="codex_bengalfox"`)."""
     return {
         "type": "codex.rate_limits",
         "plan_type": plan,
@@ -219,9 +219,9 @@ def usage_document(
     additional: list[Json] | None = None,
     **top: Any,
 ) -> Json:
-    """The JSON of `GET …/wham/usage`; `additional` lists `usage_limit(…)`s, `top` adds or replaces fields.
+    """Return the JSON of `GET …/wham/usage`; `additional` lists `usage_limit(…)`s, `top` adds or replaces fields.
 
-    Codex itself refuses the document unless every window has both `reset_at` and `reset_after`.
+    Codex itself accepts the document only if every window has both `reset_at` and `reset_after`.
     """
     return {
         "plan_type": plan,
@@ -244,7 +244,7 @@ def usage_rate_limit(
     allowed: bool = True,
     limit_reached: bool = False,
 ) -> Json:
-    """The `rate_limit` object of the usage document: windows in seconds, not in minutes."""
+    """Return the `rate_limit` object of the usage document, whose windows are in seconds instead of minutes."""
     return {
         "allowed": allowed,
         "limit_reached": limit_reached,
@@ -254,7 +254,7 @@ def usage_rate_limit(
 
 
 def usage_limit(name: str, feature: str, primary: WireWindow | None, secondary: WireWindow | None = None) -> Json:
-    """One further limit of the usage document: its name for people and its id (`codex_bengalfox`)."""
+    """Return a further limit of the usage document, with its display name and its id (`codex_bengalfox`)."""
     return {
         "limit_name": name,
         "metered_feature": feature,
@@ -280,13 +280,13 @@ def error_body(
     resets_at: float | None = None,
     resets_in: float | None = None,
 ) -> Json:
-    """The JSON body of a 429: `{"error": {…}}`."""
+    """Return the JSON body of a 429: `{"error": {…}}`."""
     details = _without_none(plan_type=plan, resets_at=resets_at, resets_in_seconds=resets_in)
     return {"error": {"type": kind, "message": "The usage limit has been reached", **details}}
 
 
 def error_event(status: int = 429, *, headers: Mapping[str, Any] | None = None, **details: Any) -> Json:
-    """The websocket's way to say 429: a message with a status and the headers it would have had.
+    """Return the websocket's equivalent of a 429: a message with the status and the headers of such a response.
 
     `details` are those of `error_body`.
     """
@@ -294,7 +294,7 @@ def error_event(status: int = 429, *, headers: Mapping[str, Any] | None = None, 
 
 
 def turn_events(answer: Answer, model: str, response_id: str, *, generate: bool = True) -> list[Event]:
-    """Everything one turn sends, in order; a warm-up (`generate` False) is only created and completed."""
+    """Return all events of a turn, in order; a warm-up (`generate` False) has only the first and the last."""
     created: Json = {"type": "response.created", "response": {"id": response_id, "model": model}}
     if not generate:
         return [created, _completed(response_id, model, token_counts(0, 0, 0, 0))]

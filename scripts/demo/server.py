@@ -1,8 +1,8 @@
-"""The stand-in's wire: a proxy front, TLS behind it, HTTP/1.1, HTTP/2 and the websocket on top.
+"""The stand-in's protocols: an HTTP proxy, TLS inside its tunnels, and HTTP/1.1, HTTP/2 and websockets inside TLS.
 
-A connection comes to the front like to any HTTP proxy. `CONNECT host:port` is agreed to for every host, and TLS
-starts on the same connection, with a certificate for the host in the SNI; `GET http://…` is answered at once. Each
-request is given, whole, to a handler together with an `Exchange` to answer on; what is answered is not said here.
+Clients connect as to any HTTP proxy. `CONNECT host:port` succeeds for every host, and TLS starts on the same
+connection, with a certificate for the host in the SNI; `GET http://…` is served directly. Each complete request is
+passed to a handler as a `Responder`, through which the handler sends the response.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Request:
     method: `MESSAGE` for a message of the client on a websocket, whose upgrade is a `GET` of its own.
     host: the `Host` or `:authority` header, as sent.
     path: with the query.
-    headers: names in lower case; repeated ones joined with ", ".
+    headers: names in lower case; the values of repeated names are joined with ", ".
     body: as sent, not decompressed.
     sni: the host in the TLS hello; None for plain HTTP or a hello without one.
     tunnel: the target of the CONNECT, `host:port`; None for plain HTTP.
@@ -78,19 +78,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Tunnel:
-    """One CONNECT: its target, the SNI that came through it, and why TLS failed in it (None: it did not)."""
+    """One CONNECT: its target, the SNI of the TLS handshake in it, and the error of that handshake, if any."""
 
     target: str
     sni: str | None
     failure: str | None
 
 
-class Exchange(Protocol):
-    """One request and the way to answer it: `start`, any number of `send`, `finish`; or `reset`."""
+class Responder(Protocol):
+    """A request, and its response: `start`, any number of `send`, then `finish`; or `reset`."""
 
     @property
     def request(self) -> Request:
-        """What is asked."""
+        """The complete request."""
 
     async def start(self, status: int, headers: WireHeaders) -> None:
         """Send the head."""
@@ -99,18 +99,18 @@ class Exchange(Protocol):
         """Send a piece of the body."""
 
     async def finish(self) -> None:
-        """End the answer."""
+        """End the response."""
 
     def reset(self) -> None:
-        """Cut the connection, whatever has been sent of the answer."""
+        """Cut the connection, in the middle of the response or before it."""
 
 
-Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
+Handler: TypeAlias = Callable[[Responder], Awaitable[None]]
 
 
 @dataclass
-class Line:
-    """One TCP connection, and what is known about the tunnel it carries."""
+class TcpConnection:
+    """One TCP connection, and the tunnel that it carries."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -118,11 +118,11 @@ class Line:
     sni: str | None = None
 
     async def read(self) -> bytes:
-        """What has arrived; b"" at the end."""
+        """Return the data that has arrived; b"" at the end."""
         return await self.reader.read(_CHUNK)
 
     async def write(self, data: bytes) -> None:
-        """Send, waiting while the peer does not read."""
+        """Send data; wait while the peer does not read."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -148,7 +148,7 @@ class Server:
         self.tunnels: list[Tunnel] = []
 
     async def start(self) -> int:
-        """Listen; the port."""
+        """Listen, and return the port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -165,7 +165,7 @@ class Server:
         assert task is not None
         self._connections.add(task)
         try:
-            await self._serve(Line(reader, writer))
+            await self._serve(TcpConnection(reader, writer))
         except (
             OSError,
             EOFError,
@@ -182,27 +182,27 @@ class Server:
             writer.transport.abort()
             self._connections.discard(task)
 
-    async def _serve(self, line: Line) -> None:
-        target = await serve_http1(line, self._handler)
+    async def _serve(self, tcp: TcpConnection) -> None:
+        target = await serve_http1(tcp, self._handler)
         if target is None:
             return
-        protocol = await self._start_tls(line, target)
+        protocol = await self._start_tls(tcp, target)
         if protocol == "h2":
-            await Http2Server(line, self._handler).serve()
+            await Http2ServerConnection(tcp, self._handler).serve()
         else:
-            await serve_http1(line, self._handler)
+            await serve_http1(tcp, self._handler)
 
-    async def _start_tls(self, line: Line, target: str) -> str | None:
-        line.tunnel = target
+    async def _start_tls(self, tcp: TcpConnection, target: str) -> str | None:
+        tcp.tunnel = target
         context = self._context(target.rpartition(":")[0].strip("[]"))
         try:
-            await line.writer.start_tls(context, ssl_handshake_timeout=_HANDSHAKE_SECONDS)
+            await tcp.writer.start_tls(context, ssl_handshake_timeout=_HANDSHAKE_SECONDS)
         except (OSError, EOFError) as error:
             self.tunnels.append(Tunnel(target, None, str(error) or type(error).__name__))
             raise
-        session: ssl.SSLObject = line.writer.get_extra_info("ssl_object")
-        line.sni = self._names.get(session)
-        self.tunnels.append(Tunnel(target, line.sni, None))
+        session: ssl.SSLObject = tcp.writer.get_extra_info("ssl_object")
+        tcp.sni = self._names.get(session)
+        self.tunnels.append(Tunnel(target, tcp.sni, None))
         return session.selected_alpn_protocol()
 
     def _context(self, host: str) -> ssl.SSLContext:
@@ -219,59 +219,59 @@ class Server:
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    """Say goodbye, and wait for the peer's for a moment: some never answer it."""
+    """Close the connection, and wait shortly for the peer's TLS close message, which some peers never send."""
     writer.close()
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(_GOODBYE_SECONDS):
             await writer.wait_closed()
 
 
-async def serve_http1(line: Line, handler: Handler) -> str | None:
-    """Serve HTTP/1.1 requests until the connection ends, or a CONNECT makes it a tunnel: then to this target."""
+async def serve_http1(tcp: TcpConnection, handler: Handler) -> str | None:
+    """Serve HTTP/1.1 requests; return the target of a CONNECT, or None when the connection has ended."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
     while True:
-        exchange = await _read_http1(line, connection)
-        if exchange is None:
+        responder = await _read_http1(tcp, connection)
+        if responder is None:
             return None
-        if exchange.request.method == "CONNECT":
-            # The status line alone: HTTP/1.1 forbids a body, and h11 sends no framing for it.
-            await line.write(connection.send(h11.Response(status_code=200, headers=[])) or b"")
-            return exchange.request.path
-        await handler(exchange)
+        if responder.request.method == "CONNECT":
+            # Only the status line: HTTP/1.1 forbids a body, and h11 sends no framing for it.
+            await tcp.write(connection.send(h11.Response(status_code=200, headers=[])) or b"")
+            return responder.request.path
+        await handler(responder)
         if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
             return None
         connection.start_next_cycle()
 
 
-async def _read_http1(line: Line, connection: h11.Connection) -> Http1Exchange | None:
-    """The next whole request; None when the peer is done."""
+async def _read_http1(tcp: TcpConnection, connection: h11.Connection) -> Http1Responder | None:
+    """Return the next complete request, or None if there is none."""
     head: h11.Request | None = None
     body = bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            await _invite_body(line, connection)
-            connection.receive_data(await line.read())
+            await _invite_body(tcp, connection)
+            connection.receive_data(await tcp.read())
         elif isinstance(event, h11.Request):
             head = event
         elif isinstance(event, h11.Data):
             body += event.data
         elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return Http1Exchange(line, connection, head, bytes(body))
+            return Http1Responder(tcp, connection, head, bytes(body))
         else:
             return None
 
 
-async def _invite_body(line: Line, connection: h11.Connection) -> None:
+async def _invite_body(tcp: TcpConnection, connection: h11.Connection) -> None:
     if connection.they_are_waiting_for_100_continue:
-        await line.write(connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        await tcp.write(connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
 
 
-class Http1Exchange:
+class Http1Responder:
     """A request over HTTP/1.1."""
 
-    def __init__(self, line: Line, connection: h11.Connection, head: h11.Request, body: bytes) -> None:
-        self._line = line
+    def __init__(self, tcp: TcpConnection, connection: h11.Connection, head: h11.Request, body: bytes) -> None:
+        self._tcp = tcp
         self._connection = connection
         self._head = head
         headers = _joined(head.headers)
@@ -283,8 +283,8 @@ class Http1Exchange:
             body=body,
             transport="ws" if headers.get("upgrade", "").lower() == "websocket" else "h1",
             http_version=f"HTTP/{head.http_version.decode()}",
-            sni=line.sni,
-            tunnel=line.tunnel,
+            sni=tcp.sni,
+            tunnel=tcp.tunnel,
         )
 
     async def start(self, status: int, headers: WireHeaders) -> None:
@@ -292,68 +292,68 @@ class Http1Exchange:
         await self._send(h11.Response(status_code=status, headers=headers))
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the body, as one chunk where no length was announced."""
+        """Send a piece of the body, as one chunk if the headers have no length."""
         await self._send(h11.Data(data=data))
 
     async def finish(self) -> None:
         """End the body."""
         await self._send(h11.EndOfMessage())
 
-    async def upgrade(self, headers: WireHeaders) -> Websocket:
-        """Answer 101 with `headers`; permessage-deflate where the client offered it."""
+    async def upgrade(self, headers: WireHeaders) -> ServerWebsocket:
+        """Respond with 101 and `headers`; accept permessage-deflate if the client offers it."""
         protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
         protocol.initiate_upgrade_connection(list(self._head.headers), self._head.target.decode("latin-1"))
         extensions = [PerMessageDeflate()] if "sec-websocket-extensions" in self.request.headers else []
-        await self._line.write(protocol.send(AcceptConnection(extensions=list(extensions), extra_headers=headers)))
+        await self._tcp.write(protocol.send(AcceptConnection(extensions=list(extensions), extra_headers=headers)))
         early, _ = self._connection.trailing_data
-        return Websocket(self._line, protocol, self.request, early)
+        return ServerWebsocket(self._tcp, protocol, self.request, early)
 
     def reset(self) -> None:
         """Cut the connection."""
-        self._line.reset()
+        self._tcp.reset()
 
     async def _send(self, event: h11.Event) -> None:
-        await self._line.write(self._connection.send(event) or b"")
+        await self._tcp.write(self._connection.send(event) or b"")
 
 
-class Websocket:
+class ServerWebsocket:
     """An accepted websocket, server side."""
 
-    def __init__(self, line: Line, protocol: wsproto.WSConnection, upgrade: Request, early: bytes) -> None:
-        self._line = line
+    def __init__(self, tcp: TcpConnection, protocol: wsproto.WSConnection, upgrade: Request, early: bytes) -> None:
+        self._tcp = tcp
         self._protocol = protocol
         self._upgrade = upgrade
         self._early = early
 
     async def messages(self) -> AsyncIterator[Request]:
-        """Each whole message of the client, as a `MESSAGE` request; ends when the socket does."""
+        """Yield each complete message of the client as a `MESSAGE` request, until the websocket ends."""
         parts: list[bytes] = []
         data = self._early
         while True:
             self._protocol.receive_data(data)
             for event in self._protocol.events():
                 if isinstance(event, Ping):
-                    await self._line.write(self._protocol.send(event.response()))
+                    await self._tcp.write(self._protocol.send(event.response()))
                 elif isinstance(event, CloseConnection):
-                    await self._line.write(self._protocol.send(event.response()))
+                    await self._tcp.write(self._protocol.send(event.response()))
                     return
                 elif isinstance(event, Message):
                     parts.append(event.data.encode() if isinstance(event.data, str) else bytes(event.data))
                     if event.message_finished:
                         yield replace(self._upgrade, method="MESSAGE", body=b"".join(parts))
                         parts.clear()
-            data = await self._line.read()
+            data = await self._tcp.read()
             if not data:
                 return
 
     async def send(self, message: str | bytes) -> None:
         """Send a text or binary message."""
         event = TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message)
-        await self._line.write(self._protocol.send(event))
+        await self._tcp.write(self._protocol.send(event))
 
     def reset(self) -> None:
         """Cut the connection."""
-        self._line.reset()
+        self._tcp.reset()
 
 
 @dataclass
@@ -363,40 +363,40 @@ class _Stream:
     task: asyncio.Task[None] | None = None
 
 
-class Http2Server:
-    """HTTP/2 on one connection: every stream is answered by a task of its own."""
+class Http2ServerConnection:
+    """HTTP/2 on one connection; each stream has a task of its own."""
 
-    def __init__(self, line: Line, handler: Handler) -> None:
+    def __init__(self, tcp: TcpConnection, handler: Handler) -> None:
         self._handler = handler
         self._streams: dict[int, _Stream] = {}
         self._window_opened = asyncio.Event()
-        self.line = line
+        self.tcp = tcp
         self.connection = H2Connection(H2Configuration(client_side=False, header_encoding=None))
 
     async def serve(self) -> None:
-        """Serve until the peer is gone."""
+        """Serve until the peer ends the connection."""
         self.connection.initiate_connection()
         try:
             await self.flush()
-            while data := await self.line.read():
+            while data := await self.tcp.read():
                 for event in self.connection.receive_data(data):
-                    self._take(event)
+                    self._handle(event)
                 await self.flush()
         finally:
             await self._cancel_streams()
 
     async def flush(self) -> None:
-        """Send what h2 has ready."""
-        await self.line.write(self.connection.data_to_send())
+        """Send the data that h2 has prepared."""
+        await self.tcp.write(self.connection.data_to_send())
 
     async def window(self, stream_id: int) -> int:
-        """How many bytes may be sent on the stream now; waits until that is more than none."""
+        """Wait until data may be sent on the stream; return how many bytes."""
         while (size := self.connection.local_flow_control_window(stream_id)) == 0:
             self._window_opened.clear()
             await self._window_opened.wait()
         return min(size, self.connection.max_outbound_frame_size)
 
-    def _take(self, event: Http2Event) -> None:
+    def _handle(self, event: Http2Event) -> None:
         match event:
             case RequestReceived():
                 self._streams[event.stream_id] = _Stream(list(event.headers))
@@ -405,7 +405,7 @@ class Http2Server:
                 self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case StreamEnded() if event.stream_id in self._streams:
                 stream = self._streams[event.stream_id]
-                stream.task = asyncio.create_task(self._answer(event.stream_id, stream))
+                stream.task = asyncio.create_task(self._respond(event.stream_id, stream))
             case StreamReset() if event.stream_id in self._streams:
                 self._cancel(self._streams.pop(event.stream_id))
             case WindowUpdated() | RemoteSettingsChanged():
@@ -413,15 +413,15 @@ class Http2Server:
             case ConnectionTerminated():
                 raise EOFError("the peer ended the HTTP/2 connection")
 
-    async def _answer(self, stream_id: int, stream: _Stream) -> None:
-        exchange = Http2Exchange(self, stream_id, stream.headers, bytes(stream.body))
+    async def _respond(self, stream_id: int, stream: _Stream) -> None:
+        responder = Http2Responder(self, stream_id, stream.headers, bytes(stream.body))
         try:
-            await self._handler(exchange)
+            await self._handler(responder)
         except (OSError, ProtocolError) as error:
             _logger.debug("stream %d ended: %r", stream_id, error)
         except Exception:
             _logger.exception("the stand-in backend failed")
-            exchange.reset()
+            responder.reset()
         finally:
             self._streams.pop(stream_id, None)
 
@@ -437,10 +437,10 @@ class Http2Server:
         await asyncio.gather(*(stream.task for stream in streams if stream.task), return_exceptions=True)
 
 
-class Http2Exchange:
+class Http2Responder:
     """A request on one HTTP/2 stream."""
 
-    def __init__(self, server: Http2Server, stream_id: int, headers: WireHeaders, body: bytes) -> None:
+    def __init__(self, server: Http2ServerConnection, stream_id: int, headers: WireHeaders, body: bytes) -> None:
         self._server = server
         self._id = stream_id
         found = _joined(headers)
@@ -452,8 +452,8 @@ class Http2Exchange:
             body=body,
             transport="h2",
             http_version="HTTP/2.0",
-            sni=server.line.sni,
-            tunnel=server.line.tunnel,
+            sni=server.tcp.sni,
+            tunnel=server.tcp.tunnel,
         )
 
     async def start(self, status: int, headers: WireHeaders) -> None:
@@ -462,7 +462,7 @@ class Http2Exchange:
         await self._server.flush()
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the body, in frames as the peer's window opens."""
+        """Send a piece of the body, in frames that fit into the peer's window."""
         while data:
             size = await self._server.window(self._id)
             self._server.connection.send_data(self._id, data[:size])
@@ -476,11 +476,11 @@ class Http2Exchange:
 
     def reset(self) -> None:
         """Cut the connection, with every stream on it."""
-        self._server.line.reset()
+        self._server.tcp.reset()
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Names in lower case as h11 and h2 give them; the values of repeated names joined."""
+    """Return the headers with names in lower case, and the values of repeated names joined."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))

@@ -1,4 +1,4 @@
-"""The small client's wire: a proxy's CONNECT, TLS, and HTTP/1.1, HTTP/2 or a websocket on top, one thing at a time."""
+"""The client's protocols: CONNECT to a proxy, TLS, and HTTP/1.1, HTTP/2 or a websocket inside it; all of it blocks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TURN_ENDS = frozenset({"response.completed", "response.failed", "error"})
 
 @dataclass(frozen=True)
 class Arrival:
-    """One event of a turn: the message (bytes where it is no JSON) and when it came, in seconds from the request."""
+    """One event of a turn: the message (bytes if it is not JSON) and its arrival in seconds after the request."""
 
     seconds: float
     message: Any
@@ -56,7 +56,7 @@ class Arrival:
 
 @dataclass
 class Reply:
-    """What came back. `body` is as it was sent, compressed or not; `issuer` is None over plain HTTP."""
+    """A response. `body` is as it was sent, compressed or not; `issuer` is None over plain HTTP."""
 
     http_version: str
     issuer: str | None
@@ -66,25 +66,25 @@ class Reply:
     events: list[Arrival] = field(default_factory=list)
 
     def header(self, name: str) -> str | None:
-        """The first value of the header, None when it is not there."""
+        """Return the first value of the header, or None if it is missing."""
         return next((value for found, value in self.headers if found.lower() == name), None)
 
     def messages(self, kind: str) -> list[Any]:
-        """The turn's messages of one type."""
+        """Return the turn's messages of one type."""
         return [event.message for event in self.events if _kind(event.message) == kind]
 
 
 class InterruptedTurnError(Exception):
-    """The connection ended before the answer did; `reply` is what had come."""
+    """The connection ended before the response did; `reply` is the part that arrived."""
 
     def __init__(self, reply: Reply, reason: str) -> None:
-        super().__init__(f"the answer broke off: {reason}")
+        super().__init__(f"the response was interrupted: {reason}")
         self.reply = reply
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Whom a connection leads to: the CONNECT target, and the name in the TLS hello ("" sends none)."""
+    """The server of a connection: the target of CONNECT, and the name in the TLS hello ("" sends none)."""
 
     scheme: str
     host: str
@@ -94,8 +94,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request: `target` as the request line has it, `host` for `Host` or `:authority`."""
+class ClientRequest:
+    """One request: `target` is that of the request line, `host` that of `Host` or `:authority`."""
 
     method: str
     host: str
@@ -106,31 +106,36 @@ class Asked:
 
 @dataclass
 class Wire:
-    """A socket to the proxy, or through it; `protocol` is what ALPN chose."""
+    """A socket to the proxy, or through its tunnel; `protocol` is the result of ALPN."""
 
     raw: socket.socket
     issuer: str | None = None
     protocol: str | None = None
 
     def send(self, data: bytes | None) -> None:
-        """Send all of it."""
+        """Send all of the data."""
         self.raw.sendall(data or b"")
 
     def read(self) -> bytes:
-        """What has arrived, waiting for it; b"" at the end."""
+        """Wait for data and return it; b"" at the end."""
         return self.raw.recv(_CHUNK)
 
     def close(self) -> None:
-        """Close the socket; for TLS without a goodbye, as Codex does."""
+        """Close the socket; as Codex does, without the closing message of TLS."""
         self.raw.close()
 
     def is_open(self) -> bool:
-        """Whether it has not been closed on this side."""
+        """Return True if this side has not closed the socket."""
         return self.raw.fileno() != -1
 
 
 def tunnelled(raw: socket.socket, origin: Origin, ca_files: list[str]) -> Wire:
-    """CONNECT, then TLS. Raises `ConnectionError` when the proxy refuses, `ssl.SSLError` when TLS does."""
+    """Open a tunnel with CONNECT, and TLS inside it.
+
+    Raises:
+        ConnectionError: the proxy refuses.
+        ssl.SSLError: the TLS handshake fails.
+    """
     authority = f"{origin.host}:{origin.port}"
     raw.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
     head = read_head(raw)
@@ -152,7 +157,7 @@ def _tls_context(origin: Origin, ca_files: list[str]) -> ssl.SSLContext:
 
 
 def _issuer(secure: ssl.SSLSocket) -> str:
-    """The common name of who signed the peer's certificate."""
+    """Return the common name of the issuer of the peer's certificate."""
     certificate: Any = secure.getpeercert()
     names = [value for parts in certificate["issuer"] for name, value in parts if name == "commonName"]
     return str(names[0])
@@ -160,7 +165,7 @@ def _issuer(secure: ssl.SSLSocket) -> str:
 
 @contextmanager
 def _interruption(wire: Wire, reply: Reply) -> Iterator[None]:
-    """Turn whatever ends the connection inside into an `InterruptedTurnError` with what had come."""
+    """Convert the errors that end the connection into an `InterruptedTurnError` with the reply so far."""
     try:
         yield
     except (OSError, h11.ProtocolError, Http2ProtocolError, wsproto.utilities.ProtocolError) as error:
@@ -168,7 +173,7 @@ def _interruption(wire: Wire, reply: Reply) -> Iterator[None]:
         raise InterruptedTurnError(reply, str(error) or type(error).__name__) from error
 
 
-class Http1Connection:
+class Http1Client:
     """HTTP/1.1 with keep-alive."""
 
     def __init__(self, wire: Wire) -> None:
@@ -176,13 +181,17 @@ class Http1Connection:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
 
     def reusable(self) -> bool:
-        """Whether another request can be asked on it."""
+        """Return True if another request can be sent on the connection."""
         if self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE:
             self._connection.start_next_cycle()
         return self._connection.our_state is h11.IDLE and self.wire.is_open()
 
-    def ask(self, asked: Asked, *, cancel: bool) -> Reply:
-        """The whole answer. Raises `InterruptedTurnError` when it breaks off."""
+    def ask(self, asked: ClientRequest, *, cancel: bool) -> Reply:
+        """Send a request and return the complete response.
+
+        Raises:
+            InterruptedTurnError: the response is interrupted.
+        """
         del cancel  # HTTP/1.1 has no stream to reset: the body is read to its end
         collector = _Collector(Reply("HTTP/1.1", self.wire.issuer))
         length = [(b"content-length", b"%d" % len(asked.body))] if asked.body else []
@@ -209,27 +218,31 @@ class Http1Connection:
             elif isinstance(event, h11.EndOfMessage):
                 return
             elif isinstance(event, h11.ConnectionClosed):
-                raise ConnectionError("the connection ended before the answer")
+                raise ConnectionError("the connection ended before the response")
             elif isinstance(event, h11.Event):
                 yield event
 
 
-class Http2Connection:
+class Http2Client:
     """HTTP/2, one stream at a time."""
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        # Tests send what h2 would refuse to.
+        # Tests send headers that h2 would refuse.
         self._connection = H2Connection(H2Configuration(header_encoding=None, validate_outbound_headers=False))
         self._connection.initiate_connection()
         self._flush()
 
     def reusable(self) -> bool:
-        """Whether another request can be asked on it."""
+        """Return True if another request can be sent on the connection."""
         return self.wire.is_open()
 
-    def ask(self, asked: Asked, *, cancel: bool) -> Reply:
-        """The whole answer, or, to `cancel`, all up to the end of the turn. Raises `InterruptedTurnError`."""
+    def ask(self, asked: ClientRequest, *, cancel: bool) -> Reply:
+        """Send a request and return the complete response; with `cancel` only its part up to the end of the turn.
+
+        Raises:
+            InterruptedTurnError: the response is interrupted.
+        """
         collector = _Collector(Reply("HTTP/2.0", self.wire.issuer))
         stream = self._connection.get_next_available_stream_id()
         head: Pairs = [
@@ -243,7 +256,7 @@ class Http2Connection:
         with _interruption(self.wire, collector.reply):
             while not ended:
                 unsent = self._send_body(stream, unsent)
-                ended = self._take_in(stream, collector)
+                ended = self._receive(stream, collector)
                 if cancel and collector.completed and not ended:
                     self._connection.reset_stream(stream, ErrorCodes.CANCEL)
                     self._flush()
@@ -251,7 +264,7 @@ class Http2Connection:
         return collector.reply
 
     def _send_body(self, stream: int, body: bytes) -> bytes:
-        """Send as much as the peer's window takes; what is left."""
+        """Send as much as the peer's window allows; return the rest."""
         while body and (window := self._connection.local_flow_control_window(stream)) > 0:
             size = min(window, self._connection.max_outbound_frame_size)
             self._connection.send_data(stream, body[:size], end_stream=size >= len(body))
@@ -259,18 +272,18 @@ class Http2Connection:
         self._flush()
         return body
 
-    def _take_in(self, stream: int, collector: _Collector) -> bool:
-        """Read what has arrived; whether it ended the stream."""
+    def _receive(self, stream: int, collector: _Collector) -> bool:
+        """Read data; return True if it ended the stream."""
         data = self.wire.read()
         if not data:
             raise ConnectionError("the connection ended")
         ended = False
         for event in self._connection.receive_data(data):
-            ended = self._take(event, stream, collector) or ended
+            ended = self._handle(event, stream, collector) or ended
         self._flush()
         return ended
 
-    def _take(self, event: Http2Event, stream: int, collector: _Collector) -> bool:
+    def _handle(self, event: Http2Event, stream: int, collector: _Collector) -> bool:
         match event:
             case ResponseReceived(stream_id=found) if found == stream:
                 fields = [(name, value) for name, value in event.headers if not name.startswith(b":")]
@@ -288,7 +301,7 @@ class Http2Connection:
 
 
 class WebsocketConnection:
-    """A websocket, or the refusal of one, which is then all there is."""
+    """A websocket, or only `upgrade`, the response, if the server refuses it."""
 
     def __init__(self, wire: Wire, host: str, target: str, headers: WireHeaders, *, deflate: bool) -> None:
         self.wire = wire
@@ -299,11 +312,11 @@ class WebsocketConnection:
         self._incoming = self._events()
         with _interruption(wire, self.upgrade):
             wire.send(self._protocol.send(request))
-            if not any(self._answered(event) for event in self._incoming):
-                raise ConnectionError("the connection ended before the upgrade was answered")
+            if not any(self._is_upgrade_complete(event) for event in self._incoming):
+                raise ConnectionError("the connection ended before the response to the upgrade")
 
     def turn(self, asked: dict[str, Any]) -> Reply:
-        """Send the message and gather what comes, to the event that ends the turn."""
+        """Send the message and collect the events up to the one that ends the turn."""
         reply = replace(self.upgrade, events=[])
         started = time.monotonic()
         with _interruption(self.wire, reply):
@@ -314,12 +327,12 @@ class WebsocketConnection:
                     return reply
             raise ConnectionError("the websocket was closed")
 
-    def _answered(self, event: WebsocketEvent) -> bool:
-        """Take in a piece of the answer to the upgrade; whether it was the last."""
+    def _is_upgrade_complete(self, event: WebsocketEvent) -> bool:
+        """Add an event to the response to the upgrade; return True if it is the last one."""
         match event:
             case AcceptConnection():
                 self.upgrade.status = 101
-                # wsproto takes this header for itself.
+                # wsproto removes this header from the others.
                 accepted = [("sec-websocket-extensions", extension.name) for extension in event.extensions]
                 self.upgrade.headers = [*_text(event.extra_headers), *accepted]
                 return True
@@ -357,7 +370,7 @@ class WebsocketConnection:
 
 
 class _Collector:
-    """Fills a reply as it comes in; server-sent events are taken apart, with the time of their arrival."""
+    """Builds a reply from its parts; splits server-sent events and notes when each arrived."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply

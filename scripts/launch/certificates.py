@@ -1,10 +1,9 @@
-"""The proxy's certificate authority, and the bundles of it with the authorities of a company."""
+"""The proxy's certificate authority, and bundles of its certificate with those of a company."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -15,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.support.errors import LaunchError
+from store.files import bundle_file, create_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# mitmproxy makes its key private and leaves the rest to the umask.
-_MAKE_AUTHORITY = (
+    from store.files import BundleKind
+
+# mitmproxy makes its key private; the modes of its other files depend on the umask.
+_CREATE_AUTHORITY = (
     "import os, pathlib, sys; from mitmproxy.certs import CertStore; os.umask(0o077); "
     "CertStore.create_store(pathlib.Path(sys.argv[1]), 'mitmproxy', 2048)"
 )
@@ -29,7 +31,7 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE
 
 @dataclass(frozen=True)
 class CorporateCa:
-    """Certificates (PEM) that a variable of the user's environment names."""
+    """Certificates (PEM) of a file that a variable of the user's environment names."""
 
     certificates: tuple[str, ...]
 
@@ -38,28 +40,28 @@ class CorporateCa:
         """Read the certificates of the file that ``variable`` names.
 
         Raises:
-            LaunchError: it cannot be read, or holds no certificate that OpenSSL can.
+            LaunchError: the file cannot be read, or has no certificate that OpenSSL can use.
         """
         try:
             text = Path(path).read_text("utf-8", "replace")
         except OSError as error:
             raise LaunchError(f"{variable} names {path}, which cannot be read: {error.strerror}") from error
         certificates = _certificates(text)
-        if not certificates or not _usable(certificates):
-            raise LaunchError(f"{variable} names {path}, which holds no usable certificate (PEM)")
+        if not certificates or not _are_usable(certificates):
+            raise LaunchError(f"{variable} names {path}, which has no usable certificate (PEM)")
         return cls(certificates)
 
 
 def ca_certificate(folder: Path) -> Path:
-    """Return where the certificate of the authority in ``folder`` lies; it need not exist."""
+    """Return the path of the certificate of the authority in ``folder``; it need not exist."""
     return folder / "mitmproxy-ca-cert.pem"
 
 
 def ensure_authority(folder: Path) -> Path:
-    """Make the authority where there is none and return its certificate's path.
+    """Create the authority if it is missing and return the path of its certificate.
 
-    It is made aside and put in place whole: of two proxies that start at once for the first time, each would
-    otherwise go on with a certificate of its own, and Codex would refuse that of one.
+    It is created in a temporary folder that is then renamed: two proxies that start at the same time for the first time
+    would otherwise use different certificates, and Codex would refuse one of them.
 
     Raises:
         LaunchError: the folder cannot be written.
@@ -67,45 +69,45 @@ def ensure_authority(folder: Path) -> Path:
     certificate = ca_certificate(folder)
     if not certificate.exists():
         try:
-            _make_authority(folder)
+            _create_authority(folder)
         except (OSError, subprocess.SubprocessError) as error:
-            raise LaunchError(f"no certificate can be made in {folder}: {error}") from error
+            raise LaunchError(f"no certificate can be created in {folder}: {error}") from error
     return certificate
 
 
 def upstream_bundle(folder: Path, corporate: CorporateCa) -> Path:
-    """Write what the proxy shall trust: the public authorities and the company's; return its path."""
+    """Write the certificates that the proxy is to trust, public ones and a company's; return the path."""
     import certifi
 
-    # mitmproxy's option takes the place of certifi's list, it does not add to it.
+    # mitmproxy's option replaces certifi's list.
     public = Path(certifi.where()).read_text("utf-8")
     return _write_bundle(folder, "upstream", (*_certificates(public), *corporate.certificates))
 
 
 def command_bundle(folder: Path, ca_file: Path, corporate: CorporateCa | None) -> Path:
-    """Return the file that the command shall trust: the proxy's authority, and the company's if any.
+    """Return the file of certificates that the command is to trust: the proxy's, and a company's if there is one.
 
-    Hosts that are not Codex's are tunnelled, so the command has to verify those itself.
+    Hosts that are not Codex's are tunnelled, so the command has to verify their certificates itself.
 
     Raises:
-        LaunchError: ``ca_file`` cannot be read, or the bundle not be written.
+        LaunchError: ``ca_file`` cannot be read, or the bundle cannot be written.
     """
     return ca_file if corporate is None else _with_corporate(folder, "command", ca_file, corporate)
 
 
 def node_bundle(folder: Path, ca_file: Path, before: str | None) -> Path:
-    """Return the file that Node.js shall trust beside its own roots: the proxy's authority, and those of ``before``.
+    """Return the file of certificates that Node.js is to trust in addition: the proxy's, and those of ``before``.
 
-    Node ignores a file with a warning where it cannot read it or find a certificate in it, and so is ``before``
-    ignored there: in one bundle with it, the proxy's authority would be ignored as well.
+    Node ignores, with a warning, a file that it cannot read or that has no certificate. ``before`` is ignored in these
+    cases too: in one bundle with it, Node would ignore the proxy's certificate as well.
 
     Args:
-        folder: where a bundle is written.
+        folder: the folder for a bundle.
         ca_file: the certificate of the proxy's authority.
-        before: the file that ``NODE_EXTRA_CA_CERTS`` names so far.
+        before: the file that ``NODE_EXTRA_CA_CERTS`` names already.
 
     Raises:
-        LaunchError: ``ca_file`` cannot be read, or the bundle not be written.
+        LaunchError: ``ca_file`` cannot be read, or the bundle cannot be written.
     """
     if before is None or not ca_file.exists():
         return ca_file
@@ -116,8 +118,8 @@ def node_bundle(folder: Path, ca_file: Path, before: str | None) -> Path:
     return _with_corporate(folder, "node", ca_file, corporate)
 
 
-def _with_corporate(folder: Path, kind: str, ca_file: Path, corporate: CorporateCa) -> Path:
-    """Return a bundle of the authority and the company's, or ``ca_file`` where it has those already."""
+def _with_corporate(folder: Path, kind: BundleKind, ca_file: Path, corporate: CorporateCa) -> Path:
+    """Return a bundle of the proxy's and the company's certificates, or ``ca_file`` if it has all of them."""
     try:
         own = _certificates(ca_file.read_text("utf-8"))
     except OSError as error:
@@ -127,39 +129,33 @@ def _with_corporate(folder: Path, kind: str, ca_file: Path, corporate: Corporate
     return _write_bundle(folder, kind, (*own, *corporate.certificates))
 
 
-def _make_authority(folder: Path) -> None:
-    _make_private(folder)
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+def _create_authority(folder: Path) -> None:
+    create_private_folder(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        program = [sys.executable, "-P", "-c", _MAKE_AUTHORITY, str(aside)]
+        program = [sys.executable, "-P", "-c", _CREATE_AUTHORITY, str(temporary)]
         subprocess.run(program, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-        _put_in_place(aside, folder)
+        _replace_empty_folder(temporary, folder)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make_private(folder: Path) -> None:
-    # Each by itself: a mode given along with `parents` would not reach the parent.
-    for each in (folder.parent, folder):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _put_in_place(aside: Path, folder: Path) -> None:
-    # Only an empty folder can be replaced, so the first of two wins. Where bundles of an earlier authority
-    # are left, the proxy makes the new one itself.
+def _replace_empty_folder(temporary: Path, folder: Path) -> None:
+    # Only an empty folder can be replaced, so the first of two processes wins. If the folder has bundles of an earlier
+    # authority, the proxy creates the new authority itself.
     with contextlib.suppress(OSError):
-        if sys.platform == "win32":  # there not even an empty one can
+        if sys.platform == "win32":  # a rename replaces no folder there, not even an empty one
             folder.rmdir()
-        aside.rename(folder)
+        temporary.rename(folder)
 
 
 def _certificates(text: str) -> tuple[str, ...]:
-    """Return the certificates of a PEM text, each once."""
+    """Return the certificates of a PEM text without duplicates."""
     found = (re.sub(r"\s*\n\s*", "\n", block) for block in _CERTIFICATE.findall(text))
     return tuple(dict.fromkeys(found))
 
 
-def _usable(certificates: Iterable[str]) -> bool:
+def _are_usable(certificates: Iterable[str]) -> bool:
     import ssl
 
     try:
@@ -169,18 +165,14 @@ def _usable(certificates: Iterable[str]) -> bool:
     return True
 
 
-def _write_bundle(folder: Path, kind: str, certificates: Iterable[str]) -> Path:
-    """Write a bundle, named after its content so that every start with the same one shares the file."""
+def _write_bundle(folder: Path, kind: BundleKind, certificates: Iterable[str]) -> Path:
+    """Write a bundle whose name follows from its content, so that every start with the same content shares the file."""
     content = "".join(f"{certificate}\n" for certificate in dict.fromkeys(certificates)).encode()
-    path = folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}.pem"
+    path = bundle_file(folder, kind, hashlib.sha256(content).hexdigest())
     if path.exists():
         return path
     try:
-        _make_private(folder)
-        descriptor, temporary = tempfile.mkstemp(dir=folder)  # private by itself
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        write_private(path, content)
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error.strerror}") from error
     return path

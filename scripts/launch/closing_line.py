@@ -1,6 +1,6 @@
-"""The line at the end of ``codex-tap run``: how many turns were read, and what is left of their limits.
+"""The closing line of ``codex-tap run``: how many turns were read, and what is left of their limits.
 
-It waits for nothing and nobody: where the database cannot be read at once, the line has no figures.
+It never delays the end of the run: if the database cannot be read immediately, the line has no figures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scripts.support.output_queue import STDERR
 from scripts.support.sanitize import sanitize
@@ -19,22 +19,22 @@ from scripts.support.sanitize import sanitize
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from scripts.launch.codex_env_file import Bypass
+    from store.documents import AccountStatus, LimitStatus, WindowStatus
     from store.queries.accounts import Account
 
-    Document = Mapping[str, Any]
 
 _LOCK_SECONDS = 0.2
-_RECORD_SECONDS = 0.15  # until a proxy's recorder has written what the command's last response told
-_COLUMNS = 80  # of a terminal that does not tell its width
+_RECORD_SECONDS = 0.15  # time for the recorder of a running proxy to write the limits of the last response
+_COLUMNS = 80  # of a terminal whose width is unknown
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a proxy says at its end of what came through it."""
+    """The counts that a proxy reports at its end."""
 
     turns: int = 0
     limits: bool = False
@@ -45,7 +45,7 @@ class Counts:
 
     @classmethod
     def parse(cls, summary: str | None) -> Counts | None:
-        """Return the counts that the addon wrote, or None if it wrote none."""
+        """Return the counts of the addon's JSON, or None if it reported none."""
         try:
             return cls(**json.loads(summary or ""))
         except (ValueError, TypeError):
@@ -53,7 +53,7 @@ class Counts:
 
 
 def is_shown(*, quiet: bool) -> bool:
-    """Return True if the line is for somebody: it is not for a file or a program that reads stderr."""
+    """Return True if stderr is a terminal; the line is not meant for files and programs."""
     return not quiet and sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -61,35 +61,35 @@ def show_own(summary: str | None, database: Path, *, exit_code: int | None, bypa
     """Print the line of a run with a proxy of its own.
 
     Args:
-        summary: what the proxy said at its end.
-        database: where it recorded.
-        exit_code: the proxy's own, if it ended before the command.
+        summary: the JSON that the proxy reported at its end.
+        database: the file that it recorded to.
+        exit_code: that of the proxy, if it ended before the command.
         bypass: the setting that makes Codex bypass the tap, if there is one.
     """
-    with _nothing_fails():
+    with _ignore_errors():
         counts = Counts.parse(summary)
-        seen = set(counts.token_keys) if counts else set()
-        accounts = _status(database, lambda each: not seen.isdisjoint(each.token_keys))
+        token_keys = set(counts.token_keys) if counts else set()
+        accounts = _status(database, lambda each: not token_keys.isdisjoint(each.token_keys))
         _print(opening(counts, exit_code=exit_code, bypass=bypass), accounts)
 
 
 class SharedProxyLine:
-    """The line of a run through a proxy that others use as well: it is about the turns recorded in the meantime."""
+    """The line of a run through a running proxy: about all turns that are recorded during the run."""
 
     def __init__(self, database: Path) -> None:
-        """Begin.
+        """Start to watch for turns.
 
         Args:
-            database: where the proxy records, as far as is known.
+            database: the file that the proxy is assumed to record to.
         """
         self._database = database
         self._before: int | None = None
-        with _nothing_fails():
+        with _ignore_errors():
             self._before = _newest_turn(database)
 
     def show(self) -> None:
         """Print the line, if any turn was recorded."""
-        with _nothing_fails():
+        with _ignore_errors():
             if self._before is None:
                 return
             time.sleep(_RECORD_SECONDS)
@@ -100,66 +100,73 @@ class SharedProxyLine:
 
 
 def opening(counts: Counts | None, *, exit_code: int | None = None, bypass: Bypass | None = None) -> str:
-    """Return what was read, and if it was nothing, the likely reason; counts of None are those of a proxy that died."""
+    """Return what was read, and if that is nothing, the likely reason.
+
+    Args:
+        counts: those of the proxy; None if it ended without reporting them.
+        exit_code: that of the proxy, if it ended before the command.
+        bypass: the setting that makes Codex bypass the tap, if there is one.
+    """
     turns = counts.turns if counts else 0
     read = f"{turns:,} turn{'' if turns == 1 else 's'} read"
     if exit_code is not None:
         ended = f"the proxy ended before the command (exit code {exit_code})"
-        return f"{ended}, {read} until then" if turns else ended
+        return f"{ended}, {read} before that" if turns else ended
     if counts is None:
-        return "what was read is not known: the proxy did not tell it at its end"
+        return "the number of turns is not known: the proxy ended without reporting it"
     if turns:
         return read
     return "limits read, no turns" if counts.limits else f"nothing was read: {_reason(counts, bypass)}"
 
 
 def figures(
-    accounts: Sequence[Document], now: float, zone: dt.tzinfo | None = None, *, tightest_only: bool = False
+    accounts: Sequence[AccountStatus], now: float, zone: dt.tzinfo | None = None, *, tightest_only: bool = False
 ) -> list[str]:
-    """Return how the main limit of each account stands, with the account's name if there are several.
+    """Return the status of each account's main limit, with the account's name if there are several.
 
     Args:
         accounts: those of a ``status`` document.
         now: in Unix seconds.
-        zone: of the times shown; None is the machine's own.
-        tightest_only: leave out the other windows.
+        zone: the time zone of the output; None is the machine's own.
+        tightest_only: leave out all windows but the tightest.
     """
     from store.analysis.ranking import label, main_limit
 
     found = []
     for account in accounts:
         limit = main_limit(account)
-        words = "; ".join(_standing(limit, now, zone, tightest_only=tightest_only)) if limit else ""
-        if words:
-            found.append(f"{label(account)}: {words}" if len(accounts) > 1 else words)
+        text = "; ".join(_limit_status(limit, now, zone, tightest_only=tightest_only)) if limit else ""
+        if text:
+            found.append(f"{label(account)}: {text}" if len(accounts) > 1 else text)
     return found
 
 
 def _reason(counts: Counts, bypass: Bypass | None) -> str:
     if counts.refused:
         return (
-            "the command refused the proxy's certificate; it knows neither CODEX_CA_CERTIFICATE nor NODE_EXTRA_CA_CERTS"
+            "the command does not trust the proxy's certificate; "
+            "it reads neither CODEX_CA_CERTIFICATE nor NODE_EXTRA_CA_CERTS"
         )
     if counts.watched:
-        return "no response told of limits, as with an API key or without a login"
+        return "no response contained rate limits, which is normal with an API key or without a login"
     if bypass:
         return f"the command bypassed the proxy because of {bypass}"
     if counts.connections:
-        return "the command reached other hosts only; name a gateway with --host"
+        return "the command connected only to hosts that are not watched; add a gateway with --host"
     return (
-        "the command sent nothing through the proxy: it used no network, ignores HTTPS_PROXY, "
-        "or left the work to a Codex server from before"
+        "the command did not use the proxy: it made no connections, ignores HTTPS_PROXY, "
+        "or used a Codex server that was already running"
     )
 
 
-def _standing(limit: Document, now: float, zone: dt.tzinfo | None, *, tightest_only: bool) -> Iterator[str]:
-    """Yield what closes a limit, then its windows; one that closes it is not told twice."""
+def _limit_status(limit: LimitStatus, now: float, zone: dt.tzinfo | None, *, tightest_only: bool) -> Iterator[str]:
+    """Yield why a limit is blocked, then its windows without the one that blocks it."""
     from store.analysis.formatting import duration
     from store.analysis.ranking import STALE_SECONDS, tightest_window
 
-    closed = _closed(limit, now, zone)
-    if closed:
-        yield closed
+    blocked = _blocked(limit, now, zone)
+    if blocked:
+        yield blocked
     tight = tightest_window(limit)
     for slot, window in limit["windows"].items():
         if slot == limit["blocked_by"] or (tightest_only and tight and slot != tight.slot):
@@ -169,7 +176,7 @@ def _standing(limit: Document, now: float, zone: dt.tzinfo | None, *, tightest_o
         yield f"seen {duration(limit['age_seconds'])} ago"
 
 
-def _closed(limit: Document, now: float, zone: dt.tzinfo | None) -> str | None:
+def _blocked(limit: LimitStatus, now: float, zone: dt.tzinfo | None) -> str | None:
     from store.analysis.formatting import short_moment, window_length
     from store.analysis.ranking import blocked_until
 
@@ -185,7 +192,7 @@ def _closed(limit: Document, now: float, zone: dt.tzinfo | None) -> str | None:
     return f"refused{until or ' by the server'}"
 
 
-def _window(slot: str, window: Document, now: float, zone: dt.tzinfo | None) -> str:
+def _window(slot: str, window: WindowStatus, now: float, zone: dt.tzinfo | None) -> str:
     from store.analysis.formatting import percent, rounded, short_moment, window_length
 
     length = window_length(slot, window["window_minutes"])
@@ -199,8 +206,8 @@ def _window(slot: str, window: Document, now: float, zone: dt.tzinfo | None) -> 
     return f"{length} {percent(used)} used, {left} left{resets}"
 
 
-def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[Document]:
-    """Return the ``status`` of the wanted accounts; of none where the database cannot be read at once."""
+def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[AccountStatus]:
+    """Return the ``status`` of the wanted accounts; an empty list if the database cannot be read immediately."""
     from store.queries.accounts import load_accounts
     from store.queries.status import load_status
 
@@ -208,8 +215,7 @@ def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[Docum
         chosen = [account for account in load_accounts(connection) if wanted(account)]
         if chosen:
             document = load_status(connection, time.time(), chosen)
-            accounts: Sequence[Document] = document["accounts"]
-            return accounts
+            return document["accounts"]
     return []
 
 
@@ -241,7 +247,7 @@ def _opened(database: Path) -> contextlib.closing[sqlite3.Connection]:
     return contextlib.closing(open_reader(database, _LOCK_SECONDS))
 
 
-def _print(begin: str, accounts: Sequence[Document]) -> None:
+def _print(begin: str, accounts: Sequence[AccountStatus]) -> None:
     now = time.time()
     line = _joined([begin, *figures(accounts, now)])
     if len(line) > _columns():
@@ -265,6 +271,6 @@ def _columns() -> int:
         return _COLUMNS
 
 
-def _nothing_fails() -> contextlib.suppress:
-    """Suppress whatever goes wrong, an impatient Ctrl-C included: the command has ended, and its exit code counts."""
+def _ignore_errors() -> contextlib.suppress:
+    """Suppress every error, and Ctrl-C: the command has ended, and only its exit code matters."""
     return contextlib.suppress(Exception, KeyboardInterrupt)

@@ -1,15 +1,15 @@
-r"""``$CODEX_HOME/.env``, whose variables beat those of the environment that Codex is started with.
+r"""``$CODEX_HOME/.env``, whose variables override those of the environment that Codex is started with.
 
-Codex reads the file at its start and sets one variable after the other. The grammar, as seen with Codex 0.169.0:
+Codex reads the file when it starts and sets one variable after the other. The grammar, as observed with Codex 0.169.0:
 
-- ``NAME=value``, also ``export NAME = value``; the last of two lines with one name wins. A line that cannot be read is
-  skipped without a word. A byte order mark makes the first line such a line.
-- A value is bare, in single quotes (nothing is expanded), in double quotes, or made of such pieces. A bare blank ends
-  it; what follows may only be a comment.
-- ``$NAME`` (letters and digits alone) and ``${NAME}`` are expanded in bare and double-quoted text. The character after
+- ``NAME=value``, also ``export NAME = value``; the last of two lines with one name wins. An invalid line is skipped
+  silently. A byte order mark makes the first line invalid.
+- A value is bare, in single quotes (nothing is expanded), in double quotes, or a sequence of such pieces. A bare blank
+  ends it; only a comment may follow.
+- ``$NAME`` (only letters and digits) and ``${NAME}`` are expanded in bare and double-quoted text. The character after
   ``$NAME`` is taken literally, so a quote there does not close.
-- A backslash stands before ``\ ' " $``, a blank or ``n``. Before anything else it makes the line unreadable.
-- A quote may span lines. One that is never closed takes the rest of the file with it.
+- A backslash escapes ``\ ' " $``, a blank or ``n``. Before anything else it makes the line invalid.
+- A quote may span lines. A quote that is not closed invalidates the rest of the file.
 - ``#`` begins a comment at the start of a line and after a single blank.
 - Names that begin with ``CODEX_`` are ignored.
 """
@@ -34,7 +34,7 @@ _STATEMENT = re.compile(
         | \\(?:[^\n]|(?=\n))
         | "(?:\\.|[^"\\])*+"
         | '(?:\\.|[^'\\])*+'
-        | [^\S\r\n](?:[^\\"'\n\#]|(?=[\\"'\n]))  # a blank, and what follows it, as long as that is no comment
+        | [^\S\r\n](?:[^\\"'\n\#]|(?=[\\"'\n]))  # a blank and the character after it, unless that begins a comment
     )*+)
     (?:[^\S\r\n]\#[^\n]*)?(?:\n|\Z)
     """,
@@ -59,7 +59,7 @@ def env_file(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True)
 class Bypass:
-    """A setting of the file that makes Codex bypass the proxy; its value, which may hold a password, is not told."""
+    """A setting of the file that makes Codex bypass the proxy; without its value, which may contain a password."""
 
     path: Path
     variable: str
@@ -70,15 +70,15 @@ class Bypass:
 
     @property
     def warning(self) -> str:
-        """What is wrong, and what to do about it."""
+        """The problem, and what to do about it."""
         if self.host:
             return (
                 f"{self.path} sets {self.variable}, which makes Codex bypass the tap for {self.host}; "
-                "remove that entry from it"
+                "remove the entry for that host"
             )
         return (
             f"{self.path} sets {self.variable}, which makes Codex bypass the tap; "
-            "set it in the shell's environment instead, and codex-tap uses that proxy, too"
+            "set it in the shell's environment instead, then codex-tap uses that proxy too"
         )
 
 
@@ -86,8 +86,8 @@ def find_bypass(environ: Mapping[str, str], address: str, hosts: Iterable[str], 
     """Return the setting of the file that makes Codex bypass the proxy, or None if there is none.
 
     Args:
-        environ: what Codex is started with.
-        address: ``host:port`` of the proxy it is to use.
+        environ: the environment that Codex is started with.
+        address: ``host:port`` of the proxy that it is to use.
         hosts: the watched hosts.
         windows: names of variables are case-insensitive.
     """
@@ -104,13 +104,13 @@ def find_bypass(environ: Mapping[str, str], address: str, hosts: Iterable[str], 
     if no_proxy in found and exempt:
         return Bypass(path, no_proxy, exempt)
     names = [_first_present(effective, each) for each in _PROXY_VARIABLES]
-    chosen = next((name for name in names if effective.get(name)), "")
-    guilty = next((name for name in names if name in found), None)
-    return Bypass(path, guilty) if guilty and not leads_to(effective.get(chosen, ""), address) else None
+    decisive = next((name for name in names if effective.get(name)), "")
+    from_file = next((name for name in names if name in found), None)
+    return Bypass(path, from_file) if from_file and not leads_to(effective.get(decisive, ""), address) else None
 
 
 def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the text of the file sets; ``environ`` is what ``$NAME`` refers to."""
+    """Return the variables that the text of the file sets; ``$NAME`` refers to ``environ`` and to earlier lines."""
     every: dict[str, str] = {}
     effective: dict[str, str] = {}
     for statement in _statements(text):
@@ -141,19 +141,19 @@ def _numeric(url: str) -> str:
 
 def _read(path: Path) -> str | None:
     try:
-        # Not a named pipe, whose content is for one reader alone.
+        # A named pipe is not read: its content is for one reader only.
         return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
     except OSError:
         return None
 
 
 def _first_present(environ: Mapping[str, str], names: Iterable[str]) -> str:
-    """Return the first of the names that is set, even to nothing, as Codex does; an empty string if none is."""
+    """Return the first of the names that is set, as Codex does, even to an empty value; an empty string if none is."""
     return next((name for name in names if name in environ), "")
 
 
 def _exempts(no_proxy: str, host: str) -> bool:
-    """Return True if Codex reads the list as exempting the host: commas alone, no ports, no wildcards but ``*``."""
+    """Return True if Codex exempts the host: it reads the list with commas only, no ports, no wildcard except ``*``."""
     domains = [entry.strip().removeprefix(".").lower() for entry in no_proxy.split(",")]
     return any(domain and (domain == "*" or f".{host.lower()}".endswith(f".{domain}")) for domain in domains)
 
@@ -168,7 +168,7 @@ def _statements(text: str) -> Iterator[str]:
 
 
 def _value(written: str, known: Mapping[str, str]) -> str | None:
-    """Return the value that is written behind ``=``, or None if it cannot be read."""
+    """Return the value of the text after ``=``, or None if it is invalid."""
     parts: list[str] = []
     at, quoted = 0, False
     while at < len(written):

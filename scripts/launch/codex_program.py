@@ -1,10 +1,11 @@
-"""Starts ``codex`` with ``--no-daemon`` where it knows that flag.
+"""Starts ``codex`` with ``--no-daemon`` if it accepts that flag.
 
-Without the flag an interactive Codex works through a background server, which keeps the environment of whoever
-started it: a server from before bypasses the proxy, and a server that a tapped Codex starts needs the proxy forever.
+Without the flag an interactive Codex works through a background server, which keeps the environment of the process that
+started it: a server that runs already bypasses the proxy, and a server that a tapped Codex starts needs the proxy until
+it ends.
 
-The shim runs this file as a program at every start of Codex, with ``-I -S``: it imports the standard library alone,
-and the slow parts of that only where they are needed.
+The shim runs this file as a program at every start of Codex, with ``-I -S``: it imports only the standard library,
+and the slow parts of it only where they are needed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NO_DAEMON = "--no-daemon"
 
 MARKER = ".codex-tap-shim"
-"""The file by which a shim's folder is recognized under whatever name ``PATH`` has it."""
+"""The file that marks the folder of a shim, whatever the folder is called in ``PATH`` (`store.files.SHIM_MARKER`)."""
 
 DEPTH_VARIABLE = "CODEX_TAP_SHIM_DEPTH"
 """Environment variable with one dot for each shim that a process was started through."""
@@ -29,33 +30,33 @@ DEPTH_VARIABLE = "CODEX_TAP_SHIM_DEPTH"
 MAX_DEPTH = 20
 
 _NAMES = ("codex", "codex.exe", "codex.cmd", "codex.bat", "codex.ps1")
-# These use no background server, or manage it by name. Every other word may follow the flag.
+# These subcommands use no background server, or manage it. Any other argument may follow the flag.
 _WITHOUT_SERVER = frozenset({
     *("-h", "--help", "-V", "--version", "help"),
     *("exec", "e", "review", "app-server", "exec-server", "remote-control", "mcp", "login", "logout"),
     *("apply", "a", "completion", "debug", "doctor", "features", "sandbox", "update"),
 })  # fmt: skip
-# Beside these the flag is an error.
+# Combined with one of these options, the flag is an error.
 _EXCLUDES_FLAG = (NO_DAEMON, "--remote")
 
-_KNOWN, _UNKNOWN = 0, 2  # exit codes of `codex --no-daemon --version`
+_ACCEPTED, _REFUSED = 0, 2  # exit codes of `codex --no-daemon --version`
 _PROBE_SECONDS = 5.0
-# A version manager's launcher stays the same file while the Codex behind it changes.
+# The launcher of a version manager stays the same file while the Codex that it starts changes.
 _MAX_AGE_SECONDS = 86_400.0
 _MAX_ENTRIES = 32
 _MAX_BYTES = 65_536
 
 
-def without_daemon(command: Sequence[str], memory: Path, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return ``command``, with ``--no-daemon`` as its first argument where Codex would use its background server.
+def without_daemon(command: Sequence[str], cache: Path, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return ``command``, with ``--no-daemon`` as its first argument if Codex would use its background server.
 
     Args:
         command: the path of a program and its arguments.
-        memory: the file with the programs that were probed before.
+        cache: the file with the results for the programs that were probed before.
         environ: the environment for probing the program.
     """
     program, *arguments = command
-    if is_codex(program) and takes_flag(arguments) and knows_flag(program, memory, environ):
+    if is_codex(program) and is_flag_useful(arguments) and accepts_flag(program, cache, environ):
         return [program, NO_DAEMON, *arguments]
     return [program, *arguments]
 
@@ -65,33 +66,33 @@ def is_codex(program: str) -> bool:
     return Path(program).name.lower() in _NAMES
 
 
-def takes_flag(arguments: Sequence[str]) -> bool:
-    """Return True if ``--no-daemon`` before these arguments of Codex is accepted and has an effect."""
+def is_flag_useful(arguments: Sequence[str]) -> bool:
+    """Return True if ``--no-daemon`` is allowed before these arguments of Codex and has an effect."""
     if arguments and arguments[0] in _WITHOUT_SERVER:
         return False
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return not any(option.partition("=")[0] in _EXCLUDES_FLAG for option in options)
 
 
-def knows_flag(program: str, memory: Path, environ: Mapping[str, str] = os.environ) -> bool | None:
-    """Return whether the program knows ``--no-daemon``; None if that cannot be found out.
+def accepts_flag(program: str, cache: Path, environ: Mapping[str, str] = os.environ) -> bool | None:
+    """Return whether the program accepts ``--no-daemon``; None if the probe fails.
 
-    It is probed once, and again when it has changed or a day has passed.
+    The program is probed once, and again after it has changed or a day has passed.
     """
     import time
 
-    path = str(Path(program).absolute())  # a link's own path: some launchers go by the name they are called by
+    path = str(Path(program).absolute())  # the link's own path: some launchers act by the name that they are called by
     identity, now = _identity(path), time.time()
-    entries = _read_entries(memory)
+    entries = _read_entries(cache)
     entry = entries.pop(path, None)
     if entry and entry["identity"] == identity and 0 <= now - entry["probed_at"] < _MAX_AGE_SECONDS:
         return bool(entry["knows"])
     code = _probe(path, environ)
-    if code not in {_KNOWN, _UNKNOWN}:
+    if code not in {_ACCEPTED, _REFUSED}:
         return None
-    entries[path] = {"identity": identity, "knows": code == _KNOWN, "probed_at": now}
-    _write_entries(memory, entries)
-    return code == _KNOWN
+    entries[path] = {"identity": identity, "knows": code == _ACCEPTED, "probed_at": now}
+    _write_entries(cache, entries)
+    return code == _ACCEPTED
 
 
 def without_shims(search_path: str) -> str:
@@ -104,7 +105,7 @@ def _is_shim_folder(folder: str) -> bool:
 
 
 def _identity(program: str) -> list[str | int | None]:
-    """Return what changes when the program is updated."""
+    """Return values of which at least one changes when the program is updated."""
     try:
         resolved = Path(program).resolve(strict=True)
         status = resolved.stat()
@@ -116,7 +117,7 @@ def _identity(program: str) -> list[str | int | None]:
 def _npm_version(launcher: Path) -> str | None:
     """Return the version of the npm package around a launcher, or None.
 
-    The launcher's size is the same in most versions, and package managers differ in the dates they give to files.
+    The size of the launcher is the same in most versions, and some package managers give all files the same date.
     """
     package = Path("@openai", "codex", "package.json")
     for place in (
@@ -131,7 +132,7 @@ def _npm_version(launcher: Path) -> str | None:
 
 
 def _probe(program: str, environ: Mapping[str, str]) -> int | None:
-    """Return the exit code of ``codex --no-daemon --version``, or None if it does not end in time."""
+    """Return the exit code of ``codex --no-daemon --version``, or None if it cannot be run or does not end in time."""
     import signal
     import subprocess
     from contextlib import suppress
@@ -161,9 +162,9 @@ def _probe(program: str, environ: Mapping[str, str]) -> int | None:
             process.wait()
 
 
-def _read_entries(memory: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries that are whole, the oldest first."""
-    return {path: entry for path, entry in _read_json(memory).items() if _is_entry(entry)}
+def _read_entries(cache: Path) -> dict[str, dict[str, Any]]:
+    """Return the valid entries, oldest first."""
+    return {path: entry for path, entry in _read_json(cache).items() if _is_entry(entry)}
 
 
 def _is_entry(entry: Any) -> bool:
@@ -176,7 +177,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a small file; an empty one if there is none."""
+    """Return the JSON object in a small file; an empty object if there is none."""
     import json
 
     try:
@@ -187,39 +188,38 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _write_entries(memory: Path, entries: Mapping[str, dict[str, Any]]) -> None:
-    """Write the newest entries, whole or not at all."""
+def _write_entries(cache: Path, entries: Mapping[str, dict[str, Any]]) -> None:
+    """Write the newest entries, if that is possible."""
     import json
     from contextlib import suppress
 
     newest = dict(list(entries.items())[-_MAX_ENTRIES:])
     with suppress(OSError):
-        write_private(memory, json.dumps(newest, indent=1).encode(), 0o600)
+        _write_private(cache, json.dumps(newest, indent=1).encode())
 
 
-def write_private(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole, in a folder that is private if it has to be made.
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a private file in one step, as `store.files.write_private` does, which this program cannot import.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: it cannot be written; an earlier file is still there.
     """
     import tempfile
 
-    for folder in (path.parent.parent, path.parent):  # a mode given along with `parents` would not reach the parent
+    for folder in (path.parent.parent, path.parent):  # the mode that `mkdir` is given does not apply to parents
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def _start(memory: Path, arguments: Sequence[str]) -> int:
-    """Run the next Codex in ``PATH`` and return its exit code: Windows cannot replace a process by another."""
+def _start(cache: Path, arguments: Sequence[str]) -> int:
+    """Run the next Codex in ``PATH`` and return its exit code; Windows cannot replace this process by it."""
     import shutil
     import signal
     import subprocess
@@ -229,17 +229,17 @@ def _start(memory: Path, arguments: Sequence[str]) -> int:
     if program is None or len(depth) >= MAX_DEPTH:
         print("codex-tap: codex was not found; get it with: npm install -g @openai/codex", file=sys.stderr)
         return 127
-    command = without_daemon([program, *arguments], memory)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Codex gets the terminal's Ctrl-C as well, and decides
+    command = without_daemon([program, *arguments], cache)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches Codex as well, which decides
     return subprocess.call(command, env={**os.environ, DEPTH_VARIABLE: f"{depth}."})
 
 
 def main() -> int:
-    """Do what the shim asks for: ``flag MEMORY CODEX ARGUMENTS…`` or ``start MEMORY ARGUMENTS…``."""
-    action, memory, *command = sys.argv[1:]
+    """Run what the shim requests: ``flag CACHE CODEX ARGUMENTS…`` or ``start CACHE ARGUMENTS…``."""
+    action, cache, *command = sys.argv[1:]
     if action == "start":
-        return _start(Path(memory), command)
-    if without_daemon(command, Path(memory))[1:2] == [NO_DAEMON] != command[1:2]:
+        return _start(Path(cache), command)
+    if without_daemon(command, Path(cache))[1:2] == [NO_DAEMON] != command[1:2]:
         print(NO_DAEMON)
     return 0
 

@@ -1,4 +1,4 @@
-"""The user's command: found, started with the terminal as its own, and waited for."""
+"""The user's command, which runs in the foreground of the terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_program(name: str, search_path: str | None) -> str:
     """Return the path of the program ``name``, as a shell would find it.
 
     Raises:
-        LaunchError: there is none (127), or it is not executable (126).
+        LaunchError: it does not exist (exit code 127), or is not executable (126).
     """
     found = shutil.which(name, path=search_path)
     if found is not None:
@@ -42,26 +42,31 @@ def find_program(name: str, search_path: str | None) -> str:
 
 
 def shell_exit_code(returncode: int) -> int:
-    """Return the exit code as a shell has it: 128 + N for a process that signal N killed."""
+    """Return the exit code that a shell would report: 128 + N for a process that signal N killed."""
     return returncode if returncode >= 0 else 128 - returncode
 
 
 class Signals:
-    """Keeps this process alive while it has somebody to wait for, and hands signals on.
+    """Passes signals to a function instead of ending this process.
 
-    A signal that was ignored when the program started stays so: it was meant for the command (nohup). Handlers,
-    unlike ignored signals, are not inherited by the programs that are started: those have the default ones.
+    A signal that was ignored when this process started stays ignored, for the command's sake (nohup). Child processes
+    inherit ignored signals, but not handlers: they start with the default ones.
     """
 
     def __init__(self, receive: Callable[[int], None], *, stay_ignored: Sequence[str] = EACH_SIGNAL) -> None:
-        """Take what is called, in the main thread, with a signal's number, and which may stay ignored."""
+        """Prepare the handlers, which are installed while the context is active.
+
+        Args:
+            receive: called in the main thread with the number of each signal.
+            stay_ignored: the names of the signals that stay ignored if they are.
+        """
         self._receive = receive
         self._stay_ignored = stay_ignored
         self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> Self:
         for name in EACH_SIGNAL:
-            number = getattr(signal, name, None)  # each platform lacks some
+            number = getattr(signal, name, None)  # no platform has all of them
             if number is None or (name in self._stay_ignored and signal.getsignal(number) is signal.SIG_IGN):
                 continue
             self._before[number] = signal.signal(number, self._handle)
@@ -76,10 +81,15 @@ class Signals:
 
 
 class Command:
-    """A command that runs in this process's own process group, so that the terminal's keys reach it."""
+    """A command in the process group of this process, so that the terminal's Ctrl-C reaches it."""
 
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
-        """Take what to run, its first word a path, and its whole environment."""
+        """Prepare the command.
+
+        Args:
+            arguments: the path of the program, and its arguments.
+            environ: the whole environment of the command.
+        """
         self._arguments = list(arguments)
         self._environ = dict(environ)
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +99,7 @@ class Command:
         """Start it and return its process id.
 
         Raises:
-            LaunchError: it cannot be executed, or what executes it is missing.
+            LaunchError: it cannot be executed, or its interpreter is missing.
         """
         try:
             self._process = subprocess.Popen(self._arguments, env=self._environ)
@@ -106,7 +116,7 @@ class Command:
         return shell_exit_code(self._process.wait())
 
     def receive(self, number: int) -> None:
-        """Hand a signal on to it, unless the terminal has sent it to the command as well."""
+        """Send a signal to it, unless the terminal has sent the signal to the command as well."""
         if self._process is None:
             self._early.append(number)
         elif signal.Signals(number).name not in _FROM_TERMINAL or not _terminal_reaches_us():
@@ -120,7 +130,7 @@ def _candidates(name: str, search_path: str | None) -> list[Path]:
 
 
 def _terminal_reaches_us() -> bool:
-    """Tell whether the terminal's Ctrl-C goes to our process group; if not, somebody sent it to us alone."""
+    """Return True if the terminal's Ctrl-C is sent to our process group; if not, the signal came from a program."""
     if sys.platform == "win32":
         return True
     try:

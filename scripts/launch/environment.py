@@ -1,4 +1,4 @@
-"""The environment a command needs to go through the tap, and what its own environment says of the way out.
+"""The environment that leads a command through the tap, and the upstream proxy that its own environment names.
 
 Pure functions: a mapping in, a mapping or a value out. ``windows`` is a parameter because the names of
 variables are case-insensitive there.
@@ -24,12 +24,12 @@ Shell = Literal["sh", "fish", "powershell"]
 CA_VARIABLE = "CODEX_CA_CERTIFICATE"
 
 NODE_CA_VARIABLE = "NODE_EXTRA_CA_CERTS"
-"""Names certificates that Node.js trusts beside its own; opencode and pi need it."""
+"""Variable that names certificates that Node.js trusts in addition to its own; opencode and pi need it."""
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy")
-# Many clients read only the lower-case name of this one.
+# Many clients read only the lower-case name.
 _PLAIN_PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY")
-# In the order in which Codex looks; the first that is set decides.
+# In the order in which Codex reads them; the first one that is set decides.
 _UPSTREAM_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
 _CA_VARIABLES = (CA_VARIABLE, "SSL_CERT_FILE")
@@ -40,7 +40,7 @@ _CHAINABLE = ("http", "https")  # the schemes of mitmproxy's upstream mode
 
 @dataclass(frozen=True)
 class Upstream:
-    """A proxy on the way out, as ``http://host:port``, and its ``user:password`` where it has one."""
+    """A proxy between this machine and the internet: ``http://host:port``, and its ``user:password`` if it has one."""
 
     url: str
     auth: str | None = field(default=None, repr=False)
@@ -55,12 +55,18 @@ def command_environment(
     gateways: Sequence[str],
     windows: bool,
 ) -> dict[str, str]:
-    """Return ``environ`` with what leads the watched hosts through the proxy; everything else is as it was.
+    """Return ``environ`` with the variables that lead the watched hosts through the proxy; all others are unchanged.
 
-    Gateways may be spoken to in plain HTTP, which a variable of its own leads through a proxy.
+    Args:
+        environ: the environment to change.
+        proxy_url: the URL of the proxy.
+        ca_file: the certificates that Codex is to trust.
+        node_ca_file: the certificates that Node.js is to trust in addition.
+        gateways: further watched hosts; clients may use plain HTTP for them, which has a proxy variable of its own.
+        windows: names of variables are case-insensitive.
     """
     changed = dict(environ)
-    plain = _PLAIN_PROXY_VARIABLES if gateways and _plain_http_follows(environ, windows=windows) else ()
+    plain = _PLAIN_PROXY_VARIABLES if gateways and _may_redirect_plain_http(environ, windows=windows) else ()
     for name in (*_PROXY_VARIABLES, *plain):
         _set(changed, name, proxy_url, windows=windows)
     _set(changed, CA_VARIABLE, ca_file, windows=windows)
@@ -68,22 +74,22 @@ def command_environment(
     watched = (*WATCHED_HOSTS, *gateways)
     for name in [name for name in changed if name.upper() == "NO_PROXY"]:
         if name in _NO_PROXY_VARIABLES or windows:
-            _narrow(changed, name, watched)
+            _remove_bypasses(changed, name, watched)
     return changed
 
 
 def without_bypasses(no_proxy: str, hosts: Sequence[str]) -> str:
-    """Return the ``NO_PROXY`` list without the entries under which one of ``hosts`` avoids the proxy."""
+    """Return the ``NO_PROXY`` list without the entries that exempt one of ``hosts`` from the proxy."""
     entries = [entry for entry in re.split(r"[,\s]+", no_proxy) if entry]
     kept = [entry for entry in entries if not any(_bypasses(entry, host) for host in hosts)]
     return no_proxy if len(kept) == len(entries) else ",".join(kept)
 
 
 def find_upstream(environ: Mapping[str, str], *, windows: bool) -> Upstream | None:
-    """Return the proxy that Codex would use by itself, or None.
+    """Return the proxy that Codex would use without the tap, or None.
 
     Raises:
-        LaunchError: the variable holds no URL of a proxy that mitmproxy can chain to.
+        LaunchError: the variable is not the URL of a proxy that mitmproxy can use as its upstream.
     """
     name, url = _first_set(environ, _UPSTREAM_VARIABLES, windows=windows)
     _, no_proxy = _first_set(environ, _NO_PROXY_VARIABLES, windows=windows)
@@ -92,38 +98,38 @@ def find_upstream(environ: Mapping[str, str], *, windows: bool) -> Upstream | No
     try:
         return parse_proxy_url(url)
     except ValueError as problem:
-        # The URL itself stays out of the message: it may hold a password.
-        raise LaunchError(f"{name} names a proxy that cannot be chained: {problem}") from None
+        # The URL itself is left out of the message: it may contain a password.
+        raise LaunchError(f"{name} names a proxy that codex-tap cannot use: {problem}") from None
 
 
 def find_corporate_ca(environ: Mapping[str, str], *, windows: bool) -> tuple[str, str] | None:
-    """Return (variable, path) of the certificates that Codex was told to trust, or None."""
+    """Return the variable and the path of the certificates that Codex is configured to trust, or None."""
     name, path = _first_set(environ, _CA_VARIABLES, windows=windows)
     return (name, path) if path else None
 
 
 def find_node_ca(environ: Mapping[str, str], *, windows: bool) -> str | None:
-    """Return the path of the certificates that Node.js was told to trust beside its own, or None."""
+    """Return the path of the certificates that Node.js is configured to trust in addition to its own, or None."""
     _, path = _first_set(environ, (NODE_CA_VARIABLE,), windows=windows)
     return path or None
 
 
 def shell_lines(shell: Shell, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the lines that, evaluated by ``shell``, make ``before`` into ``after``.
+    """Return the lines that, evaluated by ``shell``, change the environment ``before`` into ``after``.
 
-    The variables that lead to the proxy are always among them, so that the output tells what is so.
+    They always set the variables that lead to the proxy, so that the output shows the values.
     """
     set_line, unset_line = _SHELLS[shell]
     always = (*_PROXY_VARIABLES, CA_VARIABLE, NODE_CA_VARIABLE)
-    told = [name for name in after if name in always or after[name] != before.get(name)]
-    # Forgetting comes first: where case does not count, one variable can be in both lists.
+    changed = [name for name in after if name in always or after[name] != before.get(name)]
+    # Variables are unset first: where names are case-insensitive, one variable can be in both lists.
     lines = [unset_line(name) for name in sorted(before.keys() - after.keys())]
-    lines += [set_line(name, after[name]) for name in sorted(told)]
+    lines += [set_line(name, after[name]) for name in sorted(changed)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def shim_line(shell: Shell, folder: str) -> str:
-    """Return the line that puts a folder first in the shell's PATH; evaluated again it changes nothing."""
+    """Return the line that puts a folder first in the shell's PATH; evaluating it twice changes nothing more."""
     return f"{_PUT_FIRST[shell](folder)}\n"
 
 
@@ -135,7 +141,7 @@ def _set(environ: dict[str, str], name: str, value: str, *, windows: bool) -> No
     environ[name] = value
 
 
-def _narrow(environ: dict[str, str], name: str, hosts: Sequence[str]) -> None:
+def _remove_bypasses(environ: dict[str, str], name: str, hosts: Sequence[str]) -> None:
     kept = without_bypasses(environ[name], hosts)
     if kept or not environ[name]:
         environ[name] = kept
@@ -143,10 +149,10 @@ def _narrow(environ: dict[str, str], name: str, hosts: Sequence[str]) -> None:
         del environ[name]
 
 
-def _plain_http_follows(environ: Mapping[str, str], *, windows: bool) -> bool:
-    """Return True if plain HTTP may take the way of HTTPS: it has no proxy of its own, or the same one.
+def _may_redirect_plain_http(environ: Mapping[str, str], *, windows: bool) -> bool:
+    """Return True if plain HTTP has no upstream proxy, or the same one as HTTPS.
 
-    The tap goes out through the proxy of HTTPS alone; what needs another one would not arrive through it.
+    The tap has one upstream proxy, that of HTTPS; requests that need another one would not arrive.
     """
     _, url = _first_set(environ, _PLAIN_PROXY_VARIABLES, windows=windows)
     if not url:
@@ -158,7 +164,7 @@ def _plain_http_follows(environ: Mapping[str, str], *, windows: bool) -> bool:
 
 
 def _first_set(environ: Mapping[str, str], names: Iterable[str], *, windows: bool) -> tuple[str, str]:
-    """Return the first of ``names`` that has a value, and its value; two empty strings when none has."""
+    """Return the first of ``names`` that has a value, and its value; two empty strings if none has."""
     if windows:
         environ = {name.upper(): value for name, value in environ.items()}
         names = (name.upper() for name in names)
@@ -166,7 +172,7 @@ def _first_set(environ: Mapping[str, str], names: Iterable[str], *, windows: boo
 
 
 def _bypasses(entry: str, host: str) -> bool:
-    """Tell whether a ``NO_PROXY`` entry covers the host in the reading of any common client."""
+    """Return True if some common client would exempt the host from the proxy because of a ``NO_PROXY`` entry."""
     name, colon, port = entry.lower().rpartition(":")
     if not colon or ":" in name:  # no port, or an IPv6 address
         name, port = entry.lower(), _HTTPS_PORT
@@ -180,16 +186,16 @@ def _bypasses(entry: str, host: str) -> bool:
 
 
 def parse_proxy_url(url: str) -> Upstream:
-    """Return the proxy that a URL, with or without its scheme, names.
+    """Return the proxy of a URL, with or without its scheme.
 
     Raises:
-        ValueError: it names none that mitmproxy can chain to; the message says why and quotes nothing of it.
+        ValueError: mitmproxy cannot use it as an upstream; the message says why and quotes nothing of the URL.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
-    except ValueError:  # its text would quote from the URL
-        raise ValueError("it is no URL") from None
+    except ValueError:  # its message would quote the URL
+        raise ValueError("it is not a valid URL") from None
     if parts.scheme not in _CHAINABLE:
         raise ValueError(f"{parts.scheme}:// is not supported, only http:// and https://")
     if not parts.hostname:
@@ -219,7 +225,7 @@ _SHELLS: dict[Shell, tuple[Callable[[str, str], str], Callable[[str], str]]] = {
         lambda name: f"Remove-Item Env:{name}",
     ),
 }
-"""How each shell sets a variable and how it forgets one."""
+"""How each shell sets and unsets a variable."""
 
 _PUT_FIRST: dict[Shell, Callable[[str], str]] = {
     "sh": lambda folder: "PATH={0}:${{PATH#{0}:}}; export PATH".format(shlex.quote(folder)),
@@ -228,4 +234,4 @@ _PUT_FIRST: dict[Shell, Callable[[str], str]] = {
         _powershell_quote(f"{folder}{os.pathsep}")
     ),
 }
-"""How each shell puts a folder first in PATH, where it is not first already."""
+"""How each shell puts a folder first in PATH, unless it is first already."""

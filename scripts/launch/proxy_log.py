@@ -1,7 +1,7 @@
 """The proxy's log file: what mitmproxy and its libraries report while the proxy runs.
 
-Each process has a file of its own, made with its first line, so that two proxies never meet. A file that is full is put
-aside once; files of earlier processes are deleted but for the newest. A disk that is full or slow stops nothing.
+Each process has a file of its own, which is created with its first line, so that two proxies never share one. A full
+file is renamed once; of the files of earlier processes only the newest are kept. A full or slow disk blocks nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from scripts.support.output_queue import OutputQueue
+from store.files import LOG_NAMES, create_private_folder, log_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,20 +22,18 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 MAX_FILES = 6
 
-_NAME = re.compile(r"proxy-\d+\.log(\.1)?")
-
 
 class LogFile(logging.Handler):
-    """Writes warnings and errors to the file of this process, in a thread of its own."""
+    """Writes warnings and errors to the log file of this process, in a thread of its own."""
 
     def __init__(self, folder: Path) -> None:
-        """Set it up; nothing is written yet.
+        """Prepare the handler; the first line creates the file.
 
         Args:
-            folder: where the files are; it is made if need be.
+            folder: the folder of the log files, which is created if it is missing.
         """
         super().__init__(logging.WARNING)
-        self.path = folder / f"proxy-{os.getpid()}.log"
+        self.path = log_file(folder, os.getpid())
         self.queue = OutputQueue(self._append)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._has_pruned = False
@@ -47,9 +46,9 @@ class LogFile(logging.Handler):
     def _append(self, text: str) -> None:
         if not self._has_pruned:
             self._has_pruned = True
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            create_private_folder(self.path.parent)
             _prune(self.path.parent)
-        with contextlib.suppress(OSError):  # not there yet, or open elsewhere on Windows
+        with contextlib.suppress(OSError):  # it does not exist yet, or another program has it open on Windows
             if self.path.stat().st_size > MAX_BYTES:
                 self.path.replace(self.path.with_name(f"{self.path.name}.1"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -60,7 +59,7 @@ class LogFile(logging.Handler):
 def log_files(folder: Path) -> Iterator[Path]:
     """Yield the log files in a folder, the newest first."""
     with contextlib.suppress(OSError):
-        files = [each for each in folder.iterdir() if _NAME.fullmatch(each.name) and not each.is_symlink()]
+        files = [each for each in folder.iterdir() if re.fullmatch(LOG_NAMES, each.name) and not each.is_symlink()]
         yield from sorted(files, key=lambda each: each.stat().st_mtime, reverse=True)
 
 

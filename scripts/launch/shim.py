@@ -1,7 +1,7 @@
-"""A small ``codex`` that stands first in the PATH of a command, and starts the next one with ``--no-daemon``.
+"""The shim: a script ``codex``, first in the PATH of a command, that starts the next ``codex`` with ``--no-daemon``.
 
-It lies in a folder of its own in the data folder and stays there: a killed ``codex-tap run`` leaves nothing to clean
-up. Without codex-tap or its Python it starts the next ``codex`` just as it is.
+It has a folder of its own in the data folder and stays there, so a killed ``codex-tap run`` leaves nothing to clean up.
+If codex-tap or its Python is removed, the script starts the next ``codex`` without changes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.launch import codex_program
-from scripts.launch.codex_program import DEPTH_VARIABLE, MARKER, MAX_DEPTH, without_shims, write_private
-from store.settings import probed_programs, shim_folder
+from scripts.launch.codex_program import DEPTH_VARIABLE, MAX_DEPTH, without_shims
+from store.files import SHIM_MARKER, probed_programs, shim_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROGRAM = Path(codex_program.__file__).resolve()
 
-# `-ef` keeps it from starting itself where a link elsewhere in PATH leads to it, and the dots end a circle of copies.
+# `-ef` keeps it from starting itself through a link elsewhere in PATH, and the dots end a cycle of copies.
 _POSIX = """\
 #!/bin/sh
-# Made by codex-tap: starts the next codex in PATH, with --no-daemon where it knows that flag.
+# Made by codex-tap: starts the next codex in PATH, with --no-daemon if it accepts that flag.
 found=
 case ${depth} in
 {dots}*) ;;
@@ -48,7 +48,7 @@ if [ -z "$found" ]; then
     echo "codex-tap: codex was not found; get it with: npm install -g @openai/codex" >&2
     exit 127
 fi
-flag=$({python} -I -S {program} flag {memory} "$found" "$@" </dev/null 2>/dev/null)
+flag=$({python} -I -S {program} flag {cache} "$found" "$@" </dev/null 2>/dev/null)
 [ "$flag" = --no-daemon ] || flag=
 {variable}=${depth}.
 export {variable}
@@ -57,7 +57,7 @@ exec "$found" ${{flag:+"$flag"}} "$@"
 
 _WINDOWS = """\
 @echo off
-rem Made by codex-tap: starts the next codex in PATH, with --no-daemon where it knows that flag.
+rem Made by codex-tap: starts the next codex in PATH, with --no-daemon if it accepts that flag.
 setlocal DisableDelayedExpansion
 if exist {python} if exist {program} goto tapped
 set "CODEX_TAP_FOUND="
@@ -68,19 +68,19 @@ if not defined CODEX_TAP_FOUND exit /b 127
 "%CODEX_TAP_FOUND%" %*
 exit /b
 :tapped
-{python} -I -S {program} start {memory} %*
+{python} -I -S {program} start {cache} %*
 exit /b
 """
 
 
 def search_path(environ: Mapping[str, str]) -> str | None:
-    """Return where programs are looked for, without the folders of shims."""
+    """Return the PATH without the folders of shims."""
     path = environ.get("PATH")
     return path and without_shims(path)
 
 
 def with_shim(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environ`` with the shim's folder first in PATH; unchanged if that is impossible."""
+    """Return ``environ`` with the folder of the shim first in PATH, or unchanged if that is impossible."""
     path, folder = search_path(environ), place_shim()
     if not path or folder is None:
         return dict(environ)
@@ -88,48 +88,48 @@ def with_shim(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def place_shim() -> Path | None:
-    """Write the shim where it is missing or another one; return its folder, or None if it cannot be there."""
+    """Write the shim if it is missing or outdated; return its folder, or None if it cannot be written or be in PATH."""
     folder = shim_folder().absolute()
     if os.pathsep in str(folder):
         return None
     try:
-        # The marker comes first: without it the shim would take itself for the next codex.
-        for name, content, mode in ((MARKER, b"", 0o600), _windows() if sys.platform == "win32" else _posix()):
-            if not _holds(folder / name, content):
-                write_private(folder / name, content, mode)
+        # The marker is written first: without it the shim would start itself as the next codex.
+        for name, content in ((SHIM_MARKER, b""), _windows() if sys.platform == "win32" else _posix()):
+            if not _has_content(folder / name, content):
+                write_private(folder / name, content, executable=bool(content))
     except (OSError, ValueError):
         return None
     return folder
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _has_content(path: Path, content: bytes) -> bool:
     try:
         return path.read_bytes() == content
     except OSError:
         return False
 
 
-def _posix() -> tuple[str, bytes, int]:
+def _posix() -> tuple[str, bytes]:
     text = _POSIX.format(
-        marker=MARKER,
+        marker=SHIM_MARKER,
         dots="." * MAX_DEPTH,
         depth=f"{{{DEPTH_VARIABLE}-}}",
         variable=DEPTH_VARIABLE,
         python=shlex.quote(sys.executable),
         program=shlex.quote(str(_PROGRAM)),
-        memory=shlex.quote(str(probed_programs().absolute())),
+        cache=shlex.quote(str(probed_programs().absolute())),
     )
-    return "codex", os.fsencode(text), 0o700
+    return "codex", os.fsencode(text)
 
 
-def _windows() -> tuple[str, bytes, int]:
+def _windows() -> tuple[str, bytes]:
     text = _WINDOWS.format(
-        marker=MARKER,
+        marker=SHIM_MARKER,
         python=_batch_quote(sys.executable),
         program=_batch_quote(str(_PROGRAM)),
-        memory=_batch_quote(str(probed_programs().absolute())),
+        cache=_batch_quote(str(probed_programs().absolute())),
     )
-    return "codex.cmd", text.replace("\n", "\r\n").encode("oem" if sys.platform == "win32" else "utf-8"), 0o700
+    return "codex.cmd", text.replace("\n", "\r\n").encode("oem" if sys.platform == "win32" else "utf-8")
 
 
 def _batch_quote(path: str) -> str:

@@ -1,108 +1,73 @@
-"""Another command of ours beside a proxy: started, listened to, and ended with it."""
+"""Sidecars: further codex-tap commands that run beside the proxy and stop with it."""
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
-import threading
-from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar
 
-from scripts.support.output_queue import STDERR, leave_signals_to_main_thread
+from scripts.launch.child_process import ChildProcess
+from scripts.support.output_queue import STDERR
+from scripts.support.ready_lines import ALERTING, SERVING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# -P: a file in the user's folder must not stand in for a module.
-_CLI = ("-P", "-X", "utf8", str(Path(__file__).resolve().parents[1] / "cli.py"))
-
-_START_SECONDS = 20.0
-_STOP_SECONDS = 5.0
-_KEPT_LINES = 10
+_CLI = str(Path(__file__).resolve().parents[1] / "cli.py")
 
 
-class SidecarProcess:
-    """A running command; on leaving the context it is ended.
+class SidecarProcess(ChildProcess):
+    """A running sidecar. A failure of it is reported and has no other effect: the traffic goes on."""
 
-    Nothing waits for it but `wait_until_ready`, and what goes wrong with it is told and no more: the traffic goes on.
-    It is out of reach of the terminal's signals and ends with its stdin, so that it is gone when this process is.
-    """
+    command: ClassVar[Sequence[str]]
+    ready_message: ClassVar[str]
+    failure_message: ClassVar[str]
+    start_seconds = 20.0
+    stop_seconds = 5.0
+    max_lines = 10
 
-    def __init__(
-        self, words: Sequence[str], ready: str, database: Path | None, environ: Mapping[str, str], *, echo: bool = False
-    ) -> None:
-        """Start it; a database of None leaves it to the environment and the default.
+    def __init__(self, database: Path | None, environ: Mapping[str, str], *, echo: bool = False) -> None:
+        """Start it.
 
-        It says `ready` on stdout when it is, with something behind it; with `echo` what it says from then on is
-        printed, without it the last lines are kept.
+        Args:
+            database: the database that it reads; None leaves it to the environment and the default.
+            environ: the whole environment of the process.
+            echo: print the output that follows the ready line.
+
+        Raises:
+            LaunchError: the process cannot be started.
         """
-        named = [] if database is None else ["--db", str(database.absolute())]
-        self._ready, self._echo = ready, echo
-        self._told: str | None = None
-        self._settled = threading.Event()
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._process: subprocess.Popen[bytes] | None = None
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, *_CLI, *words, "--beside", *named],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=dict(environ),
-                start_new_session=sys.platform != "win32",
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
-        except OSError as error:
-            self._lines.append(str(error))
-            self._settled.set()
-            return
-        threading.Thread(target=self._listen, args=(self._process,), name=f"{words[0]} output", daemon=True).start()
+        options = [] if database is None else ["--db", str(database.absolute())]
+        arguments = [_CLI, *self.command, "--beside", *options]
+        super().__init__(arguments, environ, echo=STDERR if echo else None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def announce(self) -> None:
+        """Wait until it is ready or has ended, and print which of these on stderr."""
+        self._ready_or_exited.wait(self.start_seconds)
+        if self._ready_text is not None:
+            STDERR.put(f"codex-tap: {self.ready_message} {self._ready_text}")
+        else:
+            STDERR.put(f"codex-tap: {self.failure_message}: {self._last_output}")
 
     @property
-    def words(self) -> str:
-        """Why it is not ready, in its own words."""
-        return "; ".join(self._lines) or f"it was not ready within {_START_SECONDS:.0f} s"
+    def _last_output(self) -> str:
+        return "; ".join(self._lines) or f"not ready within {self.start_seconds:.0f} s"
 
-    def wait_until_ready(self) -> str | None:
-        """Return what it said behind its word for being ready; None where it did not get there."""
-        self._settled.wait(_START_SECONDS)
-        return self._told
 
-    def stop(self) -> None:
-        """End it: close its stdin, then insist."""
-        if self._process is None:
-            return
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+class PageProcess(SidecarProcess):
+    """A running ``codex-tap serve``."""
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        """Hear all it says: one that waits for room in the pipe would do nothing else."""
-        leave_signals_to_main_thread()
-        assert process.stdout is not None
-        with process.stdout as output:
-            for line in output:
-                self._hear(line.decode("utf-8", "replace").rstrip())
-        self._settled.set()
+    name = "the page"
+    command = ("serve",)
+    ready_prefix = SERVING
+    ready_message = "the page is at"
+    failure_message = "the page is not served"
 
-    def _hear(self, line: str) -> None:
-        if self._told is None and line.startswith(self._ready):
-            self._told = line.removeprefix(self._ready).strip()
-            self._settled.set()
-        elif self._echo and self._told is not None:
-            STDERR.put(line)
-        else:
-            self._lines.append(line)
+
+class AlertsProcess(SidecarProcess):
+    """A running ``codex-tap alerts watch``."""
+
+    name = "the watch for alerts"
+    command = ("alerts", "watch")
+    ready_prefix = ALERTING
+    ready_message = "alerts go to"
+    failure_message = "no alerts are sent"

@@ -1,6 +1,6 @@
-"""What a person would check when nothing comes in: each check says how it stands and what to do about it.
+"""Checks of the set-up, for when nothing is recorded: each has a result, and advice where something is to be done.
 
-A problem is what keeps Codex or the tap from working as it is set up; a note is what one may want to know.
+A problem keeps Codex or the tap from working as configured; a note is for information.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from scripts.launch.proxy_log import log_files
 from scripts.support.version import version
 from store.database import open_reader
 from store.errors import DatabaseError, MissingError
-from store.files import backup_files, spill_files
+from store.files import backup_files, certificate_folder, log_folder, spill_files
 from store.queries.health import load_losses, load_summary
-from store.settings import DATABASE_VARIABLE, LOG_FOLDER, WATCHED_HOSTS, certificate_folder
+from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ _FIRST_READING = "run Codex through the tap once: codex-tap run codex"
 
 
 class Check(NamedTuple):
-    """How one thing stands; `advice` says what to do where something is to be done."""
+    """The result of a check; `advice` is None if nothing is to be done."""
 
     name: str
     level: Literal["ok", "note", "problem"]
@@ -50,17 +50,24 @@ class Check(NamedTuple):
 
 
 def examine(database: Path, address: str, environ: Mapping[str, str], now: float) -> list[Check]:
-    """Check everything; `address` is where a proxy would listen, `now` is in Unix seconds."""
+    """Run all checks.
+
+    Args:
+        database: the database in use.
+        address: ``host:port`` at which a shared proxy would listen.
+        environ: the environment of the shell.
+        now: in Unix seconds.
+    """
     certificate = ca_certificate(certificate_folder())
-    answering, proxy = _check_proxy(address, certificate)
+    is_running, proxy = _check_proxy(address, certificate)
     return [
         _check_programs(),
         *_check_database(database, now),
         *_check_beside(database),
         *_check_authority(certificate),
-        *_check_log(certificate.parent.parent / LOG_FOLDER),
+        *_check_log(log_folder()),
         proxy,
-        *_check_environment(environ, address, certificate, answering=answering),
+        *_check_environment(environ, address, certificate, is_running=is_running),
         _check_codex(environ),
     ]
 
@@ -69,7 +76,7 @@ def _check_programs() -> Check:
     mitmproxy = metadata.version("mitmproxy")
     message = f"codex-tap {version()}, Python {platform.python_version()}, mitmproxy {mitmproxy}"
     if sys.version_info < (3, 12):
-        advice = "Python 3.12 or newer gets a newer mitmproxy with newer libraries; this one works, too"
+        advice = "this works; Python 3.12 or newer gets a newer mitmproxy with newer libraries"
         return Check("versions", "note", message, advice)
     return Check("versions", "ok", message)
 
@@ -80,52 +87,48 @@ def _check_database(path: Path, now: float) -> Iterator[Check]:
         with contextlib.closing(open_reader(path)) as connection:
             found, lost = load_summary(connection), load_losses(connection)
     except MissingError:
-        yield Check(name, "note", f"no reading yet; {path} is not there or empty", _FIRST_READING)
+        yield Check(name, "note", f"no readings yet; {path} is missing or empty", _FIRST_READING)
         return
     except (DatabaseError, sqlite3.Error, OSError) as error:
-        yield Check(name, "problem", str(error), f"another file can be named with --db or {DATABASE_VARIABLE}")
+        yield Check(name, "problem", str(error), f"use another file with --db or {DATABASE_VARIABLE}")
         return
     if _is_private(path):
-        yield Check(name, "ok", f"{path}: {found.snapshots:,} snapshots, accounts: {found.accounts}")
+        yield Check(name, "ok", f"{path}, snapshots: {found.snapshots:,}, accounts: {found.accounts}")
     else:
-        yield Check(name, "problem", f"{path} can be read by others", f"chmod 600 {path}")
+        yield Check(name, "problem", f"other users can read {path}", f"chmod 600 {path}")
     yield _check_age(found.last_seen_at, now)
     if lost:
-        reasons = "; ".join(f"that {reason}" for reason in lost.reasons)
-        message = f"{lost.number:,} readings were dropped {reasons}; the last {_age(max(0, now - lost.last_at))} ago"
-        yield Check("dropped", "note", message, "what came after them is kept; only the history has gaps")
+        reasons, age = "; ".join(lost.reasons), _age(max(0, now - lost.last_at))
+        message = f"readings dropped: {lost.number:,}, the last one {age} ago: {reasons}"
+        yield Check("dropped", "note", message, "the history has gaps; later readings are stored")
 
 
 def _check_beside(path: Path) -> Iterator[Check]:
-    """Tell of the files that were left beside the database."""
+    """Report the files beside the database that do not belong to its normal operation."""
     copies = backup_files(path)
     if copies:
         names = ", ".join(each.name for each in copies)
-        yield Check(
-            "copies", "note", f"beside the database lie {names}", "nothing needs them any more; delete them at will"
-        )
+        yield Check("copies", "note", f"old copies beside the database: {names}", "safe to delete")
     waiting = spill_files(path)
     if waiting:
-        message = f"readings of an earlier stop wait in files: {len(waiting)}"
-        yield Check("waiting", "note", message, "the next start of the proxy takes them up")
+        message = f"files with readings that are not in the database yet: {len(waiting)}"
+        yield Check("waiting", "note", message, "the next start of the proxy imports them")
 
 
 def _check_log(folder: Path) -> Iterator[Check]:
-    """Name the newest log file; there is one only if the proxy had something to report."""
+    """Report the newest log file; it exists only if the proxy logged a warning."""
     for path in itertools.islice(log_files(folder), 1):
-        yield Check("log", "note", f"the proxy's warnings are in {path}", "nothing to do while Codex works")
+        yield Check("log", "note", f"the proxy's warnings are in {path}", "no action is needed while Codex works")
 
 
 def _check_age(last_seen_at: float | None, now: float) -> Check:
     if last_seen_at is None:
-        return Check("reading", "note", "no reading yet", _FIRST_READING)
+        return Check("reading", "note", "no readings yet", _FIRST_READING)
     age = max(0, now - last_seen_at)
-    message = f"the newest is {_age(age)} old"
+    message = f"the newest reading is {_age(age)} old"
     if age < _OLD_SECONDS:
         return Check("reading", "ok", message)
-    return Check(
-        "reading", "note", message, f"has Codex been used since? If so, it went past the tap: {_FIRST_READING}"
-    )
+    return Check("reading", "note", message, f"if Codex was used since then, it bypassed the tap; {_FIRST_READING}")
 
 
 def _age(seconds: float) -> str:
@@ -138,17 +141,22 @@ def _age(seconds: float) -> str:
 def _check_authority(certificate: Path) -> Iterator[Check]:
     key = certificate.with_name("mitmproxy-ca.pem")
     if not certificate.exists() or not key.exists():
-        yield Check("certificate", "note", "the proxy's own authority is not made yet; the first start makes it")
+        yield Check("certificate", "note", "no certificate authority yet; the first start of the proxy creates it")
     elif not os.access(certificate, os.R_OK) or not os.access(key, os.R_OK):
-        yield Check("certificate", "problem", f"{certificate} or its key cannot be read", f"chown it: {key.parent}")
+        yield Check(
+            "certificate",
+            "problem",
+            f"{certificate} or its key cannot be read",
+            f"change the owner of {key.parent} to yourself",
+        )
     elif not _is_private(key):
-        yield Check("certificate", "problem", f"its key {key} can be read by others", f"chmod 600 {key}")
+        yield Check("certificate", "problem", f"other users can read its key {key}", f"chmod 600 {key}")
     else:
         yield Check("certificate", "ok", f"{certificate}, its key is private")
 
 
 def _is_private(path: Path) -> bool:
-    """Tell whether only its owner can read a file; Windows keeps that in its folder's rights, not in a mode."""
+    """Return True if only its owner can read a file. On Windows the access rights of its folder ensure that."""
     return _WINDOWS or not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
@@ -158,13 +166,13 @@ def _check_proxy(address: str, certificate: Path) -> tuple[bool, Check]:
     except session.LaunchError as error:
         if error.exit_code == 2:
             raise
-        # It is needed only where a shell leads there, and that is checked with the shell's environment.
-        return False, Check("proxy", "note", str(error), "codex-tap run needs none, it starts its own")
-    return True, Check("proxy", "ok", f"a codex-tap proxy answers at {address}")
+        # A problem only if the shell leads there, which the check of the environment reports.
+        return False, Check("proxy", "note", str(error), "codex-tap run does not need it, it starts its own proxy")
+    return True, Check("proxy", "ok", f"a codex-tap proxy runs at {address}")
 
 
 def _check_environment(
-    environ: Mapping[str, str], address: str, certificate: Path, *, answering: bool
+    environ: Mapping[str, str], address: str, certificate: Path, *, is_running: bool
 ) -> Iterator[Check]:
     name = "environment"
     try:
@@ -173,37 +181,37 @@ def _check_environment(
         if corporate:
             CorporateCa.read(*corporate)
     except session.LaunchError as error:
-        yield Check(name, "problem", str(error), "set it right, or take it away")
+        yield Check(name, "problem", str(error), "correct the variable, or unset it")
         return
     leads_here = upstream is not None and upstream.url == f"http://{address}"
     if upstream and not leads_here:
-        yield Check(name, "ok", f"this shell has a proxy, {upstream.url}; the tap passes everything on to it")
+        yield Check(name, "ok", f"this shell uses the proxy {upstream.url}; the tap forwards everything to it")
     elif not upstream:
-        yield Check(name, "ok", "this shell has no proxy: only codex-tap run leads through the tap from here")
-    elif not answering:
-        message = f"this shell leads to {address}, where no codex-tap proxy answers: nothing gets out of it"
+        yield Check(name, "ok", "this shell uses no proxy, so only codex-tap run goes through the tap")
+    elif not is_running:
+        message = f"this shell uses the proxy {address}, which does not run: its programs have no network access"
         yield Check(name, "problem", message, "start codex-tap proxy there, or unset HTTPS_PROXY https_proxy")
     else:
-        yield from _check_way_in(environ, certificate, f'eval "$(codex-tap env --proxy {address})"')
+        yield from _check_route(environ, certificate, f'eval "$(codex-tap env --proxy {address})"')
 
 
-def _check_way_in(environ: Mapping[str, str], certificate: Path, set_right: str) -> Iterator[Check]:
-    """Check a shell that leads to the proxy: does Codex go there, and does it trust what it meets?"""
+def _check_route(environ: Mapping[str, str], certificate: Path, advice: str) -> Iterator[Check]:
+    """Check that Codex in a shell that uses the proxy goes through it and trusts its certificate."""
     name, found = "environment", False
     for variable in ("NO_PROXY", "no_proxy"):
         value = environ.get(variable, "")
         if without_bypasses(value, WATCHED_HOSTS) != value:
             found = True
-            yield Check(name, "problem", f"{variable}={value} leads Codex past the proxy", set_right)
+            yield Check(name, "problem", f"{variable}={value} makes Codex bypass the proxy", advice)
     if not _trusts(environ.get(CA_VARIABLE), certificate):
         found = True
-        yield Check(name, "problem", f"{CA_VARIABLE} does not name the proxy's certificate", set_right)
+        yield Check(name, "problem", f"{CA_VARIABLE} does not name the proxy's certificate", advice)
     if not found:
-        yield Check(name, "ok", "this shell leads Codex through the proxy")
+        yield Check(name, "ok", "Codex in this shell goes through the proxy")
 
 
 def _trusts(named: str | None, certificate: Path) -> bool:
-    """Tell whether the file a variable names holds the proxy's certificate; it may hold others as well."""
+    """Return True if the file that a variable names has the proxy's certificate, alone or among others."""
     try:
         trusted = Path(named or "").read_text("utf-8", "replace")
         return "".join(certificate.read_text("utf-8").split()) in "".join(trusted.split())
@@ -216,7 +224,7 @@ def _check_codex(environ: Mapping[str, str]) -> Check:
     if codex is None:
         return Check("codex", "problem", "not found", "get it with: npm install -g @openai/codex")
     try:
-        answer = subprocess.run(
+        completed = subprocess.run(
             [codex, "--version"],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
@@ -227,6 +235,8 @@ def _check_codex(environ: Mapping[str, str]) -> Check:
             errors="replace",
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return Check("codex", "problem", f"{codex} does not tell its version: {error}", "npm install -g @openai/codex")
-    told = re.search(r"\d+\.\d+\.\d+\S*", answer.stdout)
-    return Check("codex", "ok", f"{told[0] if told else 'of an unknown version'} ({codex})")
+        return Check(
+            "codex", "problem", f"{codex} --version fails: {error}", "reinstall it with: npm install -g @openai/codex"
+        )
+    match = re.search(r"\d+\.\d+\.\d+\S*", completed.stdout)
+    return Check("codex", "ok", f"{match[0] if match else 'unknown version'} ({codex})")

@@ -1,7 +1,7 @@
-"""What `codex-tap uninstall` deletes: all that codex-tap writes on a machine, and nothing that it did not make.
+"""What `codex-tap uninstall` deletes: all files that codex-tap writes on a machine, and no others.
 
-A file is ours if it has a name that only we give and lies where only we write: in the data folder, or beside a database
-that carries our mark. Links are never followed or deleted, because we make none.
+A file is ours if its name is one of those in `store.files` and its place is one that only codex-tap writes to: the data
+folder, or beside a database of ours. Links are neither followed nor deleted, because codex-tap makes none.
 """
 
 from __future__ import annotations
@@ -15,38 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.alerts.settings import default_path
 from scripts.launch.proxy_log import log_files
+from store import files
+from store.database import is_ours
 from store.errors import is_locked
-from store.schema import APPLICATION_ID
-from store.settings import LOG_FOLDER, certificate_folder, data_folder, default_database, shim_folder
+from store.settings import data_folder, default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_COMPANION = re.compile(
-    r"(\.corrupt-\d{8}-\d{6}(-\d+)?|\.v\d+\.bak(-\d+)?)?(-wal|-shm|-journal)?"  # set aside, kept before a migration
-    r"|\.unwritten-\d+-[0-9a-f]{8}\.jsonl(\.part)?"  # readings that wait to be written
-    r"|-alerts\.(json(\.part)?|lock)"  # what alerts have told
-)
-"""What follows a database's name in the names of what belongs to it; nothing, for the database itself."""
-
-_AUTHORITY = re.compile(
-    r"mitmproxy-(ca|ca-cert|dhparam)\.(pem|p12|cer)"  # mitmproxy's
-    r"|(command|node|upstream)-[0-9a-f]{16}\.pem"  # bundles
-    r"|tmp[a-z0-9_]{8}"  # a bundle whose making was cut off
-)
-_SHIM = re.compile(r"(codex|codex\.cmd|\.codex-tap-shim)(\.[a-z0-9_]{8})?")
-_PROBED = re.compile(r"codex-programs\.json(\.[a-z0-9_]{8})?")
-"""The names in the shim's folder and of what is remembered of Codex, and of files whose making was cut off."""
-
-_MAKING = re.compile(r"\.[a-z0-9_]{8}")
-"""What follows the folder's name while an authority is being made."""
-
-_MARK_AT = 68
-"""Where SQLite keeps the application id in a file's header."""
+    from collections.abc import Iterable
 
 
 class UninstallPlan(NamedTuple):
-    """What is there: files to delete, folders to delete once they are empty, and what is not ours in their places."""
+    """Files to delete, the databases among them, folders to delete if they are empty then, and foreign files there."""
 
     databases: list[Path]
     files: list[Path]
@@ -55,53 +34,58 @@ class UninstallPlan(NamedTuple):
 
 
 def plan_uninstall(database: Path) -> UninstallPlan:
-    """Look for all that is ours; `database` is the one in use, which may lie anywhere."""
+    """Find all files that are ours.
+
+    Args:
+        database: the database in use, which may be anywhere; the one in the default place is found as well.
+    """
+    data, logs = data_folder().absolute(), files.log_folder().absolute()
     databases = dict.fromkeys((database.absolute(), default_database({}).absolute()))
-    ours = [path for path in databases if _is_our_database(path)]
-    companions = [file for path in databases for file in _companions(path)]
-    folders = [folder for folder in _authority_folders() if not folder.is_symlink()]
-    authority = [file for folder in folders for file in _plain_files(folder) if _AUTHORITY.fullmatch(file.name)]
-    shim = shim_folder().absolute()
-    if shim.is_dir() and not shim.is_symlink():
-        folders.append(shim)
-    launching = [file for file in _plain_files(shim) if shim in folders and _SHIM.fullmatch(file.name)]
-    launching += [file for file in _plain_files(data_folder().absolute()) if _PROBED.fullmatch(file.name)]
-    # It may name services with their secrets; one that lies where the user has put it is the user's.
+    ours = [path for path in databases if is_ours(path)]
+    folders = [*_authority_folders(), *_real_folder(files.shim_folder())]
+    # A configuration of alerts may hold secrets, so it is deleted; one in another place than ours is the user's own.
     alerts = default_path({}).absolute()
-    rules = [file for file in _plain_files(alerts.parent) if file == alerts]
-    logs = data_folder().absolute() / LOG_FOLDER
-    files = list(dict.fromkeys([*ours, *companions, *authority, *launching, *rules, *log_files(logs)]))
-    emptied = dict.fromkeys([*folders, logs, data_folder().absolute(), alerts.parent])
-    return UninstallPlan(ours, files, list(emptied), _others(files, [*folders, logs], database))
+    found = [
+        *ours,
+        *(file for path in databases for file in _companions(path)),
+        *(file for folder in _authority_folders() for file in _files(folder, files.AUTHORITY_NAMES)),
+        *(file for folder in _real_folder(files.shim_folder()) for file in _files(folder, files.SHIM_NAMES)),
+        *_files(data, files.PROBED_NAMES),
+        *_files(alerts.parent, re.escape(alerts.name)),
+        *log_files(logs),
+    ]
+    unique = list(dict.fromkeys(found))
+    emptied = dict.fromkeys([*folders, logs, data, alerts.parent])
+    return UninstallPlan(ours, unique, list(emptied), _others(unique, [*folders, logs], database))
 
 
 def is_in_use(database: Path) -> bool:
-    """Tell whether another program, such as a proxy, has the database open."""
+    """Return True if another program, such as a proxy, has the database open."""
     try:
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
-            # Only with this does a write-ahead log, too, let one in only where nobody else is.
+            # In WAL mode, only this makes the lock exclude readers as well.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
-        return is_locked(error)  # a damaged one is nobody's
+        return is_locked(error)  # no program works with a damaged one
     return False
 
 
-def delete_files(found: UninstallPlan) -> None:
-    """Delete what was found.
+def delete_files(plan: UninstallPlan) -> None:
+    """Delete the files of a plan, and its folders if they are empty then.
 
     Raises:
-        OSError: one of the files cannot be deleted; those after it are still there.
+        OSError: a file cannot be deleted; those after it are still there.
     """
-    for file in found.files:
+    for file in plan.files:
         file.unlink(missing_ok=True)
-    for folder in found.folders:
-        with contextlib.suppress(OSError):  # somebody keeps something else there
+    for folder in plan.folders:
+        with contextlib.suppress(OSError):  # it has foreign files
             folder.rmdir()
 
 
 def remove_program() -> str:
-    """Return what removes the program itself, as it is installed here."""
+    """Return the command that removes the program itself, as it is installed here."""
     parts = Path(sys.prefix).parts
     if "pipx" in parts:
         return "pipx uninstall codex-tap"
@@ -110,49 +94,40 @@ def remove_program() -> str:
     return f"delete its checkout, or the environment {sys.prefix}"
 
 
-def _is_our_database(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    if path.parent == data_folder().absolute():
-        return True
-    with path.open("rb") as file:
-        head = file.read(_MARK_AT + 4)
-    return head.startswith(b"SQLite format 3\0") and head[_MARK_AT:] == APPLICATION_ID.to_bytes(4, "big")
-
-
-def _companions(database: Path) -> Iterator[Path]:
-    """Yield what belongs to a database of ours, or to one that was ours and is gone."""
-    if database.exists() and not _is_our_database(database):
-        return
-    for file in _plain_files(database.parent):
-        if file.name.startswith(database.name) and _COMPANION.fullmatch(file.name.removeprefix(database.name)):
-            yield file
+def _companions(database: Path) -> list[Path]:
+    """Return the files of a database of ours, also of one that does not exist any more."""
+    if database.exists() and not is_ours(database):
+        return []
+    return _files(database.parent, re.escape(database.name) + f"({files.DATABASE_SUFFIXES})")
 
 
 def _authority_folders() -> list[Path]:
-    """Return the folder of the authority, and those in which the making of one was cut off."""
-    folder = certificate_folder().absolute()
+    """Return the folder of the certificate authority, and those in which the creation of one was interrupted."""
+    folder = files.certificate_folder().absolute()
     if not folder.parent.is_dir():
         return []
-    return [
-        each
-        for each in sorted(folder.parent.iterdir())
-        if each.name.startswith(folder.name)
-        and (each == folder or _MAKING.fullmatch(each.name.removeprefix(folder.name)))
-        and each.is_dir()
-    ]
+    name = re.escape(folder.name) + files.AUTHORITY_FOLDER_SUFFIXES
+    candidates = (each for each in sorted(folder.parent.iterdir()) if re.fullmatch(name, each.name))
+    return [each for candidate in candidates for each in _real_folder(candidate)]
 
 
-def _plain_files(folder: Path) -> list[Path]:
+def _real_folder(folder: Path) -> list[Path]:
+    """Return the folder if it exists and is not a link."""
+    return [folder.absolute()] if folder.is_dir() and not folder.is_symlink() else []
+
+
+def _files(folder: Path, names: str) -> list[Path]:
+    """Return the regular files in a folder whose names match a regular expression."""
     if not folder.is_dir():
         return []
-    return [each for each in sorted(folder.iterdir()) if each.is_file() and not each.is_symlink()]
+    found = (each for each in sorted(folder.iterdir()) if re.fullmatch(names, each.name))
+    return [each for each in found if each.is_file() and not each.is_symlink()]
 
 
-def _others(files: list[Path], folders: list[Path], database: Path) -> list[Path]:
-    """Return what lies in our folders or in the database's place without being ours."""
-    ours = {*files, *folders}
+def _others(ours: Iterable[Path], folders: Iterable[Path], database: Path) -> list[Path]:
+    """Return the files in our folders, and at the database's path, that are not ours."""
+    known = {*ours, *folders}
     places = [path for folder in (data_folder().absolute(), *folders) if folder.is_dir() for path in folder.iterdir()]
     if database.is_symlink() or database.exists():
         places.append(database.absolute())
-    return sorted({path for path in places if path not in ours})
+    return sorted({path for path in places if path not in known})

@@ -1,4 +1,4 @@
-"""Terminal output of ``accounts``."""
+"""Terminal output of ``accounts``, and the line that names an account."""
 
 from __future__ import annotations
 
@@ -13,33 +13,36 @@ from store.analysis import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from store.documents import AccountReference
     from store.queries.accounts import Account
-
-
-# Accounts
-
-
-def render_accounts(known: Iterable[Account], look: TerminalProfile) -> Text:
-    """Show accounts with all that one can be named by."""
-    return Text("\n\n").join(Text("\n").join(_account(account, look)) for account in known)
-
-
-def account_label(account: Account, glyphs: Glyphs = TYPOGRAPHIC) -> str:
-    """Return what an account is called, in one line: name, e-mail and plan."""
-    parts = (account.name, account.email or (None if account.name else account.key), account.plan_type)
-    return glyphs.dot.join(sanitize(part) for part in parts if part)
-
 
 _TOKENS_SHOWN = 3
 
 
-def _account(account: Account, look: TerminalProfile) -> Iterator[Text]:
-    tokens = [sanitize(token_key) for token_key in account.token_keys[:_TOKENS_SHOWN]]
-    more = len(account.token_keys) - len(tokens)
-    first, last = (formatting.clock_time(at, look.zone) for at in (account.first_seen_at, account.last_seen_at))
-    yield Text(account_label(account, look.glyphs), "bold")
+def render_accounts(known: Iterable[Account], profile: TerminalProfile) -> Text:
+    """Show accounts, each with everything that a prefix can match."""
+    return Text("\n\n").join(Text("\n").join(_account(account, profile)) for account in known)
+
+
+def account_label(account: Account, glyphs: Glyphs = TYPOGRAPHIC) -> str:
+    """Return an account in one line: name, e-mail and plan."""
+    plan = [sanitize(account.plan_type)] if account.plan_type else []
+    return glyphs.dot.join([*title_parts(account.reference), *plan])
+
+
+def title_parts(account: AccountReference) -> list[str]:
+    """Return the name and the e-mail of an account, or its key if it has neither."""
+    return [sanitize(part) for part in (account["name"], account["email"]) if part] or [sanitize(account["account"])]
+
+
+def _account(account: Account, profile: TerminalProfile) -> Iterator[Text]:
+    token_keys = [sanitize(token_key) for token_key in account.token_keys[:_TOKENS_SHOWN]]
+    more = len(account.token_keys) - len(token_keys)
+    first = formatting.clock_time(account.first_seen_at, profile.zone)
+    last = formatting.clock_time(account.last_seen_at, profile.zone)
+    yield Text(account_label(account, profile.glyphs), "bold")
     yield from _field("account", sanitize(account.key))
-    for name, token_key in zip(["token", "before", "before"], tokens, strict=False):
+    for name, token_key in zip(["token", "before", "before"], token_keys, strict=False):
         yield from _field(name, token_key)
     if more:
         yield from _field("", f"and {more} earlier")

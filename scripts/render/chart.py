@@ -1,6 +1,6 @@
-"""The history as a picture for a terminal: used percent over time, a line for each window, drawn by plotext.
+"""Chart of ``history --plot``: used percent over time, a line for each window, drawn by plotext.
 
-It is made of characters that differ, so that it can be read without colours too.
+Each window has its own character, so that the chart can be read without colours.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.render.accounts import account_label
-from scripts.render.console import window_length
+from scripts.render.console import count, window_length
 from scripts.support.sanitize import sanitize
 from store.analysis.formatting import DAY, HOUR, MINUTE, clock_time, duration, percent
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from store.queries.timeline import LimitTimeline
 
 HEIGHT = 18
-"""Lines of a chart, with its axis."""
+"""Lines of a chart, with its time axis."""
 
-_NARROWEST = 32
-_WIDEST = 160
-"""Columns: below the first nothing is left to draw on, above the second nothing more is seen."""
+_MIN_WIDTH = 32
+_MAX_WIDTH = 160
+"""Columns of a chart: fewer leave no room to draw, more show nothing new."""
 
 _AXIS_WIDTH = 7
 """Columns to the left of the drawing."""
 
 FEW_READINGS = 3
-"""So many readings and fewer make no picture yet: that is said below it."""
+"""With this many readings or fewer, a note says that the chart shows little."""
 
-_MARKS_APART = 6
-"""Columns between two resets on average: closer ones would be a hatching, and the drops show them as well."""
+_MIN_RESET_COLUMNS = 6
+"""Average columns between two resets that get a vertical line: closer lines would hatch the chart."""
 
 _COLOURS = ("cyan", "magenta", "orange", "blue+")
 
@@ -48,7 +48,7 @@ _TYPOGRAPHIC = _Marks(("•", "×", "+", "o"), "·")
 _PLAIN = _Marks(("*", "x", "+", "o"), ".")
 
 _PLAIN_FRAME = str.maketrans("│┤├─┬┴┼└┘┌┐┊", "|||-+++++++:")
-"""The frame, for terminals that have nothing but ASCII."""
+"""The frame in ASCII."""
 
 _TICK_STEPS = (
     *(5 * MINUTE, 10 * MINUTE, 30 * MINUTE),
@@ -59,148 +59,150 @@ _TICK_WIDTH = 12
 
 
 def chart_columns(width: int) -> int:
-    """Return how many columns the drawing has in a terminal of this width."""
+    """Return the columns between the axes, in a terminal of this width."""
     return _chart_width(width) - _AXIS_WIDTH
 
 
-def render_chart(picture: LimitTimeline, look: TerminalProfile, *, colours: bool) -> str:
-    """Draw a limit's windows; the words below it say what its characters stand for."""
-    lines = [_title(picture, look)]
-    if picture.windows:
-        lines += _drawing(picture, look, colours=colours)
-    lines += _words(picture, look)
+def render_chart(timeline: LimitTimeline, profile: TerminalProfile) -> str:
+    """Draw a limit's windows, with a legend below."""
+    lines = [_title(timeline, profile)]
+    if timeline.windows:
+        lines += _drawing(timeline, profile)
+    lines += _legend(timeline, profile)
     return "\n".join(lines)
 
 
-def _title(picture: LimitTimeline, look: TerminalProfile) -> str:
-    limit = sanitize(picture.limit_name or picture.limit_id)
-    times = f"{clock_time(picture.begin, look.zone)} to {clock_time(picture.end, look.zone)}"
-    return look.glyphs.dot.join([account_label(picture.account, look.glyphs), limit, times])
+def _title(timeline: LimitTimeline, profile: TerminalProfile) -> str:
+    limit = sanitize(timeline.limit_name or timeline.limit_id)
+    times = f"{clock_time(timeline.begin, profile.zone)} to {clock_time(timeline.end, profile.zone)}"
+    return profile.glyphs.dot.join([account_label(timeline.account, profile.glyphs), limit, times])
 
 
-def _drawing(picture: LimitTimeline, look: TerminalProfile, *, colours: bool) -> list[str]:
+def _drawing(timeline: LimitTimeline, profile: TerminalProfile) -> list[str]:
     import plotext
 
-    marks = _marks(look)
+    marks = _marks(profile)
     figure = plotext.figure
     plotext.terminal.limit(width=False, height=False)
     figure.clear()
     figure.theme("colorless")
-    figure.plot_size(_chart_width(look.width), HEIGHT)
-    width = chart_columns(look.width)
-    for at in _reset_columns(picture, width):
-        figure.line(at, orientation="vertical", style="dotted", pixel=plotext.pixel(foreground="gray"))
-    for level, mark, shade in zip(picture.windows.values(), marks.windows, _COLOURS, strict=False):
-        for points, char in ((_steps(level), mark), (_unseen(level), marks.unseen)):
+    figure.plot_size(_chart_width(profile.width), HEIGHT)
+    width = chart_columns(profile.width)
+    for column in _reset_columns(timeline, width):
+        figure.line(column, orientation="vertical", style="dotted", pixel=plotext.pixel(foreground="gray"))
+    for window, mark, colour in zip(timeline.windows.values(), marks.windows, _COLOURS, strict=False):
+        for points, char in ((_steps(window), mark), (_unseen(window), marks.unseen)):
             for xs, ys in points:
-                marker = plotext.marker(char, pixel=plotext.pixel(foreground=shade))
+                marker = plotext.marker(char, pixel=plotext.pixel(foreground=colour))
                 figure.draw(figure.signal(xs, ys, marker=marker).lines(True))
-    top = max(100, *(level.peak for level in picture.windows.values()))
+    top = max(100, *(window.peak for window in timeline.windows.values()))
     figure.ruler("y", "left").lim(0, top).ticks([0, 25, 50, 75, 100], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    positions, labels = _ticks(picture, width, look)
+    positions, labels = _ticks(timeline, width, profile)
     figure.ruler("x", "lower").lim(0, width - 1).ticks(positions, labels)
     figure.axes(False, axis="x", side="upper")
     figure.axes(False, axis="y", side="right")
-    drawn = str(figure.build().string(colorless=not colours)).rstrip("\n")
+    drawn = str(figure.build().string(colorless=not profile.colours)).rstrip("\n")
     if marks is _PLAIN:
         drawn = drawn.translate(_PLAIN_FRAME)
     return drawn.split("\n")
 
 
 def _chart_width(width: int) -> int:
-    return max(_NARROWEST, min(width, _WIDEST))
+    return max(_MIN_WIDTH, min(width, _MAX_WIDTH))
 
 
-def _marks(look: TerminalProfile) -> _Marks:
-    return _PLAIN if "".join(look.glyphs).isascii() else _TYPOGRAPHIC
+def _marks(profile: TerminalProfile) -> _Marks:
+    return _PLAIN if "".join(profile.glyphs).isascii() else _TYPOGRAPHIC
 
 
 Points = tuple[list[float], list[float]]
 
 
-def _steps(level: WindowTimeline) -> Iterator[Points]:
-    """Yield the lines of a window: across at the level of before, then up and down within the column."""
+def _steps(window: WindowTimeline) -> Iterator[Points]:
+    """Yield the lines of a window: across at the previous value, then up and down within the column."""
     xs: list[float] = []
     ys: list[float] = []
-    for x, column in enumerate(level.columns):
-        if column is None or _only_unseen(column):
+    for x, bucket in enumerate(window.columns):
+        if bucket is None or _is_unseen(bucket):
             if xs:
                 yield xs, ys
             xs, ys = [], []
             continue
         across = [ys[-1]] if ys else []
-        for y in (*across, column.low, column.high, column.last):
+        for y in (*across, bucket.low, bucket.high, bucket.last):
             xs.append(x)
             ys.append(y)
     if xs:
         yield xs, ys
 
 
-def _unseen(level: WindowTimeline) -> Iterator[Points]:
-    """Yield what lies behind a reset that no reading has confirmed."""
-    columns = [x for x, column in enumerate(level.columns) if column is not None and _only_unseen(column)]
-    for x in columns:
-        yield [float(x)], [0.0]
+def _unseen(window: WindowTimeline) -> Iterator[Points]:
+    """Yield the columns after a reset that no reading has confirmed."""
+    for x, bucket in enumerate(window.columns):
+        if bucket is not None and _is_unseen(bucket):
+            yield [float(x)], [0.0]
 
 
-def _only_unseen(column: Bucket) -> bool:
-    return column.unseen and not column.high
+def _is_unseen(bucket: Bucket) -> bool:
+    return bucket.unseen and not bucket.high
 
 
-def _reset_columns(picture: LimitTimeline, width: int) -> set[int]:
-    """Return the columns at which a vertical mark stands."""
-    scale = width / max(picture.end - picture.begin, 1.0)
+def _reset_columns(timeline: LimitTimeline, width: int) -> set[int]:
+    """Return the columns of the vertical lines."""
+    scale = width / max(timeline.end - timeline.begin, 1.0)
     found: set[int] = set()
-    for level in picture.windows.values():
-        if len(level.resets) * _MARKS_APART <= width:
-            found |= {min(width - 1, int((reset.at - picture.begin) * scale)) for reset in level.resets}
+    for window in timeline.windows.values():
+        if len(window.resets) * _MIN_RESET_COLUMNS <= width:
+            found |= {min(width - 1, int((reset.at - timeline.begin) * scale)) for reset in window.resets}
     return found
 
 
-def _ticks(picture: LimitTimeline, width: int, look: TerminalProfile) -> tuple[list[float], list[str]]:
-    """Return where the time axis is labelled, and with what: full hours and days of the machine's own time."""
-    span = max(picture.end - picture.begin, 1.0)
-    most = max(1, width // _TICK_WIDTH)
-    step = next((step for step in _TICK_STEPS if span / step <= most), _TICK_STEPS[-1])
+def _ticks(timeline: LimitTimeline, width: int, profile: TerminalProfile) -> tuple[list[float], list[str]]:
+    """Return the positions and labels of the time axis: full hours and days of local time."""
+    span = max(timeline.end - timeline.begin, 1.0)
+    max_ticks = max(1, width // _TICK_WIDTH)
+    step = next((step for step in _TICK_STEPS if span / step <= max_ticks), _TICK_STEPS[-1])
     form = "%d %b" if step >= DAY else "%a %H:%M" if span > DAY else "%H:%M"
     positions: list[float] = []
     labels: list[str] = []
-    when = _start_of_day(picture.begin, look)
-    while (at := _moment(when, look)) <= picture.end:
-        if at >= picture.begin:
-            positions.append((at - picture.begin) / span * (width - 1))
-            labels.append(when.strftime(form))
-        when += dt.timedelta(seconds=step)
+    local = _start_of_day(timeline.begin, profile)
+    while (timestamp := _timestamp(local, profile)) <= timeline.end:
+        if timestamp >= timeline.begin:
+            positions.append((timestamp - timeline.begin) / span * (width - 1))
+            labels.append(local.strftime(form))
+        local += dt.timedelta(seconds=step)
     return positions, labels
 
 
-def _start_of_day(at: float, look: TerminalProfile) -> dt.datetime:
-    """Return the midnight before a moment, as a clock on the wall tells it."""
-    return dt.datetime.fromtimestamp(at, look.zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+def _start_of_day(timestamp: float, profile: TerminalProfile) -> dt.datetime:
+    """Return the local midnight before a timestamp, without a time zone."""
+    return dt.datetime.fromtimestamp(timestamp, profile.zone).replace(
+        hour=0, minute=0, second=0, microsecond=0, tzinfo=None
+    )
 
 
-def _moment(when: dt.datetime, look: TerminalProfile) -> float:
-    return (when if look.zone is None else when.replace(tzinfo=look.zone)).timestamp()
+def _timestamp(local: dt.datetime, profile: TerminalProfile) -> float:
+    return (local if profile.zone is None else local.replace(tzinfo=profile.zone)).timestamp()
 
 
-def _words(picture: LimitTimeline, look: TerminalProfile) -> Iterator[str]:
-    """Say what each character stands for, and what a reader should know of the picture."""
-    if not picture.windows:
-        yield "  nothing is known of its windows in that time"
+def _legend(timeline: LimitTimeline, profile: TerminalProfile) -> Iterator[str]:
+    """Yield the meaning of each character, and notes on the chart."""
+    if not timeline.windows:
+        yield "  no readings of its windows in that time range"
         return
-    marks = _marks(look)
-    for (slot, level), mark in zip(picture.windows.items(), marks.windows, strict=False):
-        yield f"  {mark} {window_length(slot, level.window_minutes):<5} {_summary(level)}"
-    if any(_only_unseen(column) for level in picture.windows.values() for column in level.columns if column):
-        yield f"  {marks.unseen} reset, not seen since: taken for 0 %"
-    readings = max(level.readings for level in picture.windows.values())
+    marks = _marks(profile)
+    for (slot, window), mark in zip(timeline.windows.items(), marks.windows, strict=False):
+        yield f"  {mark} {window_length(slot, window.window_minutes):<5} {_summary(window)}"
+    if any(_is_unseen(bucket) for window in timeline.windows.values() for bucket in window.columns if bucket):
+        yield f"  {marks.unseen} reset, not seen since: shown as 0 %"
+    readings = max(window.readings for window in timeline.windows.values())
     if readings <= FEW_READINGS:
-        seen = duration(picture.end - picture.begin)
-        yield f"  Only {readings} reading{'' if readings == 1 else 's'} in {seen}: not much of a picture yet."
+        span = duration(timeline.end - timeline.begin)
+        yield f"  Only {count(readings, 'reading')} in {span}: the chart shows little."
 
 
-def _summary(level: WindowTimeline) -> str:
-    resets = len(level.resets)
-    parts = [f"now {percent(level.now)}", f"at most {percent(level.peak)}"]
-    parts += [f"{resets} reset{'' if resets == 1 else 's'}"] if resets else []
+def _summary(window: WindowTimeline) -> str:
+    resets = len(window.resets)
+    parts = [f"now {percent(window.now)}", f"at most {percent(window.peak)}"]
+    parts += [count(resets, "reset")] if resets else []
     return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-
-"""How far a weekday's name alone is clear: less than a week, or today's own name would come round again."""
+_MIN_WRAP_WIDTH = 20
 
 
 class Glyphs(NamedTuple):
-    """The characters that not every terminal or pipe can show."""
+    """Characters that some terminals and pipes cannot encode."""
 
     full: str
     empty: str
@@ -33,61 +33,76 @@ _PLAIN = Glyphs("#", "-", " - ", "...")
 
 
 class TerminalProfile(NamedTuple):
-    """What an answer has to fit into: columns, characters, and the time zone (None is the machine's own).
+    """Columns, characters, colours and time zone of the output (None: the machine's own zone).
 
-    `whole` says that nothing is to be left out for want of room: a pipe takes lines of any length.
+    `unlimited` means that lines may have any length, as in a pipe: nothing is truncated or left out.
     """
 
     width: int = 80
-    whole: bool = False
+    unlimited: bool = False
     glyphs: Glyphs = TYPOGRAPHIC
     zone: dt.tzinfo | None = None
+    colours: bool = False
 
 
 def make_console() -> Console:
-    """Return a console that writes to standard output: colours on a terminal only, no markup, nothing restyled."""
+    """Return a console for standard output: colours only on a terminal, without markup and highlighting."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def detect_profile(target: Console) -> TerminalProfile:
-    """Return what fits into a console."""
+def detect_profile(console: Console) -> TerminalProfile:
+    """Return the profile of a console."""
     try:
-        "".join(TYPOGRAPHIC).encode(target.encoding)
+        "".join(TYPOGRAPHIC).encode(console.encoding)
+        glyphs = TYPOGRAPHIC
     except UnicodeEncodeError:
-        return TerminalProfile(target.width, whole=not target.is_terminal, glyphs=_PLAIN)
-    return TerminalProfile(target.width, whole=not target.is_terminal)
+        glyphs = _PLAIN
+    return TerminalProfile(
+        console.width,
+        unlimited=not console.is_terminal,
+        glyphs=glyphs,
+        colours=console.is_terminal and not console.no_color,
+    )
 
 
-def print_text(target: Console, text: Text) -> None:
-    """Print lines as they are: one that is too long is for the terminal to wrap, and for a pipe to keep whole."""
-    if not target.is_terminal:
-        # A hundred times as fast, which a long history needs.
-        target.file.write(f"{text.plain}\n")
+def print_text(console: Console, text: Text) -> None:
+    """Print lines unchanged: a terminal wraps long ones, a pipe gets them whole."""
+    if not console.is_terminal:
+        # A hundred times as fast, which matters for a long history.
+        console.file.write(f"{text.plain}\n")
         return
-    target.print(text, no_wrap=True, overflow="ignore", crop=False)
+    console.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
-def clock_time(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
-    """Write a moment as short as it is clear at another: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
-    return formatting.short_moment(at, now, zone)
+def clock_time(timestamp: float, now: float, zone: dt.tzinfo | None = None) -> str:
+    """Write a timestamp as short as `now` allows: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
+    return formatting.short_moment(timestamp, now, zone)
 
 
 def window_length(slot: str, minutes: int | None) -> str:
-    """Write a window's real length (``5 h``, ``7 d``, ``30 d``); one nobody told is the slot's, with a ``?``."""
+    """Write a window's real length (``5 h``, ``30 d``); an unknown one is that of the slot, with a ``?``."""
     return sanitize(formatting.window_length(slot, minutes))
 
 
-def count(number: int, thing: str) -> str:
+def count(number: int, noun: str) -> str:
     """Write a number of things: ``1 turn``, ``1,200 turns``."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def truncate(text: str, width: int, glyphs: Glyphs = TYPOGRAPHIC) -> str:
-    """Write no more of a text than there is room for, an ellipsis at the end of what is cut."""
+    """Shorten text to a width, with an ellipsis in the place of the rest."""
     return text if len(text) <= width else text[: max(0, width - len(glyphs.ellipsis))] + glyphs.ellipsis
 
 
+def wrapped(text: str, profile: TerminalProfile, indent: int = 0, *, min_width: int = _MIN_WRAP_WIDTH) -> list[str]:
+    """Return sanitized text as lines that fit beside `indent` columns; words stay whole."""
+    if profile.unlimited:
+        return [sanitize(text)] if text else []
+    width = max(min_width, profile.width - indent)
+    return textwrap.wrap(sanitize(text), width, break_long_words=False, break_on_hyphens=False)
+
+
 def colour(used: float | None) -> str:
-    """Return the style of a used percentage; `scripts.render.levels` says from where on."""
+    """Return the style of a used percent by its level (`scripts.render.levels`)."""
     found = level(used)
     return COLOURS[found] if found else "dim"

@@ -1,23 +1,20 @@
-"""How ``events`` look in a terminal: documents of `store.queries.events` in, styled lines out.
-
-What an event says may hold names that came over the wire: it goes through `printable`, never through markup.
-"""
+"""Terminal output of ``events``."""
 
 from __future__ import annotations
 
-import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from scripts.render.console import truncate
+from scripts.render.console import truncate, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from scripts.render.console import TerminalProfile
+    from store.documents import EventEntry, EventsDocument
 
 _STYLES = {
     "limit_reached": "red",
@@ -28,40 +25,34 @@ _STYLES = {
     "used_percent_fell": "bold yellow",
     "used_elsewhere": "yellow",
 }
-"""What asks for attention; the rest is plain."""
+"""Styles of the kinds that deserve attention; the others are plain."""
 
 _MAX_LABEL = 28
-_MIN_WIDTH = 30
-"""Columns that a sentence has at the least."""
+_MIN_TEXT_WIDTH = 30
 
 
-def render_events(document: Mapping[str, Any], look: TerminalProfile) -> Iterator[Text]:
-    """Show the document of ``events --json``: when, what, whose, and the sentence; below it what is not sure."""
+def render_events(document: EventsDocument, profile: TerminalProfile) -> Iterator[Text]:
+    """Show the document of ``events --json``: time, kind, account and text of each event, and its note below."""
     labels = {
-        each["account"]: truncate(sanitize(ranking.label(each)), _MAX_LABEL, look.glyphs)
-        for each in document["accounts"]
+        account["account"]: truncate(sanitize(ranking.label(account)), _MAX_LABEL, profile.glyphs)
+        for account in document["accounts"]
     }
     shown = {event["account"] for event in document["events"]}
-    who = max((len(labels[key]) for key in shown), default=0) if len(labels) > 1 else 0
-    what = max((len(event["kind"]) for event in document["events"]), default=0)
+    label_width = max((len(labels[key]) for key in shown), default=0) if len(labels) > 1 else 0
+    kind_width = max((len(event["kind"]) for event in document["events"]), default=0)
     for event in document["events"]:
-        yield from _lines(event, labels[event["account"]] if who else "", who, what, look)
+        head = Text(f"{formatting.clock_time(event['at'], profile.zone)}  ")
+        head.append(f"{event['kind'].replace('_', ' '):<{kind_width}}  ", _STYLES.get(event["kind"], ""))
+        if label_width:
+            head.append(f"{labels[event['account']]:<{label_width}}  ")
+        yield from _event(event, head, profile)
 
 
-def _lines(event: Mapping[str, Any], label: str, who: int, what: int, look: TerminalProfile) -> Iterator[Text]:
-    head = Text(f"{formatting.clock_time(event['at'], look.zone)}  ")
-    head.append(f"{event['kind'].replace('_', ' '):<{what}}  ", _STYLES.get(event["kind"], ""))
-    if who:
-        head.append(f"{label:<{who}}  ")
+def _event(event: EventEntry, head: Text, profile: TerminalProfile) -> Iterator[Text]:
     indent = " " * len(head)
-    first, *more = _wrapped(event["text"], len(indent), look)
+    first, *more = wrapped(event["text"], profile, len(indent), min_width=_MIN_TEXT_WIDTH)
     yield head.append(first)
     for line in more:
         yield Text(indent + line)
-    for line in _wrapped(event["note"] or "", len(indent), look):
+    for line in wrapped(event["note"] or "", profile, len(indent), min_width=_MIN_TEXT_WIDTH):
         yield Text(indent).append(line, "dim")
-
-
-def _wrapped(text: str, taken: int, look: TerminalProfile) -> list[str]:
-    width = 10_000 if look.whole else max(_MIN_WIDTH, look.width - taken)
-    return textwrap.wrap(sanitize(text), width, break_long_words=False, break_on_hyphens=False)

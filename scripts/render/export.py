@@ -1,8 +1,4 @@
-"""Answers for other programs, row by row: JSON, lines of JSON or CSV of any length is never held as a whole.
-
-A command takes `export_options` and gets one `Form`, or None where a person is to be answered; `write_rows` does the
-rest.
-"""
+"""Rows for other programs: JSON, NDJSON or CSV, written row by row, so that an output of any length fits in memory."""
 
 from __future__ import annotations
 
@@ -12,13 +8,16 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from scripts.support.sanitize import sanitize
+from store.analysis.formatting import local_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from store.documents import EventEntry, HistoryEntry
+
 
 Form = Literal["json", "csv", "ndjson"]
-"""What an answer is written as: one JSON document, a table for spreadsheets, or a line of JSON for each row."""
+"""The form of an output: one JSON document, CSV, or one JSON object per line."""
 
 HISTORY_COLUMNS = (
     "id",
@@ -56,16 +55,68 @@ HISTORY_COLUMNS = (
     "thread",
     "token_key",
 )
-"""The columns of the history's CSV: ``…_at`` is in Unix seconds, the same name without it is in ISO 8601 (UTC)."""
+"""The columns of ``history --csv``: ``…_at`` is in Unix seconds, the same name without it is in ISO 8601 (UTC)."""
+
+_EVENT_READING = (
+    "id",
+    "seen_at",
+    "used_percent",
+    "resets_at",
+    "reached_type",
+    "plan_type",
+    "credits_balance",
+    "source",
+)
+
+EVENT_COLUMNS = (
+    "at",
+    "moment",
+    "kind",
+    "account",
+    "name",
+    "email",
+    "limit_id",
+    "limit_name",
+    "slot",
+    "window_minutes",
+    "text",
+    "note",
+    "seconds",
+    "points",
+    "credits",
+    *(f"{side}_{name}" for side in ("before", "after") for name in (*_EVENT_READING, "token_key")),
+    "before_reached_until",
+    "after_reached_until",
+)
+"""The columns of ``events --csv``: ``at`` is in Unix seconds, ``moment`` the same in ISO 8601 (UTC)."""
+
+USAGE_COLUMNS = (
+    "key",
+    "name",
+    "elsewhere",
+    "points",
+    "share",
+    "turns",
+    "refused",
+    "warm_ups",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "models",
+    "threads",
+    "last_at",
+)
+"""The columns of ``usage --csv``: the names in a row of the document."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take text for a formula."""
+"""Characters at the start of text that a spreadsheet reads as a formula."""
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], out: TextIO, form: Form, columns: Sequence[str]) -> None:
-    """Write rows in a form; the CSV has these columns, each a name of a row or empty where a row has it not.
+    """Write rows in a form; `columns` are the CSV's, and a cell is empty where its row lacks the column.
 
-    A list in a cell is joined by spaces, anything nested is JSON, what a spreadsheet would run is made text.
+    In a CSV cell a list is joined by spaces, a nested value is JSON, and a formula is marked as text.
     """
     if form == "csv":
         write_csv(rows, out, columns)
@@ -90,37 +141,39 @@ def write_ndjson(rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], out: TextIO, columns: Sequence[str]) -> None:
-    """Write rows as CSV with these columns, and a header above them."""
+    """Write rows as CSV, with a header."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(row.get(name)) for name in columns])
 
 
-def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry of `store.queries.history` with a value for each of `HISTORY_COLUMNS`."""
+def history_row(entry: HistoryEntry) -> dict[str, Any]:
+    """Return an entry of ``history`` with a value for each of `HISTORY_COLUMNS`."""
     return dict(_history_values(entry))
 
 
-def iso(at: float | None) -> str | None:
-    """Write a moment in ISO 8601 (UTC); None for none, and for what lies beyond all calendars."""
-    if at is None:
-        return None
-    try:
-        return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return None
+def event_row(event: EventEntry) -> dict[str, Any]:
+    """Return an event with a value for each of `EVENT_COLUMNS`."""
+    sides = {f"{side}_{name}": value for side in ("before", "after") for name, value in event[side].items()}
+    return {**event, "moment": iso(event["at"]), **sides}
 
 
-def _history_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def iso(timestamp: float | None) -> str | None:
+    """Write a timestamp in ISO 8601 (UTC); None for None, and for a timestamp outside the calendar."""
+    time = None if timestamp is None else local_time(timestamp, dt.UTC)
+    return None if time is None else time.isoformat(timespec="seconds")
+
+
+def _history_values(entry: HistoryEntry) -> Iterator[tuple[str, Any]]:
     yield from entry.items()
-    credits_told = entry["credits"] or {}
-    yield "has_credits", credits_told.get("has_credits")
-    yield "credits_unlimited", credits_told.get("unlimited")
-    yield "credits_balance", credits_told.get("balance")
+    credits_status: Mapping[str, Any] = entry["credits"] or {}
+    yield "has_credits", credits_status.get("has_credits")
+    yield "credits_unlimited", credits_status.get("unlimited")
+    yield "credits_balance", credits_status.get("balance")
     yield "first_seen", iso(entry["first_seen_at"])
     yield "last_seen", iso(entry["last_seen_at"])
-    others = dict(entry["windows"])
+    others: dict[str, Any] = dict(entry["windows"])
     for slot in ("5h", "7d"):
         window = others.pop(slot, {})
         yield f"used_{slot}_percent", window.get("used_percent")
@@ -131,7 +184,7 @@ def _history_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _cell(value: object) -> object:
-    """Return what a cell holds: booleans as 0 and 1, text without control characters and without formulas."""
+    """Return the content of a cell: booleans as 0 and 1, text without control characters and formulas."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):

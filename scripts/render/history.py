@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
 from scripts.render.console import TerminalProfile, clock_time, colour, truncate, window_length
 from scripts.support.sanitize import sanitize
-from store.analysis import formatting
+from store.analysis import formatting, ranking
 from store.analysis.formatting import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from store.documents import HistoryEntry
+    from store.queries.accounts import Account
 
-_ROOMY = 100
-"""Columns from which on the history has all of its own."""
+_WIDE = 100
+"""Columns of a terminal that has room for every column of the history."""
 
-_MAX_LABEL, _LABEL_NARROW = 28, 17
+_MAX_LABEL, _MAX_NARROW_LABEL = 28, 17
 _LAST_WIDTH, _TIMES_WIDTH = 12, 5
 
 
-# History
+def render_history(
+    entries: Iterator[HistoryEntry], accounts: Sequence[Account], limit_ids: Sequence[str], profile: TerminalProfile
+) -> Iterator[Text]:
+    """Yield a header and a line for each entry, as the entries come; nothing if there is none."""
+    columns = _Columns.fitting([account.label for account in accounts], limit_ids, profile)
+    first = next(entries, None)
+    if first is None:
+        return
+    yield _header(columns)
+    yield _row(first, columns, profile)
+    for entry in entries:
+        yield _row(entry, columns, profile)
 
 
-class HistoryColumns(NamedTuple):
-    """The widths of the columns that not every history has: 0 for want of room, or where all rows say the same."""
+class _Columns(NamedTuple):
+    """The widths of the optional columns: 0 where there is no room, or where all rows have the same value."""
 
     last: int
     times: int
@@ -34,36 +47,36 @@ class HistoryColumns(NamedTuple):
     limit: int
 
     @classmethod
-    def fitting(cls, labels: Iterable[str], limit_ids: Iterable[str], look: TerminalProfile) -> HistoryColumns:
-        """Make the columns that hold these accounts and limits."""
-        roomy = look.whole or look.width >= _ROOMY
-        most = _MAX_LABEL if roomy else _LABEL_NARROW
-        last, times = (_LAST_WIDTH, _TIMES_WIDTH) if roomy else (0, 0)
-        return cls(last, times, _column_width(labels, most), _column_width(limit_ids, most))
+    def fitting(cls, labels: Iterable[str], limit_ids: Iterable[str], profile: TerminalProfile) -> _Columns:
+        """Return the widths for these accounts and limits."""
+        wide = profile.unlimited or profile.width >= _WIDE
+        max_width = _MAX_LABEL if wide else _MAX_NARROW_LABEL
+        last, times = (_LAST_WIDTH, _TIMES_WIDTH) if wide else (0, 0)
+        return cls(last, times, _column_width(labels, max_width), _column_width(limit_ids, max_width))
 
 
-def _column_width(values: Iterable[str], most: int) -> int:
+def _column_width(values: Iterable[str], max_width: int) -> int:
     widths = [len(sanitize(value)) for value in values]
-    return min(most, max(widths)) if len(widths) > 1 else 0
+    return min(max_width, max(widths)) if len(widths) > 1 else 0
 
 
-def render_history_header(columns: HistoryColumns) -> Text:
-    """Return the line above the rows."""
+def _header(columns: _Columns) -> Text:
+    """Return the header."""
     cells = _Cells("First seen", "Last seen", "Times", "Account", "Limit")
-    return Text(_history_line(cells, columns) + "Used", "bold")
+    return Text(_line(cells, columns) + "Used", "bold")
 
 
-def render_history_row(entry: Mapping[str, Any], columns: HistoryColumns, look: TerminalProfile) -> Text:
-    """Show one snapshot in a line; nothing depends on the rows before or after."""
+def _row(entry: HistoryEntry, columns: _Columns, profile: TerminalProfile) -> Text:
+    """Show one snapshot in a line, which does not depend on other rows."""
     first, last = entry["first_seen_at"], entry["last_seen_at"]
     cells = _Cells(
-        formatting.clock_time(first, look.zone),
-        clock_time(last, first, look.zone) if last > first else "",
+        formatting.clock_time(first, profile.zone),
+        clock_time(last, first, profile.zone) if last > first else "",
         str(entry["observations"]),
-        truncate(sanitize(entry["name"] or entry["email"] or entry["account"]), columns.account, look.glyphs),
-        truncate(sanitize(entry["limit_id"]), columns.limit, look.glyphs),
+        truncate(sanitize(ranking.label(entry)), columns.account, profile.glyphs),
+        truncate(sanitize(entry["limit_id"]), columns.limit, profile.glyphs),
     )
-    text = Text(_history_line(cells, columns))
+    text = Text(_line(cells, columns))
     for slot, window in entry["windows"].items():
         used = window["used_percent"]
         text.append(f"{window_length(slot, window['window_minutes'])} ")
@@ -86,7 +99,7 @@ class _Cells(NamedTuple):
     limit: str
 
 
-def _history_line(cells: _Cells, columns: HistoryColumns) -> str:
+def _line(cells: _Cells, columns: _Columns) -> str:
     parts = [f"{cells.first:<16}"]
     parts += [f"{cells.last:<{columns.last}}"] if columns.last else []
     parts += [f"{cells.times:>{columns.times}}"] if columns.times else []

@@ -1,4 +1,4 @@
-"""How full a window is, in a word and in a colour: the same in tables and in status bars."""
+"""Levels of use and their colours, shared by tables and status bars."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ COLOURS = {"low": "green", "medium": "yellow", "high": "red"}
 
 
 def level(used: float | None) -> str | None:
-    """Return how full a window is: ``low`` below 50 % used, ``medium`` to 80, ``high`` above; None where not told."""
+    """Return the level of a used percent: ``low`` below 50, ``medium`` up to 80, ``high`` above; None if unknown."""
     if used is None:
         return None
     if used < 50:

@@ -17,18 +17,15 @@ if TYPE_CHECKING:
     from store.queries.threads import Thread
 
 
-# Threads
-
-
-def render_threads(found: Sequence[Thread], now: float, look: TerminalProfile) -> Text:
-    """Show threads, the newest first: what each is called, whose it is, its turns and when it was last seen."""
+def render_threads(found: Sequence[Thread], now: float, profile: TerminalProfile) -> Text:
+    """Show threads with their names, turns, last use and accounts."""
     short = short_ids(thread.thread for thread in found)
     cells = [
         (
             sanitize(thread.name or ""),
-            sanitize(thread.thread if look.whole else short[thread.thread]),
+            sanitize(thread.thread if profile.unlimited else short[thread.thread]),
             str(thread.turns),
-            clock_time(thread.last_seen_at, now, look.zone),
+            clock_time(thread.last_seen_at, now, profile.zone),
             ", ".join(sanitize(account.label) for account in thread.accounts),
         )
         for thread in found

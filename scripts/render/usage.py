@@ -1,16 +1,12 @@
-"""How ``usage`` and ``threads`` look in a terminal: documents of `store.queries` in, styled text out.
-
-Names, models and threads came over the wire or from people: they go through `printable`, never through markup.
-"""
+"""Terminal output of ``usage``."""
 
 from __future__ import annotations
 
-import textwrap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import count, truncate, window_length
+from scripts.render.console import count, truncate, window_length, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 
@@ -18,24 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from scripts.render.console import TerminalProfile
-
+    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
 
 FEW_INCREASES = 10
-"""Fewer rises than this say little of who used what."""
+"""With fewer increases the attribution is unreliable."""
 
 SHORT_ID = 8
-"""Characters that a thread without a name is shown by, where no other shown begins so."""
+"""Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 ELSEWHERE = "used elsewhere"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_NOT_TOLD = {"thread": "thread not told", "model": "model not told"}
+_NOT_REPORTED = {"thread": "thread not reported", "model": "model not reported"}
 _SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class _Row(NamedTuple):
-    """A row, written but not yet laid out."""
+    """The texts of a row, before the layout."""
 
     label: str
     points: float
@@ -44,7 +40,7 @@ class _Row(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The widths that all rows share; no bar where there is no room for it."""
+    """The common widths of all rows; `bar` is 0 where there is no room."""
 
     label: int
     bar: int
@@ -54,18 +50,21 @@ class _Columns(NamedTuple):
 _HEADINGS = ("Turns", "Input", "Cached", "Output")
 
 
-def render_usage(document: Mapping[str, Any], look: TerminalProfile) -> Text:
-    """Show the document of ``usage --json``: a line for each row with its share as a bar, and what to know below."""
+def render_usage(document: UsageDocument, profile: TerminalProfile) -> Text:
+    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below."""
     names = iter(_labels(document))
-    rows = [_row(next(names), row, "dim" if row["elsewhere"] else "cyan") for row in document["rows"]]
+    rows = [
+        _row(next(names), row, "dim" if row["elsewhere"] else "cyan", elsewhere=row["elsewhere"])
+        for row in document["rows"]
+    ]
     total = _row("total", document["total"], "bold")
-    lines = [_title(document, look), *_table(document["by"], rows, total, look)]
-    notes = [Text(line, "dim") for note in _notes(document) for line in _wrapped(note, look)]
+    lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
+    notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
     return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
 
 
 def tokens(number: int) -> str:
-    """Write a number of tokens short: ``950``, ``12.3k``, ``1.2M``."""
+    """Write a number of tokens in a short form: ``950``, ``12.3k``, ``1.2M``."""
     for scale, letter in _SCALES:
         if number >= 0.9995 * scale:
             return f"{number / scale:.3g}{letter}" if number < 999.5 * scale else f"{number / scale:.0f}{letter}"
@@ -73,7 +72,7 @@ def tokens(number: int) -> str:
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id the shortest start of at least `SHORT_ID` characters that no other of them has."""
+    """Return for each id its shortest unique prefix of at least `SHORT_ID` characters."""
     ordered = sorted(set(ids))
     found = {}
     for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
@@ -86,62 +85,66 @@ def _common(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _title(document: Mapping[str, Any], look: TerminalProfile) -> Text:
+def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
     accounts = document["accounts"]
     who = sanitize(ranking.label(accounts[0])) if len(accounts) == 1 else f"{len(accounts)} accounts"
-    length = window_length(document["window"], document["window_minutes"])
-    since, until = (formatting.clock_time(document[name], look.zone) for name in ("since", "until"))
+    length = window_length(document["window"] or "", document["window_minutes"])
+    since, until = (formatting.clock_time(each, profile.zone) for each in (document["since"], document["until"]))
     about = [f"{length} window of {sanitize(document['limit_id'])}", f"{since} to {until}", who]
-    return Text(about[0], "bold").append(look.glyphs.dot.join(["", *about[1:]]), "not bold")
+    return Text(about[0], "bold").append(profile.glyphs.dot.join(["", *about[1:]]), "not bold")
 
 
-def _labels(document: Mapping[str, Any]) -> list[str]:
+def _labels(document: UsageDocument) -> list[str]:
     by, rows = document["by"], document["rows"]
     short = short_ids(row["key"] for row in rows if row["key"] is not None) if by == "thread" else {}
-    return [_label(row, short, _NOT_TOLD.get(by, formatting.UNKNOWN)) for row in rows]
+    return [_label(row, short, _NOT_REPORTED.get(by, formatting.UNKNOWN)) for row in rows]
 
 
-def _label(row: Mapping[str, Any], short: Mapping[str, str], not_told: str) -> str:
+def _label(row: UsageRow, short: Mapping[str, str], not_reported: str) -> str:
     if row["elsewhere"]:
         return ELSEWHERE
     if row["key"] is None:
-        return not_told
+        return not_reported
     return sanitize(row["name"] or short.get(row["key"], row["key"]))
 
 
-def _row(label: str, row: Mapping[str, Any], style: str) -> _Row:
-    figures = (str(row["turns"]), *(tokens(row[f"{kind}_tokens"]) for kind in ("input", "cached", "output")))
-    return _Row(label, row["points"], ("",) * len(figures) if row.get("elsewhere") else figures, style)
+def _row(label: str, row: UsageFigures, style: str, *, elsewhere: bool = False) -> _Row:
+    figures = (str(row["turns"]), *map(tokens, (row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
+    return _Row(label, row["points"], ("",) * len(figures) if elsewhere else figures, style)
 
 
-def _table(by: str, rows: Sequence[_Row], total: _Row, look: TerminalProfile) -> list[Text]:
-    columns = _columns(by, (*rows, total), look)
-    most = max((row.points for row in rows), default=0)
+def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
+    columns = _columns(by, (*rows, total), profile)
+    max_points = max((row.points for row in rows), default=0)
     head = _line(by.capitalize(), "Points", Text(), _HEADINGS, columns)
     head.stylize("bold")
     return [
         head,
         *(
-            _line(truncate(row.label, columns.label, look.glyphs), *_points(row, most, columns.bar, look), columns)
+            _line(
+                truncate(row.label, columns.label, profile.glyphs),
+                *_points(row, max_points, columns.bar, profile),
+                columns,
+            )
             for row in rows
         ),
-        _line(total.label, *_points(total, 0, 0, look), columns),
+        _line(total.label, *_points(total, 0, 0, profile), columns),
     ]
 
 
-def _columns(by: str, rows: Sequence[_Row], look: TerminalProfile) -> _Columns:
+def _columns(by: str, rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
     figures = tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
     fixed = len("  Points") + sum(width + len("  ") for width in figures)
     wanted = min(_MAX_LABEL, max(len(by), *(len(row.label) for row in rows)))
-    label = wanted if look.whole else max(_MIN_LABEL, min(wanted, look.width - fixed - _MIN_BAR - len("  ")))
-    room = look.width - label - fixed - len("  ")
+    label = wanted if profile.unlimited else max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+    room = profile.width - label - fixed - len("  ")
     return _Columns(label, min(room, _MAX_BAR) if room >= _MIN_BAR else 0, figures)
 
 
-def _points(row: _Row, most: float, width: int, look: TerminalProfile) -> tuple[str, Text, Sequence[str]]:
-    """Return a row's points, its bar and its figures; the longest bar is that of `most` points."""
-    full = max(1, round(width * row.points / most)) if most and row.points and width else 0
-    return f"{row.points:.1f}", Text(look.glyphs.full * full, row.style), row.figures
+def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:
+    """Return a row's points, its bar and its figures; `max_points` fill the bar."""
+    full = max(1, round(width * row.points / max_points)) if max_points and row.points and width else 0
+    return f"{row.points:.1f}", Text(profile.glyphs.full * full, row.style), row.figures
 
 
 def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _Columns) -> Text:
@@ -154,31 +157,27 @@ def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _
     return line
 
 
-def _notes(document: Mapping[str, Any]) -> list[str]:
-    """Return what is to be known with the figures: how sure they are, and what they mean."""
-    rises, readings = document["rises"], document["readings"]
+def _notes(document: UsageDocument) -> list[str]:
+    """Return notes on the figures: how reliable they are, and what they mean."""
+    increases, readings = document["rises"], document["readings"]
     notes = []
-    if rises < FEW_INCREASES:
-        notes.append(f"Few readings: the window rose {count(rises, 'time')} in {count(readings, 'reading')}.")
+    if increases < FEW_INCREASES:
+        notes.append(f"Few readings: {count(increases, 'increase')} in {count(readings, 'reading')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:
         notes.append(
-            f"{ELSEWHERE}: the window rose while no turn went through the tap, or by far more than the turns' tokens "
-            "explain. Another machine, the web, or Codex without the tap."
+            f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
+            "Possible causes: another machine, the web, or Codex without the tap."
         )
     if len(document["accounts"]) > 1 and document["by"] != "account":
-        notes.append("Points are of each account's own window.")
+        notes.append("Points refer to each account's own window.")
     fits = [fit for fit in document["weights"] if fit["fitted"]]
     if len(document["accounts"]) > 1 and fits:
-        return [*notes, f"What a token weighs is fitted for {len(fits)} of {len(document['weights'])} models."]
+        return [*notes, f"Token weights are fitted for {len(fits)} of {len(document['weights'])} models."]
     return [*notes, *map(_fitted, fits)]
 
 
-def _fitted(fit: Mapping[str, Any]) -> str:
-    kinds = (("uncached_input", "uncached input"), ("cached_input", "cached"), ("output", "output"))
-    weights = ", ".join(f"{fit[name]:.2g} ({kind})" for name, kind in kinds)
-    model = sanitize(fit["model"] or _NOT_TOLD["model"])
-    return f"{model}: a token weighs {weights}, fitted from {count(fit['rises'], 'rise')}."
-
-
-def _wrapped(text: str, look: TerminalProfile) -> list[str]:
-    return [text] if look.whole else textwrap.wrap(text, max(20, look.width), break_on_hyphens=False)
+def _fitted(fit: TokenWeights) -> str:
+    kinds = ((fit["uncached_input"], "uncached input"), (fit["cached_input"], "cached"), (fit["output"], "output"))
+    weights = ", ".join(f"{weight:.2g} ({kind})" for weight, kind in kinds)
+    model = sanitize(fit["model"] or _NOT_REPORTED["model"])
+    return f"{model}: token weights {weights}, fitted from {count(fit['rises'], 'increase')}."

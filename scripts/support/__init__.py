@@ -1,4 +1,4 @@
-"""What several programs need: errors, opening the database, time specifications, sanitizing, shutdown.
+"""Shared by several programs: errors, opening the database, time specifications, sanitizing, shutdown.
 
-Nothing here knows a command or a program.
+No module here imports a command or a program.
 """

@@ -1,48 +1,44 @@
-"""Opening the database for a command, and the accounts that a person means."""
+"""Opening the database, and the accounts that a person chooses by prefixes."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from scripts.support.errors import WRONG_USE, CommandError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from store.documents import AccountEntry, AccountStatus
     from store.queries.accounts import Account
 
 
 _WRITE_WAIT_MILLISECONDS = 5_000
-"""How long naming and forgetting wait for a proxy that is writing."""
+"""How long a change waits for a proxy that is writing."""
 
 
 @contextlib.contextmanager
 def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database for reading.
+    """Open the database for reading; all queries see the same state of it.
 
     Raises:
-        MissingError: there is none yet.
-        DatabaseError: it cannot be read.
+        MissingError: The database does not exist.
+        DatabaseError: The database cannot be read.
     """
     from store.database import open_reader
+    from store.queries.cursors import read_transaction
 
-    # An answer is made of many small values without a cycle: looking for one takes a sixth of the time.
-    gc.disable()
-    try:
-        with contextlib.closing(open_reader(path)) as connection:
-            yield connection
-    finally:
-        gc.enable()
+    with contextlib.closing(open_reader(path)) as connection, read_transaction(connection):
+        yield connection
 
 
 @contextlib.contextmanager
 def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that is there for writing."""
+    """Open an existing database for writing."""
     from store.database import open_writer
 
     with contextlib.closing(open_writer(path)) as connection:
@@ -50,88 +46,102 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def known_accounts(connection: sqlite3.Connection) -> list[Account]:
-    """Return the accounts.
+class Session(NamedTuple):
+    """A connection for reading, and the accounts as they were when the connection was opened.
+
+    `accounts` are the chosen ones in the order of choice, or all where no prefix was given; `known` are all.
+    """
+
+    connection: sqlite3.Connection
+    accounts: list[Account]
+    known: list[Account]
+
+
+@contextlib.contextmanager
+def session(path: Path, prefixes: Sequence[str] = ()) -> Iterator[Session]:
+    """Open the database for reading, and resolve prefixes of accounts.
 
     Raises:
-        MissingError: there is none yet.
+        MissingError: The database does not exist, or contains no account.
+        DatabaseError: The database cannot be read.
+        AccountError: A prefix matches no account or several.
     """
     from store.errors import MissingError
     from store.queries.accounts import load_accounts
 
-    known = load_accounts(connection)
-    if not known:
-        raise MissingError
-    return known
+    with open_for_reading(path) as connection:
+        known = load_accounts(connection)
+        if not known:
+            raise MissingError
+        yield Session(connection, chosen_accounts(known, prefixes) or known, known)
 
 
-def chosen_accounts(known: Sequence[Account], starts: Sequence[str]) -> list[Account] | None:
-    """Return the accounts that names or starts of them stand for, each once; None, which is all, where none is given.
+def chosen_accounts(known: Sequence[Account], prefixes: Sequence[str]) -> list[Account]:
+    """Return the account of each prefix, without duplicates.
 
     Raises:
-        AccountError: one stands for none or several.
+        AccountError: A prefix matches no account or several.
     """
     from store.queries.accounts import find_account
 
-    return list(dict.fromkeys(find_account(known, start) for start in starts)) or None
+    return list(dict.fromkeys(find_account(known, prefix) for prefix in prefixes))
 
 
-def account_status(path: Path, start: str | None) -> Mapping[str, Any] | None:
-    """Return the account that a start stands for, else the one in use, as ``status`` tells it; None before it is told.
+def account_status(path: Path, prefix: str | None) -> AccountStatus | None:
+    """Return the status of the account that a prefix matches, or of the account in use; None while nothing is known.
 
     Raises:
-        AccountError: it stands for none or several.
-        DatabaseError: the database cannot be read.
+        AccountError: The prefix matches no account or several.
+        DatabaseError: The database cannot be read.
     """
     from store.analysis.ranking import in_use
     from store.errors import MissingError
     from store.queries.status import load_status
 
     try:
-        with open_for_reading(path) as connection:
-            chosen = chosen_accounts(known_accounts(connection), [start] if start else [])
-            document = load_status(connection, time.time(), chosen)
+        with session(path, [prefix] if prefix else []) as (connection, accounts, _):
+            document = load_status(connection, time.time(), accounts)
     except MissingError:
         return None
-    return next(iter(document["accounts"]), None) if start else in_use(document)
+    return next(iter(document["accounts"]), None) if prefix else in_use(document)
 
 
-def account_entry(account: Account) -> dict[str, Any]:
+def account_entry(account: Account) -> AccountEntry:
     """Return an account as ``accounts --json`` and the API write it: its fields but ``id``, its key as ``account``."""
     fields = account._asdict()
     del fields["id"]
-    return {"account": fields.pop("key"), **fields}
+    return cast("AccountEntry", {"account": fields.pop("key"), **fields})
 
 
 def residual_files(path: Path) -> list[Path]:
-    """Return the files beside a database that forgetting leaves alone and that may still hold the account."""
-    from scripts.alerts.state import state_path
-    from store.files import backup_files, partial_files, spill_files
+    """Return the files beside a database that may still contain data of a deleted account."""
+    from store.files import alerts_state_path, backup_files, partial_files, spill_files
 
-    told = state_path(path)
-    return [*backup_files(path), *spill_files(path), *([told] if told.exists() else []), *partial_files(path)]
+    alerts_state = alerts_state_path(path)
+    alerts_files = [alerts_state] if alerts_state.exists() else []
+    return [*backup_files(path), *spill_files(path), *alerts_files, *partial_files(path)]
 
 
 def checked_limits(known: list[str], wanted: str | None) -> list[str]:
-    """Return the wanted limit of those that were seen, or all of them.
+    """Return the wanted limit as a list, or all known limits where none is wanted.
 
     Raises:
-        CommandError: it was never seen.
+        CommandError: The wanted limit is not a known one.
     """
     if wanted is None:
         return known
     if wanted not in known:
-        raise CommandError(f"no limit {wanted!r} was seen; there are: {', '.join(known)}", WRONG_USE)
+        raise CommandError(f"no limit {wanted!r} has been seen; there are: {', '.join(known)}", WRONG_USE)
     return [wanted]
 
 
 def checked_name(name: str) -> str:
-    """Return a name that a person gives, without spaces around it.
+    """Return the name that a person gives, stripped of surrounding spaces.
 
     Raises:
-        CommandError: it is none.
+        CommandError: The name is empty or contains control characters.
     """
     stripped = name.strip()
     if not stripped or not stripped.isprintable():
-        raise CommandError("a name has at least one character and only printable ones", WRONG_USE)
+        raise CommandError("a name must not be empty or contain control characters", WRONG_USE)
     return stripped

@@ -1,4 +1,7 @@
-"""Has the database changed? By SQLite's own ``data_version``: microseconds, and only that something was written."""
+"""Detects changes of the database by polling ``PRAGMA data_version``.
+
+A poll takes microseconds; it shows that something changed, not what.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,20 @@ if TYPE_CHECKING:
 
 
 class DatabaseWatcher:
-    """Notices when the database changes; keeps one connection for it, which is in no transaction."""
+    """Detects changes through a connection of its own, which is in no transaction."""
 
     def __init__(self, path: Path) -> None:
-        """Take where the database is, or will be."""
+        """Prepare the watcher; the database is opened by the first poll.
+
+        Args:
+            path: the database, which may be created later.
+        """
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._inode: Inode | None = None
 
     def state(self) -> object:
-        """Return what is another value after each change, whoever made it."""
+        """Return a value that differs after each change, whichever process made it."""
         found = inode(self._path)
         if found != self._inode:
             self.close()
@@ -39,7 +46,7 @@ class DatabaseWatcher:
             return found, str(error)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection."""
         connection, self._connection, self._inode = self._connection, None, None
         if connection is not None:
             connection.close()

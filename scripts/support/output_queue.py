@@ -1,7 +1,7 @@
-"""Output that nobody waits for: lines go to a bounded queue, and a thread writes them.
+"""Non-blocking output: lines go to a bounded queue, and a thread writes them.
 
-A reader may be slow or stopped (``| less``, Ctrl-S). Lines that find no room are dropped and counted; the count is
-written once somebody reads again.
+A reader may be slow or stopped (``| less``, Ctrl-S). Lines that do not fit into the queue are dropped and counted; the
+count is written as soon as the output is read again.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 MAX_CHARACTERS = 500_000
-"""How much may wait; one line alone may be longer."""
+"""Capacity of a queue; a single line may exceed it."""
 
 _END_SECONDS = 1.0
 _RETRY_SECONDS = 0.05
 
 
 class OutputQueue:
-    """A queue of lines with a writer thread, which never keeps the process from ending."""
+    """A queue of lines with a daemon thread that writes them."""
 
     def __init__(self, write: Callable[[str], None], *, max_characters: int = MAX_CHARACTERS) -> None:
-        """Set it up; the thread starts with the first line.
+        """Prepare the queue; the thread starts with the first line.
 
         Args:
-            write: writes text, and may take forever; an `OSError` or `ValueError` of it is ignored.
-            max_characters: how much may wait.
+            write: writes text, and may block forever; its `OSError` and `ValueError` are ignored.
+            max_characters: the capacity of the queue.
         """
         self._write = write
         self._max_characters = max_characters
@@ -43,7 +43,7 @@ class OutputQueue:
         self._is_writing = self._has_thread = False
 
     def put(self, line: str) -> None:
-        """Queue a line, given without its end, or drop it; never waits."""
+        """Queue a line, given without its line end, or drop it; never blocks."""
         with self._changed:
             if self._waiting and self._characters + len(line) > self._max_characters:
                 self._dropped += 1
@@ -56,7 +56,7 @@ class OutputQueue:
             self._changed.notify_all()
 
     def drain(self, seconds: float = _END_SECONDS) -> bool:
-        """Wait until all is written, but no longer than `seconds`; return True if it is."""
+        """Wait at most `seconds` for the queue to be written; return True if it was."""
         with self._changed:
             return self._changed.wait_for(lambda: not (self._waiting or self._dropped or self._is_writing), seconds)
 
@@ -64,7 +64,7 @@ class OutputQueue:
         leave_signals_to_main_thread()
         while True:
             line = self._next()
-            with contextlib.suppress(OSError, ValueError):  # the reader is gone
+            with contextlib.suppress(OSError, ValueError):  # the reader has closed the output
                 self._write(f"{line}\n")
 
     def _next(self) -> str:
@@ -82,20 +82,20 @@ class OutputQueue:
 
 
 def leave_signals_to_main_thread() -> None:
-    """Keep signals from this thread: one that arrives here wakes nobody who waits in the main thread."""
+    """Block signals in this thread: a signal delivered here does not wake the main thread."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 def write_unbuffered(stream: TextIO | None, text: str) -> None:
-    """Write to a standard stream past its buffer, whose lock would hold up the end of the interpreter.
+    """Write to a standard stream without its buffer, whose lock would block the exit of the interpreter.
 
     Raises:
-        OSError: nobody reads it any more.
+        OSError: The reader has closed the stream.
     """
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)
-    if stream is None or raw is None:  # there is none, or something in its place
+    if stream is None or raw is None:  # no stream, or an object without a buffer in its place
         if stream is not None:
             stream.write(text)
         return
@@ -113,7 +113,7 @@ STDERR = OutputQueue(lambda text: write_unbuffered(sys.stderr, text))
 
 @contextlib.contextmanager
 def drained_at_exit() -> Iterator[None]:
-    """Give a reader a moment for what is left when the block ends."""
+    """Wait shortly for the remaining output when the block ends."""
     try:
         yield
     finally:

@@ -1,10 +1,10 @@
-"""Text from the wire, made harmless for a terminal."""
+"""Sanitizing of text for terminals."""
 
 from __future__ import annotations
 
 
 def sanitize(text: object) -> str:
-    """Return text without what could steer a terminal: control characters, escapes, changes of direction."""
+    """Replace what could control a terminal: control characters, escape sequences, changes of writing direction."""
     written = str(text)
     if written.isprintable():
         return written

@@ -1,4 +1,4 @@
-"""A polite end, which leaves nothing behind, and word of the end of whoever started this."""
+"""Graceful shutdown on SIGTERM, and notification when the parent process exits."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ if TYPE_CHECKING:
 
 
 def exit_on_sigterm() -> None:
-    """From now on let SIGTERM leave every ``with`` block on its way out, as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _leave)
+    """Make SIGTERM exit through every ``with`` block, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _exit)
 
 
-def on_stdin_eof(then: Callable[[], None]) -> None:
-    """Call `then`, in a thread of its own, as soon as stdin ends: whoever holds its other end is gone."""
+def on_stdin_eof(callback: Callable[[], None]) -> None:
+    """Call `callback` in a thread of its own when stdin ends, which means that the parent process has exited.
 
-    def listen() -> None:
+    The addon has an implementation of its own (`addon.control_channel`): it imports no scripts, and over its stdin the
+    launcher also reports which command to end.
+    """
+
+    def wait() -> None:
         with contextlib.suppress(OSError, ValueError):
             while sys.stdin.buffer.read(4_096):
                 pass
-        then()
+        callback()
 
-    threading.Thread(target=listen, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _exit(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)

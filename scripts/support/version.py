@@ -1,4 +1,4 @@
-"""Which codex-tap this is."""
+"""The version of codex-tap."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+_PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 def version() -> str:
-    """Return the version: a checkout's own, else that of what is installed."""
+    """Return the version of the checkout, or else of the installed package."""
     if _PROJECT.exists():
         project = tomllib.loads(_PROJECT.read_text("utf-8"))["project"]
         if project["name"] == "codex-tap":

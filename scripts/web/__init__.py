@@ -1,5 +1,4 @@
-"""Something to look at: the page, the JSON API and the metrics, read from the database that the proxy writes.
+"""The web server: the page, the JSON API and the metrics, read from the database that the proxy writes.
 
-Nothing here waits for the proxy or is waited for by it: each request opens the file for reading, answers, and closes
-it again.
+The server and the proxy never wait for each other: each request opens the database for reading, and closes it again.
 """

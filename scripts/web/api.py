@@ -1,6 +1,6 @@
-"""The JSON API: each answer is a document of `store.queries`, its shape one of `scripts.web.schemas`.
+"""The JSON API. Its responses are the documents of `store.documents`, as `store.queries` builds them.
 
-Answers are made of the documents as they are; the models describe them in OpenAPI and are not run over each.
+The types describe the responses in OpenAPI. Responses are not validated against them at run time.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,23 +20,22 @@ from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
-from scripts.web.legacy import older_record
-from scripts.web.reader import Reader, which_account
-from scripts.web.responses import answer
-from store.analysis.events import KINDS
+from scripts.web.legacy import LegacyDocument, load_legacy_usage
+from scripts.web.reader import Reader
+from scripts.web.responses import json_response
+from store import documents
 from store.analysis.ranking import rank_accounts
+from store.constants import EVENT_KINDS, GroupBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
-from store.queries.accounts import account_counts, load_accounts
+from store.queries.accounts import account_counts, find_account, load_accounts
 from store.queries.events import empty_events, load_events
-from store.queries.forecast import load_forecasts
+from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
-from store.queries.history_points import PointRange, load_history_points
-from store.queries.positions import main_limit_raw
-from store.queries.status import load_status
+from store.queries.history_points import PointRange, empty_history_points, load_history_points
+from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
-from store.queries.usage import By, NotSeenError, load_usage
-from store.queries.usage import empty_usage as nothing_used
+from store.queries.usage import NotSeenError, empty_usage, load_usage
 
 if TYPE_CHECKING:
     from store.queries.accounts import Account
@@ -50,15 +49,17 @@ _LARGEST_ID = 2**63 - 1
 _PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.Problem}
 _ACCOUNT_PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.AccountProblem}
 _UNREADABLE: dict[int | str, dict[str, Any]] = {
-    422: {**_PROBLEM, "description": "A value of the request is not what it should be."},
-    503: {**_PROBLEM, "description": "The database cannot be used; the detail says why and what to do."},
+    422: {**_PROBLEM, "description": "A value of the request is invalid."},
+    503: {**_PROBLEM, "description": "The database cannot be used. The detail says why, and what to do."},
 }
 _NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
-    404: {**_ACCOUNT_PROBLEM, "description": "No account goes by that."},
-    409: {**_ACCOUNT_PROBLEM, "description": "Several accounts may be meant."},
+    404: {**_ACCOUNT_PROBLEM, "description": "No account matches."},
+    409: {**_ACCOUNT_PROBLEM, "description": "Several accounts match."},
 }
-_GARBLED: dict[int | str, dict[str, Any]] = {400: {**_PROBLEM, "description": "The body is no JSON."}}
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag of If-None-Match says."}}
+_GARBLED: dict[int | str, dict[str, Any]] = {400: {**_PROBLEM, "description": "The body is not JSON."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The document still has the ETag of If-None-Match."}
+}
 
 router = APIRouter(responses=_UNREADABLE)
 
@@ -67,26 +68,33 @@ Prefix = Annotated[
     Path(
         min_length=1,
         max_length=300,
-        description="The name of an account, or any unambiguous start of its name, e-mail, key or token key.",
+        description="An unambiguous prefix of an account's name, e-mail address, key or token key.",
     ),
 ]
-AccountStart = Annotated[
+AccountPrefix = Annotated[
     str | None,
-    Query(min_length=1, max_length=300, description="One account, by any unambiguous start of what it goes by."),
+    Query(
+        min_length=1,
+        max_length=300,
+        description="One account, by an unambiguous prefix of its name, e-mail address or keys.",
+    ),
 ]
 Since = Annotated[
     str,
-    Query(max_length=40, description="`7d`, `36h`, `90min`, `2026-11-20`, `2026-11-20T14:05` or Unix seconds."),
+    Query(
+        max_length=40,
+        description="Start of the time range: `7d`, `36h`, `90min`, `2026-11-20`, `2026-11-20T14:05` or Unix seconds.",
+    ),
 ]
 
 
 def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"there is no such kind; there are: {', '.join(KINDS)}")
+    if kind not in EVENT_KINDS:
+        raise ValueError(f"unknown kind; known kinds: {', '.join(EVENT_KINDS)}")
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(EVENT_KINDS)})]
 LimitId = Annotated[str | None, Query(max_length=100, description="One limit, such as `codex`.")]
 
 
@@ -96,18 +104,18 @@ def _reader(request: Request) -> Reader:
     return found
 
 
-def _moment(text: str, now: float) -> float:
-    """Return the moment that a text means, in Unix seconds and not before them.
+def _timestamp(text: str, now: float) -> float:
+    """Return the start of a time range in Unix seconds, at least 0.
 
     Raises:
-        RequestValidationError: it means none.
+        RequestValidationError: the text is not a time, or not in the past.
     """
     try:
         at = float(text) if text.replace(".", "", 1).isdecimal() else parse_since(text, now)
     except ValueError as error:
         raise _invalid("since", str(error)) from error
     if not math.isfinite(at) or at > now:
-        raise _invalid("since", f"{text!r} is not in the past")
+        raise _invalid("since", f"{text!r} must be in the past")
     return max(0.0, at)
 
 
@@ -115,133 +123,148 @@ def _invalid(name: str, message: str, where: str = "query") -> RequestValidation
     return RequestValidationError([{"loc": (where, name), "msg": message, "type": "value_error"}])
 
 
-@router.get("/api/usage", response_model=schemas.Status, responses=_UNCHANGED)
+@router.get("/api/usage", response_model=documents.StatusDocument, responses=_UNCHANGED)
 def get_usage(request: Request) -> Response:
-    """Tell how much is left, for all accounts."""
-    return answer(request, _usage(request, None))
+    """How much is left, for all accounts."""
+    return json_response(request, _usage(request, None))
 
 
-@router.get("/api/usage/{prefix:path}", response_model=schemas.Status, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get(
+    "/api/usage/{prefix:path}", response_model=documents.StatusDocument, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
 def get_usage_of(request: Request, prefix: Prefix) -> Response:
-    """Tell how much is left, for one account."""
-    return answer(request, _usage(request, prefix))
+    """How much is left, for one account."""
+    return json_response(request, _usage(request, prefix))
 
 
-def _usage(request: Request, start: str | None) -> dict[str, Any]:
+def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     now = time.time()
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return _reader(request).ask_of(start, lambda connection, only: load_status(connection, now, only), nothing)
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.StatusDocument:
+        return load_status(connection, now, only)
+
+    return _reader(request).query_accounts(prefix, load, empty_status(now))
 
 
-@router.get("/api/history", response_model=schemas.History, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_history(
     request: Request,
     *,
-    account: AccountStart = None,
+    account: AccountPrefix = None,
     since: Since = "24h",
     limit_id: LimitId = None,
     points: Annotated[
         int | None,
-        Query(ge=1, le=MAX_POINTS, description="Of each limit no more than the first and last of so many steps."),
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="At most so many entries.")] = 10_000,
-) -> Response:
-    """Tell how it came to this: how each limit stood, from a moment on."""
-    now = time.time()
-    begin = _moment(since, now)
-    step = max(1, math.ceil((now - begin) / points)) if points else None
-    span = PointRange(begin, now, step, limit_id)
-    nothing: dict[str, Any] = {
-        "since": begin,
-        "until": now,
-        "step_seconds": step,
-        "left_out": 0,
-        "accounts": [],
-        "entries": [],
-    }
-    return answer(
-        request,
-        _reader(request).ask_of(
-            account, lambda connection, only: load_history_points(connection, span, accounts=only, most=limit), nothing
+        Query(
+            ge=1,
+            le=MAX_POINTS,
+            description="Divide the time range into so many steps; each has the first and last point of each limit.",
         ),
-    )
+    ] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_ENTRIES, description="Maximum number of entries; the newest are given.")
+    ] = 10_000,
+) -> Response:
+    """The course of each limit since a time."""
+    now = time.time()
+    begin = _timestamp(since, now)
+    step = max(1, math.ceil((now - begin) / points)) if points else None
+    selected = PointRange(begin, now, step, limit_id)
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.HistoryPointsDocument:
+        return load_history_points(connection, selected, accounts=only, most=limit)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
 
 
-@router.get("/api/requests", response_model=schemas.Turns, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/requests", response_model=documents.TurnsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_requests(
     request: Request,
-    account: AccountStart = None,
+    account: AccountPrefix = None,
     limit: Annotated[int, Query(ge=1, le=MAX_TURNS)] = 100,
-    before: Annotated[int | None, Query(ge=1, le=_LARGEST_ID, description="The `next_before` of a page.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=_LARGEST_ID, description="The `next_before` of the previous page.")
+    ] = None,
 ) -> Response:
-    """Tell which turns there were, the newest first."""
+    """The turns, the newest first."""
 
-    def turns(connection: sqlite3.Connection, only: list[Account] | None) -> list[dict[str, Any]]:
-        return load_turns(connection, account=only[0] if only else None, limit=limit, before=before)
+    def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
+        return load_turns(connection, only, only=only[0] if account else None, limit=limit, before=before)
 
-    nothing: list[dict[str, Any]] = []
-    found = _reader(request).ask_of(account, turns, nothing)
-    following = found[-1]["id"] if len(found) == limit else None
-    return answer(request, {"requests": found, "next_before": following})
+    empty: list[documents.TurnEntry] = []
+    turns = _reader(request).query_accounts(account, load, empty)
+    document: documents.TurnsDocument = {
+        "requests": turns,
+        "next_before": turns[-1]["id"] if len(turns) == limit else None,
+    }
+    return json_response(request, document)
 
 
-@router.get("/api/breakdown", response_model=schemas.Usage, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_breakdown(
     request: Request,
     *,
-    account: AccountStart = None,
-    by: By = "thread",
+    account: AccountPrefix = None,
+    by: GroupBy = "thread",
     since: Since = "7d",
     window: Annotated[str | None, Query(max_length=20, description="A slot, such as `5h` or `7d`.")] = None,
     limit_id: LimitId = None,
 ) -> Response:
-    """Tell what used it."""
+    """What used a window."""
     now = time.time()
-    begin = _moment(since, now)
+    begin = _timestamp(since, now)
 
-    def breakdown(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
         return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
 
     try:
-        return answer(request, _reader(request).ask_of(account, breakdown, nothing_used(now, by=by, since=begin)))
+        document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
+    return json_response(request, document)
 
 
-@router.get("/api/forecast", response_model=schemas.Forecasts, responses={**_UNCHANGED, **_NO_ACCOUNT})
-def get_forecast(request: Request, account: AccountStart = None) -> Response:
-    """Tell when it runs out."""
+@router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
+    """When each window runs out."""
     now = time.time()
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return answer(
-        request,
-        _reader(request).ask_of(account, lambda connection, only: load_forecasts(connection, now, only), nothing),
-    )
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.ForecastDocument:
+        return load_forecasts(connection, now, only)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
 
 
-@router.get("/api/events", response_model=schemas.Events, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_events(
     request: Request,
     *,
-    account: AccountStart = None,
+    account: AccountPrefix = None,
     since: Since = "7d",
-    kind: Annotated[list[Kind] | None, Query(description="Only these; can be repeated.")] = None,
+    kind: Annotated[list[Kind] | None, Query(description="Only events of this kind; repeatable.")] = None,
     limit_id: LimitId = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_EVENTS, description="At most so many, the newest.")] = 1_000,
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_EVENTS, description="Maximum number of events; the newest are given.")
+    ] = 1_000,
 ) -> Response:
-    """Tell what happened: limits reached and freed, windows reset early or moved, use elsewhere."""
+    """What happened: limits reached and freed, windows reset early or moved, use elsewhere."""
     now = time.time()
-    begin = _moment(since, now)
+    begin = _timestamp(since, now)
 
-    def happened(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsDocument:
         return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
 
-    document = _reader(request).ask_of(account, happened, empty_events(now, since=begin, limit_id=limit_id))
-    found = document["events"]
-    return answer(request, {**document, "events": found[-limit:], "left_out": max(0, len(found) - limit)})
+    all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
+    found = all_events["events"]
+    document: documents.EventsPageDocument = {
+        **all_events,
+        "events": found[-limit:],
+        "left_out": max(0, len(found) - limit),
+    }
+    return json_response(request, document)
 
 
-@router.get("/api/next", response_model=schemas.Next, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@router.get("/api/next", response_model=documents.NextDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_next(
     request: Request,
     spend: Annotated[
@@ -250,46 +273,45 @@ def get_next(
             alias="credits",
             min_length=1,
             max_length=1_000,
-            description="Who may spend credits: `none`, `all`, or accounts with commas between them.",
+            description="Accounts that may spend credits: `none`, `all`, or a comma-separated list of prefixes.",
         ),
     ] = "none",
 ) -> Response:
-    """Tell which account to use now, and why."""
+    """Which account to use now, and why."""
     now = time.time()
 
-    def chosen(connection: sqlite3.Connection) -> dict[str, Any]:
+    def load(connection: sqlite3.Connection) -> documents.NextDocument:
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
-        keys = {which_account(known, start).key for start in named}
-        return rank_accounts(load_status(connection, now), credits_for=None if spend == "all" else keys)
+        keys = {find_account(known, each).key for each in named}
+        return rank_accounts(load_status(connection, now, known), credits_for=None if spend == "all" else keys)
 
-    nothing: dict[str, Any] = {"generated_at": int(now), "accounts": []}
-    return answer(request, _reader(request).ask(chosen, rank_accounts(nothing)))
+    return json_response(request, _reader(request).query(load, rank_accounts(empty_status(now))))
 
 
-@router.get("/api/accounts", response_model=schemas.Accounts, responses=_UNCHANGED)
+@router.get("/api/accounts", response_model=documents.AccountsDocument, responses=_UNCHANGED)
 def get_accounts(request: Request) -> Response:
-    """Tell which accounts there are."""
-    nothing: list[Account] = []
-    known = _reader(request).ask(load_accounts, nothing)
-    return answer(request, {"accounts": [account_entry(account) for account in known]})
+    """All accounts."""
+    empty: list[Account] = []
+    known = _reader(request).query(load_accounts, empty)
+    return json_response(request, {"accounts": [account_entry(account) for account in known]})
 
 
 @router.get(
-    "/api/accounts/{prefix:path}", response_model=schemas.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_UNCHANGED, **_NO_ACCOUNT}
 )
 def get_account(request: Request, prefix: Prefix) -> Response:
-    """Tell of one account, and how much is kept of it."""
-    return answer(request, _reader(request).ask_of_one(prefix, _account_detail))
+    """One account, and how much is stored for it."""
+    return json_response(request, _reader(request).query_account(prefix, _account_detail))
 
 
 @router.patch(
-    "/api/accounts/{prefix:path}", response_model=schemas.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
 )
 def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChange) -> Response:
-    """Give an account a name, or take it away."""
+    """Give an account a name, or remove the name."""
     reader = _reader(request)
-    found = reader.ask_of_one(prefix, lambda _, account: account)
+    found = reader.query_account(prefix, lambda _, account: account)
     try:
         name = None if change.name is None else checked_name(change.name)
     except CommandError as error:
@@ -298,100 +320,94 @@ def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChang
         with open_for_writing(reader.path) as connection:
             rename_account(connection, found.id, name)
     except sqlite3.IntegrityError as error:
-        raise HTTPException(409, f"another account is called {name!r} already") from error
-    return answer(request, reader.ask_of_one(found.key, _account_detail))
+        raise HTTPException(409, f"another account already has the name {name!r}") from error
+    return json_response(request, reader.query_account(found.key, _account_detail))
 
 
-@router.delete("/api/accounts/{prefix:path}", response_model=schemas.Forgotten, responses=_NO_ACCOUNT)
+@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_NO_ACCOUNT)
 def delete_account(request: Request, prefix: Prefix) -> Response:
-    """Forget an account: delete all that was kept of it. There is no way back."""
+    """Forget an account: delete all its data. This cannot be undone."""
     reader = _reader(request)
 
-    def detail(connection: sqlite3.Connection, account: Account) -> tuple[Account, dict[str, Any]]:
+    def load(connection: sqlite3.Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
         return account, _account_detail(connection, account)
 
-    found, told = reader.ask_of_one(prefix, detail)
+    found, detail = reader.query_account(prefix, load)
     with open_for_writing(reader.path) as connection:
         forget_account(connection, found.id)
-    return answer(request, {**told, "files": [path.name for path in residual_files(reader.path)]})
+    files = [path.name for path in residual_files(reader.path)]
+    document: documents.ForgottenAccount = {**detail, "files": files}
+    return json_response(request, document)
 
 
-def _account_detail(connection: sqlite3.Connection, account: Account) -> dict[str, Any]:
-    return {**account_entry(account), **account_counts(connection, account)._asdict()}
+def _account_detail(connection: sqlite3.Connection, account: Account) -> documents.AccountDetail:
+    counts = account_counts(connection, account)
+    return cast("documents.AccountDetail", {**account_entry(account), **counts._asdict()})
 
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "`change` events; each says that there is something new to ask for. One comes at once.",
+        "description": "`change` events: each says that the database has changed. The first one comes at once.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     },
-    503: {**_PROBLEM, "description": "Too many listen already."},
+    503: {**_PROBLEM, "description": "Too many streams are open."},
 }
 
 
 @router.get("/api/stream", response_class=StreamingResponse, responses=_EVENTS)
 async def get_stream(request: Request) -> StreamingResponse:
-    """Tell at once when something has changed, as server-sent events."""
+    """Notifications of changes, as server-sent events."""
     hub = request.app.state.hub
     if hub.is_full:
-        raise HTTPException(503, "too many listen already")
+        raise HTTPException(503, "too many streams are open")
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
 
 
-@router.get("/health", response_model=schemas.Health, responses=_UNCHANGED)
+@router.get("/health", response_model=documents.HealthDocument, responses=_UNCHANGED)
 def get_health(request: Request) -> Response:
-    """Tell whether the database can be read, and whether something comes in."""
+    """Whether the database can be read, and whether readings come in."""
     reader, now = _reader(request), time.time()
 
-    def health(connection: sqlite3.Connection) -> tuple[dict[str, Any], Losses | None]:
-        return load_status(connection, now), load_losses(connection)
+    def load(connection: sqlite3.Connection) -> tuple[documents.StatusDocument, Losses | None]:
+        return load_status(connection, now, load_accounts(connection)), load_losses(connection)
 
-    nothing: tuple[dict[str, Any], Losses | None] = ({"accounts": []}, None)
-    document, lost = reader.ask(health, nothing)
-    accounts = document["accounts"]
-    return answer(
-        request,
-        {
-            "status": "ok" if accounts else "empty",
-            "version": version(),
-            "accounts": len(accounts),
-            "newest_reading_age_seconds": _newest_age(document),
-            "readings_lost": lost.number if lost else 0,
-            "waiting_files": len(spill_files(reader.path)),
-        },
-    )
+    empty: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
+    status, lost = reader.query(load, empty)
+    document: documents.HealthDocument = {
+        "status": "ok" if status["accounts"] else "empty",
+        "version": version(),
+        "accounts": len(status["accounts"]),
+        "newest_reading_age_seconds": _newest_age(status),
+        "readings_lost": lost.number if lost else 0,
+        "waiting_files": len(spill_files(reader.path)),
+    }
+    return json_response(request, document)
 
 
-def _newest_age(document: dict[str, Any]) -> int | None:
-    """Return how old the newest reading of a document of ``status`` is, in seconds."""
+def _newest_age(document: documents.StatusDocument) -> int | None:
+    """Return the age of the newest reading of a status document, in seconds."""
     ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
     return min(ages, default=None)
 
 
-@router.get("/codex/usage", response_model=schemas.OlderUsage, responses=_UNCHANGED)
-def get_older_usage(request: Request) -> Response:
-    """Tell how much is left, in the older shape."""
-    return answer(request, _older_usage(request, None))
+@router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)
+def get_legacy_usage(request: Request) -> Response:
+    """How much is left, in the older shape."""
+    return json_response(request, _legacy_usage(request, None))
 
 
-@router.get(
-    "/codex/usage/{token_prefix:path}", response_model=schemas.OlderUsage, responses={**_UNCHANGED, **_NO_ACCOUNT}
-)
-def get_older_usage_of(request: Request, token_prefix: Prefix) -> Response:
-    """Tell how much is left, in the older shape, for one account."""
-    return answer(request, _older_usage(request, token_prefix))
+@router.get("/codex/usage/{token_prefix:path}", response_model=LegacyDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
+    """How much is left, in the older shape, for one account."""
+    return json_response(request, _legacy_usage(request, token_prefix))
 
 
-def _older_usage(request: Request, start: str | None) -> dict[str, Any]:
+def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:
     now = time.time()
 
-    def records(connection: sqlite3.Connection, only: list[Account] | None) -> dict[str, Any]:
-        raw = main_limit_raw(connection)
-        keys = {account.key: raw.get(account.id, {}) for account in load_accounts(connection)}
-        document = load_status(connection, now, only)
-        found = [older_record(account, keys.get(account["account"], {})) for account in document["accounts"]]
-        return {record["token_key"]: record for record in found if record["token_key"] is not None}
+    def load(connection: sqlite3.Connection, only: list[Account]) -> LegacyDocument:
+        return load_legacy_usage(connection, now, only)
 
-    nothing: dict[str, Any] = {}
-    return {"status": "success", "data": _reader(request).ask_of(start, records, nothing)}
+    empty: LegacyDocument = {"status": "success", "data": {}}
+    return _reader(request).query_accounts(prefix, load, empty)

@@ -1,4 +1,4 @@
-"""The application: the page, the API and the metrics behind one guard."""
+"""The application: the page, the API and the metrics behind the access control."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from starlette.exceptions import HTTPException
 from scripts.support.version import version
 from scripts.web import api, metrics
 from scripts.web.change_stream import Hub
-from scripts.web.reader import AccountLookupError, Reader
+from scripts.web.reader import Reader
 from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
 from store.errors import DatabaseError
+from store.queries.accounts import AccountError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,10 +38,10 @@ _RETRY_SECONDS = "5"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, and to whom.
+    """The settings of the server.
 
-    `host` is the address that is listened at. With a `token` every request needs it. `metrics_emails` lets the metrics
-    call an account without a name by its e-mail.
+    `host` is the address that the server listens on. If there is a `token`, every request needs it. With
+    `metrics_emails` the metrics label an account without a name by its e-mail address.
     """
 
     database: Path
@@ -51,7 +52,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class App:
-    """The guarded application, and what ends its streams."""
+    """The protected application, its hub of event streams, and the FastAPI application inside."""
 
     app: ASGIApp
     hub: Hub
@@ -61,17 +62,17 @@ class App:
 def create_app(settings: Settings) -> App:
     """Return the application for a database, which need not exist yet."""
     hub = Hub(settings.database)
-    tally = metrics.TurnCounter(settings.database)
+    turn_counter = metrics.TurnCounter(settings.database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(hub.watch())]
-        tally.start()
+        turn_counter.start()
         try:
             yield
         finally:
             hub.close()
-            tally.stop()
+            turn_counter.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -81,15 +82,15 @@ def create_app(settings: Settings) -> App:
         summary="How much Codex you have left.",
         version=version(),
         lifespan=lifespan,
-        docs_url=None,  # their scripts come from other hosts
+        docs_url=None,  # the scripts of these pages come from other hosts
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would be to whatever the Host header says
-        # No request of its own: not even where the environment of another program asks for it.
+        redirect_slashes=False,  # a redirect would go to the host of the Host header
+        # FastAPI must not send requests, whatever the environment configures for other programs.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.reader = Reader(settings.database)
     app.state.hub = hub
-    app.state.metrics = metrics.registry(settings.database, tally, with_emails=settings.metrics_emails)
+    app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
     app.include_router(api.router)
     app.include_router(metrics.router)
     _add_page(app)
@@ -101,7 +102,7 @@ def _add_page(app: FastAPI) -> None:
     def index() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
-    # A Windows registry may say anything of these, and a browser that is not to guess then refuses them.
+    # A Windows registry may have other types for these, and with nosniff a browser then refuses the files.
     for kind, suffix in (("text/javascript", ".js"), ("text/css", ".css"), ("image/svg+xml", ".svg")):
         mimetypes.add_type(kind, suffix)
     app.add_api_route("/", index, methods=["GET"], include_in_schema=False)
@@ -112,7 +113,7 @@ def _add_problems(app: FastAPI) -> None:
     handlers: dict[type[Exception], Any] = {
         HTTPException: _http_problem,
         RequestValidationError: _validation_problem,
-        AccountLookupError: _account_problem,
+        AccountError: _account_problem,
         DatabaseError: _database_problem,
         sqlite3.Error: _database_problem,
         Exception: _unexpected_problem,
@@ -126,14 +127,14 @@ async def _http_problem(_: Request, error: HTTPException) -> Response:
 
 
 async def _validation_problem(_: Request, error: RequestValidationError) -> Response:
-    # What was sent is not sent back: it may be no text that JSON can carry.
+    # The input is not part of the response: JSON may be unable to represent it.
     found = [{"at": "/".join(map(str, each["loc"])), "message": str(each["msg"])} for each in error.errors()]
     return problem(422, "; ".join(f"{each['at']}: {each['message']}" for each in found), errors=found)
 
 
-async def _account_problem(_: Request, error: AccountLookupError) -> Response:
-    candidates = [account.named for account in error.candidates]
-    return problem(409 if error.ambiguous else 404, str(error), candidates=candidates)
+async def _account_problem(_: Request, error: AccountError) -> Response:
+    candidates = [account.reference for account in error.candidates]
+    return problem(409 if error.is_ambiguous else 404, error.summary, candidates=candidates)
 
 
 async def _database_problem(_: Request, error: DatabaseError | sqlite3.Error) -> Response:
@@ -142,4 +143,4 @@ async def _database_problem(_: Request, error: DatabaseError | sqlite3.Error) ->
 
 
 async def _unexpected_problem(_: Request, _error: Exception) -> Response:
-    return problem(500, "something went wrong that nobody foresaw; the server's terminal says what")
+    return problem(500, "internal error; see the server's log")

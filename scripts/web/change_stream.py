@@ -1,7 +1,6 @@
-"""Server-sent events: each browser hears when the database has changed, and asks for what it shows.
+"""Server-sent events: each browser is notified of a change of the database, and then requests what it shows.
 
-One task of the server looks at the file, however many listen; one that is not there yet, or was replaced, is noticed
-too.
+One task polls the file for all listeners. It also notices a file that is created later or replaced.
 """
 
 from __future__ import annotations
@@ -19,23 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-LOOK_SECONDS = 0.5
-"""How often the file is looked at."""
+POLL_SECONDS = 0.5
+"""Time between two polls of the file."""
 
 KEEP_ALIVE_SECONDS = 15.0
-"""How often a stream that has nothing to say says so: proxies end those that are silent, and ends are noticed."""
+"""Time between two comments on an idle stream, which keep proxies from closing it and reveal closed connections."""
 
 MAX_LISTENERS = 64
-"""How many may listen at once."""
+"""The number of streams that may be open at once."""
 
 _RETRY_MILLISECONDS = 2_000
 
 
 class Hub:
-    """Tells all who listen that something has changed; who is slow hears only the last of several changes."""
+    """Notifies all listeners of changes. A slow listener gets only the last of several changes."""
 
     def __init__(self, path: Path) -> None:
-        """Take where the database is, or will be."""
+        """Create a hub without listeners.
+
+        Args:
+            path: the database, which need not exist yet.
+        """
         self._path = path
         self._number = 0
         self._changed = asyncio.Event()
@@ -44,18 +47,18 @@ class Hub:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more can listen."""
+        """Whether the maximum number of streams is open."""
         return self.listeners >= MAX_LISTENERS
 
     async def watch(self) -> None:
-        """Look at the file until cancelled."""
+        """Poll the file until cancelled."""
         loop, watcher = asyncio.get_running_loop(), DatabaseWatcher(self._path)
-        # One thread of its own: a connection stays in the thread that opened it, and a disk may be slow.
+        # A dedicated thread: a connection belongs to the thread that opened it, and the disk may be slow.
         with ThreadPoolExecutor(1, "database watcher") as apart:
             try:
                 before = await loop.run_in_executor(apart, watcher.state)
                 while True:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
                     state = await loop.run_in_executor(apart, watcher.state)
                     if state != before:
                         before = state
@@ -65,21 +68,21 @@ class Hub:
                 apart.submit(watcher.close)
 
     def close(self) -> None:
-        """End all streams."""
+        """Close all streams."""
         self._closing = True
         self._wake()
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield a stream's events: one at once, so that who comes back after a while asks for what was missed."""
+        """Yield the events of a stream, the first one at once: a browser that reconnects then requests what changed."""
         self.listeners += 1
         try:
             yield f"retry: {_RETRY_MILLISECONDS}\n\n".encode()
-            heard: int | None = None
+            sent: int | None = None
             while not self._closing:
                 changed = self._changed
-                if heard != self._number:
-                    heard = self._number
-                    yield _event(heard)
+                if sent != self._number:
+                    sent = self._number
+                    yield _event(sent)
                     continue
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(KEEP_ALIVE_SECONDS):

@@ -1,43 +1,110 @@
-"""The older shape of the answers, which existing dashboards ask for: one flat record for each token.
+"""The older shape of the API, which existing dashboards use: one flat record for each token.
 
-It is about the main limit. ``codex_5h_…`` and ``codex_7d_…`` are its slots. ``primary_…`` and ``secondary_…`` are the
-same windows by their positions on the wire, as far as the message that opened the newest row tells them; null else.
+A record is about the main limit. ``codex_5h_…`` and ``codex_7d_…`` are its slots. ``primary_…`` and ``secondary_…`` are
+the same windows by their positions on the wire, null where the message that opened the newest snapshot has no position.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from typing_extensions import TypedDict
 
 from store.analysis.ranking import main_limit
+from store.constants import MAIN_LIMIT
+from store.queries.limits import current_snapshots
+from store.queries.status import load_status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import sqlite3
+    from collections.abc import Mapping, Sequence
 
-_POSITIONS = ("primary", "secondary")
+    from store.documents import AccountStatus, WindowStatus
+    from store.queries.accounts import Account
+
 _HEADER = "x-codex-"
 
 
-def older_record(account: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of an account of a document of ``status``; `raw` is of its main limit's newest row."""
-    limit = main_limit(account)
-    windows: dict[str, dict[str, Any]] = limit["windows"] if limit else {}
-    record: dict[str, Any] = {}
-    for slot in ("5h", "7d"):
-        record |= _figures(f"codex_{slot}", windows.get(slot))
-    for position in _POSITIONS:
-        record |= _figures(position, _at_position(windows, raw, position))
+class LegacyRecord(TypedDict):
+    """The main limit of an account as older tools write it."""
+
+    codex_5h_used_percent: float | None
+    codex_5h_reset_after_seconds: int | None
+    codex_5h_window_minutes: int | None
+    codex_7d_used_percent: float | None
+    codex_7d_reset_after_seconds: int | None
+    codex_7d_window_minutes: int | None
+    primary_used_percent: float | None
+    primary_reset_after_seconds: int | None
+    primary_window_minutes: int | None
+    secondary_used_percent: float | None
+    secondary_reset_after_seconds: int | None
+    secondary_window_minutes: int | None
+    primary_over_secondary_percent: float | None
+    updated_at: str | None
+    token_name: str | None
+    token_key: str | None
+
+
+class LegacyDocument(TypedDict):
+    """The older shape: ``/codex/usage``. It has the record of each account by its newest token key."""
+
+    status: Literal["success"]
+    data: dict[str, LegacyRecord]
+
+
+def load_legacy_usage(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> LegacyDocument:
+    """Return how much is left, for the given accounts, without those that have no token key."""
+    raw = _main_limit_raw(connection)
+    raw_by_key = {account.key: raw.get(account.id, {}) for account in accounts}
+    document = load_status(connection, now, accounts)
+    records = [_record(account, raw_by_key.get(account["account"], {})) for account in document["accounts"]]
+    return {"status": "success", "data": {key: each for each in records if (key := each["token_key"]) is not None}}
+
+
+def _main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+    """Return by account id the stored fields of the message that opened the newest snapshot of its main limit."""
     return {
-        **record,
-        "primary_over_secondary_percent": _number(raw.get(f"{_HEADER}primary-over-secondary-limit-percent")),
-        "updated_at": _written(limit["observed_at"]) if limit else None,
-        "token_name": account["name"] or account["email"],
-        "token_key": account["token_key"],
+        account: _loaded(row["raw"])
+        for account, rows in current_snapshots(connection).items()
+        for row in rows
+        if row["limit_id"] == MAIN_LIMIT
     }
 
 
-def _figures(prefix: str, window: Mapping[str, Any] | None) -> dict[str, Any]:
+def _loaded(raw: str) -> dict[str, Any]:
+    """Return the stored fields. They are stored for audit only, so anything but a JSON object counts as empty."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(raw)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _record(account: AccountStatus, raw: Mapping[str, Any]) -> LegacyRecord:
+    limit = main_limit(account)
+    windows = limit["windows"] if limit else {}
+    record: dict[str, Any] = {}
+    for slot in ("5h", "7d"):
+        record |= _window_fields(f"codex_{slot}", windows.get(slot))
+    for position in ("primary", "secondary"):
+        minutes = _minutes(raw, position)
+        found = (each for each in windows.values() if minutes is not None and each["window_minutes"] == minutes)
+        record |= _window_fields(position, next(found, None))
+    record |= {
+        "primary_over_secondary_percent": _float(raw.get(f"{_HEADER}primary-over-secondary-limit-percent")),
+        "updated_at": _iso(limit["observed_at"]) if limit else None,
+        "token_name": account["name"] or account["email"],
+        "token_key": account["token_key"],
+    }
+    return cast("LegacyRecord", record)
+
+
+def _window_fields(prefix: str, window: WindowStatus | None) -> dict[str, Any]:
     return {
         f"{prefix}_used_percent": window["used_percent"] if window else None,
         f"{prefix}_reset_after_seconds": window["resets_in_seconds"] if window else None,
@@ -45,45 +112,34 @@ def _figures(prefix: str, window: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _at_position(
-    windows: Mapping[str, Mapping[str, Any]], raw: Mapping[str, Any], position: str
-) -> Mapping[str, Any] | None:
-    """Return the window that stood at a position, as it stands now: the one of its length."""
-    minutes = _minutes(raw, position)
-    if minutes is None:
-        return None
-    return next((window for window in windows.values() if window["window_minutes"] == minutes), None)
-
-
 def _minutes(raw: Mapping[str, Any], position: str) -> int | None:
-    """Return the length of the window at a position, in the shape of headers, events or usage documents."""
-    told = _number(raw.get(f"{_HEADER}{position}-window-minutes"))
-    if told is None:
-        event = _mapping(_mapping(raw.get("rate_limits")).get(position))
-        told = _number(event.get("window_minutes"))
-    if told is None:
-        usage = _mapping(_mapping(raw.get("rate_limit")).get(f"{position}_window"))
-        seconds = _number(usage.get("limit_window_seconds"))
-        told = None if seconds is None else seconds / 60
-    return round(told) if told else None
+    """Return the length of the window at a position, from the fields of headers, events or usage documents."""
+    minutes = _float(raw.get(f"{_HEADER}{position}-window-minutes"))
+    if minutes is None:
+        minutes = _float(_nested(raw, "rate_limits", position, "window_minutes"))
+    if minutes is None:
+        seconds = _float(_nested(raw, "rate_limit", f"{position}_window", "limit_window_seconds"))
+        minutes = None if seconds is None else seconds / 60
+    return round(minutes) if minutes else None
 
 
-def _number(value: object) -> float | None:
+def _nested(value: object, *keys: str) -> object:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _float(value: object) -> float | None:
+    """Return a number, or the number in a header's text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        return number if math.isfinite(number) else None
+    return None
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _written(at: float) -> str | None:
-    try:
-        return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):
-        return None
+def _iso(at: float) -> str | None:
+    with contextlib.suppress(OverflowError, ValueError, OSError):  # a server's time may be outside of any calendar
+        return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None

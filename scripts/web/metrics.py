@@ -1,11 +1,11 @@
-"""Metrics for Prometheus, read from the database when they are asked for.
+"""Metrics for Prometheus, read from the database on each scrape.
 
-What a scrape costs depends on how many accounts there are and not on how long their history is: the present is one key
-look-up for each limit, and turns are counted on from where the last scrape left off (`Tally`). Only the first count
-goes over all of them; it runs apart, and until it is done there are no turn and token counters at all: one that grew
-with it would look like a great many turns at once.
+The cost of a scrape depends on the number of accounts and not on the length of their history: the gauges need one key
+look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). Only the initial count
+reads all turns, in a thread of its own. Counters are withheld until it is complete; exposing a growing partial count
+would look like a burst of turns.
 
-An account is labelled by its name, else by its key; by its e-mail only where that was asked for.
+The label of an account is its name, else its key; its e-mail address only if the settings allow that.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from scripts.support.database import open_for_reading
 from scripts.support.version import version
-from store.constants import FULL_PERCENT
-from store.database import open_reader
+from store.constants import FULL_PERCENT, is_full
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
 from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from store.documents import CreditsStatus, StatusDocument
     from store.errors import Inode
     from store.queries.accounts import Account
 
 _AT_ONCE = 50_000
-"""How many turns are counted by one statement: no reader stands in the way of the log for long."""
+"""The number of turns that one statement counts. A long read would keep the write-ahead log from being truncated."""
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,20 +57,20 @@ router = APIRouter()
     responses={200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}},
 )
 def get_metrics(request: Request) -> Response:
-    """Tell the figures as metrics for Prometheus."""
-    # Its charset stands in the type already.
+    """Metrics for Prometheus."""
+    # A header, because media_type would append a second charset.
     return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": _CONTENT_TYPE})
 
 
-def registry(path: Path, tally: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
-    """Return what is scraped: the metrics of a database, and none of the server's own process."""
+def registry(path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
+    """Return a registry with the metrics of a database, and without those of the server process."""
     found = CollectorRegistry(auto_describe=False)
-    found.register(Metrics(path, tally, with_emails=with_emails))
+    found.register(Metrics(path, turn_counter, with_emails=with_emails))
     return found
 
 
 class Counts(NamedTuple):
-    """Turns by account, limit and outcome, and tokens by account, limit and kind, up to a turn of one file."""
+    """Turns by account, limit and outcome, and tokens by account, limit and kind. ``upto`` is the last turn counted."""
 
     upto: int
     turns: Counter[tuple[int, str, str]]
@@ -76,10 +78,14 @@ class Counts(NamedTuple):
 
 
 class TurnCounter:
-    """Counts turns and their tokens, each once."""
+    """Counts turns and their tokens, each turn once."""
 
     def __init__(self, path: Path) -> None:
-        """Take where the database is, or will be."""
+        """Create a counter that has counted nothing.
+
+        Args:
+            path: the database, which need not exist yet.
+        """
         self._path = path
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -88,20 +94,20 @@ class TurnCounter:
         self._complete = False
 
     def start(self) -> None:
-        """Count what there is, apart."""
+        """Start the initial count in a thread of its own."""
         threading.Thread(target=self._count_first, name="turn counts", daemon=True).start()
 
     def stop(self) -> None:
-        """Give up what is still being counted."""
+        """Abort a count that is still running."""
         self._stopping.set()
 
     def counts(self, connection: sqlite3.Connection) -> Counts | None:
-        """Return the counts up to now; None while all are counted for the first time."""
+        """Return the current counts, or None until the initial count is complete."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
             if not self._is_same_file():
-                # Another file, with a history of its own to go over.
+                # Another file, with a history of its own to count.
                 self.start()
                 return None
             self._advance(connection)
@@ -113,19 +119,19 @@ class TurnCounter:
         return self._complete and inode(self._path) == self._inode
 
     def _count_first(self) -> None:
-        # Where it cannot be read, the next scrape tries again.
+        # If the database cannot be read, the next scrape tries again.
         with self._lock, contextlib.suppress(DatabaseError, sqlite3.Error):
             if self._is_same_file():
-                return  # another scrape had asked for the same
+                return  # another scrape started the same count
             self._complete = False
             found = inode(self._path)
-            with contextlib.closing(open_reader(self._path)) as connection:
+            with open_for_reading(self._path) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
 
     def _advance(self, connection: sqlite3.Connection) -> None:
-        """Count the turns that came since."""
+        """Count the turns since the last one counted."""
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
@@ -137,21 +143,27 @@ class TurnCounter:
 
 
 class Metrics:
-    """Collects the metrics of a database; one that cannot be read is told by ``codex_tap_database_readable``."""
+    """Collects the metrics of a database; ``codex_tap_database_readable`` is 0 if it cannot be read."""
 
-    def __init__(self, path: Path, tally: TurnCounter, *, with_emails: bool) -> None:
-        """Take where the database is, what counts its turns, and whether e-mails may be labels."""
+    def __init__(self, path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> None:
+        """Create the collector.
+
+        Args:
+            path: the database, which need not exist yet.
+            turn_counter: counts the turns of the database.
+            with_emails: whether e-mail addresses may be labels.
+        """
         self._path = path
-        self._tally = tally
+        self._turn_counter = turn_counter
         self._with_emails = with_emails
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics as they are now."""
-        build = GaugeMetricFamily("codex_tap_build_info", "Which codex-tap this is.", labels=["version"])
+        """Yield all metrics."""
+        build = GaugeMetricFamily("codex_tap_build_info", "Version of codex-tap.", labels=["version"])
         build.add_metric([version()], 1)
         yield build
         readable = GaugeMetricFamily(
-            "codex_tap_database_readable", "1 if the database can be read, or is not there yet; else 0."
+            "codex_tap_database_readable", "1 if the database can be read, or does not exist yet; else 0."
         )
         found: list[Metric] = []
         try:
@@ -166,11 +178,11 @@ class Metrics:
 
     def _read(self) -> list[Metric]:
         now = time.time()
-        with contextlib.closing(open_reader(self._path)) as connection:
+        with open_for_reading(self._path) as connection, read_transaction(connection):
             known = load_accounts(connection)
             document = load_status(connection, now, known)
             lost = load_losses(connection)
-            counts = self._tally.counts(connection)
+            counts = self._turn_counter.counts(connection)
         labels = _labels(known, with_emails=self._with_emails)
         by_key = {account.key: labels[account.id] for account in known}
         return [
@@ -181,26 +193,30 @@ class Metrics:
 
 
 def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
-    """Return what each account is called, by its id; what two would be called is nobody's label."""
-    wanted = {account.id: account.name or (account.email if with_emails else None) or account.key for account in known}
+    """Return the label of each account by its id. Labels are unique: accounts that would share one get their keys."""
+    wanted = {each.id: each.label if with_emails else each.name or each.key for each in known}
     often = Counter(wanted.values())
     chosen = {account.id: wanted[account.id] if often[wanted[account.id]] == 1 else account.key for account in known}
     again = Counter(chosen.values())
     return {row_id: label if again[label] == 1 else f"{label}#{row_id}" for row_id, label in chosen.items()}
 
 
-def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> Iterable[Metric]:
-    """Return the gauges of how accounts and their limits stand."""
+def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
+    """Return the gauges of accounts and their limits."""
     window = ["account", "limit", "window"]
     used = GaugeMetricFamily(
-        "codex_tap_limit_used_ratio", "Used part of a limit's window, 0 to 1; the server may go above.", labels=window
+        "codex_tap_limit_used_ratio",
+        "Used part of a limit's window, from 0 to 1; the server may report more.",
+        labels=window,
     )
-    remaining = GaugeMetricFamily("codex_tap_limit_remaining_ratio", "What is left of it, 0 to 1.", labels=window)
+    remaining = GaugeMetricFamily(
+        "codex_tap_limit_remaining_ratio", "Remaining part of a limit's window, from 0 to 1.", labels=window
+    )
     resets = GaugeMetricFamily(
         "codex_tap_limit_reset_timestamp_seconds", "When the window resets, in Unix seconds.", labels=window
     )
     age = GaugeMetricFamily(
-        "codex_tap_limit_reading_age_seconds", "How long ago the limit was last seen.", labels=window[:2]
+        "codex_tap_limit_reading_age_seconds", "Time since the limit was last seen.", labels=window[:2]
     )
     reached = GaugeMetricFamily(
         "codex_tap_limit_reached",
@@ -208,48 +224,49 @@ def _present(document: dict[str, Any], labels: dict[str, str], now: float) -> It
         labels=window[:2],
     )
     blocked = GaugeMetricFamily(
-        "codex_tap_limit_blocked", "1 if no turn gets through: reached, and not carried by credits.", labels=window[:2]
+        "codex_tap_limit_blocked",
+        "1 if no turn gets through: the limit is reached, and credits do not carry it.",
+        labels=window[:2],
     )
-    credit = GaugeMetricFamily("codex_tap_credits_balance", "Credits left, where the server tells.", labels=["account"])
-    unlimited = GaugeMetricFamily("codex_tap_credits_unlimited", "1 if credits have no end.", labels=["account"])
+    credit = GaugeMetricFamily(
+        "codex_tap_credits_balance", "Credits left, if the server reports them.", labels=["account"]
+    )
+    unlimited = GaugeMetricFamily("codex_tap_credits_unlimited", "1 if credits are unlimited.", labels=["account"])
     for account in document["accounts"]:
         label = labels[account["account"]]
-        told = account["credits"] or {}
-        balance = _balance(told)
-        if balance is not None:
-            credit.add_metric([label], balance)
-        if told.get("unlimited") is not None:
-            unlimited.add_metric([label], told["unlimited"])
+        found = account["credits"]
+        if found is not None:
+            _add(credit, [label], _balance(found))
+            _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
-            full = any((each["used_percent"] or 0) >= FULL_PERCENT for each in limit["windows"].values())
+            full = any(is_full(each["used_percent"]) for each in limit["windows"].values())
             age.add_metric(names, max(0.0, now - limit["observed_at"]))
             reached.add_metric(names, full or bool(limit["limit_reached"]))
             blocked.add_metric(names, limit["blocked_by"] is not None)
-            for slot, figures in limit["windows"].items():
-                _add(used, [*names, slot], figures["used_percent"], FULL_PERCENT)
-                _add(remaining, [*names, slot], figures["remaining_percent"], FULL_PERCENT)
-                _add(resets, [*names, slot], figures["resets_at"])
+            for slot, status in limit["windows"].items():
+                _add(used, [*names, slot], status["used_percent"], FULL_PERCENT)
+                _add(remaining, [*names, slot], status["remaining_percent"], FULL_PERCENT)
+                _add(resets, [*names, slot], status["resets_at"])
     return used, remaining, resets, age, reached, blocked, credit, unlimited
 
 
 def _add(family: GaugeMetricFamily, labels: Sequence[str], value: float | None, divisor: float = 1.0) -> None:
-    """Add a figure; one that nothing has told is absent and not 0."""
+    """Add a value. An unknown value is absent rather than 0."""
     if value is not None:
         family.add_metric(labels, value / divisor)
 
 
-def _balance(told: dict[str, Any]) -> float | None:
-    if not told.get("has_credits"):
-        return None if told.get("has_credits") is None else 0.0
-    try:
-        return float(told["balance"])
-    except (TypeError, ValueError):
-        return None
+def _balance(found: CreditsStatus) -> float | None:
+    if not found["has_credits"]:
+        return None if found["has_credits"] is None else 0.0
+    with contextlib.suppress(ValueError):
+        return None if found["balance"] is None else float(found["balance"])
+    return None
 
 
 def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
-    """Return the counters of turns; those of an account that was forgotten are gone with it."""
+    """Return the counters of turns, without those of forgotten accounts."""
     turns = CounterMetricFamily(
         "codex_tap_turns",
         "Turns of Codex by outcome: answered, failed, warm_up.",
@@ -257,7 +274,7 @@ def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
     )
     tokens = CounterMetricFamily(
         "codex_tap_tokens",
-        "Tokens of turns by kind; cached ones are part of the input, reasoning ones of the output.",
+        "Tokens of turns by kind; cached tokens are part of the input, reasoning tokens of the output.",
         labels=["account", "limit", "kind"],
     )
     for family, found in ((turns, counts.turns), (tokens, counts.tokens)):
@@ -268,15 +285,15 @@ def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
 
 
 def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterable[Metric]:
-    """Return what tells of the recorder's health."""
+    """Return the metrics of the recorder's health."""
     dropped = CounterMetricFamily(
         "codex_tap_recorder_lost_readings",
-        "Readings that were seen and could not be kept.",
+        "Readings that were seen and could not be stored.",
         value=lost.number if lost else 0,
     )
     files = GaugeMetricFamily(
         "codex_tap_recorder_waiting_files",
-        "Files of readings that wait for the next start of the proxy.",
+        "Files of readings that the next start of the proxy imports.",
         value=waiting,
     )
     yield dropped
@@ -284,11 +301,11 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
     if newest is not None:
         yield GaugeMetricFamily(
             "codex_tap_recorder_newest_reading_timestamp_seconds",
-            "When the newest reading came, in Unix seconds.",
+            "Time of the newest reading, in Unix seconds.",
             value=newest,
         )
 
 
-def _newest(document: dict[str, Any]) -> float | None:
-    moments = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
-    return max(moments, default=None)
+def _newest(document: StatusDocument) -> float | None:
+    timestamps = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
+    return max(timestamps, default=None)

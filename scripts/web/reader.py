@@ -1,17 +1,17 @@
-"""What the API asks of the database: a connection for each answer, and the account that is meant."""
+"""Queries of the API: each request opens the database, and resolves the prefix of an account."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from store.database import open_reader
+from scripts.support.database import open_for_reading
 from store.errors import MissingError
 from store.queries.accounts import AccountError, find_account, load_accounts
+from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from store.queries.accounts import Account
@@ -19,76 +19,42 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AccountLookupError(Exception):
-    """What was named is not one account: `candidates` are those it may stand for, or all there are where it is none."""
-
-    def __init__(self, start: str, candidates: Sequence[Account], *, ambiguous: bool) -> None:
-        super().__init__(
-            f"{start!r} could be any of several accounts" if ambiguous else f"no account goes by {start!r}"
-        )
-        self.candidates = candidates
-        self.ambiguous = ambiguous
-
-
 class Reader(NamedTuple):
-    """Reads the database at a path; each question opens it, so that a file that came or was replaced is found."""
+    """Reads the database at a path. Each query opens the file, so one that was created or replaced is found."""
 
     path: Path
 
-    def ask(self, question: Callable[[sqlite3.Connection], T], nothing: T) -> T:
-        """Return the answer to a question, or `nothing` where there is no database yet.
+    def query(self, load: Callable[[sqlite3.Connection], T], empty: T) -> T:
+        """Return the result of `load`, or `empty` if there is no database yet.
 
         Raises:
-            DatabaseError: It cannot be read.
-            sqlite3.Error: The same, found later.
+            DatabaseError: the database cannot be read.
+            sqlite3.Error: the database cannot be read, which was found during the query.
         """
         try:
-            with contextlib.closing(open_reader(self.path)) as connection:
-                return question(connection)
+            with open_for_reading(self.path) as connection, read_transaction(connection):
+                return load(connection)
         except MissingError:
-            return nothing
+            return empty
 
-    def ask_of(
-        self, start: str | None, question: Callable[[sqlite3.Connection, list[Account] | None], T], nothing: T
-    ) -> T:
-        """Return the answer to a question about one account, or about all (None) where no start of one is given.
+    def query_accounts(self, prefix: str | None, load: Callable[[sqlite3.Connection, list[Account]], T], empty: T) -> T:
+        """Return the result of `load` for the account that a prefix matches, or for all accounts without a prefix.
 
         Raises:
-            WhichAccountError: The start names none or several.
+            AccountError: the prefix matches no account, or several.
         """
-        if start is None:
-            return self.ask(lambda connection: question(connection, None), nothing)
-        return self.ask_of_one(start, lambda connection, account: question(connection, [account]))
+        if prefix is None:
+            return self.query(lambda connection: load(connection, load_accounts(connection)), empty)
+        return self.query_account(prefix, lambda connection, account: load(connection, [account]))
 
-    def ask_of_one(self, start: str, question: Callable[[sqlite3.Connection, Account], T]) -> T:
-        """Return the answer to a question about the account that a start names.
+    def query_account(self, prefix: str, load: Callable[[sqlite3.Connection, Account], T]) -> T:
+        """Return the result of `load` for the account that a prefix matches.
 
         Raises:
-            WhichAccountError: It names none or several.
+            AccountError: the prefix matches no account, or several.
         """
         try:
-            with contextlib.closing(open_reader(self.path)) as connection:
-                return question(connection, which_account(load_accounts(connection), start))
-        except MissingError:
-            raise AccountLookupError(start, [], ambiguous=False) from None
-
-
-def which_account(known: Sequence[Account], start: str) -> Account:
-    """Return the account that a start of its name, e-mail or keys stands for, as everywhere in codex-tap.
-
-    Raises:
-        WhichAccountError: It stands for none or several.
-    """
-    try:
-        return find_account(known, start)
-    except AccountError:
-        candidates = [account for account in known if _goes_by(account, start)]
-        raise AccountLookupError(start, candidates or known, ambiguous=bool(candidates)) from None
-
-
-def _goes_by(account: Account, start: str) -> bool:
-    try:
-        find_account([account], start)
-    except AccountError:
-        return False
-    return True
+            with open_for_reading(self.path) as connection, read_transaction(connection):
+                return load(connection, find_account(load_accounts(connection), prefix))
+        except MissingError as error:
+            raise AccountError(f"no account matches {prefix!r}", []) from error

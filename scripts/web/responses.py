@@ -1,4 +1,4 @@
-"""What an answer is made of: JSON with an ETag, or a problem (RFC 9457)."""
+"""The responses of the API: JSON with an ETag, or a problem document (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _COUNTING = re.compile(
     rb'"(?:generated_at|age_seconds|resets_in_seconds|newest_reading_age_seconds|since|until|\w+_reset_after_seconds)":'
     rb"(?:[\d.e+-]+|null)"
 )
-"""Fields that move with the clock alone; what else is told of the same stands still until something happens.
+"""Fields that change with the clock alone, as they appear in JSON.
 
-They are looked for in the JSON itself, where a quote within a text has a backslash before it and is no field's.
+A quote inside of a text is escaped there, so a text cannot look like a field.
 """
 
 
-def answer(request: Request, document: Any) -> Response:
-    """Return a document as JSON, or 304 where the client has it already.
+def json_response(request: Request, document: Any) -> Response:
+    """Return a document as JSON, or 304 if the client has the document already.
 
-    The ETag is weak: it leaves out what only counts the seconds, so that it stays as long as nothing has happened.
+    The ETag is weak: it ignores the fields that change with the clock, so it stays the same until something happens.
     """
     body = _encoded(document)
     etag = f'W/"{hashlib.sha256(_COUNTING.sub(b"", body)).hexdigest()[:32]}"'
@@ -39,7 +39,7 @@ def answer(request: Request, document: Any) -> Response:
 
 
 def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
-    """Return a problem document; `members` are further fields of it."""
+    """Return a problem document. `members` are its further fields."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return Response(
         _encoded({**document, **members}),
@@ -50,11 +50,11 @@ def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = Non
 
 
 def _encoded(document: Any) -> bytes:
-    # ASCII: what the wire has told may hold what is no valid UTF-8.
+    # ASCII, because text from the traffic may contain lone surrogates, which UTF-8 cannot encode.
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _matches(header: str, etag: str) -> bool:
-    """Compare weakly, as If-None-Match does."""
+    """Return True if an If-None-Match header matches, by weak comparison."""
     wanted = etag.removeprefix("W/")
     return any(each.strip().removeprefix("W/") in {wanted, "*"} for each in header.split(","))

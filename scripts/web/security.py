@@ -1,13 +1,13 @@
-"""Who is let in, and what a browser may do with an answer.
+"""Access control, and the security headers of responses.
 
 The server listens on this machine alone, unless a token is set. That does not keep out the web pages that the same
-person looks at, so each request is also checked for what such a page can make a browser send:
+person opens, so each request is also checked for what such a page can make a browser send:
 
-- a ``Host`` that is none of ours: a name of another site that was made to lead here (DNS rebinding);
-- ``Sec-Fetch-Site``: a request that another site's page has made, other than by a link that was followed;
+- a foreign ``Host``: the name of another site that was made to point here (DNS rebinding);
+- ``Sec-Fetch-Site``: a request by the page of another site, other than following a link;
 - a write without a header that only our own page, or a program, can add (CSRF).
 
-It stands before everything else, so that its headers are on every answer, those of errors included.
+The middleware is the outermost one, so that its headers are on every response, including errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 WRITE_HEADER = "x-codex-tap"
-"""The header, of any value, that a write has to have where no token is asked for."""
+"""The header, of any value, that a write needs if the server has no token."""
 
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -48,10 +48,16 @@ _CACHING = (b"cache-control", b"no-cache")
 
 
 class SecurityMiddleware:
-    """Lets a request through to the application, or answers it with what is wrong with it."""
+    """Passes a request to the application, or refuses it with a problem document."""
 
     def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
-        """Take the address that is listened at, and the token that every request needs, if any."""
+        """Create the middleware.
+
+        Args:
+            app: the application to protect.
+            host: the address that the server listens on.
+            token: the token that every request needs, or None.
+        """
         self._app = app
         self._names = _LOCAL_NAMES | {host.strip("[]").lower()}
         self._any_address = _is_unspecified(host)
@@ -78,29 +84,29 @@ class SecurityMiddleware:
         await problem(status, detail, headers=challenge)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
-        """Return the status and the reason with which a request is refused, or None."""
+        """Return the status and the reason of a refusal, or None."""
         if not self._is_our_name(headers.get(b"host", b"").decode("latin-1")):
-            return 421, "The Host header names another host than the one that is served."
+            return 421, "The Host header does not name this server."
         reads = scope["method"] in _READING
         if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _OTHER_SITES and not (
             reads and headers.get(b"sec-fetch-mode") == b"navigate"
         ):
-            return 403, "Another site's page has no business here."
+            return 403, "Cross-site request refused."
         if self._token is not None:
-            if not _is_of_the_page(scope["path"]) and not self._is_authorized(headers):
+            if not _is_page_path(scope["path"]) and not self._is_authorized(headers):
                 return 401, "Send the token as: Authorization: Bearer TOKEN"
         elif not reads and WRITE_HEADER.encode() not in headers:
             return 403, "A write needs the header: X-Codex-Tap: 1"
         return None
 
-    def _is_our_name(self, told: str) -> bool:
+    def _is_our_name(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{told}").hostname
+            name = urlsplit(f"//{host}").hostname
         except ValueError:
             return False
-        if not name or "@" in told:
+        if not name or "@" in host:
             return False
-        # No name of another site leads anywhere but where it says when it is a plain address.
+        # An address cannot be rebound, so any address is ours if the server listens on all of them.
         return name in self._names or (self._any_address and _is_address(name))
 
     def _is_authorized(self, headers: Mapping[bytes, bytes]) -> bool:
@@ -109,13 +115,13 @@ class SecurityMiddleware:
         return scheme.lower() == b"bearer" and hmac.compare_digest(_digest(given.strip()), self._token)
 
 
-def _is_of_the_page(path: str) -> bool:
-    """Tell whether a path leads to the page itself, which holds no figure and has to be there to ask for the token."""
+def _is_page_path(path: str) -> bool:
+    """Return True if a path is that of the page itself, which contains no data and has to load to ask for the token."""
     return path == "/" or path.startswith("/static/")
 
 
 def _digest(token: bytes) -> bytes:
-    # Digests are of one length, so that not even the token's is told by how long a comparison takes.
+    # Digests have one length, so that the time of a comparison does not reveal the length of the token.
     return hashlib.sha256(token).digest()
 
 
@@ -135,6 +141,6 @@ def _is_address(name: str) -> bool:
 
 
 def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return an answer's headers with ours; what the application says of caching stands."""
-    says_caching = any(name == _CACHING[0] for name, _ in headers)
-    return [*headers, *_HEADERS, *(() if says_caching else (_CACHING,))]
+    """Return the headers of a response with ours. A caching header of the application has priority."""
+    has_caching = any(name == _CACHING[0] for name, _ in headers)
+    return [*headers, *_HEADERS, *(() if has_caching else (_CACHING,))]

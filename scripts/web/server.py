@@ -1,4 +1,4 @@
-"""The server as a program: its sockets, its start, and an end that waits for nobody."""
+"""The server as a program: its sockets, its start and its shutdown."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ _KEEP_OPEN_SECONDS = 30
 
 
 class ListenError(Exception):
-    """The address cannot be listened at; the message says why."""
+    """The server cannot listen on the address; the message says why."""
 
 
 class Server(uvicorn.Server):
-    """A uvicorn that ends its streams first when it is to end: it would wait for them."""
+    """A uvicorn server that closes event streams on shutdown. Uvicorn itself would wait for them."""
 
     def __init__(self, site: App) -> None:
-        """Take what is served."""
+        """Create the server.
+
+        Args:
+            site: the application to serve.
+        """
         self._hub = site.hub
         super().__init__(
             uvicorn.Config(
@@ -50,45 +54,45 @@ class Server(uvicorn.Server):
             )
         )
 
-    def ask_to_end(self) -> None:
-        """Let it end soon; any thread may ask."""
+    def request_shutdown(self) -> None:
+        """Make the server stop soon. Any thread may call this."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End all that is open."""
+        """Close all streams and connections."""
         self._hub.close()
         await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen at all addresses of a host; port 0 is any free one.
+    """Return sockets that listen on all addresses of a host. Port 0 means any free port.
 
     Raises:
-        ListenError: one of them cannot be had.
+        ListenError: the server cannot listen on one of the addresses.
     """
     where = f"{host}:{port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise ListenError(f"{where} is no address to listen at: {error}") from error
+        raise ListenError(f"{where} is not a valid address to listen on: {error}") from error
     sockets: list[socket.socket] = []
     try:
         for family, address in dict.fromkeys((each[0], each[4]) for each in found):
-            # Further addresses of the host get the port that the first was given.
+            # Further addresses of the host get the port of the first one.
             chosen = (str(address[0]), sockets[0].getsockname()[1] if sockets else port, *address[2:])
             sockets.append(_bound(family, chosen))
     except OSError as error:
         for each in sockets:
             each.close()
-        raise ListenError(f"cannot listen at {where}: {error.strerror or error}") from error
+        raise ListenError(f"cannot listen on {where}: {error.strerror or error}") from error
     return sockets
 
 
 def _bound(family: int, address: tuple[str | int, ...]) -> socket.socket:
-    # Named outright: asyncio sends small answers without delay only where it is sure that this is TCP.
+    # The protocol is explicit: asyncio sets TCP_NODELAY only on sockets that are known to be TCP.
     found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform != "win32":  # where it would let two programs have one port
+        if sys.platform != "win32":  # there it would let two programs share a port
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -101,27 +105,27 @@ def _bound(family: int, address: tuple[str | int, ...]) -> socket.socket:
 
 
 def url(sockets: list[socket.socket], host: str) -> str:
-    """Return where a browser on this machine finds what listens at `host`."""
+    """Return the URL of the server for a browser on this machine."""
     port = sockets[0].getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 (read)
     return f"http://{shown}:{port}/"
 
 
 def serve(settings: Settings, sockets: list[socket.socket], started: Callable[[], None], *, lifeline: bool) -> None:
-    """Serve until Ctrl-C, SIGTERM, or with a `lifeline` until stdin ends: then whoever started this is gone.
+    """Serve until Ctrl-C or SIGTERM; with a `lifeline` also until stdin ends, which means that the parent has exited.
 
-    `started` is called when it can be asked.
+    `started` is called when requests are accepted.
     """
     logging.basicConfig(level=logging.WARNING, format="codex-tap: %(message)s")
     server = Server(create_app(settings))
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     if lifeline:
-        on_stdin_eof(server.ask_to_end)
-    started()  # the sockets listen already: what is asked from now on waits for the moment until it is answered
+        on_stdin_eof(server.request_shutdown)
+    started()  # the sockets listen already, so requests wait until the server runs
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End with 0: SIGTERM is how a server is asked to end, and uvicorn, once it has, hands it on to here."""
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """Exit with 0. Uvicorn shuts down on SIGTERM and then raises the signal again, for this handler."""
     sys.exit(0)

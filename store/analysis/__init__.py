@@ -1,4 +1,6 @@
-"""Pure functions over rows and documents: limit status, events, attribution, forecast, ranking, alerts.
+"""Conclusions from what was recorded: pure functions, one module for each topic.
 
-No SQL, no clock, no input or output: rows and timestamps are arguments.
+A function takes rows, documents and the current time as arguments and returns values, documents of `store.documents`,
+or the sentences in them. SQL belongs in `store.queries`, and text for a terminal in `scripts.render`. No clock, no file
+and no database is read here.
 """

@@ -1,15 +1,16 @@
-"""What used a window: pure functions over its readings and over the turns that ran between them.
+"""Attribution of the use of a window to turns: pure functions over its readings and its turns.
 
-Two readings that follow each other leave a **gap**: from the last time the one was seen to the first time the other
-was. What the used percent rose by in it (its **rise**, in points of the window) belongs to the turns that ended in the
-gap, else to those under way at its end, shared by their weighed tokens. A reading that comes with the start of an
-answer does not count that turn yet: one whose answer had only just begun is not held to be under way. With no such turn
-it was **used elsewhere**: on another machine, on the web, or past the tap. So was what goes far beyond what the turns'
-tokens explain, once it is known what a token of the account costs (`points_per_token`).
+Two consecutive readings bound an **interval**: from the last time that the earlier one was seen to the first time that
+the later one was seen. The **increase** of the used percent in it (in points of the window) belongs to the turns that
+ended in the interval, else to the turns in progress at its end, in proportion to their weighted tokens. A reading that
+comes with the start of a response does not count that turn yet, so a turn whose response has only just begun does not
+count as in progress. An increase without such a turn was **used elsewhere**: on another machine, on the web, or past
+the tap. So was the part that far exceeds what the turns' tokens explain, once the cost of a token of the account is
+known (`points_per_token`).
 
-A turn's tokens are weighed as `Weights` say, for each model. They are `FIXED` until an account's own history holds
-enough rises that turns of one model alone explain (`fitted`). Moments are Unix seconds; readings come in the order of
-their arrival, and no order of their clock is relied on.
+Tokens are weighted by `Weights`, for each model. These are `DEFAULT_WEIGHTS` until the account's own history has enough
+increases that turns of a single model explain (`fit_weights`). Timestamps are Unix seconds; readings are in the order
+of arrival, and nothing relies on the order of their timestamps.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class WindowSample(NamedTuple):
-    """A window over the stretch of time in which every reading said the same of it."""
+    """A window from `first_at` to `last_at`, while every reading reported the same values."""
 
     first_at: float
     last_at: float
@@ -38,7 +39,7 @@ class WindowSample(NamedTuple):
 
 
 class TurnUse(NamedTuple):
-    """One turn of Codex: cached tokens are a part of the input, reasoning ones of the output; None where not told."""
+    """One turn of Codex. Cached tokens are part of the input, reasoning tokens part of the output; None is unknown."""
 
     started_at: float
     first_byte_at: float | None
@@ -54,18 +55,18 @@ class TurnUse(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The time between two readings, and the points that the window rose by in it.
+    """The time between two readings, and the points that were used in it.
 
-    It ends before it starts where the clock stepped back.
+    It ends before it starts where the clock was set back.
     """
 
     start: float
     end: float
-    rise: float
+    increase: float
 
 
 class Attribution(NamedTuple):
-    """What one turn has of a rise, in points; no turn is "elsewhere". ``at`` is when the gap ended."""
+    """One turn's part of an increase, in points; None is "elsewhere". ``at`` is the end of the interval."""
 
     turn: TurnUse | None
     points: float
@@ -73,7 +74,7 @@ class Attribution(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What a token counts for, by its kind."""
+    """The weight of a token, by its kind."""
 
     uncached: float
     cached: float
@@ -81,28 +82,28 @@ class Weights(NamedTuple):
 
 
 DEFAULT_WEIGHTS = Weights(1.0, 0.1, 8.0)
-"""The ratio of public API prices, which stands until there is enough to fit from."""
+"""The ratio of public API prices, used until there is enough history to fit weights."""
 
 
 _SURPLUS, _ROUNDING_POINTS = 3.0, 1.0
-"""A rise beyond so many times what its turns' tokens cost, and what rounding can have held back, is not theirs."""
+"""Turns explain at most this many times the cost of their tokens, and the points that rounding can have held back."""
 
 JUST_BEGUN_SECONDS = 5.0
-"""A reading so soon after an answer began came with that answer, and does not count it."""
+"""A reading this soon after a response began came with that response, and does not count it."""
 
 
-# Rises
+# Increases
 
 
-def intervals(sights: Iterable[WindowSample]) -> list[Interval]:
-    """Answer "when did the window rise, and by how much?"; a window seen for the first time has no rise."""
-    return [Interval(before.last_at, after.first_at, increase(before, after)) for before, after in pairwise(sights)]
+def intervals(samples: Iterable[WindowSample]) -> list[Interval]:
+    """Return the intervals between samples; the first sample of a window has none before it."""
+    return [Interval(before.last_at, after.first_at, increase(before, after)) for before, after in pairwise(samples)]
 
 
 def increase(before: WindowSample, after: WindowSample) -> float:
-    """Return the points that were used between two sights; after a reset that is all that the new one shows.
+    """Return the points that were used between two samples; after a reset that is all that the later one shows.
 
-    A reset is never a negative use. Neither is a figure that fell while the reset stayed: the server put it right.
+    A reset is never negative use. Neither is a percentage that fell while the reset stayed: the server corrected it.
     """
     used = after.used_percent
     if used < before.used_percent:
@@ -111,10 +112,10 @@ def increase(before: WindowSample, after: WindowSample) -> float:
 
 
 def _is_reset(before: WindowSample, after: WindowSample) -> bool:
-    """Tell whether a window whose figure did not fall was reset all the same.
+    """Return True if a window was reset although its percentage did not fall.
 
-    Its reset moved on, and it either had passed, or the window that it is the end of began after the earlier sight.
-    Where that window had begun before, its end was only put off, and what was used stays used.
+    Its reset time moved on, and either the old one had passed, or the new window began after the earlier sample. If the
+    new window began before, its reset was only postponed, and what was used stays used.
     """
     if before.resets_at is None or after.resets_at is None:
         return False
@@ -125,20 +126,21 @@ def _is_reset(before: WindowSample, after: WindowSample) -> bool:
     return after.resets_at - after.window_minutes * 60 >= before.last_at - SKEW_SECONDS
 
 
-def points_in_range(gap: Interval, since: float, until: float) -> float:
-    """Return what of a rise belongs to the period: by the time that its gap shares with it.
+def points_in_range(interval: Interval, since: float, until: float) -> float:
+    """Return the part of an increase that belongs to a time range: in proportion to the time of its interval in it.
 
-    A gap of no length belongs to the period that its end is in.
+    An interval of no length belongs to the range that contains its end.
     """
-    if gap.end <= gap.start:
-        return gap.rise if since < gap.end <= until else 0.0
-    if since <= gap.start and gap.end <= until:
-        return gap.rise
-    shared = min(gap.end, until) - max(gap.start, since)
-    return gap.rise * max(0.0, shared) / (gap.end - gap.start)
+    start, end, points = interval
+    if end <= start:
+        return points if since < end <= until else 0.0
+    if since <= start and end <= until:
+        return points
+    shared = min(end, until) - max(start, since)
+    return points * max(0.0, shared) / (end - start)
 
 
-# Who used it
+# Attribution
 
 
 def attribute(
@@ -150,75 +152,75 @@ def attribute(
     *,
     rate: float | None = None,
 ) -> Iterator[Attribution]:
-    """Answer "whose are the rises of the period?"; the parts of a rise add up to what of it is in the period.
+    """Attribute the increases within the time range to turns; the parts of an increase sum to its share of the range.
 
-    `turns` are sorted by their end. `rate` is what `points_per_token` tells; without it a rise of any size is that of
-    the turns in its gap. A turn that ended before the period has its part of a rise across the period's start.
+    `turns` are sorted by their end. `rate` is that of `points_per_token`; without it the turns of an interval explain
+    an increase of any size. A turn that ended before the range has its part of an increase across the range's start.
     """
     ends = [turn.ended_at for turn in turns]
     unclaimed = []
-    for gap in found:
-        points = points_in_range(gap, since, until)
+    for interval in found:
+        points = points_in_range(interval, since, until)
         if not points:
             continue
-        ended = turns[bisect.bisect_right(ends, gap.start) : bisect.bisect_right(ends, gap.end)]
+        ended = turns[bisect.bisect_right(ends, interval.start) : bisect.bisect_right(ends, interval.end)]
         shares = _shares(ended, weights)
         if shares:
-            yield from _divided(gap, points, shares, _max_points(ended, weights, rate))
+            yield from _divided(interval, points, shares, _max_points(ended, weights, rate))
         else:
-            unclaimed.append((gap, points))
+            unclaimed.append((interval, points))
     unclaimed.sort(key=lambda each: each[0].end)
-    running = _running((gap.end for gap, _ in unclaimed), turns)
-    for (gap, points), among in zip(unclaimed, running, strict=True):
-        yield from _divided(gap, points, _shares(among, weights), _max_points(among, weights, rate))
+    running = _running((interval.end for interval, _ in unclaimed), turns)
+    for (interval, points), among in zip(unclaimed, running, strict=True):
+        yield from _divided(interval, points, _shares(among, weights), _max_points(among, weights, rate))
 
 
 def _divided(
-    gap: Interval, points: float, shares: Sequence[tuple[TurnUse, float]], most: float
+    interval: Interval, points: float, shares: Sequence[tuple[TurnUse, float]], most: float
 ) -> Iterator[Attribution]:
-    """Divide points of a rise among turns, which have no more of it than `most`; the rest was used elsewhere."""
-    ours = (points * min(1.0, most / gap.rise)) if shares else 0.0
+    """Divide points of an increase among turns, which explain no more than `most`; the rest was used elsewhere."""
+    explained = (points * min(1.0, most / interval.increase)) if shares else 0.0
     for turn, share in shares:
-        yield Attribution(turn, ours * share, gap.end)
-    if ours < points:
-        yield Attribution(None, points - ours, gap.end)
+        yield Attribution(turn, explained * share, interval.end)
+    if explained < points:
+        yield Attribution(None, points - explained, interval.end)
 
 
 def _max_points(turns: Sequence[TurnUse], weights: Mapping[str | None, Weights], rate: float | None) -> float:
-    """Return the most points that turns can have used; any number where that is not known."""
-    told = [token_weight(turn, weights) for turn in turns]
-    if rate is None or None in told:
+    """Return the most points that turns can have used; infinity where that is unknown."""
+    found = [token_weight(turn, weights) for turn in turns]
+    if rate is None or None in found:
         return math.inf
-    return _SURPLUS * rate * math.fsum(weight or 0.0 for weight in told) + _ROUNDING_POINTS
+    return _SURPLUS * rate * math.fsum(weight or 0.0 for weight in found) + _ROUNDING_POINTS
 
 
-def _running(moments: Iterable[float], turns: Sequence[TurnUse]) -> Iterator[list[TurnUse]]:
-    """Yield the turns that were under way at each of the moments, which are sorted."""
+def _running(timestamps: Iterable[float], turns: Sequence[TurnUse]) -> Iterator[list[TurnUse]]:
+    """Yield the turns in progress at each of the timestamps, which are sorted."""
     begun = sorted((turn.first_byte_at, i) for i, turn in enumerate(turns) if turn.first_byte_at is not None)
     position = 0
-    under_way: list[tuple[float, int]] = []
-    for moment in moments:
-        while position < len(begun) and begun[position][0] <= moment - JUST_BEGUN_SECONDS:
+    in_progress: list[tuple[float, int]] = []
+    for timestamp in timestamps:
+        while position < len(begun) and begun[position][0] <= timestamp - JUST_BEGUN_SECONDS:
             index = begun[position][1]
-            heapq.heappush(under_way, (turns[index].ended_at, index))
+            heapq.heappush(in_progress, (turns[index].ended_at, index))
             position += 1
-        while under_way and under_way[0][0] < moment:
-            heapq.heappop(under_way)
-        yield [turns[index] for _, index in under_way]
+        while in_progress and in_progress[0][0] < timestamp:
+            heapq.heappop(in_progress)
+        yield [turns[index] for _, index in in_progress]
 
 
 def _shares(turns: Sequence[TurnUse], weights: Mapping[str | None, Weights]) -> list[tuple[TurnUse, float]]:
-    """Return the turns that weigh something, and the share of each; a turn cut off weighs as the mean of the others."""
-    weighed = [(turn, weight) for turn in turns if (weight := token_weight(turn, weights)) != 0]
-    told = [weight for _, weight in weighed if weight is not None]
-    mean = math.fsum(told) / len(told) if told else 1.0
-    filled = [(turn, mean if weight is None else weight) for turn, weight in weighed]
+    """Return the turns with a weight and the share of each; an interrupted turn gets the mean weight of the others."""
+    weighted = [(turn, weight) for turn in turns if (weight := token_weight(turn, weights)) != 0]
+    known = [weight for _, weight in weighted if weight is not None]
+    mean = math.fsum(known) / len(known) if known else 1.0
+    filled = [(turn, mean if weight is None else weight) for turn, weight in weighted]
     total = math.fsum(weight for _, weight in filled)
     return [(turn, weight / total) for turn, weight in filled]
 
 
 def token_weight(turn: TurnUse, weights: Mapping[str | None, Weights]) -> float | None:
-    """Return what a turn's tokens weigh: None where they were never told, 0 where it was refused or only a warm-up."""
+    """Return the weight of a turn's tokens: None where they were never reported, 0 for a refused turn or a warm-up."""
     kinds = token_counts(turn)
     if not kinds:
         return kinds if kinds is None else 0.0
@@ -227,7 +229,7 @@ def token_weight(turn: TurnUse, weights: Mapping[str | None, Weights]) -> float 
 
 
 def token_counts(turn: TurnUse) -> tuple[int, ...] | None:
-    """Return a turn's tokens by the kinds of `Weights`: None where never told, empty where none were taken at all."""
+    """Return a turn's tokens by the kinds of `Weights`: None where never reported, empty where it used none."""
     _, _, _, _, _, warm_up, status, whole, cached, output, _ = turn
     if status is not None and status >= 400:
         return ()
@@ -238,7 +240,7 @@ def token_counts(turn: TurnUse) -> tuple[int, ...] | None:
     return whole - cached, cached, output or 0
 
 
-# What a token weighs
+# The fit of weights
 
 FIT_GAPS, FIT_TURNS = 1_500, 3_000
-"""The newest of an account's history that weights are fitted from: more of it costs time and says little."""
+"""The newest intervals and turns that weights are fitted from: more of them cost time and add little."""

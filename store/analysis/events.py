@@ -1,73 +1,70 @@
-"""What happened to an account's limits: pure functions over its rows in the order of their arrival.
+"""The events of an account and its limits: pure functions over its snapshots in the order of arrival.
 
-Each event comes from two rows of one limit that follow each other, and carries both as evidence. Rows are mappings
-with the columns of `snapshots`, without late ones; moments are Unix seconds. Nothing relies on the clock having gone
-forward: rows whose server told its own time are compared by that where the clocks differ, and where none did and the
-clock stepped back, nothing is said of when a window was due.
+An event comes from two consecutive snapshots of one limit, and carries both as evidence. Rows have the columns of
+`snapshots`, without late ones; timestamps are Unix seconds. Nothing relies on the clock having gone forward: where the
+clocks differ, rows with the server's own time are compared by that; without it, after the clock was set back, nothing
+is concluded about when a window was due.
 
-`KINDS` says what can happen. That something is unknown in one row and known in the next is no event.
+A value that is unknown in one row and known in the next is not an event. The sentences are in
+`store.analysis.event_text`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase
-from store.analysis.formatting import clock_time, duration, in_points, percent, window_length
 from store.analysis.limit_status import WindowRow, slots
-from store.constants import FULL_PERCENT, MAIN_LIMIT, RESET_JITTER_SECONDS, SKEW_SECONDS
+from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.attribution import TurnUse
+    from store.analysis.limit_status import Row
+    from store.constants import EventKind
+    from store.documents import EventReading
 
-    Row = Mapping[str, Any]
-
-KINDS = {
-    "limit_reached": "a window is full, or the server says that the limit is reached",
+KINDS: dict[EventKind, str] = {
+    "limit_reached": "a window is full, or the server reports that the limit is reached",
     "limit_freed": "the limit is open again: after a reset, or because the server says so",
     "window_reset": "a window was reset when it was due",
     "window_reset_early": "a window was reset before it was due",
-    "window_moved": "a window's reset was moved, and what was used stayed used",
-    "used_percent_fell": "what was used of a window became less, and its reset stayed",
-    "window_appeared": "the limit has a window that it had not",
-    "window_vanished": "a window is gone",
+    "window_moved": "a window's reset time was moved, and its used percent stayed",
+    "used_percent_fell": "a window's used percent fell, and its reset time stayed",
+    "window_appeared": "the limit has a new window",
+    "window_vanished": "a window no longer exists",
     "plan_changed": "the account has another plan",
     "credits_bought": "the account has more credits",
     "credits_spent": "the account has fewer credits",
     "used_elsewhere": "a window was used, and no turn went through the tap meanwhile",
     "token_refreshed": "the account was seen with a new token",
 }
-"""What can happen, and what it means."""
+"""What each of `store.constants.EVENT_KINDS` means."""
 
 ACCOUNT_KINDS = frozenset({"plan_changed", "credits_bought", "credits_spent", "token_refreshed"})
-"""What happens to an account as a whole and to none of its limits."""
+"""The kinds that are about an account as a whole and not about one of its limits."""
 
 FAR_APART_SECONDS = 3_600
-"""Readings further apart say little of when something happened."""
+"""From this distance on, two readings say little about when something happened between them."""
 
 MIN_ELSEWHERE = 1.0
-"""Points of a rise that are worth an event of their own."""
+"""The least points of an increase that are an event of their own."""
 
 MAX_TURN_SECONDS = 3_600
-"""A socket lives no longer. A turn is written when it ends, so a younger rise may yet turn out to be a turn's."""
+"""The longest life of a socket. A turn is stored when it ends, so a turn may still explain a younger increase."""
 
-_SAME_LENGTH = 0.01
-"""By how much of its length a window may differ from itself: the server rounds 10080 minutes to 10079."""
+_LENGTH_TOLERANCE = 0.01
+"""The share by which a window's length may differ from itself: the server rounds 10080 minutes to 10079."""
 
 _MAX_BALANCE_LENGTH = 40
 """Characters of a balance; a longer one is absurd."""
 
 
 class EventEvidence(NamedTuple):
-    """One of the two readings that an event comes from.
-
-    ``id`` is the row's (None for a token's), ``seen_at`` when it was last seen, for the later of the two when first.
-    """
+    """One of the two readings that an event comes from; `store.documents.EventReading` describes its fields."""
 
     id: int | None
     seen_at: float
@@ -80,99 +77,114 @@ class EventEvidence(NamedTuple):
     source: str | None = None
     token_key: str | None = None
 
+    @property
+    def document(self) -> EventReading:
+        """The reading as documents have it."""
+        return {
+            "id": self.id,
+            "seen_at": self.seen_at,
+            "used_percent": self.used_percent,
+            "resets_at": self.resets_at,
+            "reached_type": self.reached_type,
+            "reached_until": self.reached_until,
+            "plan_type": self.plan_type,
+            "credits_balance": self.credits_balance,
+            "source": self.source,
+            "token_key": self.token_key,
+        }
+
+
+class Doubt(NamedTuple):
+    """What is not sure about an event; ``seconds`` is the time between two readings that are far apart."""
+
+    kind: Literal["far_apart", "clock_set_back", "reset_unknown", "turn_in_progress"]
+    seconds: float = 0.0
+
 
 class Event(NamedTuple):
-    """Something that happened; `KINDS` says what.
-
-    ``at`` is when it was first seen, for what was due (a reset, and what it freed) when that was due. ``slot`` is the
-    window's, None where it is about no window; ``limit_id`` is None where it is about the account. ``seconds`` is how
-    much a reset was early, or moved (negative: it comes sooner), ``points`` how much of a window was used elsewhere or
-    fell, ``credits`` how many were bought or spent, as a decimal string. ``text`` is a sentence; ``note`` says what is
-    uncertain about it.
-    """
+    """Something that happened; `store.documents.EventEntry` describes its fields."""
 
     at: float
-    kind: str
+    kind: EventKind
     limit_id: str | None
     limit_name: str | None
     slot: str | None
     window_minutes: int | None
     before: EventEvidence
     after: EventEvidence
-    text: str
-    note: str | None = None
+    doubt: Doubt | None = None
     seconds: float | None = None
     points: float | None = None
     credits: str | None = None
 
 
 class Increase(NamedTuple):
-    """A window that was used between two readings; `elsewhere` tells whether that is an event."""
+    """The use of a window between two readings; `unattributed` decides whether it is an event."""
 
     before: Row
     after: Row
     slot: str
     was: WindowSample
     now: WindowRow
-    gap: Interval
+    interval: Interval
 
 
-def account_events(rows: Iterable[Row], zone: dt.tzinfo | None = None) -> Iterator[Event | Increase]:
-    """Answer "what happened?" over the rows of all limits of one account, in the order of their arrival.
-
-    `elsewhere` makes events of those rises that are some. `zone` is that of the moments in sentences, None the
-    machine's own.
-    """
+def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
+    """Yield the events and increases in the rows of all limits of one account, in the order of arrival."""
     newest: dict[str, _LimitRow] = {}
-    sights: dict[tuple[str, str], tuple[WindowSample, Row]] = {}
+    samples: dict[tuple[str, str], tuple[WindowSample, Row]] = {}
     last: Row | None = None
     for row in rows:
-        seen = _LimitRow(row)
+        current = _LimitRow(row)
         before = newest.get(row["limit_id"])
-        if before is not None and (before.windows != seen.windows or before.verdict != seen.verdict):
-            yield from _limit_events(_Transition(before, seen, zone))
-        yield from _rises(seen, sights)
+        if before is not None and (before.windows != current.windows or before.verdict != current.verdict):
+            yield from _limit_events(_Transition(before, current))
+        yield from _increases(current, samples)
         if last is not None:
-            yield from _fact_events(last, row)
-        newest[row["limit_id"]], last = seen, row
+            yield from _account_events(last, row)
+        newest[row["limit_id"]], last = current, row
 
 
 def unattributed(
-    rises: Sequence[Increase], turns: Sequence[TurnUse], now: float, known_since: float
+    increases: Sequence[Increase], turns: Sequence[TurnUse], now: float, known_since: float
 ) -> Iterator[Event]:
-    """Make events of the rises of one limit that no turn explains, by the rule of `store.analysis.attribution`.
+    """Yield the events of increases of one limit that no turn explains, by the rule of `store.analysis.attribution`.
 
-    `turns` are those on the limit that ended after the first of the rises' gaps began, sorted by their end. Of a gap
-    that began before `known_since`, when turns were first recorded, or that the clock stepped back in, nobody knows.
-    Rises of less than a point are left to ``usage``: with decimals on the wire, they would drown all else.
+    `turns` are those on the limit that ended after the start of the first interval, sorted by their end. Intervals that
+    began before `known_since`, when turns were first recorded, or in which the clock was set back are left out. So are
+    increases of less than a point: with decimals on the wire there would be too many events; ``usage`` counts them.
     """
-    told = [rise for rise in rises if known_since <= rise.gap.start < rise.gap.end and rise.gap.rise >= MIN_ELSEWHERE]
-    shared = attribute([rise.gap for rise in told], turns, {}, float("-inf"), float("inf"))
-    # A part names its gap by its end and its points.
-    alone = Counter((part.at, part.points) for part in shared if part.turn is None)
-    for each in told:
-        if alone[each.gap.end, each.gap.rise]:
-            alone[each.gap.end, each.gap.rise] -= 1
-            yield _used_elsewhere(each, young=0 <= now - each.gap.end < MAX_TURN_SECONDS)
+    known = [
+        each
+        for each in increases
+        if known_since <= each.interval.start < each.interval.end and each.interval.increase >= MIN_ELSEWHERE
+    ]
+    parts = attribute([each.interval for each in known], turns, {}, float("-inf"), float("inf"))
+    # A part refers to its interval by its end and its points.
+    alone = Counter((part.at, part.points) for part in parts if part.turn is None)
+    for each in known:
+        _, end, points = each.interval
+        if alone[end, points]:
+            alone[end, points] -= 1
+            yield _used_elsewhere(each, in_progress=0 <= now - end < MAX_TURN_SECONDS)
 
 
 def token_events(tokens: Iterable[Row]) -> Iterator[Event]:
-    """Answer "when did the account get a new token?" over its rows of `tokens`, in the order of their arrival."""
+    """Yield the changes of token in the rows of an account in `tokens`, in the order of arrival."""
     last: Row | None = None
     for token in tokens:
         if last is not None:
             before = EventEvidence(None, last["last_seen_at"], token_key=last["token_key"])
             after = EventEvidence(None, token["first_seen_at"], token_key=token["token_key"])
-            text = f"A new token was seen, {after.token_key}, after {before.token_key}."
-            yield _account_event("token_refreshed", before, after, text)
+            yield _account_event("token_refreshed", before, after)
         last = token
 
 
-# A step from one row of a limit to the next
+# A transition from one row of a limit to the next
 
 
 class _LimitRow:
-    """A row, and what is made of it once: its windows by slot, and the server's word on the limit."""
+    """A row, its windows by slot, and the server's verdict on the limit."""
 
     __slots__ = ("row", "verdict", "windows")
 
@@ -183,8 +195,8 @@ class _LimitRow:
 
     @property
     def full(self) -> dict[str, WindowRow]:
-        """The windows of which all is used."""
-        return {slot: each for slot, each in self.windows.items() if (each.used_percent or 0) >= FULL_PERCENT}
+        """The full windows."""
+        return {slot: each for slot, each in self.windows.items() if is_full(each.used_percent)}
 
     @property
     def closed(self) -> bool:
@@ -194,63 +206,64 @@ class _LimitRow:
 
 
 class _Transition:
-    """Two rows of a limit that follow each other, as one clock shows them."""
+    """Two consecutive rows of a limit, on one clock."""
 
-    def __init__(self, before: _LimitRow, after: _LimitRow, zone: dt.tzinfo | None) -> None:
-        self.was, self.now, self._zone = before, after, zone
+    def __init__(self, before: _LimitRow, after: _LimitRow) -> None:
+        self.was, self.now = before, after
         self.before, self.after = before.row, after.row
         self.skew_before, self.skew_after = _skew(self.before), _skew(self.after)
         self.left_at, self.seen_at = _reported_at(self.before), self.after["first_seen_at"]
         known = self.before["server_time"] is not None and self.after["server_time"] is not None
-        self.lost_time = self.seen_at < self.left_at and not known
+        self.clock_set_back = self.seen_at < self.left_at and not known
 
     @property
     def apart(self) -> float:
-        """How many seconds are between the two rows, by the server's clock."""
+        """The seconds between the two rows, by the server's clock."""
         return float(self.seen_at + self.skew_after - self.left_at - self.skew_before)
 
     @property
-    def far_apart(self) -> str | None:
-        """What to say where it is not sure when something happened."""
-        if self.apart < FAR_APART_SECONDS:
-            return None
-        return f"The two readings are {duration(self.apart)} apart; it happened at some time between them."
+    def far_apart(self) -> Doubt | None:
+        """The doubt about when something happened, if the rows are far apart."""
+        return None if self.apart < FAR_APART_SECONDS else Doubt("far_apart", self.apart)
 
     def until(self, at: int) -> float:
-        """Return how long before a reset that the earlier row tells the later one was seen, by the server's clock."""
+        """Return the seconds from the later row to a reset that the earlier row reports, by the server's clock."""
         return float(at + self.skew_before - self.seen_at - self.skew_after)
 
     def moved(self, window: _WindowChange) -> float | None:
-        """Return by how much a window's reset moved, by the server's clock; None where one of the two is unknown."""
+        """Return the seconds by which a window's reset moved, by the server's clock; None if either is unknown."""
         was, now = window.before.resets_at, window.after.resets_at
         return None if was is None or now is None else now + self.skew_after - was - self.skew_before
 
-    def moment(self, at: float | None) -> str:
-        return "at a time not told" if at is None else clock_time(at, self._zone)
-
-    def event(self, kind: str, text: str, window: _WindowChange | None = None, **fields: Any) -> Event:
-        """Make an event of this step."""
-        pair = window or _WindowChange(None, WindowRow(), WindowRow())
-        made = Event(
-            at=self.seen_at,
+    def event(
+        self,
+        kind: EventKind,
+        window: _WindowChange | None = None,
+        *,
+        at: float | None = None,
+        doubt: Doubt | None = None,
+        seconds: float | None = None,
+        points: float | None = None,
+    ) -> Event:
+        """Return an event of this transition; without `at` it happened when the later row was first seen."""
+        change = window or _WindowChange(None, WindowRow(), WindowRow())
+        return Event(
+            at=self.seen_at if at is None else at,
             kind=kind,
             limit_id=self.after["limit_id"],
             limit_name=self.after["limit_name"],
-            slot=pair.slot,
-            window_minutes=pair.minutes,
-            before=_reading(self.before, self.left_at if window else self.before["last_seen_at"], pair.before),
-            after=_reading(self.after, self.seen_at, pair.after),
-            text=text,
+            slot=change.slot,
+            window_minutes=change.minutes,
+            before=_evidence(self.before, self.left_at if window else self.before["last_seen_at"], change.before),
+            after=_evidence(self.after, self.seen_at, change.after),
+            doubt=doubt,
+            seconds=seconds,
+            points=points,
         )
-        return made._replace(**fields)
-
-    def the(self, window: _WindowChange) -> str:
-        """Return what a window is called in a sentence."""
-        return f"The {window_length(window.slot or '', window.minutes)} window{limit_prefix(self.after)}"
 
 
 class _WindowChange(NamedTuple):
-    """A window as both rows of a step have it."""
+    """A window as both rows of a transition have it."""
 
     slot: str | None
     before: WindowRow
@@ -258,7 +271,7 @@ class _WindowChange(NamedTuple):
 
     @property
     def minutes(self) -> int | None:
-        """Its length, as it was last told."""
+        """Its length, as it was last reported."""
         return self.after.window_minutes or self.before.window_minutes
 
 
@@ -282,20 +295,15 @@ def _window_events(step: _Transition) -> Iterator[Event]:
             yield from _window_change(step, _WindowChange(slot, was, now))
             continue
         if was:
-            gone = _WindowChange(slot, was, WindowRow())
-            text = f"{step.the(gone)} is gone; it was last seen at {percent(was.used_percent)} used."
-            yield step.event("window_vanished", text, gone, note=step.far_apart)
+            yield step.event("window_vanished", _WindowChange(slot, was, WindowRow()), doubt=step.far_apart)
         if now:
-            new = _WindowChange(slot, WindowRow(), now)
-            resets = "" if now.resets_at is None else f", and resets {step.moment(now.resets_at)}"
-            text = f"{step.the(new)} is new: {percent(now.used_percent)} of it is used{resets}."
-            yield step.event("window_appeared", text, new, note=step.far_apart)
+            yield step.event("window_appeared", _WindowChange(slot, WindowRow(), now), doubt=step.far_apart)
 
 
 def _window_change(step: _Transition, window: _WindowChange) -> Iterator[Event]:
     """Yield what happened to a window that both rows have."""
     was, now = window.before, window.after
-    # A window of which nothing is used has not begun, and its reset slides along with the clock.
+    # A window at 0 % has not begun, and its reset slides along with the clock.
     if not was.used_percent or now.used_percent is None:
         return
     fell = now.used_percent < was.used_percent
@@ -303,22 +311,22 @@ def _window_change(step: _Transition, window: _WindowChange) -> Iterator[Event]:
     other = moved is not None and abs(moved) > RESET_JITTER_SECONDS
     if not (fell or other):
         return
-    if step.lost_time:
+    if step.clock_set_back:
         if fell and other:
-            note = "The clock was set back in between, so it is not known whether that was on time."
-            yield step.event("window_reset", f"{step.the(window)} was reset{_used(window)}.", window, note=note)
+            yield step.event("window_reset", window, doubt=Doubt("clock_set_back"))
     elif _was_due(step, window) and (fell or (moved is not None and moved > RESET_JITTER_SECONDS)):
         yield _reset(step, window)
     elif fell and other:
-        yield _reset_early(step, window)
+        early = step.until(was.resets_at or 0)
+        yield step.event("window_reset_early", window, seconds=early, doubt=step.far_apart)
     elif fell:
         yield _fell(step, window)
     elif other and now.used_percent:
-        yield _moved(step, window, moved or 0.0)
+        yield step.event("window_moved", window, seconds=moved, doubt=step.far_apart)
 
 
 def _was_due(step: _Transition, window: _WindowChange) -> bool:
-    """Tell whether a window's reset had passed when it was seen again, or its whole length where none was told."""
+    """Return True if a window's reset had passed when it was seen again, or its whole length if no reset is known."""
     was = window.before
     if was.resets_at is not None:
         return step.until(was.resets_at) <= SKEW_SECONDS
@@ -328,52 +336,23 @@ def _was_due(step: _Transition, window: _WindowChange) -> bool:
 def _reset(step: _Transition, window: _WindowChange) -> Event:
     due = window.before.resets_at
     if due is None:
-        text = f"{step.the(window)} was reset{_used(window)}; when it was due was not told."
-        return step.event("window_reset", text, window, note=step.far_apart)
-    text = f"{step.the(window)} was reset when it was due, {step.moment(due)}{_used(window)}."
-    return step.event("window_reset", text, window, at=min(float(due), step.seen_at))
-
-
-def _reset_early(step: _Transition, window: _WindowChange) -> Event:
-    due = window.before.resets_at or 0
-    early = step.until(due)
-    text = (
-        f"{step.the(window)} was reset {duration(early)} before it was due{_used(window)}:"
-        f" it was to be reset {step.moment(due)}, and now will be {step.moment(window.after.resets_at)}."
-    )
-    return step.event("window_reset_early", text, window, seconds=early, note=step.far_apart)
+        return step.event("window_reset", window, doubt=step.far_apart)
+    return step.event("window_reset", window, at=min(float(due), step.seen_at))
 
 
 def _fell(step: _Transition, window: _WindowChange) -> Event:
     was, now = window.before, window.after
     points = (was.used_percent or 0.0) - (now.used_percent or 0.0)
-    told = was.resets_at is not None and now.resets_at is not None
-    stays = f"its reset stays {step.moment(now.resets_at)}" if told else "no reset time was told"
-    text = f"{step.the(window)} fell from {percent(was.used_percent)} used to {percent(now.used_percent)}; {stays}."
-    note = step.far_apart if told else "Without both reset times it is not known whether that was a reset."
-    return step.event("used_percent_fell", text, window, points=points, note=note)
-
-
-def _moved(step: _Transition, window: _WindowChange, moved: float) -> Event:
-    was, now = window.before, window.after
-    direction = "later" if moved > 0 else "sooner"
-    text = (
-        f"{step.the(window)} now resets {duration(abs(moved))} {direction},"
-        f" {step.moment(now.resets_at)} instead of {step.moment(was.resets_at)},"
-        f" at {percent(now.used_percent)} used after {percent(was.used_percent)}."
-    )
-    return step.event("window_moved", text, window, seconds=moved, note=step.far_apart)
-
-
-def _used(window: _WindowChange) -> str:
-    return f", from {percent(window.before.used_percent)} used to {percent(window.after.used_percent)}"
+    known = was.resets_at is not None and now.resets_at is not None
+    doubt = step.far_apart if known else Doubt("reset_unknown")
+    return step.event("used_percent_fell", window, points=points, doubt=doubt)
 
 
 # Reached and freed
 
 
 def _limit_state_events(step: _Transition, resets: Mapping[str, float]) -> Iterator[Event]:
-    """Yield that a limit was reached or freed; `resets` says which windows were reset in this step, and when."""
+    """Yield that a limit was reached or freed; `resets` has the windows reset in this transition, and when."""
     if not (step.was.closed or step.now.closed):
         return
     before, after = step.was.full, step.now.full
@@ -388,15 +367,15 @@ def _limit_state_events(step: _Transition, resets: Mapping[str, float]) -> Itera
 
 
 def _freed_at(step: _Transition, resets: Mapping[str, float]) -> float | None:
-    """Return when a closed limit was open again, even if it is closed anew by now; None where it was not."""
+    """Return when a closed limit opened, even if it is closed again by now; None if it did not."""
     if not step.was.closed:
         return None
     full = step.was.full
     if full and full.keys() <= resets.keys():
         return max(resets[slot] for slot in full)
     until = step.before["reached_until"]
-    given = until is not None and not step.lost_time and step.left_at <= until and step.until(until) <= 0
-    if given and not full:
+    passed = until is not None and not step.clock_set_back and step.left_at <= until and step.until(until) <= 0
+    if passed and not full:
         return min(float(until), float(step.seen_at))
     return None if step.now.closed else float(step.seen_at)
 
@@ -404,74 +383,56 @@ def _freed_at(step: _Transition, resets: Mapping[str, float]) -> float | None:
 def _freed(step: _Transition, at: float, resets: Mapping[str, float]) -> Event:
     full = step.was.full
     slot = max((each for each in full if each in resets), key=lambda each: resets[each], default=None)
-    limit = f"The limit{limit_prefix(step.after)} is open again"
-    if slot is not None:
-        window = _WindowChange(slot, full[slot], step.now.windows.get(slot, full[slot]))
-        what = step.the(window).removeprefix("The ").removesuffix(limit_prefix(step.after))
-        return step.event("limit_freed", f"{limit}: its {what} was reset.", window, at=at)
-    text = f"{limit}: the time that the server gave is over." if at < step.seen_at else f"{limit}, as the server says."
-    return step.event("limit_freed", text, at=at)
+    if slot is None:
+        return step.event("limit_freed", at=at)
+    return step.event("limit_freed", _WindowChange(slot, full[slot], step.now.windows.get(slot, full[slot])), at=at)
 
 
 def _reached(step: _Transition, full: Mapping[str, WindowRow]) -> Event:
     if not full:
-        kind = step.after["reached_type"]
-        why = f" ({kind})" if kind else ""
-        told = step.after["reached_until"]
-        until = "" if told is None else f", until {step.moment(told)}"
-        text = f"The limit{limit_prefix(step.after)} is reached, as the server says{why}{until}."
-        return step.event("limit_reached", text, note=step.far_apart)
+        return step.event("limit_reached", doubt=step.far_apart)
     slot = max(full, key=lambda each: full[each].resets_at or float("inf"))
-    was = step.was.windows.get(slot, WindowRow())
-    window = _WindowChange(slot, was, full[slot])
-    resets = window.after.resets_at
-    until = "when it resets was not told" if resets is None else f"it resets {step.moment(resets)}"
-    text = f"{step.the(window)} is full, at {percent(window.after.used_percent)} used; {until}."
-    return step.event("limit_reached", text, window, note=step.far_apart)
+    window = _WindowChange(slot, step.was.windows.get(slot, WindowRow()), full[slot])
+    return step.event("limit_reached", window, doubt=step.far_apart)
 
 
 # Used elsewhere
 
 
-def _rises(seen: _LimitRow, sights: dict[tuple[str, str], tuple[WindowSample, Row]]) -> Iterator[Increase]:
-    """Yield the windows that rose since they were last told of, and remember how they are now told."""
-    row = seen.row
-    first_at, told_at = row["first_seen_at"], _reported_at(row)
-    for slot, figures in seen.windows.items():
-        if figures.used_percent is None:
+def _increases(current: _LimitRow, samples: dict[tuple[str, str], tuple[WindowSample, Row]]) -> Iterator[Increase]:
+    """Yield the increases of windows since they were last reported, and store the new samples in `samples`."""
+    row = current.row
+    first_at, reported_at = row["first_seen_at"], _reported_at(row)
+    for slot, window in current.windows.items():
+        if window.used_percent is None:
             continue
-        sight = WindowSample(first_at, told_at, figures.used_percent, figures.window_minutes, figures.resets_at)
-        known = sights.get((row["limit_id"], slot))
+        sample = WindowSample(first_at, reported_at, window.used_percent, window.window_minutes, window.resets_at)
+        known = samples.get((row["limit_id"], slot))
         if known is not None:
             was, before = known
-            if told_at < first_at and was[2:] == sight[2:]:
-                # A row that no message about the window opened tells nothing new of it.
+            if reported_at < first_at and was[2:] == sample[2:]:
+                # The message that opened this row did not report the window.
                 continue
-            points = increase(was, sight)
+            points = increase(was, sample)
             if points > 0:
-                yield Increase(before, row, slot, was, figures, Interval(was.last_at, first_at, points))
-        sights[row["limit_id"], slot] = sight, row
+                yield Increase(before, row, slot, was, window, Interval(was.last_at, first_at, points))
+        samples[row["limit_id"], slot] = sample, row
 
 
-def _used_elsewhere(each: Increase, *, young: bool) -> Event:
-    row, points = each.after, each.gap.rise
-    was, now = percent(each.was.used_percent), percent(each.now.used_percent)
-    since_reset = points == each.now.used_percent and each.was.used_percent > 0
-    course = f"{was} used, then a reset, and now {now}" if since_reset else f"{was} used before, {now} now"
-    window = f"{window_length(each.slot, each.now.window_minutes)} window{limit_prefix(row)}"
-    apart = each.gap.end - each.gap.start
-    note = f"The two readings are {duration(apart)} apart." if apart >= FAR_APART_SECONDS else None
+def _used_elsewhere(each: Increase, *, in_progress: bool) -> Event:
+    row = each.after
+    start, end, points = each.interval
+    far_apart = Doubt("far_apart", end - start) if end - start >= FAR_APART_SECONDS else None
     return Event(
-        at=each.gap.end,
+        at=end,
         kind="used_elsewhere",
         limit_id=row["limit_id"],
         limit_name=row["limit_name"],
         slot=each.slot,
         window_minutes=each.now.window_minutes,
-        before=_reading(each.before, each.gap.start, WindowRow(*each.was[2:])),
-        after=_reading(row, each.gap.end, each.now),
-        text=f"Used elsewhere: {in_points(points)} of the {window} ({course}), and no turn was seen meanwhile.",
-        note="A turn that is still under way would explain it." if young else note,
+        before=_evidence(each.before, start, WindowRow(*each.was[2:])),
+        after=_evidence(row, end, each.now),
+        doubt=Doubt("turn_in_progress") if in_progress else far_apart,
         points=points,
     )
 
@@ -479,11 +440,11 @@ def _used_elsewhere(each: Increase, *, young: bool) -> Event:
 # Plan and credits
 
 
-def _fact_events(before: Row, after: Row) -> Iterator[Event]:
-    """Yield what happened to the account as a whole, which any of its limits' rows may tell."""
+def _account_events(before: Row, after: Row) -> Iterator[Event]:
+    """Yield the events of the account as a whole, which a row of any of its limits may report."""
     old, new = before["plan_type"], after["plan_type"]
     if old is not None and new is not None and old != new:
-        yield _fact(before, after, "plan_changed", f"The plan changed from {old} to {new}.")
+        yield _row_event("plan_changed", before, after)
     had, has = _balance(before), _balance(after)
     if had is None or has is None or had == has:
         return
@@ -491,23 +452,21 @@ def _fact_events(before: Row, after: Row) -> Iterator[Event]:
         # No digit of a balance is rounded away.
         context.prec = 2 * _MAX_BALANCE_LENGTH
         amount = f"{abs(has - had).normalize():f}"
-    bought = has > had
-    text = f"{amount} credits were {'bought' if bought else 'spent'}: {had:f} before, {has:f} now."
-    yield _fact(before, after, "credits_bought" if bought else "credits_spent", text)._replace(credits=amount)
+    yield _row_event("credits_bought" if has > had else "credits_spent", before, after)._replace(credits=amount)
 
 
-def _fact(before: Row, after: Row, kind: str, text: str) -> Event:
+def _row_event(kind: EventKind, before: Row, after: Row) -> Event:
     was, now = (before, before["last_seen_at"]), (after, after["first_seen_at"])
-    return _account_event(kind, _reading(*was, WindowRow()), _reading(*now, WindowRow()), text)
+    return _account_event(kind, _evidence(*was, WindowRow()), _evidence(*now, WindowRow()))
 
 
-def _account_event(kind: str, before: EventEvidence, after: EventEvidence, text: str) -> Event:
-    """Make an event of an account as a whole."""
-    return Event(after.seen_at, kind, None, None, None, None, before, after, text)
+def _account_event(kind: EventKind, before: EventEvidence, after: EventEvidence) -> Event:
+    """Return an event of an account as a whole."""
+    return Event(after.seen_at, kind, None, None, None, None, before, after)
 
 
 def _balance(row: Row) -> Decimal | None:
-    """Return how many credits an account has; None where that is not told, or is no number."""
+    """Return an account's credits; None where they are unknown or not a number."""
     if row["has_credits"] is None or row["credits_unlimited"]:
         return None
     written = row["credits_balance"]
@@ -522,28 +481,28 @@ def _balance(row: Row) -> Decimal | None:
 
 
 def _reported_at(row: Row) -> float:
-    """Return when the windows of a row were last told."""
-    told = row["windows_seen_at"]
-    return float(row["last_seen_at"] if told is None else told)
+    """Return when the windows of a row were last reported."""
+    reported = row["windows_seen_at"]
+    return float(row["last_seen_at"] if reported is None else reported)
 
 
 def _skew(row: Row) -> float:
-    """Return how far the server's clock was ahead of ours, in seconds; 0 where they agree, or it was not told.
+    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown.
 
-    The server's time of a row is that of its last reading that told one, so any moment of the row will do.
+    The server's time of a row is that of its last reading with one, so it is compared with the whole time of the row.
     """
-    told = row["server_time"]
-    if told is None or row["first_seen_at"] - SKEW_SECONDS <= told <= row["last_seen_at"] + SKEW_SECONDS:
+    reported = row["server_time"]
+    if reported is None or row["first_seen_at"] - SKEW_SECONDS <= reported <= row["last_seen_at"] + SKEW_SECONDS:
         return 0.0
-    return float(told - (row["last_seen_at"] if told > row["last_seen_at"] else row["first_seen_at"]))
+    return float(reported - (row["last_seen_at"] if reported > row["last_seen_at"] else row["first_seen_at"]))
 
 
-def _reading(row: Row, seen_at: float, figures: WindowRow) -> EventEvidence:
+def _evidence(row: Row, seen_at: float, window: WindowRow) -> EventEvidence:
     return EventEvidence(
         id=row["id"],
         seen_at=seen_at,
-        used_percent=figures.used_percent,
-        resets_at=figures.resets_at,
+        used_percent=window.used_percent,
+        resets_at=window.resets_at,
         reached_type=row["reached_type"],
         reached_until=row["reached_until"],
         plan_type=row["plan_type"],
@@ -555,9 +514,4 @@ def _reading(row: Row, seen_at: float, figures: WindowRow) -> EventEvidence:
 
 def _same_length(one: WindowRow, other: WindowRow) -> bool:
     a, b = one.window_minutes, other.window_minutes
-    return a is None or b is None or abs(a - b) <= _SAME_LENGTH * max(a, b)
-
-
-def limit_prefix(row: Row) -> str:
-    """Return which limit something is of, where that is not the main one."""
-    return "" if row["limit_id"] == MAIN_LIMIT else f" of {row['limit_name'] or row['limit_id']}"
+    return a is None or b is None or abs(a - b) <= _LENGTH_TOLERANCE * max(a, b)

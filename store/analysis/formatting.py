@@ -1,4 +1,4 @@
-"""Figures as people read them in a sentence, for the documents that carry sentences: pure functions."""
+"""Times, durations and numbers as people read them in a sentence: pure functions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _WEEK = 6 * DAY
 
 
 def duration(seconds: float) -> str:
-    """Write a stretch of time in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
+    """Format a duration in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
     return " ".join(f"{number} {unit}" for number, unit in _units(seconds, "min"))
 
 
 def short_duration(seconds: float) -> str:
-    """Write a stretch of time as narrow as a status bar wants it: ``2h30m``, ``3d4h``, ``45s``."""
+    """Format a duration for a status bar: ``2h30m``, ``3d4h``, ``45s``."""
     return "".join(f"{number}{unit}" for number, unit in _units(seconds, "m"))
 
 
 def clock_time(at: float, zone: dt.tzinfo | None = None) -> str:
-    """Write a moment (Unix seconds) in full: ``2026-11-21 14:05``; `zone` None is the machine's own."""
+    """Format a timestamp (Unix seconds) in full: ``2026-11-21 14:05``, in `zone` or the machine's own zone."""
     return dated(at, "%Y-%m-%d %H:%M", zone) or UNKNOWN
 
 
 def short_moment(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
-    """Write a moment as short as it is clear at another: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
-    when, today = _local(at, zone), _local(now, zone)
+    """Format a timestamp as short as is clear at `now`: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
+    when, today = local_time(at, zone), local_time(now, zone)
     if when is None or today is None:
         return UNKNOWN
     if when.date() == today.date():
@@ -41,9 +41,20 @@ def short_moment(at: float, now: float, zone: dt.tzinfo | None = None) -> str:
     return f"{when.day} {when:%b} {year}{when:%H:%M}"
 
 
+def local_time(at: float, zone: dt.tzinfo | None = None) -> dt.datetime | None:
+    """Return a timestamp (Unix seconds) as a date and time of `zone`, by default the machine's.
+
+    None is for a timestamp outside the calendar, which a server may send.
+    """
+    try:
+        return dt.datetime.fromtimestamp(at, zone)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
 def dated(at: float, form: str, zone: dt.tzinfo | None = None) -> str | None:
-    """Write a moment as ``strftime`` does; None beyond all calendars, where what a server sends may lie."""
-    when = _local(at, zone)
+    """Format a timestamp as ``strftime`` does; None for one outside the calendar."""
+    when = local_time(at, zone)
     try:
         return when.strftime(form) if when else None
     except ValueError:
@@ -51,17 +62,17 @@ def dated(at: float, form: str, zone: dt.tzinfo | None = None) -> str | None:
 
 
 def percent(value: float | None) -> str:
-    """Write a percentage with one decimal where it has one, rounded down: 99.97 is not yet 100."""
+    """Format a percentage with a decimal if it has one, rounded down: 99.97 is not yet 100."""
     return UNKNOWN if value is None else f"{figure(value)} %"
 
 
 def figure(value: float) -> str:
-    """Write a number with one decimal where it has one, rounded down."""
+    """Format a number with a decimal if it has one, rounded down."""
     return f"{rounded(value):.1f}".removesuffix(".0")
 
 
 def in_points(value: float) -> str:
-    """Write points of a window: ``1 point``, ``2.5 points``."""
+    """Format points of a window: ``1 point``, ``2.5 points``."""
     return "1 point" if value == 1 else f"{figure(value)} points"
 
 
@@ -71,24 +82,17 @@ def rounded(value: float) -> float:
 
 
 def whole(value: float) -> int:
-    """Round to the nearest whole number, a half up, as the page does."""
+    """Round to the nearest whole number, halves up, as the web page does."""
     return math.floor(value + 0.5)
 
 
 def window_length(slot: str, minutes: int | None) -> str:
-    """Write a window's real length (``5 h``, ``30 d``) ; one that nobody told is its slot's, with a ``?``."""
+    """Format a window's real length (``5 h``, ``30 d``); where it is unknown, that of its slot with a ``?``."""
     if minutes is None:
         return re.sub(r"^(\d+)", r"\1 ", slot) + UNKNOWN
-    # A server's 10079 minutes are seven days to anybody.
+    # 10079 minutes, as a server sends them, mean seven days.
     seconds = minutes * MINUTE
     return duration(seconds if seconds < DAY else whole(seconds / HOUR) * HOUR)
-
-
-def _local(at: float, zone: dt.tzinfo | None) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromtimestamp(at, zone)
-    except (OverflowError, ValueError, OSError):  # what a server sends may lie beyond all calendars
-        return None
 
 
 def _units(seconds: float, minute: str) -> list[tuple[int, str]]:

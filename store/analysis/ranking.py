@@ -1,117 +1,121 @@
-"""Which account to use: pure functions over the document of ``status``.
+"""The ranking of accounts, for ``next``: pure functions over the document of ``status``.
 
-**Room** is how much of a window is left against how much of its time is: the share left, divided by the share of its
-length that is still to come before its reset, which counts for no less than a tenth. 1 is what even use would leave,
-and what a window has that was just reset; 2 lasts twice as long as it has to; less than 1 runs dry before its reset.
-What comes back soon may be spent, but a last percent is no room even a minute before the reset. An account is as
-pressed as the tightest window of its main limit.
+**Headroom** relates what is left of a window to what is left of its time: the remaining share, divided by the share of
+its length that is still to come before its reset, at least a tenth. Even use leaves a headroom of 1, and so does a
+window that was just reset; with 2 a window lasts twice as long as it has to; with less than 1 it runs dry before its
+reset. What comes back soon may be spent, but a last percent is not headroom even a minute before the reset. The
+headroom of an account is that of the tightest window of its main limit.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.formatting import clock_time, duration, percent, window_length
-from store.constants import MAIN_LIMIT, is_zero
+from store.analysis.limit_status import credits_left
+from store.constants import MAIN_LIMIT, is_full
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
+    from typing import Literal
 
-    Document = Mapping[str, Any]
+    from store.documents import (
+        AccountReference,
+        AccountStatus,
+        LimitStatus,
+        NextDocument,
+        RankingEntry,
+        StatusDocument,
+        WindowStatus,
+    )
+
+    Usage = Literal["included", "credits", "unknown", "blocked"]
 
 STALE_SECONDS = 3_600
-"""A reading of this age may have been overtaken by use elsewhere, and its age is told."""
+"""A reading of this age may be outdated by use elsewhere, and its age is shown."""
 
 _MIN_SHARE = 0.1
 
 
 class TightestWindow(NamedTuple):
-    """The window of a limit that has the least room."""
+    """The window of a limit with the least headroom."""
 
     slot: str
-    window: Document
-    room: float
+    window: WindowStatus
+    headroom: float
 
 
-def find_limit(account: Document, limit_id: str | None) -> Document | None:
-    """Return an account's limit of that id; None where nothing was told of it."""
+def find_limit(account: AccountStatus, limit_id: str | None) -> LimitStatus | None:
+    """Return an account's limit with that id; None where it was never reported."""
     return next((limit for limit in account["limits"] if limit["limit_id"] == limit_id), None)
 
 
-def main_limit(account: Document) -> Document | None:
-    """Return an account's main limit; None where nothing was told of it."""
+def main_limit(account: AccountStatus) -> LimitStatus | None:
+    """Return an account's main limit; None where it was never reported."""
     return find_limit(account, MAIN_LIMIT)
 
 
-def in_use(document: Document) -> Document | None:
-    """Answer "which account is in use?": the one that was last told of; None where none was ever."""
-    told = [account for account in document["accounts"] if account["limits"]]
-    return max(told, key=lambda account: max(limit["observed_at"] for limit in account["limits"]), default=None)
+def in_use(document: StatusDocument) -> AccountStatus | None:
+    """Return the account with the newest reading; None where there is none."""
+    reported = [account for account in document["accounts"] if account["limits"]]
+    return max(reported, key=lambda account: max(limit["observed_at"] for limit in account["limits"]), default=None)
 
 
-def label(account: Document) -> str:
-    """Return what a person calls an account: its name, else its e-mail, else its key."""
-    return str(account["name"] or account["email"] or account["account"])
+def label(account: AccountReference) -> str:
+    """Return what people call an account: its name, else its e-mail, else its key."""
+    return account["name"] or account["email"] or account["account"]
 
 
-def tightest_window(limit: Document) -> TightestWindow | None:
-    """Answer "which window runs out first?"; None where no figure was told."""
+def tightest_window(limit: LimitStatus) -> TightestWindow | None:
+    """Return the window with the least headroom; None where no percentage is known."""
     found = [
         TightestWindow(slot, window, headroom(window))
         for slot, window in limit["windows"].items()
         if window["remaining_percent"] is not None
     ]
-    return min(found, key=lambda each: (each.room, each.window["remaining_percent"]), default=None)
+    return min(found, key=lambda each: (each.headroom, each.window["remaining_percent"]), default=None)
 
 
-def blocked_until(limit: Document) -> int | None:
-    """Return when a closed limit comes back: after the resets of its full windows and the time that the server gave.
+def blocked_until(limit: LimitStatus) -> int | None:
+    """Return when a closed limit opens again: after the resets of its full windows and the time that the server gave.
 
-    None where neither is told.
+    None where that is unknown.
     """
-    ends = [window["resets_at"] for window in limit["windows"].values() if window["remaining_percent"] == 0]
-    if limit.get("reached_until") is not None:
+    ends = [window["resets_at"] for window in limit["windows"].values() if is_full(window["used_percent"])]
+    if limit["reached_until"] is not None:
         ends.append(limit["reached_until"])
-    return None if None in ends else max(ends, default=None)
+    known = [end for end in ends if end is not None]
+    return max(known, default=None) if len(known) == len(ends) else None
 
 
-def headroom(window: Document) -> float:
+def headroom(window: WindowStatus) -> float:
     """Return the remaining share of a window relative to the share of its time that is left until the reset."""
-    return float(window["remaining_percent"]) / 100 / max(_MIN_SHARE, _share_of_time_left(window))
+    return (window["remaining_percent"] or 0.0) / 100 / max(_MIN_SHARE, _share_of_time_left(window))
 
 
-def _share_of_time_left(window: Document) -> float:
-    """Return how much of a window's length is still to come: all of it where it has not begun, or nothing is told."""
+def _share_of_time_left(window: WindowStatus) -> float:
+    """Return the share of a window's length still to come: all of it before it begins, or without a known reset."""
     if window["reset_unseen"] or window["resets_in_seconds"] is None or not window["window_minutes"]:
         return 1.0
-    return min(1.0, float(window["resets_in_seconds"]) / float(window["window_minutes"] * 60))
+    return min(1.0, window["resets_in_seconds"] / (window["window_minutes"] * 60))
 
 
-# Which one next
+# The ranking
 
 _ORDER = ("included", "credits", "unknown", "blocked")
 """How an account can be used, the best first."""
 
 
 def rank_accounts(
-    document: Document, *, credits_for: Collection[str] | None = (), zone: dt.tzinfo | None = None
-) -> dict[str, Any]:
-    """Answer "which account is to be used now?" for the accounts of a document of ``status``.
+    document: StatusDocument, *, credits_for: Collection[str] | None = (), zone: dt.tzinfo | None = None
+) -> NextDocument:
+    """Rank the accounts of a document of ``status`` by how well they can be used now.
 
-    Included usage comes first, and of that the least pressed account. One whose included usage is used up counts only
-    if it may spend credits (`credits_for`: the keys of those, None for all) and has some. One of which nothing is known
-    comes after those, and one that is closed last of all, the first to come back first. The JSON contract::
-
-        {"generated_at": int, "account": key | null, "name": …, "email": …, "reason": str,
-         "ranking": [{"account": key, "name": str | null, "email": str | null, "plan_type": str | null,
-                      "usage": "included" | "credits" | "unknown" | "blocked", "room": 1.52 | null,
-                      "window": "5h" | null, "remaining_percent": 87.0 | null, "resets_at": int | null,
-                      "blocked_by": slot | "limit" | "credits" | null, "blocked_until": int | null,
-                      "credits_balance": "9.5" | null, "age_seconds": int | null, "stale": bool, "reason": str}]}
-
-    ``account`` is null where none can be used. ``window`` is the tightest one. ``zone`` is that of the moments in
-    reasons, None the machine's own.
+    Accounts with included usage come first, the one with the most headroom ahead. An account whose included usage is
+    used up counts only if it may spend credits (`credits_for`: the keys of those accounts, None for all) and has some.
+    Accounts of which nothing is known follow, then blocked ones, the first to open again ahead. `zone` is that of the
+    times in reasons, by default the machine's own.
     """
     ranking = [_rank_entry(each, credits_for, zone) for each in document["accounts"]]
     ranking.sort(key=_rank)
@@ -121,31 +125,31 @@ def rank_accounts(
         "account": first and first["account"],
         "name": first and first["name"],
         "email": first and first["email"],
-        "reason": first["reason"] if first else _none(ranking),
+        "reason": first["reason"] if first else _no_account(ranking),
         "ranking": ranking,
     }
 
 
-def is_known(choice: Document) -> bool:
-    """Tell whether anything is known of any account of a choice."""
-    return any(each["usage"] != "unknown" for each in choice["ranking"])
+def is_known(document: NextDocument) -> bool:
+    """Return True if anything is known of any ranked account."""
+    return any(each["usage"] != "unknown" for each in document["ranking"])
 
 
-def _none(ranking: Sequence[Document]) -> str:
-    return "no account can be used now" if ranking else "nothing was seen yet"
+def _no_account(ranking: Sequence[RankingEntry]) -> str:
+    return "no account can be used now" if ranking else "nothing has been seen yet"
 
 
-def _rank(candidate: Document) -> tuple[int, float, float, float]:
-    room, until = candidate["room"], candidate["blocked_until"]
+def _rank(entry: RankingEntry) -> tuple[int, float, float, float]:
+    room, until = entry["room"], entry["blocked_until"]
     return (
-        _ORDER.index(candidate["usage"]),
-        (float("inf") if until is None else until) if candidate["usage"] == "blocked" else 0.0,
+        _ORDER.index(entry["usage"]),
+        (float("inf") if until is None else until) if entry["usage"] == "blocked" else 0.0,
         0.0 if room is None else -room,
-        float(candidate["age_seconds"] or 0),
+        float(entry["age_seconds"] or 0),
     )
 
 
-def _rank_entry(account: Document, credits_for: Collection[str] | None, zone: dt.tzinfo | None) -> dict[str, Any]:
+def _rank_entry(account: AccountStatus, credits_for: Collection[str] | None, zone: dt.tzinfo | None) -> RankingEntry:
     limit = main_limit(account)
     tight = tightest_window(limit) if limit else None
     usage = _usage(account, limit, tight, may_spend=credits_for is None or account["account"] in credits_for)
@@ -157,37 +161,37 @@ def _rank_entry(account: Document, credits_for: Collection[str] | None, zone: dt
         "email": account["email"],
         "plan_type": account["plan_type"],
         "usage": usage,
-        "room": round(tight.room, 4) if tight else None,
+        "room": round(tight.headroom, 4) if tight else None,
         "window": tight.slot if tight else None,
         "remaining_percent": tight.window["remaining_percent"] if tight else None,
         "resets_at": tight.window["resets_at"] if tight else None,
         "blocked_by": limit["blocked_by"] if limit else None,
         "blocked_until": until,
-        "credits_balance": (account["credits"] or {}).get("balance"),
+        "credits_balance": account["credits"] and account["credits"]["balance"],
         "age_seconds": age,
         "stale": age is None or age >= STALE_SECONDS,
         "reason": _reason(account, limit, tight, usage) + _available_again(usage, until, zone) + _age(limit),
     }
 
 
-def _usage(account: Document, limit: Document | None, tight: TightestWindow | None, *, may_spend: bool) -> str:
+def _usage(
+    account: AccountStatus, limit: LimitStatus | None, tight: TightestWindow | None, *, may_spend: bool
+) -> Usage:
     if limit is None:
         return "unknown"
     if limit["blocked_by"]:
         return "blocked"
     if limit["on_credits"] or limit["limit_reached"]:
-        return "credits" if may_spend and _has_credits(account) else "blocked"
+        return "credits" if may_spend and credits_left(account["credits"]) else "blocked"
     if tight is None:
         return "unknown"
-    return "included" if tight.window["remaining_percent"] > 0 else "blocked"
+    return "blocked" if is_full(tight.window["used_percent"]) else "included"
 
 
-def _has_credits(account: Document) -> bool:
-    told = account["credits"] or {}
-    return bool(told.get("unlimited") or (told.get("has_credits") and not is_zero(told.get("balance"))))
+# Reasons
 
 
-def _reason(account: Document, limit: Document | None, tight: TightestWindow | None, usage: str) -> str:
+def _reason(account: AccountStatus, limit: LimitStatus | None, tight: TightestWindow | None, usage: Usage) -> str:
     if limit is None or usage == "unknown":
         return "nothing is known of it"
     if usage == "included" and tight:
@@ -195,39 +199,45 @@ def _reason(account: Document, limit: Document | None, tight: TightestWindow | N
     return f"included usage is used up, {_credits(account)}" if usage == "credits" else block_reason(limit)
 
 
-def _available_again(usage: str, until: int | None, zone: dt.tzinfo | None) -> str:
+def _available_again(usage: Usage, until: int | None, zone: dt.tzinfo | None) -> str:
     if usage != "blocked":
         return ""
-    return ", and when it comes back was not told" if until is None else f" until {clock_time(until, zone)}"
+    return "; the reset time is unknown" if until is None else f" until {clock_time(until, zone)}"
 
 
-def _age(limit: Document | None) -> str:
-    """Return how old a limit's reading is, to put behind a statement; nothing where it is fresh."""
+def _age(limit: LimitStatus | None) -> str:
+    """Return the age of a limit's reading, as an addition to a statement; empty for a fresh reading."""
     age = limit["age_seconds"] if limit else 0
     return f" (seen {duration(age)} ago)" if age >= STALE_SECONDS else ""
 
 
-def window_left(slot: str, window: Document) -> str:
-    """Say how much is left of a window, and when it comes back."""
-    words = f"{percent(window['remaining_percent'])} of {window_length(slot, window['window_minutes'])} left"
+def window_left(slot: str, window: WindowStatus) -> str:
+    """Return a phrase that says what is left of a window, and when it resets."""
+    left = f"{percent(window['remaining_percent'])} of {window_length(slot, window['window_minutes'])} left"
     if window["reset_unseen"]:
-        return f"{words}, reset and not seen since"
+        return f"{left}, reset, not seen since"
     seconds = window["resets_in_seconds"]
-    return words if seconds is None else f"{words}, resets in {duration(seconds)}"
+    return left if seconds is None else f"{left}, resets in {duration(seconds)}"
 
 
-def _credits(account: Document) -> str:
-    told = account["credits"] or {}
-    if told.get("unlimited"):
-        return "credits without limit"
-    return "has credits" if told.get("balance") is None else f"credits {told['balance']}"
+def _credits(account: AccountStatus) -> str:
+    found = account["credits"]
+    if found is None:
+        return "has credits"
+    if found["unlimited"]:
+        return "unlimited credits"
+    return "has credits" if found["balance"] is None else f"{found['balance']} credits left"
 
 
-def block_reason(limit: Document) -> str:
-    """Return why a limit is blocked, for people."""
+def block_reason(limit: LimitStatus) -> str:
+    """Return a phrase that says why a limit is blocked."""
     by = limit["blocked_by"]
-    if by in limit["windows"]:
-        return f"blocked by {window_length(by, limit['windows'][by]['window_minutes'])}"
-    if by:
-        return "blocked: credits are used up" if by == "credits" else "blocked by the server"
-    return "included usage is used up"
+    window = limit["windows"].get(by) if by else None
+    if by and window:
+        return f"blocked by {window_length(by, window['window_minutes'])}"
+    return f"blocked: {server_reason(limit)}" if by else "included usage is used up"
+
+
+def server_reason(limit: LimitStatus) -> str:
+    """Return a phrase that says why a limit is closed that no full window closes."""
+    return "credits are used up" if limit["blocked_by"] == "credits" else "the server reports the limit as reached"

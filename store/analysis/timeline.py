@@ -1,27 +1,27 @@
-"""How full a limit's windows were over a stretch of time, thinned to the columns of a picture.
+"""The used percent of a limit's windows over time, thinned to the columns of a chart.
 
-Pure functions over rows of `snapshots` in their order of arrival. A reading holds until the next one, or until the
-window's reset: what comes after that, and before the next reading, is not known and taken for 0.
+Pure functions over rows of `snapshots` in the order of arrival. A reading holds until the next one, or until the
+window's reset: between that reset and the next reading the value is unknown and taken for 0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import slots
 from store.constants import RESET_JITTER_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from store.analysis.limit_status import WindowRow
+    from store.analysis.limit_status import Row, WindowRow
 
 
 class Bucket(NamedTuple):
-    """What a window's used percent did within one column: its least, its most, and what it was at the end.
+    """A window's used percent within one column: the least, the greatest, and the last value.
 
-    ``unseen`` tells that all of it lies behind a reset that no reading has confirmed yet.
+    ``unseen`` is true where all of the column follows a reset that no reading has confirmed yet.
     """
 
     low: float
@@ -31,7 +31,7 @@ class Bucket(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """A window that began anew: when (Unix seconds), and whether that was only worked out, not seen."""
+    """A reset of a window (Unix seconds); ``unseen`` where it was only due, and no reading has confirmed it."""
 
     at: float
     unseen: bool
@@ -39,7 +39,7 @@ class Reset(NamedTuple):
 
 @dataclass
 class WindowTimeline:
-    """A window over time: a value for each column (None where nothing is known), its resets, how many readings."""
+    """A window over time: a value for each column (None where unknown), its resets, the number of readings."""
 
     window_minutes: int | None
     columns: list[Bucket | None]
@@ -49,38 +49,36 @@ class WindowTimeline:
     now: float | None = None
 
 
-def window_timelines(
-    rows: Iterable[Mapping[str, Any]], begin: float, end: float, columns: int
-) -> dict[str, WindowTimeline]:
-    """Answer "how full was each window of this limit, from `begin` to `end`?", by slot, in so many columns.
+def window_timelines(rows: Iterable[Row], begin: float, end: float, columns: int) -> dict[str, WindowTimeline]:
+    """Return the timeline of each window of a limit by slot, from `begin` to `end`, in so many columns.
 
-    The rows are those of one limit, without late ones, in their order of arrival; those from before `begin` tell where
-    a window stood at it. However many rows there are, what is kept is bounded by the columns and the resets.
+    The rows are those of one limit, without late ones, in the order of arrival; rows from before `begin` give the value
+    at `begin`. Memory is bounded by the columns and the resets, however many rows there are.
     """
     found: dict[str, _TimelineBuilder] = {}
     for row in rows:
         at = row["first_seen_at"]
         seen_at = row["last_seen_at"]
-        told = dict(slots(row))
-        for slot, figures in told.items():
-            track = found.get(slot)
-            if track is None:
-                track = found[slot] = _TimelineBuilder(begin, end, columns)
-            if not track.rises(figures, at, seen_at):
-                track.see(figures, at, seen_at)
-        if len(told) < len(found):
-            for slot in found.keys() - told.keys():
+        reported = dict(slots(row))
+        for slot, window in reported.items():
+            builder = found.get(slot)
+            if builder is None:
+                builder = found[slot] = _TimelineBuilder(begin, end, columns)
+            if not builder.add_rising(window, at, seen_at):
+                builder.add(window, at, seen_at)
+        if len(reported) < len(found):
+            for slot in found.keys() - reported.keys():
                 found[slot].end(at)
-    for track in found.values():
-        track.advance(end)
-    return {slot: track.level for slot, track in found.items() if any(track.level.columns)}
+    for builder in found.values():
+        builder.advance(end)
+    return {slot: builder.timeline for slot, builder in found.items() if any(builder.timeline.columns)}
 
 
 class _TimelineBuilder:
-    """One window, as it is followed from reading to reading."""
+    """The timeline of one window, built reading by reading."""
 
     def __init__(self, begin: float, end: float, columns: int) -> None:
-        self.level = WindowTimeline(None, [None] * columns)
+        self.timeline = WindowTimeline(None, [None] * columns)
         self._begin = begin
         self._end = end
         self._scale = columns / max(end - begin, 1.0)
@@ -88,48 +86,49 @@ class _TimelineBuilder:
         self._used: float | None = None
         self._resets_at: float | None = None
         self._unseen = False
-        self._quiet_until = 0.0
+        self._bucket_end_at = 0.0
 
-    def rises(self, figures: WindowRow, at: float, seen_at: float) -> bool:
-        """Take a reading that only goes further up within its column; tell whether it was one.
+    def add_rising(self, window: WindowRow, at: float, seen_at: float) -> bool:
+        """Accept a reading that only raises the value within the current bucket; return False if it does not.
 
-        Nearly all are. Nothing is drawn for them: the next one that is, or the end, draws how far it went.
+        This is the fast path of nearly all readings. It draws nothing: the next reading of the slow path, or the end,
+        draws how far the value rose.
         """
-        used = figures.used_percent
+        used = window.used_percent
         if (
             used is None
             or self._used is None
             or used < self._used
-            or figures.resets_at != self._resets_at
+            or window.resets_at != self._resets_at
             or at < self._at
-            or seen_at >= self._quiet_until
+            or seen_at >= self._bucket_end_at
         ):
             return False
         self._used, self._at = used, max(at, seen_at)
-        self.level.readings += 1
+        self.timeline.readings += 1
         return True
 
-    def see(self, figures: WindowRow, at: float, seen_at: float) -> None:
-        """Take a reading that held from `at` to `seen_at`."""
-        if figures.used_percent is None:
+    def add(self, window: WindowRow, at: float, seen_at: float) -> None:
+        """Add a reading that held from `at` to `seen_at`."""
+        if window.used_percent is None:
             self.end(at)
             return
         self.advance(at)
-        if self._began_anew(figures):
-            # The one that passed unseen is this one, and was noted when it was due.
+        if self._was_reset(window):
+            # A reset that passed unseen was noted when it was due.
             if self._unseen:
                 self._confirm()
             else:
                 self._note_reset(at, unseen=False)
-        self._used, self._unseen = figures.used_percent, False
+        self._used, self._unseen = window.used_percent, False
         self._hold(self._used, self._at, max(self._at, seen_at))
-        self._resets_at = _due(figures, seen_at)
-        self.level.window_minutes = figures.window_minutes or self.level.window_minutes
+        self._resets_at = _due(window, seen_at)
+        self.timeline.window_minutes = window.window_minutes or self.timeline.window_minutes
         self._count(at, seen_at)
-        self._quiet_until = self._end_of_quiet()
+        self._bucket_end_at = self._bucket_end()
 
     def advance(self, to: float) -> None:
-        """Let time pass until a moment; a reset on the way empties the window."""
+        """Move on to a timestamp; a reset on the way empties the window."""
         to = max(to, self._at)
         if self._used is not None and self._resets_at is not None and self._at < self._resets_at <= to:
             self._hold(self._used, self._at, self._resets_at)
@@ -141,30 +140,30 @@ class _TimelineBuilder:
         self._at = to
 
     def end(self, at: float) -> None:
-        """Note that nothing is known of the window from a moment on."""
+        """Note that nothing is known of the window from a timestamp on."""
         self.advance(at)
         self._used, self._resets_at, self._unseen = None, None, False
-        self.level.now = None
+        self.timeline.now = None
 
-    def _began_anew(self, figures: WindowRow) -> bool:
-        if self._used is None or figures.used_percent is None:
+    def _was_reset(self, window: WindowRow) -> bool:
+        if self._used is None or window.used_percent is None:
             return False
         if self._unseen:
             return True
-        if self._resets_at is None or figures.resets_at is None:
-            return figures.used_percent < self._used
-        return figures.used_percent < self._used and figures.resets_at > self._resets_at + RESET_JITTER_SECONDS
+        if self._resets_at is None or window.resets_at is None:
+            return window.used_percent < self._used
+        return window.used_percent < self._used and window.resets_at > self._resets_at + RESET_JITTER_SECONDS
 
     def _note_reset(self, at: float, *, unseen: bool) -> None:
         if self._begin <= at <= self._end:
-            self.level.resets.append(Reset(at, unseen))
+            self.timeline.resets.append(Reset(at, unseen))
 
     def _confirm(self) -> None:
-        if self.level.resets and self.level.resets[-1].unseen:
-            self.level.resets[-1] = self.level.resets[-1]._replace(unseen=False)
+        if self.timeline.resets and self.timeline.resets[-1].unseen:
+            self.timeline.resets[-1] = self.timeline.resets[-1]._replace(unseen=False)
 
-    def _end_of_quiet(self) -> float:
-        """Return until when readings fall into the column of now, and before the reset."""
+    def _bucket_end(self) -> float:
+        """Return the end of the current bucket, or the reset if that comes first."""
         if self._resets_at is None or not self._begin <= self._at < self._end:
             return 0.0
         column = int((self._at - self._begin) * self._scale)
@@ -172,35 +171,35 @@ class _TimelineBuilder:
 
     def _count(self, at: float, seen_at: float) -> None:
         if seen_at >= self._begin and at <= self._end:
-            self.level.readings += 1
+            self.timeline.readings += 1
 
     def _hold(self, used: float, start: float, stop: float) -> None:
-        """Draw a value over a stretch of time."""
+        """Draw a value from `start` to `stop`."""
         self._at = max(self._at, stop)
         if stop < self._begin or start > self._end:
             return
-        self.level.now = used
-        self.level.peak = max(self.level.peak, used)
-        last = len(self.level.columns) - 1
+        self.timeline.now = used
+        self.timeline.peak = max(self.timeline.peak, used)
+        last = len(self.timeline.columns) - 1
         first_column = max(0, min(last, int((start - self._begin) * self._scale)))
         last_column = max(0, min(last, int((stop - self._begin) * self._scale)))
         self._draw(first_column, used)
         flat = Bucket(used, used, used, self._unseen)
         for column in range(first_column + 1, last_column + 1):
-            self.level.columns[column] = flat
+            self.timeline.columns[column] = flat
 
     def _draw(self, column: int, used: float) -> None:
-        there = self.level.columns[column]
+        there = self.timeline.columns[column]
         if there is None:
-            self.level.columns[column] = Bucket(used, used, used, self._unseen)
+            self.timeline.columns[column] = Bucket(used, used, used, self._unseen)
         else:
             unseen = there.unseen and self._unseen
-            self.level.columns[column] = Bucket(min(there.low, used), max(there.high, used), used, unseen)
+            self.timeline.columns[column] = Bucket(min(there.low, used), max(there.high, used), used, unseen)
 
 
-def _due(figures: WindowRow, seen_at: float) -> float | None:
-    """Return when the window empties; one that nobody told a reset of lives no longer than its length."""
-    if figures.resets_at is not None:
-        # Seen after its own reset: the clocks differ a little, and it is the next one that counts.
-        return figures.resets_at if figures.resets_at > seen_at else None
-    return None if figures.window_minutes is None else seen_at + figures.window_minutes * 60
+def _due(window: WindowRow, seen_at: float) -> float | None:
+    """Return when the window empties; without a reported reset, after its length."""
+    if window.resets_at is not None:
+        # Seen after its own reset: the clocks differ a little, and the next reset counts.
+        return window.resets_at if window.resets_at > seen_at else None
+    return None if window.window_minutes is None else seen_at + window.window_minutes * 60

@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class Fit(NamedTuple):
-    """A model's weights, in units of `FIXED` of the account's average turn, and how many rises they come from."""
+    """A model's weights, relative to `DEFAULT_WEIGHTS` of the account's average turn, and the increases behind them."""
 
     weights: Weights
-    rises: int
+    increases: int
 
 
 BLOCK_POINTS = 3.0
-"""Rises are added up to about so much before they are compared with tokens: most figures come in whole percents."""
+"""Increases are summed to about this much before they are compared with tokens: most come in whole percents."""
 
 MIN_BLOCKS = 12
-"""Fewer of them say nothing."""
+"""The least number of blocks that a fit needs."""
 
 _SHRINKAGE = 2.0
-"""How much the fixed weights count against what was seen, in square points."""
+"""The pull of the default weights against the observations, in square points."""
 
 _MIN_MULTIPLE = 0.01
-"""No token is for nothing."""
+"""The least multiple of a default weight: no token is free."""
 
 _ROUNDS = 200
 
 
 class FitInterval(NamedTuple):
-    """The time from one change of a window to the next: the points it rose by, and all tokens that were told in it.
+    """The time from one change of a window to the next: its increase in points, and all tokens reported in it.
 
     ``tokens`` are those of each model, by the kinds of `Weights`.
     """
@@ -47,34 +47,35 @@ class FitInterval(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Spans that were added up: their points, their tokens as `FIXED` weighs them by their kinds, their rises."""
+    """The sum of intervals: points, tokens by kind in units of `DEFAULT_WEIGHTS`, and the number of increases."""
 
     points: float
     tokens: list[float]
-    rises: int
+    increases: int
 
 
 def fit_intervals(found: Sequence[Interval], turns: Sequence[TurnUse]) -> list[FitInterval]:
-    """Return what there is to learn from: the newest spans whose turns all told their tokens, and in which any ran.
+    """Return the newest intervals that had turns and the tokens of all of them: those that weights are fitted from.
 
-    A turn that ended while the figure stood still is part of the next rise here. `turns` are sorted by their end.
+    A turn that ended while the percentage stood still is part of the next increase here. `turns` are sorted by their
+    end.
     """
     found, turns = found[-FIT_GAPS:], turns[-FIT_TURNS:]
     ends = [turn.ended_at for turn in turns]
     known_from = ends[0] if len(turns) == FIT_TURNS else -math.inf
     learnt = []
-    for before, gap in pairwise(found):
+    for before, interval in pairwise(found):
         if before.end < known_from:
             continue
-        among = turns[bisect.bisect_right(ends, before.end) : bisect.bisect_right(ends, gap.end)]
+        among = turns[bisect.bisect_right(ends, before.end) : bisect.bisect_right(ends, interval.end)]
         tokens = _tokens_by_model(among)
         if tokens:
-            learnt.append(FitInterval(gap.rise, tokens))
+            learnt.append(FitInterval(interval.increase, tokens))
     return learnt
 
 
 def _tokens_by_model(turns: Sequence[TurnUse]) -> dict[str | None, list[int]]:
-    """Return the tokens of turns by model and kind; none where one was cut off, and nobody knows what it took."""
+    """Return the tokens of turns by model and kind; empty if one was interrupted, so that its tokens are unknown."""
     found: dict[str | None, list[int]] = {}
     for turn in turns:
         kinds = token_counts(turn)
@@ -88,22 +89,23 @@ def _tokens_by_model(turns: Sequence[TurnUse]) -> dict[str | None, list[int]]:
 
 
 def fit_weights(learnt: Sequence[FitInterval]) -> dict[str | None, Fit]:
-    """Answer "what does a token of each model weigh?", for the models that enough is known of.
+    """Return the fitted weights of the models with enough history.
 
-    Least squares over sums of spans in which that model ran alone, with no weight negative, drawn towards `FIXED`.
+    Least squares over sums of intervals in which one model ran alone, without negative weights, drawn towards
+    `DEFAULT_WEIGHTS`.
     """
-    points = math.fsum(span.points for span in learnt)
-    tokens = math.fsum(_weighted_tokens(span, {}) for span in learnt)
+    points = math.fsum(interval.points for interval in learnt)
+    tokens = math.fsum(_weighted_tokens(interval, {}) for interval in learnt)
     if not points:
         return {}
     rate = points / tokens
     by_model: dict[str | None, list[_Block]] = {}
-    for span in learnt:
-        if len(span.tokens) == 1:
-            ((model, kinds),) = span.tokens.items()
+    for interval in learnt:
+        if len(interval.tokens) == 1:
+            ((model, kinds),) = interval.tokens.items()
             fixed = [number * weight for number, weight in zip(kinds, DEFAULT_WEIGHTS, strict=True)]
-            by_model.setdefault(model, []).append(_Block(span.points, fixed, int(span.points > 0)))
-    # A sum ends when enough was done, not when enough was used: else what is to be explained would be given.
+            by_model.setdefault(model, []).append(_Block(interval.points, fixed, int(interval.points > 0)))
+    # A sum ends by its tokens, not by its points: ending by points would select on the quantity to be explained.
     summed = {
         model: _summed(alone, lambda block: sum(block.tokens) * rate >= BLOCK_POINTS)
         for model, alone in by_model.items()
@@ -112,25 +114,25 @@ def fit_weights(learnt: Sequence[FitInterval]) -> dict[str | None, Fit]:
 
 
 def points_per_token(learnt: Sequence[FitInterval], weights: Mapping[str | None, Weights]) -> float | None:
-    """Answer "what does a weighed token cost?", in points of the window; None until enough is known.
+    """Return the cost of a weighted token in points of the window; None until there is enough history.
 
-    It is the middle one of many sums of rises, so that what was used elsewhere now and then does not change it.
+    It is the median over many sums of increases, so that occasional use elsewhere does not change it.
     """
-    weighed = [_Block(span.points, [_weighted_tokens(span, weights)], int(span.points > 0)) for span in learnt]
-    blocks = _summed(weighed, lambda block: block.points >= BLOCK_POINTS)
+    weighted = [_Block(each.points, [_weighted_tokens(each, weights)], int(each.points > 0)) for each in learnt]
+    blocks = _summed(weighted, lambda block: block.points >= BLOCK_POINTS)
     return statistics.median(block.points / block.tokens[0] for block in blocks) if len(blocks) >= MIN_BLOCKS else None
 
 
-def _weighted_tokens(span: FitInterval, weights: Mapping[str | None, Weights]) -> float:
+def _weighted_tokens(interval: FitInterval, weights: Mapping[str | None, Weights]) -> float:
     return math.fsum(
         number * weight
-        for model, kinds in span.tokens.items()
+        for model, kinds in interval.tokens.items()
         for number, weight in zip(kinds, weights.get(model, DEFAULT_WEIGHTS), strict=True)
     )
 
 
 def _summed(each: Sequence[_Block], enough: Callable[[_Block], bool]) -> list[_Block]:
-    """Add up to blocks that are large enough; what is left at the end is none."""
+    """Sum consecutive blocks until each is large enough; an incomplete one at the end is dropped."""
     blocks = []
     current: _Block | None = None
     for one in each:
@@ -143,11 +145,11 @@ def _summed(each: Sequence[_Block], enough: Callable[[_Block], bool]) -> list[_B
 
 def _added(one: _Block, more: _Block) -> _Block:
     tokens = [a + b for a, b in zip(one.tokens, more.tokens, strict=True)]
-    return _Block(one.points + more.points, tokens, one.rises + more.rises)
+    return _Block(one.points + more.points, tokens, one.increases + more.increases)
 
 
 def _fit(blocks: Sequence[_Block], rate: float) -> Fit:
-    """Find the multiples of the fixed weights that explain the blocks best, by going down one axis at a time."""
+    """Find the multiples of the default weights that explain the blocks best, by coordinate descent."""
     rows = [[kind * rate for kind in block.tokens] for block in blocks]
     kinds = range(len(DEFAULT_WEIGHTS))
     squares = [
@@ -162,4 +164,4 @@ def _fit(blocks: Sequence[_Block], rate: float) -> Fit:
             rest = seen[i] - sum(squares[i][j] * multiples[j] for j in kinds if j != i)
             multiples[i] = max(_MIN_MULTIPLE, rest / squares[i][i])
     weights = Weights(*(fixed * multiple for fixed, multiple in zip(DEFAULT_WEIGHTS, multiples, strict=True)))
-    return Fit(weights, sum(block.rises for block in blocks))
+    return Fit(weights, sum(block.increases for block in blocks))

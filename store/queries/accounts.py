@@ -1,22 +1,25 @@
-"""Which accounts are there, and which one is meant?"""
+"""The accounts, and the one that a person means by a prefix."""
 
 from __future__ import annotations
 
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.analysis.ranking import label
 from store.queries.prefix_match import matching
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-KEY_SHOWN = 28
-"""Characters of an account's key that a list of candidates shows."""
+    from store.documents import AccountReference
+
+MAX_KEY_SHOWN = 28
+"""Characters of an account's key in a list of candidates."""
 
 
 class Account(NamedTuple):
-    """An account, as people and programs name it."""
+    """An account. ``token_keys`` has the newest first; timestamps are Unix seconds."""
 
     id: int
     key: str
@@ -29,21 +32,32 @@ class Account(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What a person calls it: its name, else its e-mail, else its key."""
-        return self.name or self.email or self.key
+        """What people call the account."""
+        return label(self.reference)
 
     @property
-    def named(self) -> dict[str, str | None]:
-        """How documents name it: ``{"account": key, "name": str | null, "email": str | null}``."""
+    def reference(self) -> AccountReference:
+        """The account as documents refer to it."""
         return {"account": self.key, "name": self.name, "email": self.email}
 
 
 class AccountError(Exception):
-    """What was named is not one account; the message says which there are."""
+    """A prefix does not match exactly one account; the message lists the candidates.
+
+    Args:
+        summary: the first line of the message, without the list.
+        candidates: the accounts that match, or all accounts if none matches.
+        is_ambiguous: whether several match.
+    """
+
+    def __init__(self, summary: str, candidates: Sequence[Account], *, is_ambiguous: bool = False) -> None:
+        heading = f"{summary}:" if is_ambiguous else f"{summary}; there are:" if candidates else summary
+        super().__init__("\n".join([heading, *map(_listed, candidates)]))
+        self.summary, self.candidates, self.is_ambiguous = summary, candidates, is_ambiguous
 
 
 def load_accounts(connection: sqlite3.Connection) -> list[Account]:
-    """Return all accounts in the order in which they were first seen, the newest of their tokens first."""
+    """Return all accounts in the order in which they were first seen."""
     tokens: dict[int, list[str]] = {}
     for row in connection.execute("SELECT account, token_key FROM tokens ORDER BY last_seen_at DESC, rowid DESC"):
         tokens.setdefault(row["account"], []).append(row["token_key"])
@@ -65,42 +79,28 @@ def load_accounts(connection: sqlite3.Connection) -> list[Account]:
     ]
 
 
-def refresh(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
-    """Return the chosen accounts as they are at present, in the order of choice; without a choice, all there are.
-
-    They are read again: their plan is to be of one moment with the rest. Those forgotten meanwhile are left out.
-    """
-    known = load_accounts(connection)
-    if chosen is None:
-        return known
-    by_id = {account.id: account for account in known}
-    return [by_id[account.id] for account in chosen if account.id in by_id]
+def in_order(accounts: Iterable[Account]) -> list[Account]:
+    """Return accounts, each once, in the order in which they were first seen."""
+    return sorted(set(accounts), key=attrgetter("id"))
 
 
-def refresh_sorted(connection: sqlite3.Connection, chosen: Sequence[Account] | None) -> list[Account]:
-    """Return the same, each once and in the order in which they were first seen."""
-    return sorted(set(refresh(connection, chosen)), key=attrgetter("id"))
-
-
-def find_account(known: Sequence[Account], start: str) -> Account:
-    """Return the account of which `start` is a name, or the start of a name, an e-mail, a key or a token key.
+def find_account(known: Sequence[Account], prefix: str) -> Account:
+    """Return the account whose name, e-mail, key or token key begins with `prefix`; an exact match comes first.
 
     Raises:
-        AccountError: No account or more than one goes by that.
+        AccountError: `prefix` matches no account, or several.
 
     """
-    found = matching(known, start, _names)
+    found = matching(known, prefix, _names)
     if len(found) == 1:
         return found[0]
     if found:
-        raise AccountError(f"{start!r} could be any of these:\n{_listed(found)}")
-    if known:
-        raise AccountError(f"no account goes by {start!r}; there are:\n{_listed(known)}")
-    raise AccountError(f"no account goes by {start!r}; none was seen yet")
+        raise AccountError(f"{prefix!r} matches several accounts", found, is_ambiguous=True)
+    raise AccountError(f"no account matches {prefix!r}" + ("" if known else "; none has been seen yet"), known)
 
 
 class AccountCounts(NamedTuple):
-    """How much is kept of an account."""
+    """The number of rows stored for an account."""
 
     snapshots: int
     limits: int
@@ -108,7 +108,7 @@ class AccountCounts(NamedTuple):
 
 
 def account_counts(connection: sqlite3.Connection, account: Account) -> AccountCounts:
-    """Answer "what would be forgotten with it?"."""
+    """Count the rows that are deleted with an account."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"
         " (SELECT count(*) FROM limits WHERE account = :id), (SELECT count(*) FROM tokens WHERE account = :id)",
@@ -121,11 +121,6 @@ def _names(account: Account) -> list[str]:
     return [name for name in (account.name, account.email, account.key, *account.token_keys) if name]
 
 
-def _listed(found: Sequence[Account]) -> str:
-    return "\n".join(
-        "  "
-        + "  ".join(
-            part for part in (account.name, account.email, account.key[:KEY_SHOWN], *account.token_keys[:1]) if part
-        )
-        for account in found
-    )
+def _listed(account: Account) -> str:
+    parts = (account.name, account.email, account.key[:MAX_KEY_SHOWN], *account.token_keys[:1])
+    return "  " + "  ".join(part for part in parts if part)

@@ -1,12 +1,12 @@
-"""What would be told: all that `store.analysis.alerting` looks at."""
+"""The documents that `store.analysis.alerting` evaluates."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.analysis.alerting import EVENT_KINDS, OLD_SECONDS, RUNS_DRY, AlertInput
+from store.analysis.alerting import EVENT_ALERTS, OLD_SECONDS, RUNS_DRY, AlertInput
 from store.analysis.limit_status import WindowRow, slots
-from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
 from store.queries.events import load_events
 from store.queries.forecast import load_forecasts
 from store.queries.limits import current_snapshots
@@ -15,9 +15,10 @@ from store.queries.status import load_status
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from store.analysis.alerting import Rule
+    from store.queries.accounts import Account
 
 
 def load_alert_input(
@@ -25,31 +26,37 @@ def load_alert_input(
     now: float,
     rules: Collection[Rule],
     *,
+    accounts: Sequence[Account],
     forecast: bool = True,
     zone: dt.tzinfo | None = None,
 ) -> AlertInput:
-    """Return what a look at a moment in Unix seconds sees, as far as the rules need it.
+    """Return what an evaluation at `now` (Unix seconds) needs, as far as the rules use it.
 
-    Without a `forecast`, of which the cost is about that of all the rest, that is left out.
+    The forecast costs about as much as everything else together; without `forecast` it is left out.
     """
-    asked = {kind for rule in rules for kind in rule.kinds}
-    happened, dry = not asked.isdisjoint(EVENT_KINDS), forecast and RUNS_DRY in asked
-    return AlertInput(
-        status=load_status(connection, now),
-        events=load_events(connection, now, since=now - OLD_SECONDS, kinds=EVENT_KINDS, zone=zone)
-        if happened
-        else None,
-        forecasts=load_forecasts(connection, now) if dry else None,
-        figures=_figures(connection),
-    )
+    wanted = {kind for rule in rules for kind in rule.kinds}
+    kinds = [kind for kind in EVENT_ALERTS if kind in wanted]
+    with read_transaction(connection):
+        return AlertInput(
+            status=load_status(connection, now, accounts),
+            events=load_events(
+                connection, now, accounts=accounts, since=now - OLD_SECONDS, kinds=EVENT_ALERTS, zone=zone
+            )
+            if kinds
+            else None,
+            forecasts=load_forecasts(connection, now, accounts) if forecast and RUNS_DRY in wanted else None,
+            reported=_reported_windows(connection, accounts),
+        )
 
 
-def _figures(connection: sqlite3.Connection) -> dict[tuple[str, str, str], WindowRow]:
-    """Return the windows as they were last told, by account's key, limit's id and slot."""
-    newest = current_snapshots(connection)
+def _reported_windows(
+    connection: sqlite3.Connection, accounts: Sequence[Account]
+) -> dict[tuple[str, str, str], WindowRow]:
+    """Return the windows as they were last reported, by the account's key, the limit's id and the slot."""
+    snapshots = current_snapshots(connection)
     return {
-        (account.key, row["limit_id"], slot): figures
-        for account in load_accounts(connection)
-        for row in newest.get(account.id, [])
-        for slot, figures in slots(dict(row))
+        (account.key, row["limit_id"], slot): window
+        for account in accounts
+        for row in snapshots.get(account.id, [])
+        for slot, window in slots(row)
     }

@@ -1,4 +1,4 @@
-"""How statements look at the database: several of them in one view, and rows as plain tuples."""
+"""Read transactions and cursors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let several statements see the database as it is at the first of them."""
+    """Run all statements on one state of the database: that at the first of them.
+
+    Within a transaction of the caller this does nothing, so that several queries can share one.
+    """
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN")
     try:
         yield
@@ -21,7 +27,7 @@ def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def tuple_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
-    """Return a cursor whose rows are plain tuples: of many, a `sqlite3.Row` costs more than what is done with it."""
+    """Return a cursor that yields tuples; building `sqlite3.Row` objects dominates queries with many rows."""
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor

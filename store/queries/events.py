@@ -1,6 +1,6 @@
-"""What happened?
+"""What happened to accounts and their limits: the document of ``events --json``.
 
-Rows are read as a stream, however long the history, and rises are matched with turns some thousands at a time.
+Rows are read as a stream, however long the history, and increases are attributed to turns some thousands at a time.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import datetime as dt
 import heapq
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from store.analysis.attribution import TurnUse
+from store.analysis.event_text import event_note, event_text
 from store.analysis.events import (
     ACCOUNT_KINDS,
     MAX_TURN_SECONDS,
@@ -23,81 +24,65 @@ from store.analysis.events import (
 )
 from store.analysis.formatting import DAY
 from store.analysis.limit_status import WINDOW_COLUMNS
-from store.queries.accounts import refresh_sorted
+from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator, Sequence
 
+    from store.analysis.limit_status import Row
+    from store.documents import EventEntry, EventsDocument
     from store.queries.accounts import Account
 
-_AT_ONCE = 4_000
-"""Rises that are matched with turns at once."""
+_BATCH = 4_000
+"""Increases that are attributed to turns at once."""
 
-_STEPS_BACK = DAY
-"""How far the clock may have stepped back and rows from before it still be looked at."""
+_MAX_STEP_BACK = DAY
+"""How far back rows are read from before the time range, in case the clock was set back, in seconds."""
 
-_SAME_MOMENT = 60.0
-"""Seconds; migrations that were applied so close to each other made a new database."""
+_SAME_MIGRATION_SECONDS = 60.0
+"""Migrations that were applied this close to each other created a new database."""
 
 
 def load_events(
     connection: sqlite3.Connection,
     now: float,
     *,
-    accounts: Sequence[Account] | None = None,
+    accounts: Sequence[Account],
     since: float | None = None,
     kinds: Collection[str] | None = None,
     limit_id: str | None = None,
     zone: dt.tzinfo | None = None,
-) -> dict[str, Any]:
-    """Answer "what happened?": the document of ``events --json`` at a moment in Unix seconds, the oldest first.
+) -> EventsDocument:
+    """Return what happened to the accounts until `now` (Unix seconds), the oldest first.
 
-    Without `accounts` it is about all, without `since` about all that is kept, without `kinds` about all of
-    `store.analysis.events.KINDS`. With a `limit_id` it is about that limit alone, without what happened to accounts as
-    a whole. Sentences have their moments in `zone`, else in the machine's own::
-
-        {"generated_at": int, "since": float | null, "limit_id": str | null, "turns_known_since": float | null,
-         "readings": int,
-         "accounts": [{"account": key, "name": str | null, "email": str | null}],
-         "events": [{"at": float, "kind": "window_reset_early", "account": key, "name": null, "email": null,
-                     "limit_id": "codex" | null, "limit_name": null, "slot": "7d" | null, "window_minutes": int | null,
-                     "text": "The 7 d window was reset 1 d 3 h before it was due, …", "note": str | null,
-                     "seconds": 97200.0 | null, "points": float | null, "credits": "2.5" | null,
-                     "before": READING, "after": READING}]}
-
-    A READING is ``id`` (the row's, null for a token's), ``seen_at``, ``used_percent``, ``resets_at`` (of the window the
-    event is about, else null), ``reached_type``, ``reached_until`` (when the server said that the limit comes back),
-    ``plan_type``, ``credits_balance``, ``source`` and ``token_key``.
-    ``seconds`` is by how much a reset was early or moved (negative: it comes sooner), ``points`` how many were used
-    elsewhere or fell. ``note`` says what is not sure. ``readings`` counts the rows looked at. Before
-    ``turns_known_since`` turns were not recorded, and nothing can be told to be used elsewhere; null is "always".
+    Without `since` it covers all that is stored, without `kinds` all of `store.constants.EVENT_KINDS`. With a
+    `limit_id` it covers that limit alone, without the events of whole accounts. Sentences give local times in `zone`,
+    by default the machine's own.
     """
+    chosen = in_order(accounts)
     with read_transaction(connection):
-        chosen = refresh_sorted(connection, accounts)
-        asking = _EventQuery(connection, now, since, limit_id, zone)
+        query = _EventQuery(connection, now, since, limit_id)
         found = [
             (event, account)
             for account in chosen
-            for event in asking.about(account)
+            for event in query.events_of(account)
             if (kinds is None or event.kind in kinds) and (since is None or event.at >= since)
         ]
     found.sort(key=lambda each: each[0].at)
-    known_since = asking.turns_known_since
+    known_since = query.turns_known_since
     return {
-        "generated_at": int(now),
-        "since": since,
-        "limit_id": limit_id,
+        **empty_events(now, since=since, limit_id=limit_id),
         "turns_known_since": known_since if known_since > 0 else None,
-        "readings": asking.readings,
-        "accounts": [account.named for account in chosen],
-        "events": [_document(event, account) for event, account in found],
+        "readings": query.readings,
+        "accounts": [account.reference for account in chosen],
+        "events": [_event_entry(event, account, zone) for event, account in found],
     }
 
 
-def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> dict[str, Any]:
-    """Return the document of `events` where nothing was seen yet."""
+def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsDocument:
+    """Return the document of a database that does not exist yet."""
     return {
         "generated_at": int(now),
         "since": since,
@@ -109,27 +94,27 @@ def empty_events(now: float, *, since: float | None = None, limit_id: str | None
     }
 
 
-def _document(event: Event, account: Account) -> dict[str, Any]:
+def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> EventEntry:
     return {
         "at": event.at,
         "kind": event.kind,
-        **account.named,
+        **account.reference,
         "limit_id": event.limit_id,
         "limit_name": event.limit_name,
         "slot": event.slot,
         "window_minutes": event.window_minutes,
-        "text": event.text,
-        "note": event.note,
+        "text": event_text(event, zone),
+        "note": event_note(event),
         "seconds": event.seconds,
         "points": event.points,
         "credits": event.credits,
-        "before": event.before._asdict(),
-        "after": event.after._asdict(),
+        "before": event.before.document,
+        "after": event.after.document,
     }
 
 
 class _EventQuery:
-    """One question, and what it has read so far."""
+    """The reads of one `load_events`; ``readings`` counts the rows read so far."""
 
     def __init__(
         self,
@@ -137,57 +122,55 @@ class _EventQuery:
         now: float,
         since: float | None,
         limit_id: str | None,
-        zone: dt.tzinfo | None,
     ) -> None:
         self._connection = connection
         self._now = now
         self._since = float("-inf") if since is None else since
         self._limit_id = limit_id
-        self._zone = zone
         self.turns_known_since = _turns_known_since(connection)
         self.readings = 0
 
-    def about(self, account: Account) -> Iterator[Event]:
-        """Yield what happened to an account and its limits, in no order, and some of what was before `since`."""
-        rises: dict[str, list[Increase]] = {}
-        for event in account_events(self._rows(account.id), self._zone):
+    def events_of(self, account: Account) -> Iterator[Event]:
+        """Yield the events of an account and its limits, in no order, some of them from before `since`."""
+        waiting_by_limit: dict[str, list[Increase]] = {}
+        for event in account_events(self._rows(account.id)):
             if isinstance(event, Event):
                 if self._limit_id is None or event.kind not in ACCOUNT_KINDS:
                     yield event
-            elif event.gap.end >= self._since:
-                waiting = rises.setdefault(event.after["limit_id"], [])
+            elif event.interval.end >= self._since:
+                waiting = waiting_by_limit.setdefault(event.after["limit_id"], [])
                 waiting.append(event)
-                if len(waiting) >= _AT_ONCE:
-                    yield from self._elsewhere(account.id, waiting)
+                if len(waiting) >= _BATCH:
+                    yield from self._unattributed(account.id, waiting)
                     waiting.clear()
-        for waiting in rises.values():
-            yield from self._elsewhere(account.id, waiting)
+        for waiting in waiting_by_limit.values():
+            yield from self._unattributed(account.id, waiting)
         if self._limit_id is None:
             yield from token_events(self._tokens(account.id))
 
-    def _rows(self, account: int) -> Iterator[dict[str, Any]]:
-        """Yield the rows of an account's limits in the order of arrival, from the last ones before `since` on."""
+    def _rows(self, account: int) -> Iterator[Row]:
+        """Yield the snapshots of an account's limits in the order of arrival, from the last ones before `since` on."""
         limits = self._connection.execute(
             "SELECT limit_id FROM limits WHERE account = ? AND (? IS NULL OR limit_id = ?)",
             (account, self._limit_id, self._limit_id),
         ).fetchall()
         values = [
-            {"account": account, "limit_id": row["limit_id"], "since": self._since - _STEPS_BACK} for row in limits
+            {"account": account, "limit_id": row["limit_id"], "since": self._since - _MAX_STEP_BACK} for row in limits
         ]
         for row in heapq.merge(*(self._connection.execute(_ROWS, each) for each in values), key=itemgetter("id")):
             self.readings += 1
             yield dict(row)
 
-    def _elsewhere(self, account: int, rises: Sequence[Increase]) -> Iterator[Event]:
-        if not rises:
+    def _unattributed(self, account: int, increases: Sequence[Increase]) -> Iterator[Event]:
+        if not increases:
             return
-        start = max(self.turns_known_since, min(rise.gap.start for rise in rises))
-        end = max(rise.gap.end for rise in rises) + MAX_TURN_SECONDS
-        values = (account, rises[0].after["limit_id"], start, end)
+        start = max(self.turns_known_since, min(each.interval.start for each in increases))
+        end = max(each.interval.end for each in increases) + MAX_TURN_SECONDS
+        values = (account, increases[0].after["limit_id"], start, end)
         turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]
-        yield from unattributed(rises, turns, self._now, self.turns_known_since)
+        yield from unattributed(increases, turns, self._now, self.turns_known_since)
 
-    def _tokens(self, account: int) -> Iterator[dict[str, Any]]:
+    def _tokens(self, account: int) -> Iterator[Row]:
         rows = self._connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
         return map(dict, rows)
 
@@ -203,7 +186,7 @@ WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at
     :since)
 ORDER BY +id
 """  # noqa: S608 (constant columns)
-"""The index finds the rows by their time, and the `+` keeps it from being given up for the order."""
+"""The index finds the rows by their time; without the `+` SQLite would walk the table by id."""
 
 _TURNS = f"""
 SELECT {", ".join(TurnUse._fields)} FROM requests
@@ -212,14 +195,14 @@ WHERE account = ? AND limit_id = ? AND ended_at > ? AND ended_at <= ? ORDER BY e
 
 
 def _turns_known_since(connection: sqlite3.Connection) -> float:
-    """Return since when turns were recorded, and still are kept: minus infinity where that is "always".
+    """Return since when turns are recorded and still stored: minus infinity for "always".
 
-    They were not before the database was brought to the schema that has them.
+    A database of the first schema has turns only since its migration.
     """
     first = connection.execute("SELECT id, started_at FROM requests ORDER BY id LIMIT 1").fetchone()
-    # The ids begin with 1: those before it were deleted.
-    kept = first["started_at"] if first and first["id"] > 1 else float("-inf")
-    return max(kept, _schema_had_turns_since(connection))
+    # Ids begin with 1: earlier turns were pruned.
+    stored_since = first["started_at"] if first and first["id"] > 1 else float("-inf")
+    return max(stored_since, _schema_had_turns_since(connection))
 
 
 def _schema_had_turns_since(connection: sqlite3.Connection) -> float:
@@ -228,6 +211,6 @@ def _schema_had_turns_since(connection: sqlite3.Connection) -> float:
         " AND name IN ('m001_initial', 'm002_requests') ORDER BY name"
     )
     applied = [dt.datetime.fromisoformat(row["applied_at"]).timestamp() for row in islice(rows, 2)]
-    if len(applied) < 2 or applied[1] - applied[0] < _SAME_MOMENT:
+    if len(applied) < 2 or applied[1] - applied[0] < _SAME_MIGRATION_SECONDS:
         return float("-inf")
     return applied[1]

@@ -1,33 +1,45 @@
-"""When does it run out?
+"""Forecasts: the document of ``forecast --json``, and the most urgent window of each account.
 
-The history is looked at through a bounded number of rows, however long it is: walking back from the present, the last
-row at least a step before the one before, each by one seek in the index of `snapshots`, and with each the row that
-followed it, so that both ends of a silence are known. Silences themselves cost nothing.
+A forecast reads a bounded number of rows, however long the history is. It walks back from the present: each step is one
+seek in the index of `snapshots`, to the last row at least a step before the one before. With each row it takes the one
+that followed it, so that both ends of a gap without readings are known. Gaps themselves cost nothing.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.forecast import SCENARIOS, Forecast, forecast
+from store.analysis.forecast import SCENARIOS, forecast
 from store.analysis.formatting import DAY, HOUR
 from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
-from store.constants import FULL_PERCENT
-from store.queries.accounts import load_accounts, refresh
+from store.constants import FULL_PERCENT, is_full
 from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from store.documents import (
+        ForecastDocument,
+        LimitForecast,
+        LimitStatus,
+        StatusDocument,
+        UrgentWindow,
+        WindowForecast,
+        WindowStatus,
+    )
     from store.queries.accounts import Account
 
 
 class Sampling(NamedTuple):
-    """How closely: steps in seconds, for the last hours and for the rest, how far back, and paths."""
+    """How densely the history is sampled.
+
+    ``fine`` and ``coarse`` are steps in seconds, for the last ``fine_hours`` and for the rest of the last ``days``.
+    ``paths`` is the number of scenarios that are drawn.
+    """
 
     fine: float
     fine_hours: float
@@ -37,124 +49,145 @@ class Sampling(NamedTuple):
 
 
 FULL = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS, SCENARIOS)
-"""At most some 700 steps a limit, and half of that for who sleeps."""
+"""At most about 700 steps a limit, half of that for a user who sleeps."""
 
 QUICK = Sampling(900.0, 2.0, 14_400.0, 14.0, 36)
-"""At most some 90 steps a limit: ``status`` stands in prompts."""
+"""At most about 90 steps a limit: ``status`` runs in shell prompts."""
 
 
-def load_forecasts(connection: sqlite3.Connection, now: float, only: Sequence[Account] | None = None) -> dict[str, Any]:
-    """Answer "when does it run out?": the document of ``forecast --json`` at a moment in Unix seconds."""
+def load_forecasts(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> ForecastDocument:
+    """Return the forecasts of the accounts' limits at `now` (Unix seconds)."""
     with read_transaction(connection):
-        chosen = refresh(connection, only)
-        newest = current_snapshots(connection)
+        snapshots = current_snapshots(connection)
         return {
             "generated_at": int(now),
             "accounts": [
                 {
-                    **account.named,
+                    **account.reference,
                     "plan_type": account.plan_type,
-                    "limits": [_limit(connection, row, now) for row in newest.get(account.id, [])],
+                    "limits": [_limit(connection, row, now) for row in snapshots.get(account.id, [])],
                 }
-                for account in chosen
+                for account in accounts
             ],
         }
 
 
-def most_urgent_window(
-    connection: sqlite3.Connection, now: float, status: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Answer "what runs out first?" for each account of a document of ``status``, by the account's key.
+def empty_forecasts(now: float) -> ForecastDocument:
+    """Return the document of a database that does not exist yet."""
+    return {"generated_at": int(now), "accounts": []}
 
-    That is a window of its main limit: the one that runs dry first, else the one that comes closest to it. Its fields
-    are those of `forecasts`, with ``limit_id``, ``limit_name`` and ``slot``. An account of which nothing can be said is
-    left out.
+
+def urgent_windows(
+    connection: sqlite3.Connection, now: float, status: StatusDocument, accounts: Sequence[Account]
+) -> dict[str, list[UrgentWindow]]:
+    """Return quick forecasts for the accounts of a document of ``status``, by the account's key.
+
+    They are those of the main limit's windows. The first is the window that runs dry first, else the one that comes
+    closest to it; windows that surely last may be left out. Accounts without a forecast are left out. `accounts` are
+    those of the document.
     """
-    ids = {account.key: account.id for account in load_accounts(connection)}
-    found = {}
-    for account in status["accounts"]:
-        row_id = ids.get(account["account"])
-        first = _first(connection, row_id, account["limits"][0], now) if row_id and account["limits"] else None
-        if first:
-            found[account["account"]] = first
+    ids = {account.key: account.id for account in accounts}
+    found: dict[str, list[UrgentWindow]] = {}
+    with read_transaction(connection):
+        for account in status["accounts"]:
+            row_id = ids.get(account["account"])
+            urgent = _urgent(connection, row_id, account["limits"][0], now) if row_id and account["limits"] else []
+            if urgent:
+                found[account["account"]] = urgent
     return found
 
 
-def _first(connection: sqlite3.Connection, account: int, limit: Mapping[str, Any], now: float) -> dict[str, Any] | None:
-    """Return the window of a limit that runs dry first; None where nothing is known of any."""
+def _urgent(connection: sqlite3.Connection, account: int, limit: LimitStatus, now: float) -> list[UrgentWindow]:
+    """Return the forecasts of a limit's windows, the most urgent first."""
     windows = {slot: window for slot, window in limit["windows"].items() if not window["reset_unseen"]}
     windows = {slot: window for slot, window in windows.items() if window["used_percent"] is not None}
     pressed = sorted(windows, key=lambda slot: _line_to_full(windows[slot], now))
     rows = sample_history(connection, account, limit["limit_id"], now, sampling=QUICK) if pressed else []
-    told: list[dict[str, Any]] = []
+    forecasts: list[UrgentWindow] = []
     for slot in pressed:
-        # A forecast costs milliseconds, and this stands in prompts: none where even a much higher pace lasts.
-        if told and (not told[-1]["safe"] or _line_to_full(windows[slot], now) > _FAR):
+        # A forecast costs milliseconds, and status runs in prompts: skip it where even a much higher pace lasts.
+        if forecasts and (not forecasts[-1]["safe"] or _line_to_full(windows[slot], now) > _FAR):
             break
-        window = _window(rows, slot, windows[slot], now, QUICK)
+        window = _window(rows, slot, _reported(windows[slot]), now, QUICK)
         if window["chance_dry"] is not None:
-            named = {"limit_id": limit["limit_id"], "limit_name": limit["limit_name"], "slot": slot}
-            told.append({**named, **window})
-    return min(told, key=_urgency) if told else None
+            forecasts.append({"limit_id": limit["limit_id"], "limit_name": limit["limit_name"], "slot": slot, **window})
+    return sorted(forecasts, key=_urgency)
 
 
 _FAR = 1.5
-"""How many times the time left a straight line has to take before nobody asks whether it lasts."""
+"""A window is not forecast where a straight line takes this many times the time left to fill it."""
 
 
-def _line_to_full(window: Mapping[str, Any], now: float) -> float:
+def _line_to_full(window: WindowStatus, now: float) -> float:
     """Return when a straight line through the reading is full, in lengths of the time left: above 1 it lasts."""
     used, resets_at, minutes = window["used_percent"], window["resets_at"], window["window_minutes"]
-    if used >= FULL_PERCENT:
+    if is_full(used):
         return 0.0
     if not used or resets_at is None or minutes is None:
         return float("inf")
     left = max(resets_at - now, 1.0)
-    return float((FULL_PERCENT - used) / used * max(minutes * 60 - left, 1.0) / left)
+    return (FULL_PERCENT - used) / used * max(minutes * 60 - left, 1.0) / left
 
 
-def _urgency(window: dict[str, Any]) -> tuple[float, float, float]:
+def _urgency(window: UrgentWindow) -> tuple[float, float, float]:
     """Order windows: the one that runs dry first, then the one most likely to, then the fullest by its reset."""
     dry_at = window["runs_dry_at"]
-    return (float("inf") if dry_at is None else dry_at, -window["chance_dry"], -(window["at_reset"] or 0.0))
+    return (
+        float("inf") if dry_at is None else dry_at,
+        -(window["chance_dry"] or 0.0),
+        -(window["at_reset"] or 0.0),
+    )
 
 
-def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> dict[str, Any]:
+def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> LimitForecast:
     rows = sample_history(connection, row["account"], row["limit_id"], now, sampling=FULL)
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
-        "windows": {slot: _window(rows, slot, figures._asdict(), now, FULL) for slot, figures in slots(dict(row))},
+        "windows": {slot: _window(rows, slot, window, now, FULL) for slot, window in slots(row)},
     }
 
 
+def _reported(window: WindowStatus) -> WindowRow:
+    return WindowRow(window["used_percent"], window["window_minutes"], window["resets_at"])
+
+
 def _window(
-    rows: Sequence[sqlite3.Row], slot: str, window: Mapping[str, Any], now: float, sampling: Sampling
-) -> dict[str, Any]:
-    told = forecast(
+    rows: Sequence[sqlite3.Row], slot: str, window: WindowRow, now: float, sampling: Sampling
+) -> WindowForecast:
+    found = forecast(
         samples_of(rows, slot),
         now,
-        window_minutes=window["window_minutes"],
+        window_minutes=window.window_minutes,
         utc_offset=time.localtime(now).tm_gmtoff,
         paths=sampling.paths,
     )
-    return _document(window, told)
+    return {
+        **window.document,
+        "pace_per_hour": _rounded(found.pace_per_hour),
+        "at_reset": _rounded(found.at_reset),
+        "at_reset_low": _rounded(found.at_reset_low),
+        "at_reset_high": _rounded(found.at_reset_high),
+        "runs_dry_at": _second(found.runs_dry_at),
+        "runs_dry_low": _second(found.runs_dry_low),
+        "runs_dry_high": _second(found.runs_dry_high),
+        "safe": found.safe,
+        "chance_dry": _rounded(found.chance_dry),
+        "readings": found.readings,
+        "note": found.note,
+    }
 
 
-def _document(window: Mapping[str, Any], told: Forecast) -> dict[str, Any]:
-    figures = {name: window[name] for name in ("used_percent", "window_minutes", "resets_at")}
-    return {**figures, **{name: _rounded(name, value) for name, value in told._asdict().items()}}
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
-def _rounded(name: str, value: Any) -> Any:
-    """Write moments as whole seconds and figures as short as they are sure."""
-    if not isinstance(value, float):
-        return value
-    return int(value) if name.startswith("runs_dry") else round(value, 2)
+def _second(at: float | None) -> int | None:
+    return None if at is None else int(at)
 
 
 def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
-    """Return a window's samples of rows that tell of it."""
+    """Return the samples of a window from the rows that report it."""
     found = []
     columns = SLOT_COLUMNS.get(slot)
     for index, row in enumerate(rows):
@@ -162,7 +195,7 @@ def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
             used, _, resets_at = (row[name] for name in columns)
         else:
             used, _, resets_at = other_windows(row["other_windows"]).get(slot, WindowRow())
-        # Rows that were passed over lie between this one and the next: no silence.
+        # Rows that the walk skipped lie between this row and the next: there is no gap.
         until = row["last_seen_at"] if row["walked"] or index + 1 == len(rows) else rows[index + 1]["first_seen_at"]
         if used is not None:
             found.append(UsageSample(row["first_seen_at"], until, used, resets_at))
@@ -172,7 +205,7 @@ def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
 def sample_history(
     connection: sqlite3.Connection, account: int, limit_id: str, now: float, *, sampling: Sampling
 ) -> list[sqlite3.Row]:
-    """Return rows of a limit in the order of their arrival: one a step, and the one that followed it."""
+    """Return snapshots of a limit in the order of arrival: one for each step, and the one that followed it."""
     return connection.execute(
         _WALK,
         {

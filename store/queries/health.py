@@ -1,4 +1,4 @@
-"""Is anything coming in, and was anything lost?"""
+"""How much was recorded, when last, and what was lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """What is in a database, for ``doctor``: how much, and when something last came in (Unix seconds)."""
+    """The contents of a database, for ``doctor``; ``last_seen_at`` is that of the newest reading (Unix seconds)."""
 
     accounts: int
     snapshots: int
@@ -17,7 +17,7 @@ class Summary(NamedTuple):
 
 
 def load_summary(connection: sqlite3.Connection) -> Summary:
-    """Answer "is anything coming in?"."""
+    """Return the contents of the database."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM snapshots),"
         " (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id)"
@@ -26,7 +26,7 @@ def load_summary(connection: sqlite3.Connection) -> Summary:
 
 
 class Losses(NamedTuple):
-    """What was seen and could not be kept: how many readings, when last (Unix seconds), and why."""
+    """Readings that could not be stored: their number, the time of the last (Unix seconds), and the reasons."""
 
     number: int
     last_at: float
@@ -34,7 +34,7 @@ class Losses(NamedTuple):
 
 
 def load_losses(connection: sqlite3.Connection) -> Losses | None:
-    """Answer "was anything dropped?"; None where all that was ever seen is kept."""
+    """Return the readings that were lost; None if there are none."""
     rows = connection.execute(
         "SELECT reason, sum(count) AS number, max(at) AS last_at FROM losses GROUP BY reason ORDER BY number DESC"
     ).fetchall()

@@ -1,45 +1,45 @@
-"""How did it come to this?"""
+"""All snapshots of a time range: the entries of ``history --json``."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from store.analysis.limit_status import flag, slots
-from store.queries.accounts import load_accounts
-from store.queries.status import account_credits
+from store.analysis.limit_status import credits_status, reported_windows
+from store.constants import flag
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from store.documents import HistoryEntry
     from store.queries.accounts import Account
 
 
 def load_history(
     connection: sqlite3.Connection,
+    accounts: Sequence[Account],
     *,
-    account: Account | None = None,
     since: float | None = None,
     limit_id: str | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Answer "how did it come to this?": each snapshot, oldest first, that was still seen since a moment."""
-    labels = {known.id: known for known in load_accounts(connection)}
+) -> Iterator[HistoryEntry]:
+    """Yield the snapshots of the accounts that were still seen at `since` (Unix seconds) or later, the oldest first."""
+    by_id = {account.id: account for account in accounts}
     rows = connection.execute(
         "SELECT * FROM snapshots WHERE (:account IS NULL OR account = :account)"
         " AND (:since IS NULL OR last_seen_at >= :since) AND (:limit_id IS NULL OR limit_id = :limit_id) ORDER BY id",
-        {"account": account and account.id, "since": since, "limit_id": limit_id},
+        {"account": accounts[0].id if len(accounts) == 1 else None, "since": since, "limit_id": limit_id},
     )
     for row in rows:
-        known = labels.get(row["account"])
-        if known:
-            yield _history_entry(row, known)
+        account = by_id.get(row["account"])
+        if account:
+            yield _history_entry(row, account)
 
 
-def _history_entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
+def _history_entry(row: sqlite3.Row, account: Account) -> HistoryEntry:
     return {
         "id": row["id"],
-        **account.named,
+        **account.reference,
         "token_key": row["token_key"],
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
@@ -47,13 +47,13 @@ def _history_entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
         "last_seen_at": row["last_seen_at"],
         "observations": row["observations"],
         "late": bool(row["late"]),
-        "windows": {slot: figures._asdict() for slot, figures in slots(dict(row))},
+        "windows": reported_windows(row),
         "allowed": flag(row["allowed"]),
         "limit_reached": flag(row["limit_reached"]),
         "reached_type": row["reached_type"],
         "reached_until": row["reached_until"],
         "plan_type": row["plan_type"],
-        "credits": account_credits(row),
+        "credits": credits_status(row),
         "source": row["source"],
         "status": row["status"],
         "model": row["model"],

@@ -1,4 +1,4 @@
-"""Which limits are there, and what was last told of them?"""
+"""The limits that were seen, and the newest snapshot of each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def load_limit_ids(connection: sqlite3.Connection) -> list[str]:
-    """Return the ids of the limits that were ever seen."""
+    """Return the ids of all limits that were ever seen."""
     return [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
 
 
 def current_snapshots(connection: sqlite3.Connection) -> dict[int, list[sqlite3.Row]]:
-    """Return the newest row of each limit by account, the main limit first."""
+    """Return the newest snapshot of each limit by account, the main limit first."""
     found: dict[int, list[sqlite3.Row]] = {}
     for row in connection.execute(
         "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id ORDER BY l.limit_id != ?, l.limit_id",

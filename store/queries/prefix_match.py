@@ -1,4 +1,4 @@
-"""Which ones does a person mean by a name, or by the start of one?"""
+"""The match of a name, or of a prefix of one, as with git's short hashes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def matching(known: Iterable[T], start: str, names: Callable[[T], Collection[str]]) -> list[T]:
-    """Return those of which `start` is a name, as it is written, or else those of which it begins one, in any case."""
+def matching(known: Iterable[T], prefix: str, names: Callable[[T], Collection[str]]) -> list[T]:
+    """Return those with the exact name `prefix`, else those with a name that begins with it, in any case."""
     named = [(each, names(each)) for each in known]
-    exact = [each for each, its_names in named if start in its_names]
-    wanted = start.casefold()
+    exact = [each for each, its_names in named if prefix in its_names]
+    wanted = prefix.casefold()
     return exact or [each for each, its_names in named if any(name.casefold().startswith(wanted) for name in its_names)]

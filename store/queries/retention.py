@@ -1,21 +1,22 @@
-"""What is older than that?"""
+"""The number of rows that ``prune`` deletes, and the size of the file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.queries.accounts import load_accounts
 from store.queries.cursors import read_transaction
 from store.retention import OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
+    from store.documents import PrunedAccount
     from store.queries.accounts import Account
 
 
 class PruneCounts(NamedTuple):
-    """What of an account `store.retention.prune` would delete, and what would stay."""
+    """The rows of an account that `store.retention.prune` would delete, and those that would stay."""
 
     account: Account
     snapshots: int
@@ -26,18 +27,30 @@ class PruneCounts(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """All that would go."""
+        """All rows that would be deleted."""
         return self.snapshots + self.turns + self.threads
 
+    @property
+    def document(self) -> PrunedAccount:
+        """The counts as ``prune --json`` has them."""
+        return {
+            **self.account.reference,
+            "snapshots": self.snapshots,
+            "turns": self.turns,
+            "threads": self.threads,
+            "snapshots_kept": self.snapshots_kept,
+            "turns_kept": self.turns_kept,
+        }
 
-def prune_counts(connection: sqlite3.Connection, before: float) -> list[PruneCounts]:
-    """Answer "what would go?", account by account: what was last seen before a moment, but for the present's rows."""
+
+def prune_counts(connection: sqlite3.Connection, before: float, accounts: Sequence[Account]) -> list[PruneCounts]:
+    """Count, account by account, the rows last seen before `before` (Unix seconds), without those of the present."""
     with read_transaction(connection):
-        return [_old(connection, account, before) for account in load_accounts(connection)]
+        return [_prune_counts(connection, account, before) for account in accounts]
 
 
 def file_bytes(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return how large the database is, and how much of it is free for new rows."""
+    """Return the size of the database, and how many bytes of it are free for new rows."""
     size, pages, free = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_size", "page_count", "freelist_count")
@@ -54,7 +67,7 @@ _COUNTS = {
 }
 
 
-def _old(connection: sqlite3.Connection, account: Account, before: float) -> PruneCounts:
+def _prune_counts(connection: sqlite3.Connection, account: Account, before: float) -> PruneCounts:
     values = {"account": account.id, "before": before}
     found = {name: int(connection.execute(count, values).fetchone()[0]) for name, count in _COUNTS.items()}
     return PruneCounts(

@@ -1,24 +1,25 @@
-"""Which threads are there, and which one is meant?"""
+"""Threads, and the one that a person means by a prefix."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from store.queries.accounts import load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.prefix_match import matching
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
+    from store.documents import ThreadEntry
     from store.queries.accounts import Account
 
-CANDIDATES_SHOWN = 10
-"""How many threads a message lists."""
+MAX_CANDIDATES = 10
+"""Threads in a list of candidates."""
 
 
 class Thread(NamedTuple):
-    """A thread of Codex, as people and programs name it; ``turns`` counts answered ones since the moment asked for."""
+    """A thread of Codex; ``turns`` counts its answered turns in the time range that was asked for."""
 
     thread: str
     name: str | None
@@ -29,13 +30,13 @@ class Thread(NamedTuple):
 
 
 class ThreadError(Exception):
-    """What was named is not one thread; the message says which there are."""
+    """A prefix does not match exactly one thread; the message lists the candidates, or the newest threads."""
 
 
-def load_threads(connection: sqlite3.Connection, since: float) -> list[Thread]:
-    """Return the threads that were seen since a moment (Unix seconds), the newest first."""
+def load_threads(connection: sqlite3.Connection, since: float, accounts: Sequence[Account]) -> list[Thread]:
+    """Return the threads of the accounts that were seen since `since` (Unix seconds), the newest first."""
+    known = {account.id: account for account in accounts}
     with read_transaction(connection):
-        known = {account.id: account for account in load_accounts(connection)}
         rows = connection.execute(
             "SELECT account, thread, name, first_seen_at, last_seen_at FROM threads WHERE last_seen_at >= ?"
             " ORDER BY last_seen_at DESC, thread",
@@ -44,13 +45,15 @@ def load_threads(connection: sqlite3.Connection, since: float) -> list[Thread]:
         turns = _turns(connection, list(known), since)
     found: dict[str, Thread] = {}
     for account, thread, name, first_at, last_at in rows:
+        if account not in known:
+            continue
         one = Thread(thread, name, (known[account],), turns.get((account, thread), 0), first_at, last_at)
         found[thread] = _joined(found[thread], one) if thread in found else one
     return list(found.values())
 
 
 def _turns(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[tuple[int, str], int]:
-    """Count the answered turns of each thread; an account at a time, so that the index is of use."""
+    """Count the answered turns of each thread, one account at a time so that the index is used."""
     return {
         (account, row[0]): row[1]
         for account in ids
@@ -63,7 +66,7 @@ def _turns(connection: sqlite3.Connection, ids: list[int], since: float) -> dict
 
 
 def _joined(newer: Thread, older: Thread) -> Thread:
-    """Make one of a thread that ran under two accounts."""
+    """Return one thread for the rows of a thread that ran under two accounts."""
     return newer._replace(
         name=newer.name or older.name,
         accounts=newer.accounts + older.accounts,
@@ -72,38 +75,44 @@ def _joined(newer: Thread, older: Thread) -> Thread:
     )
 
 
-def thread_entry(thread: Thread) -> dict[str, Any]:
-    """Return a thread as ``threads --json`` writes it."""
-    fields = thread._asdict()
-    return {**fields, "accounts": [account.key for account in thread.accounts]}
+def thread_entry(thread: Thread) -> ThreadEntry:
+    """Return a thread as ``threads --json`` has it."""
+    return {
+        "thread": thread.thread,
+        "name": thread.name,
+        "accounts": [account.key for account in thread.accounts],
+        "turns": thread.turns,
+        "first_seen_at": thread.first_seen_at,
+        "last_seen_at": thread.last_seen_at,
+    }
 
 
-def find_thread(connection: sqlite3.Connection, start: str) -> tuple[str, str | None]:
-    """Return id and name of the thread of which `start` is an id, a name, or the start of either.
+def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str | None]:
+    """Return id and name of the thread whose id or name begins with `prefix`; an exact match comes first.
 
     Raises:
-        ThreadError: No thread or more than one goes by that.
+        ThreadError: `prefix` matches no thread, or several.
 
     """
     rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
     known = [(thread, name) for thread, name in rows]
-    found = matching(known, start, lambda each: [word for word in each if word is not None])
+    found = matching(known, prefix, lambda each: [word for word in each if word is not None])
     if len(found) == 1:
         return found[0]
     if found:
-        raise ThreadError(f"{start!r} could be any of these:\n{_listed(found)}")
+        raise ThreadError(f"{prefix!r} matches several threads:\n{_listed(found)}")
     if known:
-        raise ThreadError(f"no thread goes by {start!r}; the newest are:\n{_listed(known)}")
-    raise ThreadError(f"no thread goes by {start!r}; none was seen yet")
+        raise ThreadError(f"no thread matches {prefix!r}; the newest are:\n{_listed(known)}")
+    raise ThreadError(f"no thread matches {prefix!r}; none has been seen yet")
 
 
 def is_thread_name(connection: sqlite3.Connection, name: str, *, but: str) -> bool:
-    """Tell whether another thread than `but` has that name already."""
+    """Return True if a thread other than `but` already has the name."""
     row = connection.execute("SELECT 1 FROM threads WHERE name = ? AND thread != ?", (name, but)).fetchone()
     return row is not None
 
 
 def _listed(found: list[tuple[str, str | None]]) -> str:
-    lines = ["  " + "  ".join(part for part in (name, thread) if part) for thread, name in found[:CANDIDATES_SHOWN]]
+    lines = ["  " + "  ".join(part for part in (name, thread) if part) for thread, name in found[:MAX_CANDIDATES]]
     more = len(found) - len(lines)
     return "\n".join([*lines, f"  and {more} more"] if more else lines)

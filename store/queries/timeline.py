@@ -1,4 +1,4 @@
-"""How full was each limit, over time?"""
+"""The used percent of limits over time, for ``history --plot``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import WINDOW_COLUMNS
 from store.analysis.timeline import WindowTimeline, window_timelines
-from store.queries.accounts import load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LimitTimeline(NamedTuple):
-    """A limit of an account from `begin` to `end` (Unix seconds): its windows by slot."""
+    """The windows of an account's limit by slot, from `begin` to `end` (Unix seconds)."""
 
     account: Account
     limit_id: str
@@ -33,37 +32,37 @@ def load_timelines(
     now: float,
     columns: int,
     *,
-    chosen: Sequence[Account] | None = None,
+    accounts: Sequence[Account],
     since: float | None = None,
     limit_id: str | None = None,
 ) -> list[LimitTimeline]:
-    """Answer "how full was each limit, from `since` until now?": one picture for each account and limit.
+    """Return a timeline in `columns` buckets, from `since` until now, for each limit of the accounts.
 
-    Without `since` a picture begins with its limit's first reading.
+    Without `since` a timeline begins with the limit's first snapshot.
     """
     with read_transaction(connection):
-        newest = current_snapshots(connection)
+        snapshots = current_snapshots(connection)
         return [
-            _picture(connection, account, row, columns, _TimeRange(since, now))
-            for account in chosen or load_accounts(connection)
-            for row in newest.get(account.id, [])
+            _limit_timeline(connection, account, row, columns, (since, now))
+            for account in accounts
+            for row in snapshots.get(account.id, [])
             if limit_id in {None, row["limit_id"]}
         ]
 
 
-class _TimeRange(NamedTuple):
-    since: float | None
-    until: float
-
-
-def _picture(
-    connection: sqlite3.Connection, account: Account, newest: sqlite3.Row, columns: int, period: _TimeRange
+def _limit_timeline(
+    connection: sqlite3.Connection,
+    account: Account,
+    newest: sqlite3.Row,
+    columns: int,
+    span: tuple[float | None, float],
 ) -> LimitTimeline:
+    since, until = span
     limit = newest["limit_id"]
-    begin = _first_seen(connection, account, limit) if period.since is None else period.since
+    begin = _first_seen(connection, account, limit) if since is None else since
     rows = connection.execute(_ROWS, {"account": account.id, "limit": limit, "since": begin})
-    windows = window_timelines(rows, begin, period.until, columns)
-    return LimitTimeline(account, limit, newest["limit_name"], begin, period.until, windows)
+    windows = window_timelines(rows, begin, until, columns)
+    return LimitTimeline(account, limit, newest["limit_name"], begin, until, windows)
 
 
 _ROWS = f"""
@@ -75,7 +74,7 @@ WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at >=
 ), 0)
 ORDER BY +id
 """  # noqa: S608 (constant columns)
-"""From the reading that stood at the beginning on; the index finds them, and the `+` keeps it from being given up."""
+"""From the snapshot that stood at `since` on, found by the index; without the `+` SQLite would walk the table by id."""
 
 
 def _first_seen(connection: sqlite3.Connection, account: Account, limit: str) -> float:

@@ -1,41 +1,38 @@
-"""Which turns were there, and how many of them?"""
+"""Turns, page by page, and counts of turns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from store.queries.accounts import load_accounts
-from store.queries.cursors import read_transaction
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from store.documents import TurnEntry
     from store.queries.accounts import Account
 
 TOKEN_KINDS = ("input", "cached", "output", "reasoning")
-"""What tokens are counted as; ``cached`` is a part of ``input``, ``reasoning`` one of ``output``."""
+"""The kinds of tokens; ``cached`` is part of ``input``, ``reasoning`` part of ``output``."""
 
 
 def load_turns(
     connection: sqlite3.Connection,
+    accounts: Sequence[Account],
     *,
-    account: Account | None = None,
+    only: Account | None = None,
     limit: int = 100,
     before: int | None = None,
-) -> list[dict[str, Any]]:
-    """Answer "which turns were there?": at most `limit`, the newest first, behind the turn of id `before`.
+) -> list[TurnEntry]:
+    """Return at most `limit` turns of the accounts, or of `only` one, the newest first.
 
-    The id of the last one is the `before` of the next page. All turns come by their ids, those of one account by when
-    they ended.
+    A page follows the turn of id `before`: the last one of the previous page. Turns of all accounts are in the order of
+    their ids, turns of one account in the order of their ends.
     """
-    with read_transaction(connection):
-        known = {each.id: each for each in load_accounts(connection)}
-        rows = connection.execute(
-            _ALL if account is None else _OF_ACCOUNT,
-            {"account": account and account.id, "before": before, "limit": limit},
-        ).fetchall()
-    return [_entry(row, known[row["account"]]) for row in rows if row["account"] in known]
+    by_id = {account.id: account for account in accounts}
+    rows = connection.execute(
+        _ALL if only is None else _OF_ACCOUNT, {"account": only and only.id, "before": before, "limit": limit}
+    ).fetchall()
+    return [_entry(row, by_id[row["account"]]) for row in rows if row["account"] in by_id]
 
 
 _COLUMNS = (
@@ -43,7 +40,7 @@ _COLUMNS = (
     " LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread"
 )
 _ALL = f"{_COLUMNS} WHERE :before IS NULL OR r.id < :before ORDER BY r.id DESC LIMIT :limit"
-# Of one account the index has the turns by their end. Where the one that a page ended with is gone, so are older ones.
+# The index has an account's turns by their end. If the last turn of a page has been pruned, so have older ones.
 _OF_ACCOUNT = (
     f"{_COLUMNS} WHERE r.account = :account AND (:before IS NULL"  # noqa: S608 (constant)
     " OR (r.ended_at, r.id) < (SELECT ended_at, id FROM requests WHERE id = :before))"
@@ -51,10 +48,10 @@ _OF_ACCOUNT = (
 )
 
 
-def _entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
+def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
     return {
         "id": row["id"],
-        **account.named,
+        **account.reference,
         "token_key": row["token_key"],
         "limit_id": row["limit_id"],
         "thread": row["thread"],
@@ -68,14 +65,17 @@ def _entry(row: sqlite3.Row, account: Account) -> dict[str, Any]:
         "ended_at": row["ended_at"],
         "status": row["status"],
         "error_type": row["error_type"],
-        **{f"{kind}_tokens": row[f"{kind}_tokens"] for kind in TOKEN_KINDS},
+        "input_tokens": row["input_tokens"],
+        "cached_tokens": row["cached_tokens"],
+        "output_tokens": row["output_tokens"],
+        "reasoning_tokens": row["reasoning_tokens"],
     }
 
 
 class TurnCount(NamedTuple):
-    """How many turns of one account, limit and outcome there were, and their tokens by `TOKEN_KINDS`.
+    """The number of turns of one account, limit and outcome, and their tokens by `TOKEN_KINDS`.
 
-    ``outcome`` is ``answered``, ``failed`` (refused or cut off with an error) or ``warm_up``.
+    ``outcome`` is ``answered``, ``failed`` (refused, or cut off with an error) or ``warm_up``.
     """
 
     account: int
@@ -86,12 +86,12 @@ class TurnCount(NamedTuple):
 
 
 def newest_turn(connection: sqlite3.Connection) -> int:
-    """Return the id of the newest turn, 0 where there is none."""
+    """Return the id of the newest turn, 0 if there is none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM requests").fetchone()[0])
 
 
 def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> Sequence[TurnCount]:
-    """Answer "how many turns were there?" of those with ids above `after` up to `upto`: ids only grow."""
+    """Count the turns with ids above `after`, up to `upto`; ids only grow."""
     rows = connection.execute(
         "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
         " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"

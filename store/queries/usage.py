@@ -1,10 +1,10 @@
-"""What used it?"""
+"""The use of a window by thread, model, account, day or hour: the document of ``usage --json``."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
@@ -22,7 +22,7 @@ from store.analysis.formatting import dated
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
 from store.constants import MAIN_LIMIT
-from store.queries.accounts import refresh_sorted
+from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.limits import current_snapshots, load_limit_ids
 
@@ -31,140 +31,104 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from store.constants import GroupBy
+    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
     from store.queries.accounts import Account
 
-By = Literal["thread", "model", "day", "hour", "account"]
-BY: tuple[By, ...] = get_args(By)
-"""What the rows can stand for."""
-
 _MIN_BEFORE = 50
-"""Readings from before the period that are looked through for the last one that tells of the window."""
+"""Snapshots before the time range that are searched for the last one that reports the window."""
 
 _QUARTER = 900
-"""Seconds; every time zone's hours begin at a quarter of an hour."""
+"""Seconds; the hours of every time zone begin at a quarter of an hour."""
 
 
 class NotSeenError(Exception):
-    """The limit or window that was asked for was never seen; the message says which were."""
+    """The requested limit or window was never seen; the message lists those that were."""
 
 
 def load_usage(
     connection: sqlite3.Connection,
     now: float,
     *,
-    accounts: Sequence[Account] | None = None,
-    by: By = "thread",
+    accounts: Sequence[Account],
+    by: GroupBy = "thread",
     since: float,
     window: str | None = None,
     limit_id: str | None = None,
     zone: dt.tzinfo | None = None,
-) -> dict[str, Any]:
-    """Answer "what used it?": the document of ``usage --json`` for the time from `since` to `now` (Unix seconds).
+) -> UsageDocument:
+    """Return the use of a window of the accounts from `since` to `now` (Unix seconds).
 
-    Without `accounts` it is about all; without `window` about ``7d`` or else the longest; without `limit_id` about the
-    main limit or else the first. Days and hours are those of `zone`, else of the machine::
-
-        {"generated_at": int, "since": float, "until": float, "by": "thread",
-         "limit_id": "codex" | null, "window": "7d" | null, "window_minutes": 10080 | null,
-         "accounts": [{"account": key, "name": str | null, "email": str | null}],
-         "rows": [{"key": str | null, "name": str | null, "elsewhere": bool, FIGURES}],
-         "total": {FIGURES},
-         "readings": int, "rises": int,
-         "weights": [{"account": key, "model": str | null, "fitted": bool, "rises": int,
-                      "uncached_input": 1.0, "cached_input": 0.1, "output": 8.0}]}
-
-    FIGURES are ``points`` (of the window's used percent; those of the rows add up to the total's), ``share`` (of the
-    total, 0 to 1; null where that is 0), ``turns`` (that ended in the period, without ``refused`` ones and
-    ``warm_ups``), ``input_tokens``, ``cached_tokens``, ``output_tokens``, ``reasoning_tokens`` (told ones of all of
-    these), ``models`` (sorted), ``threads`` (how many) and ``last_at`` (when the last of the turns ended, or the last
-    rise was read that was used elsewhere; null without any).
-
-    A row's ``key`` is the thread, model, account, day (``2026-11-21``) or hour (``2026-11-21 14:00``), null where none
-    was told, and in the row of what was used elsewhere. ``name`` is a thread's, or an account's name or e-mail.
-    ``readings`` counts those of the period that the figures come from, ``rises`` those that show more than the one
-    before. ``window`` is null where no window was seen yet.
+    Without `window` it is that of ``7d``, or else of the longest window; without `limit_id` that of the main limit, or
+    else of the first. Days and hours are those of `zone`, by default of the machine.
 
     Raises:
         NotSeenError: That limit or window was never seen.
 
     """
     period = _TimeRange(since, now)
+    chosen = in_order(accounts)
     with read_transaction(connection):
-        chosen = refresh_sorted(connection, accounts)
         limit = _limit(connection, limit_id)
         seen = _windows(connection, chosen, limit)
         slot = window if seen and window else _default_window(seen)
         histories = [_history(connection, account, limit, slot, period) for account in chosen if slot]
         names = _thread_names(connection) if by == "thread" else {}
-    if slot and slot not in seen and not any(history.sights for history in histories):
-        raise NotSeenError(f"no window {slot!r} was seen; there are: {', '.join(seen)}")
+    if slot and slot not in seen and not any(history.samples for history in histories):
+        raise NotSeenError(f"no window {slot!r} has been seen; there are: {', '.join(seen)}")
     table = _Table(by, period, names, zone)
     for history in histories:
         table.add(history)
     return {
-        "generated_at": int(now),
-        "since": since,
-        "until": now,
-        "by": by,
+        **table.document(int(now)),
         "limit_id": limit,
         "window": slot,
         "window_minutes": _minutes(histories),
-        "accounts": [account.named for account in chosen],
-        **table.document(),
+        "accounts": [account.reference for account in chosen],
     }
 
 
-def empty_usage(now: float, *, by: By, since: float) -> dict[str, Any]:
-    """Return the document of `usage` where nothing was seen yet."""
-    return {
-        "generated_at": int(now),
-        "since": since,
-        "until": now,
-        "by": by,
-        "limit_id": None,
-        "window": None,
-        "window_minutes": None,
-        "accounts": [],
-        **_Table(by, _TimeRange(since, now), {}, None).document(),
-    }
+def empty_usage(now: float, *, by: GroupBy, since: float) -> UsageDocument:
+    """Return the document of a database that does not exist yet."""
+    return _Table(by, _TimeRange(since, now), {}, None).document(int(now))
 
 
-# What is read
+# Reading
 
 
 class _TimeRange(NamedTuple):
     since: float
     until: float
 
-    def holds(self, at: float) -> bool:
+    def contains(self, at: float) -> bool:
         return self.since < at <= self.until
 
 
 class _History(NamedTuple):
-    """One account's readings of the window, the gaps between them, and its turns on the limit by their end."""
+    """One account's samples of the window, the intervals between them, and its turns on the limit by their end."""
 
     account: Account
-    sights: list[WindowSample]
-    found: list[Interval]
+    samples: list[WindowSample]
+    intervals: list[Interval]
     turns: list[TurnUse]
 
 
 def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     known = load_limit_ids(connection)
     if wanted is not None and wanted not in known:
-        raise NotSeenError(f"no limit {wanted!r} was seen; there are: {', '.join(known)}")
+        raise NotSeenError(f"no limit {wanted!r} has been seen; there are: {', '.join(known)}")
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
 
 
 def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
-    """Return the windows that the limit has now, and the minutes of each."""
-    newest = current_snapshots(connection)
+    """Return the slots of the windows that the limit has now, and the minutes of each."""
+    snapshots = current_snapshots(connection)
     return {
-        slot: figures.window_minutes
+        slot: window.window_minutes
         for account in chosen
-        for row in newest.get(account.id, [])
+        for row in snapshots.get(account.id, [])
         if row["limit_id"] == limit
-        for slot, figures in slots(dict(row))
+        for slot, window in slots(row)
     }
 
 
@@ -173,18 +137,19 @@ def _default_window(seen: dict[str, int | None]) -> str | None:
 
 
 def _minutes(histories: Sequence[_History]) -> int | None:
-    return max((history.sights[-1].window_minutes or 0 for history in histories if history.sights), default=0) or None
+    minutes = (history.samples[-1].window_minutes or 0 for history in histories if history.samples)
+    return max(minutes, default=0) or None
 
 
 def _history(
     connection: sqlite3.Connection, account: Account, limit: str | None, slot: str, period: _TimeRange
 ) -> _History:
-    """Read an account's history since the last reading before the period, and as much more as weights come from."""
+    """Read an account's history since the last reading before the time range, and further back to fit weights."""
     cursor = tuple_cursor(connection)
-    sights = _window_samples(cursor, account.id, limit, slot, period.since)
-    found = intervals(sights)
-    start = min((gap.start for gap in found if points_in_range(gap, *period)), default=period.since)
-    return _History(account, sights, found, _turns(cursor, account.id, limit, min(start, period.since)))
+    samples = _window_samples(cursor, account.id, limit, slot, period.since)
+    found = intervals(samples)
+    start = min((each.start for each in found if points_in_range(each, *period)), default=period.since)
+    return _History(account, samples, found, _turns(cursor, account.id, limit, min(start, period.since)))
 
 
 def _window_samples(
@@ -196,23 +161,23 @@ def _window_samples(
     rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
     before = max(_MIN_BEFORE, FIT_GAPS + 1 - len(rows))
     rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before))
-    # The order of arrival; the clock may have stepped back.
+    # The order of arrival: the clock may have been set back.
     rows.sort()
-    return list(_told(rows, slot))
+    return list(_reported(rows, slot))
 
 
-def _told(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSample]:
-    """Yield what rows tell of the window; those that no message about the window opened tell nothing new."""
+def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSample]:
+    """Yield the samples of the window; a row opened by a message without windows only repeats the one before."""
     last: WindowRow | None = None
-    for _, first_at, last_at, told_at, *columns in rows:
-        figures = WindowRow(*columns) if slot in SLOT_COLUMNS else other_windows(columns[0]).get(slot, WindowRow())
-        if figures.used_percent is None:
+    for _, first_at, last_at, windows_at, *columns in rows:
+        window = WindowRow(*columns) if slot in SLOT_COLUMNS else other_windows(columns[0]).get(slot, WindowRow())
+        if window.used_percent is None:
             continue
-        if figures == last and told_at is not None and told_at < first_at:
+        if window == last and windows_at is not None and windows_at < first_at:
             continue
-        last = figures
-        seen_at = last_at if told_at is None else told_at
-        yield WindowSample(first_at, seen_at, figures.used_percent, figures.window_minutes, figures.resets_at)
+        last = window
+        seen_at = last_at if windows_at is None else windows_at
+        yield WindowSample(first_at, seen_at, window.used_percent, window.window_minutes, window.resets_at)
 
 
 def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[TurnUse]:
@@ -228,7 +193,7 @@ def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
 
 
-# What is made of it
+# Counting
 
 
 _COUNTS = ("turns", "refused", "warm_ups", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
@@ -236,7 +201,7 @@ _COUNTS = ("turns", "refused", "warm_ups", "input_tokens", "cached_tokens", "out
 
 @dataclass(slots=True)
 class _Tally:
-    """What belongs to one row."""
+    """The sums of one row."""
 
     points: list[float] = field(default_factory=list)
     turns: int = 0
@@ -251,7 +216,7 @@ class _Tally:
     last_at: float | None = None
 
     def count(self, turn: TurnUse) -> None:
-        """Count a turn that ended in the period."""
+        """Count a turn that ended in the time range."""
         _, _, ended_at, thread, model, warm_up, status, whole, cached, output, reasoning = turn
         if warm_up:
             self.warm_ups += 1
@@ -268,7 +233,7 @@ class _Tally:
         self.seen(ended_at)
 
     def add(self, other: _Tally) -> None:
-        """Add all of another row but its points."""
+        """Add another row, without its points."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.models |= other.models
@@ -277,17 +242,23 @@ class _Tally:
             self.seen(other.last_at)
 
     def seen(self, at: float) -> None:
-        """Note when something of the row happened."""
+        """Move ``last_at`` on to a timestamp."""
         if self.last_at is None or at > self.last_at:
             self.last_at = at
 
-    def figures(self, total: float) -> dict[str, Any]:
-        """Return the row's figures; `total` is the sum of all rows' points."""
+    def figures(self, total: float) -> UsageFigures:
+        """Return the sums as documents have them; `total` is the sum of all rows' points."""
         points = math.fsum(self.points)
         return {
             "points": points,
             "share": points / total if total else None,
-            **{name: getattr(self, name) for name in _COUNTS},
+            "turns": self.turns,
+            "refused": self.refused,
+            "warm_ups": self.warm_ups,
+            "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
             "models": sorted(model for model in self.models if model is not None),
             "threads": len(self.threads - {None}),
             "last_at": self.last_at,
@@ -295,9 +266,9 @@ class _Tally:
 
 
 class _Table:
-    """The rows, as they fill account by account."""
+    """The rows of the document, filled account by account."""
 
-    def __init__(self, by: By, period: _TimeRange, names: dict[str, str], zone: dt.tzinfo | None) -> None:
+    def __init__(self, by: GroupBy, period: _TimeRange, names: dict[str, str], zone: dt.tzinfo | None) -> None:
         self._by = by
         self._period = period
         self._names = names
@@ -306,30 +277,30 @@ class _Table:
         self._rows: dict[str | None, _Tally] = {}
         self._elsewhere = _Tally()
         self._total = _Tally()
-        self._weights: list[dict[str, Any]] = []
+        self._weights: list[TokenWeights] = []
         self._readings = 0
-        self._rises = 0
+        self._increases = 0
 
     def add(self, history: _History) -> None:
-        """Share an account's rises among its turns, and count those that ended in the period."""
-        learnt = fit_intervals(history.found, history.turns)
+        """Attribute an account's increases to its turns, and count the turns that ended in the time range."""
+        learnt = fit_intervals(history.intervals, history.turns)
         fits = fit_weights(learnt)
         key_of = self._key_of(history.account)
         weights = {model: fit.weights for model, fit in fits.items()}
         rate = points_per_token(learnt, weights)
-        for part in attribute(history.found, history.turns, weights, *self._period, rate=rate):
+        for part in attribute(history.intervals, history.turns, weights, *self._period, rate=rate):
             self._share(part, key_of)
         for turn in history.turns:
-            if self._period.holds(turn.ended_at):
+            if self._period.contains(turn.ended_at):
                 self._row(key_of(turn)).count(turn)
-        if self._by == "account" and history.sights:
+        if self._by == "account" and history.samples:
             self._row(history.account.key)
             self._names.update({history.account.key: history.account.label})
         self._count_readings(history)
         self._weights += _weights(history, fits, self._period)
 
-    def document(self) -> dict[str, Any]:
-        """Return the part of the document that is about rows."""
+    def document(self, generated_at: int) -> UsageDocument:
+        """Return the document, without a limit, a window and accounts."""
         for tally in (*self._rows.values(), self._elsewhere):
             self._total.add(tally)
         total = math.fsum(self._total.points)
@@ -341,14 +312,22 @@ class _Table:
         if self._elsewhere.points:
             rows.append({"key": None, "name": None, "elsewhere": True, **self._elsewhere.figures(total)})
         return {
+            "generated_at": generated_at,
+            "since": self._period.since,
+            "until": self._period.until,
+            "by": self._by,
+            "limit_id": None,
+            "window": None,
+            "window_minutes": None,
+            "accounts": [],
             "rows": rows,
             "total": self._total.figures(total),
             "readings": self._readings,
-            "rises": self._rises,
+            "rises": self._increases,
             "weights": self._weights,
         }
 
-    def _entry(self, key: str | None, tally: _Tally, total: float) -> dict[str, Any]:
+    def _entry(self, key: str | None, tally: _Tally, total: float) -> UsageRow:
         name = self._names.get(key) if key is not None else None
         return {"key": key, "name": None if name == key else name, "elsewhere": False, **tally.figures(total)}
 
@@ -366,7 +345,7 @@ class _Table:
         return found
 
     def _key_of(self, account: Account) -> Callable[[TurnUse], str | None]:
-        """Return what tells the row of one of an account's turns."""
+        """Return the function that gives the key of the row of each of an account's turns."""
         if self._by == "thread":
             return lambda turn: turn.thread
         if self._by == "model":
@@ -376,28 +355,28 @@ class _Table:
         return lambda turn: self._bucket(turn.ended_at)
 
     def _bucket(self, at: float) -> str | None:
-        """Return the day or hour that a moment is in; None beyond all calendars."""
+        """Return the day or hour of a timestamp; None outside the calendar."""
         quarter = int(at // _QUARTER)
         if quarter not in self._quarters:
             self._quarters[quarter] = dated(at, "%Y-%m-%d" if self._by == "day" else "%Y-%m-%d %H:00", self._zone)
         return self._quarters[quarter]
 
     def _count_readings(self, history: _History) -> None:
-        risen = [points for gap in history.found if (points := points_in_range(gap, *self._period))]
-        self._total.points += risen
-        self._rises += len(risen)
-        self._readings += sum(self._period.holds(sight.first_at) for sight in history.sights)
+        found = [points for each in history.intervals if (points := points_in_range(each, *self._period))]
+        self._total.points += found
+        self._increases += len(found)
+        self._readings += sum(self._period.contains(sample.first_at) for sample in history.samples)
 
 
-def _weights(history: _History, fits: dict[str | None, Fit], period: _TimeRange) -> list[dict[str, Any]]:
-    """Return what the tokens of each model of the period were weighed by."""
-    models = {turn.model for turn in history.turns if period.holds(turn.ended_at)}
+def _weights(history: _History, fits: dict[str | None, Fit], period: _TimeRange) -> list[TokenWeights]:
+    """Return the weights of the tokens of each model in the time range."""
+    models = {turn.model for turn in history.turns if period.contains(turn.ended_at)}
     return [
         {
             "account": history.account.key,
             "model": model,
             "fitted": model in fits,
-            "rises": fit.rises,
+            "rises": fit.increases,
             "uncached_input": fit.weights.uncached,
             "cached_input": fit.weights.cached,
             "output": fit.weights.output,

@@ -1,30 +1,30 @@
-"""What is known of a limit after one more message, and when that is the same as before.
+"""The state of a limit after one more message, and the test whether it equals the previous state.
 
-Pure functions over immutable values. A *state* is everything the store knows of one limit of one account at one
-moment. A new state keeps what the message does not report, and a row of the database stands for one state over the
-stretch of time in which every message said the same.
+Pure functions over immutable values. A *state* is everything the store knows of one limit of one account at one time.
+A new state keeps what the message does not report, and a row of the database stands for one state, from the first to
+the last of the consecutive messages that agree with it.
 
-Who speaks with authority on what:
+The authority of the sources:
 
 - **Windows**: every source, and always as a whole: a limit that is mentioned with windows has those and no others.
-  A message that mentions a limit without telling its windows (an error body) leaves them as they were.
-- **Verdict** (``allowed``, ``limit_reached``, ``reached_type``, ``reached_until``): `websocket`, `sse` and `usage` tell
-  ``allowed`` and ``limit_reached``; `headers` and `upgrade` tell only a ``reached_type``, on refused answers; `error`
-  tells that the limit is reached. The latest verdict decides: an older contrary one goes with all its parts, an older
-  one of the same kind completes it. A refused request says that nothing is allowed.
+  A message that mentions a limit without its windows (an error body) leaves them as they were.
+- **Verdict** (``allowed``, ``limit_reached``, ``reached_type``, ``reached_until``): `websocket`, `sse` and `usage`
+  report ``allowed`` and ``limit_reached``; `headers` and `upgrade` only a ``reached_type``, on refused responses;
+  `error` reports that the limit is reached. The latest verdict decides: an older contrary one is dropped with all its
+  parts, an older one of the same kind completes it. A refused request says that nothing is allowed.
 - A verdict not repeated holds for a while: an open one until the full windows are others; a refusal until the time
-  that the server gave, until one of its full windows is full no more, or until the server answers a turn (`headers`
+  that the server gave, until one of its full windows is no longer full, or until the server completes a turn (`headers`
   with a status below 400).
-- **Account facts** (plan, credits, spend control, reset credits, promo): all sources tell plan and credits; spend
-  control, reset credits and overage come from `usage` alone (reset credits from `headers` on some answers). Credits
-  are replaced as a whole. The plan in the token's claims is believed only until the wire has told one.
+- **Account facts** (plan, credits, spend control, reset credits, promo): all sources report plan and credits; spend
+  control, reset credits and overage come from `usage` alone (reset credits from `headers` on some responses). Credits
+  are replaced as a whole. The plan in the token's claims counts only until a message reports one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from store.constants import FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, is_zero
+from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full, is_zero
 from store.models import Credits, Source, Window
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Facts(NamedTuple):
-    """What is known of an account as a whole, whichever limit the message was about."""
+    """The facts of an account as a whole, independent of the limit that a message was about."""
 
     plan_type: str | None = None
     has_credits: bool | None = None
@@ -52,7 +52,7 @@ class Facts(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the server itself says of a limit being open or closed."""
+    """The server's own statement whether a limit is open or closed."""
 
     allowed: bool | None = None
     limit_reached: bool | None = None
@@ -73,7 +73,7 @@ class Clock(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that is known of one limit of one account."""
+    """Everything that is known of one limit of one account."""
 
     limit_name: str | None = None
     windows: Mapping[str, Window] = {}
@@ -82,11 +82,11 @@ class State(NamedTuple):
 
 
 def merge_facts(snapshot: Snapshot, known: Facts | None) -> Facts:
-    """Return the account's facts after a message; what it does not tell stays as it was."""
+    """Return the account's facts after a message; facts that it does not report stay as they were."""
     reading = snapshot.reading
     old = known or Facts(plan_type=snapshot.identity.plan_type)
-    told = _credits(reading.credits, old) if reading.credits else old
-    return told._replace(
+    facts = _credits(reading.credits, old) if reading.credits else old
+    return facts._replace(
         plan_type=reading.plan_type or old.plan_type,
         spend_control_reached=_known(reading.spend_control_reached, old.spend_control_reached),
         reset_credits=_known(reading.reset_credits, old.reset_credits),
@@ -108,7 +108,7 @@ def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -
 
 
 def same(new: State, old: State) -> bool:
-    """Tell whether two states say the same, so that one row stands for both."""
+    """Return True if two states agree, so that one row stands for both."""
     return (
         new.facts == old.facts
         and new.verdict == old.verdict
@@ -119,7 +119,7 @@ def same(new: State, old: State) -> bool:
 
 
 def with_current_resets(new: State, old: State) -> State:
-    """Return the old of two same states with what slides moved on: the reset of a window that nobody uses yet."""
+    """Return `old` with the resets of unused windows from `new`; the server moves those forward with the clock."""
     windows = {slot: new.windows[slot] if _unused(window) else window for slot, window in old.windows.items()}
     return old._replace(windows=windows)
 
@@ -140,30 +140,30 @@ def is_late(snapshot: Snapshot, current: Clock | None) -> bool:
     is unknown). If one is not, a clock is wrong or the reset figures of that message contradict each other, and the
     order of arrival decides.
     """
-    told = read_clock(snapshot)
-    if told is None or current is None or current.skew > SKEW_SECONDS:
+    clock = read_clock(snapshot)
+    if clock is None or current is None or current.skew > SKEW_SECONDS:
         return False
     began_at = snapshot.observed_at if snapshot.requested_at is None else snapshot.requested_at
-    if not began_at - SKEW_SECONDS <= told.server_time <= told.arrived_at + SKEW_SECONDS:
+    if not began_at - SKEW_SECONDS <= clock.server_time <= clock.arrived_at + SKEW_SECONDS:
         return False
     may_be_overtaken = snapshot.requested_at is None or began_at < current.arrived_at
-    return may_be_overtaken and current.server_time - told.server_time > SERVER_CLOCK_GRAIN_SECONDS
+    return may_be_overtaken and current.server_time - clock.server_time > SERVER_CLOCK_GRAIN_SECONDS
 
 
-def is_credible(told: Clock, windows: Mapping[str, Window], known: Clock | None, before: Mapping[str, Window]) -> bool:
+def is_credible(clock: Clock, windows: Mapping[str, Window], known: Clock | None, before: Mapping[str, Window]) -> bool:
     """Return True if the server's time of a message may be stored as the clock of its row.
 
     A local clock that is set moves every reset, as the local clock shows it. A skew that is new while a reset stays
     comes from reset figures that contradict each other.
 
     Args:
-        told: The clock of the message.
+        clock: The clock of the message.
         windows: The windows after the message.
         known: The latest clock of the limit.
         before: The windows before the message.
 
     """
-    if known is None or abs(told.skew) <= SKEW_SECONDS or abs(told.skew - known.skew) <= SKEW_SECONDS:
+    if known is None or abs(clock.skew) <= SKEW_SECONDS or abs(clock.skew - known.skew) <= SKEW_SECONDS:
         return True
     return not any(
         slot in before and _same_timestamp(window.resets_at, before[slot].resets_at)
@@ -176,16 +176,16 @@ def _known(new: T | None, old: T | None) -> T | None:
     return old if new is None else new
 
 
-def _credits(told: Credits, old: Facts) -> Facts:
-    """Replace the credits as a whole; a balance of nothing without credits is written in one way: none."""
-    balance = told.balance
-    if not told.has_credits and is_zero(balance):
+def _credits(new: Credits, old: Facts) -> Facts:
+    """Replace the credits as a whole; a zero balance without credits has one spelling: none."""
+    balance = new.balance
+    if not new.has_credits and is_zero(balance):
         balance = None
     return old._replace(
-        has_credits=told.has_credits,
-        credits_unlimited=told.unlimited,
+        has_credits=new.has_credits,
+        credits_unlimited=new.unlimited,
         credits_balance=balance,
-        overage_limit_reached=_known(told.overage_limit_reached, old.overage_limit_reached),
+        overage_limit_reached=_known(new.overage_limit_reached, old.overage_limit_reached),
     )
 
 
@@ -196,17 +196,17 @@ def _verdict(limit: Limit, snapshot: Snapshot) -> Verdict:
     return Verdict(False if refused else limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until)
 
 
-def _merge_verdict(told: Verdict, carried: Verdict) -> Verdict:
+def _merge_verdict(new: Verdict, carried: Verdict) -> Verdict:
     """Complete a verdict by the parts of an earlier one, unless the two are contrary."""
-    if told.allowed is None and told.limit_reached is None and told.reached_type is None:
+    if new.allowed is None and new.limit_reached is None and new.reached_type is None:
         return carried
-    if _opens(told) or _opens(carried):
-        return told
+    if _opens(new) or _opens(carried):
+        return new
     return Verdict(
-        _known(told.allowed, carried.allowed),
-        _known(told.limit_reached, carried.limit_reached),
-        _known(told.reached_type, carried.reached_type),
-        _known(told.reached_until, carried.reached_until),
+        _known(new.allowed, carried.allowed),
+        _known(new.limit_reached, carried.limit_reached),
+        _known(new.reached_type, carried.reached_type),
+        _known(new.reached_until, carried.reached_until),
     )
 
 
@@ -219,13 +219,13 @@ def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]
     verdict = old.verdict
     if not (verdict.allowed is False or verdict.limit_reached or verdict.reached_type):
         return _full(windows) == _full(old.windows)
-    answered = snapshot.source is Source.HEADERS and snapshot.status is not None and snapshot.status < 400
+    completed = snapshot.source is Source.HEADERS and snapshot.status is not None and snapshot.status < 400
     over = verdict.reached_until is not None and verdict.reached_until <= snapshot.observed_at
-    return not (answered or over) and _full(old.windows) <= _full(windows)
+    return not (completed or over) and _full(old.windows) <= _full(windows)
 
 
 def _full(windows: Mapping[str, Window]) -> set[str]:
-    return {slot for slot, window in windows.items() if (window.used_percent or 0) >= FULL_PERCENT}
+    return {slot for slot, window in windows.items() if is_full(window.used_percent)}
 
 
 def _same_window(new: Window, old: Window) -> bool:
@@ -243,5 +243,5 @@ def _same_timestamp(new: int | None, old: int | None) -> bool:
 
 
 def _unused(window: Window) -> bool:
-    """Tell whether the window has not begun: its reset slides along with the clock."""
+    """Return True if the window has not begun: its reset moves forward with the clock."""
     return window.used_percent == 0

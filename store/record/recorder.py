@@ -1,10 +1,10 @@
-"""The queue between the hooks and the disk, and its one writer.
+"""The queue between the hooks and the disk, and its one writer thread.
 
-`Recorder.put` never blocks and never touches the disk. One thread owns the one writing connection, takes what has
-gathered, and writes it in one transaction. What cannot be written now (a lock, a full disk) is held and tried again;
-when too much is held, the newest reading of each limit is kept and the rest is counted as dropped. What cannot be
-written by the end of a stop is put beside the database (`store.record.spill`), and taken up by the next start. A
-database that turns out to be damaged is set aside, and a new one begun.
+`Recorder.put` never blocks and never touches the disk. The writer thread owns the one writing connection, takes what
+has gathered, parses it, and writes it in one transaction. What cannot be written now (a lock, a full disk) is held and
+tried again; when too much is held, the newest snapshot of each limit is chosen and the rest is counted as dropped. What
+cannot be written by the end of a stop is put beside the database (`store.record.spill`), and imported by the next
+start. A damaged database is set aside, and a new one is created.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from store.database import open_writer
-from store.errors import DamagedError, DatabaseError, FullError, LockedError, is_damage, is_locked
+from store.errors import DamagedError, DatabaseError, FullError, LockedError, error_place, is_damage, is_locked
 from store.files import quarantine, spill_files
 from store.models import Limit, Turn
 from store.record import spill
@@ -39,52 +39,72 @@ BATCH_SECONDS = 0.06
 """How long a first snapshot waits for others to share its transaction: a kill loses no more than this and a commit."""
 
 BATCH = 1_000
-"""The most snapshots of one transaction, so that other writers get their turn."""
+"""Entries of one transaction at most, so that other writers get their turn."""
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 """Pauses between tries at a database that cannot be written; the last one repeats."""
 
 LOCKED_QUIETLY = 2
-"""How many tries may find the database locked before it is said: other proxies have their turns, too."""
+"""Tries that may find the database locked before it is logged: other proxies have their turns, too."""
 
 MAX_HELD = 20_000
-"""How many snapshots are held for a database that cannot be written, before the newest of each limit are chosen."""
+"""Entries held for a database that cannot be written, before the newest of each limit are chosen."""
 
 MAX_TURNS_HELD = 5_000
-"""How many turns are kept when that is done."""
+"""Turns that remain when that is done."""
 
 CLOSE_SECONDS = 5.0
 """How long a stop waits for a database that cannot be written; what remains then waits in a file for the next start."""
 
 PRUNE_SECONDS = 3_600.0
-"""How often it is looked for what is older than is to be kept."""
+"""Time between two searches for rows that are old enough to be deleted."""
 
 PRUNE_BATCH = 500
-"""How many rows go at once: a little after each write, so that the traffic's readings never wait for it."""
+"""Rows deleted at once: a few after each write, so that snapshots of the traffic never wait for it."""
 
 MAX_QUARANTINED = 3
-"""How many damaged databases one run sets aside: a disk that breaks every file must not be filled with them."""
+"""Damaged databases that one run sets aside: a disk that breaks every file must not be filled with them."""
 
-# What is wrong with these is the snapshot, not the database.
-_OF_THE_DATA = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+# The fault of these is in the entry, not in the database.
+_DATA_ERRORS = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
-class Recorder:
-    """Takes snapshots from the hooks and brings each of them to the disk.
+Observed = TypeVar("Observed")
+"""What is put into a recorder; its `parse` function makes an entry of it, or None."""
 
-    It is started once and closed once; a new one can be started on the same file afterwards. ``keep_days`` can be set
-    at any time: what is older is deleted as new readings come in, 0 keeps everything.
+
+class Recorder(Generic[Observed]):
+    """Takes observations from the hooks and brings the entry of each to the disk.
+
+    A recorder is started once and closed once; a new one can be started on the same file afterwards. ``keep_days`` can
+    be set at any time: older entries are deleted as new ones come in, 0 keeps everything.
     """
 
-    def __init__(self, path: Path) -> None:
+    @overload
+    def __init__(self: Recorder[Entry], path: Path) -> None: ...
+
+    @overload
+    def __init__(self, path: Path, parse: Callable[[Observed], Entry | None]) -> None: ...
+
+    def __init__(self, path: Path, parse: Callable[[Any], Entry | None] = lambda entry: entry) -> None:
+        """Create the recorder; `start` begins to write.
+
+        Args:
+            path: The database.
+            parse: Pure function that makes an entry of an observation, or None; called on the writer thread. By
+                default the observations are entries themselves.
+
+        """
         self._path = path
-        self._queue: queue.SimpleQueue[Entry | Callable[[], Entry | None] | None] = queue.SimpleQueue()
+        self._parse = parse
+        self._queue: queue.SimpleQueue[Observed | None] = queue.SimpleQueue()
         self._held: list[Entry] = []
         self._spills: list[Path] = []
         self._losses: Counter[str] = Counter()
-        self._ledger: SnapshotWriter | None = None
+        self._logged: set[str] = set()
+        self._writer: SnapshotWriter | None = None
         self._failures = 0
-        self._set_aside = 0
+        self._quarantined = 0
         self._stop = threading.Event()
         self._deadline = 0.0
         self._closed = False
@@ -94,30 +114,30 @@ class Recorder:
         self.keep_days = 0
 
     def start(self) -> None:
-        """Make sure that the database can be used, and begin to write.
+        """Check that the database can be used, and start the writer thread.
 
         Raises:
-            DatabaseError: It cannot be used. One that is merely locked, or lies on a full disk, is not an error.
+            DatabaseError: The database cannot be used. A lock or a full disk is not an error.
 
         """
         try:
-            self._try_out()
+            self._probe()
         except (LockedError, FullError) as error:
-            logger.info("codex-tap: %s; readings are held until it can be written", error)
+            logger.info("codex-tap: %s; keeping readings in memory until it can be written", error)
         self._thread.start()
 
-    def put(self, made: Entry | Callable[[], Entry | None]) -> None:
-        """Take in a snapshot or a turn, or what makes one or none; returns at once, whatever the disk does.
+    def put(self, observed: Observed) -> None:
+        """Queue an observation; never blocks.
 
-        What makes one is called by the writer, many in a row: that costs far less than each in the middle of traffic.
-        After the close there is no writer, and nothing to wait for: what still comes in then is written here and now.
+        Observations are parsed in batches on the writer thread, off the proxy's event loop. After `close` they are
+        written synchronously.
         """
-        self._queue.put(made)
+        self._queue.put(observed)
         if self._closed:
             self._run()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Write all that was taken in and end the writer; tell whether all is on the disk.
+        """Write everything queued and end the writer thread; return True if all of it is on the disk.
 
         A database that cannot be written is waited for no longer than `timeout` seconds. Closing twice is harmless.
         """
@@ -129,22 +149,22 @@ class Recorder:
         self._closed = not self._thread.is_alive()
         return self._closed and not self._held
 
-    def _try_out(self) -> None:
+    def _probe(self) -> None:
         try:
             open_writer(self._path).close()
         except DamagedError as error:
-            self._begin_anew(str(error.__cause__), error.inode)
+            self._replace_database(str(error.__cause__), error.inode)
             open_writer(self._path).close()
 
     def _run(self) -> None:
         self._spills = spill_files(self._path)
         while not self._is_finished():
-            self._gather()
+            self._collect_batch()
             if self._has_work():
                 self._write_held()
         if self._held or self._losses:
             self._spill_held()
-        self._close_ledger()
+        self._close_writer()
 
     def _has_work(self) -> bool:
         return bool(self._held or self._spills or self._losses)
@@ -154,68 +174,73 @@ class Recorder:
             return False
         return not (self._held or self._losses) or time.monotonic() >= self._deadline
 
-    def _gather(self) -> None:
-        """Wait for a first snapshot, let others join it, and take what is there."""
+    def _collect_batch(self) -> None:
+        """Wait for a first observation, let others join it, and parse what is there."""
         if not self._has_work():
             first = self._queue.get()
-            # What makes a snapshot is not called in the middle of the answer that it came from.
+            # Parsing would otherwise fall into the middle of the response that the observation is from.
             self._stop.wait(BATCH_SECONDS)
             self._take(first)
         while not self._queue.empty() and (self._failures or len(self._held) < BATCH):
             self._take(self._queue.get())
 
-    def _take(self, made: Entry | Callable[[], Entry | None] | None) -> None:
-        try:
-            entry = made() if callable(made) else made
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (one that cannot be made must not hold up the others)
-            self._drop(1, f"could not be read ({type(error).__name__})")
+    def _take(self, observed: Observed | None) -> None:
+        if observed is None:
             return
-        if entry is not None:
-            self._held.append(entry)
+        try:
+            entry = self._parse(observed)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (one that cannot be parsed must not hold up the others)
+            self._drop(1, f"could not be read ({type(error).__name__})", f" at {error_place(error)}")
+            return
+        if entry is None:
+            return
+        if not isinstance(entry, Turn) and entry.reading.left_out:
+            self._log_once(f"a response named too many limits; {entry.reading.left_out} were left out", "left out")
+        self._held.append(entry)
 
     def _write_held(self) -> None:
         try:
-            ledger = self._open_ledger()
-            self._take_up_spills(ledger)
-            self._write(ledger, min(len(self._held), BATCH))
-            self._prune(ledger)
-        except Exception as error:  # noqa: BLE001 (whatever it is: the writer must not end of it)
+            writer = self._open_writer()
+            self._import_spills(writer)
+            self._write(writer, min(len(self._held), BATCH))
+            self._prune(writer)
+        except Exception as error:  # noqa: BLE001 (no error may end the writer thread)
             self._failed(error)
         else:
             if self._failures > LOCKED_QUIETLY:
                 _log(logging.INFO, "the database can be written again")
             if self._failures:
-                # Another proxy may have given up waiting for it.
+                # Another proxy may have given up waiting for the database.
                 self._spills = spill_files(self._path)
             self._failures = 0
 
-    def _write(self, ledger: SnapshotWriter, count: int) -> None:
-        """Write the first of what is held, and let go of what is written."""
+    def _write(self, writer: SnapshotWriter, count: int) -> None:
+        """Write the first `count` held entries, and release them."""
         losses = self._unsaved_losses()
         try:
-            ledger.write(self._held[:count], losses)
+            writer.write(self._held[:count], losses)
         except (DatabaseError, OSError):
             raise
         except Exception as error:
-            if isinstance(error, sqlite3.Error) and not isinstance(error, _OF_THE_DATA):
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _DATA_ERRORS):
                 raise
-            # One that cannot be written must not hold up the others.
+            # An entry that cannot be written must not hold up the others.
             if count > 1:
                 for _ in range(count):
-                    self._write(ledger, 1)
+                    self._write(writer, 1)
                 return
             self._drop(1, f"could not be written ({type(error).__name__})")
         else:
             self._losses.clear()
         del self._held[:count]
 
-    def _prune(self, ledger: SnapshotWriter) -> None:
+    def _prune(self, writer: SnapshotWriter) -> None:
         if self.keep_days and not self._stop.is_set() and time.monotonic() >= self._next_prune:
-            gone = ledger.prune(time.time() - self.keep_days * 86_400, PRUNE_BATCH)
-            self._next_prune = 0.0 if gone else time.monotonic() + PRUNE_SECONDS
+            deleted = writer.prune(time.time() - self.keep_days * 86_400, PRUNE_BATCH)
+            self._next_prune = 0.0 if deleted else time.monotonic() + PRUNE_SECONDS
 
-    def _take_up_spills(self, ledger: SnapshotWriter) -> None:
-        """Write what earlier stops left in files."""
+    def _import_spills(self, writer: SnapshotWriter) -> None:
+        """Import the files that earlier stops left."""
         while self._spills:
             path = self._spills[0]
             try:
@@ -223,30 +248,30 @@ class Recorder:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                _log(logging.WARNING, "readings of an earlier stop cannot be taken up: %s", error)
+                _log(logging.WARNING, "cannot import readings of an earlier stop: %s", error)
             else:
-                self._take_up(ledger, path, found)
+                self._import_spill(writer, path, found)
             del self._spills[0]
 
-    def _take_up(self, ledger: SnapshotWriter, path: Path, found: spill.Spill) -> None:
+    def _import_spill(self, writer: SnapshotWriter, path: Path, found: spill.Spill) -> None:
         now = time.time()
         losses = list(found.losses)
         if found.unreadable:
             losses.append(Loss(now, found.unreadable, "could not be read again"))
-        if ledger.take_up(path.name, now, found.entries, losses):
-            _log(logging.INFO, "%d readings of an earlier stop were taken up", len(found.entries))
+        if writer.import_spill(path.name, now, found.entries, losses):
+            _log(logging.INFO, "imported %d readings of an earlier stop", len(found.entries))
         spill.remove(path)
 
-    def _open_ledger(self) -> SnapshotWriter:
-        if self._ledger and not self._ledger.is_current():
-            _log(logging.WARNING, "%s was moved away while in use; a new one is begun", self._path)
-            self._close_ledger()
-        if not self._ledger:
-            self._ledger = SnapshotWriter(self._path)
-        return self._ledger
+    def _open_writer(self) -> SnapshotWriter:
+        if self._writer and not self._writer.is_current():
+            _log(logging.WARNING, "%s was moved while open; creating a new database", self._path)
+            self._close_writer()
+        if not self._writer:
+            self._writer = SnapshotWriter(self._path)
+        return self._writer
 
     def _failed(self, error: Exception) -> None:
-        """Hold what is here, say so once, and pause before the next try."""
+        """Hold the entries, log it once, and pause before the next try."""
         try:
             if self._is_replaced(error):
                 return
@@ -254,80 +279,80 @@ class Recorder:
             error = further
         locked = isinstance(error, LockedError) or (isinstance(error, sqlite3.Error) and is_locked(error))
         if not locked:
-            self._close_ledger()
+            self._close_writer()
             self._failures = max(self._failures, LOCKED_QUIETLY)
         if self._failures == LOCKED_QUIETLY:
-            told = error if isinstance(error, (DatabaseError, sqlite3.Error, OSError)) else type(error).__name__
-            _log(logging.WARNING, "readings are held in memory, the database cannot be written: %s", told)
+            reason = error if isinstance(error, (DatabaseError, sqlite3.Error, OSError)) else type(error).__name__
+            _log(logging.WARNING, "cannot write to the database (%s); keeping readings in memory", reason)
         pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._failures += 1
         if len(self._held) > MAX_HELD:
-            self._condense()
+            self._shed_load()
         if self._stop.is_set():
             time.sleep(RETRY_SECONDS[0])
         else:
             self._stop.wait(pause)
 
     def _is_replaced(self, error: Exception) -> bool:
-        """Begin a new database where an error says that this one is damaged; tell whether it did."""
-        if self._set_aside >= MAX_QUARANTINED:
+        """Replace the database if an error says that it is damaged; return True if it was replaced."""
+        if self._quarantined >= MAX_QUARANTINED:
             return False
         if isinstance(error, DamagedError):
-            self._begin_anew(str(error.__cause__), error.inode)
+            self._replace_database(str(error.__cause__), error.inode)
             return True
-        if self._ledger and isinstance(error, sqlite3.Error) and is_damage(error):
-            ledger, self._ledger = self._ledger, None
-            ledger.abandon()
-            self._begin_anew(str(error), ledger.inode)
+        if self._writer and isinstance(error, sqlite3.Error) and is_damage(error):
+            writer, self._writer = self._writer, None
+            writer.close_without_checkpoint()
+            self._replace_database(str(error), writer.inode)
             return True
         return False
 
-    def _begin_anew(self, why: str, damaged: Inode | None) -> None:
+    def _replace_database(self, why: str, damaged: Inode | None) -> None:
         """Set a damaged database aside, unless another proxy has done so.
 
         Raises:
             DatabaseError: It cannot be renamed.
 
         """
-        self._set_aside += 1
+        self._quarantined += 1
         aside = quarantine(self._path, damaged)
         if aside:
             _log(
                 logging.WARNING,
-                "%s is damaged (%s): it was set aside as %s, and a new one is begun",
+                "%s is damaged (%s): it was set aside as %s; creating a new database",
                 self._path,
                 why,
                 aside.name,
             )
 
-    def _condense(self) -> None:
-        """Keep the newest snapshot of each limit of what is held, and the newest turns."""
+    def _shed_load(self) -> None:
+        """Reduce the held entries to the newest snapshot of each limit and the newest turns."""
         seen: set[tuple[str, str, str]] = set()
         turns = 0
-        kept: list[Entry] = []
+        chosen: list[Entry] = []
         for entry in reversed(self._held):
             if isinstance(entry, Turn):
                 turns += 1
                 if turns <= MAX_TURNS_HELD:
-                    kept.append(entry)
+                    chosen.append(entry)
                 continue
             who = entry.identity
             limits = {(who.account_id, who.user_id, limit.limit_id) for limit in entry.reading.limits or (Limit(),)}
             if not limits <= seen:
                 seen |= limits
-                kept.append(entry)
-        dropped = len(self._held) - len(kept)
-        self._held = kept[::-1]
+                chosen.append(entry)
+        dropped = len(self._held) - len(chosen)
+        self._held = chosen[::-1]
         if dropped:
             self._drop(dropped, "could not be written for too long")
 
     def _spill_held(self) -> None:
-        """Leave what is still held in files for the next start; where there is no room for all, the newest of it."""
+        """Write the held entries into files for the next start; if there is no room for all, the newest of them."""
         count = len(self._held)
         try:
             self._spill_all()
         except OSError:
-            self._condense()
+            self._shed_load()
             count = len(self._held)
             try:
                 self._spill_all()
@@ -347,16 +372,20 @@ class Recorder:
         now = time.time()
         return [Loss(now, count, reason) for reason, count in self._losses.items()]
 
-    def _drop(self, count: int, why: str) -> None:
-        if not self.dropped:
-            _log(logging.WARNING, "readings were dropped: %d that %s", count, why)
+    def _drop(self, count: int, why: str, place: str = "") -> None:
+        self._log_once(f"readings were dropped: {count} that {why}{place}", why + place)
         self.dropped += count
         self._losses[why] += count
 
-    def _close_ledger(self) -> None:
-        if self._ledger:
-            self._ledger.close()
-            self._ledger = None
+    def _log_once(self, message: str, kind: str) -> None:
+        if kind not in self._logged:
+            self._logged.add(kind)
+            _log(logging.WARNING, "%s", message)
+
+    def _close_writer(self) -> None:
+        if self._writer:
+            self._writer.close()
+            self._writer = None
 
 
 def _log(level: int, message: str, *arguments: object) -> None:

@@ -1,22 +1,18 @@
-"""Readings that a stop could not bring into the database: in files beside it, until the next start takes them up.
+"""Spill files: entries that a stop could not write into the database, beside it until the next start imports them.
 
-A spill is as private as the database and holds JSON lines in the order of arrival: a `Snapshot` or a `Request` each, no
-more than one transaction takes, and what had been lost by then. It appears whole or not at all. It is taken up once,
-however many proxies start together or die meanwhile, because the database remembers its name in the transaction that
-writes what is in it (`store.record.writer`).
+A spill file is as private as the database and holds JSON lines in the order of arrival: a `Snapshot` or a `Turn` each,
+at most one transaction's worth, and the losses up to then. It appears whole or not at all. It is imported once, however
+many proxies start together or die meanwhile, because the database stores its name in the transaction that writes its
+entries (`store.record.writer`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import stat
-import time
-import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.files import PARTIAL_SUFFIX, SPILL_MARK, SPILL_SUFFIX, spill_files
+from store.files import ownership_problem, spill_files, spill_path, write_private
 from store.models import Snapshot, Turn
 from store.record.statements import Loss
 
@@ -27,11 +23,11 @@ if TYPE_CHECKING:
     from store.record.writer import Entry
 
 MAX_FILES = 40
-"""How many files may wait beside a database that nobody gets to write."""
+"""Spill files beside a database that nobody can write."""
 
 
 class Spill(NamedTuple):
-    """What is in a file; ``unreadable`` counts lines that say nothing to this program."""
+    """The content of a file; ``unreadable`` counts lines that this program cannot parse."""
 
     entries: Sequence[Entry]
     losses: Sequence[Loss]
@@ -39,42 +35,32 @@ class Spill(NamedTuple):
 
 
 def write(database: Path, entries: Iterable[Entry], losses: Iterable[Loss]) -> Path:
-    """Put readings, and what was lost, into a new file beside the database; return its name.
+    """Write entries and losses into a new file beside the database; return its path.
 
     Raises:
-        OSError: There is no room, no right to, or there are too many already; nothing was left behind.
+        OSError: No space, no permission, or too many files already; nothing was left behind.
 
     """
     if len(spill_files(database)) >= MAX_FILES:
-        raise OSError(f"{MAX_FILES} files of readings wait beside {database} already")
+        raise OSError(f"{MAX_FILES} files of readings already wait beside {database}")
     lines = [json.dumps(loss._asdict()) for loss in losses]
     lines += [entry.model_dump_json(exclude_defaults=True) for entry in entries]
-    # Names sort in the order of writing: files of one stop follow each other.
-    path = database.with_name(f"{database.name}{SPILL_MARK}{time.time_ns()}-{uuid.uuid4().hex[:8]}{SPILL_SUFFIX}")
-    unfinished = path.with_name(path.name + PARTIAL_SUFFIX)
-    try:
-        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    path = spill_path(database)
+    write_private(path, "".join(f"{line}\n" for line in lines).encode())
     return path
 
 
 def read(path: Path) -> Spill:
-    """Return what is in a file.
+    """Return the content of a file.
 
     Raises:
-        FileNotFoundError: It was taken up meanwhile.
-        OSError: It cannot be read, or is a link or another user's.
+        FileNotFoundError: Another proxy has imported it meanwhile.
+        OSError: The file cannot be read, or is a link or another user's.
 
     """
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
-        raise OSError(f"{path} is a link or another user's")
+    problem = ownership_problem(path)
+    if problem:
+        raise OSError(f"{path} {problem}")
     entries: list[Entry] = []
     losses: list[Loss] = []
     unreadable = 0
@@ -97,6 +83,6 @@ def _parse_line(line: bytes, entries: list[Entry], losses: list[Loss]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file whose readings are in the database; one that stays will not be taken up again."""
+    """Delete an imported file; one that cannot be deleted will not be imported again."""
     with contextlib.suppress(OSError):
         path.unlink()

@@ -1,7 +1,7 @@
-"""How what is known stands in rows: the statements of the recorder.
+"""SQL statements of the recorder, and the mapping between states and table rows.
 
-Every function here belongs inside `store.database.transaction`, which holds the one write lock, so that what is read is
-what will be changed.
+Call these functions inside `store.database.transaction`, which holds the one write lock: a row that is read cannot
+change before it is written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
+from store.constants import flag
 from store.models import Window
 from store.record.merge import Clock, Facts, State, Verdict
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CurrentSnapshot:
-    """The newest row of a limit: its id, its state, and when it was told, by the server's clock and by ours.
+    """The newest row of a limit: its id, its state, and its times by the server's clock and by ours.
 
-    ``clock`` is the latest of the limit, which an earlier row may have told; ``server_time`` is the row's own.
-    ``unsaved`` is how often it was seen again since it was last written.
+    ``clock`` is the latest of the limit, perhaps from an earlier row; ``server_time`` is the row's own.
+    ``pending_observations`` counts how often it was seen again since it was last written.
     """
 
     row_id: int
@@ -36,11 +37,11 @@ class CurrentSnapshot:
     server_time: float | None
     windows_seen_at: float | None
     last_seen_at: float
-    unsaved: int = 0
+    pending_observations: int = 0
 
 
 class Loss(NamedTuple):
-    """Readings that could not be kept: when that was noticed (Unix seconds), how many, and why."""
+    """Observations that could not be stored: when that was noticed (Unix seconds), how many, and why."""
 
     at: float
     number: int
@@ -48,12 +49,12 @@ class Loss(NamedTuple):
 
 
 def data_version(connection: sqlite3.Connection) -> int:
-    """Return a figure that changes when another connection changed the file."""
+    """Return a number that changes when another connection changes the file."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def find_facts(connection: sqlite3.Connection, account: int) -> Facts | None:
-    """Return the newest facts told of an account as a whole."""
+    """Return the newest facts of an account as a whole."""
     row = connection.execute(
         f"SELECT {_FACT_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
         " WHERE id = (SELECT snapshot_id FROM accounts WHERE id = ?)",
@@ -77,12 +78,12 @@ def find_current_snapshot(connection: sqlite3.Connection, account: int, limit_id
 
 
 def last_id(connection: sqlite3.Connection) -> int:
-    """Return the id of the newest row of all, 0 where there is none."""
+    """Return the id of the newest row of all, 0 if there is none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM snapshots").fetchone()[0])
 
 
 def save_identity(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> int:
-    """Note that an account's token was seen and return the account's row id."""
+    """Store when an account's token was seen, and return the account's row id."""
     (account,) = connection.execute(
         "INSERT INTO accounts (account_id, user_id, email, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET email = coalesce(excluded.email, email), last_seen_at = excluded.last_seen_at"
@@ -108,7 +109,7 @@ def insert_snapshot(
     windows_seen_at: float | None,
     late: bool = False,
 ) -> int:
-    """Open a new row for a state and return its id; how the limit stands now is where `point_limits` points."""
+    """Insert a row for a state and return its id; `set_current_snapshots` makes it the current one of the limit."""
     reading = snapshot.reading
     five, seven, others = _window_values(state.windows)
     cursor = connection.execute(
@@ -139,17 +140,17 @@ def insert_snapshot(
 
 
 def update_last_seen(connection: sqlite3.Connection, touched: Iterable[CurrentSnapshot]) -> None:
-    """Note that the states of rows were seen again; resets of unused windows slide on."""
+    """Store when rows were seen again, and the resets of unused windows, which move forward."""
     _execute_each(
         connection,
         "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + ?,"
         " server_time = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
-        [_touch_values(newest) for newest in touched],
+        [_touch_values(current) for current in touched],
     )
 
 
 def set_current_snapshots(connection: sqlite3.Connection, pointers: Mapping[tuple[int, str], int]) -> None:
-    """Make rows the ones that tell how their limits stand now."""
+    """Make rows the current ones of their limits."""
     _execute_each(
         connection,
         "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
@@ -159,7 +160,7 @@ def set_current_snapshots(connection: sqlite3.Connection, pointers: Mapping[tupl
 
 
 def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> None:
-    """Make rows the ones that tell their accounts' facts."""
+    """Make rows the ones with their accounts' facts."""
     _execute_each(
         connection,
         "UPDATE accounts SET snapshot_id = ? WHERE id = ?",
@@ -167,16 +168,16 @@ def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, i
     )
 
 
-def insert_turns(connection: sqlite3.Connection, requests: Iterable[tuple[int, Turn]]) -> None:
-    """Open a row for each turn of an account."""
-    _execute_each(connection, _INSERT_TURN, [_turn_values(account, request) for account, request in requests])
+def insert_turns(connection: sqlite3.Connection, turns: Iterable[tuple[int, Turn]]) -> None:
+    """Insert a row for each turn of an account."""
+    _execute_each(connection, _INSERT_TURN, [_turn_values(account, turn) for account, turn in turns])
 
 
 def save_thread(connection: sqlite3.Connection, account: int, thread: str, first_at: float, last_at: float) -> None:
-    """Note that an account's thread was seen."""
+    """Store when an account's thread was seen."""
     connection.execute(
         "INSERT INTO threads (account, thread, name, first_seen_at, last_seen_at)"
-        # A thread that goes on with another account keeps its name.
+        # A thread that continues with another account keeps its name.
         " VALUES (?, ?, (SELECT max(name) FROM threads WHERE thread = ?), ?, ?)"
         " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
         (account, thread, thread, first_at, last_at),
@@ -184,23 +185,23 @@ def save_thread(connection: sqlite3.Connection, account: int, thread: str, first
 
 
 def insert_losses(connection: sqlite3.Connection, losses: Iterable[Loss]) -> None:
-    """Note what could not be kept."""
+    """Store what could not be recorded."""
     _execute_each(connection, "INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", list(losses))
 
 
 def mark_spill_imported(connection: sqlite3.Connection, name: str, at: float) -> bool:
-    """Note that a file of readings is taken up; tell whether nobody had taken it up before."""
+    """Store that a spill file is imported; return False if it already was."""
     cursor = connection.execute("INSERT INTO spills (name, taken_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, at))
     return cursor.rowcount == 1
 
 
 def _execute_each(connection: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
-    # Most transactions have something for one or two of the statements alone.
+    # Most transactions have values for one or two of the statements only.
     if values:
         connection.executemany(statement, values)
 
 
-# How a state stands in a row
+# The columns of a state
 
 _FACT_NAMES = (
     "plan_type",
@@ -266,7 +267,7 @@ _WindowValues = tuple[float | None, int | None, int | None]
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    # Six times as fast as the standard library's, and on the way of every row.
+    # Six times as fast as the standard library's, and called for every row.
     return to_json(value).decode()
 
 
@@ -278,22 +279,22 @@ def _window_values(windows: Mapping[str, Window]) -> tuple[_WindowValues, _Windo
     return five, seven, _json(values) if values else None
 
 
-def _turn_values(account: int, request: Turn) -> tuple[Any, ...]:
-    tokens = request.tokens
+def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
+    tokens = turn.tokens
     return (
         account,
-        request.identity.token_key,
-        request.limit_id,
-        request.thread,
-        request.session,
-        request.model,
-        request.transport.value,
-        request.warm_up,
-        request.started_at,
-        request.first_byte_at,
-        request.ended_at,
-        request.status,
-        request.error_type,
+        turn.identity.token_key,
+        turn.limit_id,
+        turn.thread,
+        turn.session,
+        turn.model,
+        turn.transport.value,
+        turn.warm_up,
+        turn.started_at,
+        turn.first_byte_at,
+        turn.ended_at,
+        turn.status,
+        turn.error_type,
         tokens.input,
         tokens.cached,
         tokens.output,
@@ -301,10 +302,10 @@ def _turn_values(account: int, request: Turn) -> tuple[Any, ...]:
     )
 
 
-def _touch_values(newest: CurrentSnapshot) -> tuple[Any, ...]:
-    five, seven, others = _window_values(newest.state.windows)
-    seen = (newest.last_seen_at, newest.windows_seen_at, newest.unsaved, newest.server_time)
-    return (*seen, five[2], seven[2], others, newest.row_id)
+def _touch_values(current: CurrentSnapshot) -> tuple[Any, ...]:
+    five, seven, others = _window_values(current.state.windows)
+    seen = (current.last_seen_at, current.windows_seen_at, current.pending_observations, current.server_time)
+    return (*seen, five[2], seven[2], others, current.row_id)
 
 
 def _state(row: tuple[Any, ...]) -> State:
@@ -315,7 +316,7 @@ def _state(row: tuple[Any, ...]) -> State:
         for slot, (used, minutes, resets_at) in slots.items()
         if (used, minutes, resets_at) != (None, None, None)
     }
-    verdict = Verdict(_flag(row[8]), _flag(row[9]), row[10], row[11])
+    verdict = Verdict(flag(row[8]), flag(row[9]), row[10], row[11])
     return State(row[0], windows, verdict, _facts(row[12:]))
 
 
@@ -323,15 +324,11 @@ def _facts(row: tuple[Any, ...]) -> Facts:
     plan_type, has_credits, unlimited, balance, overage, spend_control, reset_credits, promo = row
     return Facts(
         plan_type,
-        _flag(has_credits),
-        _flag(unlimited),
+        flag(has_credits),
+        flag(unlimited),
         balance,
-        _flag(overage),
-        _flag(spend_control),
+        flag(overage),
+        flag(spend_control),
         reset_credits,
         promo,
     )
-
-
-def _flag(value: int | None) -> bool | None:
-    return None if value is None else bool(value)

@@ -1,12 +1,13 @@
-"""Writes snapshots and turns through one connection, and remembers what the next snapshot is compared with.
+"""Writes snapshots and turns through one connection, and caches what the next snapshot is compared with.
 
-Most messages say what the one before said. Of those only the counts change, so they are gathered in memory and written
-with the transaction: one statement for each row that was seen again, however often.
+Most messages say what the previous one said. Of those only the counts change, so they are gathered in memory and
+written with the transaction: one statement for each row that was seen again, however often.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from store.database import close_without_checkpoint, open_writer, transaction
@@ -28,24 +29,59 @@ from store.retention import prune
 from store.schema import schema_version
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from store.models import Identity
+    from store.models import Identity, RateLimits
     from store.record.merge import Clock, State
     from store.record.statements import Loss
 
 SIGHTING_SECONDS = 60.0
-"""How often it is noted that an account or a thread was seen."""
+"""Time between two updates of when an account or a thread was last seen."""
 
-MAX_REMEMBERED = 10_000
-"""How many accounts or limits are remembered before it begins anew."""
+MAX_CACHED = 10_000
+"""Accounts, limits or threads in the cache before it is cleared."""
 
 Entry = Snapshot | Turn
-"""What is written: what a message said of limits, or a turn that has ended."""
+"""What is written: the rate limits of one message, or a turn that has ended."""
 
 _Key = tuple[int, str]
 """A limit or a thread: its account's row and its id."""
+
+
+@dataclass
+class _Cache:
+    """What is known of the rows in the file, so that it need not be read for each snapshot."""
+
+    # By what tells identities apart: hashing a whole one takes three times as long.
+    accounts: dict[tuple[str, str, str], tuple[int, float]] = field(default_factory=dict)
+    facts: dict[int, Facts | None] = field(default_factory=dict)
+    current: dict[_Key, CurrentSnapshot | None] = field(default_factory=dict)
+    last: dict[int, Snapshot] = field(default_factory=dict)
+    threads: dict[_Key, float] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        return max(len(self.accounts), len(self.current), len(self.threads)) > MAX_CACHED
+
+
+@dataclass
+class _Pending:
+    """The changes that the end of the transaction writes, each kind in one statement."""
+
+    touched: dict[int, CurrentSnapshot] = field(default_factory=dict)
+    turns: list[tuple[int, Turn]] = field(default_factory=list)
+    current_snapshots: dict[_Key, int] = field(default_factory=dict)
+    facts_snapshots: dict[int, int] = field(default_factory=dict)
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        statements.update_last_seen(connection, self.touched.values())
+        statements.set_current_snapshots(connection, self.current_snapshots)
+        statements.set_facts_snapshots(connection, self.facts_snapshots)
+        statements.insert_turns(connection, self.turns)
+        for current in self.touched.values():
+            current.pending_observations = 0
 
 
 class SnapshotWriter:
@@ -55,18 +91,18 @@ class SnapshotWriter:
         """Open the database.
 
         Raises:
-            DatabaseError: It cannot be used.
+            DatabaseError: The database cannot be used.
 
         """
         self._connection = open_writer(path)
         self._path = path
         self.inode = inode(path)
         self._version = -1
-        self._newest_before = 0
-        self._forget()
+        self._cache = _Cache()
+        self._pending = _Pending()
 
     def is_current(self) -> bool:
-        """Tell whether the path still leads to the open file, which may have been deleted or replaced."""
+        """Return True if the path still leads to the open file, which may have been deleted or replaced."""
         return inode(self._path) == self.inode
 
     def write(self, entries: Iterable[Entry], losses: Iterable[Loss] = ()) -> None:
@@ -77,31 +113,27 @@ class SnapshotWriter:
             DatabaseError: None was written, because a newer program has taken the file over.
 
         """
-        with self._changes():
+        with self._transaction():
             self._write_all(entries, losses)
 
-    def take_up(self, name: str, at: float, entries: Iterable[Entry], losses: Iterable[Loss]) -> bool:
-        """Write what an earlier stop left in the file `name`, unless that was done before; tell whether it was not.
+    def import_spill(self, name: str, at: float, entries: Iterable[Entry], losses: Iterable[Loss]) -> bool:
+        """Write the entries of the spill file `name`. Return False if the file was already imported.
 
-        Between those readings and the rows that are there, only the clock tells which is the newer.
+        Only the clock tells the order of these entries and of the rows that are already there.
 
         Raises:
             sqlite3.Error: None was written.
             DatabaseError: None was written, because a newer program has taken the file over.
 
         """
-        try:
-            with self._changes():
-                unknown = statements.mark_spill_imported(self._connection, name, at)
-                if unknown:
-                    self._newest_before = statements.last_id(self._connection)
-                    self._write_all(entries, losses)
-        finally:
-            self._newest_before = 0
-        return unknown
+        with self._transaction():
+            is_new = statements.mark_spill_imported(self._connection, name, at)
+            if is_new:
+                self._write_all(entries, losses, ordered_by_clock_to=statements.last_id(self._connection))
+        return is_new
 
     def prune(self, before: float, most: int) -> int:
-        """Delete at most so many rows from before a moment (Unix seconds); return how many went.
+        """Delete at most `most` rows from before a timestamp (Unix seconds); return the number of deleted rows.
 
         Raises:
             sqlite3.Error: None was deleted.
@@ -116,210 +148,208 @@ class SnapshotWriter:
         else:
             close_without_checkpoint(self._connection)
 
-    def abandon(self) -> None:
-        """Let go of a damaged file without another write to it."""
+    def close_without_checkpoint(self) -> None:
+        """Close a damaged file without another write to it."""
         close_without_checkpoint(self._connection)
 
     @contextlib.contextmanager
-    def _changes(self) -> Iterator[None]:
-        """Hold a transaction; where it fails, what is remembered of it is forgotten with it."""
+    def _transaction(self) -> Iterator[None]:
+        """Hold a transaction; if it fails, the cache is cleared."""
+        self._pending = _Pending()
         try:
             with transaction(self._connection):
                 self._refresh()
                 yield
         except BaseException:
-            self._forget()
+            self._cache = _Cache()
             raise
 
-    def _forget(self) -> None:
-        # By what tells identities apart: hashing a whole one takes three times as long.
-        self._accounts: dict[tuple[str, str, str], tuple[int, float]] = {}
-        self._facts: dict[int, Facts | None] = {}
-        self._newest: dict[_Key, CurrentSnapshot | None] = {}
-        self._last: dict[int, Snapshot] = {}
-        self._threads: dict[_Key, float] = {}
-        self._touched: dict[int, CurrentSnapshot] = {}
-        self._requests: list[tuple[int, Turn]] = []
-        self._limit_pointers: dict[_Key, int] = {}
-        self._fact_pointers: dict[int, int] = {}
-
     def _refresh(self) -> None:
-        """Drop what is remembered if another connection changed the file since.
+        """Clear the cache if another connection has changed the file.
 
         Raises:
-            DatabaseError: That other one has brought the schema beyond what is known here.
+            DatabaseError: The other one has migrated the schema to a newer version.
 
         """
         version = statements.data_version(self._connection)
-        if version != self._version or max(len(self._accounts), len(self._newest), len(self._threads)) > MAX_REMEMBERED:
+        if version != self._version or self._cache.is_full:
             schema_version(self._connection, self._path)
-            self._forget()
+            self._cache = _Cache()
             self._version = version
 
-    def _write_all(self, entries: Iterable[Entry], losses: Iterable[Loss]) -> None:
+    def _write_all(self, entries: Iterable[Entry], losses: Iterable[Loss], *, ordered_by_clock_to: int = 0) -> None:
+        """Write entries; the rows up to the id `ordered_by_clock_to` may be newer than they are."""
         for entry in entries:
             if isinstance(entry, Turn):
-                self._write_request(entry)
+                self._write_turn(entry)
             else:
-                self._write_snapshot(entry)
-        statements.update_last_seen(self._connection, self._touched.values())
-        statements.set_current_snapshots(self._connection, self._limit_pointers)
-        statements.set_facts_snapshots(self._connection, self._fact_pointers)
-        statements.insert_turns(self._connection, self._requests)
+                self._write_snapshot(entry, ordered_by_clock_to)
+        self._pending.write(self._connection)
         statements.insert_losses(self._connection, losses)
-        for newest in self._touched.values():
-            newest.unsaved = 0
-        self._touched.clear()
-        self._requests.clear()
-        self._limit_pointers.clear()
-        self._fact_pointers.clear()
 
-    def _write_request(self, request: Turn) -> None:
-        account = self._account(request.identity, request.ended_at)
-        self._requests.append((account, request))
-        if request.thread:
-            key = account, request.thread
-            if abs(request.ended_at - self._threads.get(key, 0.0)) >= SIGHTING_SECONDS:
-                statements.save_thread(self._connection, *key, request.started_at, request.ended_at)
-                self._threads[key] = request.ended_at
+    def _write_turn(self, turn: Turn) -> None:
+        account = self._account(turn.identity, turn.ended_at)
+        self._pending.turns.append((account, turn))
+        if turn.thread:
+            key = account, turn.thread
+            if abs(turn.ended_at - self._cache.threads.get(key, 0.0)) >= SIGHTING_SECONDS:
+                statements.save_thread(self._connection, *key, turn.started_at, turn.ended_at)
+                self._cache.threads[key] = turn.ended_at
 
-    def _write_snapshot(self, snapshot: Snapshot) -> None:
+    def _write_snapshot(self, snapshot: Snapshot, ordered_by_clock_to: int) -> None:
         account = self._account(snapshot.identity, snapshot.observed_at)
         known = self._known_facts(account)
-        last = self._last.get(account)
+        last = self._cache.last.get(account)
         if known is None or last is None or not _same_facts(snapshot, last):
             facts = merge_facts(snapshot, known)
-        elif _same_limits(snapshot, last) and self._write_again(account, snapshot):
+        elif _same_limits(snapshot, last) and self._write_again(account, snapshot, ordered_by_clock_to):
             return
         else:
             facts = known
-        self._last[account] = snapshot
-        self._write_limits(account, snapshot, known, facts)
-
-    def _write_limits(self, account: int, snapshot: Snapshot, known: Facts | None, facts: Facts) -> None:
-        told = facts != known
-        # What tells of the account alone needs a row for it, but says nothing new of any limit.
-        home = (Limit(),) if told else ()
+        self._cache.last[account] = snapshot
+        has_new_facts = facts != known
+        # A message about the account alone needs a row for it, but says nothing new of any limit.
+        home = (Limit(),) if has_new_facts else ()
         for limit in snapshot.reading.limits or home:
-            row_id = self._write_limit((account, limit.limit_id), limit, snapshot, facts)
-            if row_id and told:
-                self._fact_pointers[account] = row_id
-                self._facts[account] = facts
-                told = False
+            row_id = self._write_limit((account, limit.limit_id), limit, snapshot, facts, ordered_by_clock_to)
+            if row_id and has_new_facts:
+                self._pending.facts_snapshots[account] = row_id
+                self._cache.facts[account] = facts
+                has_new_facts = False
 
-    def _write_again(self, account: int, snapshot: Snapshot) -> bool:
-        """Count a message that says what the one before it said; False where it may not be counted there."""
+    def _write_again(self, account: int, snapshot: Snapshot, ordered_by_clock_to: int) -> bool:
+        """Count a message that says what the previous one said; return False if it may not be counted there."""
         limits = snapshot.reading.limits
-        known = [self._newest.get((account, limit.limit_id)) for limit in limits]
-        found = [newest for newest in known if newest is not None and not self._is_late(snapshot, newest)]
+        cached = [self._cache.current.get((account, limit.limit_id)) for limit in limits]
+        found = [
+            current
+            for current in cached
+            if current is not None and not _is_late(snapshot, current, ordered_by_clock_to)
+        ]
         if len(found) < len(limits):
             return False
-        for limit, newest in zip(limits, found, strict=True):
-            self._touch(newest, snapshot, limit)
+        for limit, current in zip(limits, found, strict=True):
+            self._touch(current, snapshot, limit)
         return True
 
-    def _write_limit(self, key: _Key, limit: Limit, snapshot: Snapshot, facts: Facts) -> int | None:
-        """Write one limit and return its row, or None for a late reading, which tells nothing of the present."""
-        newest = self._known_newest(key)
-        state = merge(limit, snapshot, newest.state if newest else None, facts)
-        if limit.windows is not None:
-            windows_seen_at: float | None = snapshot.observed_at
-        else:
-            windows_seen_at = newest.windows_seen_at if newest else None
-        if newest and self._is_late(snapshot, newest):
-            server_time = snapshot.reading.server_time
-            statements.insert_snapshot(
-                self._connection,
-                *key,
-                snapshot,
-                state,
-                server_time=server_time,
-                windows_seen_at=windows_seen_at,
-                late=True,
-            )
-            # The next message is not the same as the present one for being the same as this.
-            self._last.pop(key[0], None)
+    def _write_limit(
+        self, key: _Key, limit: Limit, snapshot: Snapshot, facts: Facts, ordered_by_clock_to: int
+    ) -> int | None:
+        """Write one limit and return its row, or None for a late snapshot, which says nothing of the present."""
+        current = self._current_snapshot(key)
+        state = merge(limit, snapshot, current.state if current else None, facts)
+        if current and _is_late(snapshot, current, ordered_by_clock_to):
+            self._insert(key, limit, snapshot, state, current, server_time=snapshot.reading.server_time, late=True)
+            # The next message is compared with the present one, not with this.
+            self._cache.last.pop(key[0], None)
             return None
-        if newest and same(state, newest.state):
-            newest.state = with_current_resets(state, newest.state)
-            self._touch(newest, snapshot, limit)
-            return newest.row_id
-        clock = _clock(snapshot, state, newest)
+        if current and same(state, current.state):
+            current.state = with_current_resets(state, current.state)
+            self._touch(current, snapshot, limit)
+            return current.row_id
+        clock = _clock(snapshot, state, current)
         server_time = clock.server_time if clock else None
-        row_id = statements.insert_snapshot(
-            self._connection, *key, snapshot, state, server_time=server_time, windows_seen_at=windows_seen_at
-        )
-        if newest or snapshot.reading.limits:
-            latest = clock or (newest.clock if newest else None)
-            self._newest[key] = CurrentSnapshot(
-                row_id, state, latest, server_time, windows_seen_at, snapshot.observed_at
+        row_id = self._insert(key, limit, snapshot, state, current, server_time=server_time)
+        if current or snapshot.reading.limits:
+            latest = clock or (current.clock if current else None)
+            self._cache.current[key] = CurrentSnapshot(
+                row_id, state, latest, server_time, _windows_seen_at(limit, snapshot, current), snapshot.observed_at
             )
-            self._limit_pointers[key] = row_id
+            self._pending.current_snapshots[key] = row_id
         return row_id
 
-    def _touch(self, newest: CurrentSnapshot, snapshot: Snapshot, limit: Limit) -> None:
-        """Note that a row's state was seen again."""
-        newest.last_seen_at = snapshot.observed_at
-        if limit.windows is not None:
-            newest.windows_seen_at = snapshot.observed_at
-        clock = _clock(snapshot, newest.state, newest)
-        if clock:
-            newest.clock, newest.server_time = clock, clock.server_time
-        newest.unsaved += 1
-        self._touched[newest.row_id] = newest
+    def _insert(
+        self,
+        key: _Key,
+        limit: Limit,
+        snapshot: Snapshot,
+        state: State,
+        current: CurrentSnapshot | None,
+        *,
+        server_time: float | None,
+        late: bool = False,
+    ) -> int:
+        return statements.insert_snapshot(
+            self._connection,
+            *key,
+            snapshot,
+            state,
+            server_time=server_time,
+            windows_seen_at=_windows_seen_at(limit, snapshot, current),
+            late=late,
+        )
 
-    def _is_late(self, snapshot: Snapshot, newest: CurrentSnapshot) -> bool:
-        """Tell whether a reading is older than the newest row of its limit."""
-        if newest.row_id <= self._newest_before:
-            seen_at = newest.windows_seen_at or newest.last_seen_at
-            return snapshot.observed_at < seen_at or is_late(snapshot, newest.clock)
-        return is_late(snapshot, newest.clock)
+    def _touch(self, current: CurrentSnapshot, snapshot: Snapshot, limit: Limit) -> None:
+        """Count one more observation of a row's state."""
+        current.last_seen_at = snapshot.observed_at
+        current.windows_seen_at = _windows_seen_at(limit, snapshot, current)
+        clock = _clock(snapshot, current.state, current)
+        if clock:
+            current.clock, current.server_time = clock, clock.server_time
+        current.pending_observations += 1
+        self._pending.touched[current.row_id] = current
 
     def _account(self, identity: Identity, seen_at: float) -> int:
-        """Return the account's row; that it was seen is noted once in a while, not at each message."""
+        """Return the account's row; when it was seen is written once in a while, not for each message."""
         key = identity.token_key, identity.account_id, identity.user_id
-        account, noted_at = self._accounts.get(key, (0, 0.0))
+        account, noted_at = self._cache.accounts.get(key, (0, 0.0))
         if not account or abs(seen_at - noted_at) >= SIGHTING_SECONDS:
             account = statements.save_identity(self._connection, identity, seen_at)
-            self._accounts[key] = (account, seen_at)
+            self._cache.accounts[key] = (account, seen_at)
         return account
 
     def _known_facts(self, account: int) -> Facts | None:
-        if account not in self._facts:
-            self._facts[account] = statements.find_facts(self._connection, account)
-        return self._facts[account]
+        facts = self._cache.facts
+        if account not in facts:
+            facts[account] = statements.find_facts(self._connection, account)
+        return facts[account]
 
-    def _known_newest(self, key: _Key) -> CurrentSnapshot | None:
-        if key not in self._newest:
-            self._newest[key] = statements.find_current_snapshot(self._connection, *key)
-        return self._newest[key]
+    def _current_snapshot(self, key: _Key) -> CurrentSnapshot | None:
+        current = self._cache.current
+        if key not in current:
+            current[key] = statements.find_current_snapshot(self._connection, *key)
+        return current[key]
 
 
-def _clock(snapshot: Snapshot, state: State, newest: CurrentSnapshot | None) -> Clock | None:
-    """Return the clock that a message tells, or None if it tells none that is credible after the newest row."""
-    told = read_clock(snapshot)
-    if told is None or newest is None or is_credible(told, state.windows, newest.clock, newest.state.windows):
-        return told
+def _windows_seen_at(limit: Limit, snapshot: Snapshot, current: CurrentSnapshot | None) -> float | None:
+    """Return when a message last contained the limit's windows."""
+    if limit.windows is not None:
+        return snapshot.observed_at
+    return current.windows_seen_at if current else None
+
+
+def _is_late(snapshot: Snapshot, current: CurrentSnapshot, ordered_by_clock_to: int) -> bool:
+    """Return True if a snapshot is older than the current row of its limit."""
+    if current.row_id <= ordered_by_clock_to:
+        seen_at = current.windows_seen_at or current.last_seen_at
+        return snapshot.observed_at < seen_at or is_late(snapshot, current.clock)
+    return is_late(snapshot, current.clock)
+
+
+def _clock(snapshot: Snapshot, state: State, current: CurrentSnapshot | None) -> Clock | None:
+    """Return the clock of a message, or None if it has none that is credible after the current row."""
+    clock = read_clock(snapshot)
+    if clock is None or current is None or is_credible(clock, state.windows, current.clock, current.state.windows):
+        return clock
     return None
 
 
 def _same_facts(new: Snapshot, last: Snapshot) -> bool:
-    """Tell whether a message says of the account what the one before it said.
+    """Return True if a message says of the account what the previous one said."""
+    return _account_facts(new.reading) == _account_facts(last.reading)
 
-    Credits, and limits below, are looked at for being the same objects, as those of repeated headers are: comparing
-    what they hold costs as much as the way that any other message takes.
-    """
-    said, before = new.reading, last.reading
+
+def _account_facts(reading: RateLimits) -> tuple[object, ...]:
     return (
-        said.credits is before.credits
-        and said.plan_type == before.plan_type
-        and said.spend_control_reached == before.spend_control_reached
-        and said.reset_credits == before.reset_credits
-        and said.promo == before.promo
+        reading.credits,
+        reading.plan_type,
+        reading.spend_control_reached,
+        reading.reset_credits,
+        reading.promo,
     )
 
 
 def _same_limits(new: Snapshot, last: Snapshot) -> bool:
-    """Tell whether a message says of limits what the one before it said, by a source of the same word."""
+    """Return True if a message says of limits what the previous one said, by a source of the same authority."""
     limits = new.reading.limits
-    return bool(limits) and limits is last.reading.limits and new.source is last.source and new.status == last.status
+    return bool(limits) and new.source is last.source and new.status == last.status and limits == last.reading.limits

@@ -86,7 +86,7 @@ def test_broken_body(encoding: str, caplog: pytest.LogCaptureFixture) -> None:
         assert tap(piece) == piece
     assert shown == []
     (line,) = caplog.messages
-    assert line.startswith("codex-tap: a body is not looked into any further (")
+    assert line.startswith("codex-tap: stopped parsing a response body (")
     assert "secret" not in line
 
 
@@ -102,7 +102,7 @@ def test_failing_reader(caplog: pytest.LogCaptureFixture) -> None:
     tap = BodyTap(fail, b"")
     assert [tap(piece) for piece in (b"a", b"b", b"")] == [b"a", b"b", b""]
     assert calls == [b"a"]
-    assert caplog.messages == ["codex-tap: a body is not looked into any further (RuntimeError)"]
+    assert caplog.messages == ["codex-tap: stopped parsing a response body (RuntimeError)"]
 
 
 @pytest.mark.parametrize(

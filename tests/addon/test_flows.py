@@ -105,7 +105,7 @@ def test_names(authority: bytes | None, *, named: bool) -> None:
 )
 def test_no_host(name: str) -> None:
     """What is no bare host name is refused with a word on how to give one."""
-    with pytest.raises(ValueError, match="is no host name; give it without scheme, port and path") as refused:
+    with pytest.raises(ValueError, match="is not a host name; omit scheme, port and path") as refused:
         Hosts([name])
     assert str(refused.value).isprintable()
 
@@ -150,11 +150,11 @@ def test_plain_http(host: str, believed: bool) -> None:
     flow = request(fields={"host": host})
     flow.request.data.host, flow.request.scheme, flow.client_conn.sni = host, "http", None
 
-    assert (FlowClassifier(Hosts(["gateway.example"])).open_exchange(flow) is not None) is believed
+    assert (FlowClassifier(Hosts(["gateway.example"])).classify(flow) is not None) is believed
 
 
 def exchange_of(**fields: str) -> Exchange:
-    exchange = FlowClassifier(HOSTS).open_exchange(request(fields=fields))
+    exchange = FlowClassifier(HOSTS).classify(request(fields=fields))
     assert exchange is not None
     return exchange
 
@@ -176,23 +176,23 @@ def exchange_of(**fields: str) -> Exchange:
 )
 def test_model_of_a_request(hint: str, model: str | None) -> None:
     """The model is told by the routing hint, harmless and short."""
-    assert exchange_of(x_codex_routing_hint=hint).caller.model == model
+    assert exchange_of(x_codex_routing_hint=hint).info.model == model
 
 
 def test_exchange() -> None:
     """An exchange knows whose it is and its thread; headers count in any case, the first of repeated ones."""
     exchange = exchange_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
-    assert (exchange.caller.thread, exchange.caller.model, exchange.charged) == ("first", None, "codex")
-    key = exchange.caller.identity.token_key
-    assert exchange.caller.identity == Identity(token_key=key, account_id="workspace", user_id=key)
-    assert exchange_of().caller.thread is None
-    assert exchange_of(thread_id="\x00" * 65_536).caller.thread == "�" * 120
+    assert (exchange.info.thread, exchange.info.model, exchange.billed_limit_id) == ("first", None, "codex")
+    key = exchange.info.identity.token_key
+    assert exchange.info.identity == Identity(token_key=key, account_id="workspace", user_id=key)
+    assert exchange_of().info.thread is None
+    assert exchange_of(thread_id="\x00" * 65_536).info.thread == "�" * 120
 
 
 @pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"authorization": ""}, {"host": "example.com"}])
 def test_no_exchange(fields: dict[str, str]) -> None:
     """A request without a bearer or of another host is none of Codex's."""
-    assert FlowClassifier(HOSTS).open_exchange(request(fields=fields)) is None
+    assert FlowClassifier(HOSTS).classify(request(fields=fields)) is None
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_no_exchange(fields: dict[str, str]) -> None:
         ("/other?path=/wham/usage", b"GET", False),
     ],
 )
-def test_asks_for_usage(path: str, method: bytes, *, usage: bool) -> None:
+def test_is_usage_request(path: str, method: bytes, *, usage: bool) -> None:
     """The usage document is asked for with GET under its paths."""
-    exchange = FlowClassifier(HOSTS).open_exchange(request(path, method))
+    exchange = FlowClassifier(HOSTS).classify(request(path, method))
     assert exchange is not None
-    assert exchange.caller.asks_for_usage is usage
+    assert exchange.info.is_usage_request is usage

@@ -515,7 +515,7 @@ def assert_harmless(reading: RateLimits) -> None:
 )
 def test_mapping(mapping: dict[str, object], limits: tuple[Limit, ...]) -> None:
     """The header map of a websocket error may hold strings, numbers and truth values."""
-    reading = headers.read(headers.collect_mapping(mapping), NOW)
+    reading = headers.read_mapping(mapping, NOW)
     assert (reading.limits if reading else ()) == limits
 
 
@@ -527,7 +527,7 @@ def test_mapping_raw() -> None:
         "x-codex-secret": "no",
         "set-cookie": "no",
     }
-    reading = headers.read(headers.collect_mapping(mapping), NOW)
+    reading = headers.read_mapping(mapping, NOW)
     assert reading is not None
     assert reading.raw == {"x-codex-primary-used-percent": 13.5, "x-codex-allowed": True}
 
@@ -557,7 +557,7 @@ def test_what_the_body_is(fields: list[tuple[bytes, bytes]], content_type: bytes
     found = headers.collect(fields)
 
     assert (found.content_type, found.content_encoding) == (content_type, content_encoding)
-    assert not found.plan.has_limits
+    assert not found.limits
     assert headers.read(found, NOW) is None
 
 

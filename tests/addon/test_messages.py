@@ -348,7 +348,7 @@ FULL = Limit(windows={"5h": Window(used_percent=100, window_minutes=300, resets_
 
 def test_an_error_without_headers_is_about_the_charged_limit() -> None:
     """The upgrade named the limit; an error that names none is about that one."""
-    told = read_event(json.dumps({"type": "error", "error": ERROR}).encode(), NOW, charged=FOX)
+    told = read_event(json.dumps({"type": "error", "error": ERROR}).encode(), NOW, billed=FOX)
 
     assert told is not None
     assert [limit.limit_id for limit in told.reading.limits] == [FOX]

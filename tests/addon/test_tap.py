@@ -22,7 +22,8 @@ from mitmproxy.tls import ClientHelloData
 from mitmproxy.websocket import WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
-from addon import bodies, flows, headers, identity, messages, tap, turns
+from addon import bodies, flows, headers, identity, messages, observations, turns
+from addon import tap as tap_module
 from addon.tap import Tap
 from scripts.demo.codex import make_token
 
@@ -560,7 +561,7 @@ def _fail(*_: object, **__: object) -> None:
         (turns, "parse_turn_end"),
         (turns, "parse_turn_body"),
         (turns, "finished_turn"),
-        (tap, "Snapshot"),
+        (observations, "Snapshot"),
         (bodies, "decoder"),
         (bodies, "Document"),
         (bodies, "events"),
@@ -599,7 +600,7 @@ def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> 
     for flow in broken:
         line.tap.response(flow)
     line.tap.websocket_end(broken[0])
-    line.tap.note_failure("elsewhere", ValueError(FAILED))
+    line.tap._log_failure_once("elsewhere", ValueError(FAILED))
     assert [text.partition(" at ")[0] for text in logged(caplog)] == [
         "codex-tap: response failed (AttributeError",
         "codex-tap: websocket_end failed (AttributeError",
@@ -624,7 +625,7 @@ def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     flow = request("/backend-api/wham/usage", method=b"GET")
     line.complete(flow, {"content-encoding": "gzip"}, chunks=[b"not gzip", b"at all"])
     assert logged(caplog) == []
-    assert logged(caplog, logging.INFO) == ["codex-tap: a body is not looked into any further (error)"]
+    assert logged(caplog, logging.INFO) == ["codex-tap: stopped parsing a response body (error)"]
 
 
 def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
@@ -633,7 +634,7 @@ def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     line.complete(request(), many)
     line.complete(request(), many)
     assert len(line.rows("id")) == 16
-    assert logged(caplog) == ["codex-tap: an answer named too many limits; 184 were left out"]
+    assert logged(caplog) == ["codex-tap: a response named too many limits; 184 were left out"]
 
 
 # Options and the start
@@ -663,7 +664,7 @@ def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> No
     line.configure(codex_tap_hosts=[host])
     line.tap.configure({"codex_tap_hosts"})
     (error,) = logged(caplog, logging.ERROR)
-    assert error.startswith(f"codex-tap: codex_tap_hosts: {host!r} is no host name")
+    assert error.startswith(f"codex-tap: codex_tap_hosts: {host!r} is not a host name")
     line.configure(codex_tap_hosts=[])
     line.tap.running()
     with pytest.raises(exceptions.OptionsError, match="codex_tap_hosts: "):
@@ -753,7 +754,7 @@ def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
 def test_lifeline(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lifeline is held only where the launcher asks for it."""
     started: list[object] = []
-    monkeypatch.setattr(tap._lifeline, "start", lambda address, _summary: started.append(address))
+    monkeypatch.setattr(tap_module._lifeline, "start", lambda address, _summary: started.append(address))
     line.tap.running()
     assert started == []
     line.configure(codex_tap_lifeline=True)

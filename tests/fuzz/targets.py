@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from addon import headers, messages, turns
 from addon.bodies import BodyTap, Document, events
-from addon.exchange import Exchange, OpenTurn, RequestInfo
+from addon.exchange import OpenTurn, RequestInfo
 from addon.hosts import Hosts
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
 from addon.raw_fields import _ALLOWED_FIELDS
@@ -38,7 +38,7 @@ def fuzz_headers(data: bytes) -> None:
 
 def fuzz_header_mapping(data: bytes) -> None:
     """A JSON object as the headers inside a websocket error."""
-    check_reading(headers.read(headers.collect_mapping(_mapping(data)), OBSERVED_AT), OBSERVED_AT)
+    check_reading(headers.read_mapping(_mapping(data), OBSERVED_AT), OBSERVED_AT)
 
 
 def fuzz_event(data: bytes) -> None:
@@ -108,16 +108,15 @@ def fuzz_hosts(data: bytes) -> None:
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
     turn = turns.parse_response_create(data, 1.0, RequestInfo(_SOMEBODY))
-    check_texts((turn.caller.model, turn.caller.thread, turn.caller.session) if turn else ())
+    check_texts((turn.info.model, turn.info.thread, turn.info.session) if turn else ())
 
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    exchange = Exchange(RequestInfo(_SOMEBODY), 0.0)
     turn = OpenTurn(Transport.HTTP, 1.0, RequestInfo(_SOMEBODY), warm_up=False)
     for ending in (turns.parse_turn_end(data), turns.parse_turn_body(data)):
         if ending:
-            check_texts([turns.finished_turn(turn, exchange, ending, 2.0).error_type])
+            check_texts([turns.finished_turn(turn, "codex", ending, 2.0).error_type])
 
 
 TARGETS: dict[str, Target] = {
@@ -131,7 +130,7 @@ DICTIONARY: list[bytes] = sorted(
     for word in {
         *_ALLOWED_FIELDS,
         *headers._FAMILY_PARTS,
-        *headers._ANSWER_PARTS,
+        *headers._RESPONSE_PARTS,
         *WATCHED_HOSTS,
         *("x-codex-", "x-codex-fox-", "codex.rate_limits", "usage_limit_reached", "headers", "message"),
         *(AUTH_CLAIM, PROFILE_CLAIM, "chatgpt_account_id", "chatgpt_user_id", "chatgpt_plan_type", "email", "exp"),

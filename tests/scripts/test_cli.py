@@ -1,3 +1,5 @@
+"""The command line: status, accounts, history, options common to all commands, help and completion."""
+
 from __future__ import annotations
 
 import csv
@@ -19,11 +21,13 @@ from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
+from store.database import open_reader
 from store.models import Identity
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, windows
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from store.models import Snapshot
@@ -33,7 +37,7 @@ WINDOWS = sys.platform == "win32"
 
 
 def invoke(*arguments: str | Path, answer: str | None = None) -> Result:
-    """Run a command line in this process; its exceptions are the test's."""
+    """Run a command line in this process, without catching exceptions."""
     words = [str(argument) for argument in arguments]
     return CliRunner().invoke(cli, words, input=answer, prog_name="codex-tap", catch_exceptions=False)
 
@@ -45,14 +49,14 @@ def started(*arguments: str | Path, **options: Any) -> subprocess.CompletedProce
 
 
 def reading(five: float = 13.0, *, who: Identity = ALICE, ago: float = 100, **fields: Any) -> Snapshot:
-    """The main limit's two windows as they were so many seconds ago; both reset later than now."""
+    """A reading of the main limit's two windows, `ago` seconds old; both reset in the future."""
     at = time.time() - ago
     return snapshot(limit(windows(five, 41, at=at)), who=who, at=at, **fields)
 
 
 @pytest.fixture
 def path() -> Path:
-    """Where the database is by default."""
+    """The default path of the database."""
     return Path(os.environ["CODEX_TAP_DB"])
 
 
@@ -74,7 +78,7 @@ def two(path: Path) -> Path:
 
 @pytest.mark.parametrize("command", [[], ["status"]])
 def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
-    """People get a table, with or without the word."""
+    """Without a command, codex-tap prints the status."""
     result = invoke(*command)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("alice@example.com · plus\n  codex · seen 1 min ago\n    5 h  █")
@@ -84,7 +88,7 @@ def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [["--json"], ["status", "--json"]])
 def test_status_json_is_the_contract(two: Path, command: list[str]) -> None:
-    """Programs get the document with every documented field."""
+    """The document has every documented field."""
     document = json.loads(invoke(*command, "--db", two).stdout)
     assert set(document) == {"generated_at", "accounts"}
     alice = document["accounts"][0]
@@ -114,31 +118,31 @@ def test_status_json_is_the_contract(two: Path, command: list[str]) -> None:
     ],
 )
 def test_arguments_narrow_to_accounts(two: Path, starts: list[str], shown: list[str]) -> None:
-    """Any unambiguous start of what an account goes by, in the order asked for and each once."""
+    """Accounts are chosen by unambiguous prefixes; the output keeps their order, without duplicates."""
     document = json.loads(invoke("status", *starts, "--json", "--db", two).stdout)
     assert [account["email"] for account in document["accounts"]] == shown
 
 
 def test_an_unknown_account_is_wrong_use(two: Path) -> None:
-    """One line says so, and which accounts there are."""
+    """The error lists the known accounts."""
     result = invoke("status", "carol", "--db", two)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
-        "Error: no account goes by 'carol'; there are:",
+        "Error: no account matches 'carol'; there are:",
         "  alice@example.com  acct-a/user-a  alice~0000000001",
         "  bob@example.com  acct-b/user-b  bob~0000000002",
     ]
 
 
 def test_an_ambiguous_account_is_wrong_use(two: Path) -> None:
-    """The candidates are listed."""
+    """The error lists the candidates."""
     result = invoke("status", "acct", "--db", two)
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: 'acct' could be any of these:\n  alice@")
+    assert result.stderr.startswith("Error: 'acct' matches several accounts:\n  alice@")
 
 
 def test_an_error_shows_nothing_of_the_wire_unescaped(path: Path) -> None:
-    """An e-mail with an escape sequence in it cannot steer the terminal through the list of candidates."""
+    """An escape sequence in an e-mail does not reach the terminal through the list of candidates."""
     record(path, reading(who=Identity(token_key="k~1", account_id="a", email="\x1b[31mx@example.com")))
     result = invoke("status", "carol")
     assert result.exit_code == 2
@@ -146,7 +150,7 @@ def test_an_error_shows_nothing_of_the_wire_unescaped(path: Path) -> None:
 
 
 def test_nothing_stored_yet(path: Path) -> None:
-    """A friendly line says what to do, the exit code is 3, and no database is made by asking."""
+    """The message says what to do, the exit code is 3, and no database is created."""
     result = invoke("--db", path)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (3, NOTHING_YET)
     assert not path.exists()
@@ -154,7 +158,7 @@ def test_nothing_stored_yet(path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["alice"]])
 def test_nothing_stored_yet_json(path: Path, arguments: list[str]) -> None:
-    """Programs get the document with no accounts in it."""
+    """The document has no accounts."""
     result = invoke("status", *arguments, "--json", "--db", path)
     document = json.loads(result.stdout)
     assert (result.exit_code, document["accounts"], result.stderr) == (3, [], "")
@@ -162,7 +166,7 @@ def test_nothing_stored_yet_json(path: Path, arguments: list[str]) -> None:
 
 
 def test_db_beats_the_environment(two: Path, tmp_path: Path) -> None:
-    """--db names another database than CODEX_TAP_DB does."""
+    """--db takes precedence over CODEX_TAP_DB."""
     other = record(tmp_path / "other.sqlite3", reading(77, who=BOB))
     assert [account["email"] for account in json.loads(invoke("--json", "--db", other).stdout)["accounts"]] == [
         BOB.email
@@ -175,8 +179,8 @@ def test_db_beats_the_environment(two: Path, tmp_path: Path) -> None:
     "arguments",
     [["status"], ["status", "--json"], ["accounts"], ["history"], ["history", "--csv"], ["accounts", "forget", "x"]],
 )
-def test_a_file_that_is_no_database_is_a_failure(tmp_path: Path, arguments: list[str]) -> None:
-    """Exit 4, one line on standard error, nothing on standard output."""
+def test_a_file_that_is_not_a_database_is_a_failure(tmp_path: Path, arguments: list[str]) -> None:
+    """The exit code is 4, with one line on standard error and nothing on standard output."""
     path = tmp_path / "notes.txt"
     path.write_text("dear diary, " * 100)
     result = invoke(*arguments, "--db", path)
@@ -185,7 +189,7 @@ def test_a_file_that_is_no_database_is_a_failure(tmp_path: Path, arguments: list
 
 
 def test_a_damaged_database_is_a_failure(two: Path) -> None:
-    """A file whose pages are overwritten ends in one line, not a traceback."""
+    """Overwritten pages end in an error message, not in a traceback."""
     data = two.read_bytes()
     two.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
     result = invoke("status")
@@ -196,8 +200,8 @@ def test_a_damaged_database_is_a_failure(two: Path) -> None:
 # Watch
 
 
-def test_watch_and_json_exclude_each_other(path: Path) -> None:
-    """What is asked for has to make sense."""
+def test_watch_cannot_be_combined_with_json(path: Path) -> None:
+    """--watch is for people, --json prints one document."""
     assert invoke("--watch", "--json", "--db", path).exit_code == 2
 
 
@@ -214,7 +218,7 @@ def watching(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.skipif(WINDOWS, reason="a program cannot be sent Ctrl-C there without its console's other programs")
 def test_watch_goes_on_until_ctrl_c(watching: subprocess.Popen[str], path: Path) -> None:
-    """A database that appears later is shown, and Ctrl-C is a quiet end with exit code 0."""
+    """A database created later is shown, and Ctrl-C ends the command silently with exit code 0."""
     assert watching.stdout is not None
     assert watching.stderr is not None
     assert watching.stdout.readline() == f"{NOTHING_YET}\n"
@@ -280,7 +284,7 @@ def test_colours_are_for_terminals(two: Path) -> None:
 @needs_terminal
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_watch_gives_the_terminal_back(two: Path) -> None:
-    """It has a screen of its own, and leaves the last answer on the one that was there before."""
+    """The alternate screen is left, and the last output stays on the normal screen."""
     code, text = in_terminal("--watch", "0.1", "--db", str(two), ctrl_c_at="bob@example.com")
     assert code == 0
     own, _, before = text.partition("\x1b[?1049l")
@@ -291,7 +295,7 @@ def test_watch_gives_the_terminal_back(two: Path) -> None:
 
 @needs_terminal
 def test_a_closed_pipe_is_silent(path: Path) -> None:
-    """`codex-tap history | head -1` says nothing about it."""
+    """`codex-tap history | head -1` prints no error."""
     record(path, *(reading(number % 100, ago=10_000 - number) for number in range(3_000)))
     for flags in ([], ["--json"], ["--csv"]):
         command = [sys.executable, str(CLI), "history", *flags]
@@ -306,7 +310,7 @@ def test_a_closed_pipe_is_silent(path: Path) -> None:
 @pytest.mark.parametrize("arguments", [[], ["accounts"], ["history"], ["history", "--csv"], ["--json"], ["-h"]])
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_any_encoding_will_do(path: Path, arguments: list[str], encoding: str) -> None:
-    """A pipe that cannot carry blocks, dots or a name's characters gets others, never a crash."""
+    """Characters that a pipe cannot encode are replaced."""
     record(path, reading(who=Identity(token_key="k~1", account_id="a", email="łódź-日本@example.com")))
     command = [sys.executable, str(CLI), *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
@@ -316,7 +320,7 @@ def test_any_encoding_will_do(path: Path, arguments: list[str], encoding: str) -
 
 
 def test_it_runs_from_any_folder(two: Path, tmp_path: Path) -> None:
-    """A folder with modules of the same names does not get in the way."""
+    """Modules of the same names in the current folder are not imported."""
     for name in ("store", "scripts", "click"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong one')")
@@ -325,11 +329,68 @@ def test_it_runs_from_any_folder(two: Path, tmp_path: Path) -> None:
     assert len(json.loads(result.stdout)["accounts"]) == 2
 
 
+# What every command has in common
+
+AFTER_MAIN = """
+import gc, sys
+sys.argv[0] = "codex-tap"
+from scripts.cli import main
+try:
+    main()
+finally:
+    print(gc.isenabled(), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "collects"),
+    [(["--json"], False), (["events", "--json"], False), (["guard"], False), (["prune", "--older-than", "1d"], True)],
+    ids=["status", "events", "guard", "prune"],
+)
+def test_only_commands_that_print_one_document_collect_no_garbage(
+    two: Path, arguments: list[str], collects: bool
+) -> None:
+    """A command that may keep running keeps its garbage collector."""
+    command = [sys.executable, "-c", AFTER_MAIN, *arguments, "--db", str(two)]
+    result = subprocess.run(command, cwd=CLI.parents[1], capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert result.stderr.splitlines()[-1] == str(collects)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["forecast"],
+        ["usage", "--json"],
+        ["next"],
+        ["events"],
+        ["history"],
+        ["accounts"],
+        ["threads"],
+        ["guard"],
+        ["statusline"],
+    ],
+    ids=" ".join,
+)
+def test_the_accounts_are_read_once(two: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    """A command reads the accounts and their tokens once."""
+    statements: list[str] = []
+
+    def traced(path: Path) -> sqlite3.Connection:
+        connection = open_reader(path)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr("store.database.open_reader", traced)
+    invoke(*arguments, "--db", two)
+    assert sum("account, token_key FROM tokens" in statement for statement in statements) == 1
+
+
 # Accounts
 
 
 def test_accounts_lists_what_is_known(two: Path) -> None:
-    """For people and for programs."""
+    """The list has every account, as text and as JSON."""
     assert "bob@example.com · pro\n  account  acct-b/user-b\n  token    bob~" in invoke("accounts", "--db", two).stdout
     first, second = json.loads(invoke("accounts", "--json", "--db", two).stdout)
     assert set(first) == {"account", "name", "email", "plan_type", "token_keys", "first_seen_at", "last_seen_at"}
@@ -337,15 +398,15 @@ def test_accounts_lists_what_is_known(two: Path) -> None:
 
 
 def test_accounts_with_nothing_known(path: Path) -> None:
-    """Exit code 3, with an answer for both."""
+    """The exit code is 3, with an output as text and as JSON."""
     assert (invoke("accounts", "--db", path).stdout, invoke("accounts").exit_code) == (f"{NOTHING_YET}\n", 3)
     assert (invoke("accounts", "--json").stdout, invoke("accounts", "--json").exit_code) == ("[]\n", 3)
 
 
 def test_an_account_is_named_and_unnamed(two: Path) -> None:
-    """Its name then stands for it, until it is taken away."""
+    """An account can be chosen by its name until the name is removed."""
     result = invoke("accounts", "name", "ali", " work ", "--db", two)
-    assert (result.exit_code, result.stdout) == (0, "alice@example.com · plus is now called work.\n")
+    assert (result.exit_code, result.stdout) == (0, "alice@example.com · plus is now named work.\n")
     assert invoke("status", "work").stdout.startswith("work · alice@example.com · plus\n")
     assert invoke("accounts", "name", "work", "--clear").stdout == "alice@example.com · plus has no name now.\n"
     assert invoke("status", "work").exit_code == 2
@@ -354,16 +415,16 @@ def test_an_account_is_named_and_unnamed(two: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["bob", "work"], "Error: another account is called 'work' already\n"),
-        (["bob", "  "], "Error: a name has at least one character and only printable ones\n"),
-        (["bob", "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
-        (["bob"], "Error: Give a name, or --clear to take it away.\n"),
-        (["bob", "x", "--clear"], "Error: Give a name, or --clear to take it away.\n"),
-        (["carol", "x"], "Error: no account goes by 'carol'; there are:\n"),
+        (["bob", "work"], "Error: another account already has the name 'work'\n"),
+        (["bob", "  "], "Error: a name must not be empty or contain control characters\n"),
+        (["bob", "a\x1bb"], "Error: a name must not be empty or contain control characters\n"),
+        (["bob"], "Error: Give either a NAME or --clear.\n"),
+        (["bob", "x", "--clear"], "Error: Give either a NAME or --clear.\n"),
+        (["carol", "x"], "Error: no account matches 'carol'; there are:\n"),
     ],
 )
 def test_a_name_that_cannot_be_given(two: Path, words: list[str], error: str) -> None:
-    """Wrong use is told, and nothing changes."""
+    """The error says what is wrong, and nothing changes."""
     invoke("accounts", "name", "alice", "work", "--db", two)
     before = invoke("accounts", "--json").stdout
     result = invoke("accounts", "name", *words)
@@ -373,7 +434,7 @@ def test_a_name_that_cannot_be_given(two: Path, words: list[str], error: str) ->
 
 
 def test_forgetting_asks_first(two: Path) -> None:
-    """It says what would be deleted; declining leaves everything and is exit code 1."""
+    """The question names what would be deleted; declining deletes nothing and exits with 1."""
     result = invoke("accounts", "forget", "bob", "--db", two, answer="n\n")
     assert result.exit_code == 1
     assert "This deletes 2 snapshots of 2 limits, 1 token key." in result.stdout
@@ -382,10 +443,10 @@ def test_forgetting_asks_first(two: Path) -> None:
 
 @pytest.mark.parametrize(("flags", "answer"), [([], "y\n"), (["--yes"], None)])
 def test_forgetting(two: Path, flags: list[str], answer: str | None) -> None:
-    """The account and all that was kept of it are gone, the other stays."""
+    """The account and its data are deleted, the other account stays."""
     result = invoke("accounts", "forget", "bob", *flags, "--db", two, answer=answer)
     assert result.exit_code == 0
-    assert result.stdout.endswith("Forgotten: bob@example.com · pro (2 snapshots of 2 limits, 1 token key).\n")
+    assert result.stdout.endswith("Deleted: bob@example.com · pro (2 snapshots of 2 limits, 1 token key).\n")
     assert [account["email"] for account in json.loads(invoke("accounts", "--json").stdout)] == [ALICE.email]
     assert {entry["email"] for entry in json.loads(invoke("history", "--json").stdout)} == {ALICE.email}
 
@@ -394,7 +455,7 @@ _MAY_HOLD = (".v1.bak", ".unwritten-1-a.jsonl", "-alerts.json", "-alerts.json.pa
 
 
 def test_forgetting_names_what_may_still_hold_it(two: Path) -> None:
-    """A copy that was kept, readings that wait and what alerts have told are not opened; where they lie is said."""
+    """Backups, unwritten readings and the state of alerts stay; their paths are printed."""
     beside = [two.with_name(f"{two.name}{end}") for end in _MAY_HOLD]
     for path in beside:
         path.touch()
@@ -407,7 +468,7 @@ def test_forgetting_names_what_may_still_hold_it(two: Path) -> None:
 
 @pytest.mark.parametrize("words", [["name", "x", "y"], ["forget", "x", "--yes"]])
 def test_naming_and_forgetting_make_no_database(path: Path, words: list[str]) -> None:
-    """With nothing known the exit code is 3, and there is still no file."""
+    """Without a database the exit code is 3, and no file is created."""
     result = invoke("accounts", *words, "--db", path)
     assert (result.exit_code, result.stderr) == (3, f"Error: {NOTHING_YET}\n")
     assert not path.exists()
@@ -436,7 +497,7 @@ def changes(path: Path) -> Path:
     ],
 )
 def test_history_narrows(changes: Path, arguments: list[str], used: list[float]) -> None:
-    """By account, moment and limit, oldest first, for programs of both kinds alike."""
+    """JSON and CSV have the same entries by account, time range and limit, oldest first."""
     entries = json.loads(invoke("history", *arguments, "--json", "--db", changes).stdout)
     assert [entry["windows"]["5h"]["used_percent"] for entry in entries] == used
     rows = list(csv.DictReader(io.StringIO(invoke("history", *arguments, "--csv").stdout)))
@@ -454,9 +515,9 @@ def test_history_for_people(changes: Path) -> None:
 
 
 def test_history_without_a_match_says_so(changes: Path) -> None:
-    """That nothing changed in a time is no error."""
+    """A time range without changes is not an error."""
     result = invoke("history", "--since", "2999-01-01", "--db", changes)
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No change was seen in that time.\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No changes in that time range.\n")
 
 
 @pytest.mark.parametrize(
@@ -464,7 +525,7 @@ def test_history_without_a_match_says_so(changes: Path) -> None:
     [([], f"{NOTHING_YET}\n"), (["--json"], "[]\n"), (["--csv"], None)],
 )
 def test_history_with_nothing_known(path: Path, flags: list[str], stdout: str | None) -> None:
-    """Exit code 3, and still something that a program can read."""
+    """The exit code is 3, and the output is still valid."""
     result = invoke("history", *flags, "--db", path)
     assert result.exit_code == 3
     if stdout is None:
@@ -475,23 +536,23 @@ def test_history_with_nothing_known(path: Path, flags: list[str], stdout: str | 
 
 
 def test_an_unknown_limit_is_wrong_use(changes: Path) -> None:
-    """The limits that there are are listed."""
+    """The error lists the known limits."""
     result = invoke("history", "--limit", "gpt", "--db", changes)
     assert result.exit_code == 2
-    assert result.stderr == "Error: no limit 'gpt' was seen; there are: codex, codex_bengalfox\n"
+    assert result.stderr == "Error: no limit 'gpt' has been seen; there are: codex, codex_bengalfox\n"
 
 
 def test_csv_has_each_moment_twice_and_no_formula(path: Path) -> None:
-    """Unix seconds and ISO 8601 agree; text that a spreadsheet would run, or a terminal obey, is made harmless."""
+    """Unix seconds and ISO 8601 agree; formulas and control characters are neutralized."""
     hostile = Identity(token_key="k~1", account_id="a", email="=cmd|' /C calc'!A1\x1b]0;x\x07")
     at = 1_795_262_400
-    told = snapshot(
+    seen = snapshot(
         limit({**windows(5, -0.0, at=at), "30d": windows(7, at=at)["5h"]}, allowed=True),
         who=hostile,
         at=at,
         plan_type="-1",
     )
-    record(path, told)
+    record(path, seen)
     (row,) = csv.DictReader(io.StringIO(invoke("history", "--csv").stdout))
     assert (row["first_seen"], row["first_seen_at"]) == ("2026-11-21T12:00:00+00:00", "1795262400.0")
     assert (row["resets_5h"], row["resets_5h_at"]) == ("2026-11-21T14:30:00+00:00", "1795271400")
@@ -514,21 +575,21 @@ def test_csv_has_each_moment_twice_and_no_formula(path: Path) -> None:
     ],
 )
 def test_since(text: str, expected: float) -> None:
-    """How long ago, or when."""
+    """A duration counts back from now, a date is absolute."""
     assert parse_since(text, 1_795_262_400) == expected
 
 
 def test_since_a_date_means_its_start_here() -> None:
-    """A date has no time zone of its own: it is this machine's."""
+    """A date without an offset is in the machine's time zone."""
     assert parse_since("2026-11-20", 0) == time.mktime((2026, 11, 20, 0, 0, 0, 0, 0, -1))
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7", "d", "-1d", "2026-13-01", "7days ago"])
 def test_since_something_else_is_wrong_use(path: Path, text: str) -> None:
-    """What can be written is said."""
+    """The error lists the accepted forms."""
     result = invoke("history", "--since", text, "--db", path)
     assert result.exit_code == 2
-    assert "write 7d, 36h, 90min, 2026-11-20 or 2026-11-20T14:05" in result.stderr
+    assert "use 7d, 36h, 90min, 2026-11-20 or 2026-11-20T14:05" in result.stderr
 
 
 # Run, proxy, env
@@ -540,35 +601,35 @@ def test_since_something_else_is_wrong_use(path: Path, text: str) -> None:
         (["run"], "Missing argument 'COMMAND...'"),
         (["run", "--"], "Missing argument 'COMMAND...'"),
         (["run", "--nonsense", "codex"], "No such option '--nonsense'"),
-        (["run", "--ca", "x.pem", "codex"], "--ca is of use only with --proxy"),
-        (["run", "--proxy", "127.0.0.1:9", "--host", "x", "codex"], "--host is for the proxy that --proxy names"),
-        (["run", "--proxy", "nowhere", sys.executable], "nowhere is no address of a proxy"),
-        (["env", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
-        (["doctor", "--proxy", "nowhere"], "nowhere is no address of a proxy"),
+        (["run", "--ca", "x.pem", "codex"], "--ca requires --proxy"),
+        (["run", "--proxy", "127.0.0.1:9", "--host", "x", "codex"], "--host cannot be combined with --proxy"),
+        (["run", "--proxy", "nowhere", sys.executable], "nowhere is not a proxy's address"),
+        (["env", "--proxy", "nowhere"], "nowhere is not a proxy's address"),
+        (["doctor", "--proxy", "nowhere"], "nowhere is not a proxy's address"),
         (["proxy", "--port", "70000"], "70000 is not in the range"),
         (["env", "--shell", "tcsh"], "'tcsh' is not one of"),
         (["histroy"], "Did you mean 'history'?"),
         (["--json", "history"], "Options come after the command: history --json"),
         (["accounts", "--json", "name", "a", "b"], "Options come after the command: name --json"),
-        (["history", "--json", "--csv"], "--json and --csv exclude each other"),
+        (["history", "--json", "--csv"], "--json cannot be combined with --csv"),
     ],
 )
 def test_wrong_use(arguments: list[str], error: str) -> None:
-    """Exit code 2, and what was wrong."""
+    """The exit code is 2, and the error says what is wrong."""
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
 
 
 def test_a_command_that_is_not_there() -> None:
-    """Exit code 127 and, for Codex, how to get it."""
+    """The exit code is 127, and the error says how to install Codex."""
     result = started("run", "codex", env={**os.environ, "PATH": str(Path(__file__).parent)})
     assert (result.returncode, result.stdout) == (127, "")
     assert result.stderr == "Error: codex was not found; get it with: npm install -g @openai/codex\n"
 
 
 def test_all_from_the_command_on_is_its_own(path: Path) -> None:
-    """Options that codex-tap has as well reach the command, and its exit code comes back."""
+    """The command gets options that codex-tap has as well, and its exit code is returned."""
     program = "import sys; print(sys.argv[1:]); sys.exit(7)"
     words = ["exec", "--json", "--db", "x", "--", "-h"]
     result = started("run", "--db", path, sys.executable, "-c", program, *words)
@@ -578,7 +639,7 @@ def test_all_from_the_command_on_is_its_own(path: Path) -> None:
 
 
 def test_options_of_mitmdump_come_after_two_dashes() -> None:
-    """They reach mitmdump as they are."""
+    """They are passed to mitmdump unchanged."""
     result = started("proxy", "--port", "0", "--", "--version")
     assert result.returncode == 0
     assert "Mitmproxy: " in result.stdout
@@ -596,7 +657,7 @@ def test_options_of_mitmdump_come_after_two_dashes() -> None:
 def test_env_speaks_the_shells_language(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, variable: str | None, line: str
 ) -> None:
-    """The shell is guessed or named; a proxy that does not answer is told where it cannot be evaluated."""
+    """The shell is guessed or given; a note on an unreachable proxy goes to standard error, which is not evaluated."""
     monkeypatch.setenv("SHELL", shell)
     authority = tmp_path / "ca.pem"
     authority.write_text("")
@@ -604,18 +665,18 @@ def test_env_speaks_the_shells_language(
     result = invoke("env", "--proxy", "127.0.0.1:9", "--ca", authority, *named)
     assert result.exit_code == 0
     assert line in result.stdout.splitlines()
-    assert result.stderr.startswith("Note: no proxy answers at 127.0.0.1:9 ")
+    assert result.stderr.startswith("Note: no proxy responds at 127.0.0.1:9 ")
 
 
 @needs_terminal
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_env_says_in_a_terminal_how_to_use_it(tmp_path: Path) -> None:
-    """Somebody who runs it by hand learns that a shell has to evaluate it."""
+    """On a terminal, a hint says that a shell has to evaluate the output."""
     authority = tmp_path / "ca.pem"
     authority.write_text("")
     code, text = in_terminal("env", "--shell", "sh", "--proxy", "127.0.0.1:9", "--ca", str(authority))
     assert code == 0
-    assert 'evaluate:  eval "$(codex-tap env)"' in text
+    assert 'evaluate them:  eval "$(codex-tap env)"' in text
 
 
 # Help, version, completion
@@ -632,7 +693,7 @@ def command_lines(command: click.Command | None = cli, words: Sequence[str] = ()
 @pytest.mark.parametrize("words", list(command_lines()), ids=" ".join)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(words: tuple[str, ...], flag: str) -> None:
-    """Every command has help that fits 80 columns and cuts no summary short."""
+    """The help of every command fits 80 columns, with complete summaries."""
     result = invoke(*words, flag)
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: codex-tap")
@@ -641,7 +702,7 @@ def test_help(words: tuple[str, ...], flag: str) -> None:
 
 
 def test_version() -> None:
-    """It is the project's own."""
+    """The version is the project's."""
     assert invoke("--version").stdout == f"codex-tap {version()}\n"
 
 
@@ -650,7 +711,7 @@ def test_version() -> None:
     [("codex-tap h", ["history"]), ("codex-tap --w", ["--watch"]), ("codex-tap accounts n", ["name"])],
 )
 def test_completion(line: str, found: list[str]) -> None:
-    """A shell that asks gets commands and options."""
+    """A shell's request returns commands and options."""
     count = str(len(line.split()) - 1)
     asked = {"_CODEX_TAP_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": count}
     result = started(env={**os.environ, **asked})

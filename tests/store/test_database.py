@@ -156,7 +156,7 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
     """The error is one sentence, not SQLite's "unable to open database file"."""
     path.mkdir(parents=True)
 
-    with pytest.raises(DatabaseError, match="is a link or no file"):
+    with pytest.raises(DatabaseError, match="is a link or not a regular file"):
         open_writer(path)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.database import open_reader, open_writer
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.record.recorder import Recorder
 from store.retention import prune
@@ -21,6 +22,8 @@ from tests.support.synthetic_history import Size, generate
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from store.documents import StatusDocument
 
 DAY = 86_400
 
@@ -45,9 +48,9 @@ def ask(path: Path, query: str, *values: float) -> list[Any]:
         return connection.execute(query, values).fetchall()
 
 
-def present(path: Path, now: float) -> dict[str, Any]:
+def present(path: Path, now: float) -> StatusDocument:
     with closing(open_reader(path)) as connection:
-        return load_status(connection, now)
+        return load_status(connection, now, load_accounts(connection))
 
 
 def prune_all(path: Path, before: float, most: int = 500) -> int:
@@ -181,7 +184,7 @@ def test_without_yes_nothing_is_deleted(path: Path) -> None:
     result = invoke("prune", "--older-than", "10d", "--db", path)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "person-1 · p1@example.com · plus" in result.stdout
-    assert result.stdout.endswith("Nothing was deleted. Add --yes to do it.\n")
+    assert result.stdout.endswith("Nothing was deleted. Add --yes to delete it.\n")
     assert path.read_bytes() == content
 
 
@@ -192,7 +195,7 @@ def test_with_yes_it_is(path: Path) -> None:
     rows = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
     result = invoke("prune", "--older-than", "10d", "--yes", "--db", path)
     assert result.exit_code == 0
-    assert "Deleted, because older than" in result.stdout
+    assert "Deleted (older than" in result.stdout
     assert path.stat().st_size < size
     left = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
     assert rows[0] - left[0] == sum(account["snapshots"] for account in announced["accounts"])
@@ -215,8 +218,8 @@ def test_it_goes_on_while_another_reads(path: Path) -> None:
     ("arguments", "error"),
     [
         ([], "Missing option '--older-than'"),
-        (["--older-than", "soon"], "write 7d"),
-        (["--older-than", "2999-01-01"], "that is still to come"),
+        (["--older-than", "soon"], "use 7d"),
+        (["--older-than", "2999-01-01"], "must be in the past"),
     ],
 )
 def test_wrong_use(path: Path, arguments: list[str], error: str) -> None:

@@ -1,4 +1,4 @@
-"""A real browser with the page in it: Debian's chromium or another one, driven by playwright."""
+"""A real browser with the page: Debian's chromium or any other, driven by playwright."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_chromium() -> str | None:
 
 
 def require_chromium() -> str:
-    """Return the browser; without one, skip the test, or fail it if `CODEX_TAP_REQUIRE_BROWSER` is 1."""
+    """Return the path of a Chromium. Without one, skip the test, or fail it if `CODEX_TAP_REQUIRE_BROWSER` is 1."""
     reason = "no Chromium: install it, or name it in CODEX_TAP_CHROMIUM"
     return required(find_chromium(), reason, "CODEX_TAP_REQUIRE_BROWSER")
 
@@ -59,14 +59,14 @@ def running_browser() -> Iterator[Browser]:
 
 
 class Watched(NamedTuple):
-    """A page with its requests and its errors."""
+    """A page, the URLs that it requested, and its errors."""
 
     page: Page
     asked: list[str]
     wrong: list[str]
 
     def words(self, selector: str) -> str:
-        """The text of an element as a person reads it, with single spaces."""
+        """Return the visible text of an element, with single spaces."""
         return " ".join(self.page.locator(selector).first.inner_text().split())
 
     def axe(self) -> list[str]:
@@ -91,10 +91,10 @@ def opened(
     wait: str = "#line[data-state=live]",
     forgiven: str | None = None,
 ) -> Iterator[Watched]:
-    """Open the page of the server at `port` and wait until it shows data; errors of the page fail the test at the end.
+    """Open the page of the server at `port`, and wait until an element is visible. Errors fail the test at the end.
 
-    Wrong is an error on the console (a violation of the content security policy is one), an exception, a dialog of the
-    browser's own, and a request to another host. `forgiven` is a pattern of what is meant to happen.
+    Errors are those on the console (such as violations of the content security policy), exceptions, dialogs of the
+    browser, and requests to other hosts. `forgiven` is a pattern of expected errors.
     """
     origin = f"http://127.0.0.1:{port}"
     context = browser.new_context(

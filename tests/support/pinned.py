@@ -163,9 +163,13 @@ def turn(
     )
 
 
+def _parse(entry: Entry | Callable[[], Entry | None]) -> Entry | None:
+    return entry() if callable(entry) else entry
+
+
 def record(path: Path, entries: Iterable[Entry | Callable[[], Entry | None]]) -> None:
     """Bring entries to the database at `path` as the tap does, in their order."""
-    recorder = Recorder(path)
+    recorder = Recorder(path, _parse)
     recorder.start()
     for entry in entries:
         recorder.put(entry)
@@ -273,7 +277,7 @@ def _walk(
 # One rule of the forecast and of the page, which no command shows by itself
 
 
-PAGE_LINES = PAGE / "lines.js"
+PAGE_LINES = PAGE / "series.js"
 """The module that makes lines of a history in the browser."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from tests.support.synthetic_history import Size, generate, main
 
@@ -54,7 +55,7 @@ def test_it_is_what_a_recorder_would_have_left(tmp_path: Path) -> None:
         assert ask("SELECT count(*) FROM threads") == ask("SELECT count(DISTINCT thread) FROM requests")
         (last,) = ask("SELECT max(ended_at) FROM requests")[0]
         assert now - 60 < last <= now
-        accounts = load_status(connection, now)["accounts"]
+        accounts = load_status(connection, now, load_accounts(connection))["accounts"]
     assert len(accounts) == SIZE.accounts
     assert [len(account["limits"]) for account in accounts] == [1, 2, 1, 1, 1]
     assert "30d" in accounts[3]["limits"][0]["windows"]

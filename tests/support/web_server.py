@@ -1,4 +1,4 @@
-"""The running server of the page: in this process for tables of cases, or as the program that a person starts."""
+"""A running web server: in a thread of this process, or as the program that a person starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SECONDS = 20
 
 
 class Answer(NamedTuple):
-    """A response; header names are in lower case."""
+    """A response; names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -35,17 +35,17 @@ class Answer(NamedTuple):
 
     @property
     def document(self) -> Any:
-        """Return the body, parsed as JSON."""
+        """The JSON of the body."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
-        """Return the body as text."""
+        """The text of the body."""
         return self.body.decode()
 
 
 class Site:
-    """A server in a thread of this process while the `with` block lasts."""
+    """A server in a thread of this process during the `with` block."""
 
     def __init__(self, database: Path, **settings: Any) -> None:
         site = create_app(Settings(database, **settings))
@@ -66,11 +66,11 @@ class Site:
         assert not self._thread.is_alive()
 
     def get(self, path: str, **headers: str) -> Answer:
-        """Get a path; header names are written with `_`."""
+        """Request a path; names of headers are written with `_`."""
         return ask(self.port, "GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def write(self, method: str, path: str, document: object = None, headers: Mapping[str, str] = WRITE) -> Answer:
-        """Send a write, with a document if there is one."""
+        """Send a write with an optional document."""
         body = None if document is None else json.dumps(document)
         return ask(self.port, method, path, {**headers, "Content-Type": "application/json"}, body)
 
@@ -78,7 +78,7 @@ class Site:
 def ask(
     port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: str | bytes | None = None
 ) -> Answer:
-    """Send one request on its own connection and return the whole response."""
+    """Send one request on a connection of its own, and return the whole response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
     with contextlib.closing(connection):
         connection.request(method, path, body, dict(headers or {}))
@@ -89,7 +89,7 @@ def ask(
 
 @contextlib.contextmanager
 def events(port: int, headers: Mapping[str, str] | None = None) -> Iterator[Iterator[str]]:
-    """Open the stream; its lines come as they arrive, without empty ones."""
+    """Open the stream, and yield an iterator over its lines as they arrive, without empty ones."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
     with contextlib.closing(connection):
         connection.request("GET", "/api/stream", headers=dict(headers or {}))
@@ -100,7 +100,7 @@ def events(port: int, headers: Mapping[str, str] | None = None) -> Iterator[Iter
 
 
 class Program:
-    """`codex-tap serve` as a process of its own on a free port while the `with` block lasts."""
+    """`codex-tap serve` as a process on a free port during the `with` block."""
 
     def __init__(self, *arguments: str | Path, **environment: str) -> None:
         self._command = [sys.executable, str(CLI), "serve", "--port", "0", *map(str, arguments)]
@@ -123,6 +123,6 @@ class Program:
         self.process.communicate()
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Stop it and return its exit code; it has a few seconds."""
+        """Send a signal, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(_SECONDS)

@@ -33,7 +33,7 @@ from store.queries.status import load_status
 from tests.support.harness import Proxy, codex_environment, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from scripts.demo.backend import Backend
@@ -163,7 +163,7 @@ def proxy(backend: Backend, path: Path) -> Iterator[Proxy]:
         yield proxy
 
 
-def tapped(path: Path, account_id: str) -> dict[str, Any] | None:
+def tapped(path: Path, account_id: str) -> Mapping[str, Any] | None:
     """What the tap knows of an account; None before it knows any limit."""
     try:
         connection = open_reader(path)

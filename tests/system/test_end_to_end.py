@@ -72,7 +72,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read(path: Path, count: int) -> list[tuple[str, float | None]]:
-    """The source and the 5h figure of each row, once there are `count`."""
+    """Wait for `count` rows; return the source and the 5h percentage of each."""
 
     def there() -> bool:
         try:
@@ -85,7 +85,7 @@ def read(path: Path, count: int) -> list[tuple[str, float | None]]:
 
 
 def test_http_turn(backend: Backend, client: CodexClient, path: Path) -> None:
-    """The headers of an answer and the message inside its stream are read; the client gets the turn."""
+    """The headers of a response and the message inside its stream are read; the client gets the turn."""
     told = rate_limits_event(FIVE._replace(used=14), SEVEN)
     backend.answer(Answer(headers=FIGURES, events=[told]))
 
@@ -99,7 +99,7 @@ def test_http_turn(backend: Backend, client: CodexClient, path: Path) -> None:
 
 
 def test_websocket_turns(backend: Backend, proxy: Proxy, path: Path) -> None:
-    """The upgrade's headers are one reading of an hour; the messages are the others."""
+    """The headers of the upgrade are one reading, and each message is another."""
     with connected(proxy, backend, "acct-1", http2=True) as client:
         for used in (14, 15):
             told = rate_limits_event(FIVE._replace(used=used), SEVEN)
@@ -110,7 +110,7 @@ def test_websocket_turns(backend: Backend, proxy: Proxy, path: Path) -> None:
 
 
 def test_refused_over_http(backend: Backend, client: CodexClient, path: Path) -> None:
-    """A 429 tells the figures in its headers and the refusal in its body, which passes by unchanged."""
+    """A 429 has the limits in its headers and the refusal in its body, which reaches the client unchanged."""
     full = limit_headers(
         FIVE._replace(used=100), SEVEN, plan="plus", active="premium", reached_type="rate_limit_reached"
     )
@@ -138,7 +138,7 @@ def test_refused_over_the_websocket(backend: Backend, proxy: Proxy, path: Path) 
 
 
 def test_usage(backend: Backend, client: CodexClient, path: Path) -> None:
-    """What another client asks the backend is read as it passes."""
+    """The usage document that another client requests is read."""
     backend.answer(Answer(usage=usage_document(FIVE, SEVEN, plan="pro")))
 
     assert client.get(USAGE).status == 200
@@ -148,8 +148,8 @@ def test_usage(backend: Backend, client: CodexClient, path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
-def test_compressed_answers(backend: Backend, proxy: Proxy, path: Path, encoding: Any) -> None:
-    """A compressed stream is read, and reaches the client as it was sent."""
+def test_compressed_responses(backend: Backend, proxy: Proxy, path: Path, encoding: Any) -> None:
+    """A compressed stream is read, and reaches the client unchanged."""
     told = rate_limits_event(FIVE, SEVEN)
     backend.answer(Answer(events=[told], encoding=encoding))
 
@@ -160,8 +160,8 @@ def test_compressed_answers(backend: Backend, proxy: Proxy, path: Path, encoding
     assert read(path, 1) == [("sse", 13.0)]
 
 
-def test_a_stream_is_not_held_back(backend: Backend, client: CodexClient) -> None:
-    """Twenty events a tenth of a second apart arrive spread out, not all at the end."""
+def test_a_stream_is_not_buffered(backend: Backend, client: CodexClient) -> None:
+    """Twenty events that are sent a tenth of a second apart do not arrive together at the end."""
     deltas = [{"type": "response.output_text.delta", "delta": str(index)} for index in range(20)]
     backend.answer(Answer(events=spaced(deltas, 0.1)))
 
@@ -173,8 +173,8 @@ def test_a_stream_is_not_held_back(backend: Backend, client: CodexClient) -> Non
     assert statistics.median(gaps) > 0.05
 
 
-def test_strangers_keep_their_own_tls(client: CodexClient) -> None:
-    """git, npm and curl under the same proxy see the certificate of whom they talk to."""
+def test_other_hosts_keep_their_own_tls(client: CodexClient) -> None:
+    """git, npm and curl under the same proxy see the certificates of their servers."""
     stranger = client.get("https://registry.example/").issuer
     watched = client.get(USAGE).issuer
 
@@ -185,8 +185,8 @@ def test_strangers_keep_their_own_tls(client: CodexClient) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://other.example/", "http://other.example/", "https://ab.chatgpt.com/otlp"])
-def test_a_foreign_host_is_not_believed(backend: Backend, client: CodexClient, path: Path, url: str) -> None:
-    """A header with the right name from the wrong host is nothing."""
+def test_limits_of_a_foreign_host_are_ignored(backend: Backend, client: CodexClient, path: Path, url: str) -> None:
+    """A header with the right name from the wrong host is not recorded."""
     page = Page(headers=FIGURES)
     for host in ("other.example", "ab.chatgpt.com"):
         backend.answer(Answer(headers=FIGURES, pages={"/": page, "/otlp": page}), host=host)
@@ -209,7 +209,7 @@ def test_a_foreign_host_is_not_believed(backend: Backend, client: CodexClient, p
 def test_one_foreign_name_is_enough(
     backend: Backend, client: CodexClient, path: Path, url: str, names: dict[str, str]
 ) -> None:
-    """Where the connection leads, the name in the handshake and the host of the request must all be watched."""
+    """The address of the connection, the name in the handshake and the host of the request must all be watched."""
     backend.answer(Answer(headers=FIGURES))
     backend.answer(
         Answer(headers=FIGURES, pages={"/backend-api/codex/responses": Page(headers=FIGURES)}), host="other.example"
@@ -222,8 +222,8 @@ def test_one_foreign_name_is_enough(
     assert read(path, 1) == [("headers", 77.0)]
 
 
-def test_the_line_breaks_mid_stream(backend: Backend, client: CodexClient, path: Path) -> None:
-    """What came before the break is kept, and the next turn is read as if nothing had been."""
+def test_the_connection_breaks_mid_stream(backend: Backend, client: CodexClient, path: Path) -> None:
+    """The limits before the break are recorded, and the next turn is read normally."""
     backend.answer(Answer(headers=FIGURES, events=[rate_limits_event(FIVE._replace(used=14), SEVEN), Reset()]))
     with pytest.raises(InterruptedTurnError):
         client.http_turn("say ok")
@@ -234,8 +234,8 @@ def test_the_line_breaks_mid_stream(backend: Backend, client: CodexClient, path:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_brings_all_to_the_disk(backend: Backend, proxy: Proxy, path: Path, sent: signal.Signals) -> None:
-    """What a hook took in right before the stop is there after it."""
+def test_a_stop_writes_everything(backend: Backend, proxy: Proxy, path: Path, sent: signal.Signals) -> None:
+    """A reading from right before the stop is in the database."""
     with connected(proxy, backend, "acct-1", http2=True) as client:
         for used in range(1, 21):
             backend.answer(Answer(headers=limit_headers(FIVE._replace(used=used), SEVEN)))
@@ -247,7 +247,7 @@ def test_a_stop_brings_all_to_the_disk(backend: Backend, proxy: Proxy, path: Pat
 
 
 def test_the_start_line(backend: Backend, path: Path) -> None:
-    """One line says which hosts are read and where the readings go."""
+    """A line names the watched hosts and the database."""
     with Proxy(backend, database=path, options={"codex_tap_hosts": "gateway.example"}) as proxy:
         proxy.wait_for_output("reading the limits of")
         (line,) = [line for line in proxy.output().splitlines() if "reading the limits of" in line]
@@ -256,7 +256,7 @@ def test_the_start_line(backend: Backend, path: Path) -> None:
     assert line.endswith(f"codex-tap: reading the limits of {hosts} into {path}")
 
 
-def test_a_gateway_that_was_named_is_read(backend: Backend, path: Path) -> None:
+def test_a_gateway_is_read(backend: Backend, path: Path) -> None:
     """The option adds hosts to Codex's own."""
     url = "https://gateway.example/backend-api/codex/responses"
     backend.answer(Answer(pages={"/backend-api/codex/responses": Page(headers=FIGURES)}), host="gateway.example")
@@ -270,13 +270,13 @@ def test_a_gateway_that_was_named_is_read(backend: Backend, path: Path) -> None:
 
 
 def asked(path: Path, command: str) -> tuple[int, dict[str, Any]]:
-    """The exit code and the document of a command."""
+    """Run a command; return its exit code and document."""
     result = CliRunner().invoke(cli, [command, "--json", "--db", str(path)], catch_exceptions=False)
     return result.exit_code, json.loads(result.stdout)
 
 
 def test_an_inconsistent_response_hides_no_later_one(backend: Backend, client: CodexClient, path: Path) -> None:
-    """A response that carries the next reset beside a span of a second is followed by others, which count."""
+    """The responses after one that has the next reset and a span of a second are recorded."""
     for used, after in ((0, 1), (40, 18_000), (80, 18_000), (100, 18_000)):
         window = WireWindow(used, 300, int(time.time()) + 18_000, after)
         backend.answer(Answer(headers=limit_headers(window, plan="plus")))
@@ -291,7 +291,7 @@ def test_an_inconsistent_response_hides_no_later_one(backend: Backend, client: C
 
 
 def test_a_refusal_ends_what_was_allowed_before(backend: Backend, proxy: Proxy, path: Path) -> None:
-    """On one websocket a limit is allowed, then refused: it is blocked until the time that the error tells."""
+    """On one websocket a limit is allowed, then refused: it is blocked until the time in the error."""
     until = int(time.time()) + 345_600
     told = rate_limits_event(WireWindow(25, 10_080, until), plan="pro")
     refusal = error_event(plan="pro", resets_at=until, resets_in=345_600)
@@ -311,13 +311,13 @@ def test_a_refusal_ends_what_was_allowed_before(backend: Backend, proxy: Proxy, 
     ("options", "content", "message"),
     [
         ({}, b"no database at all" * 100, "is not a SQLite database"),
-        ({"codex_tap_hosts": "https://gateway.example"}, b"", "is no host name"),
+        ({"codex_tap_hosts": "https://gateway.example"}, b"", "is not a host name"),
     ],
 )
-def test_what_cannot_be_used_stops_it_at_start(
+def test_an_unusable_database_or_option_stops_it_at_start(
     backend: Backend, path: Path, options: dict[str, str], content: bytes, message: str
 ) -> None:
-    """One line says why, the exit code is 1, and nothing was changed."""
+    """A line has the reason, the exit code is 1, and nothing is changed."""
     path.write_bytes(content)
     path.chmod(0o600)
 
@@ -332,8 +332,8 @@ def test_what_cannot_be_used_stops_it_at_start(
     assert not content or path.read_bytes() == content
 
 
-def test_a_locked_database_is_no_reason_not_to_start(backend: Backend, path: Path) -> None:
-    """Traffic flows while somebody else holds the file, and what was seen is written once it is free."""
+def test_it_starts_with_a_locked_database(backend: Backend, path: Path) -> None:
+    """Traffic flows while another program holds the lock, and the readings are written when it is released."""
     path.touch(0o600)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

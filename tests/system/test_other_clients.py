@@ -1,4 +1,4 @@
-"""Programs other than Codex through ``codex-tap run``: Node.js over HTTPS, and whatever speaks plain HTTP."""
+"""Programs other than Codex under ``codex-tap run``: Node.js over HTTPS, and clients of plain HTTP."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from scripts.demo.http_heads import read_head
 from scripts.launch.certificates import ensure_authority, node_bundle
 from scripts.support.errors import LaunchError
 from store.database import open_reader
+from store.files import certificate_folder
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
-from store.settings import certificate_folder, default_database
+from store.settings import default_database
 from tests.scripts.launch.test_session import environment, python, run
 from tests.support.harness import REPOSITORY, Listener, required, wait_until
 
@@ -54,8 +56,8 @@ def _node() -> str:
     return required(shutil.which("node"), "no Node.js", "CODEX_TAP_REQUIRE_NODE")
 
 
-def test_node_trusts_the_tap_and_what_it_trusted_before(node: str, backend: Backend, tmp_path: Path) -> None:
-    """Decrypted hosts and tunnelled ones alike; a file that Node cannot use does no harm."""
+def test_node_trusts_the_tap_and_the_users_certificates(node: str, backend: Backend, tmp_path: Path) -> None:
+    """For decrypted and for tunnelled hosts; a file that Node cannot use is ignored."""
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n")
     way_out = {"HTTPS_PROXY": backend.proxy_url, "SSL_CERT_FILE": str(backend.ca_file)}
@@ -73,7 +75,7 @@ def test_node_trusts_the_tap_and_what_it_trusted_before(node: str, backend: Back
 
 
 def test_nodes_bundle(backend: Backend, tmp_path: Path) -> None:
-    """The authority alone, or with the user's certificates; made again from its own result it stays as it is."""
+    """It is the authority's certificate, alone or with the user's; a bundle made from a bundle is the same."""
     folder = certificate_folder()
     own = ensure_authority(folder)
     empty = tmp_path / "empty.pem"
@@ -88,13 +90,13 @@ def test_nodes_bundle(backend: Backend, tmp_path: Path) -> None:
 
 
 def test_without_an_authority_there_is_no_bundle(backend: Backend, tmp_path: Path) -> None:
-    """A shell can be set up before the first proxy has made one."""
+    """A shell can be set up before the first proxy creates one."""
     own = tmp_path / "ca" / "mitmproxy-ca-cert.pem"
     assert node_bundle(own.parent, own, str(backend.ca_file)) == own
 
 
 def test_a_bundle_that_cannot_be_written(backend: Backend, tmp_path: Path) -> None:
-    """Going on without it would take certificates away that the user relies on."""
+    """Without it, certificates that the user relies on would be missing."""
     own = ensure_authority(certificate_folder())
     (tmp_path / "file").touch()
     with pytest.raises(LaunchError, match="cannot be written"):
@@ -123,7 +125,7 @@ print(response.read())
 
 
 class PlainServer(Listener):
-    """Answers a chunked POST with a body that is not what its header says, the second half once a file is gone."""
+    """Responds to a chunked POST with a body that contradicts its header, the second half once a file is deleted."""
 
     def __init__(self, signal: Path) -> None:
         self.heads: list[str] = []
@@ -164,8 +166,10 @@ def _server(tmp_path: Path) -> Iterator[PlainServer]:
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
 @pytest.mark.parametrize(("host", "limits"), [("127.0.0.1", 0), ("localhost", 1)], ids=["foreign", "gateway"])
-def test_plain_http_passes_as_it_is(tmp_path: Path, server: PlainServer, variable: str, host: str, limits: int) -> None:
-    """With a gateway it goes through the tap, streamed and byte for byte; only the gateway's limits are read."""
+def test_plain_http_passes_unchanged(
+    tmp_path: Path, server: PlainServer, variable: str, host: str, limits: int
+) -> None:
+    """With a gateway it is streamed through the tap byte for byte, and only the gateway's limits are read."""
     url = f"http://{host}:{server.port}/v1/codex/responses?a=%20b"
     done = run(*python(ASK, variable, url, str(tmp_path / "signal")), hosts=["localhost"])
     assert done.stderr == ""
@@ -180,7 +184,9 @@ def test_plain_http_passes_as_it_is(tmp_path: Path, server: PlainServer, variabl
 
 def count_limits() -> int:
     with contextlib.suppress(Exception), contextlib.closing(open_reader(default_database())) as connection:
-        return sum(len(account["limits"]) for account in load_status(connection, 0)["accounts"])
+        return sum(
+            len(account["limits"]) for account in load_status(connection, 0, load_accounts(connection))["accounts"]
+        )
     return 0
 
 
@@ -188,15 +194,15 @@ SHOW = "import os; print(os.environ.get('HTTP_PROXY'), os.environ.get('http_prox
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="one variable there")
-def test_without_a_gateway_plain_http_is_left_alone() -> None:
-    """As the user set it, or unset."""
+def test_without_a_gateway_plain_http_does_not_use_the_tap() -> None:
+    """The variables are unchanged, or unset."""
     assert run(*python(SHOW)).stdout == "None None\n"
     environ = environment(http_proxy="http://127.0.0.1:9")
     assert run(*python(SHOW), environ=environ).stdout == "None http://127.0.0.1:9\n"
 
 
 def test_plain_http_goes_out_through_the_users_proxy(backend: Backend) -> None:
-    """One that HTTPS_PROXY and HTTP_PROXY both name gets it from the tap."""
+    """The tap forwards it to a proxy that both HTTPS_PROXY and HTTP_PROXY name."""
     program = (
         "import os, urllib.request; print(os.environ['http_proxy']);"
         "print(urllib.request.urlopen('http://other.example/').read().decode().strip())"
@@ -208,7 +214,7 @@ def test_plain_http_goes_out_through_the_users_proxy(backend: Backend) -> None:
     assert page == "a page of other.example"
 
 
-def test_env_names_them_as_well(tmp_path: Path) -> None:
+def test_env_prints_the_variables(tmp_path: Path) -> None:
     """A shell gets the same variables as a command."""
     authority = tmp_path / "ca.pem"
     authority.write_text("")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 TOKEN = "made-up-token-for-tests"
 LOST = r"console: Failed to load resource: net::ERR_|ERR_INCOMPLETE_CHUNKED_ENCODING"
-"""What a browser says by itself where nobody answers."""
+"""The browser's own errors about a lost connection."""
 DENIED = r"status of 401"
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 DIRECTION = "\u202egnp.exe"
@@ -72,14 +72,14 @@ def _server(folder: Path) -> Iterator[Program]:
 
 @pytest.fixture(name="path")
 def _path(folder: Path, server: Program) -> Path:
-    """The database of `server`, in which nothing is known."""
+    """The empty database of `server`."""
     for account in ask(server.port, "GET", "/api/accounts").document["accounts"]:
         ask(server.port, "DELETE", f"/api/accounts/{quote(account['account'], safe='')}", WRITE)
     return folder / "page.sqlite3"
 
 
 def reading(five: float, seven: float = 41.0, *, who: Identity = ALICE, age: float = 10, **fields: Any) -> Snapshot:
-    """The main limit's two windows as they were `age` seconds ago."""
+    """A reading of the main limit's two windows, `age` seconds ago."""
     now = time.time()
     return snapshot(limit(windows(five, seven, at=now)), who=who, at=now - age, **fields)
 
@@ -125,7 +125,7 @@ def past() -> list[Entry]:
 
 
 def card(watched: Watched, label: str) -> str:
-    """The text of an account's card, with single spaces."""
+    """Return the text of an account's card, with single spaces."""
     return " ".join(watched.page.get_by_role("article", name=label, exact=True).inner_text().split())
 
 
@@ -138,7 +138,7 @@ def figure(watched: Watched, text: str) -> Locator:
 
 
 def test_cards(browser: Browser, server: Program, path: Path) -> None:
-    """Each account's card tells its windows, what is left, the reset, the plan, the credits and how old that is."""
+    """The card of each account shows its windows, what is left, the reset, the plan, the credits and the age."""
     record(path, *several())
     with opened(browser, server.port, wait=".card") as watched:
         alice = card(watched, "alice@example.com")
@@ -164,7 +164,7 @@ def test_cards(browser: Browser, server: Program, path: Path) -> None:
 
 def test_colours(browser: Browser, server: Program, path: Path) -> None:
     """A bar is green below 50 % used, yellow to 80 and red above."""
-    levels = {0: "low", 49.9: "low", 50: "middle", 80: "middle", 80.1: "high", 100: "high"}
+    levels = {0: "low", 49.9: "low", 50: "medium", 80: "medium", 80.1: "high", 100: "high"}
     people = [
         Identity(token_key=f"{used}~0", account_id=f"acct-{used}", user_id="user", email=f"{used}@example.com")
         for used in levels
@@ -184,7 +184,7 @@ def test_colours(browser: Browser, server: Program, path: Path) -> None:
 
 
 def test_further_limits_are_folded(browser: Browser, server: Program, path: Path) -> None:
-    """Further limits are folded under the main one, and stay open while figures change and other accounts go."""
+    """Further limits are folded, and stay open while values change and other accounts disappear."""
     record(path, reading(50, who=BOB), *several())
     with opened(browser, server.port, wait=".card") as watched:
         spark = watched.page.get_by_role("heading", name="GPT-5.3-Codex-Spark").first
@@ -203,7 +203,7 @@ def test_further_limits_are_folded(browser: Browser, server: Program, path: Path
 
 
 def test_past(browser: Browser, server: Program, path: Path) -> None:
-    """Below the cards is how it came to this, what used it and what happened, over the span that was chosen."""
+    """Below the cards are the charts, the use and the events of the chosen time range."""
     record(path, *past())
     with opened(browser, server.port, wait=".chart canvas") as watched:
         chart = watched.page.get_by_role("img", name="alice@example.com")
@@ -229,7 +229,7 @@ def test_past(browser: Browser, server: Program, path: Path) -> None:
 
 
 def test_one_account_of_several_can_be_chosen(browser: Browser, server: Program, path: Path) -> None:
-    """Of all accounts the main limits are shown, of a chosen one all its limits, and what it alone used."""
+    """All accounts show their main limits; a chosen account shows all its limits and its own use."""
     record(path, *past(), reading(50, who=BOB), turn("thread-of-bob", who=BOB, at=time.time() - 20))
     with opened(browser, server.port, wait=".chart canvas") as watched:
         expect(watched.page.get_by_role("img", name="5 h window")).to_have_count(2)
@@ -240,7 +240,7 @@ def test_one_account_of_several_can_be_chosen(browser: Browser, server: Program,
 
 
 def test_nothing_yet(browser: Browser, tmp_path: Path) -> None:
-    """Where nothing was seen the page says what to do, and fills by itself with the first reading."""
+    """Without data the page says what to do, and updates itself with the first reading."""
     path = tmp_path / "page.sqlite3"
     with Program("--db", path) as server, opened(browser, server.port, wait="#empty") as watched:
         assert "codex-tap run codex" in watched.words("#empty")
@@ -269,7 +269,7 @@ def seconds(countdown: str) -> int:
 
 
 def test_a_reset_that_passes_is_told(browser: Browser, server: Program, path: Path) -> None:
-    """A window whose reset passes while one looks at it becomes "reset, not seen since" by itself."""
+    """A window whose reset passes while the page is open becomes "reset, not seen since" by itself."""
     now = time.time()
     soon = Window(used_percent=70.0, window_minutes=300, resets_at=int(now) + 5)
     record(path, snapshot(limit({"5h": soon}), at=now - 60))
@@ -279,7 +279,7 @@ def test_a_reset_that_passes_is_told(browser: Browser, server: Program, path: Pa
 
 
 def test_a_refusal_is_told_and_ends(browser: Browser, server: Program, path: Path) -> None:
-    """A limit that the server closed until a time is blocked on its card, as the API says, and open again by itself."""
+    """A limit that the server closed until a time is shown as blocked, and opens again by itself."""
     now = time.time()
     until = int(now) + 8
     refusal = limit(None, limit_reached=True, reached_until=until)
@@ -293,7 +293,7 @@ def test_a_refusal_is_told_and_ends(browser: Browser, server: Program, path: Pat
 
 
 def test_a_new_reading_arrives(browser: Browser, server: Program, path: Path) -> None:
-    """A new reading is shown without a reload, and until one comes the page asks for nothing."""
+    """A new reading is shown without a reload, and until then the page sends no requests."""
     record(path, reading(13))
     with opened(browser, server.port, wait=".chart canvas") as watched:
         watched.page.evaluate("window.stillHere = true")
@@ -309,7 +309,7 @@ def test_a_new_reading_arrives(browser: Browser, server: Program, path: Path) ->
 
 
 def test_it_recovers_when_the_server_restarts(browser: Browser, tmp_path: Path) -> None:
-    """A lost connection is said, and what was missed is there soon after the server is back."""
+    """A lost connection is shown, and the missed data appears when the server is back."""
     path = tmp_path / "page.sqlite3"
     record(path, reading(13))
     port = free_port()
@@ -328,7 +328,7 @@ def test_it_recovers_when_the_server_restarts(browser: Browser, tmp_path: Path) 
 
 
 def test_an_unusable_database_is_told(browser: Browser, tmp_path: Path) -> None:
-    """Where the database cannot be read the page says so, in the server's words."""
+    """If the database cannot be read, the page shows the error of the server."""
     path = tmp_path / "page.sqlite3"
     path.write_bytes(b"this is no database at all, " * 200)
     with (
@@ -342,7 +342,7 @@ def test_an_unusable_database_is_told(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_rename(browser: Browser, server: Program, path: Path) -> None:
-    """An account gets a name, with the keyboard alone; a name that is taken is refused with the reason."""
+    """An account can be renamed with the keyboard alone; a name in use is refused with the reason."""
     record(path, reading(13), reading(50, who=BOB))
     with opened(browser, server.port, wait=".card", forgiven="status of 409") as watched:
         for email, name in (("alice@example.com", "work"), ("bob@example.com", "work")):
@@ -354,7 +354,7 @@ def test_rename(browser: Browser, server: Program, path: Path) -> None:
             if email.startswith("alice"):
                 expect(watched.page.get_by_role("article", name="work", exact=True)).to_be_visible()
                 expect(watched.page.get_by_role("dialog")).to_have_count(0)
-        expect(watched.page.get_by_role("alert").filter(has_text="called 'work' already")).to_be_visible()
+        expect(watched.page.get_by_role("alert").filter(has_text="already has the name 'work'")).to_be_visible()
         watched.page.keyboard.press("Escape")
         expect(watched.page.get_by_role("dialog")).to_have_count(0)
 
@@ -365,7 +365,7 @@ def test_rename(browser: Browser, server: Program, path: Path) -> None:
 
 
 def test_forget(browser: Browser, server: Program, path: Path) -> None:
-    """An account is forgotten once that is confirmed, and not when it is declined."""
+    """An account is forgotten after confirmation only."""
     record(path, reading(13), reading(50, who=BOB))
     with opened(browser, server.port, wait=".card") as watched:
         button = watched.page.get_by_role("button", name="Forget alice@example.com")
@@ -373,7 +373,7 @@ def test_forget(browser: Browser, server: Program, path: Path) -> None:
         for decline in ("Cancel", "Escape"):
             button.click()
             expect(confirm).to_contain_text("1 reading")
-            expect(confirm).to_contain_text("There is no way back")
+            expect(confirm).to_contain_text("This cannot be undone")
             expect(confirm.get_by_role("button", name="Cancel")).to_be_focused()
             if decline == "Cancel":
                 confirm.get_by_role("button", name="Cancel").click()
@@ -390,7 +390,7 @@ def test_forget(browser: Browser, server: Program, path: Path) -> None:
 
 
 def test_token(browser: Browser, tmp_path: Path) -> None:
-    """A server with a token: the page asks for it, keeps it for the tab, and asks again when it is another one."""
+    """The page asks for the token of a server, stores it in the tab, and asks again when the token changes."""
     path = tmp_path / "page.sqlite3"
     record(path, reading(13))
     port = free_port()
@@ -404,7 +404,7 @@ def test_token(browser: Browser, tmp_path: Path) -> None:
         expect(watched.page.locator(".card")).to_have_count(0)
         token.fill("not-the-token-of-this-server")
         watched.page.keyboard.press("Enter")
-        expect(watched.page.get_by_text("That is not the token.")).to_be_visible()
+        expect(watched.page.get_by_text("Wrong token.")).to_be_visible()
         token.fill(TOKEN)
         watched.page.keyboard.press("Enter")
         expect(figure(watched, "13 %")).to_be_visible()
@@ -415,7 +415,7 @@ def test_token(browser: Browser, tmp_path: Path) -> None:
 
         server.end(signal.SIGTERM)
         with Program(*listening, CODEX_TAP_TOKEN=f"another-{TOKEN}"):
-            expect(watched.page.get_by_text("The token is another one now.")).to_be_visible()
+            expect(watched.page.get_by_text("The token has changed.")).to_be_visible()
             token.fill(f"another-{TOKEN}")
             watched.page.keyboard.press("Enter")
             expect(live).to_be_visible()
@@ -426,7 +426,7 @@ def test_token(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "dark"), [((1280, 900), False), (PHONE, True)], ids=["desktop-light", "phone-dark"])
 def test_axe(browser: Browser, server: Program, path: Path, size: tuple[int, int], dark: bool) -> None:
-    """Nothing on the page, in its dialogs or before the first reading is a serious hindrance to anybody."""
+    """The page, its dialogs and the empty page have no serious accessibility problem."""
     with opened(browser, server.port, size=size, dark=dark, wait="#empty") as watched:
         assert watched.axe() == []
         record(path, *several(), *past(), hostile())
@@ -442,7 +442,7 @@ def test_axe(browser: Browser, server: Program, path: Path, size: tuple[int, int
 
 
 def test_phone(browser: Browser, server: Program, path: Path) -> None:
-    """On a phone all fits its width, however long the names are, and nothing has to be scrolled sideways."""
+    """On a phone everything fits the width without horizontal scrolling, even with very long names."""
     record(path, *several(), *past(), hostile(), turn(MARKUP * 5, who=HOSTILE, at=time.time(), model="m" * 300))
     with opened(browser, server.port, size=PHONE, wait=".events") as watched:
         expect(watched.page.locator("#used li").first).to_be_visible()
@@ -454,7 +454,7 @@ def test_phone(browser: Browser, server: Program, path: Path) -> None:
 
 
 def test_dark(browser: Browser, server: Program, path: Path) -> None:
-    """It is dark where the system is, and follows when that changes, the charts too."""
+    """The page and its charts follow the colour scheme of the system, also when it changes."""
     record(path, *past())
     brightness = "sum(getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).map(Number))"
     brightness = f"(name) => {{ const sum = (all) => all.reduce((one, other) => one + other); return {brightness}; }}"
@@ -468,7 +468,7 @@ def test_dark(browser: Browser, server: Program, path: Path) -> None:
 
 
 def hostile() -> Snapshot:
-    """A reading whose every text is markup."""
+    """A reading with markup in every text."""
     now = time.time()
     main = limit(windows(13, 41, at=now), limit_name=MARKUP, reached_type=MARKUP)
     other = limit(windows(13, 41, at=now), limit_id="codex_<b>", limit_name=MARKUP)
@@ -477,7 +477,7 @@ def hostile() -> Snapshot:
 
 
 def test_hostile_text_is_text(browser: Browser, server: Program, path: Path) -> None:
-    """What the traffic calls itself is shown as the text it is: no element, no script, no change of direction."""
+    """Text from the traffic is shown as text: no element, no script, no change of direction."""
     record(path, hostile(), turn(MARKUP, who=HOSTILE, at=time.time() - 5, model=MARKUP, status=200))
     with opened(browser, server.port, wait=".chart canvas") as watched:
         page = watched.page
@@ -498,7 +498,7 @@ def test_hostile_text_is_text(browser: Browser, server: Program, path: Path) -> 
 
 
 def test_the_keyboard_reaches_everything(browser: Browser, server: Program, path: Path) -> None:
-    """Tab goes through all that can be done, in the order in which it is read, and what has the focus shows it."""
+    """The Tab key reaches every control in reading order, and the focus is visible."""
     record(path, reading(13), reading(50, who=BOB))
     with opened(browser, server.port, wait=".chart canvas") as watched:
         reached = []
@@ -523,7 +523,7 @@ MOMENTS = st.integers(1_700_000_000, 1_900_000_000)
 
 
 def test_it_says_what_the_terminal_says(module: Watched) -> None:
-    """Durations, percentages, lengths of windows and moments read the same on the page and in the terminal."""
+    """Durations, percentages, window lengths and timestamps read the same on the page and in the terminal."""
 
     @settings(suppress_health_check=list(HealthCheck))
     @example(seconds=86_399, used=99.97, minutes=10_079, at=1_795_262_400, later=-1)
@@ -560,8 +560,8 @@ def test_it_says_what_the_terminal_says(module: Watched) -> None:
 
 @pytest.mark.parametrize("at", [0.49, 0.5, 0.51, 42.5, 43.49, 43.5, 99.5])
 def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None:
-    """What a window comes to is rounded in one way."""
-    window = {
+    """The page and the terminal round forecasts in the same way."""
+    window: Any = {
         "used_percent": 0.1,
         "note": None,
         "chance_dry": 0.145,
@@ -570,9 +570,10 @@ def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None
         "at_reset": at,
         "at_reset_low": at / 2,
         "at_reset_high": at + 1,
+        "resets_at": None,
     }
     script = "async (window) => (await import('/static/format.js')).forecastWords(window, 0)"
-    assert module.page.evaluate(script, window).lower() == words({**window, "resets_at": None}, 0)
+    assert module.page.evaluate(script, window).lower() == words(window, 0)
 
 
 @pytest.mark.parametrize(
@@ -620,7 +621,7 @@ def test_lines(
     points: list[list[float | None]],
     resets: list[dict[str, object]],
 ) -> None:
-    """A line is what was read, held until the next reading; a reset is a fall, at its own time where that was told."""
+    """A line holds each reading until the next; a reset is a fall, at its own time if that is known."""
     entries = [
         {
             "first_seen_at": first,
@@ -630,14 +631,14 @@ def test_lines(
         for first, last, used, until in readings
     ]
     found = module.page.evaluate(
-        "async (entries) => (await import('/static/lines.js')).lineOf(entries, '5h', 50, 400)", entries
+        "async (entries) => (await import('/static/series.js')).lineOf(entries, '5h', 50, 400)", entries
     )
     assert (found["points"], found["resets"]) == (points, resets)
 
 
 @pytest.fixture(scope="module", name="module")
 def _module(browser: Browser, server: Program) -> Iterator[Watched]:
-    """A page whose modules can be asked."""
+    """A page for calls of its modules."""
     with opened(browser, server.port) as watched:
         yield watched
 
@@ -648,7 +649,7 @@ def _module(browser: Browser, server: Program) -> Iterator[Watched]:
 def test_a_real_turn(
     browser: Browser, server: Program, codex: str, backend: Backend, path: Path, tmp_path: Path
 ) -> None:
-    """A turn of the real Codex through the real proxy appears on the open page, with what it used."""
+    """A turn of the real Codex through the real proxy appears on the open page, with its use."""
     now = int(time.time())
     five, seven = WireWindow(13, 300, now + 9_000, 9_000), WireWindow(41, 10_080, now + 300_000, 300_000)
     told = Answer(upgrade=101, headers=limit_headers(five, seven, plan="plus", active="premium"))

@@ -1,4 +1,4 @@
-"""Output and log of the proxy, however it is started: no traffic in it, and unasked only our own lines."""
+"""Output and log of the proxy: they quote no traffic, and the output has only codex-tap's own lines by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from addon.log_redaction import reduced
 from scripts.demo.http_heads import read_head
 from scripts.launch.proxy_log import MAX_BYTES, MAX_FILES, LogFile, log_files
-from store.settings import LOG_FOLDER, certificate_folder, data_folder
+from store.files import LOG_FOLDER, certificate_folder
+from store.settings import data_folder
 from tests.scripts.launch.test_session import (
     GET,
     POSIX,
@@ -111,7 +112,7 @@ def failing(tmp_path: Path) -> list[str]:
 
 
 def logs() -> str:
-    """All that is in the log files."""
+    """Return the content of the log files."""
     return "".join(path.read_text() for path in log_files(data_folder() / LOG_FOLDER))
 
 
@@ -130,7 +131,7 @@ def assert_unquoted(text: str) -> None:
 def test_plain_mitmdump_quotes_no_traffic(
     upstream: Any, failing: list[str], tmp_path: Path, options: dict[str, str]
 ) -> None:
-    """At mitmdump's own defaults and in full, the kind of each message remains, and what it quoted does not."""
+    """With mitmdump's defaults and with full output, messages keep their kind and lose their quotes."""
     from scripts.launch.certificates import ensure_authority
 
     ensure_authority(certificate_folder())  # any certificate will do
@@ -151,7 +152,7 @@ def test_plain_mitmdump_quotes_no_traffic(
     ids=["unasked", "asked-for-all"],
 )
 def test_the_proxy_quotes_no_traffic(upstream: Any, failing: list[str], asked: list[str]) -> None:
-    """Only our own lines are on the terminal unless mitmdump was asked for more; the log file holds the rest."""
+    """The terminal has only codex-tap's own lines unless mitmdump is set to print more; the log file has the rest."""
     port = free_port()
     command = launcher("proxy", [*failing, *asked], port=port)
     with started(*command, environ=environment(HTTPS_PROXY=upstream.proxy_url), stderr=subprocess.STDOUT) as process:
@@ -174,7 +175,7 @@ def test_the_proxy_quotes_no_traffic(upstream: Any, failing: list[str], asked: l
 
 
 def test_run_quotes_no_traffic(upstream: Any) -> None:
-    """The command's terminal is its own."""
+    """The command's terminal has no lines of the proxy."""
     done = run(*python(SEND), environ=environment(HTTPS_PROXY=upstream.proxy_url))
     assert (done.returncode, done.stdout) == (0, "")
     assert [line for line in done.stderr.splitlines() if not line.startswith("codex-tap: ")] == []
@@ -194,7 +195,7 @@ subprocess.Popen(keeper, stdin=client.fileno(), stdout=subprocess.DEVNULL, stder
 
 
 @POSIX
-def test_a_connection_that_is_open_at_the_end_is_no_news(backend: Backend) -> None:
+def test_a_connection_that_is_open_at_the_end_is_not_reported(backend: Backend) -> None:
     """Python before 3.12.2 reports each as a failure of 21 lines."""
     done = run(*python(HOLDING, str(backend.port)))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -202,8 +203,8 @@ def test_a_connection_that_is_open_at_the_end_is_no_news(backend: Backend) -> No
 
 
 @pytest.mark.parametrize("kind", ["run", "proxy"])
-def test_distrust_is_told(backend: Backend, kind: str) -> None:
-    """That a client does not trust the proxy's certificate is told in a line of our own, once for each host."""
+def test_a_client_without_trust_is_reported(backend: Backend, kind: str) -> None:
+    """A line reports, once for each host, that a client does not trust the proxy's certificate."""
     untrusting = GET.replace('os.environ["CODEX_CA_CERTIFICATE"]', "None")
     expected = "a client does not trust the proxy's certificate for chatgpt.com"
     words = python(untrusting, "https://chatgpt.com/")
@@ -223,16 +224,16 @@ def test_distrust_is_told(backend: Backend, kind: str) -> None:
         assert process.stdout.read() == f"codex-tap: {expected}\n"
 
 
-def test_an_upstream_that_is_not_trusted_is_told(backend: Backend) -> None:
-    """Behind a company's authority that nobody named, the line has OpenSSL's reason."""
+def test_an_upstream_without_trust_is_reported(backend: Backend) -> None:
+    """Behind a company's authority that is not configured, the line has OpenSSL's reason."""
     done = run(*python(GET, "https://chatgpt.com/"), environ=environment(HTTPS_PROXY=backend.proxy_url))
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("codex-tap: ")]
     assert line.startswith("codex-tap: proxy: no TLS connection to chatgpt.com: Certificate verify failed: ")
 
 
 @POSIX
-def test_the_log_is_private_and_no_reason_to_stop(backend: Backend, failing: list[str]) -> None:
-    """It has mode 0600 in a folder of 0700; where it cannot be written, all else goes on."""
+def test_the_log_is_private_and_optional(backend: Backend, failing: list[str]) -> None:
+    """It has mode 0600 in a folder of 0700; if it cannot be written, the proxy works without it."""
     folder = data_folder() / LOG_FOLDER
     for writable in (True, False):
         if not writable:
@@ -254,7 +255,7 @@ def test_the_log_is_private_and_no_reason_to_stop(backend: Backend, failing: lis
 
 
 def test_log_files_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A full file is put aside once, and only the newest files of earlier processes are kept."""
+    """A full file is renamed once, and only the newest files of earlier processes are kept."""
     caplog.set_level("WARNING")
     for number in range(2 * MAX_FILES):
         (tmp_path / f"proxy-{number}.log").touch()
@@ -294,7 +295,7 @@ def _record(message: str) -> logging.LogRecord:
     ],
 )
 def test_the_kind_of_a_message(message: str, kind: str | None) -> None:
-    """A message that is known keeps its beginning, one that is not has none."""
+    """A known message keeps its beginning, an unknown one is left out."""
     found = reduced(message)
     assert_unquoted(found)
     assert found and message.startswith(found) if kind is None else found == kind

@@ -28,6 +28,7 @@ from scripts.demo.replies import (
     token_counts,
 )
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.usage import load_usage
 from tests.support.harness import REPOSITORY, Proxy, codex_environment, processes_with, wait_until
 
@@ -131,7 +132,7 @@ def test_turns_and_what_they_used(codex: str, backend: Backend, tmp_path: Path, 
             " JOIN accounts a ON a.id = r.account WHERE NOT warm_up ORDER BY r.id"
         ).fetchall()
         warm_ups = connection.execute("SELECT input_tokens FROM requests WHERE warm_up").fetchall()
-        document = load_usage(connection, time.time(), since=NOW - 60)
+        document = load_usage(connection, time.time(), accounts=load_accounts(connection), since=NOW - 60)
     threads = {turn["thread"] for turn in turns}
     assert (len(turns), len(threads)) == (6, 6)
     assert [tuple(warm_up) for warm_up in warm_ups] == ([(0,)] * 6 if transport == "websocket" else [])

@@ -1,4 +1,4 @@
-"""The real Codex's interactive sessions, in a terminal and offline, with ``codex-tap run`` before them and without."""
+"""Interactive sessions of the real Codex, in a terminal and offline, with and without ``codex-tap run``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LAST_LINE = "? for shortcuts"
 
 
 class Machine:
-    """A user's home with Codex in PATH, whose way out is the stand-in, as behind a corporate proxy with its own CA."""
+    """A user's home with Codex in PATH and the stand-in as its upstream, like a corporate proxy with its own CA."""
 
     def __init__(self, folder: Path, codex: str, backend: Backend, account: str) -> None:
         self.folder, self.backend, self.account = folder, backend, account
@@ -115,7 +115,7 @@ class Machine:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process that is not a child of this one is there."""
+    """Return True if a process, which need not be a child of this one, is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -131,15 +131,15 @@ def _machine(tmp_path: Path, codex: str, backend: Backend, request: pytest.Fixtu
 
 
 def take_turn(terminal: Terminal, prompt: str = "say ok") -> None:
-    """Have one turn done, in a session that starts or waits."""
+    """Take one turn, in a session that starts or waits."""
     terminal.wait_for(READY)
     terminal.enter(prompt)
     terminal.wait_for("• ok")
     terminal.wait_for("Worked for")  # until then the turn has not ended
 
 
-def test_a_session_is_recorded_and_leaves_nothing(machine: Machine) -> None:
-    """Codex starts no background server under the tap, so that plain Codex works afterwards, through its own."""
+def test_a_session_is_recorded_and_leaves_no_server(machine: Machine) -> None:
+    """Codex starts no background server under the tap, so plain Codex works afterwards with its own."""
     machine.turn(*TAP, "codex")
     first = machine.threads()
     assert (len(first), machine.recorded()) == (1, first)
@@ -150,8 +150,8 @@ def test_a_session_is_recorded_and_leaves_nothing(machine: Machine) -> None:
     assert (len(machine.threads()), machine.recorded()) == (2, first)
 
 
-def test_a_background_server_from_before_is_not_used(machine: Machine) -> None:
-    """It knows nothing of the tap: the session works without it, and plain Codex goes on with it."""
+def test_a_running_background_server_is_not_used(machine: Machine) -> None:
+    """It bypasses the tap: the session works without it, and plain Codex continues to use it."""
     machine.turn("codex")
     server, before = machine.server(), machine.threads()
     assert server is not None
@@ -174,7 +174,7 @@ def test_a_background_server_from_before_is_not_used(machine: Machine) -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the shell that it is typed in")
 def test_codex_typed_in_a_shell_under_the_tap(machine: Machine) -> None:
-    """It is recorded like one that is named, and no background server is started."""
+    """It is recorded like a Codex that is the command itself, and starts no background server."""
     with machine.terminal(*TAP, "bash", "--norc", "--noprofile", "-i") as terminal:
         terminal.press("PS1='shell> '\r")
         terminal.wait_for("shell> ")
@@ -210,7 +210,7 @@ SOMETIMES = "Session ID: ID"
 
 
 def test_ten_sessions_end_like_plain_codex(machine: Machine) -> None:
-    """The exit code, the terminal's modes and the lines in it are the same, beside lines that begin with our name."""
+    """The exit code, the terminal's modes and its lines are the same, except for lines that begin with our name."""
     plain = [end_of_session(machine, ending, "codex", "--no-daemon") for ending in ENDINGS]
     tapped = [end_of_session(machine, ENDINGS[number % len(ENDINGS)], *TAP, "codex") for number in range(10)]
     assert [each[:2] for each in plain + tapped] == [(0, True)] * 13
@@ -221,7 +221,7 @@ def test_ten_sessions_end_like_plain_codex(machine: Machine) -> None:
 
 
 def end_of_session(machine: Machine, ending: Callable[[Terminal], None], *command: str) -> tuple[int, bool, list[str]]:
-    """The exit code, whether the terminal is as it was, and what is left in it."""
+    """Return the exit code, whether the terminal's modes are unchanged, and the lines in it."""
     with machine.terminal(*command) as terminal:
         terminal.wait_for(READY)
         ending(terminal)
@@ -229,8 +229,8 @@ def end_of_session(machine: Machine, ending: Callable[[Terminal], None], *comman
 
 
 @pytest.mark.parametrize("words", [["--no-such-option"], ["resume", "--no-such-option"], ["exec", "--no-such-option"]])
-def test_wrong_use_is_told_by_codex(machine: Machine, words: list[str]) -> None:
-    """In its own words and with its own exit code."""
+def test_wrong_use_is_reported_by_codex(machine: Machine, words: list[str]) -> None:
+    """The message and the exit code are Codex's own."""
     ends = []
     for before in ([], TAP):
         with machine.terminal(*before, "codex", *words) as terminal:
@@ -240,18 +240,18 @@ def test_wrong_use_is_told_by_codex(machine: Machine, words: list[str]) -> None:
 
 
 def is_ours(line: str) -> bool:
-    """Whether it is a word of codex-tap to the user; mitmproxy's own words, which it hands on, are not."""
+    """Return True if the line is codex-tap's own; mitmproxy's messages, which it passes on, are not."""
     return line.startswith("codex-tap: ") and not line.startswith("codex-tap: proxy: ")
 
 
 def of_codex(terminal: Terminal) -> list[str]:
-    """What was printed in the terminal, without what differs from session to session and lines of the tap."""
+    """Return the output in the terminal, without the parts that differ between sessions and without the tap's lines."""
     lines = [line for line in terminal.lines() if not is_ours(line)]
     return [re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", line) for line in lines]
 
 
 def test_keys_and_size_reach_codex(machine: Machine, backend: Backend) -> None:
-    """A new size is drawn, Ctrl-C ends the turn that runs, and the session goes on."""
+    """Codex draws in the new size, and Ctrl-C ends the running turn but not the session."""
     backend.answer(Answer(events=[Pause(60)]), account=machine.account)
     with machine.terminal(*TAP, "codex") as terminal:
         terminal.wait_for(READY)
@@ -285,7 +285,7 @@ wait
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the shell that starts them")
 def test_no_stray_line_of_many_executions(machine: Machine) -> None:
-    """Their output is whole, and the tap's is nothing but lines that begin with its name."""
+    """Their output is complete, and all lines of the tap begin with its name."""
     done = subprocess.run(
         [*TAP, "bash", "-c", TWO_AT_ONCE, str(EXECUTIONS)],
         cwd=machine.work,

@@ -1,4 +1,4 @@
-"""Traffic while nobody reads what the proxy prints: a real `codex-tap proxy` and `run` with a full pipe or terminal."""
+"""Traffic while the proxy's output is not read: a real `codex-tap proxy` and `run` with a full pipe or terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from scripts.demo.client import CodexClient
 from scripts.demo.replies import Answer, WireWindow, limit_headers
 from scripts.launch.certificates import ca_certificate
 from store.database import open_reader
-from store.settings import certificate_folder, default_database
+from store.files import certificate_folder
+from store.settings import default_database
 from tests.scripts.launch.test_session import (
     GET,
     descendants,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
 
-# As many words for each response as a debugging script of the user's may have.
+# As much output for each response as a debugging script of the user's may have.
 CHATTY = """
 import logging
 def responseheaders(flow):
@@ -53,7 +54,7 @@ def chatty(tmp_path: Path) -> list[str]:
 
 
 def behind(backend: Backend) -> dict[str, str]:
-    """An environment whose way out is the stand-in."""
+    """An environment with the stand-in as the upstream proxy."""
     return environment(HTTPS_PROXY=backend.proxy_url, CODEX_CA_CERTIFICATE=str(backend.ca_file))
 
 
@@ -73,7 +74,7 @@ def figures() -> list[float]:
 
 @contextlib.contextmanager
 def unread(kind: str) -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe or a terminal: the one to read and the one to write."""
+    """Open a pipe or a terminal; yield its end for reading and its end for writing."""
     reading, writing = os.pipe() if kind == "pipe" else os.openpty()
     try:
         yield reading, writing
@@ -84,8 +85,8 @@ def unread(kind: str) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
-def test_nobody_reads_the_proxy(backend: Backend, chatty: list[str], kind: str) -> None:
-    """Traffic flows on, SIGTERM ends the proxy as ever, and all that was seen is on disk."""
+def test_the_output_of_the_proxy_is_not_read(backend: Backend, chatty: list[str], kind: str) -> None:
+    """Traffic continues, SIGTERM ends the proxy, and all limits are recorded."""
     port = free_port()
     with (
         unread(kind) as (reading, writing),
@@ -105,8 +106,8 @@ def test_nobody_reads_the_proxy(backend: Backend, chatty: list[str], kind: str) 
     assert figures() == list(map(float, range(1, TURNS + 1)))
 
 
-def test_who_reads_again_learns_what_is_missing(backend: Backend, chatty: list[str]) -> None:
-    """What was dropped is counted in a line among the others."""
+def test_dropped_lines_are_reported_to_a_later_reader(backend: Backend, chatty: list[str]) -> None:
+    """A line among the others has their number."""
     port = free_port()
     with started(*launcher("proxy", chatty, port=port), environ=behind(backend)) as process:
         read_line(process, "codex-tap: listening at")
@@ -117,7 +118,7 @@ def test_who_reads_again_learns_what_is_missing(backend: Backend, chatty: list[s
 
 
 def test_a_stopped_launcher_does_not_stop_the_traffic(backend: Backend, chatty: list[str]) -> None:
-    """Ctrl-Z stops what reads the proxy's output, not the proxy."""
+    """Ctrl-Z stops the launcher, which reads the proxy's output, but not the proxy."""
     port = free_port()
     with started(*launcher("proxy", chatty, port=port), environ=behind(backend)) as process:
         read_line(process, "codex-tap: listening at")
@@ -131,8 +132,8 @@ def test_a_stopped_launcher_does_not_stop_the_traffic(backend: Backend, chatty: 
     assert len(figures()) == TURNS
 
 
-def test_nobody_reads_what_run_reports(backend: Backend) -> None:
-    """The report at the end is dropped, the exit code is not."""
+def test_the_report_of_run_is_not_read(backend: Backend) -> None:
+    """The report at the end is dropped; the exit code is the command's."""
     distrusting = GET.replace('os.environ["CODEX_CA_CERTIFICATE"]', "None")
     with unread("pipe") as (_, writing):
         os.set_blocking(writing, False)

@@ -1,12 +1,11 @@
-// What is asked of the server: documents, writes, and the stream of changes. All go by fetch, so that a token can be
-// sent.
+// Requests to the server: documents, writes, and the stream of changes. All use fetch, which can send a token.
 
 const TOKEN = "codex-tap token";
-const SILENCE_MS = 45_000; // the server says something every 15 s
+const SILENCE_MS = 45_000; // the server sends at least a comment every 15 s
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 5_000;
+const MAX_WAIT_MS = 5_000;
 
-// An answer that is a problem (RFC 9457): its status and what it says.
+// A response with a problem document (RFC 9457).
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -14,10 +13,10 @@ export class Problem extends Error {
   }
 }
 
-// Nobody answered, or not to the end.
+// There was no response, or an incomplete one.
 export class Unreachable extends Error {}
 
-// The token stays in the tab; where a browser keeps nothing, in the page.
+// The token is stored in the tab, or in the page if the browser has no storage.
 let held = null;
 export const token = {
   get() {
@@ -33,7 +32,7 @@ export const token = {
       if (value === null) sessionStorage.removeItem(TOKEN);
       else sessionStorage.setItem(TOKEN, value);
     } catch {
-      // It is held.
+      // The page still has it.
     }
   },
   drop: () => token.set(null),
@@ -44,20 +43,20 @@ function headers(more = {}) {
   return known ? { ...more, Authorization: `Bearer ${known}` } : more;
 }
 
-// Ask for a path and return the answer; raises Problem for one that is not fine, Unreachable where nobody answers.
+// Request a path and return the response. Throws Problem for an error status, Unreachable if there is no response.
 async function ask(path, options = {}) {
-  const answer = await whole(fetch(path, { ...options, headers: headers(options.headers) }));
-  if (answer.ok) return answer;
-  let detail = `the server answered ${answer.status}`;
+  const response = await whole(fetch(path, { ...options, headers: headers(options.headers) }));
+  if (response.ok) return response;
+  let detail = `the server responded with status ${response.status}`;
   try {
-    detail = (await answer.json()).detail ?? detail;
+    detail = (await response.json()).detail ?? detail;
   } catch {
-    // What stands between the page and the server need not speak JSON.
+    // A proxy between the page and the server may respond with something else.
   }
-  throw new Problem(answer.status, String(detail));
+  throw new Problem(response.status, String(detail));
 }
 
-// A connection that fails is told by errors that look like those of a program: make them ours.
+// A failed connection rejects with a TypeError, like a bug would: turn it into Unreachable.
 async function whole(promise) {
   try {
     return await promise;
@@ -93,10 +92,10 @@ export function forget(key) {
   return askDocument(accountPath(key), { method: "DELETE", headers: { "X-Codex-Tap": "1" } });
 }
 
-// Listen to the server for as long as the page is open.
+// Listen to the stream of changes for as long as the page is open.
 //
-// `on.state(state, detail)` hears "live", "lost" (it is tried again by itself) and "token" (listening waits until
-// `resume` is called); `on.change(at)` hears that something is new, once at each connection too, and the server's time.
+// `on.state(state, detail)` gets "live", "lost" (the connection is retried) and "token" (listening waits for `resume`).
+// `on.change(at)` is called at each change, and once at each connection, with the time of the server.
 export function listen(on) {
   let waiting = FIRST_WAIT_MS;
   let wake = () => {};
@@ -108,8 +107,8 @@ export function listen(on) {
     stop = () => controller.abort();
     let timer = setTimeout(stop, SILENCE_MS);
     try {
-      const answer = await ask("/api/stream", { signal: controller.signal, cache: "no-store" });
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      const response = await ask("/api/stream", { signal: controller.signal, cache: "no-store" });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       on.state("live");
       let rest = "";
       for (;;) {
@@ -120,7 +119,7 @@ export function listen(on) {
         timer = setTimeout(stop, SILENCE_MS);
         const blocks = (rest + value).split(/\r?\n\r?\n/);
         rest = blocks.pop();
-        for (const block of blocks) hear(block);
+        for (const block of blocks) handle(block);
       }
     } finally {
       clearTimeout(timer);
@@ -128,7 +127,7 @@ export function listen(on) {
     }
   }
 
-  function hear(block) {
+  function handle(block) {
     const fields = block.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s, 2));
     if (!fields.some(([name, value]) => name === "event" && value === "change")) return;
     const data = fields
@@ -155,7 +154,7 @@ export function listen(on) {
         wake = resolve;
         if (!paused) setTimeout(resolve, waiting);
       });
-      waiting = Math.min(waiting * 2, LONGEST_WAIT_MS);
+      waiting = Math.min(waiting * 2, MAX_WAIT_MS);
     }
   }
 
@@ -164,7 +163,7 @@ export function listen(on) {
     waiting = FIRST_WAIT_MS;
     wake();
   };
-  // A laptop that wakes up, or a network that is back, need not wait.
+  // Reconnect at once when a laptop wakes up or the network is back.
   addEventListener("online", () => paused || resume());
   document.addEventListener("visibilitychange", () => document.hidden || paused || resume());
   run();

@@ -1,4 +1,4 @@
-// A card for each account: documents in, elements out. What counts by the second is marked for `tick`.
+// A card for each account: documents in, elements out. Texts that change every second are marked for `tick`.
 
 import { bar, make } from "./dom.js";
 import * as say from "./format.js";
@@ -11,7 +11,7 @@ export function cards(usage, forecasts, now) {
   return usage.accounts.map((account, index) => card(account, byAccount.get(account.account), index, now));
 }
 
-// Bring what counts by the second to a moment.
+// Update the texts that change every second.
 export function tick(root, now) {
   for (const each of root.querySelectorAll("[data-until]")) {
     each.textContent = say.countdown(Number(each.dataset.until) - now);
@@ -21,7 +21,7 @@ export function tick(root, now) {
   }
 }
 
-// Why an account cannot be used, in words; null where it can.
+// Why an account cannot be used; null if it can.
 export function blockWords(limit, now) {
   const by = limit?.blocked_by;
   if (!by) return null;
@@ -29,11 +29,11 @@ export function blockWords(limit, now) {
   const until = at === null ? "" : ` until ${say.moment(at, now)}`;
   const window = limit.windows[by];
   if (window) return `Blocked by ${say.windowName(by, window.window_minutes)}${until}`;
-  const told = limit.reached_type ? ` (${say.printable(limit.reached_type)})` : "";
-  return by === "credits" ? `Blocked: credits are used up${told}${until}` : `Blocked by the server${told}${until}`;
+  const type = limit.reached_type ? ` (${say.printable(limit.reached_type)})` : "";
+  return by === "credits" ? `Blocked: credits are used up${type}${until}` : `Blocked by the server${type}${until}`;
 }
 
-// When a closed limit comes back: after the resets of its full windows and the time that the server gave.
+// When a closed limit opens again: after the resets of its full windows and the time that the server gave.
 function blockedUntil(limit) {
   const ends = Object.values(limit.windows)
     .filter((window) => window.remaining_percent === 0)
@@ -42,10 +42,10 @@ function blockedUntil(limit) {
   return ends.length === 0 || ends.includes(null) ? null : Math.max(...ends);
 }
 
-// When something will change by itself, if nothing is seen before: the next reset, the end of a doubt about one, or the
-// end of a refusal.
-export function nextTurn(usage, now) {
-  const moments = usage.accounts
+// When the documents change next without a new reading: at a reset, when a passed reset counts as unseen, or at the end
+// of a refusal.
+export function nextChange(usage, now) {
+  const timestamps = usage.accounts
     .flatMap((account) => account.limits)
     .flatMap((limit) => [
       limit.reached_until,
@@ -53,16 +53,16 @@ export function nextTurn(usage, now) {
         .filter((window) => window.resets_at !== null && !window.reset_unseen)
         .map((window) => (window.resets_at > now ? window.resets_at : limit.observed_at + 121)),
     ]);
-  return Math.min(...moments.filter((at) => at !== null && at > now));
+  return Math.min(...timestamps.filter((at) => at !== null && at > now));
 }
 
-// The highest used percent of all main limits, null where none is known.
+// The highest used percent of all main limits; null if none is known.
 export function highest(usage) {
-  const told = usage.accounts
+  const known = usage.accounts
     .flatMap((account) => Object.values(account.limits[0]?.windows ?? {}))
     .map((window) => window.used_percent)
     .filter((used) => used !== null);
-  return told.length ? Math.max(...told) : null;
+  return known.length ? Math.max(...known) : null;
 }
 
 function card(account, forecast, index, now) {
@@ -89,7 +89,7 @@ function card(account, forecast, index, now) {
       ),
       main
         ? limitBody(main, forecastOf(forecast, main), now)
-        : make("p", { class: "quiet" }, "No figures were told yet."),
+        : make("p", { class: "quiet" }, "No data yet."),
       facts(account),
       further.length ? furtherLimits(further, forecast, main, now) : null,
       make(
@@ -137,7 +137,7 @@ function limitBody(limit, forecasts, now) {
   return [
     blocked ? make("p", { class: "alarm" }, blocked) : null,
     limit.on_credits ? make("p", { class: "alarm calm" }, "Used up, running on credits") : null,
-    windows.length ? null : make("p", { class: "quiet" }, "No figures of a window were told."),
+    windows.length ? null : make("p", { class: "quiet" }, "No data about windows."),
     make(
       "div",
       { class: "windows" },

@@ -1,11 +1,11 @@
-// Used percent over time, a chart for each limit, drawn by uPlot (its script makes it a global).
+// Used percent over time: a chart for each limit, drawn by uPlot (a global of its script).
 
 import { make, update } from "./dom.js";
 import * as say from "./format.js";
-import { columns, limitsOf } from "./lines.js";
+import { columns, limitsOf } from "./series.js";
 
 const HEIGHT = 190;
-const MOST_MARKS = 12; // resets with a line of their own; of more, only the triangles
+const MAX_MARKS = 12; // resets that have a line; if there are more, they have triangles only
 const SPAN_SECONDS = { "5h": 5 * say.HOUR, "24h": say.DAY, "7d": 7 * say.DAY, "30d": 30 * say.DAY };
 export const MAIN_LIMIT = "codex";
 const uPlot = globalThis.uPlot;
@@ -30,7 +30,7 @@ export class Charts {
       const key = JSON.stringify([limit.account, limit.limit_id, ...limit.lines.map((line) => line.slot)]);
       const chart = this.#shown.get(key) ?? new Chart(limit.lines.map((line) => line.slot));
       this.#shown.delete(key);
-      chart.tell(limit, title(history, limit, choice), choice.span, now);
+      chart.set(limit, title(history, limit, choice), choice.span, now);
       kept.set(key, chart);
     }
     this.#each((chart) => chart.remove());
@@ -39,7 +39,7 @@ export class Charts {
     this.#each((chart) => chart.show());
   }
 
-  // Bring the charts to a moment without asking for anything.
+  // Move the charts to the current time without a request.
   move(now) {
     if (this.#last) this.show(this.#last.history, this.#last.choice, now);
   }
@@ -49,26 +49,26 @@ export class Charts {
   }
 }
 
-// The limits that have something to show, in the order of the accounts, an account's main limit first.
+// The limits with data, in the order of the accounts, and the main limit of each account first.
 function chosen(history, choice, now) {
   const order = history.accounts.map((account) => account.account);
   const limits = limitsOf(history, now)
     .map((limit) => ({ ...limit, lines: limit.lines.filter((line) => line.points.some(([, used]) => used !== null)) }))
     .filter((limit) => limit.lines.length);
   const main = (limit) => limit.limit_id === MAIN_LIMIT;
-  // An account without a main limit is shown by what it has.
+  // An account without a main limit shows its other limits.
   const hasMain = new Set(limits.filter(main).map((limit) => limit.account));
   return limits
     .filter((limit) => choice.who || main(limit) || !hasMain.has(limit.account))
     .sort((one, other) => order.indexOf(one.account) - order.indexOf(other.account) || main(other) - main(one));
 }
 
-// Which of the accounts were not seen.
+// A sentence about the accounts without data.
 function silent(history, choice, limits) {
   const seen = new Set(limits.map((limit) => limit.account));
   const names = history.accounts.filter((account) => !seen.has(account.account)).map(say.accountLabel);
   if (!names.length) return [];
-  const words = limits.length ? `No figures in this time: ${names.join(", ")}` : "No figures in this time.";
+  const words = limits.length ? `No data in this time range: ${names.join(", ")}` : "No data in this time range.";
   return [make("p", { class: "quiet whole" }, make("bdi", {}, words))];
 }
 
@@ -99,8 +99,8 @@ class Chart {
     this.#slots = slots;
   }
 
-  // Take what is to be shown.
-  tell(limit, words, span, now) {
+  // Set the data to show.
+  set(limit, words, span, now) {
     this.#lines = limit.lines;
     this.#now = now;
     this.#since = now - SPAN_SECONDS[span];
@@ -108,7 +108,7 @@ class Chart {
     this.#canvas.setAttribute("aria-label", `${words}: ${limit.lines.map(summary).join("; ")}`);
   }
 
-  // Show it, once the figure is in the page.
+  // Show the data, once the figure is in the page.
   show() {
     if (this.#plot) this.#plot.setData(columns(this.#lines));
     else this.draw();
@@ -131,7 +131,7 @@ class Chart {
     this.#plot = null;
   }
 
-  // Write what the lines are where the pointer is, else what they are now.
+  // Write the values at the pointer into the legend, or the current ones.
   #write() {
     const index = this.#plot?.cursor.idx ?? null;
     const data = this.#plot?.data;
@@ -170,7 +170,7 @@ class Chart {
           ...axis,
           space: 64,
           size: 28,
-          values: (plot, moments, _axis, _space, step) => moments.map((at) => say.axisMoment(at, step >= say.DAY)),
+          values: (plot, timestamps, _axis, _space, step) => timestamps.map((at) => say.axisMoment(at, step >= say.DAY)),
         },
         { ...axis, space: 34, size: 50, values: (plot, values) => values.map((value) => `${value} %`) },
       ],
@@ -193,13 +193,13 @@ class Chart {
     return Math.max(100, ...this.#lines.flatMap((line) => line.points.map(([, used]) => used ?? 0)));
   }
 
-  // Draw the resets, and a dot where each line is now.
+  // Draw the resets, and a dot at the current end of each line.
   #mark(plot, colours) {
     const { ctx } = plot;
     ctx.save();
     for (const line of this.#lines) {
       ctx.strokeStyle = ctx.fillStyle = colours[style(line.slot)];
-      const many = line.resets.length > MOST_MARKS;
+      const many = line.resets.length > MAX_MARKS;
       for (const reset of line.resets) markReset(plot, reset, many);
       const [at, used] = line.points.at(-1);
       if (used !== null) dot(plot, at, used);
@@ -208,7 +208,7 @@ class Chart {
   }
 }
 
-// A line through the chart with a triangle at its foot; hollow where nobody saw the window since.
+// Draw a line through the chart with a triangle at its foot, which is hollow if the window was not seen since.
 function markReset(plot, { at, unseen }, many) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio || 1;
@@ -253,8 +253,8 @@ function colourTable() {
 }
 
 function summary(line) {
-  const told = line.points.map(([, used]) => used).filter((used) => used !== null);
+  const known = line.points.map(([, used]) => used).filter((used) => used !== null);
   const length = say.windowLength(line.slot, line.minutes);
   const last = `${length} window now ${say.percent(line.points.at(-1)[1])}`;
-  return `${last}, highest ${say.percent(Math.max(...told))}, ${say.plural(line.resets.length, "reset")}`;
+  return `${last}, highest ${say.percent(Math.max(...known))}, ${say.plural(line.resets.length, "reset")}`;
 }

@@ -1,4 +1,4 @@
-// The three questions that the page asks: a new name, whether to forget, and the token.
+// The dialogs of the page: rename an account, forget an account, and the token.
 
 import * as api from "./api.js";
 import * as say from "./format.js";
@@ -9,12 +9,12 @@ function part(dialog, name) {
 
 function reason(error) {
   if (error instanceof api.Problem) return say.printable(error.message);
-  if (error instanceof api.Unreachable) return "The server does not answer.";
+  if (error instanceof api.Unreachable) return "The server does not respond.";
   console.error(error);
-  return "That did not work.";
+  return "Unexpected error; see the console of the browser.";
 }
 
-// Show a dialog until it is answered: `act` is tried at each submit; what goes wrong is shown, to be tried again.
+// Show a dialog. `act` runs on each submit: if it succeeds, the dialog closes; if it fails, the dialog shows why.
 function show(dialog, act, cancelled = () => {}) {
   const form = dialog.querySelector("form");
   const problem = part(dialog, "problem");
@@ -53,7 +53,7 @@ function show(dialog, act, cancelled = () => {}) {
   dialog.showModal();
 }
 
-// Ask for a name; `done(label)` is told how the account is called then.
+// Ask for a name; `done` gets the new label of the account.
 export function askName(account, done) {
   const dialog = document.getElementById("rename");
   const input = dialog.querySelector("input");
@@ -66,23 +66,23 @@ export function askName(account, done) {
   input.select();
 }
 
-// Ask whether to forget an account; `done(files)` is told which files may still hold it.
+// Ask whether to forget an account; `done` gets the files that may still contain its data.
 export function askForget(account, done) {
   const dialog = document.getElementById("forget");
   const extent = part(dialog, "extent");
   part(dialog, "who").textContent = say.accountLabel(account);
-  extent.textContent = "All that was kept of it is deleted.";
+  extent.textContent = "All its data is deleted.";
   api.account(account.account).then(
     (found) => {
       const readings = say.plural(found.snapshots, "reading");
-      extent.textContent = `All that was kept of it is deleted, ${readings} and every turn.`;
+      extent.textContent = `All its data is deleted: ${readings} and every turn.`;
     },
-    () => {}, // it can be forgotten without being counted
+    () => {}, // the count is optional
   );
   show(dialog, async () => done((await api.forget(account.account)).files));
 }
 
-// Ask for the token until it is given; `done` is called then. Asked again while it is open, nothing happens.
+// Ask for the token until it is right, then call `done`. Nothing happens if the dialog is already open.
 export function askToken(done) {
   const dialog = document.getElementById("token");
   const input = dialog.querySelector("input");
@@ -100,7 +100,7 @@ export function askToken(done) {
       } catch (error) {
         api.token.drop();
         throw error instanceof api.Problem && error.status === 401
-          ? new api.Problem(401, "That is not the token.")
+          ? new api.Problem(401, "Wrong token.")
           : error;
       }
       input.value = "";
@@ -108,5 +108,5 @@ export function askToken(done) {
     },
     () => askToken(done),
   );
-  if (refused) part(dialog, "problem").textContent = "The token is another one now.";
+  if (refused) part(dialog, "problem").textContent = "The token has changed.";
 }

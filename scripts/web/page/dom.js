@@ -1,6 +1,6 @@
-// Elements made and kept up to date. Text only ever becomes text: nothing here, or anywhere, parses markup.
+// Creates and updates elements. Text always stays text: nothing on the page parses markup.
 
-// Make an element. A property named in `attributes` is an attribute; null, undefined and false leave it out.
+// Create an element. Attributes that are null, undefined or false are omitted.
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,19 +13,20 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// The same with a width in percent, set the way the content security policy allows.
+// Create a span with a width in percent, set in the way that the content security policy allows.
 export function bar(attributes, width) {
   const element = make("span", attributes);
   element.style.setProperty("width", `${Math.min(100, Math.max(0, width))}%`);
   return element;
 }
 
-// Make the children of `parent` be like `wanted`, by changing what differs: focus, open details and moving bars stay.
+// Make the children of `parent` equal to `wanted` by changing only what differs, which preserves the focus, open details
+// and transitions.
 export function update(parent, wanted) {
   const keyed = new Map();
   const keys = new Set(wanted.map((child) => child?.dataset?.key));
   for (const child of [...parent.children]) {
-    // What goes does so first: what stays is then in its place, and an element that is moved would lose the focus.
+    // Removed first, so that the others need not be moved: an element that is moved loses the focus.
     if (!keys.has(child.dataset.key)) child.remove();
     else if (child.dataset.key !== undefined) keyed.set(child.dataset.key, child);
   }
@@ -57,7 +58,7 @@ function become(kept, fresh) {
     return;
   }
   for (const { name } of [...kept.attributes]) {
-    // Whether details are open is for who reads them to say.
+    // The reader opens and closes details.
     if (name !== "style" && name !== "open" && !fresh.hasAttribute(name)) kept.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {

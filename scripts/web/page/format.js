@@ -1,4 +1,4 @@
-// Figures as people read them: pure functions; moments are Unix seconds.
+// Formats values for people: pure functions; timestamps are Unix seconds.
 
 export const MINUTE = 60;
 export const HOUR = 3600;
@@ -7,12 +7,12 @@ export const DAY = 86400;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
-// Text from the traffic without what steers: control characters, changes of direction, what cannot be seen.
+// Replace what could disturb a display in text from the traffic: control, direction and invisible characters.
 export function printable(text) {
   return String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, "\ufffd");
 }
 
-// A stretch of time in its two largest units, rounded down: "2 h 30 min", "3 d 4 h", "45 s".
+// A duration in its two largest units, rounded down: "2 h 30 min", "3 d 4 h", "45 s".
 export function duration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < MINUTE) return `${whole} s`;
@@ -22,7 +22,7 @@ export function duration(seconds) {
   return `${Math.floor(whole / large)} ${unit}` + (remainder ? ` ${remainder} ${rest}` : "");
 }
 
-// What is left until a moment, to the second where it is less than a day: "2:29:07", "3 d 4:05 h".
+// The time that is left, with seconds if it is less than a day: "2:29:07", "3 d 4:05 h".
 export function countdown(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const two = (number) => String(number).padStart(2, "0");
@@ -36,7 +36,7 @@ export function ago(seconds) {
   return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 
-// The date of a moment; null where what a server sent lies beyond all calendars.
+// The date of a timestamp; null if it is outside of any calendar, as a server may send.
 function date(at) {
   const found = new Date(at * 1000);
   return Number.isNaN(found.getTime()) ? null : found;
@@ -46,7 +46,7 @@ function clock(when) {
   return `${String(when.getHours()).padStart(2, "0")}:${String(when.getMinutes()).padStart(2, "0")}`;
 }
 
-// A moment as short as it is clear at another: "14:05", "Tue 14:05", "3 Dec 14:05".
+// A timestamp, as short as it is clear now: "14:05", "Tue 14:05", "3 Dec 14:05".
 export function moment(at, now) {
   const when = date(at);
   const today = date(now);
@@ -57,7 +57,7 @@ export function moment(at, now) {
   return `${when.getDate()} ${MONTHS[when.getMonth()]}${year} ${clock(when)}`;
 }
 
-// A moment in full, with its weekday.
+// A timestamp in full, with the weekday.
 export function fullMoment(at) {
   const when = date(at);
   if (!when) return "unknown";
@@ -68,7 +68,7 @@ export function machineMoment(at) {
   return date(at)?.toISOString() ?? "";
 }
 
-// What stands below the time axis: the hour, at midnight the day.
+// A label of the time axis: the time, or the day at midnight.
 export function axisMoment(at, byDay) {
   const when = date(at);
   if (!when) return "";
@@ -76,7 +76,7 @@ export function axisMoment(at, byDay) {
   return midnight || byDay ? `${WEEKDAYS[when.getDay()]} ${when.getDate()}` : clock(when);
 }
 
-// With one decimal where it has one, rounded down: 99.97 is not yet 100.
+// A number with at most one decimal, rounded down: 99.97 is not yet 100.
 export function figure(value) {
   return String(Math.trunc(value * 10 + 1e-9) / 10);
 }
@@ -85,7 +85,7 @@ export function percent(value) {
   return value === null || value === undefined ? "unknown" : `${figure(value)} %`;
 }
 
-// 0 to 1, as whole percent.
+// A share from 0 to 1 as whole percent.
 export function share(value) {
   return value === null ? "unknown" : `${Math.round(value * 100)} %`;
 }
@@ -94,22 +94,22 @@ export function left(used) {
   return used === null ? null : Math.max(0, 100 - Number(figure(used)));
 }
 
-// Green below 50 used, yellow to 80, red above.
+// The level of use: low (green) below 50 %, medium (yellow) to 80 %, high (red) above.
 export function level(used) {
   if (used === null) return "unknown";
   if (used < 50) return "low";
-  return used <= 80 ? "middle" : "high";
+  return used <= 80 ? "medium" : "high";
 }
 
-// A window's real length: "5 h", "30 d"; one that nobody told is its slot's, with a "?".
+// The real length of a window: "5 h", "30 d"; if unknown, that of its slot with a "?".
 export function windowLength(slot, minutes) {
   if (minutes === null || minutes === undefined) return `${printable(slot).replace(/^(\d+)/, "$1 ")}?`;
-  // A server's 10079 minutes are seven days to anybody.
+  // A server may send 10079 minutes for seven days.
   const seconds = minutes * MINUTE;
   return duration(seconds < DAY ? seconds : Math.round(seconds / HOUR) * HOUR);
 }
 
-// What a window is called in a sentence: "weekly" says more than "7 d".
+// The name of a window in a sentence: "weekly" is clearer than "7 d".
 export function windowName(slot, minutes) {
   const length = windowLength(slot, minutes);
   return length === "7 d" ? "weekly" : length;
@@ -130,7 +130,7 @@ export function accountLabel(account) {
   return printable(account.name || account.email || account.account);
 }
 
-// A window's forecast in one line, as `codex-tap forecast` says it; null where there is none worth a line.
+// The forecast of a window in one line, as in `codex-tap forecast`; null if there is nothing to show.
 export function forecastWords(window, now) {
   if (!window || window.used_percent === null || window.note === "reset, not seen since") return null;
   const chance = window.chance_dry;
@@ -164,5 +164,5 @@ function between(window, now) {
 export function forecastLevel(window) {
   if (!window || window.chance_dry === null || window.safe === null) return "unknown";
   if (window.safe) return "low";
-  return window.chance_dry < 0.5 ? "middle" : "high";
+  return window.chance_dry < 0.5 ? "medium" : "high";
 }

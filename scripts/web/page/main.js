@@ -1,19 +1,19 @@
-// The page: what is known, when it is asked for again, and where it goes.
+// The page: its state, when documents are requested again, and where they are shown.
 
 import * as api from "./api.js";
-import { blockWords, cards, highest, nextTurn, tick } from "./cards.js";
+import { blockWords, cards, highest, nextChange, tick } from "./cards.js";
 import { Charts, MAIN_LIMIT } from "./charts.js";
 import { askForget, askName, askToken } from "./dialogs.js";
 import { make, update } from "./dom.js";
 import * as say from "./format.js";
-import { happened, used } from "./past.js";
+import { happened, used } from "./breakdown.js";
 
 const CHOICE = "codex-tap choice";
-// Of each limit a chart shows the first and last reading of so many steps; there is a number that all limits share.
-const MOST_POINTS = 400;
-const FEWEST_POINTS = 60;
+// A chart divides the time range into steps and has two points of each limit in each step. All limits share ALL_POINTS.
+const MAX_POINTS = 400;
+const MIN_POINTS = 60;
 const ALL_POINTS = 3_000;
-const MOST_EVENTS = 200;
+const MAX_EVENTS = 200;
 const RETRY_MS = 5_000;
 
 const $ = (id) => document.getElementById(id);
@@ -24,7 +24,7 @@ function now() {
   return Date.now() / 1000 + known.offset;
 }
 
-// What is shown below the cards
+// The choice of what is shown below the cards
 
 function choice() {
   const one = known.usage?.accounts.length === 1 ? known.usage.accounts[0].account : "";
@@ -37,7 +37,7 @@ function recall() {
     const found = [...$("choice").elements.span].find((radio) => radio.value === span);
     if (found) found.checked = true;
   } catch {
-    // Nothing was chosen yet, or nothing can be kept.
+    // There is no stored choice, or no storage.
   }
 }
 
@@ -45,7 +45,7 @@ function remember() {
   try {
     localStorage.setItem(CHOICE, JSON.stringify({ span: choice().span }));
   } catch {
-    // A browser that keeps nothing shows the page all the same.
+    // Without storage the page works all the same.
   }
 }
 
@@ -59,14 +59,14 @@ function showChoice() {
   select.closest("label").hidden = accounts.length < 2;
 }
 
-// Whether what was asked for is still what is to be shown.
+// Whether a request still fits the choice.
 function isChosen(asked) {
   const { span, who } = choice();
   return asked.span === span && asked.who === who;
 }
 
-// What is asked for, and how often: a change asks at once, and many changes no more often than `gap` milliseconds. What
-// a person chose waits for nothing but the answer that is under way.
+// Return a function that requests a document at most every `gap` milliseconds. With `atOnce`, for a person's choice, it
+// waits only for a request that is already running.
 function paced(name, gap, load, whileHidden = false) {
   let running = false;
   let wanted = false;
@@ -109,7 +109,7 @@ function failed(name, error, again) {
     known.problems.set(name, error.message);
     setTimeout(again, RETRY_MS);
   } else if (error instanceof api.Unreachable) {
-    // Where nobody answers, the stream says so, and asks for all again when it is back.
+    // Without a connection, the stream shows that, and all documents are requested again when it is back.
     if ($("line").dataset.state === "live") setTimeout(again, RETRY_MS);
   } else {
     console.error(error);
@@ -128,7 +128,7 @@ const askUsage = paced(
   async () => {
     known.usage = await api.get("/api/usage");
     showUsage();
-    planTurn();
+    planChange();
   },
   true,
 );
@@ -152,7 +152,7 @@ const askHistory = paced("history", 5_000, async () => {
   $("charts").ariaBusy = null;
 });
 
-// The main limit, where all accounts have one: nothing else is shown of several accounts.
+// The main limit if all accounts have one: of several accounts, only the main limits are shown.
 function shared() {
   const everywhere = known.usage.accounts.every(({ limits }) => limits.some(({ limit_id }) => limit_id === MAIN_LIMIT));
   return everywhere ? MAIN_LIMIT : null;
@@ -162,7 +162,7 @@ function points(who) {
   const limits = known.usage.accounts
     .filter(({ account }) => !who || account === who)
     .flatMap((account) => account.limits);
-  return Math.min(MOST_POINTS, Math.max(FEWEST_POINTS, Math.floor(ALL_POINTS / (limits.length || 1))));
+  return Math.min(MAX_POINTS, Math.max(MIN_POINTS, Math.floor(ALL_POINTS / (limits.length || 1))));
 }
 
 const askUsed = paced("breakdown", 10_000, async () => {
@@ -178,7 +178,7 @@ const askUsed = paced("breakdown", 10_000, async () => {
 
 const askEvents = paced("events", 3_000, async () => {
   const asked = choice();
-  const found = await api.get("/api/events", { since: asked.span, account: asked.who || null, limit: MOST_EVENTS });
+  const found = await api.get("/api/events", { since: asked.span, account: asked.who || null, limit: MAX_EVENTS });
   if (!isChosen(asked)) return;
   update($("events"), happened(found, now()));
   $("events").ariaBusy = null;
@@ -189,7 +189,7 @@ function askPast(atOnce) {
   for (const ask of [askHistory, askUsed, askEvents]) ask(atOnce);
 }
 
-// What is shown
+// Showing documents
 
 function showUsage() {
   const at = now();
@@ -203,11 +203,11 @@ function showUsage() {
   if (first) askPast(true);
   const most = highest(usage);
   document.title = most === null ? "codex-tap" : `${say.percent(most)} · codex-tap`;
-  tellBlocks(usage, at);
+  announceBlocks(usage, at);
 }
 
-// Say aloud what has come to be blocked, and what is open again.
-function tellBlocks(usage, at) {
+// Announce accounts that became blocked or opened again, for screen readers.
+function announceBlocks(usage, at) {
   for (const account of usage.accounts) {
     const words = blockWords(account.limits[0], at);
     const before = known.blocked.get(account.account);
@@ -221,15 +221,15 @@ function speak(words) {
   $("spoken").textContent = words;
 }
 
-// A reset that passes changes what is true although nothing is seen: ask again then.
-let turn = null;
-function planTurn() {
-  clearTimeout(turn);
-  const after = nextTurn(known.usage, now()) - now();
+// A reset changes the documents without a new reading: request them again then.
+let change = null;
+function planChange() {
+  clearTimeout(change);
+  const after = nextChange(known.usage, now()) - now();
   if (after === Infinity) return;
   const soon = after < say.HOUR;
-  turn = setTimeout(
-    () => (soon ? (askUsage(), askForecasts(), askPast()) : planTurn()),
+  change = setTimeout(
+    () => (soon ? (askUsage(), askForecasts(), askPast()) : planChange()),
     (soon ? after + 0.5 : say.HOUR) * 1000,
   );
 }
@@ -244,7 +244,7 @@ function showLine(state, detail = "") {
   $("line-words").textContent = words;
 }
 
-// What comes from outside
+// Events of the server and of the person
 
 const stream = api.listen({
   state: (state, detail) => {
@@ -271,15 +271,15 @@ document.addEventListener("click", (event) => {
   if (!account) return;
   if (button.dataset.action === "rename") {
     askName(account, (label) => {
-      speak(`It is called ${label} now`);
+      speak(`Renamed to ${label}`);
       askUsage(true);
       askPast(true);
     });
   } else {
     askForget(account, (files) => {
       speak("Forgotten");
-      const kept = files.length ? `Forgotten. It may still be in files beside the database: ${files.join(", ")}` : null;
-      if (kept) known.problems.set("forgotten", kept);
+      const warning = files.length ? `Forgotten. Files beside the database may still contain its data: ${files.join(", ")}` : null;
+      if (warning) known.problems.set("forgotten", warning);
       else known.problems.delete("forgotten");
       showProblems();
       $("accounts").focus();

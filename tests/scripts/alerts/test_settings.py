@@ -1,9 +1,11 @@
-"""The alerts file: what may stand in it, and how what is wrong is told."""
+"""The alerts file: its contents, and the errors about invalid ones."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from scripts.alerts.settings import EXAMPLE, QuietHours, SettingsError, default_path, load
 from store.analysis.alerting import KINDS, Rule
+from tests.support.harness import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +54,8 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_all_that_may_stand_in_it(path: Path) -> None:
-    """Rules without targets are for all of them; thresholds are sorted."""
+def test_every_key(path: Path) -> None:
+    """Rules without targets use all of them; thresholds are sorted."""
     found = load(written(path, FULL))
     assert found.quiet_hours == QuietHours(22 * 60, 7 * 60 + 30)
     assert [(each.name, each.shown) for each in found.targets.values()] == [("phone", "ntfys://…"), ("log", "python3")]
@@ -61,8 +64,8 @@ def test_all_that_may_stand_in_it(path: Path) -> None:
     assert second == Rule(kinds=frozenset(KINDS) - {"used"}, elsewhere_points=5.0, targets=("phone", "log"))
 
 
-def test_the_example_is_right(path: Path) -> None:
-    """What ``alerts init`` writes can be used as it is, and with all that is commented out in it."""
+def test_the_example_is_valid(path: Path) -> None:
+    """The file of ``alerts init`` can be used as it is, and with all its comments made settings."""
     assert len(load(written(path, EXAMPLE)).rules) == 2
     lines = [line.removeprefix("# ") if " = " in line else line for line in EXAMPLE.splitlines()]
     found = load(written(path, "\n".join(lines).replace("Each rule may have", "# Each rule may have")))
@@ -71,15 +74,19 @@ def test_the_example_is_right(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "message"),
     [
-        ("[[rules]]\nat = [80\nwindow = 1\n", None, "this is no TOML: "),
-        ("quiet_hour = '22:00-07:00'\n", 1, "quiet_hour: there is no such key; did you mean quiet_hours?"),
-        ("\nquiet_hours = 'at night'\n", 2, 'quiet_hours: write from when to when, as in "22:00-07:30"'),
-        ("quiet_hours = '22:00-22:00'\n", 1, "quiet_hours: write from when"),
-        ("quiet_hours = '24:00-07:00'\n", 1, "quiet_hours: write from when"),
-        ("[[rules]]\nat=[80]\n\n[[rules]]\n  ats = [80]\n", 5, "rules.ats: there is no such key; did you mean at?"),
-        ("[[rules]]\nat=[80]\nzzz=1\n", 3, "rules.zzz: there is no such key; there are: at, runs_dry, "),
+        ("[[rules]]\nat = [80\nwindow = 1\n", None, "invalid TOML: "),
+        ("quiet_hour = '22:00-07:00'\n", 1, "quiet_hour: unknown key; did you mean quiet_hours?"),
+        (
+            "\nquiet_hours = 'at night'\n",
+            2,
+            'quiet_hours: write the start and the end in quotes, as in "22:00-07:30"; they must differ',
+        ),
+        ("quiet_hours = '22:00-22:00'\n", 1, "quiet_hours: write the start and the end"),
+        ("quiet_hours = '24:00-07:00'\n", 1, "quiet_hours: write the start and the end"),
+        ("[[rules]]\nat=[80]\n\n[[rules]]\n  ats = [80]\n", 5, "rules.ats: unknown key; did you mean at?"),
+        ("[[rules]]\nat=[80]\nzzz=1\n", 3, "rules.zzz: unknown key; known: at, runs_dry, "),
         ("[[rules]]\nat = 80\n", 2, "rules.at: write percents above 0 and up to 100 as a list: [80, 95]"),
         ("[[rules]]\nat = []\n", 2, "rules.at: write percents"),
         ("[[rules]]\nat = [0]\n", 2, "rules.at: write percents"),
@@ -87,76 +94,105 @@ def test_the_example_is_right(path: Path) -> None:
         ("[[rules]]\nat = [nan]\n", 2, "rules.at: write percents"),
         ("[[rules]]\nat = [true]\n", 2, "rules.at: write percents"),
         ("[[rules]]\nruns_dry = 1\n", 2, "rules.runs_dry: write true or false"),
+        ("[[rules]]\nused_elsewhere = 0\n", 2, "rules.used_elsewhere: write true, false, or a number of points"),
+        ("[[rules]]\nused_elsewhere = 101\n", 2, "rules.used_elsewhere: write true"),
+        ("[[rules]]\nused_elsewhere = '5'\n", 2, "rules.used_elsewhere: write true"),
         (
-            "[[rules]]\nused_elsewhere = 0\n",
-            2,
-            "rules.used_elsewhere: write true, false, or how many points it takes: 5",
+            "[[rules]]\nat = [80]\nwindow = 'week'\n",
+            3,
+            'rules.window: write "5h", "7d", or another window that status shows, in quotes',
         ),
-        ("[[rules]]\nat = [80]\nwindow = 'week'\n", 3, 'rules.window: write "5h", "7d", or another length'),
-        ("[[rules]]\nat = [80]\nwindow = 7\n", 3, 'rules.window: write one in quotes: window = "…"'),
-        ("[[rules]]\nat = [80]\naccount = ''\n", 3, "rules.account: write one in quotes"),
-        ("# nothing\n[[rules]]\n", 2, "rules: it asks for nothing; give it one of at, runs_dry, "),
-        ("[[rules]]\nruns_dry = false\n", 1, "rules: it asks for nothing"),
+        ("[[rules]]\nat = [80]\nwindow = 7\n", 3, 'rules.window: write "5h", "7d"'),
+        ("[[rules]]\nat = [80]\naccount = ''\n", 3, 'rules.account: write one account in quotes: account = "…"'),
+        ("# nothing\n[[rules]]\n", 2, "rules: the rule has no condition; add one of at, runs_dry, "),
+        ("[[rules]]\nruns_dry = false\n", 1, "rules: the rule has no condition"),
         ("[rules]\nat = [80]\n", 1, "rules: write each rule as a table, [[rules]]"),
-        ("rules = [80]\n", 1, "rules: write it as a table: [[rules]]"),
-        ("targets = ['a']\n", 1, "targets: write it as a table: [targets]"),
+        ("rules = [80]\n", 1, "rules: write each rule as a table: [[rules]]"),
+        ("targets = ['a']\n", 1, "targets: write at most 50 targets, in the table [targets]"),
         ("[targets]\nphone = 'a'\n[[rules]]\nat=[80]\ntargets=['fone']\n", 2, "targets.phone: write an apprise URL"),
         (
             "[targets]\nphone = 'a://b'\n[[rules]]\nat=[80]\ntargets=['fone']\n",
             5,
-            "rules.targets: no target is called 'fone'; did you mean phone?",
+            "rules.targets: unknown target 'fone'; did you mean phone?",
         ),
-        ("[[rules]]\nat=[80]\ntargets=['fone']\n", 3, "rules.targets: no target is called 'fone'; there is none"),
+        ("[[rules]]\nat=[80]\ntargets=['fone']\n", 3, "rules.targets: unknown target 'fone'; none are defined"),
         ("[[rules]]\nat=[80]\ntargets='fone'\n", 3, "rules.targets: write the names of targets as a list"),
-        ('[targets]\n"my phone" = "a://b"\n', 2, "targets.my phone: a target's name is of letters"),
+        ('[targets]\n"my phone" = "a://b"\n', 2, "targets.my phone: a target's name consists of letters"),
         (f"[targets]\nphone = '{SECRET}'\n", 2, 'targets.phone: write an apprise URL in quotes ("ntfys://…")'),
         (f"[targets]\nphone = ['a', '{SECRET}', 1]\n", 2, "targets.phone: write an apprise URL"),
         (f"[targets]\nphone = [['{SECRET}']]\n", 2, "targets.phone: write an apprise URL"),
         ("[targets]\nphone = []\n", 2, "targets.phone: write an apprise URL"),
         ("[targets]\nphone = ['']\n", 2, "targets.phone: write an apprise URL"),
         ("[targets]\nphone = {url = 'a://b'}\n", 2, "targets.phone: write an apprise URL"),
+        ("[targets]\nphone = 'a://b c'\n", 2, "targets.phone: write an apprise URL"),
+        ('[targets]\nphone = ["a", "b\\u0000"]\n', 2, "targets.phone: write an apprise URL"),
+        (f'[targets]\n"ntfys://{SECRET}" = "phone"\n', 2, "targets.…: a target's name consists of letters"),
+        (f'"ntfys://{SECRET}" = "phone"\n', 1, "…: unknown key"),
+        (f"[[rules]]\nat=[80]\ntargets=['ntfys://{SECRET}']\n", 3, "rules.targets: write the names of targets"),
+        ("zzz = 1\nquiet_hours = 1\n", 1, "zzz: unknown key; known: quiet_hours, targets, rules"),
+        ("quiet_hours = 1\nzzz = 1\n", 1, "quiet_hours: write the start"),
+        ("rules = " + "[" * 90 + "]" * 90, 1, "rules: write each rule as a table: [[rules]]"),
+        ("rules = " + "[" * 99_999, None, "invalid TOML: "),
+        (f"[[rules]]\nat = [{'9' * 4_000}]\n", 2, "rules.at: write percents"),
+        (f"[[rules]]\nat = [{'9' * 5_000}]\n", None, "invalid TOML: a number is too long"),
+        (f"[[rules]]\nused_elsewhere = 0x{'f' * 9_999}\n", 2, "rules.used_elsewhere: write true"),
+        ("quiet_hours = 22:00:00\n", 1, "quiet_hours: write the start"),
+        ("[[rules]]\nat = [2026-11-21]\n", 2, "rules.at: write percents"),
+        ("[[rules]]\nat = [80]\naccount = 2026-11-21T22:00:00\n", 3, "rules.account: write one account"),
+        ("[[rules]]\nat = [80]\n[rules.at2]\na = 1\n", 1, "rules.at2: unknown key; did you mean at?"),
+        ("[[rules.at]]\na = 1\n", None, "rules: write each rule as a table, [[rules]]"),
+        ("[[quiet_hours]]\na = 1\n", 1, "quiet_hours: write the start"),
+        ('[[targets]]\nphone = "a://b"\n', 1, "targets: write at most 50 targets"),
+        ("[[rules]]\nat=[80]\n" * 201, 1, "rules: write each rule as a table, [[rules]], and at most 200"),
+        ('"a\\nb" = 1\n', None, "a\N{REPLACEMENT CHARACTER}b: unknown key"),
+        (f"{'k' * 999} = 1\n", 1, f"{'k' * 60}: unknown key"),
+        ('x = """' + "\n[" + " " * 50_000 + '"""\nquiet_hours = 1\n', 1, "x: unknown key"),
     ],
 )
-def test_what_is_wrong_is_told_by_line_and_key(path: Path, text: str, line: int | None, said: str) -> None:
-    """With what to write instead, and without what stands there: it may be a secret."""
+def test_errors_name_the_line_and_the_key(path: Path, text: str, line: int | None, message: str) -> None:
+    """They say what to write, and never show a value: it may be secret."""
     with pytest.raises(SettingsError) as caught:
         load(written(path, text))
     where = f"{path}: " if line is None else f"{path}, line {line}: "
-    assert str(caught.value).startswith(where + said)
+    assert str(caught.value).startswith(where + message)
     assert SECRET not in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [(None, "is not there; make it with: codex-tap alerts init"), (b"\xff\xfe", "is not in UTF-8; save it as that")],
+    ("content", "message"),
+    [
+        (None, "does not exist; create it with: codex-tap alerts init"),
+        (b"\xff\xfe", "is not in UTF-8; save it in that encoding"),
+    ],
 )
-def test_a_file_that_cannot_be_read(path: Path, content: bytes | None, said: str) -> None:
-    """It says what to do."""
+def test_a_file_that_cannot_be_read(path: Path, content: bytes | None, message: str) -> None:
+    """The error says what to do."""
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         load(path)
 
 
 def test_a_file_as_an_editor_on_windows_saves_it(path: Path) -> None:
-    """A mark at its start and its ends of lines are no matter."""
+    """A byte order mark and CRLF line ends are accepted."""
     path.write_bytes("[[rules]]\r\nat = [80]\r\n".encode("utf-8-sig"))
     assert load(path).rules == (Rule(at=(80.0,)),)
 
 
 @given(st.text(alphabet="abt=[]{}\"'\n #.,180-", max_size=60))
-def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    """Never anything but settings or one message."""
+def test_any_text_is_loaded_or_rejected(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """The result is settings or one error."""
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_text(text, encoding="utf-8")
     try:
         load(path)
     except SettingsError as error:
-        assert str(error).startswith(str(path))  # noqa: PT017 (either is right)
+        assert str(error).startswith(str(path))  # noqa: PT017 (both are fine)
 
 
-def test_where_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's file, else the platform's configuration folder."""
+def test_default_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path in the environment, else the platform's configuration folder."""
     assert default_path({"CODEX_TAP_ALERTS": str(path)}) == path
     assert default_path({}).name == "alerts.toml"
     monkeypatch.setenv("XDG_CONFIG_HOME", str(path.parent))
@@ -182,9 +218,16 @@ def test_where_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_quiet_hours(hours: tuple[int, int], clock: str, until: str | None) -> None:
-    """From their first minute on and to their end, across midnight or not, and the end is the next there is."""
+    """They last from their first minute to the next end, across midnight or not."""
     day = dt.datetime.combine(dt.date(2026, 11, 21), dt.time.fromisoformat(clock))
     end = QuietHours(hours[0] * 60, hours[1] * 60).until(day.timestamp())
     assert (None if end is None else time.strftime("%H:%M", time.localtime(end))) == until
     if end is not None:
         assert 0 < end - day.timestamp() <= 24 * 3_600
+
+
+def test_the_module_is_light() -> None:
+    """Commands that only need the path of the file do not import pydantic."""
+    program = "import sys, scripts.alerts.settings as found; found.default_path(); print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""Looking and sending: the commands as people run them, real programs and a real server as targets."""
+"""Evaluating and sending: the commands as people run them, with real programs and a real server as targets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOTE = "import sys; open(sys.argv[1], 'ab').write(sys.stdin.buffer.read())"
 
 
 class Server(contextlib.AbstractContextManager["Server"]):
-    """An HTTP server on loopback that keeps what is posted; each answer has the next of `statuses`, then 200."""
+    """An HTTP server on loopback that stores requests; responses have the next of `statuses`, then 200."""
 
     def __init__(self, *statuses: int) -> None:
         self.posted: list[dict[str, Any]] = []
@@ -73,7 +73,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
 
 class Desk:
-    """A database, an alerts file, and what a command as a target has noted."""
+    """A database, an alerts file, and a command as a target that writes its messages to a file."""
 
     def __init__(self, folder: Path) -> None:
         self.database = folder / "tap.sqlite3"
@@ -106,7 +106,7 @@ class Desk:
     @contextlib.contextmanager
     def watch(self, pauses: tuple[float, ...] = (0.0, 0.0)) -> Iterator[Watch]:
         """Watch, without a process of its own."""
-        with contextlib.closing(Watch(self.database, self.config, pauses=pauses, say=self.said.append)) as watching:
+        with contextlib.closing(Watch(self.database, self.config, pauses=pauses, log=self.said.append)) as watching:
             yield watching
 
     def look(self, watching: Watch, *, now: float | None = None) -> None:
@@ -143,7 +143,7 @@ def reading(used: float, *, who: Identity = ALICE, resets_in: float = 9_000) -> 
 
 @pytest.fixture(scope="module", autouse=True)
 def _apprise() -> None:
-    """Let apprise load its services: on Python 3.11 it imports what is deprecated there, which is no error of ours."""
+    """Let apprise load its services first: on Python 3.11 its imports cause deprecation warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         assert Apprise.instantiate("json://127.0.0.1:9/")
@@ -158,7 +158,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def test_a_command_gets_json_on_stdin(desk: Desk) -> None:
-    """One line, and its program is started without a shell: what looks like one's words is an argument."""
+    """The command gets one line, and runs without a shell, so shell syntax is a plain argument."""
     script = "import json, sys; json.dump([json.load(sys.stdin), sys.argv[1]], open(sys.argv[2], 'w'))"
     CommandTarget([sys.executable, "-c", script, "$(id) && true", str(desk.notes)]).send(trial_message(1.5))
     message, argument = json.loads(desk.notes.read_text(encoding="utf-8"))
@@ -169,20 +169,20 @@ def test_a_command_gets_json_on_stdin(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ([sys.executable, "-c", "import sys; sys.exit(7)", SECRET], "its exit code was 7"),
+        ([sys.executable, "-c", "import sys; sys.exit(7)", SECRET], "exit code 7"),
         (["no-such-program-anywhere", SECRET], "the program was not found"),
-        ([sys.executable, "-c", "import time; time.sleep(60)", SECRET], "it took more than 1 s and was killed"),
+        ([sys.executable, "-c", "import time; time.sleep(60)", SECRET], "killed after 1 s"),
     ],
 )
 def test_a_command_that_fails(command: list[str], said: str) -> None:
-    """Why, and none of its arguments."""
+    """The error says why, and has none of the arguments."""
     with pytest.raises(SendError) as caught:
         CommandTarget(command, seconds=1).send(trial_message(0))
     assert str(caught.value) == said
 
 
 def test_a_command_need_not_read_its_stdin() -> None:
-    """One that only rings a bell is fine."""
+    """A command that ignores its stdin is fine."""
     CommandTarget([sys.executable, "-c", "pass"]).send(trial_message(0) | {"text": "x" * 1_000_000})
 
 
@@ -197,7 +197,7 @@ def test_a_command_that_takes_too_long_goes_with_all_that_it_started(desk: Desk)
 
 
 def _runs(pid: int) -> bool:
-    """Tell whether a process runs; one that nobody has waited for does not."""
+    """Return True if a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -209,17 +209,17 @@ def _runs(pid: int) -> bool:
 
 
 def test_a_url_is_told_through_apprise(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    """With the text as it is; nothing of the URL is logged or printed, whatever comes of it."""
+    """The text is unchanged, and the URL is never logged or printed."""
     with Server(200, 500, 403) as server:
         AppriseTarget(server.url).send(trial_message(0) | {"text": "<b>80 % & *more*</b>"})
-        for said in ("it was refused (HTTP 500)", "it was refused (HTTP 403)"):
+        for said in ("refused (HTTP 500)", "refused (HTTP 403)"):
             with pytest.raises(SendError) as caught:
                 AppriseTarget(server.url).send(trial_message(0))
             assert str(caught.value) == said
     assert [each["message"] for each in server.posted] == ["<b>80 % & *more*</b>", *[trial_message(0)["text"]] * 2]
-    with pytest.raises(SendError, match="refused, or nobody answered"):
+    with pytest.raises(SendError, match="refused, or no response"):
         AppriseTarget(server.url).send(trial_message(0))
-    with pytest.raises(SendError, match="apprise cannot use this URL"):
+    with pytest.raises(SendError, match="apprise does not support this URL"):
         AppriseTarget(f"nosuchservice://{SECRET}").send(trial_message(0))
     assert SECRET not in caplog.text + "".join(capfd.readouterr())
 
@@ -228,7 +228,7 @@ def test_a_url_is_told_through_apprise(caplog: pytest.LogCaptureFixture, capfd: 
 
 
 def test_what_is_due_is_sent_once(desk: Desk) -> None:
-    """To each target, and not again after a restart; a window that was reset begins anew."""
+    """Each target gets an alert once, also after a restart, and the next threshold is a new alert."""
     with Server() as server:
         desk.write(log=desk.note, hook=json.dumps(server.url))
         desk.read(81)
@@ -248,7 +248,7 @@ def test_what_is_due_is_sent_once(desk: Desk) -> None:
 
 
 def test_a_target_that_fails_is_tried_again(desk: Desk) -> None:
-    """After pauses, so many times; the others have theirs meanwhile."""
+    """There is an attempt after each pause; other targets are not delayed."""
     with Server(500, 500) as server:
         desk.write(log=desk.note, hook=json.dumps(server.url))
         desk.read(81)
@@ -256,13 +256,13 @@ def test_a_target_that_fails_is_tried_again(desk: Desk) -> None:
             desk.look(watching)
         assert len(server.posted) == 3
     assert len(desk.noted()) == 1
-    tried = [line for line in desk.said if "tried again in 0 s" in line]
+    tried = [line for line in desk.said if "next attempt in 0 s" in line]
     assert len(tried) == 2
-    assert all(line.startswith("hook (json://…): it was refused (HTTP 500); tried again") for line in tried)
+    assert all(line.startswith("hook (json://…): refused (HTTP 500); next attempt") for line in tried)
 
 
 def test_a_target_that_goes_on_failing_is_given_up(desk: Desk) -> None:
-    """After one try more than there are pauses."""
+    """There is one attempt more than pauses."""
     with Server(*[500] * 9) as server:
         desk.write(hook=json.dumps(server.url))
         desk.read(81)
@@ -270,11 +270,11 @@ def test_a_target_that_goes_on_failing_is_given_up(desk: Desk) -> None:
             desk.look(watching)
             desk.look(watching)
         assert len(server.posted) == 3
-    assert "given up after 3 tries" in desk.said[-1]
+    assert "dropped after 3 attempts" in desk.said[-1]
 
 
 def test_a_target_that_hangs_holds_nobody_up(desk: Desk) -> None:
-    """The other one is told, and steps go on."""
+    """The other target gets its message, and steps do not block."""
     desk.write(slow=json.dumps([sys.executable, "-c", "import time; time.sleep(60)"]), log=desk.note)
     desk.read(81)
     with desk.watch() as watching:
@@ -284,7 +284,7 @@ def test_a_target_that_hangs_holds_nobody_up(desk: Desk) -> None:
 
 
 def test_what_was_not_sent_is_sent_after_a_restart(desk: Desk) -> None:
-    """A message that waits for a target is not lost with the process."""
+    """A waiting message is not lost with the process."""
     with Server(500) as server:
         desk.write(hook=json.dumps(server.url))
         desk.read(81)
@@ -303,7 +303,7 @@ def test_what_was_not_sent_is_sent_after_a_restart(desk: Desk) -> None:
 
 
 def test_what_waits_is_bounded(desk: Desk) -> None:
-    """Of very many messages for one target the newest are kept."""
+    """If many messages wait for one target, the oldest are dropped."""
     desk.write(hook='"json://127.0.0.1:9/"')
     names = [f"user{number}" for number in range(MAX_PENDING + 5)]
     who = [ALICE.model_copy(update={"token_key": f"{each}~0", "user_id": each, "email": f"{each}@x"}) for each in names]
@@ -311,11 +311,11 @@ def test_what_waits_is_bounded(desk: Desk) -> None:
     with desk.watch(pauses=(3_600.0,)) as watching:
         watching.step(time.time(), MAX_SECONDS)
         assert len(states.load(states.state_path(desk.database)).unsent) == MAX_PENDING
-    assert len([line for line in desk.said if "too many wait; given up" in line]) == 5
+    assert len([line for line in desk.said if "too many messages are waiting; dropped" in line]) == 5
 
 
 def test_quiet_hours_hold_it_back_until_they_end(desk: Desk) -> None:
-    """And then it is told if it still holds."""
+    """Alerts that still hold are sent afterwards."""
     now = time.time()
     hours = [time.strftime("%H:%M", time.localtime(now + minutes * 60)) for minutes in (-10, 10)]
     desk.write(head=f'quiet_hours = "{hours[0]}-{hours[1]}"')
@@ -331,7 +331,7 @@ def test_quiet_hours_hold_it_back_until_they_end(desk: Desk) -> None:
 
 
 def test_it_looks_when_the_database_has_changed(desk: Desk) -> None:
-    """Soon after a change, and not at every step otherwise."""
+    """An evaluation follows a change, after the minimum time."""
     desk.write()
     desk.read(20)
     with desk.watch() as watching:
@@ -345,14 +345,14 @@ def test_it_looks_when_the_database_has_changed(desk: Desk) -> None:
 
 
 def test_the_file_is_read_again_when_it_is_changed(desk: Desk) -> None:
-    """A wrong one is told of, and the rules of before go on."""
+    """An invalid file is reported, and the previous rules stay in force."""
     desk.write("at = [90]")
     desk.read(81)
     with desk.watch() as watching:
         desk.look(watching)
         desk.write("at = [90.0]\nwindows = '5h'")
         desk.look(watching)
-        assert "did you mean window?; what it said before goes on" in desk.said[-1]
+        assert "did you mean window?; the previous rules stay in force" in desk.said[-1]
         assert desk.noted() == []
         desk.write("at = [80]")
         desk.look(watching)
@@ -360,7 +360,7 @@ def test_the_file_is_read_again_when_it_is_changed(desk: Desk) -> None:
 
 
 def test_a_database_that_comes_later(desk: Desk) -> None:
-    """Whoever starts it before the first turn is told of that one."""
+    """A watch that was started first finds the database of the first turn."""
     desk.write()
     with desk.watch() as watching:
         desk.look(watching)
@@ -370,7 +370,7 @@ def test_a_database_that_comes_later(desk: Desk) -> None:
 
 
 def test_a_memory_that_is_damaged_is_begun_anew(desk: Desk) -> None:
-    """It is said, and what still holds is told again rather than never."""
+    """The damage is reported, and alerts that still hold are sent again."""
     desk.write()
     desk.read(81)
     states.state_path(desk.database).write_text('{"version": 1, "since": 7}', encoding="ascii")
@@ -381,7 +381,7 @@ def test_a_memory_that_is_damaged_is_begun_anew(desk: Desk) -> None:
 
 
 def test_a_forgotten_account_is_in_no_file(desk: Desk) -> None:
-    """Neither as told nor as waiting to be."""
+    """The state file has neither its sent nor its waiting alerts."""
     desk.write(hook='"json://127.0.0.1:9/"')
     desk.read(81)
     desk.read(82, who=BOB)
@@ -398,24 +398,24 @@ def test_a_forgotten_account_is_in_no_file(desk: Desk) -> None:
 
 
 def test_check_says_what_would_be_told_and_what_was(desk: Desk) -> None:
-    """1 where something would be told now, else 0; it sends nothing and changes nothing."""
+    """The exit code is 1 if alerts are due, else 0; nothing is sent or changed."""
     desk.write()
     assert desk.invoke("check").exit_code == 3
     desk.read(81)
     for _ in range(2):
         result = desk.invoke("check")
         assert result.exit_code == 1
-        assert result.stdout.startswith("Would be told now:\n  alice@example.com: 5 h limit at 81 % used, resets ")
-        assert result.stdout.endswith("  → log\nNothing was told yet.\n")
+        assert result.stdout.startswith("Due now:\n  alice@example.com: 5 h limit at 81 % used, resets ")
+        assert result.stdout.endswith("  → log\nNo alerts sent yet.\n")
     with desk.watch() as watching:
         desk.look(watching)
     result = desk.invoke("check")
-    assert (result.exit_code, result.stdout.splitlines()[:2]) == (0, ["Nothing would be told now.", "Was told:"])
+    assert (result.exit_code, result.stdout.splitlines()[:2]) == (0, ["No alerts due.", "Already sent:"])
     assert len(desk.noted()) == 1
 
 
 def test_check_for_programs(desk: Desk) -> None:
-    """What is due is as a command would get it, with whom it is for."""
+    """Due alerts are as a command gets them, with their targets."""
     desk.write(log=desk.note, hook=f'"json://127.0.0.1:9/{SECRET}"')
     desk.read(97)
     result = desk.invoke("check", "--json")
@@ -433,7 +433,7 @@ def test_check_for_programs(desk: Desk) -> None:
 
 
 def test_check_in_quiet_hours(desk: Desk) -> None:
-    """What is held is shown as that, and is no reason for exit code 1."""
+    """Held alerts are shown separately, and the exit code is 0."""
     hours = [time.strftime("%H:%M", time.localtime(time.time() + minutes * 60)) for minutes in (-10, 10)]
     desk.write(head=f'quiet_hours = "{hours[0]}-{hours[1]}"')
     desk.read(81)
@@ -445,31 +445,31 @@ def test_check_in_quiet_hours(desk: Desk) -> None:
 
 
 def test_a_rule_for_what_is_not_known(desk: Desk) -> None:
-    """It stands for nothing, which is said; the others count."""
+    """The rule is reported, and the other rules apply."""
     rules = ('account = "wrok"', 'limit = "codecs"', 'account = "alice"')
     desk.write("[[rules]]\n".join(f"at = [80]\n{rule}\n" for rule in rules))
     desk.read(81)
     result = desk.invoke("check")
     assert (result.exit_code, result.stdout.count("81 % used")) == (1, 1)
     assert result.stderr.splitlines() == [
-        "Note: rule 1 stands for nothing: no account goes by 'wrok'",
-        "Note: rule 2 stands for nothing yet: no limit 'codecs' was seen; there are: codex",
+        "Note: rule 1 is not in force: no account matches 'wrok'",
+        "Note: rule 2 is not in force yet: unknown limit 'codecs'; known: codex",
     ]
 
 
 @pytest.mark.parametrize("command", ["check", "test", "watch"])
 def test_a_wrong_file_is_wrong_use(desk: Desk, command: str) -> None:
-    """Line, key, and what to write."""
+    """The error has the line, the key and a correction."""
     desk.write("at = [80]\nwindw = '5h'")
     result = desk.invoke(command)
     assert result.exit_code == 2
-    assert result.stderr.endswith("alerts.toml, line 7: rules.windw: there is no such key; did you mean window?\n")
+    assert result.stderr.endswith("alerts.toml, line 7: rules.windw: unknown key; did you mean window?\n")
     desk.config.unlink()
-    assert desk.invoke(command).stderr.endswith("is not there; make it with: codex-tap alerts init\n")
+    assert desk.invoke(command).stderr.endswith("does not exist; create it with: codex-tap alerts init\n")
 
 
 def test_test_tells_each_target(desk: Desk) -> None:
-    """A line for each with what came of it, and 4 where one failed; nothing of it is remembered."""
+    """There is a line for each target; the exit code is 4 if one failed, and no state is stored."""
     with Server(200, 200, 401) as server:
         desk.write(log=desk.note, hook=json.dumps(server.url))
         result = desk.invoke("test")
@@ -480,38 +480,38 @@ def test_test_tells_each_target(desk: Desk) -> None:
         assert desk.invoke("test", "hook").exit_code == 0
         assert (len(server.posted), len(desk.noted())) == (2, 1)
         result = desk.invoke("test")
-    assert (result.exit_code, result.stderr) == (4, "Error: 1 of 2 could not be told\n")
-    assert "hook (json://…): it was refused (HTTP 401)" in result.stdout
+    assert (result.exit_code, result.stderr) == (4, "Error: 1 of 2 failed\n")
+    assert "hook (json://…): refused (HTTP 401)" in result.stdout
     assert SECRET not in result.output
     assert not states.state_path(desk.database).exists()
 
 
 def test_test_of_a_target_that_there_is_not(desk: Desk) -> None:
-    """The nearest name is shown."""
+    """The error names the nearest target."""
     desk.write(phone=desk.note)
     result = desk.invoke("test", "fone")
-    assert (result.exit_code, result.stderr) == (2, "Error: no target is called 'fone'; did you mean phone?\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: no target is named 'fone'; did you mean phone?\n")
 
 
 @POSIX
 def test_a_file_that_others_can_read_is_told_of(desk: Desk) -> None:
-    """It holds secrets; what was asked is done nevertheless."""
+    """There is a warning, and the command still runs."""
     desk.write().chmod(0o644)
     result = desk.invoke("test")
     assert result.exit_code == 0
-    assert "others on this machine can read" in result.stderr
+    assert "other users can read" in result.stderr
     assert f"chmod 600 {desk.config}" in result.stderr
 
 
 def test_init_writes_a_file_once(desk: Desk) -> None:
-    """Readable by its owner alone, and one that is there stays."""
+    """Only the owner can read the file, and an existing file is not overwritten."""
     assert desk.invoke("init").exit_code == 0
     if os.name == "posix":
         assert desk.config.stat().st_mode & 0o777 == 0o600
     before = desk.config.read_bytes()
     result = desk.invoke("init")
     assert (result.exit_code, desk.config.read_bytes()) == (2, before)
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ def test_init_writes_a_file_once(desk: Desk) -> None:
     [("[[rules]]\nat = [80]\n", "has no targets"), ("[targets]\nlog = ['a']\n", "has no rules")],
 )
 def test_watch_with_nobody_to_tell_or_nothing_to(desk: Desk, text: str, said: str) -> None:
-    """It ends at once, rather than to stand there for nothing."""
+    """The watch ends at once."""
     desk.config.write_text(text, encoding="utf-8")
     result = desk.invoke("watch")
     assert (result.exit_code, said in result.stderr) == (2, True)
@@ -549,7 +549,7 @@ def test_run_tells_beside_its_proxy(desk: Desk, monkeypatch: pytest.MonkeyPatch)
 
 @POSIX
 def test_a_killed_launcher_leaves_no_watch(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watch sees the end of whoever started it; until then it is the only one."""
+    """The watch ends with its parent process, and holds the lock until then."""
     desk.write()
     monkeypatch.setenv("CODEX_TAP_ALERTS", str(desk.config))
     command = [sys.executable, str(CLI), "proxy", "--alerts", "--port", str(free_port()), "--db", str(desk.database)]
@@ -571,7 +571,7 @@ def _is_free(database: Path) -> bool:
 
 @pytest.mark.parametrize("command", [["run", "--alerts", "codex"], ["proxy", "--alerts"]])
 def test_nothing_is_started_with_a_wrong_file(desk: Desk, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    """It is said at once, and not when a limit hits."""
+    """The error comes at the start."""
     desk.write("ats = [80]")
     monkeypatch.setenv("CODEX_TAP_ALERTS", str(desk.config))
     result = CliRunner().invoke(cli, command, prog_name="codex-tap", catch_exceptions=False)
@@ -585,12 +585,14 @@ def test_a_running_proxy_has_alerts_of_its_own() -> None:
 
 
 def test_watch_as_a_program(desk: Desk) -> None:
-    """It says what it watches, tells, and is the only one; the next one takes its place once it is gone."""
+    """The watch says what it watches, sends alerts, and is the only one; a waiting one takes over when it ends."""
     desk.write()
     desk.read(81)
     with desk.start() as first:
         assert first.stderr is not None
-        assert first.stderr.readline().endswith(f"watching {desk.database} to tell log; Ctrl-C ends it\n")
+        assert first.stderr.readline().endswith(
+            f"watching {desk.database}, sending alerts to log; press Ctrl-C to stop\n"
+        )
         wait_until(lambda: bool(desk.noted()), lambda: "it was not told")
         other = desk.invoke("watch")
         assert (other.exit_code, "watches" in other.stderr) == (4, True)

@@ -1,3 +1,5 @@
+"""`codex-tap statusline`."""
+
 from __future__ import annotations
 
 import json
@@ -18,9 +20,9 @@ from scripts.commands.statusline import _WRITERS
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Identity, Window
-from tests.store.analysis.test_ranking import accounts_made
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
+from tests.support.status_factories import any_accounts
 
 if TYPE_CHECKING:
     from store.models import Snapshot
@@ -34,12 +36,12 @@ def invoke(*arguments: str | Path) -> Result:
 
 
 def seen(five: float | None, seven: float, *, who: Identity = ALICE, ago: float = 10, **fields: Any) -> Snapshot:
-    """The main limit so many seconds ago: 5h resets in some 2 h 10 min, 7d in some 3 d."""
+    """A reading of the main limit, `ago` seconds old: 5h resets in about 2 h 10 min, 7d in about 3 d."""
     now = time.time()
-    told = {"7d": Window(used_percent=seven, window_minutes=10_080, resets_at=int(now + 3 * DAY + 30))}
+    found = {"7d": Window(used_percent=seven, window_minutes=10_080, resets_at=int(now + 3 * DAY + 30))}
     if five is not None:
-        told["5h"] = Window(used_percent=five, window_minutes=300, resets_at=int(now + 2 * HOUR + 630))
-    return snapshot(limit(told), who=who, at=now - ago, **fields)
+        found["5h"] = Window(used_percent=five, window_minutes=300, resets_at=int(now + 2 * HOUR + 630))
+    return snapshot(limit(found), who=who, at=now - ago, **fields)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def path() -> Path:
 
 @pytest.fixture
 def work(path: Path) -> Path:
-    """An account that is called work, and another that was seen before it."""
+    """A database with an account named work, and another one seen before it."""
     record(path, seen(1, 2, who=BOB, ago=500), seen(63.5, 41))
     with closing(open_writer(path)) as connection:
         rename_account(connection, 1, "other")
@@ -58,13 +60,13 @@ def work(path: Path) -> Path:
 
 
 def test_the_account_in_use_in_one_line(work: Path) -> None:
-    """What is used of each window, and the time until its reset."""
+    """The line has the used percent of each window and the time until its reset."""
     assert invoke("statusline", "--db", work).stdout == "work 5h 63% (2h10m) 7d 41% (3d)\n"
     assert invoke("statusline", "oth").stdout == "other 5h 1% (2h10m) 7d 2% (3d)\n"
 
 
 def test_tmux_gets_its_colours(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As styles of tmux, and none with NO_COLOR."""
+    """Colours are tmux styles, absent with NO_COLOR."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     line = "work 5h #[fg=yellow]63%#[default] (2h10m) 7d #[fg=green]41%#[default] (3d)\n"
     assert invoke("statusline", "--format", "tmux", "--db", work).stdout == line
@@ -73,14 +75,14 @@ def test_tmux_gets_its_colours(work: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_tmux_takes_no_commands_from_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `#` in a name is a character and no beginning of a command."""
+    """A `#` in a name is escaped."""
     monkeypatch.setenv("NO_COLOR", "1")
     record(path, seen(1, 2, who=Identity(token_key="k~1", account_id="a", email="#(reboot)@example.com")))
     assert invoke("statusline", "--format", "tmux").stdout.startswith("##(reboot)@example.com 5h")
 
 
 def test_waybar_gets_its_json(work: Path) -> None:
-    """Text, tooltip, class and percentage, on one line."""
+    """The JSON has text, tooltip, class and percentage, on one line."""
     result = invoke("statusline", "--format", "waybar", "--db", work)
     assert result.stdout.count("\n") == 1
     shown = json.loads(result.stdout)
@@ -99,14 +101,14 @@ def test_waybar_gets_its_json(work: Path) -> None:
     ],
 )
 def test_waybar_gets_a_class(path: Path, snapshots: tuple[float, float], kind: str, percentage: int) -> None:
-    """Of the window that decides; blocked beats all."""
+    """The class is that of the tightest window, unless the limit is blocked."""
     record(path, seen(*snapshots))
     shown = json.loads(invoke("statusline", "--format", "waybar").stdout)
     assert (shown["class"], shown["percentage"]) == (kind, percentage)
 
 
 def test_waybar_gets_no_markup_from_the_wire(path: Path) -> None:
-    """What Pango would take for markup is escaped."""
+    """Characters of Pango markup are escaped."""
     record(
         path, seen(1, 2, who=Identity(token_key="k~1", account_id="a", email="<b>&'\"@example.com"), plan_type="<i>")
     )
@@ -116,7 +118,7 @@ def test_waybar_gets_no_markup_from_the_wire(path: Path) -> None:
 
 
 def test_programs_get_the_figures(work: Path) -> None:
-    """On one line, with the windows as ``status`` has them."""
+    """The JSON is one line, with the windows as in ``status``."""
     result = invoke("statusline", "--format", "json", "--db", work)
     assert result.stdout.count("\n") == 1
     figures = json.loads(result.stdout)
@@ -125,7 +127,7 @@ def test_programs_get_the_figures(work: Path) -> None:
 
 
 def test_what_is_not_as_usual_is_marked(path: Path) -> None:
-    """A closed limit, one that credits carry, a reading of some age, a reset that nobody saw."""
+    """A blocked limit, credits, an old reading and an unseen reset are marked."""
     record(path, seen(None, 100))
     assert invoke("statusline").stdout == "alice@example.com 7d 100%! (3d)\n"
     record(path, seen(None, 100, credits=Credits(has_credits=True, unlimited=False, balance="5")))
@@ -146,7 +148,7 @@ def test_what_is_not_as_usual_is_marked(path: Path) -> None:
     ],
 )
 def test_a_bar_stays_whole_while_nothing_is_known(path: Path, form: str, line: str) -> None:
-    """A line in the bar's own form, and exit code 0."""
+    """The output has the bar's format, and the exit code is 0."""
     result = invoke("statusline", "--format", form, "--db", path)
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{line}\n", "")
     shown = json.loads(invoke("statusline", "anybody", "--format", "waybar").stdout)
@@ -154,13 +156,13 @@ def test_a_bar_stays_whole_while_nothing_is_known(path: Path, form: str, line: s
 
 
 def test_an_unknown_account_is_wrong_use(work: Path) -> None:
-    """A bar that is set up wrongly is to be noticed."""
+    """A misconfigured bar shows an error."""
     assert invoke("statusline", "carol", "--db", work).exit_code == 2
 
 
-@given(accounts_made, st.sampled_from(sorted(_WRITERS)))
+@given(any_accounts, st.sampled_from(sorted(_WRITERS)))
 def test_any_account_is_one_line(accounts: list[dict[str, Any]], form: str) -> None:
-    """Whatever was told of it."""
+    """Any status of an account makes one line."""
     for each in accounts:
         for main in each["limits"]:
             line = _WRITERS[form](each, main)

@@ -1,3 +1,5 @@
+"""`codex-tap threads`."""
+
 from __future__ import annotations
 
 import json
@@ -10,22 +12,22 @@ from click.testing import CliRunner, Result
 
 from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
-from tests.store.analysis.test_attribution import turn
 from tests.support.turn_factories import Told, keep
+from tests.support.usage_factories import turn
 
 DAY = 86_400
 FIRST, SECOND, OLD = "0199aaaa-0000-7000-8000-000000000001", "0199aaaa-9000-7000-8000-000000000002", "0198-old"
 
 
 def invoke(*arguments: str | Path) -> Result:
-    """Run a command line in this process; its exceptions are the test's."""
+    """Run a command line in this process, without catching exceptions."""
     words = [str(argument) for argument in arguments]
     return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
 
 
 @pytest.fixture
 def path() -> Path:
-    """Where the database is by default."""
+    """The default path of the database."""
     return Path(os.environ["CODEX_TAP_DB"])
 
 
@@ -47,12 +49,12 @@ def three(path: Path) -> Path:
 
 
 def listed() -> dict[str, str | None]:
-    """Names by thread, of all there are."""
+    """Return the names of all threads by id."""
     return {each["thread"]: each["name"] for each in json.loads(invoke("threads", "--json", "--since", "365d").stdout)}
 
 
 def test_threads_are_listed_newest_first(three: Path) -> None:
-    """For people: short ids that are clear, answered turns, and whose they are."""
+    """The table has short unique ids, counts of completed turns, and accounts."""
     result = invoke("threads", "--db", three)
     assert (result.exit_code, result.stderr) == (0, "")
     head, newest, older = result.stdout.splitlines()
@@ -63,7 +65,7 @@ def test_threads_are_listed_newest_first(three: Path) -> None:
 
 
 def test_threads_for_programs(three: Path) -> None:
-    """One entry for each thread, though it ran under two accounts; the old one only when asked for."""
+    """A thread under two accounts is one entry; an old thread needs an earlier --since."""
     newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
     assert set(newest) == {"thread", "name", "accounts", "turns", "first_seen_at", "last_seen_at"}
     assert (newest["thread"], newest["name"], newest["turns"]) == (SECOND, None, 2)
@@ -74,16 +76,16 @@ def test_threads_for_programs(three: Path) -> None:
 
 @pytest.mark.parametrize("start", [FIRST, FIRST[:10], FIRST[:10].upper(), "refactor"])
 def test_a_thread_is_named(three: Path, start: str) -> None:
-    """By the start of its id or name; from then on it goes by that name, under each of its accounts."""
+    """A prefix of its id or name chooses a thread; the name holds under each of its accounts."""
     invoke("threads", "name", FIRST, "refactor", "--db", three)
     result = invoke("threads", "name", start, " refactor-auth ", "--db", three)
-    assert (result.exit_code, result.stdout) == (0, f"{FIRST} is now called refactor-auth.\n")
+    assert (result.exit_code, result.stdout) == (0, f"{FIRST} is now named refactor-auth.\n")
     assert listed() == {FIRST: "refactor-auth", SECOND: None, OLD: None}
     assert "refactor-auth  " in invoke("threads").stdout
 
 
 def test_an_empty_name_takes_it_away(three: Path) -> None:
-    """The thread is without a name again, and another may have it."""
+    """An empty name removes the name, which another thread may then have."""
     invoke("threads", "name", FIRST, "docs", "--db", three)
     assert invoke("threads", "name", "docs", "").stdout == f"{FIRST} has no name now.\n"
     assert invoke("threads", "name", OLD, "docs").exit_code == 0
@@ -91,7 +93,7 @@ def test_an_empty_name_takes_it_away(three: Path) -> None:
 
 
 def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
-    """That is no clash."""
+    """A thread does not conflict with itself."""
     invoke("threads", "name", OLD, "docs", "--db", three)
     assert invoke("threads", "name", OLD, "docs").exit_code == 0
 
@@ -99,16 +101,16 @@ def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ([FIRST, "docs"], "Error: another thread is called 'docs' already\n"),
-        ([FIRST, "  "], "Error: a name has at least one character and only printable ones\n"),
-        ([FIRST, "a\x1bb"], "Error: a name has at least one character and only printable ones\n"),
-        (["0199", "x"], f"Error: '0199' could be any of these:\n  {SECOND}\n  {FIRST}\n"),
-        (["nope", "x"], f"Error: no thread goes by 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
+        ([FIRST, "docs"], "Error: another thread already has the name 'docs'\n"),
+        ([FIRST, "  "], "Error: a name must not be empty or contain control characters\n"),
+        ([FIRST, "a\x1bb"], "Error: a name must not be empty or contain control characters\n"),
+        (["0199", "x"], f"Error: '0199' matches several threads:\n  {SECOND}\n  {FIRST}\n"),
+        (["nope", "x"], f"Error: no thread matches 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
         ([FIRST], "Missing argument 'NAME'"),
     ],
 )
 def test_a_thread_name_that_cannot_be_given(three: Path, words: list[str], error: str) -> None:
-    """Wrong use is told, with the candidates, and nothing changes."""
+    """The error lists the candidates, and nothing changes."""
     invoke("threads", "name", OLD, "docs", "--db", three)
     before = listed()
     result = invoke("threads", "name", *words)
@@ -118,7 +120,7 @@ def test_a_thread_name_that_cannot_be_given(three: Path, words: list[str], error
 
 
 def test_nothing_known_yet(path: Path) -> None:
-    """Exit 3, an empty list for programs, and no database is made by asking or naming."""
+    """The exit code is 3, the JSON list is empty, and no database is created."""
     assert (invoke("threads").exit_code, invoke("threads").stdout) == (3, f"{NOTHING_YET}\n")
     assert (invoke("threads", "--json").exit_code, invoke("threads", "--json").stdout) == (3, "[]\n")
     assert invoke("threads", "name", "x", "y").exit_code == 3
@@ -126,14 +128,14 @@ def test_nothing_known_yet(path: Path) -> None:
 
 
 def test_no_thread_in_that_time(path: Path) -> None:
-    """It says so; that is no error."""
+    """An empty time range is not an error."""
     keep(path, Told([], [turn(10, 20, thread=OLD)]))
     result = invoke("threads")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No thread was seen in that time.\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No threads in that time range.\n")
 
 
 def test_nothing_of_the_wire_steers_the_terminal(path: Path) -> None:
-    """A thread's id came over the wire."""
+    """A thread's id comes from the wire."""
     now = time.time()
     keep(path, Told([], [turn(now - 10, now, thread="\x1b[31mred"), turn(now - 10, now, thread="\x1b[31mblue")]))
     assert "\x1b" not in invoke("threads").stdout

@@ -76,7 +76,7 @@ TURN = ["response.created", "codex.rate_limits", "response.output_item.done", "r
 
 
 def test_websocket_turns_share_a_socket(backend: Backend, client: CodexClient) -> None:
-    """Several turns on one websocket each get the answer that holds when they are asked."""
+    """Each turn on one websocket gets the response that is set when it starts."""
     backend.answer(Answer(headers={"x-codex-plan-type": "plus"}, events=[LIMITS]))
     first = client.websocket_turn("one")
     backend.answer(Answer(text="changed"))
@@ -95,7 +95,7 @@ def test_websocket_warm_up(backend: Backend, client: CodexClient) -> None:
 
 @pytest.mark.parametrize("deflate", [True, False])
 def test_websocket_compression(client: CodexClient, backend: Backend, deflate: bool) -> None:
-    """Messages arrive whole with and without permessage-deflate, which is used when it is offered."""
+    """Messages arrive complete with and without permessage-deflate, which is used if the client offers it."""
     backend.answer(Answer(text="a" * 200_000))
     reply = client.websocket_turn("say a", deflate=deflate)
     assert reply.messages("response.output_item.done")[0]["item"]["content"][0]["text"] == "a" * 200_000
@@ -103,7 +103,7 @@ def test_websocket_compression(client: CodexClient, backend: Backend, deflate: b
 
 
 def test_refused_upgrade_leads_to_http(client: CodexClient, backend: Backend) -> None:
-    """A refused upgrade is an answer with its headers, after which a turn over HTTP works."""
+    """The response to a refused upgrade has its headers, and a turn over HTTP works afterwards."""
     backend.answer(Answer(upgrade=426, headers={"x-codex-plan-type": "plus"}))
     refused = client.websocket_turn("say ok")
     assert (refused.status, refused.header("x-codex-plan-type"), refused.events) == (426, "plus", [])
@@ -111,7 +111,7 @@ def test_refused_upgrade_leads_to_http(client: CodexClient, backend: Backend) ->
 
 
 def test_http_turn(http2: bool) -> None:
-    """A turn over POST streams the same events, whatever the HTTP version, and says which model was asked."""
+    """A turn over POST streams the same events with each HTTP version, and has the requested model."""
     with (
         Backend(http2=http2) as backend,
         CodexClient(backend.proxy_url, [backend.ca_file], token="token-a", http2=http2) as client,
@@ -128,7 +128,7 @@ def test_http_turn(http2: bool) -> None:
 
 
 def test_events_spread_over_time(http2: bool) -> None:
-    """Each event arrives when it is sent, not when the answer ends."""
+    """Each event arrives when it is sent, before the response ends."""
     with (
         Backend(http2=http2) as backend,
         CodexClient(backend.proxy_url, [backend.ca_file], http2=http2) as client,
@@ -140,7 +140,7 @@ def test_events_spread_over_time(http2: bool) -> None:
 
 
 def test_cancelled_stream() -> None:
-    """A client that resets its HTTP/2 stream at the end of the turn goes on with the same connection."""
+    """A client that resets its HTTP/2 stream at the end of the turn can use the same connection again."""
     with Backend(http2=True) as backend, CodexClient(backend.proxy_url, [backend.ca_file], http2=True) as client:
         backend.answer(Answer(events=[b": a comment\n\n", {"type": "response.completed"}, Pause(60)]))
         replies = [client.http_turn("say ok", cancel=True) for _ in range(3)]
@@ -150,7 +150,7 @@ def test_cancelled_stream() -> None:
 
 
 def test_websocket_control_frames(client: CodexClient) -> None:
-    """A ping between two turns is answered, and a close frame ends the socket."""
+    """A ping between two turns gets a pong, and a close frame ends the websocket."""
     client.websocket_turn("one")
     (websocket,) = client._websockets.values()
     websocket.wire.send(websocket._protocol.send(Ping(b"still there?")))
@@ -162,7 +162,7 @@ def test_websocket_control_frames(client: CodexClient) -> None:
 
 
 def test_mistakes_are_loud(http2: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """An answer that cannot be sent ends the connection and is logged."""
+    """A response that cannot be sent ends the connection and is logged."""
     with Backend(http2=http2) as backend, CodexClient(backend.proxy_url, [backend.ca_file], http2=http2) as client:
         backend.answer(Answer(events=[{"no": "type"}]))
         with pytest.raises(InterruptedTurnError):
@@ -171,7 +171,7 @@ def test_mistakes_are_loud(http2: bool, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_head_has_no_body(client: CodexClient) -> None:
-    """HEAD gets the head of the page alone."""
+    """HEAD gets only the head of the page."""
     reply = client.request("HEAD", "https://other.example/")
     assert (reply.status, bytes(reply.body)) == (200, b"")
 
@@ -190,7 +190,7 @@ def test_large_bodies_both_ways(http2: bool) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 def test_encodings(client: CodexClient, backend: Backend, encoding: Encoding) -> None:
-    """A compressed answer says how it is compressed, and decodes to what was told."""
+    """A compressed response has its Content-Encoding, and decodes to the given body."""
     backend.answer(Answer(encoding=encoding, events=[LIMITS, Pause(0.01), LIMITS]))
     reply = client.http_turn("say ok")
     assert reply.header("content-encoding") == encoding
@@ -199,8 +199,8 @@ def test_encodings(client: CodexClient, backend: Backend, encoding: Encoding) ->
     assert decoded.count(b"codex.rate_limits") == 4
 
 
-def test_accounts_have_answers_of_their_own(backend: Backend) -> None:
-    """The account header beats the token, which beats the default."""
+def test_accounts_have_responses_of_their_own(backend: Backend) -> None:
+    """The account header takes precedence over the token, and the token over the default."""
     backend.answer(Answer(text="default"))
     backend.answer(Answer(text="token"), token="token-b")
     backend.answer(Answer(text="account"), account="account-b")
@@ -215,7 +215,7 @@ def test_accounts_have_answers_of_their_own(backend: Backend) -> None:
 
 
 def test_connections_at_once(backend: Backend) -> None:
-    """One slow answer does not hold up another."""
+    """A slow response does not delay another one."""
     backend.answer(Answer(events=[Pause(20)]), account="slow")
     slow = CodexClient(backend.proxy_url, [backend.ca_file], account_id="slow")
     waiting = threading.Thread(target=pytest.raises, args=(InterruptedTurnError, slow.websocket_turn, "wait"))
@@ -241,7 +241,7 @@ def over_websocket(client: CodexClient) -> None:
 
 @pytest.mark.parametrize("turn", [over_http, over_websocket])
 def test_reset_mid_stream(backend: Backend, client: CodexClient, turn: Callable[[CodexClient], None]) -> None:
-    """A told reset breaks the connection after the events before it, and the next turn opens a new one."""
+    """A reset cuts the connection after the events that precede it, and the next turn opens a new one."""
     backend.answer(Answer(events=[LIMITS, Pause(0.05), Reset()]))
     with pytest.raises(InterruptedTurnError) as caught:
         turn(client)
@@ -252,7 +252,7 @@ def test_reset_mid_stream(backend: Backend, client: CodexClient, turn: Callable[
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_refusals(client: CodexClient, backend: Backend, status: int) -> None:
-    """An error over HTTP has the told headers and body; on the websocket it is a message."""
+    """An error over HTTP has the given headers and body; on the websocket it is a message."""
     headers = limit_headers(WireWindow(100, 10080, RESET_AT, 14890), NO_WINDOW, active="premium", plan="pro")
     event = error_event(status, headers=headers, resets_at=RESET_AT)
     backend.answer(Answer(status=status, headers=headers, body=error_body(), events=[event], completes=False))
@@ -264,7 +264,7 @@ def test_refusals(client: CodexClient, backend: Backend, status: int) -> None:
 
 
 def test_usage_document(client: CodexClient, backend: Backend) -> None:
-    """The usage document is served where it is told, on both paths, and is a 404 until then."""
+    """The usage document is served on both paths once it is set; until then the response is a 404."""
     assert client.get(USAGE).status == 404
     spark = usage_limit("GPT-5.3-Codex-Spark", "codex_bengalfox", WireWindow(0, 300), WireWindow(0, 10080))
     told = usage_document(WireWindow(41, 10080, RESET_AT, 332661), additional=[spark])
@@ -275,7 +275,7 @@ def test_usage_document(client: CodexClient, backend: Backend) -> None:
 
 
 def test_accounts_check(backend: Backend) -> None:
-    """The accounts check answers for the account that asks: by its header, else by the token's claim."""
+    """The accounts check responds with the account of the header, or else of the token's claim."""
     token = make_token("claimed", "user-1", expires_at=RESET_AT)
     assert token.startswith("eyJhbGciOiJSUzI1NiIs")
     found = []
@@ -297,14 +297,14 @@ def test_accounts_check(backend: Backend) -> None:
     ],
 )
 def test_other_hosts(client: CodexClient, backend: Backend, url: str, status: int) -> None:
-    """OpenAI's other paths and hosts are a 404, anybody else's a page."""
+    """OpenAI's other paths and hosts are a 404, all other hosts a page."""
     reply = client.get(url)
     assert reply.status == status
     assert backend.requests[0].headers["authorization"] == "Bearer token-a"
 
 
-def test_foreign_host_told_to_lie(client: CodexClient, backend: Backend) -> None:
-    """A foreign host sends rate-limit headers when it is told to, and only then."""
+def test_foreign_host_with_limits(client: CodexClient, backend: Backend) -> None:
+    """A foreign host sends rate-limit headers only if they are set for it."""
     backend.answer(Answer(headers={"x-codex-plan-type": "pro"}))
     assert client.get("https://other.example/").header("x-codex-plan-type") is None
     backend.answer(Answer(headers={"x-codex-plan-type": "free"}, body="hello"), host="other.example")
@@ -313,7 +313,7 @@ def test_foreign_host_told_to_lie(client: CodexClient, backend: Backend) -> None
 
 
 def test_page_for_a_path(client: CodexClient, backend: Backend) -> None:
-    """A page told for a path comes before everything else."""
+    """The page of a path takes precedence."""
     path = "/backend-api/codex/responses"
     backend.answer(Answer(pages={path: Page(500, [("x-twice", "1"), (b"x-twice", b"2")], "broken")}))
     reply = client.http_turn("say ok")
@@ -338,7 +338,7 @@ def test_no_sni(client: CodexClient, backend: Backend) -> None:
 
 
 def test_distrust(backend: Backend) -> None:
-    """Whoever does not name the authority does not trust it, and the stand-in tells why the tunnel failed."""
+    """A client without the authority's certificate refuses the connection, and the stand-in reports the failure."""
     with Backend() as other:
         client = CodexClient(backend.proxy_url, [other.ca_file])
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -350,7 +350,7 @@ def test_distrust(backend: Backend) -> None:
 
 
 def test_header_builders() -> None:
-    """The builders write the headers that live accounts were seen to get."""
+    """The builders write the headers of live accounts."""
     told = limit_headers(
         WireWindow(100, 10080, 1787196849, 14890),
         NO_WINDOW,
@@ -380,7 +380,7 @@ def test_header_builders() -> None:
 
 
 def test_as_a_program() -> None:
-    """As a program it says where it is, takes answers on standard input, and ends when that closes."""
+    """As a program it prints its address, reads responses from standard input, and ends when that closes."""
     with subprocess.Popen(
         [sys.executable, "-m", "scripts.demo.backend", "--http2"],
         cwd=REPOSITORY,
@@ -402,7 +402,7 @@ def test_as_a_program() -> None:
 
 
 def test_stopping_ends_every_connection() -> None:
-    """When the backend stops, what is connected is cut and its port is closed."""
+    """When the backend stops, connections are cut and its port is closed."""
     with Backend() as backend, CodexClient(backend.proxy_url, [backend.ca_file]) as client:
         client.websocket_turn("say ok")
         backend.close()
@@ -413,13 +413,13 @@ def test_stopping_ends_every_connection() -> None:
 
 
 def windows(rate_limits: dict[str, Any]) -> list[tuple[float, int, int] | None]:
-    """The primary and the secondary window of what Codex wrote down."""
+    """Return the primary and the secondary window of limits that Codex stored."""
     found = [rate_limits["primary"], rate_limits["secondary"]]
     return [w and (w["used_percent"], w["window_minutes"], w["resets_at"]) for w in found]
 
 
 def test_real_codex_over_websocket(backend: Backend, tmp_path: Path) -> None:
-    """The real Codex does a turn over the websocket through mitmdump, and writes down what a message told it."""
+    """The real Codex takes a turn over the websocket through mitmdump, and stores the limits of a message."""
     codex, home = require_codex(), tmp_path / "codex"
     reset_at = int(time.time()) + 9000
     backend.answer(Answer(events=[rate_limits_event(WireWindow(7.5, 10080, reset_at))]), account="account-a")
@@ -436,7 +436,7 @@ def test_real_codex_over_websocket(backend: Backend, tmp_path: Path) -> None:
 
 
 def test_real_codex_over_http(http2: bool, tmp_path: Path) -> None:
-    """Refused the websocket, the real Codex does its turn over POST, and writes down what the headers told it."""
+    """Without the websocket the real Codex takes its turn over POST, and stores the limits of the headers."""
     codex, home = require_codex(), tmp_path / "codex"
     reset_at = int(time.time()) + 9000
     told = limit_headers(WireWindow(13, 300, reset_at), WireWindow(44, 10080, reset_at + 1))
@@ -465,7 +465,7 @@ def test_real_codex_app_server(backend: Backend, tmp_path: Path) -> None:
 
 
 def test_client_through_mitmdump(http2: bool) -> None:
-    """The small client passes through mitmdump as Codex does, over every transport, and trusts its authority alone."""
+    """The small client works through mitmdump over every transport, and trusts only its authority."""
     with (
         Backend(http2=http2) as backend,
         Proxy(backend, arguments=["-q"]) as proxy,

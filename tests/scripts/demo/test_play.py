@@ -17,7 +17,7 @@ PEOPLE = ["ann@example.com", "ben@example.com"]
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this test's temporary folders are made."""
+    """The folder for this test's temporary folders."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     for name in ("TMPDIR", "TEMP", "TMP"):
@@ -28,12 +28,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def without_codex(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make it look as if Codex were not installed."""
+    """Hide an installed Codex."""
     monkeypatch.setenv("CODEX_TAP_CODEX", "no-such-codex")
 
 
 def shown() -> tuple[list[str], list[str | None]]:
-    """What the demo said, and the accounts in its document."""
+    """Run the demo; return its messages and the accounts in its document."""
     said: list[str] = []
     document = play(said.append)
     return said, [account["email"] for account in document["accounts"]]
@@ -41,7 +41,7 @@ def shown() -> tuple[list[str], list[str | None]]:
 
 @pytest.mark.usefixtures("without_codex")
 def test_the_demo_without_codex(temporary: Path) -> None:
-    """A newcomer without Codex or an account sees two accounts, is told what asked, and nothing is left behind."""
+    """The output has two accounts and names the client; no files are left."""
     result = subprocess.run(
         [sys.executable, str(CLI), "demo"],
         capture_output=True,
@@ -51,7 +51,7 @@ def test_the_demo_without_codex(temporary: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert "Codex was not found here, so a small client asks as Codex does.\n" in result.stdout
+    assert "Codex was not found here, so a small client takes its place.\n" in result.stdout
     assert "\nann@example.com · plus\n  codex · seen " in result.stdout
     assert "  GPT-5.3-Codex-Spark (codex_bengalfox) · seen " in result.stdout
     assert list(temporary.iterdir()) == []
@@ -60,7 +60,7 @@ def test_the_demo_without_codex(temporary: Path) -> None:
 
 
 def test_the_demo_with_the_real_codex(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
-    """Where Codex is found it takes the turns itself, with a login of the demo's own."""
+    """An installed Codex takes the turns, with a login of the demo."""
     monkeypatch.setenv("CODEX_TAP_CODEX", require_codex())
     said, accounts = shown()
     assert accounts == PEOPLE
@@ -73,19 +73,19 @@ def test_the_demo_with_the_real_codex(monkeypatch: pytest.MonkeyPatch, temporary
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
 def test_a_codex_that_fails_does_not_spoil_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The small client takes over, and it is said."""
+    """The small client takes its place, and a message says so."""
     broken = tmp_path / "codex"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o700)
     monkeypatch.setenv("CODEX_TAP_CODEX", str(broken))
     said, accounts = shown()
     assert accounts == PEOPLE
-    assert "This Codex did not finish its turn, so a small client asks as Codex does." in said
+    assert "This Codex did not finish its turn, so a small client takes its place." in said
     assert sum("small client took a turn" in line for line in said) == 2
 
 
 @pytest.mark.usefixtures("without_codex")
-def test_the_demo_keeps_to_its_own_database() -> None:
-    """The user's own readings are neither shown nor touched."""
+def test_the_demo_has_its_own_database() -> None:
+    """The user's own database is neither shown nor changed."""
     assert shown()[1] == PEOPLE
     assert not Path(os.environ["CODEX_TAP_DB"]).exists()

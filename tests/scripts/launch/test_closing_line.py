@@ -1,4 +1,4 @@
-"""The line at the end of ``codex-tap run``."""
+"""The closing line of ``codex-tap run``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from scripts.launch.closing_line import Counts, SharedProxyLine, figures, openin
 from scripts.launch.codex_env_file import Bypass
 from scripts.support.output_queue import STDERR
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from tests.scripts.test_cli import in_terminal
 from tests.support.databases import damage, record
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.demo.backend import Backend
+    from store.documents import AccountStatus
     from store.record.writer import Entry
 
 needs_terminal = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals there")
@@ -43,15 +45,19 @@ OPENINGS: list[tuple[Counts | None, dict[str, Any], str]] = [
     (Counts(turns=1_200, limits=True), {}, "1,200 turns read"),
     (Counts(turns=2), {"bypass": BYPASS}, "2 turns read"),
     (Counts(limits=True, connections=1), {}, "limits read, no turns"),
-    (Counts(), {}, "nothing was read: the command sent nothing through the proxy"),
+    (Counts(), {}, "nothing was read: the command did not use the proxy"),
     (Counts(), {"bypass": BYPASS}, "nothing was read: the command bypassed the proxy because of HTTPS_PROXY in /home/"),
     (Counts(connections=9), {"bypass": BYPASS}, "nothing was read: the command bypassed the proxy"),
-    (Counts(connections=9), {}, "nothing was read: the command reached other hosts only"),
-    (Counts(connections=9, watched=1), {}, "nothing was read: no response told of limits"),
-    (Counts(connections=9, watched=2, refused=1), {}, "nothing was read: the command refused the proxy's certificate"),
-    (None, {}, "what was read is not known: the proxy did not tell it at its end"),
+    (Counts(connections=9), {}, "nothing was read: the command connected only to hosts that are not watched"),
+    (Counts(connections=9, watched=1), {}, "nothing was read: no response contained rate limits"),
+    (
+        Counts(connections=9, watched=2, refused=1),
+        {},
+        "nothing was read: the command does not trust the proxy's certificate",
+    ),
+    (None, {}, "the number of turns is not known: the proxy ended without reporting it"),
     (None, {"exit_code": -9}, "the proxy ended before the command (exit code -9)"),
-    (Counts(turns=1), {"exit_code": 1}, "the proxy ended before the command (exit code 1), 1 turn read until then"),
+    (Counts(turns=1), {"exit_code": 1}, "the proxy ended before the command (exit code 1), 1 turn read before that"),
 ]
 
 
@@ -61,14 +67,13 @@ def test_what_was_read_or_why_nothing_was(counts: Counts | None, more: dict[str,
 
 
 @pytest.mark.parametrize("summary", [None, "", "[]", "3", "{", '{"nonsense": 1}'])
-def test_counts_that_are_none(summary: str | None) -> None:
+def test_invalid_counts(summary: str | None) -> None:
     assert Counts.parse(summary) is None
 
 
-def status(path: Path, now: float) -> list[dict[str, Any]]:
+def status(path: Path, now: float) -> list[AccountStatus]:
     with contextlib.closing(open_reader(path)) as connection:
-        accounts: list[dict[str, Any]] = load_status(connection, now)["accounts"]
-        return accounts
+        return load_status(connection, now, load_accounts(connection))["accounts"]
 
 
 FIGURES: dict[str, tuple[list[Entry], float, list[str]]] = {
@@ -106,7 +111,7 @@ FIGURES: dict[str, tuple[list[Entry], float, list[str]]] = {
 
 
 @pytest.mark.parametrize(("entries", "now", "lines"), FIGURES.values(), ids=list(FIGURES))
-def test_how_the_main_limit_stands(tmp_path: Path, entries: list[Entry], now: float, lines: list[str]) -> None:
+def test_the_status_of_the_main_limit(tmp_path: Path, entries: list[Entry], now: float, lines: list[str]) -> None:
     accounts = status(record(tmp_path / "tap.sqlite3", *entries), now)
     assert figures(accounts, now, dt.UTC) == lines
 
@@ -117,7 +122,7 @@ def test_in_a_narrow_terminal_the_tightest_window_is_enough(tmp_path: Path) -> N
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what was printed, once the queue of lines is written."""
+    """Return the output on stderr, once the queue of lines is written."""
     assert STDERR.drain()
     return capsys.readouterr().err
 
@@ -127,7 +132,7 @@ def summary_of(turns: int, *keys: str) -> str:
 
 
 def test_the_accounts_are_those_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another proxy may have recorded others in the same database."""
+    """The database also has accounts that another proxy recorded."""
     now = time.time()
     path = record(tmp_path / "tap.sqlite3", used(15, at=now), used(62, who=BOB, at=now))
     show_own(summary_of(3, BOB.token_key), path, exit_code=None, bypass=None)
@@ -155,7 +160,7 @@ def gone(path: Path) -> contextlib.AbstractContextManager[object]:
 
 
 @pytest.mark.parametrize("harm", [locked, damaged, gone])
-def test_without_a_database_the_turns_are_still_told(
+def test_without_a_database_the_line_has_the_turns(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     harm: Callable[[Path], contextlib.AbstractContextManager[object]],
@@ -167,8 +172,8 @@ def test_without_a_database_the_turns_are_still_told(
     assert printed(capsys) == "codex-tap: 3 turns read\n"
 
 
-def test_a_shared_proxy_is_told_of_by_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Turns of the meantime, without warm-ups, and nothing where there were none."""
+def test_the_turns_of_a_shared_proxy_are_those_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line counts the turns during the run, without warm-ups; without turns there is no line."""
     now = time.time()
     path = record(tmp_path / "tap.sqlite3", used(15), turn(at=now))
     SharedProxyLine(path).show()
@@ -217,10 +222,13 @@ FIVE = r"5 h 13 % used, 87 % left, resets [^;]*"
 RUNS = {
     "turns": ([OURS, "http_turn", "websocket_turn"], rf"2 turns read · {FIVE}$"),
     "a usage document alone": ([OURS, USAGE], rf"limits read, no turns · {FIVE}$"),
-    "nothing": (["x"], "nothing was read: the command sent nothing through the proxy: "),
-    "another authority": (["@CA", USAGE], "nothing was read: the command refused the proxy's certificate; "),
-    "no limits": ([OURS, "https://chatgpt.com/nothing"], "nothing was read: no response told of limits, "),
-    "other hosts": (["@CA", "https://other.example/"], "nothing was read: the command reached other hosts only; "),
+    "nothing": (["x"], "nothing was read: the command did not use the proxy: "),
+    "another authority": (["@CA", USAGE], "nothing was read: the command does not trust the proxy's certificate; "),
+    "no limits": ([OURS, "https://chatgpt.com/nothing"], "nothing was read: no response contained rate limits, "),
+    "other hosts": (
+        ["@CA", "https://other.example/"],
+        "nothing was read: the command connected only to hosts that are not watched; ",
+    ),
 }
 
 
@@ -231,7 +239,7 @@ def usage_document() -> dict[str, Any]:
 
 
 def closing_lines(text: str) -> list[str]:
-    """What a terminal shows of ours; a warning of the proxy's is not the line."""
+    """Return the closing lines in the output of a terminal; the proxy's warnings are left out."""
     return [
         line.removeprefix("codex-tap: ")
         for line in text.splitlines()
@@ -241,7 +249,7 @@ def closing_lines(text: str) -> list[str]:
 
 @pytest.fixture(name="ready")
 def _ready(backend: Backend, tmp_path: Path) -> dict[str, str]:
-    """An environment whose way out is the stand-in, which tells the same limits however it is asked."""
+    """An environment with the stand-in as its upstream, which sends the same limits over every transport."""
     reset = int(time.time()) + 9_000
     headers = limit_headers(WireWindow(13, 300, reset, 9_000), plan="plus")
     backend.answer(Answer(headers=headers, usage=usage_document()), account="acct-line")
@@ -251,7 +259,7 @@ def _ready(backend: Backend, tmp_path: Path) -> dict[str, str]:
 @needs_terminal
 @pytest.mark.parametrize(("words", "line"), RUNS.values(), ids=list(RUNS))
 def test_a_run(backend: Backend, ready: dict[str, str], words: list[str], line: str) -> None:
-    """The line is the last there is, with what came through this run's own proxy."""
+    """The closing line is the last one, and is about this run's own proxy."""
     words = [word.replace("@CA", str(backend.ca_file)) for word in words]
     code, text = in_terminal("run", sys.executable, "-c", CLIENT, *words, **ready)
     assert code == 0, text
@@ -280,7 +288,7 @@ def test_a_proxy_that_died(ready: dict[str, str]) -> None:
 
 @needs_terminal
 def test_a_bypass_is_the_reason(backend: Backend, ready: dict[str, str]) -> None:
-    """What is warned of at the start is the reason at the end."""
+    """The bypass of the warning at the start is the reason at the end."""
     path = Path(ready["CODEX_HOME"]) / ".env"
     path.parent.mkdir()
     path.write_text(f"HTTPS_PROXY={backend.proxy_url}\n")
@@ -292,7 +300,7 @@ def test_a_bypass_is_the_reason(backend: Backend, ready: dict[str, str]) -> None
 
 @needs_terminal
 def test_a_run_through_a_running_proxy(backend: Backend, ready: dict[str, str], tmp_path: Path) -> None:
-    """Turns are those that its database got meanwhile; without any there is no line."""
+    """The turns are those recorded during the run; without any there is no line."""
     path = tmp_path / "shared.sqlite3"
     with Proxy(backend, database=path, arguments=["-q"]) as proxy:
         options = ["--proxy", proxy.proxy_url.removeprefix("http://"), "--ca", str(proxy.ca_file), "--db", str(path)]
@@ -305,7 +313,7 @@ def test_a_run_through_a_running_proxy(backend: Backend, ready: dict[str, str], 
 
 @needs_terminal
 def test_the_real_codex(codex: str, backend: Backend, tmp_path: Path) -> None:
-    """One turn is one, though a warm-up comes before it."""
+    """One turn counts as one, although a warm-up precedes it."""
     backend.answer(answer(13, "plus", upgrade=101), account="acct-turn")
     log_in(tmp_path / "home", "acct-turn", "user-1")
     path = tmp_path / "tap.sqlite3"

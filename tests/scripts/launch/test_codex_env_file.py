@@ -1,4 +1,4 @@
-"""``$CODEX_HOME/.env``: what Codex reads out of it, and which of its settings make Codex bypass the tap."""
+"""``$CODEX_HOME/.env``: its grammar, and the settings that make Codex bypass the tap."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_grammar(text: str, value: str) -> None:
 
 
 def test_names_of_codex_itself_are_ignored() -> None:
-    """Whatever their case; Codex takes those from the environment alone."""
+    """In any case; Codex reads these only from the environment."""
     assert parse("CODEX_CA_CERTIFICATE=x\ncodex_home=y\nOTHER=z\n", {}) == {"OTHER": "z"}
 
 
@@ -127,7 +127,7 @@ BYPASSES: dict[str, tuple[str, dict[str, str], str | None]] = {
 
 @pytest.mark.parametrize(("text", "more", "variable"), BYPASSES.values(), ids=list(BYPASSES))
 def test_what_makes_codex_bypass_the_tap(tmp_path: Path, text: str, more: dict[str, str], variable: str | None) -> None:
-    """The warning names the file and the variable, and never the value."""
+    """The warning names the file and the variable, but not the value."""
     (tmp_path / ".env").write_text(text)
     environ = {**TAPPED, **more, "CODEX_HOME": str(tmp_path)}
     found = find_bypass(environ, ADDRESS, (*WATCHED_HOSTS, "gateway.example"), windows=False)
@@ -137,7 +137,7 @@ def test_what_makes_codex_bypass_the_tap(tmp_path: Path, text: str, more: dict[s
         assert "hush" not in found.warning + str(found) + repr(found)
 
 
-def test_names_have_no_case_on_windows(tmp_path: Path) -> None:
+def test_names_are_case_insensitive_on_windows(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("Https_Proxy=http://proxy.example\n")
     found = [
         find_bypass({**TAPPED, "CODEX_HOME": str(tmp_path)}, ADDRESS, WATCHED_HOSTS, windows=windows)
@@ -147,8 +147,8 @@ def test_names_have_no_case_on_windows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", ["missing", "folder", "pipe", "bytes"])
-def test_a_file_that_cannot_be_read_is_no_reason_to_warn(tmp_path: Path, made: str) -> None:
-    """Nor is anything waited for: a named pipe is for one reader alone, and that is Codex."""
+def test_a_file_that_cannot_be_read_causes_no_warning(tmp_path: Path, made: str) -> None:
+    """A named pipe is not read either: its content is for one reader, Codex."""
     path = tmp_path / ".env"
     if made == "folder":
         path.mkdir()
@@ -187,7 +187,7 @@ def started(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_run_warns_and_goes_on_or_stops(tmp_path: Path) -> None:
-    """A line on stderr, and the command's own exit code; with --strict exit code 4, and the command never starts."""
+    """A warning and the command's exit code; with --strict an error, exit code 4, and the command is not started."""
     (tmp_path / ".env").write_text("HTTPS_PROXY=http://user:hush@proxy.example:3128\n")
     warning = f"{tmp_path / '.env'} sets HTTPS_PROXY, which makes Codex bypass the tap; "
     command = [sys.executable, "-c", "print('started'); raise SystemExit(7)"]
@@ -205,7 +205,7 @@ def test_run_warns_and_goes_on_or_stops(tmp_path: Path) -> None:
 
 
 def test_env_warns_as_well(tmp_path: Path) -> None:
-    """On stderr: the lines are for a shell."""
+    """The warning is on stderr, because a shell evaluates stdout."""
     (tmp_path / ".env").write_text("NO_PROXY=chatgpt.com\n")
     authority = tmp_path / "ca.pem"
     authority.write_text("")
@@ -220,7 +220,7 @@ def test_env_warns_as_well(tmp_path: Path) -> None:
 
 @pytest.fixture(name="other")
 def _other(backend: Backend) -> Iterator[Listener]:
-    """Another proxy, which leads to the stand-in as well, past the tap."""
+    """Another proxy in front of the stand-in, which bypasses the tap."""
     front = Front(backend.port)
     yield front
     front.close()
@@ -242,10 +242,10 @@ REAL = {
 
 
 @pytest.mark.parametrize(("text", "more"), REAL.values(), ids=list(REAL))
-def test_codex_does_what_is_said(
+def test_the_real_codex_agrees(
     codex: str, backend: Backend, tmp_path: Path, other: Front, text: str, more: dict[str, str]
 ) -> None:
-    """A turn bypasses the proxy of the environment just where the file is said to make it."""
+    """A turn bypasses the proxy of the environment exactly where a bypass is found."""
 
     def filled(written: str) -> str:
         return written.replace("@URL", f"http://127.0.0.1:{other.port}").replace("@PORT", str(other.port))

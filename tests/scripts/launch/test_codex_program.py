@@ -1,4 +1,4 @@
-"""``--no-daemon`` for Codex: who gets it, what is remembered of a program, and the shim that stands before it."""
+"""``--no-daemon`` for Codex: which commands get it, the cache of probed programs, and the shim."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from scripts.launch.codex_program import (
     DEPTH_VARIABLE,
     MARKER,
     MAX_DEPTH,
+    accepts_flag,
     is_codex,
-    knows_flag,
-    takes_flag,
+    is_flag_useful,
     without_daemon,
     without_shims,
 )
 from scripts.launch.shim import place_shim, search_path, with_shim
-from store.settings import data_folder, probed_programs, shim_folder
+from store.files import probed_programs, shim_folder
+from store.settings import data_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for Codex are sh scripts")
 
@@ -37,7 +38,7 @@ ACCEPTS, REFUSES = "exit 0", "exit 2"
 
 
 def make_codex(folder: Path, probe: str = ACCEPTS, name: str = "codex") -> Path:
-    """A program that notes how it is called, says so, and does `probe` when it is asked about the flag."""
+    """Make a program that records and prints its arguments, and runs `probe` when it is probed for the flag."""
     folder.mkdir(parents=True, exist_ok=True)
     calls = shlex.quote(str(folder / "calls"))
     program = folder / name
@@ -50,13 +51,13 @@ def make_codex(folder: Path, probe: str = ACCEPTS, name: str = "codex") -> Path:
 
 
 def probes(folder: Path) -> int:
-    """How often the program in a folder was asked."""
+    """Return how often the program in a folder was probed."""
     calls = folder / "calls"
     return calls.read_text().splitlines().count("--no-daemon --version") if calls.exists() else 0
 
 
 def call(path: str, *arguments: str, program: str = "codex", **variables: str) -> tuple[int, str]:
-    """The exit code and the output of a `codex` that is found in PATH, as a shell would start it."""
+    """Run the first `codex` in PATH, as a shell would; return its exit code and output."""
     done = subprocess.run(
         ["sh", "-c", 'exec "$@"', "-", program, *arguments],  # noqa: S607 (it is where PATH has it)
         env={"PATH": path, **variables},
@@ -69,8 +70,8 @@ def call(path: str, *arguments: str, program: str = "codex", **variables: str) -
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture(name="memory")
-def _memory() -> Path:
+@pytest.fixture(name="cache")
+def _cache() -> Path:
     return probed_programs()
 
 
@@ -93,7 +94,7 @@ def _shim() -> Path:
         ("codex.js", False),
     ],
 )
-def test_what_is_a_codex(program: str, codex: bool) -> None:
+def test_which_names_are_codex(program: str, codex: bool) -> None:
     assert is_codex(program) is codex
 
 
@@ -123,8 +124,8 @@ def test_what_is_a_codex(program: str, codex: bool) -> None:
     ],
 )
 def test_which_arguments_take_the_flag(arguments: str, takes: bool) -> None:
-    """Those of a session that could go through the background server, and that do not say themselves how to run."""
-    assert takes_flag(arguments.split()) is takes
+    """Those of a session that could use the background server, without an option that excludes the flag."""
+    assert is_flag_useful(arguments.split()) is takes
 
 
 @pytest.mark.parametrize(
@@ -137,29 +138,29 @@ def test_which_arguments_take_the_flag(arguments: str, takes: bool) -> None:
         ("kill -9 $$", None, False),
     ],
 )
-def test_a_program_is_asked_once(
-    tmp_path: Path, memory: Path, probe: str, knows: bool | None, remembered: bool
+def test_a_program_is_probed_once(
+    tmp_path: Path, cache: Path, probe: str, knows: bool | None, remembered: bool
 ) -> None:
-    """Exit codes 0 and 2 tell; any other tells nothing and is not remembered."""
+    """Exit codes 0 and 2 are results; any other is not, and is not cached."""
     program = make_codex(tmp_path / "bin", probe)
-    assert [knows_flag(str(program), memory) for _ in range(3)] == [knows] * 3
+    assert [accepts_flag(str(program), cache) for _ in range(3)] == [knows] * 3
     assert probes(program.parent) == (1 if remembered else 3)
-    assert without_daemon([str(program), "x"], memory) == [str(program), *(["--no-daemon"] if knows else []), "x"]
+    assert without_daemon([str(program), "x"], cache) == [str(program), *(["--no-daemon"] if knows else []), "x"]
 
 
-def test_nothing_is_asked_where_the_flag_is_not_needed(tmp_path: Path, memory: Path) -> None:
+def test_no_probe_if_the_flag_has_no_use(tmp_path: Path, cache: Path) -> None:
     program = str(make_codex(tmp_path / "bin"))
     other = str(make_codex(tmp_path / "bin", name="other"))
     for command in ([program, "exec", "x"], [program, "--no-daemon"], [other, "x"]):
-        assert without_daemon(command, memory) == command
+        assert without_daemon(command, cache) == command
     assert probes(tmp_path / "bin") == 0
-    assert not memory.exists()
+    assert not cache.exists()
 
 
 def test_a_program_that_hangs_is_ended_with_its_children(
-    tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What does not answer in time is killed as a whole, and says nothing."""
+    """A probe that takes too long is killed with its children, and has no result."""
     monkeypatch.setattr(codex_program, "_PROBE_SECONDS", 0.5)
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
@@ -170,11 +171,11 @@ def test_a_program_that_hangs_is_ended_with_its_children(
         return original(*arguments, close_fds=False, **options)  # type: ignore[call-overload, no-any-return]
 
     monkeypatch.setattr(subprocess, "Popen", inheriting)
-    assert knows_flag(str(started), memory) is None
+    assert accepts_flag(str(started), cache) is None
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         assert pipe.read() == b""  # ends when nobody is left who could write
-    assert not memory.exists()
+    assert not cache.exists()
 
 
 def update_size(program: Path) -> None:
@@ -201,25 +202,25 @@ def update_package_on_windows(program: Path) -> None:
 
 
 @pytest.mark.parametrize("update", [update_size, update_time, update_link, update_package, update_package_on_windows])
-def test_an_update_is_asked_again(tmp_path: Path, memory: Path, update: object) -> None:
-    """The size, the date, what a link leads to, and for npm's launcher the version of its package."""
+def test_an_updated_program_is_probed_again(tmp_path: Path, cache: Path, update: object) -> None:
+    """An update changes the size, the date, the target of a link, or the version of npm's package."""
     program = make_codex(tmp_path / "package" / "bin")
-    knows_flag(str(program), memory)
+    accepts_flag(str(program), cache)
     assert callable(update)
     update(program)
-    assert [knows_flag(str(program), memory) for _ in range(2)] == [True, True]
+    assert [accepts_flag(str(program), cache) for _ in range(2)] == [True, True]
     assert probes(program.parent) == 2
 
 
 @pytest.mark.parametrize(("seconds", "asked"), [(86_000, 1), (87_000, 2), (-1000, 2)])
-def test_it_is_asked_again_after_a_day(
-    tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, asked: int
+def test_a_program_is_probed_again_after_a_day(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, asked: int
 ) -> None:
-    """A version manager's launcher is the same file for every Codex; a clock that was set back ends a memory, too."""
+    """The launcher of a version manager is one file for every Codex; a clock that is set back has the same effect."""
     program, now = make_codex(tmp_path / "bin"), time.time()
-    knows_flag(str(program), memory)
+    accepts_flag(str(program), cache)
     monkeypatch.setattr(time, "time", lambda: now + seconds)
-    knows_flag(str(program), memory)
+    accepts_flag(str(program), cache)
     assert probes(program.parent) == asked
 
 
@@ -236,37 +237,37 @@ def test_it_is_asked_again_after_a_day(
         b" " * 70_000 + b"{}",
     ],
 )
-def test_a_damaged_memory_is_none(tmp_path: Path, memory: Path, content: bytes) -> None:
-    """It is as if nothing was remembered, and the next answer makes it whole."""
+def test_a_damaged_cache_is_ignored(tmp_path: Path, cache: Path, content: bytes) -> None:
+    """The program is probed, and the result replaces the file."""
     program = make_codex(tmp_path / "bin")
-    memory.parent.mkdir(parents=True)
-    memory.write_bytes(content.replace(b"PROGRAM", str(program).encode()))
-    assert knows_flag(str(program), memory) is True
-    assert list(json.loads(memory.read_bytes())) == [str(program)]
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(content.replace(b"PROGRAM", str(program).encode()))
+    assert accepts_flag(str(program), cache) is True
+    assert list(json.loads(cache.read_bytes())) == [str(program)]
 
 
-def test_a_memory_that_cannot_be_written_is_none(tmp_path: Path) -> None:
-    """A folder in its place, or a file in the place of its folder, costs a probe each time."""
+def test_without_a_writable_cache_each_start_probes(tmp_path: Path) -> None:
+    """A folder is in the place of the file, or a file in the place of its folder."""
     program = make_codex(tmp_path / "bin")
     (tmp_path / "taken" / "x").mkdir(parents=True)
-    for memory in (tmp_path / "taken", program / "memory.json"):
-        assert [knows_flag(str(program), memory) for _ in range(2)] == [True, True]
+    for cache in (tmp_path / "taken", program / "cache.json"):
+        assert [accepts_flag(str(program), cache) for _ in range(2)] == [True, True]
     assert probes(program.parent) == 4
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bin", "taken"]
 
 
-def test_the_memory_is_private_and_bounded(tmp_path: Path, memory: Path) -> None:
+def test_the_cache_is_private_and_bounded(tmp_path: Path, cache: Path) -> None:
     programs = [str(make_codex(tmp_path / f"bin{number}")) for number in range(40)]
     for program in programs:
-        knows_flag(program, memory)
-    assert list(json.loads(memory.read_text())) == programs[-32:]
-    assert (memory.stat().st_mode & 0o777, memory.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    assert [each.name for each in data_folder().iterdir()] == [memory.name]
+        accepts_flag(program, cache)
+    assert list(json.loads(cache.read_text())) == programs[-32:]
+    assert (cache.stat().st_mode & 0o777, cache.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert [each.name for each in data_folder().iterdir()] == [cache.name]
 
 
 @pytest.mark.parametrize(("probe", "flag"), [(ACCEPTS, "<--no-daemon>"), (REFUSES, ""), ("exit 9", "")])
 def test_the_shim_starts_the_next_codex(shim: Path, tmp_path: Path, probe: str, flag: str) -> None:
-    """With the flag where that is known, all arguments whole, and its exit code."""
+    """With the flag if it is accepted; arguments and exit code are unchanged."""
     make_codex(tmp_path / "one", probe)
     make_codex(tmp_path / "two")
     path = f"{shim}:{tmp_path / 'none'}:{tmp_path / 'one'}:{tmp_path / 'two'}:{SYSTEM}"
@@ -277,8 +278,8 @@ def test_the_shim_starts_the_next_codex(shim: Path, tmp_path: Path, probe: str, 
     assert call(swapped) == (7, "<two><--no-daemon>")
 
 
-def test_the_shim_needs_neither_us_nor_our_python(shim: Path, tmp_path: Path) -> None:
-    """Whatever is gone, the real one is started just as it is called."""
+def test_the_shim_works_without_codex_tap_and_its_python(shim: Path, tmp_path: Path) -> None:
+    """If either is removed, the real codex is started without changes."""
     make_codex(tmp_path / "one")
     path = f"{shim}:{tmp_path / 'one'}:{SYSTEM}"
     text = (shim / "codex").read_text()
@@ -290,7 +291,7 @@ def test_the_shim_needs_neither_us_nor_our_python(shim: Path, tmp_path: Path) ->
 
 
 def test_the_shim_never_starts_itself(shim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice in PATH, under another name, linked to, beside another one, among copies: the real one is started."""
+    """The real codex is started if the shim is twice in PATH, linked, copied, or beside another shim."""
     make_codex(tmp_path / "one")
     for kind in ("linked", "copied", "copied2"):
         (tmp_path / kind).mkdir()
@@ -317,7 +318,7 @@ def test_the_shim_never_starts_itself(shim: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_the_program_of_the_shim_on_windows_starts_the_next_codex(shim: Path, tmp_path: Path) -> None:
-    """There a program of ours stays between: what it starts, its arguments and its exit code are the same."""
+    """The program stays the parent process there; arguments and exit code are unchanged."""
     make_codex(tmp_path / "one")
     path = f"{shim}:{tmp_path / 'one'}:{SYSTEM}"
     start = [codex_program.__file__, "start", str(probed_programs())]
@@ -327,8 +328,8 @@ def test_the_program_of_the_shim_on_windows_starts_the_next_codex(shim: Path, tm
         assert (code, "npm install -g @openai/codex" in said) == (127, True)
 
 
-def test_the_shim_is_private_whole_and_written_once(shim: Path) -> None:
-    """Two runs at once share it: it is replaced only where it is another one, and never in pieces."""
+def test_the_shim_is_private_and_written_once(shim: Path) -> None:
+    """Concurrent runs share it: it is replaced only if it differs, in one step."""
     before = (shim / "codex").stat()
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(lambda _: place_shim(), range(16))) == {shim}
@@ -342,7 +343,7 @@ def test_the_shim_is_private_whole_and_written_once(shim: Path) -> None:
 
 
 def test_the_shim_comes_first_in_path_once(shim: Path, tmp_path: Path) -> None:
-    """A run within a run adds none, an empty entry stays, and without a PATH there is nothing to put it before."""
+    """A run within a run adds no second one, an empty entry stays, and a missing PATH stays missing."""
     once = with_shim({"PATH": "/a::/b", "X": "1"})
     assert once == {"PATH": f"{shim}:/a::/b", "X": "1"}
     assert with_shim(once) == once
@@ -355,8 +356,8 @@ def test_the_shim_comes_first_in_path_once(shim: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["a:b", "file"])
-def test_without_a_place_for_the_shim_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """A folder that PATH cannot name, and one that cannot be made."""
+def test_without_a_usable_folder_path_is_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """PATH cannot contain the folder, or the folder cannot be created."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / place))
     monkeypatch.setenv("HOME", str(tmp_path / place))
@@ -368,13 +369,13 @@ def test_without_a_place_for_the_shim_path_stays(tmp_path: Path, monkeypatch: py
     ("probe", "told"),
     [
         (ACCEPTS, None),
-        (REFUSES, "does not know --no-daemon"),
-        ("exit 1", "does not tell whether it knows --no-daemon"),
+        (REFUSES, "codex does not accept --no-daemon"),
+        ("exit 1", "it is unknown whether "),
         (None, None),
     ],
 )
-def test_what_is_left_is_told_where_it_is_true(tmp_path: Path, probe: str | None, told: str | None) -> None:
-    """A Codex that can only work through its background server is worth a word; none, or one that need not, is not."""
+def test_a_codex_without_the_flag_causes_a_warning(tmp_path: Path, probe: str | None, told: str | None) -> None:
+    """A Codex that accepts the flag, and a missing one, cause none."""
     if probe is not None:
         make_codex(tmp_path / "bin", probe)
     found = list(warnings({"PATH": f"{tmp_path / 'bin'}:{SYSTEM}", "CODEX_HOME": str(tmp_path)}))
@@ -383,8 +384,8 @@ def test_what_is_left_is_told_where_it_is_true(tmp_path: Path, probe: str | None
 
 
 @pytest.mark.parametrize(("listens", "told"), [(True, 1), (False, 0)])
-def test_a_background_server_is_told_of_while_it_runs(tmp_path: Path, listens: bool, told: int) -> None:
-    """Its socket is linked to, as the path of a socket is short; one that was killed leaves the link."""
+def test_a_running_background_server_causes_a_warning(tmp_path: Path, listens: bool, told: int) -> None:
+    """A link leads to its socket, whose path has to be short; a killed server leaves the link."""
     control = tmp_path / ("long" * 40) / "app-server-control"
     control.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="ct-") as short, socket.socket(socket.AF_UNIX) as server:

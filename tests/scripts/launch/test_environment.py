@@ -1,4 +1,4 @@
-"""What the launcher makes of an environment: tables, and shells that evaluate it."""
+"""The environment of a command: tables, and shells that evaluate it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from scripts.launch.environment import (
 )
 from scripts.launch.session import environment_lines
 from scripts.support.errors import LaunchError
-from store.settings import WATCHED_HOSTS, certificate_folder, shim_folder
+from store.files import certificate_folder, shim_folder
+from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,12 +64,12 @@ NO_PROXY = [
 
 @pytest.mark.parametrize(("before", "after"), NO_PROXY)
 def test_only_entries_that_bypass_the_tap_leave_no_proxy(before: str, after: str) -> None:
-    """An entry goes when a watched host would avoid the proxy by it; a list that loses none is as it was."""
+    """An entry is removed if it exempts a watched host; a list without such entries is unchanged."""
     assert without_bypasses(before, WATCHED_HOSTS) == after
 
 
 def test_a_gateway_is_watched_as_well() -> None:
-    """A host that is added is not bypassed either."""
+    """A gateway is not exempted either."""
     assert without_bypasses("corp.example,x.example", ["gateway.corp.example"]) == "x.example"
     assert without_bypasses("gateway.example:4000,x.example:80", ["gateway.example"]) == "x.example:80"
 
@@ -104,7 +105,7 @@ ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
     ("before", "windows", "after"), [case[1:] for case in ENVIRONMENTS], ids=[case[0] for case in ENVIRONMENTS]
 )
 def test_the_commands_environment(before: dict[str, str], windows: bool, after: dict[str, str]) -> None:
-    """The command's environment gets what leads to the tap, and nothing else of it changes."""
+    """The command's environment gets the variables that lead to the tap; all others are unchanged."""
     kept = dict(before)
     made = command_environment(
         before, proxy_url=PROXY, ca_file="/ca.pem", node_ca_file="/node.pem", gateways=(), windows=windows
@@ -128,7 +129,7 @@ WITH_GATEWAYS: list[tuple[dict[str, str], bool]] = [
 
 @pytest.mark.parametrize(("before", "led"), WITH_GATEWAYS)
 def test_plain_http_for_gateways(before: dict[str, str], led: bool) -> None:
-    """Only where it may take the way of HTTPS: through another proxy, it would not arrive by it."""
+    """It goes through the tap only if it has no proxy of its own, or the same one as HTTPS."""
     made = command_environment(
         before,
         proxy_url=PROXY,
@@ -179,15 +180,15 @@ def test_the_upstream_proxy_is_the_one_codex_would_use(
     [
         ("socks5://user:geheim@h:1080", "socks5:// is not supported"),
         ("socks5h://h", "socks5h:// is not supported"),
-        ("http://h:geheim", "it is no URL"),
-        ("http://user:geheim/1@h:1", "it is no URL"),
-        ("http://geheim:[h:1", "it is no URL"),
+        ("http://h:geheim", "it is not a valid URL"),
+        ("http://user:geheim/1@h:1", "it is not a valid URL"),
+        ("http://geheim:[h:1", "it is not a valid URL"),
         ("http://", "it has no host"),
         ("http://:geheim@h:1", "a password without a user"),
     ],
 )
-def test_an_upstream_that_cannot_be_chained_is_refused(url: str, told: str) -> None:
-    """The message names the variable and what is wrong with it, and never the password."""
+def test_an_upstream_that_cannot_be_used_is_refused(url: str, told: str) -> None:
+    """The message names the variable and the problem, but not the password."""
     with pytest.raises(LaunchError, match=told) as caught:
         find_upstream({"ALL_PROXY": url}, windows=False)
     assert "ALL_PROXY" in str(caught.value)
@@ -206,7 +207,7 @@ def test_an_upstream_that_cannot_be_chained_is_refused(url: str, told: str) -> N
     ],
 )
 def test_the_corporate_ca_is_the_one_codex_would_use(environ: Mapping[str, str], found: tuple[str, str] | None) -> None:
-    """Codex's own variable comes before the common one."""
+    """Codex's own variable takes precedence over the common one."""
     assert find_corporate_ca(environ, windows=False) == found
 
 
@@ -222,7 +223,7 @@ SHELL_LINES: list[tuple[Shell, str]] = [
 
 @pytest.mark.parametrize(("shell", "lines"), SHELL_LINES)
 def test_the_lines_of_each_shell(shell: Shell, lines: str) -> None:
-    """What changes is set or forgotten, what leads to the proxy is always said, and the rest is left out."""
+    """Changed variables are set or unset, those that lead to the proxy are always set, all others are left out."""
     before = {"GONE": "x", "SAME": "y", "HTTPS_PROXY": "p"}
     after = {"SAME": "y", "HTTPS_PROXY": "p", "CODEX_CA_CERTIFICATE": "it's", "NEW": "a b"}
     assert shell_lines(shell, before, after) == lines
@@ -241,8 +242,8 @@ SHOW = "import json, os; print(json.dumps([os.environ.get(n) for n in ('CODEX_CA
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
 @pytest.mark.parametrize("name", EVALUATE)
 @pytest.mark.parametrize("odd", ["/plain", ODD])
-def test_a_real_shell_gets_the_value_whole(name: str, odd: str) -> None:
-    """Whatever is in a path, the shell that evaluates the lines has just that in its environment."""
+def test_a_real_shell_gets_the_exact_value(name: str, odd: str) -> None:
+    """Special characters of a path are unchanged in the environment of a shell that evaluates the lines."""
     shell, command = EVALUATE[name]
     if shutil.which(name) is None:
         pytest.skip(f"no {name} here")
@@ -270,7 +271,7 @@ PATH_TWICE = {
 @pytest.mark.parametrize("name", PATH_TWICE)
 @pytest.mark.parametrize("odd", ["/plain", ODD.replace(":", "")])
 def test_a_real_shell_has_the_folder_first_in_path_once(name: str, odd: str) -> None:
-    """However often the line is evaluated, and whatever is in a path."""
+    """The line can be evaluated repeatedly, and a path may have special characters."""
     if shutil.which(name) is None:
         pytest.skip(f"no {name} here")
     shown = subprocess.run(
@@ -290,7 +291,7 @@ def test_powershell_has_the_folder_first_in_path_once() -> None:
 
 
 def test_environment_lines_put_the_shim_into_path() -> None:
-    """The folder is there when the shell looks for a codex in it; a shell without a PATH gets none."""
+    """The folder exists then; a shell without a PATH gets none."""
     assert environment_lines("sh", environ={"PATH": "/a"}).splitlines()[-1] == shim_line("sh", str(shim_folder()))[:-1]
     assert shim_folder().is_dir()
     assert "PATH" not in environment_lines("sh", environ={}).replace("HTTPS_PROXY", "")
@@ -310,7 +311,7 @@ def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:
 
 
 def test_environment_lines_name_our_own_authority_by_default() -> None:
-    """Nothing need be said for the proxy that `codex-tap proxy` starts by default."""
+    """The proxy that `codex-tap proxy` starts by default needs no options."""
     lines = environment_lines("fish", environ={})
     assert f"set -gx CODEX_CA_CERTIFICATE '{certificate_folder() / 'mitmproxy-ca-cert.pem'}'\n" in lines
     assert "set -gx HTTPS_PROXY 'http://127.0.0.1:8080'\n" in lines

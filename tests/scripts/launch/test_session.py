@@ -28,7 +28,8 @@ from scripts.launch.certificates import ensure_authority
 from scripts.launch.mitmdump import why_refused
 from scripts.launch.session import probe
 from scripts.support.errors import LaunchError
-from store.settings import certificate_folder, default_database, shim_folder
+from store.files import certificate_folder, shim_folder
+from store.settings import default_database
 from tests.support.harness import Listener, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ sys.exit(child.wait())
 
 
 def launcher(name: str, words: Sequence[str], **named: object) -> list[str]:
-    """The command that calls a function of the launcher."""
+    """Return the command that calls a function of the launcher."""
     return [sys.executable, "-c", LAUNCHER, json.dumps([name, words, named], default=str)]
 
 
@@ -111,7 +112,7 @@ def run(*command: str, environ: Mapping[str, str] | None = None, **named: object
 def started(
     *command: str, environ: Mapping[str, str] | None = None, stderr: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process whose output is read as it comes; it and what it started are killed in the end."""
+    """Start a process whose output is read line by line; at the end it and its descendants are killed."""
     process = subprocess.Popen(
         command, env=environ or environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
@@ -129,14 +130,14 @@ def started(
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """The parent and state of every process."""
+    """Return the parent and the state of every process."""
     listed = subprocess.run([PS, "-A", "-o", "pid=,ppid=,stat="], capture_output=True, check=True, text=True).stdout
     rows = (line.split() for line in listed.splitlines())
     return {int(pid): (int(parent), state) for pid, parent, state, *_ in rows}
 
 
 def descendants(pid: int) -> set[int]:
-    """The process ids of a process's children, their children and so on."""
+    """Return the process ids of a process's descendants."""
     parents = {child: parent for child, (parent, _) in processes().items()}
     found: set[int] = set()
     while more := {child for child, parent in parents.items() if parent in (pid, *found) and child not in found}:
@@ -145,7 +146,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def wait_until_gone(pids: set[int]) -> None:
-    """A process that has ended but that nobody asked for its exit code is gone as well."""
+    """Wait until the processes have ended; a zombie has ended as well."""
 
     def living() -> set[int]:
         return {pid for pid, (_, state) in processes().items() if pid in pids and not state.startswith("Z")}
@@ -154,7 +155,7 @@ def wait_until_gone(pids: set[int]) -> None:
 
 
 def read_line(process: subprocess.Popen[str], start: str) -> str:
-    """The next line of output that begins with `start`."""
+    """Return the next line of output that begins with `start`."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(start):
@@ -182,13 +183,13 @@ def python(program: str, *arguments: str) -> list[str]:
     ],
 )
 def test_the_commands_exit_code_is_the_launchers(program: str, code: int) -> None:
-    """What a script asks of its command, it can ask of the launcher; the proxy adds no word of its own."""
+    """A script can use the launcher in place of the command; the proxy adds no output."""
     done = run(*python(program))
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 def test_stdin_and_stdout_are_the_commands_own(tmp_path: Path) -> None:
-    """The command reads and writes as without the launcher, and the proxy has written what it was to at its end."""
+    """The command reads and writes as without the launcher, and the database exists when the launcher has ended."""
     database = tmp_path / "new folder" / "tap.sqlite3"
     done = subprocess.run(
         launcher("run", python("import sys; print(sys.stdin.read().upper()); sys.exit('oops')"), database=database),
@@ -204,8 +205,8 @@ def test_stdin_and_stdout_are_the_commands_own(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_the_command_sees_the_user_s_environment_and_signals() -> None:
-    """Four variables lead to the tap, PATH has the shim first, the rest and all signals are as they were."""
+def test_the_command_has_the_users_environment_and_signals() -> None:
+    """Four variables lead to the tap and PATH begins with the shim; other variables and all signals are unchanged."""
     program = "import json, os, signal; print(json.dumps([dict(os.environ), int(signal.getsignal(signal.SIGHUP))]))"
     environ = environment(no_proxy="chatgpt.com,localhost", HTTP_PROXY="http://127.0.0.1:9")
     inner, hangup = json.loads(run(*python(program), environ=environ).stdout)
@@ -228,7 +229,7 @@ def test_the_command_sees_the_user_s_environment_and_signals() -> None:
 
 @POSIX
 def test_an_ignored_signal_stays_ignored() -> None:
-    """Under nohup the command survives the terminal as it would by itself."""
+    """Under nohup the command survives the end of the terminal, as without the launcher."""
     program = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
     words = launcher("run", python(program))
     done = subprocess.run(
@@ -253,7 +254,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
 def test_a_command_that_cannot_be_run(
     command: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The exit code is a shell's, the line says what to do, and no process is left."""
+    """The exit code is that of a shell, the message says what to do, and no process is left."""
     monkeypatch.chdir(tmp_path)
     Path("plain").touch()
     Path("broken").write_text("#!/no/such/interpreter\n")
@@ -265,7 +266,7 @@ def test_a_command_that_cannot_be_run(
 
 
 def test_a_proxy_that_cannot_start(tmp_path: Path) -> None:
-    """The command is not started without the tap; the proxy's own words say why."""
+    """The command is not started, and the message has the proxy's output."""
     done = run(*python("print('started')"), database=tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("codex-tap: the proxy did not start: ")
@@ -276,7 +277,7 @@ def test_a_proxy_that_cannot_start(tmp_path: Path) -> None:
 @POSIX
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_launcher_reaches_the_command(sent: signal.Signals) -> None:
-    """The command decides, while its proxy still works, and then nothing is left."""
+    """The command handles the signal while its proxy still works; no process is left."""
     with started(*launcher("run", python(LIVELY))) as process:
         read_line(process, "up")
         family = descendants(process.pid)
@@ -288,7 +289,7 @@ def test_a_signal_to_the_launcher_reaches_the_command(sent: signal.Signals) -> N
 
 @POSIX
 def test_an_interrupt_that_no_terminal_sent_reaches_the_command() -> None:
-    """A program that interrupts the launcher alone means the command."""
+    """An interrupt that a program sends only to the launcher is passed on to the command."""
     with started(*launcher("run", python(LIVELY)), environ=environment()) as process:
         read_line(process, "up")
         process.send_signal(signal.SIGINT)
@@ -323,7 +324,7 @@ IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spa
 
 @POSIX
 def test_ctrl_c_in_a_terminal() -> None:
-    """The command handles Ctrl-C with its proxy alive and decides on the exit code; then nothing is left."""
+    """The command handles Ctrl-C while its proxy still works, and sets the exit code; no process is left."""
     with started(*python(IN_A_TERMINAL, *launcher("run", python(LIVELY)))) as terminal:
         read_line(terminal, "up")
         family = descendants(terminal.pid)
@@ -356,7 +357,7 @@ def test_ctrl_z_and_fg() -> None:
 
 
 def test_two_first_runs_at_once(tmp_path: Path) -> None:
-    """Both share one database, and one authority that each command's own proxy has."""
+    """Both use one database and one certificate authority."""
     program = (
         "import os, pathlib; from scripts.launch.session import probe;"
         "probe(os.environ['HTTPS_PROXY'].removeprefix('http://'), pathlib.Path(os.environ['CODEX_CA_CERTIFICATE']))"
@@ -375,7 +376,7 @@ def test_two_first_runs_at_once(tmp_path: Path) -> None:
 
 @POSIX
 def test_the_authority_is_private() -> None:
-    """Nobody else can read the key that signs for chatgpt.com, not even while it is made."""
+    """Other users cannot read the key that signs for chatgpt.com, not even while it is created."""
     certificate = ensure_authority(certificate_folder())
     assert stat.S_IMODE(certificate_folder().parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(certificate_folder().stat().st_mode) == 0o700
@@ -384,7 +385,7 @@ def test_the_authority_is_private() -> None:
 
 
 class Front(Listener):
-    """An HTTP proxy that notes the head of what it is asked and hands everything on to another."""
+    """An HTTP proxy that stores the heads of its requests and forwards everything to another proxy."""
 
     def __init__(self, port: int) -> None:
         self.heads: list[str] = []
@@ -462,12 +463,14 @@ def test_the_password_of_an_upstream_proxy(backend: Backend, front: Front) -> No
     ("content", "told"),
     [
         (None, "which cannot be read: "),
-        ("", "which holds no usable certificate"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "which holds no usable certificate"),
+        ("", "which has no usable certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "which has no usable certificate"),
     ],
 )
-def test_a_corporate_authority_that_is_none(variable: str, content: str | None, told: str, tmp_path: Path) -> None:
-    """The line names the variable and the file, before anything is started."""
+def test_a_corporate_authority_that_cannot_be_used(
+    variable: str, content: str | None, told: str, tmp_path: Path
+) -> None:
+    """The message names the variable and the file; nothing is started."""
     file = tmp_path / "corporate.pem"
     if content is not None:
         file.write_text(content)
@@ -476,8 +479,8 @@ def test_a_corporate_authority_that_is_none(variable: str, content: str | None, 
     assert done.stderr.startswith(f"codex-tap: {variable} names {file}, {told}")
 
 
-def test_what_the_proxy_had_to_say_is_told_after_the_command(backend: Backend) -> None:
-    """A warning of the proxy does not disturb the command's terminal, and is not lost."""
+def test_warnings_of_the_proxy_are_printed_after_the_command(backend: Backend) -> None:
+    """They do not disturb the command's terminal, and are not lost."""
     program = GET.replace('os.environ["CODEX_CA_CERTIFICATE"]', "None")
     environ = environment(HTTPS_PROXY=backend.proxy_url, CODEX_CA_CERTIFICATE=str(backend.ca_file))
     done = run(*python(program, "https://chatgpt.com/"), environ=environ)
@@ -499,7 +502,7 @@ def running_proxy(*arguments: str, **named: object) -> Iterator[tuple[subprocess
 @POSIX
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_foreground_proxy_ends_cleanly(sent: signal.Signals) -> None:
-    """Ctrl-C, a service manager and a closed terminal end it with exit code 0 and nothing left."""
+    """After Ctrl-C, SIGTERM or SIGHUP the exit code is 0 and no process is left."""
     with running_proxy() as (process, _):
         family = descendants(process.pid)
         process.send_signal(sent)
@@ -510,27 +513,27 @@ def test_the_foreground_proxy_ends_cleanly(sent: signal.Signals) -> None:
 
 @POSIX
 def test_the_foreground_proxy_does_not_outlive_its_launcher() -> None:
-    """One that was killed frees its port."""
+    """When the launcher is killed, the port becomes free."""
     with running_proxy() as (process, _):
         family = descendants(process.pid)
         process.kill()
         wait_until_gone(family)
 
 
-def test_a_port_in_use_is_told() -> None:
-    """The line names the address and what to do."""
+def test_a_port_in_use_is_an_error() -> None:
+    """The message names the address and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
             launcher("proxy", [], port=port), env=environment(), capture_output=True, check=False, text=True, timeout=60
         )
     assert done.returncode == 4
-    assert done.stderr.startswith(f"codex-tap: the proxy cannot listen at 127.0.0.1:{port}: ")
-    assert done.stderr.endswith("; choose another port with --port\n")
+    assert done.stderr.startswith(f"codex-tap: the proxy cannot listen on 127.0.0.1:{port}: ")
+    assert done.stderr.endswith("; use another port with --port\n")
 
 
 def test_mitmdumps_own_arguments_win(tmp_path: Path) -> None:
-    """What is said after `--` takes the place of what the launcher would have said."""
+    """Arguments after `--` take precedence over those of the launcher."""
     port = free_port()
     with running_proxy(
         "--listen-port", str(port), "--set", "termlog_verbosity=info", "--set", f"codex_tap_db={tmp_path}/x"
@@ -556,11 +559,11 @@ def proxy_fails(*arguments: str, **named: object) -> subprocess.CompletedProcess
     [([], "0.0.0.0"), (["--listen-h", "::"], "127.0.0.1")],  # noqa: S104 (what is refused)
     ids=["ours", "mitmdumps-own-shortened"],
 )
-def test_others_are_let_in_with_a_password_only(arguments: list[str], host: str) -> None:
-    """Wherever it is said to listen for other machines, that is wrong use, and the line says what to do."""
+def test_other_machines_need_a_password(arguments: list[str], host: str) -> None:
+    """Listening for other machines without a password is wrong use, and the message says what to do."""
     done = proxy_fails(*arguments, host=host)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"codex-tap: at {arguments[-1] if arguments else host} others than this machine")
+    assert done.stderr.startswith(f"codex-tap: refusing to listen at {arguments[-1] if arguments else host}: ")
     assert "-- --set proxyauth=USER:PASSWORD" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -590,17 +593,17 @@ def test_others_are_let_in_with_a_password_only(arguments: list[str], host: str)
     ],
     ids=str,
 )
-def test_where_nobody_else_gets_in(options: dict[str, object], refused: str | None) -> None:
-    """Loopback needs no password; any other address does, and one that accepts whatever is told is none."""
+def test_which_addresses_are_refused(options: dict[str, object], refused: str | None) -> None:
+    """Loopback needs no password; any other address does, and `any`, which accepts every password, does not count."""
     known = Options()
     known.add_option("proxyauth", str | None, None, "")
     known.update(**options)
     why = why_refused(known)
-    assert (why and why.split(" others than")[0]) == (refused and f"at {refused}")
+    assert (why and why.split(": other machines")[0]) == (refused and f"refusing to listen at {refused}")
 
 
-def test_a_password_is_asked_for(backend: Backend) -> None:
-    """With it the proxy can be used, and without it not even a tunnel is had."""
+def test_a_password_is_required(backend: Backend) -> None:
+    """With it the proxy can be used, and without it not even a tunnel can be opened."""
     with running_proxy("--set", "proxyauth=someone:hush") as (_, address):
         host, _, port = address.rpartition(":")
         answers = []
@@ -620,7 +623,7 @@ def test_mitmdump_can_be_asked_for_its_version() -> None:
 
 
 def test_a_running_proxy_can_be_used() -> None:
-    """The command goes through the proxy that is named, if it is one of ours."""
+    """The command goes through a running proxy, if that is a codex-tap proxy."""
     with running_proxy() as (process, address):
         done = run(*python("import os; print(os.environ['HTTPS_PROXY'])"), proxy=address)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"http://{address}\n", "")
@@ -636,7 +639,7 @@ NESTED = [sys.executable, str(ROOT / "scripts" / "cli.py"), "run", "codex", "x"]
 
 @POSIX
 def test_every_way_to_codex_gets_the_flag(tmp_path: Path) -> None:
-    """Named, typed in a shell, in a run within a run, and with a proxy that runs already; `exec` needs none."""
+    """By name, by path, in a shell, in a run within a run, and with a running proxy; `exec` does not need the flag."""
     codex = tmp_path / "codex"
     codex.write_text('#!/bin/sh\necho "$0" "$@"\n')
     codex.chmod(0o755)
@@ -650,8 +653,8 @@ def test_every_way_to_codex_gets_the_flag(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_a_proxy_chains_to_itself_in_no_shell() -> None:
-    """A shell that uses the proxy already can start it anew."""
+def test_a_proxy_is_never_its_own_upstream() -> None:
+    """A shell whose variables lead to the proxy can start it again."""
     port = free_port()
     environ = environment(HTTPS_PROXY=f"http://127.0.0.1:{port}")
     with started(*launcher("proxy", [], port=port), environ=environ) as process:
@@ -660,18 +663,18 @@ def test_a_proxy_chains_to_itself_in_no_shell() -> None:
         assert f"upstream:http://127.0.0.1:{port}" not in shown
 
 
-def test_nobody_there_is_told() -> None:
-    """The command is not started when the proxy that is named does not answer, and the line says what to do."""
+def test_a_missing_proxy_is_an_error() -> None:
+    """The command is not started, and the message says what to do."""
     address = f"127.0.0.1:{free_port()}"
     done = run(*python("print('started')"), proxy=address)
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith(f"codex-tap: no proxy answers at {address} (")
+    assert done.stderr.startswith(f"codex-tap: no proxy responds at {address} (")
     assert done.stderr.endswith("; start one with: codex-tap proxy\n")
 
 
 @pytest.mark.parametrize("address", ["", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http"])
-def test_an_address_that_is_none(address: str) -> None:
-    """Wrong use is exit code 2, and the line shows what an address looks like."""
+def test_an_invalid_address(address: str) -> None:
+    """The exit code is 2, and the message shows the form of an address."""
     with pytest.raises(LaunchError, match=re.escape("127.0.0.1:8080")) as caught:
         probe(address, Path(__file__))
     assert caught.value.exit_code == 2

@@ -17,9 +17,9 @@ from scripts.cli import cli
 from scripts.demo.certificates import Authority
 from scripts.maintenance.doctor import Check, examine
 from store.database import open_writer
+from store.files import LOG_FOLDER, certificate_folder
 from store.record import spill
 from store.record.statements import Loss, insert_losses
-from store.settings import LOG_FOLDER, certificate_folder
 from tests.support.databases import record
 from tests.support.factories import NOON, used
 from tests.support.harness import free_port
@@ -38,13 +38,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address() -> str:
-    """Where nothing listens."""
+    """An address without a server."""
     return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """An authority as the proxy makes it, as far as its files go."""
+    """The files of a certificate authority, as the proxy creates them."""
     folder = certificate_folder()
     folder.mkdir(parents=True)
     key = folder / "mitmproxy-ca.pem"
@@ -56,7 +56,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def proxy(certificate: Path) -> Iterator[str]:
-    """The address of what answers like a proxy with that authority."""
+    """The address of a server that responds like a proxy with that authority."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from threading import Thread
 
@@ -79,7 +79,7 @@ def proxy(certificate: Path) -> Iterator[str]:
 
 @pytest.fixture
 def codex(tmp_path: Path) -> str:
-    """A folder for the PATH with a codex in it."""
+    """A PATH that begins with a folder with a codex."""
     if sys.platform == "win32":
         (tmp_path / "codex.cmd").write_text("@echo codex-cli 0.169.0\r\n")
     else:
@@ -92,7 +92,7 @@ def codex(tmp_path: Path) -> str:
 def found(
     name: str, database: Path, address: str, environ: Mapping[str, str] | None = None, *, now: float = NOON + 10
 ) -> list[Check]:
-    """The checks of one name."""
+    """Return the checks with one name."""
     return [check for check in examine(database, address, {"PATH": "", **(environ or {})}, now) if check.name == name]
 
 
@@ -101,13 +101,13 @@ def levels(checks: list[Check]) -> list[str]:
 
 
 def test_a_database_in_order(path: Path, address: str) -> None:
-    """Where it is, how much is in it, how new that is."""
-    assert found("database", path, address) == [Check("database", "ok", f"{path}: 1 snapshots, accounts: 1")]
-    assert found("reading", path, address) == [Check("reading", "ok", "the newest is 10 s old")]
+    """The check has its path, its size and the age of the newest reading."""
+    assert found("database", path, address) == [Check("database", "ok", f"{path}, snapshots: 1, accounts: 1")]
+    assert found("reading", path, address) == [Check("reading", "ok", "the newest reading is 10 s old")]
 
 
 def test_the_newest_log_file_is_named(path: Path, address: str) -> None:
-    """There is one only where mitmproxy had something to report."""
+    """It exists only if mitmproxy logged a warning."""
     assert found("log", path, address) == []
     folder = certificate_folder().parent / LOG_FOLDER
     folder.mkdir(parents=True)
@@ -119,21 +119,21 @@ def test_the_newest_log_file_is_named(path: Path, address: str) -> None:
 
 
 def test_an_old_reading_is_a_note(path: Path, address: str) -> None:
-    """It may be that Codex was not used, or that it went past the tap."""
+    """Codex may not have been used, or may have bypassed the tap."""
     (check,) = found("reading", path, address, now=NOON + 3 * 86_400)
-    assert (check.level, check.message) == ("note", "the newest is 3 d old")
+    assert (check.level, check.message) == ("note", "the newest reading is 3 d old")
     assert "codex-tap run codex" in (check.advice or "")
 
 
 def test_no_reading_yet_is_a_note(tmp_path: Path, address: str) -> None:
-    """Nothing is wrong before the first turn, and asking makes no database."""
+    """It is not a problem before the first turn; the check creates no database."""
     path = tmp_path / "none.sqlite3"
     assert levels(found("database", path, address)) == ["note"]
     assert not path.exists()
 
 
-def test_a_forgotten_database_is_a_note(path: Path, address: str) -> None:
-    """A database from which all was deleted is as good as none."""
+def test_a_database_without_accounts_is_a_note(path: Path, address: str) -> None:
+    """All of its accounts may have been deleted."""
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("DELETE FROM accounts")
@@ -143,14 +143,14 @@ def test_a_forgotten_database_is_a_note(path: Path, address: str) -> None:
 
 @needs_modes
 def test_a_database_that_others_can_read_is_a_problem(path: Path, address: str) -> None:
-    """It holds e-mail addresses and what was used when."""
+    """It contains e-mail addresses and the times of use."""
     path.chmod(0o644)
     (check,) = found("database", path, address)
     assert (check.level, check.advice) == ("problem", f"chmod 600 {path}")
 
 
-def test_what_is_no_database_is_a_problem(tmp_path: Path, address: str) -> None:
-    """The message says why it cannot be used."""
+def test_a_file_that_is_not_a_database_is_a_problem(tmp_path: Path, address: str) -> None:
+    """The message says so."""
     path = tmp_path / "notes.txt"
     path.write_text("dear diary, " * 100)
     (check,) = found("database", path, address)
@@ -158,14 +158,14 @@ def test_what_is_no_database_is_a_problem(tmp_path: Path, address: str) -> None:
 
 
 def test_a_damaged_database_is_a_problem(path: Path, address: str) -> None:
-    """It does not keep the other checks from being made."""
+    """The other checks still run."""
     data = path.read_bytes()
     path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
     assert levels(found("database", path, address)) == ["problem"]
 
 
-def test_what_was_dropped_is_a_note(path: Path, address: str) -> None:
-    """How much, why and when; a database of which nothing is missing says nothing of it."""
+def test_dropped_readings_are_a_note(path: Path, address: str) -> None:
+    """The note has their number, the reasons and the time; without dropped readings there is none."""
     assert found("dropped", path, address) == []
     why = "could not be written for too long"
     with closing(open_writer(path)) as connection:
@@ -174,11 +174,11 @@ def test_what_was_dropped_is_a_note(path: Path, address: str) -> None:
     (check,) = found("dropped", path, address)
 
     assert check.level == "note"
-    assert check.message == f"40,003 readings were dropped that {why}; that x; the last 1 min ago"
+    assert check.message == f"readings dropped: 40,003, the last one 1 min ago: {why}; x"
 
 
-def test_what_lies_beside_the_database_is_a_note(path: Path, address: str) -> None:
-    """Copies may be deleted, readings that wait are taken up."""
+def test_files_beside_the_database_are_a_note(path: Path, address: str) -> None:
+    """Old copies can be deleted, and stored readings will be imported."""
     assert found("copies", path, address) == found("waiting", path, address) == []
     for end in (".corrupt-20261121-101500", ".corrupt-20261121-101500-wal", ".v1.bak"):
         path.with_name(path.name + end).touch()
@@ -186,23 +186,23 @@ def test_what_lies_beside_the_database_is_a_note(path: Path, address: str) -> No
 
     (copies,), (waiting,) = found("copies", path, address), found("waiting", path, address)
 
-    assert copies.message == f"beside the database lie {path.name}.corrupt-20261121-101500, {path.name}.v1.bak"
-    assert waiting.message == "readings of an earlier stop wait in files: 1"
+    assert copies.message == f"old copies beside the database: {path.name}.corrupt-20261121-101500, {path.name}.v1.bak"
+    assert waiting.message == "files with readings that are not in the database yet: 1"
 
 
-def test_an_authority_not_made_yet_is_a_note(path: Path, address: str) -> None:
-    """The first start makes it."""
+def test_a_missing_authority_is_a_note(path: Path, address: str) -> None:
+    """The first start creates it."""
     assert levels(found("certificate", path, address)) == ["note"]
 
 
 def test_an_authority_in_order(path: Path, address: str, certificate: Path) -> None:
-    """It is said where the certificate is."""
+    """The check has the path of the certificate."""
     assert found("certificate", path, address) == [Check("certificate", "ok", f"{certificate}, its key is private")]
 
 
 @needs_modes
 def test_a_key_that_others_can_read_is_a_problem(path: Path, address: str, certificate: Path) -> None:
-    """Who has it can pretend to be any host to this user's Codex."""
+    """With the key, any host can be impersonated to this user's Codex."""
     key = certificate.with_name("mitmproxy-ca.pem")
     key.chmod(0o600 | stat.S_IRGRP)
     (check,) = found("certificate", path, address)
@@ -210,47 +210,47 @@ def test_a_key_that_others_can_read_is_a_problem(path: Path, address: str, certi
 
 
 def test_a_proxy_that_does_not_run_is_a_note(path: Path, address: str) -> None:
-    """`codex-tap run` needs none."""
+    """`codex-tap run` does not need it."""
     assert levels(found("proxy", path, address)) == ["note"]
 
 
-def test_a_proxy_that_answers(path: Path, proxy: str) -> None:
-    """It is told by the certificate that it hands out."""
-    assert found("proxy", path, proxy) == [Check("proxy", "ok", f"a codex-tap proxy answers at {proxy}")]
+def test_a_running_proxy(path: Path, proxy: str) -> None:
+    """It is recognized by its certificate."""
+    assert found("proxy", path, proxy) == [Check("proxy", "ok", f"a codex-tap proxy runs at {proxy}")]
 
 
 def test_a_shell_without_a_proxy_is_fine(path: Path, address: str) -> None:
-    """It is what `codex-tap run` expects."""
+    """`codex-tap run` needs none."""
     assert levels(found("environment", path, address)) == ["ok"]
 
 
 def test_a_shell_that_leads_to_the_proxy(path: Path, proxy: str, certificate: Path, tmp_path: Path) -> None:
-    """What `codex-tap env` printed is right, also where a bundle holds the certificate among others."""
+    """The variables of `codex-tap env` are correct, also with a bundle that contains the certificate."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(certifi.contents() + certificate.read_text())
     environ = {"HTTPS_PROXY": f"http://{proxy}", "CODEX_CA_CERTIFICATE": str(bundle), "NO_PROXY": "localhost"}
     (check,) = found("environment", path, proxy, environ)
-    assert (check.level, check.message) == ("ok", "this shell leads Codex through the proxy")
+    assert (check.level, check.message) == ("ok", "Codex in this shell goes through the proxy")
 
 
-def test_a_shell_that_leads_past_the_proxy_is_a_problem(path: Path, proxy: str) -> None:
-    """Each thing that would keep Codex from the tap or its trust is named, with the line that sets it right."""
+def test_a_shell_that_bypasses_the_proxy_is_a_problem(path: Path, proxy: str) -> None:
+    """Each variable that makes Codex bypass or distrust the proxy is reported, with the command that corrects it."""
     environ = {"HTTPS_PROXY": f"http://{proxy}", "NO_PROXY": ".chatgpt.com"}
     checks = found("environment", path, proxy, environ)
     assert levels(checks) == ["problem", "problem"]
-    assert checks[0].message == "NO_PROXY=.chatgpt.com leads Codex past the proxy"
+    assert checks[0].message == "NO_PROXY=.chatgpt.com makes Codex bypass the proxy"
     assert checks[1].message == "CODEX_CA_CERTIFICATE does not name the proxy's certificate"
     assert {check.advice for check in checks} == {f'eval "$(codex-tap env --proxy {proxy})"'}
 
 
-def test_a_shell_that_leads_to_nothing_is_a_problem(path: Path, address: str) -> None:
-    """No program of that shell gets out."""
+def test_a_shell_that_leads_to_a_missing_proxy_is_a_problem(path: Path, address: str) -> None:
+    """The programs of that shell have no network access."""
     (check,) = found("environment", path, address, {"HTTPS_PROXY": f"http://{address}"})
-    assert (check.level, "nothing gets out" in check.message) == ("problem", True)
+    assert (check.level, "no network access" in check.message) == ("problem", True)
 
 
 def test_a_corporate_proxy_is_fine(path: Path, address: str) -> None:
-    """The tap chains to it; its password is not shown."""
+    """It is the upstream of the tap; its password is not shown."""
     secret = "pass" + "word"
     (check,) = found("environment", path, address, {"HTTPS_PROXY": f"http://me:{secret}@corp.example:3128"})
     assert (check.level, "http://corp.example:3128" in check.message, secret in check.message) == ("ok", True, False)
@@ -259,37 +259,37 @@ def test_a_corporate_proxy_is_fine(path: Path, address: str) -> None:
 @pytest.mark.parametrize(
     "environ",
     [{"HTTPS_PROXY": "socks5://corp.example:1080"}, {"CODEX_CA_CERTIFICATE": "/nowhere/corp.pem"}],
-    ids=["a proxy that cannot be chained", "a missing corporate CA"],
+    ids=["a proxy that cannot be used", "a missing corporate CA"],
 )
 def test_an_environment_that_a_start_would_refuse_is_a_problem(
     path: Path, address: str, environ: dict[str, str]
 ) -> None:
-    """The doctor says it before `codex-tap run` does."""
+    """`codex-tap run` would refuse it as well."""
     assert levels(found("environment", path, address, environ)) == ["problem"]
 
 
-def test_a_codex_that_is_not_there_is_a_problem(path: Path, address: str) -> None:
-    """How to get it is said."""
+def test_a_missing_codex_is_a_problem(path: Path, address: str) -> None:
+    """The advice is how to install it."""
     assert found("codex", path, address) == [
         Check("codex", "problem", "not found", "get it with: npm install -g @openai/codex")
     ]
 
 
 def test_codex_and_its_version(path: Path, address: str, codex: str) -> None:
-    """Which Codex would run, and how old it is."""
+    """The check has the version and the path."""
     (check,) = found("codex", path, address, {"PATH": codex})
     assert (check.level, check.message.startswith("0.169.0 (")) == ("ok", True)
 
 
 @needs_modes
 def test_a_codex_that_fails_is_a_problem(path: Path, address: str, codex: str, tmp_path: Path) -> None:
-    """One that cannot even tell its version will not run."""
+    """A Codex that cannot print its version will not run."""
     (tmp_path / "codex").write_text("#!/bin/sh\nexit 3\n")
     assert levels(found("codex", path, address, {"PATH": codex})) == ["problem"]
 
 
 def test_versions_name_an_old_python(path: Path, address: str) -> None:
-    """On Python 3.11 only an older mitmproxy is to be had."""
+    """Python 3.11 gets only an older mitmproxy."""
     (check,) = found("versions", path, address)
     assert check.level == ("note" if sys.version_info < (3, 12) else "ok")
     assert "mitmproxy" in check.message
@@ -299,7 +299,7 @@ def test_versions_name_an_old_python(path: Path, address: str) -> None:
 def test_the_exit_code_tells_whether_something_is_wrong(
     path: Path, address: str, codex: str, monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> None:
-    """0 with notes alone, 1 with a problem."""
+    """It is 0 without problems, also with notes, and 1 with a problem."""
     monkeypatch.setenv("CODEX_TAP_DB", str(path))
     monkeypatch.setenv("PATH", codex)
     fine = CliRunner().invoke(cli, ["doctor", "--proxy", address, *flags], catch_exceptions=False)
@@ -310,11 +310,11 @@ def test_the_exit_code_tells_whether_something_is_wrong(
         assert [json.loads(result.stdout)["healthy"] for result in (fine, wrong)] == [True, False]
         assert set(json.loads(wrong.stdout)["checks"][0]) == {"name", "level", "message", "advice"}
     else:
-        assert "problem  environment  this shell leads to" in wrong.stdout
+        assert "problem  environment  this shell uses the proxy" in wrong.stdout
 
 
-def test_something_else_on_the_port_is_no_proxy(path: Path) -> None:
-    """A program that listens there and is no codex-tap proxy is told from one."""
+def test_another_program_on_the_port_is_not_a_proxy(path: Path) -> None:
+    """A program that only listens there is a note."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         (check,) = found("proxy", path, f"127.0.0.1:{server.getsockname()[1]}")
     assert check.level == "note"

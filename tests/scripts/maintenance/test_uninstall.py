@@ -1,4 +1,4 @@
-"""What `codex-tap uninstall` deletes, and what it never touches."""
+"""The files that `codex-tap uninstall` deletes, and those that it leaves alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from scripts.launch.certificates import (
 from scripts.launch.shim import place_shim
 from scripts.maintenance.uninstall import remove_program
 from store.database import open_reader
-from store.settings import LOG_FOLDER, certificate_folder, data_folder, probed_programs, shim_folder
+from store.files import LOG_FOLDER, certificate_folder, probed_programs, shim_folder
+from store.settings import data_folder
 from tests.support.databases import record
 from tests.support.factories import used
 
@@ -41,8 +42,10 @@ COMPANIONS = [
     ".v1.bak-2",
     ".unwritten-1795243200000000000-0123abcd.jsonl",
     ".unwritten-1795243200000000000-0123abcd.jsonl.part",
+    ".unwritten-1795243200000000000-0123abcd.jsonl.abcd_123.part",
     "-alerts.json",
     "-alerts.json.part",
+    "-alerts.json.abcd_123.part",
     "-alerts.lock",
 ]
 # A person's own copies, and files that only begin alike.
@@ -55,7 +58,7 @@ def invoke(*arguments: str | Path, answer: str | None = None) -> Result:
 
 
 def beside(database: Path, suffixes: list[str]) -> list[Path]:
-    """Make files whose names go on after the database's."""
+    """Make files whose names are the database's name and a suffix."""
     made = [database.with_name(database.name + suffix) for suffix in suffixes]
     for path in made:
         path.write_text("x")
@@ -78,8 +81,8 @@ def _database() -> Path:
 
 
 @pytest.mark.parametrize("arguments", [["--yes"], []])
-def test_all_is_gone(database: Path, arguments: list[str]) -> None:
-    """The database with what belongs to it, the authority, bundles and logs go, and the folders they leave empty."""
+def test_all_files_are_deleted(database: Path, arguments: list[str]) -> None:
+    """The database and its companions, the authority, bundles and logs, and the folders that are empty then."""
     made = beside(database, COMPANIONS)
     cut_off = certificate_folder().with_name("ca.abcd_123")
     cut_off.mkdir()
@@ -106,8 +109,8 @@ def test_all_is_gone(database: Path, arguments: list[str]) -> None:
     assert result.stdout.endswith(f"To remove it:\n  {remove_program()}\n")
 
 
-def test_the_rules_of_alerts_go_with_it(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """They may name services with their secrets; a file that the user put elsewhere stays."""
+def test_the_alerts_file_is_deleted(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It may contain secrets; a file that the user put elsewhere stays."""
     rules, elsewhere = default_path({}), tmp_path / "elsewhere.toml"
     rules.parent.mkdir(parents=True, exist_ok=True)
     for path in (rules, elsewhere):
@@ -119,23 +122,23 @@ def test_the_rules_of_alerts_go_with_it(database: Path, monkeypatch: pytest.Monk
 
 
 def test_it_asks_first(database: Path) -> None:
-    """Declined, it leaves everything as it is and says so with exit code 1."""
+    """Without confirmation nothing is deleted, and the exit code is 1."""
     before = sorted(data_folder().rglob("*"))
     result = invoke(answer="n\n")
     assert result.exit_code == 1
-    assert "There is no way back. Delete it? [y/N]: n" in result.stdout
+    assert "This cannot be undone. Delete it? [y/N]: n" in result.stdout
     assert sorted(data_folder().rglob("*")) == before
     assert database.exists()
 
 
 def test_with_nothing_there() -> None:
-    """That there is nothing to delete is fine, and asks no question."""
+    """Nothing to delete is a success without a question."""
     result = invoke()
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "There is nothing to delete.")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "Nothing to delete.")
 
 
-def test_what_is_not_ours_stays(database: Path) -> None:
-    """Files that somebody else keeps in our folders are named and left, and their folders with them."""
+def test_foreign_files_stay(database: Path) -> None:
+    """Foreign files in our folders are listed and stay, with their folders."""
     others = beside(database, OTHERS)
     (data_folder() / LOG_FOLDER).mkdir()
     place_shim()
@@ -145,13 +148,13 @@ def test_what_is_not_ours_stays(database: Path) -> None:
     result = invoke("--yes")
     heading, _, rest = result.stdout.partition("This deletes:\n")
     assert result.exit_code == 0
-    assert heading.splitlines() == ["Not codex-tap's, and left alone:", *(f"  {path}" for path in sorted(others))]
+    assert heading.splitlines() == ["Not created by codex-tap, not deleted:", *(f"  {path}" for path in sorted(others))]
     assert not [path for path in others if str(path) in rest.splitlines()]
     assert sorted(path for path in data_folder().rglob("*") if path.is_file()) == sorted(others)
 
 
 def test_a_database_elsewhere(database: Path, tmp_path: Path) -> None:
-    """One that is named goes too, with what belongs to it, and what the person keeps beside it stays."""
+    """The database of `--db` is deleted with its companions; other files beside it stay."""
     elsewhere = record(tmp_path / "mine" / "tap.sqlite3", used(13))
     made, others = beside(elsewhere, COMPANIONS), beside(elsewhere, OTHERS)
     result = invoke("--db", elsewhere, "--yes")
@@ -161,7 +164,7 @@ def test_a_database_elsewhere(database: Path, tmp_path: Path) -> None:
 
 
 def test_the_environments_database(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that CODEX_TAP_DB names goes, and the one in the default place with it."""
+    """The database of CODEX_TAP_DB is deleted, and the one in the default place as well."""
     elsewhere = record(tmp_path / "tap.sqlite3", used(13))
     monkeypatch.setenv("CODEX_TAP_DB", str(elsewhere))
     assert invoke("--yes").exit_code == 0
@@ -179,21 +182,21 @@ def foreign(path: Path) -> None:
     [foreign, Path.touch, lambda path: path.write_text("dear diary"), Path.mkdir],
     ids=["another-programs", "empty", "no-database", "folder"],
 )
-def test_a_file_that_is_none_of_ours(tmp_path: Path, make: object) -> None:
-    """Whatever else --db names is left alone, and so is what looks like its companion."""
+def test_a_foreign_file_at_the_databases_path(tmp_path: Path, make: object) -> None:
+    """A file of `--db` that is not our database stays, with the files that look like its companions."""
     assert callable(make)
     path = tmp_path / "theirs.sqlite3"
     make(path)
     companions = beside(path, COMPANIONS)
     result = invoke("--db", path, "--yes")
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"Not codex-tap's, and left alone:\n  {path}\nThere is nothing to delete.\n")
+    assert result.stdout.startswith(f"Not created by codex-tap, not deleted:\n  {path}\nNothing to delete.\n")
     assert [each for each in (path, *companions) if not each.exists()] == []
 
 
 @POSIX
 def test_a_link_is_not_followed(database: Path, tmp_path: Path) -> None:
-    """Neither the link nor what it leads to is deleted, for a database, a folder and a file in it."""
+    """Neither a link nor its target is deleted; for a database, a folder and a file in it."""
     elsewhere = record(tmp_path / "tap.sqlite3", used(13))
     links = [
         tmp_path / "link.sqlite3",
@@ -214,19 +217,19 @@ def test_a_link_is_not_followed(database: Path, tmp_path: Path) -> None:
 
 
 def test_a_database_in_use_is_a_failure(database: Path) -> None:
-    """A proxy would go on with a new one, so nothing at all is deleted while one has it open."""
+    """A running proxy would create a new one, so nothing is deleted while a program has it open."""
     before = sorted(data_folder().rglob("*"))
     with contextlib.closing(open_reader(database)) as connection:
         connection.execute("SELECT count(*) FROM snapshots").fetchone()
         result = invoke("--yes")
     assert result.exit_code == 4
-    assert result.stderr.startswith(f"Error: {database} is in use; end the proxy")
+    assert result.stderr.startswith(f"Error: {database} is in use; stop the proxy")
     assert {*before} <= {*data_folder().rglob("*")}
     assert invoke("--yes").exit_code == 0
 
 
-def test_a_damaged_database_goes_as_well(database: Path) -> None:
-    """What nobody can open is no reason to keep it."""
+def test_a_damaged_database_is_deleted(database: Path) -> None:
+    """A database in the data folder is ours even if it cannot be opened."""
     database.write_bytes(b"\xff" * 10_000)
     assert invoke("--yes").exit_code == 0
     assert not database.exists()
@@ -234,8 +237,8 @@ def test_a_damaged_database_goes_as_well(database: Path) -> None:
 
 @POSIX
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may delete anything")
-def test_what_cannot_be_deleted(database: Path) -> None:
-    """One line names the file and why it stays."""
+def test_a_file_that_cannot_be_deleted(database: Path) -> None:
+    """The message names the file and the reason."""
     certificate_folder().chmod(0o500)
     result = invoke("--yes")
     certificate_folder().chmod(0o700)
@@ -256,7 +259,7 @@ def test_what_cannot_be_deleted(database: Path) -> None:
 def test_how_to_remove_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: tuple[str, ...], told: str
 ) -> None:
-    """Each way of installing it has its own."""
+    """Each kind of installation has its own command."""
     environment = str(tmp_path.joinpath(*prefix))
     monkeypatch.setattr(sys, "prefix", environment)
     assert remove_program() == told.format(environment)

@@ -1,3 +1,5 @@
+"""Timelines, and the chart of `history --plot`."""
+
 from __future__ import annotations
 
 import contextlib
@@ -28,11 +30,11 @@ ANN = Account(1, "acct-a/user-a", "work", "ann@example.com", "plus", (), NOON, N
 
 
 def row(at: float, used: float, *, resets: float, until: float | None = None, **fields: Any) -> dict[str, Any]:
-    """A reading of a 5 h window, so many hours after noon."""
+    """A reading of a 5 h window, `at` hours after noon."""
     none = {f"{name}_{slot}_{unit}": None for slot in ("5h", "7d") for name, unit in _UNITS}
-    told = {"used_5h_percent": used, "window_5h_minutes": 300, "resets_5h_at": NOON + int(resets * HOUR)}
+    reported = {"used_5h_percent": used, "window_5h_minutes": 300, "resets_5h_at": NOON + int(resets * HOUR)}
     seen = {"first_seen_at": NOON + at * HOUR, "last_seen_at": NOON + (at if until is None else until) * HOUR}
-    return {**none, **told, **seen, "other_windows": None, **fields}
+    return {**none, **reported, **seen, "other_windows": None, **fields}
 
 
 _UNITS = (("used", "percent"), ("window", "minutes"), ("resets", "at"))
@@ -50,7 +52,7 @@ def highs(level: WindowTimeline) -> list[float | None]:
 
 
 def test_an_account_that_goes_while_it_is_read(tmp_path: Path) -> None:
-    """All pictures are of one moment: what another program forgets meanwhile is in all of them or in none."""
+    """All timelines show one state: an account deleted meanwhile is in all of them or in none."""
     path = record(tmp_path / "usage.sqlite3", used(13), used(13, who=BOB))
     forgotten: list[int] = []
 
@@ -63,23 +65,23 @@ def test_an_account_that_goes_while_it_is_read(tmp_path: Path) -> None:
 
     with contextlib.closing(open_reader(path)) as reader:
         known = load_accounts(reader)
-        before = load_timelines(reader, NOON + HOUR, 10)
+        before = load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader))
         reader.set_trace_callback(forget)
-        assert load_timelines(reader, NOON + HOUR, 10) == before
+        assert load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader)) == before
         assert forgotten
-        assert load_timelines(reader, NOON + HOUR, 10) == []
+        assert load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader)) == []
 
 
 def test_a_reading_holds_until_the_next() -> None:
-    """Steps, not slopes; nothing is known before the first."""
+    """The line has steps, not slopes, and begins at the first reading."""
     level = five(row(2, 10, resets=20), row(5, 30, resets=20))
     assert highs(level) == [None, None, 10, 10, 10, 30, 30, 30, 30, 30]
     assert level.resets == []
     assert (level.now, level.peak, level.readings) == (30, 30, 2)
 
 
-def test_a_reset_that_nobody_saw_empties_the_window() -> None:
-    """It falls to 0 at the moment it was due, and what follows is told from what was seen."""
+def test_an_unseen_reset_empties_the_window() -> None:
+    """The window falls to 0 when its reset was due, and is marked as unseen from there."""
     level = five(row(1, 60, resets=4))
     assert highs(level) == [None, 60, 60, 60, 60, 0, 0, 0, 0, 0]
     assert [bool(column and column.unseen) for column in level.columns] == [False] * 5 + [True] * 5
@@ -88,33 +90,33 @@ def test_a_reset_that_nobody_saw_empties_the_window() -> None:
 
 
 def test_a_reset_that_was_seen_later_is_one_reset() -> None:
-    """The reading behind it confirms it; it is not counted twice."""
+    """A reading after the reset confirms it; the reset counts once."""
     level = five(row(1, 60, resets=4), row(6, 5, resets=9.5))
     assert highs(level) == [None, 60, 60, 60, 60, 0, 5, 5, 5, 5]
     assert [reset.unseen for reset in level.resets] == [False, True]
 
 
 def test_an_early_reset_is_where_it_was_seen() -> None:
-    """Less used and a later reset: the window began anew before its time."""
+    """Lower use and a later reset mean an early reset."""
     level = five(row(1, 60, resets=9), row(3, 5, resets=20))
     assert [(reset.at, reset.unseen) for reset in level.resets] == [(NOON + 3 * HOUR, False)]
 
 
-def test_a_fall_within_a_window_is_no_reset() -> None:
-    """A correction by the server moves the level and nothing else."""
+def test_a_fall_within_a_window_is_not_a_reset() -> None:
+    """A correction by the server lowers the line without a reset."""
     level = five(row(1, 60, resets=20), row(3, 58, resets=20))
     assert level.resets == []
     assert highs(level)[-1] == 58
 
 
-def test_a_window_that_is_not_told_any_more_ends() -> None:
-    """After that its line has a gap, not a 0."""
+def test_a_window_that_is_no_longer_reported_ends() -> None:
+    """Its line ends; it does not fall to 0."""
     gone = row(3, 0, resets=0) | {"used_5h_percent": None, "window_5h_minutes": None, "resets_5h_at": None}
     assert highs(five(row(1, 60, resets=20), gone)) == [None, 60, 60, 60, None, None, None, None, None, None]
 
 
 def test_a_peak_between_two_columns_stays() -> None:
-    """However many readings fall into a column, its least and its most are kept."""
+    """A column keeps the lowest and the highest of its readings."""
     rows = [row(1 + number / 1_000, used, resets=20) for number, used in enumerate([10, 97, 12] * 100)]
     column = five(*rows).columns[1]
     assert column is not None
@@ -122,7 +124,7 @@ def test_a_peak_between_two_columns_stays() -> None:
 
 
 def test_what_stood_before_the_beginning_stands_at_it() -> None:
-    """A reading from before the picture tells where its window stands on its left edge."""
+    """The left edge shows the last reading before it."""
     level = five(row(-2, 40, resets=3), begin=0)
     assert highs(level)[:5] == [40, 40, 40, 40, 0]
     assert level.readings == 0
@@ -135,14 +137,14 @@ def test_what_stood_before_the_beginning_stands_at_it() -> None:
         max_size=40,
     )
 )
-def test_levels_are_bounded_and_within_what_was_told(told: list[tuple[float, float, float]]) -> None:
-    """Whatever the readings, and however the clock steps: no column is made up, and peaks are where they were told."""
-    rows = [row(at, used, resets=at + left) for at, used, left in told]
+def test_values_are_within_the_reported_ones(reported: list[tuple[float, float, float]]) -> None:
+    """For any readings and clock steps, columns are within the reported values, and peaks are in their columns."""
+    rows = [row(at, used, resets=at + left) for at, used, left in reported]
     found = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
     if not found:
         return
     columns = [column for column in found["5h"].columns if column]
-    values = {used for _, used, _ in told} | {0.0}
+    values = {used for _, used, _ in reported} | {0.0}
     assert len(found["5h"].columns) == 24
     assert all({column.low, column.high, column.last} <= values for column in columns)
     assert all(column.low <= column.last <= column.high for column in columns)
@@ -154,13 +156,13 @@ def test_levels_are_bounded_and_within_what_was_told(told: list[tuple[float, flo
     st.booleans(),
 )
 def test_the_short_way_for_rising_readings_draws_the_same(
-    told: list[tuple[float, float, float]], in_order: bool
+    reported: list[tuple[float, float, float]], in_order: bool
 ) -> None:
-    """Readings that only rise within a column are taken without drawing each: nobody sees a difference."""
-    rows = [row(at, used, resets=resets) for at, used, resets in (sorted(told) if in_order else told)]
+    """The fast path for rising readings draws the same as the slow path."""
+    rows = [row(at, used, resets=resets) for at, used, resets in (sorted(reported) if in_order else reported)]
     short = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_TimelineBuilder, "rises", lambda *_: False)
+        patch.setattr(_TimelineBuilder, "add_rising", lambda *_: False)
         assert window_timelines(rows, NOON, NOON + 12 * HOUR, 24) == short
 
 
@@ -168,11 +170,11 @@ def test_the_short_way_for_rising_readings_draws_the_same(
 
 
 def drawn(
-    level: WindowTimeline, *, look: TerminalProfile | None = None, colours: bool = False, name: str | None = None
+    level: WindowTimeline, *, profile: TerminalProfile | None = None, colours: bool = False, name: str | None = None
 ) -> list[str]:
-    look = look or TerminalProfile(60, zone=dt.UTC)
-    picture = LimitTimeline(ANN, "codex", name, NOON, NOON + 10 * HOUR, {"5h": level})
-    return render_chart(picture, look, colours=colours).splitlines()
+    profile = (profile or TerminalProfile(60, zone=dt.UTC))._replace(colours=colours)
+    timeline = LimitTimeline(ANN, "codex", name, NOON, NOON + 10 * HOUR, {"5h": level})
+    return render_chart(timeline, profile).splitlines()
 
 
 def many(width: int = 60) -> WindowTimeline:
@@ -182,8 +184,8 @@ def many(width: int = 60) -> WindowTimeline:
 
 @pytest.mark.parametrize("width", [32, 60, 80, 160])
 def test_a_chart_fits_its_terminal(width: int) -> None:
-    """Its drawing has the width of the terminal, and a height that leaves room for others."""
-    lines = drawn(many(width), look=TerminalProfile(width, zone=dt.UTC))
+    """The chart has the width of the terminal and a fixed height."""
+    lines = drawn(many(width), profile=TerminalProfile(width, zone=dt.UTC))
     picture = lines[1 : 1 + HEIGHT]
     assert max(map(len, picture)) <= width
     assert picture[0].startswith("100 %")
@@ -192,35 +194,35 @@ def test_a_chart_fits_its_terminal(width: int) -> None:
 
 
 def test_a_chart_says_what_its_characters_are() -> None:
-    """Each window by its length, where it stands, its most and its resets; and what was not seen."""
+    """The legend has length, current value, peak and resets of each window, and the mark of unseen resets."""
     level = five(*(row(number / 4, 15 * number, resets=4) for number in range(5)), columns=chart_columns(60))
     text = drawn(level)
     assert "  • 5 h   now 0 %, at most 60 %, 1 reset" in text
-    assert "  · reset, not seen since: taken for 0 %" in text
+    assert "  · reset, not seen since: shown as 0 %" in text
     assert sum("┊" in line for line in text) > 5
 
 
 def test_few_readings_are_said_to_be_few() -> None:
-    """A picture of one reading is drawn, and nobody is led to believe in it."""
+    """A chart of one reading is drawn, with a note."""
     text = drawn(five(row(1, 10, resets=20), columns=chart_columns(60)))
-    assert text[-1] == "  Only 1 reading in 10 h: not much of a picture yet."
+    assert text[-1] == "  Only 1 reading in 10 h: the chart shows little."
     assert not any("Only" in line for line in drawn(many()))
 
 
 def test_a_plain_terminal_gets_plain_characters() -> None:
-    """ASCII alone, frame and marks and words."""
-    text = "\n".join(drawn(many(), look=TerminalProfile(60, glyphs=_PLAIN, zone=dt.UTC)))
+    """Frame, marks and legend are ASCII."""
+    text = "\n".join(drawn(many(), profile=TerminalProfile(60, glyphs=_PLAIN, zone=dt.UTC)))
     assert text.isascii()
     assert "*" in text
 
 
 def test_names_cannot_steer_the_terminal() -> None:
-    """A limit's name comes over the wire: what is drawn has no escape of its own."""
+    """An escape sequence in a limit's name is replaced."""
     assert "\x1b" not in "\n".join(drawn(many(), name="\x1b[31mred\x07"))
 
 
 def test_colours_only_where_asked_for() -> None:
-    """The same picture, with and without."""
+    """The chart is the same with and without colours."""
     assert "\x1b[" in "\n".join(drawn(many(), colours=True))
     assert "\x1b" not in "\n".join(drawn(many()))
 
@@ -230,12 +232,12 @@ def test_colours_only_where_asked_for() -> None:
 
 @pytest.fixture
 def path() -> Path:
-    """Two accounts; Bob's has two limits."""
+    """A database with two accounts; Bob's has two limits."""
     now = time.time()
-    told = [snapshot(limit(windows(5 * number, 20, at=now)), at=now - 9_000 + 100 * number) for number in range(10)]
+    reported = [snapshot(limit(windows(5 * number, 20, at=now)), at=now - 9_000 + 100 * number) for number in range(10)]
     other = limit(windows(3, 4, at=now), limit_id="codex_bengalfox", limit_name="Spark")
     bob = snapshot(limit(windows(50, 60, at=now)), other, who=BOB, at=now - 500)
-    return record(Path(os.environ["CODEX_TAP_DB"]), *told, bob)
+    return record(Path(os.environ["CODEX_TAP_DB"]), *reported, bob)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,7 @@ def path() -> Path:
     ],
 )
 def test_a_chart_for_each_account_and_limit(path: Path, arguments: list[str], titles: list[str]) -> None:
-    """The same words narrow it as narrow the list."""
+    """The arguments that narrow the list narrow the charts."""
     result = invoke("history", "--plot", *arguments, "--db", path)
     assert (result.exit_code, result.stderr) == (0, "")
     charts = result.stdout.split("\n\n")
@@ -257,12 +259,12 @@ def test_a_chart_for_each_account_and_limit(path: Path, arguments: list[str], ti
 
 
 def test_a_plot_of_nothing(tmp_path: Path) -> None:
-    """With nothing stored it is exit code 3; of a time to come it is wrong use."""
+    """Without a database the exit code is 3."""
     assert invoke("history", "--plot", "--db", tmp_path / "none.sqlite3").exit_code == 3
 
 
 def test_a_plot_of_a_time_to_come_is_wrong_use(path: Path) -> None:
-    """There is no picture of it."""
+    """The start of the time range has to be in the past."""
     result = invoke("history", "--plot", "--since", "2999-01-01", "--db", path)
     assert (result.exit_code, result.stdout) == (2, "")
 
@@ -270,7 +272,7 @@ def test_a_plot_of_a_time_to_come_is_wrong_use(path: Path) -> None:
 @needs_terminal
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_plot_has_colours_in_a_terminal_alone(path: Path) -> None:
-    """None in a pipe, and none where NO_COLOR is set."""
+    """A pipe and NO_COLOR get no colours."""
     command = ["history", "--plot", "--db", str(path)]
     assert "\x1b[38;5" in in_terminal(*command)[1]
     assert "\x1b[" not in in_terminal(*command, NO_COLOR="1")[1]
@@ -279,7 +281,7 @@ def test_a_plot_has_colours_in_a_terminal_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_plot_in_any_encoding(path: Path, encoding: str) -> None:
-    """A pipe that has no blocks and dots gets what it has, never a `?` in the picture."""
+    """A pipe that cannot encode the characters gets others, never a `?` in the chart."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     result = started("history", "--plot", "--db", path, env=environment)
     assert (result.returncode, result.stderr) == (0, "")
@@ -287,7 +289,7 @@ def test_a_plot_in_any_encoding(path: Path, encoding: str) -> None:
 
 
 def test_plotting_is_for_those_who_plot() -> None:
-    """No other command waits for the library that draws."""
+    """Other commands do not import the chart library."""
     program = "import sys; import scripts.cli, scripts.commands.history; print('plotext' in sys.modules)"
     import subprocess
 

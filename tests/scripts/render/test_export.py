@@ -1,3 +1,5 @@
+"""JSON, CSV and NDJSON."""
+
 from __future__ import annotations
 
 import csv
@@ -32,19 +34,19 @@ def written(form: Form, rows: list[dict[str, Any]] = ROWS) -> str:
 
 
 def test_json_and_ndjson_hold_the_same_rows() -> None:
-    """One is an array, the other a line for each row; both say all that a row has."""
+    """JSON is an array, NDJSON has a line for each row; both have all values."""
     assert json.loads(written("json")) == ROWS
     assert [json.loads(line) for line in written("ndjson").splitlines()] == ROWS
 
 
 @pytest.mark.parametrize(("form", "empty"), [("json", "[]\n"), ("ndjson", ""), ("csv", ",".join(COLUMNS) + "\n")])
-def test_no_row_is_still_an_answer(form: Form, empty: str) -> None:
-    """A program that reads it finds nothing, not an error."""
+def test_no_rows_are_a_valid_output(form: Form, empty: str) -> None:
+    """An output without rows is valid."""
     assert written(form, []) == empty
 
 
 def test_csv_cells() -> None:
-    """Flags are 0 and 1, lists of words are joined, what is nested is JSON, what a row has not is empty."""
+    """Booleans are 0 and 1, lists of words are joined, nested values are JSON, missing values are empty."""
     first, second = csv.DictReader(io.StringIO(written("csv")))
     assert first == {
         "name": "work",
@@ -59,7 +61,7 @@ def test_csv_cells() -> None:
 
 @given(st.text(max_size=20))
 def test_no_cell_is_a_formula(text: str) -> None:
-    """Whatever came over the wire, a spreadsheet takes a cell for text, unless it is a number."""
+    """A spreadsheet reads a text cell as text, unless it is a number."""
     out = io.StringIO()
     write_rows([{"name": text, "models": [text]}], out, "csv", ("name", "models"))
     (_, row) = csv.reader(io.StringIO(out.getvalue()))
@@ -72,19 +74,19 @@ def test_no_cell_is_a_formula(text: str) -> None:
     ("at", "expected"), [(None, None), (0, "1970-01-01T00:00:00+00:00"), (1e300, None), (-1e300, None)]
 )
 def test_iso(at: float | None, expected: str | None) -> None:
-    """A moment beyond all calendars is none, not an error."""
+    """A timestamp outside the calendar is empty, not an error."""
     assert iso(at) == expected
 
 
 @pytest.fixture
 def path() -> Path:
     at = time.time()
-    told = [snapshot(limit(windows(used, 40, at=at)), at=at - 100 + used) for used in (1, 2, 3)]
-    return record(Path(os.environ["CODEX_TAP_DB"]), *told)
+    readings = [snapshot(limit(windows(used, 40, at=at)), at=at - 100 + used) for used in (1, 2, 3)]
+    return record(Path(os.environ["CODEX_TAP_DB"]), *readings)
 
 
-def test_history_in_each_form_tells_the_same(path: Path) -> None:
-    """Whoever reads whichever gets the same readings in the same order."""
+def test_each_form_of_the_history_has_the_same_rows(path: Path) -> None:
+    """All forms have the same readings in the same order."""
     entries = json.loads(invoke("history", "--json", "--db", path).stdout)
     assert [json.loads(line) for line in invoke("history", "--ndjson").stdout.splitlines()] == entries
     rows = list(csv.DictReader(io.StringIO(invoke("history", "--csv").stdout)))
@@ -95,20 +97,20 @@ def test_history_in_each_form_tells_the_same(path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (["--json", "--ndjson"], "--json and --ndjson exclude each other"),
-        (["--csv", "--ndjson"], "--csv and --ndjson exclude each other"),
-        (["--plot", "--csv"], "--plot and --csv exclude each other"),
+        (["--json", "--ndjson"], "--json cannot be combined with --ndjson"),
+        (["--csv", "--ndjson"], "--csv cannot be combined with --ndjson"),
+        (["--plot", "--csv"], "--plot cannot be combined with --csv"),
     ],
 )
 def test_one_form_at_a_time(path: Path, flags: list[str], error: str) -> None:
-    """Two forms at once are wrong use."""
+    """Two forms at once are a usage error."""
     result = invoke("history", *flags, "--db", path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
 
 
 def test_ndjson_with_nothing_known(tmp_path: Path) -> None:
-    """Exit code 3, nothing on standard output, and a word of it beside."""
+    """The exit code is 3, standard output is empty, and standard error has the message."""
     result = invoke("history", "--ndjson", "--db", tmp_path / "none.sqlite3")
     assert (result.exit_code, result.stdout) == (3, "")
     assert "Nothing seen yet" in result.stderr

@@ -1,20 +1,25 @@
+"""Terminal output of status, accounts, history and doctor."""
+
 from __future__ import annotations
 
 import datetime as dt
+import io
 import textwrap
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from scripts.maintenance.doctor import Check
 from scripts.render.accounts import render_accounts
-from scripts.render.console import TerminalProfile, clock_time, colour, detect_profile, window_length
+from scripts.render.console import TerminalProfile, clock_time, colour, detect_profile, print_text, window_length
 from scripts.render.doctor import render_checks
-from scripts.render.history import HistoryColumns, render_history_header, render_history_row
+from scripts.render.history import render_history
 from scripts.render.status import render_status
 from store.analysis import formatting
+from store.analysis.forecast import Forecast
 from store.database import open_reader
 from store.models import Credits, Identity, Window
 from store.queries.accounts import load_accounts
@@ -25,27 +30,27 @@ from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from rich.text import Text
-
+    from store.documents import UrgentWindow
     from store.models import Snapshot
 
 UTC = TerminalProfile(80, zone=dt.UTC)
 
 
-def shown(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> str:
-    """The status of what was recorded, as it is read."""
-    return styled(path, *snapshots, now=now, look=look).plain
+def shown(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> str:
+    """Record snapshots, and return the text of their status."""
+    return styled(path, *snapshots, now=now, profile=profile).plain
 
 
-def styled(path: Path, *snapshots: Snapshot, now: float = NOON, look: TerminalProfile = UTC) -> Text:
+def styled(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> Text:
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
-        return render_status(load_status(connection, now), look)
+        return render_status(load_status(connection, now, load_accounts(connection)), profile)
 
 
 def lines(drawing: str) -> str:
-    """A drawing in the source, without the source's margins."""
+    """Return a drawing without the indentation of the source."""
     return textwrap.dedent(drawing).strip("\n")
 
 
@@ -77,20 +82,20 @@ def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) 
     """)
 
 
-def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
-    """Unknown use, reset and length show as ?, never as 0, and a reset nobody saw is told as such."""
+def test_unknown_figures_are_question_marks(tmp_path: Path) -> None:
+    """Unknown use, reset and length show as ?, never as 0, and an unseen reset is marked."""
     week = Window(window_minutes=43_200, resets_at=NOON + 700_000)
     lapsed = Window(used_percent=90, window_minutes=10_080, resets_at=NOON - 5)
-    told = snapshot(limit({"5h": Window(used_percent=3), "7d": lapsed, "30d": week}), at=NOON - 200_000)
+    old = snapshot(limit({"5h": Window(used_percent=3), "7d": lapsed, "30d": week}), at=NOON - 200_000)
     nothing = snapshot(limit({}, limit_id="odd"), at=NOON)
-    assert shown(tmp_path, told, nothing) == lines("""
+    assert shown(tmp_path, old, nothing) == lines("""
         alice@example.com
           codex · seen 2 d 7 h ago
             5 h?  █░░░░░░░░░░░░░  3 % used   97 % left  resets ?
              7 d  ░░░░░░░░░░░░░░  0 % used  100 % left  reset, not seen since
             30 d                    ? used      ? left  resets in 8 d 2 h (29 Nov 14:26)
           odd · seen just now
-            no figures were told
+            no windows reported
     """)
 
 
@@ -104,8 +109,8 @@ def test_what_nobody_told_is_a_question_mark(tmp_path: Path) -> None:
     ],
 )
 def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None:
-    """With less room the bar shrinks, then goes, then what is left; with more it grows."""
-    text = shown(tmp_path, snapshot(limit(windows(13))), look=UTC._replace(width=width))
+    """With less room the bar shrinks and disappears, then the remaining percent; with more room the bar grows."""
+    text = shown(tmp_path, snapshot(limit(windows(13))), profile=UTC._replace(width=width))
     assert text.splitlines()[2] == window
     assert len(window) <= width
 
@@ -119,7 +124,7 @@ def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None
     ],
 )
 def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
-    """The server's word and used-up credits are told apart."""
+    """A block by the server and used-up credits are distinct."""
     text = shown(tmp_path, snapshot(limit(windows(10, 20), limit_reached=True, reached_type=reached_type)))
     assert text.splitlines()[-1].strip() == last_line
     refused = limit(windows(10, 20), limit_reached=True, reached_type=reached_type, reached_until=NOON + 3_600)
@@ -127,7 +132,7 @@ def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type:
 
 
 def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
-    """It is said that credits carry it, and how many there are."""
+    """The line says that credits carry the limit, the heading how many there are."""
     carried = snapshot(limit(windows(100, 20)), credits=Credits(has_credits=True, balance="3"))
     text = shown(tmp_path, carried)
     assert "credits 3" in text.splitlines()[0]
@@ -145,13 +150,13 @@ def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
     ],
 )
 def test_an_accounts_facts_stand_in_its_first_line(tmp_path: Path, reading: dict[str, Any], facts: str) -> None:
-    """Credits, resets to spend and a spending limit are said; having no credits needs no word."""
+    """The heading has credits, resets to spend and a spending limit; no credits are not mentioned."""
     text = shown(tmp_path, snapshot(limit(windows(1, 2)), **reading))
     assert text.splitlines()[0] == f"alice@example.com · {facts}"
 
 
-def test_two_accounts_of_one_e_mail_are_told_apart(tmp_path: Path) -> None:
-    """A person with a workspace beside an account of her own sees which is which."""
+def test_accounts_of_one_e_mail_are_distinct(tmp_path: Path) -> None:
+    """Accounts with the same e-mail are followed by their keys."""
     workspace = Identity(token_key="k~2", account_id="team", user_id="user-a", email=ALICE.email)
     text = shown(tmp_path, used(1), used(2, who=workspace))
     heads = [line for line in text.splitlines() if line.startswith("alice")]
@@ -159,7 +164,7 @@ def test_two_accounts_of_one_e_mail_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_account_without_a_name_goes_by_its_key(tmp_path: Path) -> None:
-    """An opaque token's account has nothing else to be called by."""
+    """An account without name and e-mail is shown by its key."""
     opaque = Identity(token_key="sk-x~0123456789", user_id="sk-x~0123456789")
     assert shown(tmp_path, used(1, who=opaque)).splitlines()[0] == "sk-x~0123456789"
 
@@ -169,12 +174,12 @@ def test_an_account_without_a_name_goes_by_its_key(tmp_path: Path) -> None:
     [(0, "green"), (49.9, "green"), (50, "yellow"), (80, "yellow"), (80.1, "red"), (130, "red"), (None, "dim")],
 )
 def test_colours(used_percent: float | None, style: str) -> None:
-    """Green below half, yellow to 80, red above; nothing for what is unknown."""
+    """Green below 50 %, yellow up to 80 %, red above, dim if unknown."""
     assert colour(used_percent) == style
 
 
 def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
-    """What is nearly used up is red where the eye falls."""
+    """The bar and the figure have the same colour."""
     text = styled(tmp_path, snapshot(limit(windows(90))))
     red = [text.plain[span.start : span.end].strip() for span in text.spans if span.style == "red"]
     assert red == ["█████████████████", "90 % used"]
@@ -194,7 +199,7 @@ def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
     ],
 )
 def test_percent(value: float | None, written: str) -> None:
-    """One decimal where there is one, never rounded up: 99.97 is not 100."""
+    """Percentages have at most one decimal and are rounded down: 99.97 is not 100."""
     assert formatting.percent(value) == written
 
 
@@ -232,7 +237,7 @@ def test_duration(seconds: float, written: str) -> None:
     ],
 )
 def test_moment(at: float, written: str) -> None:
-    """As short as it is clear at noon of a Saturday; a weekday never stands for another week's."""
+    """A timestamp is as short as it is clear on a Saturday noon; a weekday is always within the next week."""
     assert clock_time(at, NOON, dt.UTC) == written
 
 
@@ -255,7 +260,7 @@ def test_moment(at: float, written: str) -> None:
     ],
 )
 def test_window_length(slot: str, minutes: int | None, written: str) -> None:
-    """The real length is shown, whatever the slot; one that nobody told is marked."""
+    """The real length is shown, whatever the slot; an unknown length is marked."""
     assert window_length(slot, minutes) == written
 
 
@@ -264,7 +269,7 @@ HARMLESS = "[red]�[31m�evil�line[/]"
 
 
 def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
-    """Markup stays text, and control characters, escapes and changes of direction are replaced, wherever they stand."""
+    """Markup stays text; control characters, escapes and changes of direction are replaced."""
     who = Identity(token_key=HOSTILE, account_id=HOSTILE, email=HOSTILE)
     hostile = snapshot(
         limit(windows(1, 2), limit_id=HOSTILE, limit_name=HOSTILE + "2", limit_reached=True, reached_type=HOSTILE),
@@ -275,11 +280,10 @@ def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
     path = record(tmp_path / "tap.sqlite3", hostile)
     with closing(open_reader(path)) as connection:
         known = load_accounts(connection)
-        columns = HistoryColumns.fitting(["a", "b"], ["c", HOSTILE], UTC._replace(whole=True))
         texts = [
-            render_status(load_status(connection, NOON), UTC),
+            render_status(load_status(connection, NOON, known), UTC),
             render_accounts(known, UTC),
-            *(render_history_row(entry, columns, UTC) for entry in load_history(connection)),
+            *render_history(load_history(connection, known), [*known, *known], ["c", HOSTILE], UTC),
         ]
     written = "\n".join(text.plain for text in texts)
     assert HARMLESS in written
@@ -287,7 +291,7 @@ def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
 
 
 def test_accounts_are_shown_with_all_they_can_be_named_by(tmp_path: Path) -> None:
-    """Name, e-mail, plan, key and the newest token keys; how many more there are is said."""
+    """The list has name, e-mail, plan, key, the newest token keys and the number of others."""
     tokens = [ALICE.model_copy(update={"token_key": f"alice~{number}"}) for number in range(5)]
     path = record(tmp_path / "tap.sqlite3", *(used(1, who=who, at=NOON + 60 * i) for i, who in enumerate(tokens)))
     with closing(open_reader(path)) as connection:
@@ -311,17 +315,16 @@ HISTORY = (
 )
 
 
-def history(path: Path, look: TerminalProfile) -> str:
+def history(path: Path, profile: TerminalProfile) -> str:
     with closing(open_reader(record(path / "tap.sqlite3", *HISTORY))) as connection:
-        labels = [account.label for account in load_accounts(connection)]
-        columns = HistoryColumns.fitting(labels, load_limit_ids(connection), look)
-        rows = [render_history_row(entry, columns, look).plain for entry in load_history(connection)]
-    return "\n".join([render_history_header(columns).plain, *rows])
+        known = load_accounts(connection)
+        lines = render_history(load_history(connection, known), known, load_limit_ids(connection), profile)
+        return "\n".join(line.plain for line in lines)
 
 
 def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
-    """A row for each change: when, how often, whose, which limit, which figures."""
-    assert history(tmp_path, UTC._replace(whole=True)) == lines("""
+    """A row has times, observations, account, limit and windows."""
+    assert history(tmp_path, UTC._replace(unlimited=True)) == lines("""
         First seen        Last seen     Times  Account            Limit            Used
         2026-11-20 12:00  12:01             2  alice@example.com  codex            5 h 13 %    7 d 41 %
         2026-11-21 12:00                    1  alice@example.com  codex            5 h 14 %    7 d 41 %
@@ -330,7 +333,7 @@ def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
 
 
 def test_history_fits_80_columns(tmp_path: Path) -> None:
-    """What tells least is left out first."""
+    """The least informative columns are left out first."""
     text = history(tmp_path, UTC)
     assert text == lines("""
         First seen        Account            Limit            Used
@@ -341,16 +344,16 @@ def test_history_fits_80_columns(tmp_path: Path) -> None:
 
 
 def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) -> None:
-    """One account with one limit needs neither column."""
+    """The columns of account and limit are left out for one account with one limit."""
     path = record(tmp_path / "tap.sqlite3", used(13, 41))
-    columns = HistoryColumns.fitting(["alice@example.com"], ["codex"], UTC)
     with closing(open_reader(path)) as connection:
-        row = render_history_row(next(load_history(connection)), columns, UTC)
+        known = load_accounts(connection)
+        _, row = render_history(load_history(connection, known), known, ["codex"], UTC)
     assert row.plain == "2026-11-21 12:00  5 h 13 %    7 d 41 %"
 
 
 def test_findings_wrap_beside_their_names() -> None:
-    """A long finding and its advice stay in their own column."""
+    """A long message and its advice stay in their own column."""
     found = [Check("proxy", "problem", "a long way to say it", "do this"), Check("codex", "ok", "here")]
     assert render_checks(found, TerminalProfile(42)).plain == lines("""
         problem  proxy        a long way to say it
@@ -365,9 +368,78 @@ def test_findings_wrap_beside_their_names() -> None:
 
 @pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "██"), ("cp1252", "##"), ("ascii", "##")])
 def test_characters_fit_the_encoding(tmp_path: Path, encoding: str, bar: str) -> None:
-    """Where blocks and dots cannot be written, plain characters stand for them."""
+    """Blocks and dots that cannot be encoded are replaced."""
     with (tmp_path / "out.txt").open("w", encoding=encoding) as file:
-        look = detect_profile(Console(file=file, width=80))
-        text = shown(tmp_path, snapshot(limit(windows(13))), look=look._replace(zone=dt.UTC))
+        profile = detect_profile(Console(file=file, width=80))
+        text = shown(tmp_path, snapshot(limit(windows(13))), profile=profile._replace(zone=dt.UTC))
         text.encode(encoding)
         assert bar in text
+
+
+# Colours
+
+UNKNOWN_FORECAST = {"safe": None, "chance_dry": None, "note": "reset, not seen since"}
+
+
+def forecast(limit_id: str = "codex", slot: str = "5h", **fields: Any) -> UrgentWindow:
+    """A forecast of a window that is 90 % used, with these fields changed."""
+    whole = {"used_percent": 90.0, "window_minutes": 300, "resets_at": NOON + 9_000, **Forecast()._asdict(), **fields}
+    return cast("UrgentWindow", {**whole, "limit_id": limit_id, "limit_name": None, "slot": slot})
+
+
+def coloured(path: Path, *snapshots: Snapshot, forecasts: Mapping[str, list[UrgentWindow]]) -> str:
+    """The status as a terminal gets it, with the codes of colours, too narrow for bars."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, width=66)
+    with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
+        document = load_status(connection, NOON, load_accounts(connection))
+    print_text(console, render_status(document, UTC._replace(width=66), forecasts))
+    return file.getvalue()
+
+
+GREEN, YELLOW, RED = "\x1b[32m", "\x1b[33m", "\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    ("used", "fields", "colour"),
+    [
+        pytest.param(90, {"safe": True, "chance_dry": 0.01}, GREEN, id="nearly full, lasts"),
+        pytest.param(90, {"safe": False, "chance_dry": 0.3}, YELLOW, id="nearly full, may run dry"),
+        pytest.param(20, {"safe": False, "chance_dry": 0.9}, RED, id="nearly empty, runs dry"),
+        pytest.param(20, UNKNOWN_FORECAST, GREEN, id="nearly empty, forecast unknown"),
+        pytest.param(60, UNKNOWN_FORECAST, YELLOW, id="half full, forecast unknown"),
+        pytest.param(90, UNKNOWN_FORECAST, RED, id="nearly full, forecast unknown"),
+    ],
+)
+def test_a_forecast_colours_its_window(tmp_path: Path, used: float, fields: dict[str, Any], colour: str) -> None:
+    """The colour shows whether the window lasts; without a forecast it shows how full the window is."""
+    forecasts = {"acct-a/user-a": [forecast(**fields)]}
+    text = coloured(tmp_path, snapshot(limit(windows(used))), forecasts=forecasts)
+    assert f"5 h  {colour}{used} % used  \x1b[0m" in text
+
+
+def test_a_forecast_colours_no_other_window(tmp_path: Path) -> None:
+    """The other window of the limit, other limits and other accounts keep the colour of their level."""
+    mine = snapshot(limit(windows(90, 91)), limit(windows(92), limit_id="codex_bengalfox"))
+    forecasts = {"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]}
+    text = coloured(tmp_path, mine, snapshot(limit(windows(93)), who=BOB), forecasts=forecasts)
+    assert f"{GREEN}90 % used" in text
+    for full in (91, 92, 93):
+        assert f"{RED}{full} % used" in text
+
+
+def test_each_forecast_colours_its_window(tmp_path: Path) -> None:
+    """A window has the colour of its forecast, even where the line below is about another window."""
+    forecasts = [forecast(slot="7d", safe=False, chance_dry=0.9), forecast(slot="5h", safe=True, chance_dry=0.0)]
+    text = coloured(tmp_path, snapshot(limit(windows(95, 30))), forecasts={"acct-a/user-a": forecasts})
+    assert f"{GREEN}95 % used" in text
+    assert f"{RED}30 % used" in text
+
+
+def test_colours_leave_the_text_alone(tmp_path: Path) -> None:
+    """With a forecast the lines of the windows are the same as without."""
+    seen = snapshot(limit(windows(90)))
+    with_forecast = coloured(tmp_path, seen, forecasts={"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]})
+    without = coloured(tmp_path, seen, forecasts={})
+    plain = [Text.from_ansi(each).plain.splitlines()[:3] for each in (with_forecast, without)]
+    assert plain[0] == plain[1]

@@ -1,3 +1,5 @@
+"""The output queue."""
+
 from __future__ import annotations
 
 import threading
@@ -8,7 +10,7 @@ from scripts.support.output_queue import OutputQueue
 
 
 class Terminal:
-    """Takes text once its gate is open."""
+    """Accepts text as soon as its gate is open."""
 
     def __init__(self) -> None:
         self.gate, self.busy = threading.Event(), threading.Event()
@@ -22,7 +24,7 @@ class Terminal:
 
 
 def test_a_line_never_waits_and_what_was_dropped_is_counted() -> None:
-    """While nobody reads, lines up to a limit are kept; who reads again learns how many are missing."""
+    """A blocked output keeps lines up to the capacity; their reader learns how many were dropped."""
     terminal = Terminal()
     queue = OutputQueue(terminal.write, max_characters=30)
     queue.put("a line that is written at once")
@@ -46,8 +48,8 @@ def test_a_line_never_waits_and_what_was_dropped_is_counted() -> None:
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
-def test_a_reader_that_is_gone_ends_nothing(error: Exception) -> None:
-    """Each line is tried; a failure of one is no concern of whoever has put it there."""
+def test_a_closed_output_ends_nothing(error: Exception) -> None:
+    """Each line is tried; a failure does not reach the thread that queued it."""
     tried = []
 
     def write(text: str) -> None:
@@ -62,7 +64,7 @@ def test_a_reader_that_is_gone_ends_nothing(error: Exception) -> None:
 
 
 def test_a_line_longer_than_the_limit_is_written() -> None:
-    """The limit is for what waits, not for a line."""
+    """The capacity limits the queue, not a single line."""
     lines: list[str] = []
     queue = OutputQueue(lines.append, max_characters=5)
     queue.put("longer than five")

@@ -1,4 +1,4 @@
-"""The API, asked for everything that its OpenAPI document allows, and some of what it does not."""
+"""Generated requests to the API: valid and invalid ones, by its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = max(10, settings().max_examples // 2)
-"""For each operation, of what is allowed and again of what is not."""
+"""The number of valid and of invalid requests for each operation."""
 
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
@@ -36,7 +36,7 @@ CHECKS: list[Any] = [
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The API of a running server, as its own document describes it."""
+    """The API of a running server, loaded from its own OpenAPI document."""
     at = time.time()
     path = record(
         tmp_path_factory.mktemp("fuzz") / "web.sqlite3",
@@ -57,7 +57,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def test_nothing_that_is_asked_breaks_the_server(described: Any) -> None:
-    """No answer is a server's error, and each is one that the document describes."""
+    """No response is a server error, and each conforms to the document."""
     asked = set()
     for found in described.get_all_operations():
         operation = found.ok()
@@ -69,7 +69,7 @@ def test_nothing_that_is_asked_breaks_the_server(described: Any) -> None:
 
 
 def _ask(operation: Any, mode: schemathesis.GenerationMode) -> None:
-    """Ask for what an operation's document allows, or for what it does not."""
+    """Send valid or invalid requests to an operation."""
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)

@@ -1,4 +1,4 @@
-"""The metrics, read as Prometheus reads them, and what is made for it."""
+"""The metrics as Prometheus reads them, the Grafana dashboard and the alert rules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def labels(**named: str) -> Labels:
 
 
 def scrape(site: Site) -> dict[str, dict[Labels, float]]:
-    """All samples by name and labels, as Prometheus' own parser finds them."""
+    """Return all samples by name and labels, as parsed by Prometheus' own parser."""
     answer = site.get("/metrics")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     found: dict[str, dict[Labels, float]] = {}
@@ -49,13 +49,13 @@ def scrape(site: Site) -> dict[str, dict[Labels, float]]:
 
 
 def counted(site: Site) -> dict[str, dict[Labels, float]]:
-    """All samples, once the turns have been counted."""
+    """Return all samples, once the initial count of turns is complete."""
     wait_until(lambda: "codex_tap_turns_total" in scrape(site), lambda: "the turns are never counted")
     return scrape(site)
 
 
 def reading(five: float, *, who: Identity = ALICE, **fields: Any) -> Snapshot:
-    """The main limit's two windows as they were ten seconds ago."""
+    """A reading of the main limit's two windows, ten seconds ago."""
     at = time.time()
     return snapshot(limit(windows(five, 41, at=at)), who=who, at=at - 10, **fields)
 
@@ -69,7 +69,7 @@ def turn(who: Identity = ALICE, **fields: Any) -> Turn:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two accounts, one of them out of its 5 hours, and turns of each outcome."""
+    """A database with two accounts, one with a full 5 h window, and turns of each outcome."""
     held = Credits(has_credits=True, unlimited=False, balance="9.5")
     return record(
         tmp_path / "web.sqlite3",
@@ -89,7 +89,7 @@ def site(path: Path) -> Iterator[Site]:
 
 
 def test_the_present_is_told_as_gauges(site: Site) -> None:
-    """Ratios from 0 to 1, moments in Unix seconds, by account, limit and window."""
+    """Ratios are from 0 to 1, timestamps in Unix seconds, by account, limit and window."""
     found = scrape(site)
     five = labels(account="acct-a/user-a", limit="codex", window="5h")
     assert found["codex_tap_limit_used_ratio"][five] == 0.13
@@ -116,7 +116,7 @@ def test_what_nothing_has_told_is_absent(tmp_path: Path) -> None:
 
 
 def test_turns_and_tokens_are_counted(site: Site, path: Path) -> None:
-    """Each once, by outcome and kind, and those that come later too."""
+    """Each turn counts once, by outcome and kind, and later turns are added."""
     alice = {"account": "acct-a/user-a", "limit": "codex"}
     found = counted(site)
     assert found["codex_tap_turns_total"] == {
@@ -134,7 +134,7 @@ def test_turns_and_tokens_are_counted(site: Site, path: Path) -> None:
 
 
 def test_another_file_is_counted_anew(site: Site, path: Path, tmp_path: Path) -> None:
-    """What was counted of a database that was replaced does not go on."""
+    """The counts of a replaced database are dropped."""
     counted(site)
     record(tmp_path / "other.sqlite3", reading(1), turn()).replace(path)
     for end in ("-wal", "-shm"):
@@ -146,14 +146,14 @@ def test_another_file_is_counted_anew(site: Site, path: Path, tmp_path: Path) ->
 
 
 def test_a_forgotten_account_leaves_no_series(site: Site) -> None:
-    """Its gauges and its counters are gone with it."""
+    """Its gauges and its counters disappear."""
     counted(site)
     assert site.write("DELETE", "/api/accounts/alice").status == 200
     assert "acct-a" not in site.get("/metrics").text
 
 
 def test_labels_are_names_and_no_emails(site: Site, path: Path) -> None:
-    """An account goes by its name, else by its key; by its e-mail only where that was asked for."""
+    """The label of an account is its name, else its key; its e-mail address only if the settings allow that."""
     assert "@" not in site.get("/metrics").text
     site.write("PATCH", "/api/accounts/alice", {"name": 'wo"rk\\'})
     assert {dict(key)["account"] for key in scrape(site)["codex_tap_limit_reached"]} == {'wo"rk\\', "acct-b/user-b"}
@@ -163,7 +163,7 @@ def test_labels_are_names_and_no_emails(site: Site, path: Path) -> None:
 
 
 def test_accounts_that_would_be_called_the_same_are_told_apart(tmp_path: Path) -> None:
-    """Two workspaces of one e-mail, or a name that is another one's key: no series is there twice."""
+    """Two workspaces with one e-mail address, or a name equal to another account's key: series stay unique."""
     twin = Identity(token_key="twin~0000000003", account_id="acct-t", user_id="user-t", email=ALICE.email)
     path = record(tmp_path / "web.sqlite3", reading(1), reading(2, who=BOB), reading(3, who=twin), turn(), turn(twin))
     with Site(path, metrics_emails=True) as site:
@@ -173,14 +173,14 @@ def test_accounts_that_would_be_called_the_same_are_told_apart(tmp_path: Path) -
 
 
 def test_a_database_that_cannot_be_read_is_told(site: Site, path: Path) -> None:
-    """The scrape itself goes on, with a gauge that says so."""
+    """The scrape still works, and a gauge reports the error."""
     damage(path)
     assert scrape(site).keys() == {"codex_tap_build_info", "codex_tap_database_readable"}
     assert scrape(site)["codex_tap_database_readable"] == {(): 0}
 
 
 def test_before_the_first_reading_there_are_no_figures(tmp_path: Path) -> None:
-    """A server that was started first says that nothing is wrong."""
+    """A server that is started first reports a readable database."""
     with Site(tmp_path / "web.sqlite3") as site:
         assert scrape(site)["codex_tap_database_readable"] == {(): 1}
 
@@ -190,12 +190,12 @@ def test_before_the_first_reading_there_are_no_figures(tmp_path: Path) -> None:
 
 @pytest.fixture
 def exported(site: Site) -> set[str]:
-    """The names of all metrics."""
+    """Return the names of all metrics."""
     return set(counted(site))
 
 
 def test_the_dashboard_asks_for_what_there_is(exported: set[str]) -> None:
-    """It can be imported as it is: every panel has queries, all of them of metrics that are exported."""
+    """The dashboard can be imported: every panel has queries, and they use exported metrics only."""
     dashboard = json.loads((DASHBOARDS / "grafana.json").read_text("utf-8"))
     assert dashboard["id"] is None
     assert dashboard["uid"]
@@ -210,7 +210,7 @@ def test_the_dashboard_asks_for_what_there_is(exported: set[str]) -> None:
 
 
 def test_the_alert_rules_ask_for_what_there_is(exported: set[str]) -> None:
-    """They have the shape that Prometheus loads, with a summary for people."""
+    """The rules have the form that Prometheus loads, with a summary."""
     document = yaml.safe_load((DASHBOARDS / "prometheus-alerts.yml").read_text("utf-8"))
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     assert len(rules) == 2

@@ -1,4 +1,4 @@
-"""Who is let in, and what other sites' pages cannot do."""
+"""Access control, and protection from the pages of other sites."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(path: Path) -> Iterator[Site]:
-    """A server for this machine alone."""
+    """A server that listens on this machine alone."""
     with Site(path) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def guarded(path: Path) -> Iterator[Site]:
-    """A server with a token, for all addresses."""
+    """A server with a token that listens on all addresses."""
     with Site(path, host="0.0.0.0", token=TOKEN) as found:  # noqa: S104 (it listens on loopback, and checks as if not)
         yield found
 
@@ -59,7 +59,7 @@ def guarded(path: Path) -> Iterator[Site]:
     ],
 )
 def test_only_our_own_names_are_served(site: Site, host: str, status: int) -> None:
-    """A name of another site that was made to lead here gets nothing, wherever it asks."""
+    """The name of another site that points here (DNS rebinding) is refused on every path."""
     for asked in ("/api/usage", "/", "/metrics", "/static/index.html"):
         found = ask(site.port, "GET", asked, {"Host": host})
         assert found.status == status
@@ -67,7 +67,7 @@ def test_only_our_own_names_are_served(site: Site, host: str, status: int) -> No
 
 
 def test_at_all_addresses_any_address_is_a_name(guarded: Site) -> None:
-    """A plain address leads nowhere else; the name of a site still may."""
+    """An address cannot be rebound and is accepted; the name of a site is refused."""
     assert ask(guarded.port, "GET", "/", {"Host": "192.0.2.7:8765"}).status == 200
     assert ask(guarded.port, "GET", "/", {"Host": "[2001:db8::1]:8765"}).status == 200
     assert ask(guarded.port, "GET", "/", {"Host": "rebound.example"}).status == 421
@@ -90,7 +90,7 @@ def test_at_all_addresses_any_address_is_a_name(guarded: Site) -> None:
     ],
 )
 def test_without_the_token_nothing_is_told(guarded: Site, headers: Mapping[str, str]) -> None:
-    """Every way in is closed, that of a URL too; what is said has nothing of the token."""
+    """A wrong or missing token is refused everywhere, also in a URL, and the response does not contain it."""
     for method, asked in (
         ("GET", "/api/usage"),
         ("GET", f"/api/usage?token={TOKEN}&access_token={TOKEN}"),
@@ -111,7 +111,7 @@ def test_without_the_token_nothing_is_told(guarded: Site, headers: Mapping[str, 
 
 
 def test_with_the_token_all_is_told(guarded: Site) -> None:
-    """It also stands for the header of a write."""
+    """A token replaces the header of a write."""
     for asked in ("/api/usage", "/metrics", "/health", "/openapi.json"):
         assert ask(guarded.port, "GET", asked, BEARER).status == 200
     assert ask(guarded.port, "GET", "/api/usage", {"Authorization": f"bearer  {TOKEN} "}).status == 200
@@ -121,7 +121,7 @@ def test_with_the_token_all_is_told(guarded: Site) -> None:
 
 
 def test_the_page_itself_is_there_without_the_token(guarded: Site) -> None:
-    """It holds no figure, and is what asks for the token."""
+    """The page contains no data, and asks for the token."""
     for asked in ("/", "/static/index.html"):
         found = guarded.get(asked)
         assert found.status == 200
@@ -129,7 +129,7 @@ def test_the_page_itself_is_there_without_the_token(guarded: Site) -> None:
 
 
 def test_the_page_is_no_way_around_the_token(guarded: Site) -> None:
-    """What looks like a file of the page and leads elsewhere is not there."""
+    """A path that leads out of the folder of the page is not found."""
     for asked in (
         "/static/../api/usage",
         "/static/%2e%2e/api/usage",
@@ -141,7 +141,7 @@ def test_the_page_is_no_way_around_the_token(guarded: Site) -> None:
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "POST", "PUT"])
 def test_a_write_needs_its_header(site: Site, method: str) -> None:
-    """A form on another site's page cannot send it."""
+    """A form on the page of another site cannot send the header."""
     found = site.write(method, "/api/accounts/alice", {"name": "taken over"}, headers={})
     assert (found.status, found.headers["content-type"]) == (403, "application/problem+json")
     assert site.get("/api/accounts/alice").document["name"] is None
@@ -159,7 +159,7 @@ def test_a_write_needs_its_header(site: Site, method: str) -> None:
     ],
 )
 def test_other_sites_pages_get_nothing(site: Site, fetched: Mapping[str, str], status: int) -> None:
-    """A link to here may be followed; no page of another site may ask."""
+    """A link to the page may be followed; requests by pages of other sites are refused."""
     assert ask(site.port, "GET", "/api/usage", fetched).status == status
 
 
@@ -184,7 +184,7 @@ def test_other_sites_pages_get_nothing(site: Site, fetched: Mapping[str, str], s
 def test_every_answer_tells_a_browser_what_it_may_do(
     site: Site, method: str, asked: str, headers: Mapping[str, str]
 ) -> None:
-    """Scripts and styles of our own alone, no frame around it, no other site let in, and no word of the server."""
+    """Only our own scripts and styles, no framing, no access for other sites, and no Server header."""
     found = ask(site.port, method, asked, headers).headers
     policy = dict(each.strip().split(" ", 1) for each in found["content-security-policy"].split(";"))
     assert policy == {

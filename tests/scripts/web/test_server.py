@@ -55,7 +55,7 @@ def path(tmp_path: Path) -> Path:
 def test_it_says_where_it_is_and_what_it_shows(path: Path) -> None:
     """One line on stderr, once it can be asked."""
     with Program("--db", path) as program:
-        assert program.said == f"codex-tap: http://127.0.0.1:{program.port}/ shows {path}; Ctrl-C ends it\n"
+        assert program.said == f"codex-tap: serving {path} at http://127.0.0.1:{program.port}/; press Ctrl-C to stop\n"
         assert ask(program.port, "GET", "/api/usage").document["accounts"][0]["email"] == ALICE.email
         assert ask(program.port, "GET", "/").headers["content-type"].startswith("text/html")
 
@@ -78,8 +78,8 @@ def test_a_port_in_use_is_told(path: Path) -> None:
         port = taken.getsockname()[1]
         result = invoke("serve", "--port", str(port), "--db", path)
     assert result.exit_code == 4
-    assert result.stderr.startswith(f"Error: cannot listen at 127.0.0.1:{port}: ")
-    assert result.stderr.endswith("choose another port with --port\n")
+    assert result.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
+    assert result.stderr.endswith("use another port with --port\n")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -109,7 +109,7 @@ def test_others_are_let_in_only_with_a_token(host: str) -> None:
     """Exit code 2, and what to do."""
     result = invoke("serve", "--host", host)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "set a token" in result.stderr
+    assert "without a token; set CODEX_TAP_TOKEN" in result.stderr
     assert "CODEX_TAP_TOKEN" in result.stderr
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,7 @@ from store.analysis.alerting import (
 from store.database import open_reader, open_writer
 from store.edits import forget_account
 from store.models import Window
+from store.queries.accounts import load_accounts
 from store.queries.alert_input import load_alert_input
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from store.documents import ForecastDocument, StatusDocument
     from store.models import Identity, Snapshot
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -68,7 +70,7 @@ class Desk:
         """Look so many seconds after noon, and remember what was due."""
         now = NOON + after
         with closing(open_reader(self.path)) as connection:
-            found = load_alert_input(connection, now, self.rules, zone=dt.UTC)
+            found = load_alert_input(connection, now, self.rules, accounts=load_accounts(connection), zone=dt.UTC)
         memory = track(self.memory, self.rules, found, now)
         alerts = firing(self.rules, found, memory, now, dt.UTC)
         self.memory = through_a_file(memory if quiet else record_sent(memory, alerts, now), self.path)
@@ -256,7 +258,7 @@ def test_a_reset_is_told_when_it_is_due_and_not_again_when_it_is_seen(path: Path
     """Who waits for it wants to know before Codex is run again."""
     desk = Desk(path, asks("window_reset")).see(told(100))
     assert desk.look(RESET - NOON - 1) == []
-    assert desk.look(RESET - NOON) == ["7 d limit was due to reset Tue 14:00, and was not seen since"]
+    assert desk.look(RESET - NOON) == ["7 d limit was due to reset Tue 14:00, and has not been seen since"]
     assert desk.look(RESET - NOON + HOUR) == []
     assert desk.see(told(1, RESET - NOON + 2 * HOUR, NEXT)).look(RESET - NOON + 2 * HOUR + 1) == []
 
@@ -368,7 +370,8 @@ def test_what_of_a_forecast_is_told(changed: dict[str, Any], said: str | None) -
     told_of = {"runs_dry_at": RESET - DAY, "resets_at": RESET, "chance_dry": 0.9, "note": None} | changed
     shown = Shown(50.0, RESET, NOON)
     limits = [{"limit_id": "codex", "windows": {"7d": told_of}}]
-    found = shown.seen()._replace(forecasts={"accounts": [{"account": shown.account, "limits": limits}]})
+    forecasts = {"generated_at": NOON, "accounts": [{"account": shown.account, "limits": limits}]}
+    found = shown.seen()._replace(forecasts=cast("ForecastDocument", forecasts))
     texts = [alert.text for alert in firing((asks("runs_dry"),), found, EMPTY_STATE, NOON, dt.UTC)]
     assert len(texts) == (said is not None)
     assert said is None or said in texts[0]
@@ -443,7 +446,8 @@ class Shown:
         }
         shown = {"limit_id": "codex", "limit_name": None, "windows": {"7d": window}, "observed_at": self.at}
         account = {"account": self.account, "name": None, "email": None, "limits": [shown]}
-        return AlertInput({"accounts": [account]}, None, None, {})
+        status = {"generated_at": self.at, "accounts": [account]}
+        return AlertInput(cast("StatusDocument", status), None, None, {})
 
 
 def play(steps: Sequence[Shown], rules: Sequence[Rule], folder: Path | None = None) -> list[list[Alert]]:

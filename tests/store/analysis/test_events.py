@@ -1,26 +1,23 @@
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
-import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.cli import cli
-from scripts.commands.events import _KINDS
 from store.analysis.attribution import TurnUse, WindowSample
+from store.analysis.event_text import event_note, event_text
 from store.analysis.events import KINDS, Event, Increase, account_events, unattributed
+from store.constants import EVENT_KINDS
 from store.database import open_reader, open_writer
-from store.models import Credits, Identity, Limit, Source, Window
+from store.models import Credits, Source, Window
 from store.queries.accounts import load_accounts
 from store.queries.events import load_events
 from tests.support.databases import record
+from tests.support.event_factories import DAY, HOUR, RESET_5H, RESET_7D, five, seven, told, window
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot
 from tests.support.turn_factories import Told, keep
 
@@ -28,30 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from store.documents import EventEntry, EventsDocument
     from store.models import Snapshot
 
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
-RESET_5H, RESET_7D = NOON + 2 * HOUR, NOON + 3 * DAY
+MINUTE = 60
 NOW = NOON + 30 * DAY
-
-
-def five(used: float | None = 40, resets_at: float | None = RESET_5H, minutes: int | None = 300) -> dict[str, Window]:
-    return {"5h": _window(used, resets_at, minutes)}
-
-
-def seven(
-    used: float | None = 40, resets_at: float | None = RESET_7D, minutes: int | None = 10_080
-) -> dict[str, Window]:
-    return {"7d": _window(used, resets_at, minutes)}
-
-
-def _window(used: float | None, resets_at: float | None, minutes: int | None) -> Window:
-    return Window(used_percent=used, window_minutes=minutes, resets_at=None if resets_at is None else int(resets_at))
-
-
-def told(windows: Mapping[str, Window] | None, after: float = 0, /, **fields: Any) -> Snapshot:
-    """The main limit's windows so many seconds after noon; `fields` are those of `snapshot`."""
-    return snapshot(limit(windows), at=NOON + after, **fields)
 
 
 @pytest.fixture
@@ -59,12 +37,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tap.sqlite3"
 
 
-def asked(path: Path, **question: Any) -> dict[str, Any]:
+def asked(path: Path, **question: Any) -> EventsDocument:
     with closing(open_reader(path)) as connection:
-        return load_events(connection, NOW, zone=dt.UTC, **question)
+        return load_events(connection, NOW, accounts=load_accounts(connection), zone=dt.UTC, **question)
 
 
-def happened(path: Path, *snapshots: Snapshot, **question: Any) -> list[dict[str, Any]]:
+def happened(path: Path, *snapshots: Snapshot, **question: Any) -> list[EventEntry]:
     """What happened, without what was used elsewhere: no turn is recorded here."""
     found = asked(record(path, *snapshots), **question)["events"]
     return [event for event in found if event["kind"] != "used_elsewhere"]
@@ -107,7 +85,7 @@ def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
         ({**five(1), **seven(40)}, seven(40), HOUR, ["window_vanished"]),
         (seven(40), seven(40, minutes=10_079), HOUR, []),
         (seven(40), seven(40, minutes=20_160), HOUR, ["window_vanished", "window_appeared"]),
-        ({"30d": _window(40, RESET_7D, 43_200)}, {"30d": _window(9, RESET_7D, 43_200)}, HOUR, ["used_percent_fell"]),
+        ({"30d": window(40, RESET_7D, 43_200)}, {"30d": window(9, RESET_7D, 43_200)}, HOUR, ["used_percent_fell"]),
     ],
 )
 def test_what_happened_to_a_window(
@@ -133,8 +111,8 @@ def test_an_early_reset_says_how_much(path: Path) -> None:
     assert (reset["at"], reset["seconds"]) == (NOON + DAY, 2 * DAY)
     assert (reset["before"]["resets_at"], reset["after"]["resets_at"]) == (RESET_7D, RESET_7D + 2 * DAY)
     assert reset["text"] == (
-        "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was to be reset 2026-11-24 12:00,"
-        " and now will be 2026-11-26 12:00."
+        "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was due 2026-11-24 12:00,"
+        " and the next reset is 2026-11-26 12:00."
     )
     assert reset["note"] == "The two readings are 1 d apart; it happened at some time between them."
 
@@ -365,14 +343,15 @@ def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
     """Both readings, the points, and a note where a turn that has not ended yet would explain it."""
     keep(path, Told(sights((0, 40), (100, 45.5)), []))
     with closing(open_reader(path)) as connection:
-        (event,) = load_events(connection, NOON + 200)["events"]
-        (later,) = load_events(connection, NOW)["events"]
+        accounts = load_accounts(connection)
+        (event,) = load_events(connection, NOON + 200, accounts=accounts)["events"]
+        (later,) = load_events(connection, NOW, accounts=accounts)["events"]
     assert (event["kind"], event["slot"], event["points"]) == ("used_elsewhere", "7d", 5.5)
     assert (event["before"]["used_percent"], event["after"]["used_percent"]) == (40, 45.5)
     assert event["text"] == (
         "Used elsewhere: 5.5 points of the 7 d window (40 % used before, 45.5 % now), and no turn was seen meanwhile."
     )
-    assert event["note"] == "A turn that is still under way would explain it."
+    assert event["note"] == "A turn that is still in progress would explain it."
     assert later["note"] is None
 
 
@@ -402,7 +381,7 @@ def test_many_rises_are_matched_in_parts(path: Path, monkeypatch: pytest.MonkeyP
     turns = [turn(100 * number + 10, 100 * number + 60) for number in range(0, 40, 3)]
     keep(path, Told(figures, turns))
     whole = asked(path)["events"]
-    monkeypatch.setattr("store.queries.events._AT_ONCE", 7)
+    monkeypatch.setattr("store.queries.events._BATCH", 7)
     assert asked(path)["events"] == whole
     assert len(whole) == 39 - 13
 
@@ -487,7 +466,7 @@ def arrived(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def all_events(found: Sequence[Mapping[str, Any]]) -> list[Event]:
-    made = list(account_events(found, dt.UTC))
+    made = list(account_events(found))
     rises = [each for each in made if isinstance(each, Increase)]
     told_events = [each for each in made if isinstance(each, Event)]
     return told_events + list(unattributed(rises, [], NOW, float("-inf")))
@@ -500,7 +479,8 @@ def test_any_history_can_be_told(made: list[dict[str, Any]]) -> None:
     by_id = {row["id"]: row for row in found}
     for event in all_events(found):
         assert event.kind in KINDS
-        assert event.text.endswith(".")
+        assert event_text(event).endswith(".")
+        assert (event_note(event) or ".").endswith(".")
         assert event.before.id is not None
         assert event.after.id is not None
         assert event.before.id < event.after.id
@@ -581,11 +561,11 @@ def test_since_kinds_limit_and_accounts_narrow(path: Path) -> None:
         told(five(8), 10, who=BOB),
     )
     with closing(open_reader(path)) as connection:
-        alice, bob = load_accounts(connection)
+        alice, bob = both = load_accounts(connection)
         answers = {
-            "all": load_events(connection, NOW),
-            "since": load_events(connection, NOW, since=NOON + DAY),
-            "kinds": load_events(connection, NOW, kinds=["plan_changed"]),
+            "all": load_events(connection, NOW, accounts=both),
+            "since": load_events(connection, NOW, accounts=both, since=NOON + DAY),
+            "kinds": load_events(connection, NOW, accounts=both, kinds=["plan_changed"]),
             "limit": load_events(connection, NOW, limit_id="codex", accounts=[alice]),
             "bob": load_events(connection, NOW, accounts=[bob]),
             "none": load_events(connection, NOW, accounts=[]),
@@ -609,79 +589,6 @@ def test_since_looks_at_the_reading_before(path: Path) -> None:
     assert kinds(found) == [("window_vanished", "5h"), ("window_appeared", "7d")]
 
 
-# The command
-
-
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
-
-
-@pytest.fixture
-def eventful(path: Path) -> Path:
-    """A window that was reset early, and a limit that another account reached."""
-    return record(
-        path, told(seven(40)), told(seven(1, RESET_7D + DAY), 60), told(five(9), who=BOB), told(five(100), 70, who=BOB)
-    )
-
-
-def test_people_get_a_line_for_each(eventful: Path) -> None:
-    """When, what, whose, and the sentence."""
-    result = invoke("events", "--db", eventful, "--kind", "window_reset_early", "--kind", "limit_reached")
-    assert (result.exit_code, result.stderr) == (0, "")
-    early, reached = result.stdout.splitlines()
-    assert "window reset early  alice@example.com  The 7 d window was reset 2 d 23 h before it was due" in early
-    assert "limit reached       bob@example.com    The 5 h window is full" in reached
-
-
-def test_programs_get_the_document(eventful: Path) -> None:
-    """With every documented field, also where nothing was seen."""
-    document = json.loads(invoke("events", "alice", "--json", "--db", eventful).stdout)
-    fields = {"generated_at", "since", "limit_id", "turns_known_since", "readings", "accounts", "events"}
-    assert set(document) == fields
-    (account,) = document["accounts"]
-    assert (account["email"], document["readings"]) == (ALICE.email, 2)
-    assert {event["kind"] for event in document["events"]} == {"window_reset_early", "used_elsewhere"}
-    nothing = invoke("events", "--json", "--db", eventful.with_name("none"))
-    assert (nothing.exit_code, set(json.loads(nothing.stdout))) == (3, fields)
-
-
-def test_exports_have_a_row_for_each(eventful: Path) -> None:
-    """CSV and lines of JSON hold the same events, with both readings."""
-    lines = [json.loads(line) for line in invoke("events", "--ndjson", "--db", eventful).stdout.splitlines()]
-    table = list(csv.DictReader(io.StringIO(invoke("events", "--csv", "--db", eventful).stdout)))
-    assert [row["kind"] for row in table] == [each["kind"] for each in lines]
-    first = next(row for row in table if row["kind"] == "window_reset_early")
-    assert (first["before_id"], first["after_id"], first["moment"]) == ("1", "2", "2026-11-21T12:01:00+00:00")
-    assert (first["before_used_percent"], first["after_resets_at"]) == ("40.0", str(RESET_7D + DAY))
-
-
-@pytest.mark.parametrize(
-    ("words", "exit_code", "error"),
-    [
-        (["--limit", "other"], 2, "Error: no limit 'other' was seen"),
-        (["carol"], 2, "Error: no account goes by 'carol'"),
-        (["--kind", "nothing"], 2, "Usage:"),
-        (["--json", "--csv"], 2, "Usage:"),
-        (["--since", "1min"], 0, "Nothing of that happened, as far as was seen.\n"),
-    ],
-)
-def test_what_cannot_be_answered_is_said(eventful: Path, words: list[str], exit_code: int, error: str) -> None:
-    """Wrong use is exit code 2, and no event is an answer."""
-    result = invoke("events", *words, "--db", eventful)
-    assert (result.exit_code, result.stdout) == (exit_code, "")
-    assert result.stderr.startswith(error)
-
-
-def test_nothing_from_the_wire_steers_the_terminal(path: Path) -> None:
-    """Names of limits and plans are made harmless."""
-    who = Identity(token_key="k~1", account_id="a", email="x@example.com")
-    bad = Limit(limit_id="evil", limit_name="\x1b[31mred", windows=five(40))
-    record(path, snapshot(bad, who=who, at=NOON, plan_type="\x1b]0;a"))
-    record(path, snapshot(bad.model_copy(update={"windows": five(3)}), who=who, at=NOON + 1, plan_type="pro"))
-    assert "\x1b" not in invoke("events", "--db", path).stdout
-
-
-def test_the_help_names_every_kind() -> None:
-    """The kinds of the command line are those there are."""
-    assert tuple(KINDS) == _KINDS
+def test_each_kind_has_a_meaning() -> None:
+    """The kinds of the command line and the API are those that are explained, in the same order."""
+    assert tuple(KINDS) == EVENT_KINDS

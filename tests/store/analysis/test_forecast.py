@@ -15,7 +15,7 @@ from scripts.render.forecast import render_most_urgent, words
 from store.analysis.forecast import (
     FEW_READINGS,
     NO_READINGS,
-    NO_RESET_TOLD,
+    NO_RESET_REPORTED,
     RESET_UNSEEN,
     Forecast,
     forecast,
@@ -25,7 +25,7 @@ from store.analysis.forecast import Scenario as Way
 from store.analysis.hourly_usage import UsageSample
 from store.database import open_reader, open_writer
 from store.queries.accounts import load_accounts
-from store.queries.forecast import FULL, QUICK, load_forecasts, most_urgent_window, sample_history
+from store.queries.forecast import FULL, QUICK, load_forecasts, sample_history, urgent_windows
 from store.queries.status import load_status
 from tests.simulate.processes import PROCESSES
 from tests.simulate.score import Score, run
@@ -130,7 +130,7 @@ CASES = {
     "full, and nobody knows until when": (
         [UsageSample(NOON - 60, NOON, 104.0, None)],
         Forecast(runs_dry_at=NOON, runs_dry_low=NOON, runs_dry_high=NOON, safe=False, chance_dry=1.0, readings=1,
-                 note=NO_RESET_TOLD),
+                 note=NO_RESET_REPORTED),
     ),
     "reset unseen": ([UsageSample(NOON - DAY, NOON - DAY, 50.0, NOON - HOUR)], Forecast(readings=1, note=RESET_UNSEEN)),
     "from the future": ([UsageSample(NOON + 60, NOON + 60, 50.0, NOON + HOUR)], Forecast(note=NO_READINGS)),
@@ -161,7 +161,7 @@ def test_a_window_without_a_reset_says_so() -> None:
     """Where no reset was told nothing is said of it; one that runs dry within its length is not safe."""
     samples = [each._replace(resets_at=None) for each in steady(20, 4.0)]
     told = forecast(samples, NOON, window_minutes=10_080)
-    assert (told.at_reset, told.note, told.safe) == (None, NO_RESET_TOLD, False)
+    assert (told.at_reset, told.note, told.safe) == (None, NO_RESET_REPORTED, False)
 
 
 def test_use_past_the_tap_is_expected_to_go_on() -> None:
@@ -369,10 +369,12 @@ def test_a_brief_answer_names_what_runs_out_first(tmp_path: Path) -> None:
     path = bob_and_alice(tmp_path / "codex-tap.sqlite")
     connection = open_reader(path)
     now = time.time()
-    found = most_urgent_window(connection, now, load_status(connection, now))
+    found = urgent_windows(
+        connection, now, load_status(connection, now, load_accounts(connection)), load_accounts(connection)
+    )
     whole = load_forecasts(connection, now, load_accounts(connection)[:1])
     connection.close()
-    alice, bob = found["acct-a/user-a"], found["acct-b/user-b"]
+    alice, bob = found["acct-a/user-a"][0], found["acct-b/user-b"][0]
     assert (alice["slot"], bob["slot"]) == ("7d", "5h")
     assert bob["runs_dry_at"] == int(now)
     closely = whole["accounts"][0]["limits"][0]["windows"]["7d"]["runs_dry_at"]
@@ -413,7 +415,7 @@ def test_a_forecast_is_one_line(line: str) -> None:
     from datetime import UTC
 
     told = Forecast(at_reset=72.0, at_reset_low=60.0, at_reset_high=85.0)._asdict()
-    window = {"used_percent": 40.0, "resets_at": NOON + 16_200, **told, **WORDS[line]}
+    window: Any = {"used_percent": 40.0, "resets_at": NOON + 16_200, **told, **WORDS[line]}
     assert words(window, NOON, UTC) == line
 
 

@@ -2,86 +2,27 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import time
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.cli import cli
-from scripts.support.errors import NOTHING_YET
 from store.analysis.ranking import in_use, is_known, rank_accounts
-from store.database import open_writer
-from store.edits import rename_account
-from store.models import Credits, Window
-from tests.support.databases import record
-from tests.support.factories import ALICE, BOB, NOON, limit, snapshot
+from tests.support.factories import NOON
+from tests.support.status_factories import HOUR, account, any_accounts, five, seven
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from store.models import Identity, Snapshot
-
-HOUR, DAY = 3_600, 86_400
-LENGTHS = {"5h": 300, "7d": 10_080}
+    from store.documents import AccountStatus, NextDocument
 
 
-def window(used: float | None, hours_left: float | None = None, slot: str = "5h", **fields: Any) -> dict[str, Any]:
-    """A window as ``status`` tells it."""
-    seconds = None if hours_left is None else int(hours_left * HOUR)
-    return {
-        "used_percent": used,
-        "remaining_percent": None if used is None else max(0.0, 100.0 - used),
-        "window_minutes": LENGTHS[slot],
-        "resets_at": None if seconds is None else NOON + seconds,
-        "resets_in_seconds": seconds,
-        "reset_unseen": False,
-        **fields,
-    }
+def chosen(*accounts: AccountStatus, credits_for: Collection[str] | None = ()) -> NextDocument:
+    return rank_accounts({"generated_at": NOON, "accounts": list(accounts)}, credits_for=credits_for, zone=dt.UTC)
 
 
-def five(used: float | None, hours_left: float | None = 2.5, **fields: Any) -> dict[str, Any]:
-    return {"5h": window(used, hours_left, "5h", **fields)}
-
-
-def seven(used: float | None, hours_left: float | None = 84, **fields: Any) -> dict[str, Any]:
-    return {"7d": window(used, hours_left, "7d", **fields)}
-
-
-def account(name: str, windows: dict[str, Any] | None, *, credits: str | None = None, **fields: Any) -> dict[str, Any]:  # noqa: A002 (the field's own word)
-    """An account as ``status`` tells it; without windows nothing was told of it."""
-    main = {
-        "limit_id": "codex",
-        "limit_reached": None,
-        "reached_until": None,
-        "blocked_by": None,
-        "windows": windows,
-        "on_credits": False,
-        "observed_at": NOON - 100,
-        "age_seconds": 100,
-        **fields,
-    }
-    return {
-        "account": f"{name}/key",
-        "name": name,
-        "email": None,
-        "plan_type": "plus",
-        "credits": {"has_credits": credits is not None, "unlimited": False, "balance": credits},
-        "limits": [] if windows is None else [main],
-    }
-
-
-def chosen(*accounts: dict[str, Any], credits_for: Collection[str] | None = ()) -> dict[str, Any]:
-    document = {"generated_at": NOON, "accounts": list(accounts)}
-    return rank_accounts(document, credits_for=credits_for, zone=dt.UTC)
-
-
-def order(*accounts: dict[str, Any], credits_for: Collection[str] | None = ()) -> list[tuple[str, str]]:
+def order(*accounts: AccountStatus, credits_for: Collection[str] | None = ()) -> list[tuple[str | None, str]]:
     ranking = chosen(*accounts, credits_for=credits_for)["ranking"]
     return [(each["name"], each["usage"]) for each in ranking]
 
@@ -175,7 +116,7 @@ def test_the_closed_say_until_when() -> None:
     assert [each["reason"] for each in found["ranking"]] == [
         "blocked by 5 h until 2026-11-21 15:00",
         "blocked by 7 d until 2026-11-22 18:00",
-        "blocked by the server, and when it comes back was not told",
+        "blocked: the server reports the limit as reached; the reset time is unknown",
     ]
 
 
@@ -187,7 +128,7 @@ def test_reasons_name_the_window_and_the_age() -> None:
     assert old["reason"] == "63 % of 5 h left, resets in 2 h 30 min (seen 2 h ago)"
     assert (fresh["ranking"][0]["stale"], old["ranking"][0]["stale"]) == (False, True)
     carried = chosen(account("work", seven(100), credits="9.5", **CARRIED), credits_for=None)
-    assert carried["reason"] == "included usage is used up, credits 9.5"
+    assert carried["reason"] == "included usage is used up, 9.5 credits left"
 
 
 def test_nothing_known_is_not_a_choice() -> None:
@@ -204,34 +145,14 @@ def test_the_account_in_use_is_the_one_last_told_of() -> None:
         account("new", five(1), observed_at=NOON - 5),
         account("never", None),
     ]
-    found = in_use({"accounts": accounts})
+    found = in_use({"generated_at": NOON, "accounts": accounts})
     assert found is not None
     assert found["name"] == "new"
-    assert in_use({"accounts": accounts[2:]}) is None
+    assert in_use({"generated_at": NOON, "accounts": accounts[2:]}) is None
 
 
-windows_made = st.builds(
-    lambda used, left: {**five(used[0], left[0]), **seven(used[1], left[1])},
-    st.tuples(st.none() | st.floats(0, 120), st.none() | st.floats(0, 130)),
-    st.tuples(st.none() | st.floats(0, 6), st.none() | st.floats(0, 200)),
-)
-accounts_made = st.lists(
-    st.builds(
-        lambda windows, by, carried, balance, age: account(
-            "x", windows, credits=balance, blocked_by=by, on_credits=carried, age_seconds=age
-        ),
-        st.none() | windows_made,
-        st.sampled_from([None, None, "5h", "7d", "limit", "credits"]),
-        st.booleans(),
-        st.sampled_from([None, "0", "9.5"]),
-        st.integers(0, 10**7),
-    ),
-    max_size=5,
-)
-
-
-@given(accounts_made, st.sampled_from([None, ()]))
-def test_any_accounts_can_be_ranked(accounts: list[dict[str, Any]], credits_for: Collection[str] | None) -> None:
+@given(any_accounts, st.sampled_from([None, ()]))
+def test_any_accounts_can_be_ranked(accounts: list[AccountStatus], credits_for: Collection[str] | None) -> None:
     """Everyone is in the ranking once, with a reason, and nobody who cannot work is chosen."""
     found = chosen(*accounts, credits_for=credits_for)
     assert len(found["ranking"]) == len(accounts)
@@ -241,88 +162,3 @@ def test_any_accounts_can_be_ranked(accounts: list[dict[str, Any]], credits_for:
         assert found["ranking"][0]["usage"] != "blocked"
     else:
         assert all(each["usage"] == "blocked" for each in found["ranking"])
-
-
-# The command
-
-
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
-
-
-def seen(used: float, *, who: Identity = ALICE, balance: str | None = None) -> Snapshot:
-    now = time.time()
-    found = {"7d": Window(used_percent=used, window_minutes=10_080, resets_at=int(now + 3 * DAY))}
-    told = Credits(has_credits=balance is not None, unlimited=False, balance=balance)
-    return snapshot(limit(found), who=who, at=now - 60, credits=told)
-
-
-@pytest.fixture
-def path() -> Path:
-    return Path(os.environ["CODEX_TAP_DB"])
-
-
-def test_a_pipe_gets_the_account_alone(path: Path) -> None:
-    """`$(codex-tap next)` is the account, and the reason is on standard error."""
-    record(path, seen(80), seen(20, who=BOB))
-    result = invoke("next")
-    assert (result.exit_code, result.stdout) == (0, "bob@example.com\n")
-    assert result.stderr.startswith("80 % of 7 d left, resets in 2 d 23 h")
-
-
-def test_a_name_stands_for_the_account(path: Path) -> None:
-    """As everywhere, and accounts can be narrowed to some."""
-    record(path, seen(80), seen(20, who=BOB))
-    with closing(open_writer(path)) as connection:
-        rename_account(connection, 1, "work")
-    assert invoke("next", "work").stdout == "work\n"
-    assert invoke("next", "carol").exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("spenders", "exit_code", "stdout"),
-    [
-        ("none", 1, ""),
-        ("all", 0, "bob@example.com\n"),
-        ("bob", 0, "bob@example.com\n"),
-        ("alice,bob@", 0, "bob@example.com\n"),
-        ("alice", 1, ""),
-        ("carol", 2, ""),
-    ],
-)
-def test_who_may_spend_credits(path: Path, spenders: str, exit_code: int, stdout: str) -> None:
-    """Nobody unless it is said; an account is named as everywhere."""
-    record(path, seen(100), seen(100, who=BOB, balance="9.5"))
-    result = invoke("next", "--credits", spenders)
-    assert (result.exit_code, result.stdout) == (exit_code, stdout)
-
-
-def test_none_can_work(path: Path) -> None:
-    """Exit code 1, and each says until when."""
-    record(path, seen(100), seen(100, who=BOB))
-    result = invoke("next")
-    assert (result.exit_code, result.stdout) == (1, "")
-    first, alice, bob = result.stderr.splitlines()
-    assert first == "No account can be used now."
-    assert alice.startswith("  alice@example.com: blocked by 7 d until 20")
-    assert bob.startswith("  bob@example.com: blocked by 7 d until 20")
-
-
-def test_nothing_is_known(path: Path) -> None:
-    """Exit code 3, with a document for programs."""
-    result = invoke("next", "--db", path)
-    assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"{NOTHING_YET}\n")
-    result = invoke("next", "--json")
-    assert (result.exit_code, json.loads(result.stdout)["ranking"]) == (3, [])
-
-
-def test_programs_get_the_whole_ranking(path: Path) -> None:
-    """With every documented field."""
-    record(path, seen(80), seen(20, who=BOB))
-    document = json.loads(invoke("next", "--json").stdout)
-    assert set(document) == {"generated_at", "account", "name", "email", "reason", "ranking"}
-    fields = {"account", "name", "email", "plan_type", "usage", "room", "window", "remaining_percent", "resets_at"}
-    fields |= {"blocked_by", "blocked_until", "credits_balance", "age_seconds", "stale", "reason"}
-    assert [set(each) for each in document["ranking"]] == [fields, fields]
-    assert document["account"] == "acct-b/user-b"

@@ -205,7 +205,7 @@ def test_the_time_that_was_told(path: Path, said: list[Message]) -> None:
     code, text = invoke("guard")
     assert (code, text.rstrip()) == (
         1,
-        f"below: alice@example.com, the server says that the limit is reached, until {told}",
+        f"below: alice@example.com, the server reports the limit as reached, until {told}",
     )
     assert asked("guard")["wait_until"] == until
     assert asked("next")["ranking"][0]["reason"] == f"blocked by the server until {told}"

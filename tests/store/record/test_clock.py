@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from store.database import open_reader
+from store.queries.accounts import load_accounts
 from store.queries.history import load_history
 from store.queries.status import load_status
 from tests.support.databases import record
@@ -22,6 +23,8 @@ from tests.support.harness import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from store.documents import HistoryEntry, LimitStatus
+
 HOUR, DAY = 3_600, 86_400
 
 
@@ -30,18 +33,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tap.sqlite3"
 
 
-def standing(path: Path, now: float) -> dict[str, Any]:
+def standing(path: Path, now: float) -> LimitStatus:
     """How the one limit of the one account stands."""
     with closing(open_reader(path)) as connection:
-        (account,) = load_status(connection, now)["accounts"]
+        (account,) = load_status(connection, now, load_accounts(connection))["accounts"]
     (found,) = account["limits"]
-    assert isinstance(found, dict)
     return found
 
 
-def history(path: Path) -> list[dict[str, Any]]:
+def history(path: Path) -> list[HistoryEntry]:
     with closing(open_reader(path)) as connection:
-        return list(load_history(connection))
+        return list(load_history(connection, load_accounts(connection)))
 
 
 @pytest.mark.parametrize("server_knows", [False, True], ids=["by arrival", "by the server's time"])

@@ -20,6 +20,7 @@ from scripts.cli import cli
 from store.constants import SKEW_SECONDS
 from store.database import open_reader
 from store.models import Snapshot, Source
+from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.record.writer import SnapshotWriter
 from tests.support.databases import record
@@ -56,7 +57,7 @@ def consistent(used: int, at: float, resets_at: float, **more: Any) -> Snapshot:
 def status(path: Path, now: float) -> dict[str, Any]:
     """The one window of the one limit at a moment."""
     with closing(open_reader(path)) as connection:
-        (account,) = load_status(connection, now)["accounts"]
+        (account,) = load_status(connection, now, load_accounts(connection))["accounts"]
     (limit,) = account["limits"]
     (window,) = limit["windows"].values()
     return dict(window)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import sqlite3
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from store.record.writer import Entry
+
+SECRET = "a message's own words"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -37,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorder(path: Path) -> Iterator[Recorder]:
+def recorder(path: Path) -> Iterator[Recorder[Entry]]:
     recorder = Recorder(path)
     recorder.start()
     yield recorder
@@ -260,7 +265,7 @@ def test_a_forgotten_account_is_gone_to_the_last_byte(path: Path) -> None:
     assert b"bob@example.com" in path.read_bytes()
 
 
-def test_a_proxy_goes_on_after_an_account_was_forgotten(path: Path, recorder: Recorder) -> None:
+def test_a_proxy_goes_on_after_an_account_was_forgotten(path: Path, recorder: Recorder[Entry]) -> None:
     """A running proxy does not write under an account that is gone: one seen again is a new one."""
     recorder.put(used(13))
     wait_for(lambda: figures_if_any(path) == [(13.0, 1)])
@@ -354,7 +359,7 @@ def test_the_latest_view_reads_like_a_sentence(path: Path) -> None:
     assert row["resets_5h"] == expected["at"]
 
 
-def test_put_never_waits_for_the_disk(path: Path, recorder: Recorder) -> None:
+def test_put_never_waits_for_the_disk(path: Path, recorder: Recorder[Entry]) -> None:
     """A hook hands its snapshot over and goes on, whoever holds the database."""
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -378,26 +383,26 @@ def test_a_burst_loses_nothing(path: Path) -> None:
 
 
 def test_what_is_held_for_a_locked_database_is_written_when_it_is_free(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A lock costs time, never a reading; the log says so once when it begins and once when it ends."""
     caplog.set_level(logging.INFO, "store.record.recorder")
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         recorder.put(used(13))
-        wait_for(lambda: "held in memory" in caplog.text)
+        wait_for(lambda: "in memory" in caplog.text)
         recorder.put(used(14))
         assert figures(path) == []
         other.execute("ROLLBACK")
     other.close()
     wait_for(lambda: figures(path) == [(13.0, 1), (14.0, 1)])
 
-    assert caplog.text.count("held in memory") == 1
+    assert caplog.text.count("in memory") == 1
     assert caplog.text.count("can be written again") == 1
     assert recorder.dropped == 0
 
 
-def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder) -> None:
+def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder[Entry]) -> None:
     """What was taken in reaches the disk through a stop as well."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
@@ -412,7 +417,7 @@ def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder) -> N
     assert figures(path) == [(13.0, 1)]
 
 
-def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture) -> None:
     """What could not be written by then is left beside the database, and the next start writes it."""
     with locked(path):
         recorder.put(used(13))
@@ -427,7 +432,7 @@ def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder, caplog: p
     assert spill_files(path) == []
 
 
-def test_what_a_stop_left_is_written_without_new_traffic(path: Path, recorder: Recorder) -> None:
+def test_what_a_stop_left_is_written_without_new_traffic(path: Path, recorder: Recorder[Entry]) -> None:
     """The next start does not wait for a reading of its own."""
     with locked(path):
         recorder.put(used(13))
@@ -440,7 +445,7 @@ def test_what_a_stop_left_is_written_without_new_traffic(path: Path, recorder: R
     assert later.close()
 
 
-def test_what_a_stop_left_is_written_once(path: Path, recorder: Recorder) -> None:
+def test_what_a_stop_left_is_written_once(path: Path, recorder: Recorder[Entry]) -> None:
     """However many proxies start together: each reading is there once."""
     with locked(path):
         for index in range(50):
@@ -455,7 +460,7 @@ def test_what_a_stop_left_is_written_once(path: Path, recorder: Recorder) -> Non
     assert figures(path) == [(float(index), 1) for index in range(50)]
 
 
-def test_what_was_written_is_not_taken_up_again(path: Path, recorder: Recorder) -> None:
+def test_what_was_written_is_not_taken_up_again(path: Path, recorder: Recorder[Entry]) -> None:
     """A proxy that was killed between its commit and the removal of the file leaves no reading twice."""
     with locked(path):
         recorder.put(used(13))
@@ -471,7 +476,7 @@ def test_what_was_written_is_not_taken_up_again(path: Path, recorder: Recorder) 
     assert spill_files(path) == []
 
 
-def test_what_another_left_while_both_waited_is_taken_up(path: Path, recorder: Recorder) -> None:
+def test_what_another_left_while_both_waited_is_taken_up(path: Path, recorder: Recorder[Entry]) -> None:
     """Of two proxies that wait for the same lock, the one that goes on writes what the one that stopped left."""
     other = Recorder(path)
     other.start()
@@ -485,7 +490,7 @@ def test_what_another_left_while_both_waited_is_taken_up(path: Path, recorder: R
     assert spill_files(path) == []
 
 
-def test_what_a_stop_left_is_older_than_what_came_since(path: Path, recorder: Recorder) -> None:
+def test_what_a_stop_left_is_older_than_what_came_since(path: Path, recorder: Recorder[Entry]) -> None:
     """A reading that waited in a file does not stand for the present when a newer one is there."""
     with locked(path):
         recorder.put(used(13, at=NOON))
@@ -503,13 +508,13 @@ def test_what_a_stop_left_is_older_than_what_came_since(path: Path, recorder: Re
 
 
 def test_losses_are_noted_when_the_database_can_be_written_again(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process, the doctor, is to know of them; one that stops first leaves them beside the database."""
     monkeypatch.setattr(recorder_module, "MAX_HELD", 10)
     with locked(path):
         recorder.put(used(1))
-        wait_for(lambda: "held in memory" in caplog.text)
+        wait_for(lambda: "in memory" in caplog.text)
         for index in range(2, 50):
             recorder.put(used(index))
         wait_for(lambda: recorder.dropped > 0)
@@ -525,7 +530,7 @@ def test_losses_are_noted_when_the_database_can_be_written_again(
 
 @pytest.mark.parametrize("room", [0, 1], ids=["for none", "for the newest"])
 def test_a_stop_where_nothing_can_be_written(
-    path: Path, recorder: Recorder, room: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path, recorder: Recorder[Entry], room: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no room beside the database either, the newest of each limit is tried; the rest is counted and named."""
     whole = spill.write
@@ -542,7 +547,7 @@ def test_a_stop_where_nothing_can_be_written(
         assert recorder.close(timeout=0.1) is bool(room)
 
     assert recorder.dropped == 20 - room
-    assert caplog.text.count("were dropped") == 1
+    assert caplog.text.count("were dropped") == 2 - room
     record(path)
     assert figures(path) == [(19.0, 1)] * room
 
@@ -564,7 +569,7 @@ def test_a_damaged_database_is_set_aside_at_start(path: Path, caplog: pytest.Log
 
 
 def test_a_database_that_is_damaged_while_in_use_is_set_aside(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was held is in the new one; nothing is deleted."""
     for index in range(50):
@@ -584,7 +589,7 @@ def test_a_database_that_is_damaged_while_in_use_is_set_aside(
 
 
 def test_only_so_many_databases_are_set_aside(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that breaks every file is not filled with them."""
 
@@ -596,14 +601,14 @@ def test_only_so_many_databases_are_set_aside(
     with monkeypatch.context() as patched:
         patched.setattr(rows_module, "update_last_seen", broken)
         recorder.put(used(13))
-        wait_for(lambda: "held in memory" in caplog.text)
+        wait_for(lambda: "in memory" in caplog.text)
 
     assert recorder.close()
     assert figures(path) == [(13.0, 1)]
     assert len(backup_files(path)) == recorder_module.MAX_QUARANTINED
 
 
-def test_a_newer_program_takes_the_file_over_while_in_use(path: Path, recorder: Recorder) -> None:
+def test_a_newer_program_takes_the_file_over_while_in_use(path: Path, recorder: Recorder[Entry]) -> None:
     """What this one cannot write any more waits for one that can."""
     recorder.put(used(13))
     wait_for(lambda: figures_if_any(path) == [(13.0, 1)])
@@ -635,7 +640,7 @@ def test_a_full_disk_is_no_reason_not_to_start(
     recorder = Recorder(path)
     recorder.start()
     recorder.put(used(13))
-    wait_for(lambda: "held in memory" in caplog.text)
+    wait_for(lambda: "in memory" in caplog.text)
     full.clear()
 
     assert recorder.close()
@@ -645,6 +650,9 @@ def test_a_full_disk_is_no_reason_not_to_start(
 def test_a_log_that_cannot_be_printed_ends_nothing(path: Path) -> None:
     """The log of mitmproxy ends the thread in which it finds its terminal gone."""
 
+    def parse_or_exit(figure: int) -> Entry:
+        return used(figure) if figure >= 0 else sys.exit()
+
     class Gone(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise SystemExit(record.levelno)
@@ -652,11 +660,11 @@ def test_a_log_that_cannot_be_printed_ends_nothing(path: Path) -> None:
     gone = Gone()
     recorder_module.logger.addHandler(gone)
     try:
-        recorder = Recorder(path)
+        recorder = Recorder(path, parse_or_exit)
         recorder.start()
         with locked(path):
-            recorder.put(used(13))
-            recorder.put(lambda: exec("raise SystemExit"))  # noqa: S102 (the shortest that raises)
+            recorder.put(13)
+            recorder.put(-1)
             time.sleep(0.4)
         assert recorder.close()
     finally:
@@ -665,14 +673,14 @@ def test_a_log_that_cannot_be_printed_ends_nothing(path: Path) -> None:
 
 
 def test_held_readings_are_bounded(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When too much is held, the newest reading of each limit stays and the rest is counted."""
     monkeypatch.setattr(recorder_module, "MAX_HELD", 10)
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         recorder.put(used(1))
-        wait_for(lambda: "held in memory" in caplog.text)
+        wait_for(lambda: "in memory" in caplog.text)
         for index in range(2, 50):
             recorder.put(used(index))
             recorder.put(used(index, who=BOB))
@@ -687,7 +695,7 @@ def test_held_readings_are_bounded(
 
 
 def test_a_file_that_was_deleted_is_begun_anew(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A database moved away while in use is not written to any more."""
     recorder.put(used(13))
@@ -698,10 +706,10 @@ def test_a_file_that_was_deleted_is_begun_anew(
 
     assert recorder.close()
     assert figures(path) == [(14.0, 1)]
-    assert "was moved away while in use" in caplog.text
+    assert "was moved while open; creating a new database" in caplog.text
 
 
-def test_a_file_that_was_replaced_is_gone_on_with(path: Path, recorder: Recorder) -> None:
+def test_a_file_that_was_replaced_is_gone_on_with(path: Path, recorder: Recorder[Entry]) -> None:
     """What another program has written into the new file is not harmed by letting go of the old one."""
     recorder.put(used(13))
     wait_for(lambda: figures(path) == [(13.0, 1)])
@@ -757,15 +765,44 @@ def test_two_recorders_share_a_file(path: Path) -> None:
     assert figures(path) == [(50.0, 100)]
 
 
-def test_what_comes_after_the_close_is_written_at_once(path: Path, recorder: Recorder) -> None:
+def test_what_comes_after_the_close_is_written_at_once(path: Path, recorder: Recorder[Entry]) -> None:
     """A proxy that stops still hands over the answers that are under way."""
     recorder.put(used(13))
     assert recorder.close()
 
     recorder.put(used(14))
-    recorder.put(lambda: used(15))
 
-    assert figures(path) == [(13.0, 1), (14.0, 1), (15.0, 1)]
+    assert figures(path) == [(13.0, 1), (14.0, 1)]
+
+
+def test_an_observation_that_cannot_be_parsed_is_dropped_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each kind of failure is logged once, by its type and place and without a word of what was read."""
+
+    def parse(figure: int) -> Entry | None:
+        if figure == 0:
+            return None
+        if figure < 0:
+            raise KeyError(SECRET)
+        return used(100 / (figure - 50))
+
+    recorder = Recorder(path, parse)
+    recorder.start()
+    for figure in (51, -1, 0, -2, 50, 50, 52):
+        recorder.put(figure)
+    assert recorder.close()
+
+    assert figures(path) == [(100.0, 1), (50.0, 1)]
+    assert recorder.dropped == 4
+    assert [line.partition(".py")[0] for line in caplog.messages] == [
+        "codex-tap: readings were dropped: 1 that could not be read (KeyError) at test_recorder",
+        "codex-tap: readings were dropped: 1 that could not be read (ZeroDivisionError) at test_recorder",
+    ]
+    reasons = rows(path, "SELECT sum(count) AS count, reason FROM losses GROUP BY reason ORDER BY reason")
+    assert reasons == [
+        {"count": 2, "reason": "could not be read (KeyError)"},
+        {"count": 2, "reason": "could not be read (ZeroDivisionError)"},
+    ]
+    assert SECRET not in caplog.text
 
 
 def test_closing_twice_is_harmless(path: Path) -> None:
@@ -893,14 +930,14 @@ def test_turns_are_forgotten_with_their_account(path: Path) -> None:
 
 
 def test_held_turns_are_bounded(
-    path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When too much is held, the newest turns stay beside the newest readings, in their order."""
     monkeypatch.setattr(recorder_module, "MAX_HELD", 10)
     monkeypatch.setattr(recorder_module, "MAX_TURNS_HELD", 3)
     with locked(path):
         recorder.put(used(1))
-        wait_for(lambda: "held in memory" in caplog.text)
+        wait_for(lambda: "in memory" in caplog.text)
         for index in range(50):
             recorder.put(turn(f"t-{index}"))
         wait_for(lambda: recorder.dropped > 0)

@@ -1,30 +1,30 @@
-// What used it, and what happened: documents in, elements out.
+// The sections below the charts, what used the windows and the events: documents in, elements out.
 
 import { bar, make } from "./dom.js";
 import * as say from "./format.js";
 
-const MOST_ROWS = 8;
-const MOST_EVENTS = 12;
+const MAX_ROWS = 8;
+const MAX_EVENTS = 12;
 
 const TONES = {
   limit_reached: "high",
   limit_freed: "low",
   window_reset: "low",
-  window_reset_early: "middle",
-  window_moved: "middle",
-  used_percent_fell: "middle",
-  used_elsewhere: "middle",
+  window_reset_early: "medium",
+  window_moved: "medium",
+  used_percent_fell: "medium",
+  used_elsewhere: "medium",
 };
 
-// What used it, by thread and by model.
+// The use by thread and by model.
 export function used(byThread, byModel) {
-  return [block("By thread", byThread, "a thread not told"), block("By model", byModel, "a model not told")];
+  return [block("By thread", byThread, "unknown thread"), block("By model", byModel, "unknown model")];
 }
 
 function block(title, document, unknown) {
   const rows = document.rows.filter((row) => row.points || row.turns);
   const most = Math.max(...rows.map((row) => row.points), 0);
-  const unit = document.accounts.length > 1 ? " points" : " %"; // of several accounts, percent would be of nothing
+  const unit = document.accounts.length > 1 ? " points" : " %"; // percent of several accounts would have no meaning
   const items = rows.map((row) => usedRow(row, most, unit, unknown));
   return make(
     "section",
@@ -32,9 +32,9 @@ function block(title, document, unknown) {
     make("h3", {}, title),
     rows.length
       ? make("p", { class: "quiet" }, total(document, unit))
-      : make("p", { class: "quiet" }, "No turn and no rise in this time."),
-    make("ul", { class: "rows" }, items.slice(0, MOST_ROWS)),
-    more(items.slice(MOST_ROWS), "more", (rest) => make("ul", { class: "rows" }, rest)),
+      : make("p", { class: "quiet" }, "No turns and no increase in this time range."),
+    make("ul", { class: "rows" }, items.slice(0, MAX_ROWS)),
+    more(items.slice(MAX_ROWS), "more", (rest) => make("ul", { class: "rows" }, rest)),
   );
 }
 
@@ -55,10 +55,10 @@ function usedRow(row, most, unit, unknown) {
       "p",
       { class: "row-head" },
       make("span", { class: "row-name", title: say.printable(row.key ?? name) }, make("bdi", {}, name)),
-      make("span", { class: "row-figure" }, row.points === 0 ? "no rise seen" : pointWords(row, unit)),
+      make("span", { class: "row-figure" }, row.points === 0 ? "no increase seen" : pointWords(row, unit)),
     ),
     make("div", { class: "gauge slim", "aria-hidden": "true" }, bar({}, most ? (100 * row.points) / most : 0)),
-    make("p", { class: "quiet" }, row.elsewhere ? "No turn was seen that can have used it" : turnWords(row)),
+    make("p", { class: "quiet" }, row.elsewhere ? "Not used by any turn that was seen" : turnWords(row)),
   );
 }
 
@@ -73,16 +73,16 @@ function turnWords(row) {
   return `${turns} · ${say.count(row.input_tokens)} tokens in${cached}, ${say.count(row.output_tokens)} out`;
 }
 
-// What happened, the newest first.
+// The events, the newest first.
 export function happened(document, now) {
   const found = document.events.toReversed();
-  if (!found.length) return [make("p", { class: "quiet" }, "Nothing happened in this time, as far as was seen.")];
+  if (!found.length) return [make("p", { class: "quiet" }, "No events in this time range.")];
   const several = document.accounts.length > 1;
   const items = found.map((event) => item(event, several, now));
   return [
-    make("ol", { class: "events" }, items.slice(0, MOST_EVENTS)),
-    more(items.slice(MOST_EVENTS), "earlier", (rest) => make("ol", { class: "events" }, rest)),
-    document.left_out ? make("p", { class: "quiet" }, `${say.plural(document.left_out, "event")} before those`) : null,
+    make("ol", { class: "events" }, items.slice(0, MAX_EVENTS)),
+    more(items.slice(MAX_EVENTS), "earlier", (rest) => make("ol", { class: "events" }, rest)),
+    document.left_out ? make("p", { class: "quiet" }, `${say.plural(document.left_out, "earlier event")} not shown`) : null,
   ];
 }
 

@@ -1,10 +1,10 @@
-// From the entries of a history to the lines of a chart: pure functions; moments are Unix seconds.
+// Turns the entries of a history into the series of a chart: pure functions; timestamps are Unix seconds.
 
-const JITTER_SECONDS = 60; // resets this near to each other are the same
-const MOST_LINES = 6;
+const JITTER_SECONDS = 60; // reset times this close together mean one reset
+const MAX_LINES = 6;
 const SLOTS = ["5h", "7d"];
 
-// The limits of a history with a line for each of their windows:
+// Return the limits of a history with a line for each window:
 // [{ account, limit_id, limit_name,
 //    lines: [{ slot, minutes, points: [[at, used or null]], resets: [{ at, unseen }] }] }]
 export function limitsOf(history, now) {
@@ -23,19 +23,19 @@ export function limitsOf(history, now) {
       account,
       limit_id,
       limit_name,
-      lines: slots.slice(0, MOST_LINES).map((slot) => lineOf(entries, slot, history.since, now)),
+      lines: slots.slice(0, MAX_LINES).map((slot) => lineOf(entries, slot, history.since, now)),
     };
   });
 }
 
-// A window's used percent as it stood, step by step. A reset that passed unseen is a fall to 0 at its own moment.
+// Return the used percent of a window as steps. A reset that passed unseen is a fall to 0 at the time of the reset.
 export function lineOf(entries, slot, since, now) {
   const points = [];
   const resets = [];
   let before = null;
   let minutes = null;
   const put = (at, used) => {
-    // The clock may have stepped back; a chart's may not.
+    // The clock may have been set back, but the times of a chart must ascend.
     const place = Math.min(now, Math.max(at, since, points.at(-1)?.[0] ?? 0));
     if (points.at(-1)?.[0] === place) points.pop();
     points.push([place, used]);
@@ -77,17 +77,17 @@ function otherReset(before, window) {
   );
 }
 
-// The columns that the chart library wants: all moments, and for each line its value at each of them.
+// Return the columns for the chart library: all timestamps, and the value of each line at each timestamp.
 export function columns(lines) {
-  const moments = [...new Set(lines.flatMap((line) => line.points.map(([at]) => at)))].sort(
+  const timestamps = [...new Set(lines.flatMap((line) => line.points.map(([at]) => at)))].sort(
     (one, other) => one - other,
   );
   const values = lines.map((line) => {
     let index = -1;
-    return moments.map((at) => {
+    return timestamps.map((at) => {
       while (index + 1 < line.points.length && line.points[index + 1][0] <= at) index += 1;
       return index < 0 ? null : line.points[index][1];
     });
   });
-  return [moments, ...values];
+  return [timestamps, ...values];
 }

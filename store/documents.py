@@ -1,0 +1,672 @@
+"""The JSON documents of the CLI (`--json`) and of the API: one `TypedDict` for each object in them.
+
+What holds for every document:
+
+- Timestamps are Unix seconds; a name that ends in ``_seconds`` or ``_minutes`` has that unit.
+- Percentages run from 0 to 100; the server may report more. ``used_percent`` is stored as sent.
+- Null means that no message has reported the value. It never means 0 or false.
+- ``account`` is an account's key, ``name`` the name that a person gave it, ``email`` its e-mail address.
+- A slot is ``5h``, ``7d``, or a window's own length (``30d``); ``window_minutes`` is always the real length.
+- Later versions only add fields.
+
+Only types belong here, and commands import them for type checking alone: creating these classes takes some
+milliseconds. That is why the lists that a command needs (`EVENT_KINDS`, `GROUP_BY`) are in `store.constants`, and why
+annotations are not strings here: each string would be compiled.
+"""
+
+import sys
+from typing import Any, Literal
+
+from store.constants import EventKind, GroupBy
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:
+    # pydantic accepts only this one on Python 3.11.
+    from typing_extensions import TypedDict
+
+
+class AccountReference(TypedDict):
+    """The account that a document, or a part of one, is about."""
+
+    account: str
+    name: str | None
+    email: str | None
+
+
+class ReportedWindow(TypedDict):
+    """A window as it was last reported."""
+
+    used_percent: float | None
+    window_minutes: int | None
+    resets_at: int | None
+
+
+# status
+
+
+class WindowStatus(TypedDict):
+    """A window of a limit as it is now.
+
+    A window whose reset has passed since it was last reported counts as reset: ``used_percent`` is 0,
+    ``reset_unseen`` true, ``resets_at`` the reset that passed, ``resets_in_seconds`` 0. ``remaining_percent`` and
+    ``resets_in_seconds`` are never negative.
+    """
+
+    used_percent: float | None
+    remaining_percent: float | None
+    window_minutes: int | None
+    resets_at: int | None
+    resets_in_seconds: int | None
+    reset_unseen: bool
+    """Its reset has passed since it was last seen."""
+
+
+class LimitStatus(TypedDict):
+    """A limit of an account as it is now, the main limit (``codex``) first among an account's limits.
+
+    The server's verdict (``limit_reached``, ``reached_type``, ``reached_until``) is null once it has expired: at
+    ``reached_until``, else at the reset of the full window.
+    """
+
+    limit_id: str
+    limit_name: str | None
+    limit_reached: bool | None
+    reached_type: str | None
+    reached_until: int | None
+    """When the server said that a reached limit comes back."""
+    blocked_by: str | None
+    """The slot of the full window, `limit`, `credits`, or null where it is open."""
+    windows: dict[str, WindowStatus]
+    """By slot: `5h`, `7d`, else the real length (`30d`)."""
+    on_credits: bool
+    """A window is full, and credits carry the limit."""
+    observed_at: int
+    age_seconds: int
+    source: str
+    model: str | None
+
+
+class CreditsStatus(TypedDict):
+    """An account's credits; `balance` is the server's decimal string."""
+
+    has_credits: bool | None
+    unlimited: bool | None
+    balance: str | None
+
+
+class AccountStatus(AccountReference):
+    """An account and its limits as they are now; ``token_key`` is that of its newest token."""
+
+    plan_type: str | None
+    token_key: str | None
+    credits: CreditsStatus | None
+    spend_control_reached: bool | None
+    reset_credits: int | None
+    promo: str | None
+    limits: list[LimitStatus]
+
+
+class StatusDocument(TypedDict):
+    """How much is left: ``codex-tap status --json`` and ``/api/usage``."""
+
+    generated_at: int
+    accounts: list[AccountStatus]
+
+
+class StatuslineDocument(AccountReference):
+    """The main limit of one account: ``codex-tap statusline --format json``."""
+
+    plan_type: str | None
+    credits: CreditsStatus | None
+    limit_id: str
+    windows: dict[str, WindowStatus]
+    limit_reached: bool | None
+    reached_until: int | None
+    blocked_by: str | None
+    on_credits: bool
+    age_seconds: int
+    stale: bool
+
+
+class UnknownStatuslineDocument(TypedDict):
+    """``codex-tap statusline --format json`` while nothing is known of the account."""
+
+    account: None
+
+
+WaybarDocument = TypedDict(
+    "WaybarDocument",
+    {
+        "text": str,
+        "tooltip": str,
+        "class": Literal["blocked", "stale", "low", "medium", "high", "unknown"],
+        "percentage": int,
+    },
+)
+"""A module of waybar: ``codex-tap statusline --format waybar``. ``text`` and ``tooltip`` are Pango markup.
+
+``percentage`` is a whole number up to 100: that of the fullest window. (`class` is a keyword, hence this form.)
+"""
+
+
+# forecast
+
+
+class WindowForecast(ReportedWindow):
+    """What a window will come to by its reset; ranges hold the truth in 80 of 100 cases.
+
+    ``at_reset`` may exceed 100: it is what the window would come to if nothing stopped it. ``pace_per_hour`` is in
+    percentage points per hour of work. The ``runs_dry_…`` fields are null where the window lasts.
+    """
+
+    pace_per_hour: float | None
+    at_reset: float | None
+    at_reset_low: float | None
+    at_reset_high: float | None
+    runs_dry_at: int | None
+    runs_dry_low: int | None
+    runs_dry_high: int | None
+    safe: bool | None
+    """The window lasts until its reset, and so does the whole range."""
+    chance_dry: float | None
+    """The chance, from 0 to 1, that the window runs dry before its reset."""
+    readings: int
+    note: str | None
+
+
+class UrgentWindow(WindowForecast):
+    """A quick forecast of a window of an account's main limit, for people."""
+
+    limit_id: str
+    limit_name: str | None
+    slot: str
+
+
+class LimitForecast(TypedDict):
+    """The forecasts of a limit's windows by slot."""
+
+    limit_id: str
+    limit_name: str | None
+    windows: dict[str, WindowForecast]
+
+
+class AccountForecast(AccountReference):
+    """The forecasts of an account's limits."""
+
+    plan_type: str | None
+    limits: list[LimitForecast]
+
+
+class ForecastDocument(TypedDict):
+    """When each window runs out: ``codex-tap forecast --json`` and ``/api/forecast``."""
+
+    generated_at: int
+    accounts: list[AccountForecast]
+
+
+# usage
+
+
+class UsageFigures(TypedDict):
+    """What a row used: points of the window's used percent, and the turns and tokens that used them.
+
+    Points of the rows add up to the points of the total. Turns are those that ended in the time range, without
+    ``refused`` ones and ``warm_ups``. Tokens are those that were reported for all of these; cached tokens are part of
+    the input, reasoning tokens part of the output. ``models`` is sorted, ``threads`` is a count. ``last_at`` is when
+    the last turn ended, or when the last increase without a turn was read.
+    """
+
+    points: float
+    share: float | None
+    """Of the total, from 0 to 1; null where the total is 0."""
+    turns: int
+    refused: int
+    warm_ups: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    models: list[str]
+    threads: int
+    last_at: float | None
+
+
+class UsageRow(UsageFigures):
+    """The use of one thread, model, account, day or hour, or of none that was seen (``elsewhere``).
+
+    ``key`` is the thread, the model, the account's key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It
+    is null where none was reported, and in the row of use elsewhere. ``name`` is the name of the thread, or the
+    account's label; null where it would repeat the key.
+    """
+
+    key: str | None
+    name: str | None
+    elsewhere: bool
+    """No turn that was seen can have used it."""
+
+
+class TokenWeights(TypedDict):
+    """How much a token of a model weighs when an increase is divided among turns.
+
+    ``fitted`` is true where the weights come from the account's own history: ``rises`` counts the increases behind
+    them.
+    """
+
+    account: str
+    model: str | None
+    fitted: bool
+    rises: int
+    uncached_input: float
+    cached_input: float
+    output: float
+
+
+class UsageDocument(TypedDict):
+    """What used a window: ``codex-tap usage --json`` and ``/api/breakdown``.
+
+    ``window`` is a slot, null while no window was seen. ``readings`` counts the readings of the time range,
+    ``rises`` those that show more use than the one before.
+    """
+
+    generated_at: int
+    since: float
+    until: float
+    by: GroupBy
+    limit_id: str | None
+    window: str | None
+    window_minutes: int | None
+    accounts: list[AccountReference]
+    rows: list[UsageRow]
+    total: UsageFigures
+    readings: int
+    rises: int
+    weights: list[TokenWeights]
+
+
+# events
+
+
+class EventReading(TypedDict):
+    """One of the two readings that an event comes from.
+
+    ``id`` is that of the snapshot's row, null for a token. ``seen_at`` is when the earlier reading was last seen, and
+    when the later one was first seen. ``used_percent`` and ``resets_at`` are those of the event's window, null for an
+    event without one.
+    """
+
+    id: int | None
+    seen_at: float
+    used_percent: float | None
+    resets_at: int | None
+    reached_type: str | None
+    reached_until: int | None
+    plan_type: str | None
+    credits_balance: str | None
+    source: str | None
+    token_key: str | None
+
+
+class EventEntry(AccountReference):
+    """Something that happened between two readings.
+
+    ``at`` is when it was first seen; for what was due (a reset, and the limit that it freed), when that was due.
+    ``slot`` and ``window_minutes`` are null for an event without a window, ``limit_id`` and ``limit_name`` for an event
+    of the whole account. ``text`` is a sentence for people. ``credits`` is how many were bought or spent, as a decimal
+    string.
+    """
+
+    at: float
+    kind: EventKind
+    limit_id: str | None
+    limit_name: str | None
+    slot: str | None
+    window_minutes: int | None
+    text: str
+    note: str | None
+    """What is not sure about it."""
+    seconds: float | None
+    """By how much a reset was early or moved; negative where it comes sooner."""
+    points: float | None
+    """How many points were used elsewhere, or by how many the used percent fell."""
+    credits: str | None
+    before: EventReading
+    after: EventReading
+
+
+class EventsDocument(TypedDict):
+    """What happened, the oldest first: ``codex-tap events --json``.
+
+    ``readings`` counts the rows that were compared. Turns are known since ``turns_known_since``: use before it cannot
+    be attributed to "elsewhere"; null means always.
+    """
+
+    generated_at: int
+    since: float | None
+    limit_id: str | None
+    turns_known_since: float | None
+    readings: int
+    accounts: list[AccountReference]
+    events: list[EventEntry]
+
+
+class EventsPageDocument(EventsDocument):
+    """The newest events, the oldest of them first: ``/api/events``. ``left_out`` counts the events before those."""
+
+    left_out: int
+
+
+# history and turns
+
+
+class HistoryEntry(AccountReference):
+    """A snapshot, an element of ``codex-tap history --json``: a limit from ``first_seen_at`` to ``last_seen_at``.
+
+    ``late`` is true where a newer message overtook the one that opened the snapshot. ``raw`` holds the known
+    rate-limit fields of that message as they were sent.
+    """
+
+    id: int
+    token_key: str
+    limit_id: str
+    limit_name: str | None
+    first_seen_at: float
+    last_seen_at: float
+    observations: int
+    late: bool
+    windows: dict[str, ReportedWindow]
+    allowed: bool | None
+    limit_reached: bool | None
+    reached_type: str | None
+    reached_until: int | None
+    plan_type: str | None
+    credits: CreditsStatus | None
+    source: str
+    status: int | None
+    model: str | None
+    thread: str | None
+    raw: Any
+
+
+class HistoryPoint(TypedDict):
+    """A limit as it stood from ``first_seen_at`` to ``last_seen_at``, for a chart."""
+
+    id: int
+    account: str
+    limit_id: str
+    limit_name: str | None
+    first_seen_at: float
+    last_seen_at: float
+    observations: int
+    windows: dict[str, ReportedWindow]
+    limit_reached: bool | None
+    plan_type: str | None
+    source: str
+    status: int | None
+    model: str | None
+    thread: str | None
+
+
+class HistoryPointsDocument(TypedDict):
+    """The course of each limit, the oldest point first: ``/api/history``.
+
+    For each limit it has the snapshot that stood at ``since``, and the first and the last of each step; all of them
+    where ``step_seconds`` is null. Only the newest points are given where there are too many; ``left_out`` counts the
+    others. Late snapshots are left out.
+    """
+
+    since: float
+    until: float
+    step_seconds: int | None
+    left_out: int
+    accounts: list[AccountReference]
+    entries: list[HistoryPoint]
+
+
+class TurnEntry(AccountReference):
+    """A turn of Codex. Cached tokens are part of the input, reasoning ones of the output."""
+
+    id: int
+    token_key: str
+    limit_id: str
+    thread: str | None
+    thread_name: str | None
+    session: str | None
+    model: str | None
+    transport: Literal["http", "websocket"]
+    warm_up: bool
+    started_at: float
+    first_byte_at: float | None
+    ended_at: float
+    status: int | None
+    error_type: str | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+
+
+class TurnsDocument(TypedDict):
+    """Turns, the newest first: ``/api/requests``. ``next_before`` asks for the next page, null on the last page."""
+
+    requests: list[TurnEntry]
+    next_before: int | None
+
+
+# accounts and threads
+
+
+class AccountEntry(AccountReference):
+    """An account, an element of ``codex-tap accounts --json``. The newest token key comes first."""
+
+    plan_type: str | None
+    token_keys: list[str]
+    first_seen_at: float
+    last_seen_at: float
+
+
+class AccountsDocument(TypedDict):
+    """All accounts in the order in which they were first seen: ``/api/accounts``."""
+
+    accounts: list[AccountEntry]
+
+
+class AccountDetail(AccountEntry):
+    """An account, and the number of rows stored for it: ``/api/accounts/<prefix>``."""
+
+    snapshots: int
+    limits: int
+    tokens: int
+
+
+class ForgottenAccount(AccountDetail):
+    """A deleted account, and the files beside the database that may still contain its data."""
+
+    files: list[str]
+
+
+class ThreadEntry(TypedDict):
+    """A thread of Codex, an element of ``codex-tap threads --json``.
+
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range.
+    """
+
+    thread: str
+    name: str | None
+    accounts: list[str]
+    turns: int
+    first_seen_at: float
+    last_seen_at: float
+
+
+# next and guard
+
+
+class RankingEntry(AccountReference):
+    """How an account can be used, and why.
+
+    ``window`` is the tightest one, and ``remaining_percent`` and ``resets_at`` are those of that window.
+    ``stale`` is true where the reading is an hour old or older, or there is none.
+    """
+
+    plan_type: str | None
+    usage: Literal["included", "credits", "unknown", "blocked"]
+    room: float | None
+    """What is left of the tightest window against its time left."""
+    window: str | None
+    remaining_percent: float | None
+    resets_at: int | None
+    blocked_by: str | None
+    blocked_until: int | None
+    credits_balance: str | None
+    age_seconds: int | None
+    stale: bool
+    reason: str
+
+
+class NextDocument(TypedDict):
+    """Which account to use now: ``codex-tap next --json`` and ``/api/next``; null where none can be used."""
+
+    generated_at: int
+    account: str | None
+    name: str | None
+    email: str | None
+    reason: str
+    ranking: list[RankingEntry]
+
+
+class GuardDocument(TypedDict):
+    """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
+
+    ``window`` is the slot of the window that decides; ``remaining_percent`` and ``resets_at`` are those of that window.
+    ``wait_until`` is when a limit that is below will have been reset. The last four fields repeat what was asked for
+    and give the exit code.
+    """
+
+    account: str | None
+    name: str | None
+    email: str | None
+    answer: Literal["go", "below", "old", "unknown"]
+    reason: str
+    window: str | None
+    remaining_percent: float | None
+    resets_at: int | None
+    wait_until: int | None
+    blocked_by: str | None
+    age_seconds: int | None
+    limit_id: str
+    min_remaining: float
+    max_age_seconds: float
+    exit_code: int
+
+
+# alerts
+
+
+AlertKind = Literal["used", "runs_dry", "limit_reached", "window_reset", "window_reset_early", "used_elsewhere"]
+
+
+class AlertMessage(TypedDict):
+    """An alert as a target gets it. ``account`` is the key, ``name`` the account's label; both are empty in a test.
+
+    Text and names are free of control characters: they may come from the wire.
+    """
+
+    kind: AlertKind | Literal["test"]
+    text: str
+    account: str
+    name: str
+    limit_id: str
+    limit_name: str | None
+    window: str | None
+    window_minutes: int | None
+    used_percent: float | None
+    threshold: float | None
+    resets_at: int | None
+    at: float
+    test: bool
+
+
+class PendingAlert(AlertMessage):
+    """An alert that would be sent now, and the names of its targets."""
+
+    targets: list[str]
+
+
+class FiredAlert(TypedDict):
+    """An alert that was sent at ``told_at``, and that is not sent again in the same period of its window."""
+
+    told_at: float
+    kind: AlertKind
+    account: str
+    limit_id: str
+    window: str | None
+    threshold: float | None
+    resets_at: int | None
+    text: str
+
+
+class AlertCheckDocument(TypedDict):
+    """What would be sent now: ``codex-tap alerts check --json``.
+
+    Alerts are ``due``, or ``held`` during quiet hours, which end at ``quiet_until``. ``targets`` has each target as it
+    may be shown, without a secret. ``problems`` are sentences about rules that cover nothing.
+    """
+
+    generated_at: int
+    config: str
+    targets: dict[str, str]
+    quiet_until: float | None
+    due: list[PendingAlert]
+    held: list[PendingAlert]
+    fired: list[FiredAlert]
+    problems: list[str]
+
+
+# upkeep
+
+
+class CheckEntry(TypedDict):
+    """The result of one check, and what to do about it."""
+
+    name: str
+    level: Literal["ok", "note", "problem"]
+    message: str
+    advice: str | None
+
+
+class DoctorDocument(TypedDict):
+    """The checks of the set-up: ``codex-tap doctor --json``. ``healthy`` is true where none found a problem."""
+
+    healthy: bool
+    checks: list[CheckEntry]
+
+
+class PrunedAccount(AccountReference):
+    """The rows of an account that are older than ``before``, and how many rows stay."""
+
+    snapshots: int
+    turns: int
+    threads: int
+    snapshots_kept: int
+    turns_kept: int
+
+
+class PruneDocument(TypedDict):
+    """What ``codex-tap prune --json`` deleted, or would delete. ``freed_bytes`` is an estimate until it is deleted."""
+
+    before: float
+    deleted: bool
+    freed_bytes: int
+    accounts: list[PrunedAccount]
+
+
+class HealthDocument(TypedDict):
+    """Whether the database can be read, and whether readings come in: ``/health``."""
+
+    status: Literal["ok", "empty"]
+    version: str
+    accounts: int
+    newest_reading_age_seconds: int | None
+    readings_lost: int
+    waiting_files: int

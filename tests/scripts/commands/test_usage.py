@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from scripts.cli import cli
+from scripts.support.errors import NOTHING_YET
+from store.analysis.attribution import (
+    DEFAULT_WEIGHTS,
+)
+from tests.support.turn_factories import Told, keep
+from tests.support.usage_factories import DAY, REFACTOR, busy, simulate_use
+
+
+@pytest.fixture
+def path() -> Path:
+    """Where the database is by default."""
+    return Path(os.environ["CODEX_TAP_DB"])
+
+
+def invoke(*arguments: str | Path) -> Result:
+    """Run a command line in this process; its exceptions are the test's."""
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
+
+
+def test_usage_for_people(path: Path) -> None:
+    """A line for each thread with its points, a bar and its tokens; a total; and what to know."""
+    keep(path, busy(time.time()))
+    result = invoke("usage")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("7 d window of codex · ")
+    assert lines[0].endswith(" · alice@example.com")
+    assert lines[1].split() == ["Thread", "Points", "Turns", "Input", "Cached", "Output"]
+    words = [[word for word in line.split() if "█" not in word] for line in lines[2:7]]
+    assert words == [
+        ["01990000-1", "12.0", "1", "12k", "9k", "100"],
+        ["01990000-2", "3.0", "1", "1.5k", "0", "100"],
+        ["thread", "not", "reported", "0.0", "1", "0", "0", "100"],
+        ["used", "elsewhere", "5.0"],
+        ["total", "20.0", "3", "13.5k", "9k", "300"],
+    ]
+    assert lines[8] == "Few readings: 4 increases in 5 readings."
+    assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
+
+
+def test_weights_that_were_fitted_are_told(path: Path) -> None:
+    """The note says what a token of the model weighs, and from how many rises that is known."""
+    history = simulate_use(0, {"m": DEFAULT_WEIGHTS}, count=1_500, elsewhere=0, at_end=True)
+    begin = time.time() - history.turns[-1].ended_at - 60
+    sights = [each._replace(first_at=each.first_at + begin, last_at=each.last_at + begin) for each in history.sights]
+    turns = [
+        each._replace(started_at=each.started_at + begin, ended_at=each.ended_at + begin) for each in history.turns
+    ]
+    keep(path, Told(sights, turns))
+    (fit,) = json.loads(invoke("usage", "--json").stdout)["weights"]
+    assert fit["fitted"]
+    (note,) = [line for line in invoke("usage").stdout.splitlines() if "fitted" in line]
+    assert note.startswith(f"m: token weights {fit['uncached_input']:.2g} (uncached input), ")
+    assert note.endswith(f"(output), fitted from {fit['rises']} increases.")
+
+
+def test_a_thread_goes_by_its_name(path: Path) -> None:
+    """Where it has one, in the table and in the document."""
+    keep(path, busy(time.time()))
+    invoke("threads", "name", REFACTOR, "refactor-auth")
+    assert "\nrefactor-auth  " in invoke("usage").stdout
+    assert json.loads(invoke("usage", "--json").stdout)["rows"][0]["name"] == "refactor-auth"
+
+
+def test_usage_for_programs(path: Path) -> None:
+    """The same rows as JSON, as lines of JSON and as CSV."""
+    keep(path, busy(time.time()))
+    rows = json.loads(invoke("usage", "--json", "--since", "8d").stdout)["rows"]
+    lines = [json.loads(line) for line in invoke("usage", "--ndjson", "--since", "8d").stdout.splitlines()]
+    table = list(csv.DictReader(io.StringIO(invoke("usage", "--csv", "--since", "8d").stdout)))
+    assert lines == rows
+    assert [row["key"] for row in table] == [row["key"] or "" for row in rows]
+    assert [float(row["points"]) for row in table] == [row["points"] for row in rows]
+    assert table[1]["models"] == "m n"
+
+
+@pytest.mark.parametrize("name", ["=1+1", "\x1b[31m"])
+def test_nothing_of_the_wire_gets_out_unescaped(path: Path, name: str) -> None:
+    """A model's name is no formula in a spreadsheet and steers no terminal."""
+    told = busy(time.time())
+    keep(path, told._replace(turns=[each._replace(model=name) for each in told.turns]))
+    assert "\x1b" not in invoke("usage", "--by", "model").stdout
+    table = list(csv.DictReader(io.StringIO(invoke("usage", "--by", "model", "--csv").stdout)))
+    assert all(not row["key"].startswith(("=", "\x1b")) for row in table)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--window", "1h"], "no window '1h' has been seen; there are: 7d"),
+        (["--limit", "nope"], "no limit 'nope' has been seen; there are: codex"),
+        (["carol"], "no account matches 'carol'"),
+        (["--json", "--csv"], "--json cannot be combined with --csv."),
+        (["--by", "week"], "'week' is not one of"),
+        (["--since", "2999-01-01"], "must be in the past"),
+        (["--since", "soon"], "'soon' is not a valid time"),
+    ],
+)
+def test_wrong_use_is_told(path: Path, words: list[str], error: str) -> None:
+    """Exit 2, and what there is."""
+    keep(path, busy(time.time()))
+    result = invoke("usage", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error in result.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--csv"], ["--ndjson"]])
+def test_nothing_known_yet(path: Path, flags: list[str]) -> None:
+    """Exit 3, a document without rows for programs, and no database is made by asking."""
+    result = invoke("usage", *flags)
+    assert result.exit_code == 3
+    assert NOTHING_YET in result.output
+    if flags == ["--json"]:
+        assert json.loads(result.stdout)["rows"] == []
+    assert not path.exists()
+
+
+def test_nothing_used_in_that_time(path: Path) -> None:
+    """It says so; that is no error."""
+    keep(path, busy(time.time() - 30 * DAY))
+    result = invoke("usage", "--since", "1h")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No usage in that time range.\n")
+
+
+def test_several_accounts_are_told_apart(path: Path) -> None:
+    """Each has its own row, and the choice narrows to some."""
+    keep(path, busy(time.time()), busy(time.time())._replace(email="bob@example.com"))
+    rows = json.loads(invoke("usage", "--by", "account", "--json").stdout)["rows"]
+    assert [(row["name"], round(row["points"])) for row in rows] == [
+        ("alice@example.com", 15),
+        ("bob@example.com", 15),
+        (None, 10),
+    ]
+    chosen = json.loads(invoke("usage", "bob", "--json").stdout)
+    assert [account["email"] for account in chosen["accounts"]] == ["bob@example.com"]
+    assert round(chosen["total"]["points"]) == 20

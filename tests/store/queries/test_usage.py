@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.render.export import USAGE_COLUMNS
+from store.constants import GROUP_BY
+from store.database import open_reader, open_writer
+from store.queries.accounts import load_accounts
+from store.queries.usage import load_usage
+from tests.support.factories import NOON
+from tests.support.turn_factories import WEEK_MINUTES, Told, keep
+from tests.support.usage_factories import DAY, DOCS, REFACTOR, WEEK, any_samples, any_turns, busy, sample, turn
+
+if TYPE_CHECKING:
+    from store.analysis.attribution import (
+        TurnUse,
+        WindowSample,
+    )
+    from store.constants import GroupBy
+    from store.documents import UsageDocument
+
+
+@pytest.fixture
+def path() -> Path:
+    """Where the database is by default."""
+    return Path(os.environ["CODEX_TAP_DB"])
+
+
+def asked(path: Path, now: float, **options: Any) -> UsageDocument:
+    """The document of a database."""
+    with contextlib.closing(open_reader(path)) as connection:
+        return load_usage(connection, now, accounts=load_accounts(connection), **options)
+
+
+@given(st.lists(st.tuples(any_samples(), any_turns()), min_size=1, max_size=3), st.floats(0, 19 * DAY))
+def test_the_rows_add_up_for_every_by(
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[list[WindowSample], list[TurnUse]]], since: float
+) -> None:
+    """Points to 1e-9, turns and tokens exactly, whatever the rows stand for."""
+    path = tmp_path_factory.mktemp("sums") / "codex-tap.sqlite3"
+    keep(path, *(Told(sights, turns, f"{number}@example.com") for number, (sights, turns) in enumerate(told)))
+    totals = []
+    for by in GROUP_BY:
+        document = asked(path, 20 * DAY, by=by, since=since)
+        rows, total = document["rows"], document["total"]
+        assert math.fsum(row["points"] for row in rows) == pytest.approx(total["points"], abs=1e-9)
+        for name in ("turns", "refused", "warm_ups", "input_tokens", "output_tokens"):
+            assert sum(row[name] for row in rows) == total[name]
+        totals.append(total)
+    assert all(total == totals[0] for total in totals)
+
+
+def test_the_document_is_the_contract(path: Path) -> None:
+    """Every documented field, points and tokens where they belong."""
+    document = asked(keep(path, busy()), NOON, since=NOON - 7 * DAY)
+    assert set(document) == {
+        *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes"),
+        *("accounts", "rows", "total", "readings", "rises", "weights"),
+    }
+    assert (document["window"], document["window_minutes"], document["limit_id"]) == ("7d", WEEK_MINUTES, "codex")
+    assert (document["readings"], document["rises"]) == (5, 4)
+    rows = {row["key"] or ("elsewhere" if row["elsewhere"] else "not told"): row for row in document["rows"]}
+    assert list(rows) == [REFACTOR, DOCS, "not told", "elsewhere"]
+    assert {key: round(row["points"], 3) for key, row in rows.items()} == {
+        REFACTOR: 12,
+        DOCS: 3,
+        "not told": 0,
+        "elsewhere": 5,
+    }
+    docs = rows[DOCS]
+    assert (docs["turns"], docs["refused"], docs["warm_ups"], docs["models"]) == (1, 1, 1, ["m", "n"])
+    assert (docs["input_tokens"], docs["reasoning_tokens"], docs["threads"]) == (1_500, 30, 1)
+    assert set(rows[REFACTOR]) == set(USAGE_COLUMNS)
+    assert document["total"]["turns"] == 3
+    assert document["weights"][0] == {
+        "account": "acct-alice/user-alice",
+        "model": "m",
+        "fitted": False,
+        "rises": 0,
+        "uncached_input": 1.0,
+        "cached_input": 0.1,
+        "output": 8.0,
+    }
+
+
+def test_other_limits_turns_do_not_count(path: Path) -> None:
+    """A turn that was charged to another limit used nothing of this one."""
+    main = busy()
+    other = Told([sample(1, NOON)], main.turns, limit_id="codex_bengalfox")
+    keep(path, main._replace(turns=()), other)
+    (row,) = asked(path, NOON, since=NOON - DAY - 1)["rows"]
+    assert (row["elsewhere"], round(row["points"], 3)) == (True, 20)
+    assert asked(path, NOON, since=NOON - DAY - 1, limit_id="codex_bengalfox")["total"]["turns"] == 3
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        ("model", {"m", "n"}),
+        ("day", {"2026-11-20"}),
+        ("hour", {"2026-11-20 12:00", "2026-11-20 13:00", "2026-11-20 15:00", "2026-11-20 14:00"}),
+        ("account", {"acct-alice/user-alice"}),
+    ],
+)
+def test_rows_by_something_else(path: Path, by: GroupBy, keys: set[str]) -> None:
+    """Days and hours are local; what was used elsewhere stays a row of its own."""
+    document = asked(keep(path, busy()), NOON, since=NOON - 7 * DAY, by=by, zone=dt.UTC)
+    assert {row["key"] for row in document["rows"] if not row["elsewhere"]} == keys
+    assert [row["elsewhere"] for row in document["rows"]][-1]
+    offset = dt.timezone(dt.timedelta(hours=-13))
+    if by == "day":
+        shifted = asked(path, NOON, since=NOON - 7 * DAY, by=by, zone=offset)
+        assert shifted["rows"][0]["key"] == "2026-11-19"
+
+
+def test_late_readings_and_errors_without_windows_part_nothing(path: Path) -> None:
+    """A reading that was overtaken is left out, and an error that told no window does not cut a gap in two."""
+    start = NOON - DAY
+    keep(path, Told([sample(10, start)], [turn(start + 10, start + 20)]))
+    add_rows(
+        path,
+        [
+            {"first_seen_at": start + 30, "windows_seen_at": start, "used_7d_percent": 10, "source": "error"},
+            {"first_seen_at": start + 35, "windows_seen_at": start + 35, "used_7d_percent": 4, "late": 1},
+            {"first_seen_at": start + 40, "windows_seen_at": start + 40, "used_7d_percent": 12},
+        ],
+    )
+    document = asked(path, NOON, since=start - 1)
+    assert [(row["key"], row["points"]) for row in document["rows"]] == [("t", 2)]
+
+
+def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Add snapshots of the first account's main limit; the last one is how it stands now."""
+    from sqlite_utils import Database
+
+    with contextlib.closing(open_writer(path)) as connection:
+        table = Database(connection).table("snapshots")
+        usual = {"account": 1, "token_key": "k~0", "limit_id": "codex", "source": "headers", "raw": "{}"}
+        times = ({"last_seen_at": row["first_seen_at"], "window_7d_minutes": WEEK_MINUTES} for row in rows)
+        table.insert_all(
+            [{"resets_7d_at": WEEK, "late": 0, **usual, **time, **row} for time, row in zip(times, rows, strict=True)]
+        )
+        connection.execute("UPDATE limits SET snapshot_id = (SELECT max(id) FROM snapshots)")
+
+
+def test_a_window_that_is_gone_can_still_be_asked_for(path: Path) -> None:
+    """The plan has no 7d window any more; what used it is known all the same."""
+    keep(path, busy())
+    gone = {"window_7d_minutes": None, "resets_7d_at": None, "windows_seen_at": NOON - 60}
+    add_rows(path, [{"first_seen_at": NOON - 60, "other_windows": '{"30d": [5, 43200, null]}', **gone}])
+    assert asked(path, NOON, since=NOON - 2 * DAY)["window"] == "30d"
+    assert asked(path, NOON, since=NOON - 2 * DAY, window="7d")["total"]["points"] == pytest.approx(20.0001)

@@ -1,0 +1,147 @@
+"""The names of the files that codex-tap writes, and how it writes them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.launch import codex_program
+from store import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="modes are a POSIX matter here")
+
+
+@pytest.fixture(name="written")
+def _written(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "codex-tap" / "state.json"
+
+
+def test_the_content_replaces_an_earlier_one(written: Path) -> None:
+    for content in (b"first", b"second", b""):
+        files.write_private(written, content)
+        assert written.read_bytes() == content
+    assert list(written.parent.iterdir()) == [written]
+
+
+@posix_only
+@pytest.mark.parametrize(("executable", "mode"), [(False, 0o600), (True, 0o700)])
+def test_only_the_owner_can_read_it(written: Path, executable: bool, mode: int) -> None:
+    """Whatever the umask is, and whatever the mode of an earlier file: file and folders are private."""
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            files.write_private(written, b"x", executable=executable)
+            assert stat.S_IMODE(written.stat().st_mode) == mode
+            written.chmod(0o644)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (written.parent, written.parent.parent)} == {0o700}
+
+
+@posix_only
+def test_a_link_is_replaced_and_not_followed(written: Path, tmp_path: Path) -> None:
+    written.parent.mkdir(parents=True)
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    written.symlink_to(tmp_path / "theirs")
+    files.write_private(written, b"ours")
+    assert (written.is_symlink(), (tmp_path / "theirs").read_bytes()) == (False, b"theirs")
+
+
+@pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace"])
+def test_a_failure_leaves_the_earlier_file_alone(written: Path, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_private(written, b"earlier")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(failing, fail)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_private(written, b"later")
+    assert [each.read_bytes() for each in written.parent.iterdir()] == [b"earlier"]
+
+
+def test_a_file_that_is_read_on_windows_is_replaced_later(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to replace a file as long as another program reads it."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(files, "_REPLACE_RETRY_SECONDS", 0)
+    replace, refusals = type(written).replace, iter([PermissionError(13, "in use")] * 2)
+
+    def refuse(partial: Path, path: Path) -> object:
+        for refusal in refusals:
+            raise refusal
+        return replace(partial, path)
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    files.write_private(written, b"x")
+    assert written.read_bytes() == b"x"
+    refusals = iter([PermissionError(13, "in use")] * 100)
+    with pytest.raises(PermissionError):
+        files.write_private(written, b"y")
+    assert [each.read_bytes() for each in written.parent.iterdir()] == [b"x"]
+
+
+BESIDE: list[Callable[[Path], Path]] = [
+    lambda database: database,
+    files.spill_path,
+    lambda database: files.backup_path(database, 3),
+    files.alerts_state_path,
+    files.alerts_lock_path,
+]
+
+
+@pytest.mark.parametrize("make", BESIDE, ids=["database", "spill", "backup", "alerts state", "alerts lock"])
+def test_each_file_beside_the_database_has_a_known_name(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """`uninstall` deletes the files with these names; the same name taken already has a number behind it."""
+    database = tmp_path / "tap.sqlite3"
+    for _ in range(2):
+        path = make(database)
+        assert re.fullmatch(files.DATABASE_SUFFIXES, path.name.removeprefix(database.name))
+        path.touch()
+
+
+def test_quarantined_files_have_known_names(tmp_path: Path) -> None:
+    database = tmp_path / "tap.sqlite3"
+    for _ in range(2):
+        for suffix in ("", *files.COMPANION_SUFFIXES):
+            database.with_name(f"{database.name}{suffix}").touch()
+        assert files.quarantine(database, files.inode(database))
+    suffixes = [each.name.removeprefix(database.name) for each in tmp_path.iterdir()]
+    assert len(suffixes) == 6
+    assert [each for each in suffixes if not re.fullmatch(files.DATABASE_SUFFIXES, each)] == []
+
+
+def test_the_standalone_program_knows_the_marker_of_the_shim() -> None:
+    assert codex_program.MARKER == files.SHIM_MARKER
+
+
+def test_partial_files_have_known_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash in the middle of writing leaves a file that `uninstall` and `accounts forget` know."""
+    partial: list[str] = []
+
+    def crash(self: Path, _: Path) -> None:
+        partial.append(self.name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", crash)
+    names = {
+        "tap.sqlite3-alerts.json": f"tap[.]sqlite3({files.DATABASE_SUFFIXES})",
+        files.spill_path(tmp_path / "tap.sqlite3").name: f"tap[.]sqlite3({files.DATABASE_SUFFIXES})",
+        files.bundle_file(tmp_path, "node", "0123456789abcdef" * 4).name: files.AUTHORITY_NAMES,
+        "codex": files.SHIM_NAMES,
+        files.SHIM_MARKER: files.SHIM_NAMES,
+        "codex-programs.json": files.PROBED_NAMES,
+    }
+    for name in names:
+        with pytest.raises(KeyboardInterrupt):
+            files.write_private(tmp_path / name, b"x")
+    assert [name for name, known in zip(partial, names.values(), strict=True) if not re.fullmatch(known, name)] == []
+    assert {name.endswith(files.PARTIAL_SUFFIX) for name in partial} == {True}
