@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ with warnings.catch_warnings():
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 settings.register_profile("fast", max_examples=30, deadline=None, print_blob=True)
 settings.register_profile(
@@ -71,6 +71,12 @@ def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     for name in (*_PROXY_VARIABLES, *_TRUST_VARIABLES):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def path() -> Path:
+    """Return the path of the default database, in a folder of the test; the file does not exist yet."""
+    return Path(os.environ["CODEX_TAP_DB"])
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from scripts.demo.transport import InterruptedTurnError
 from tests.bench.figures import percentile
 from tests.bench.programs import StandIn, bare, cpu_seconds, open_files, resident_bytes, tap
 from tests.bench.traffic import Figures, client, delta, make_token
+from tests.support.harness import wait_until
 
 if TYPE_CHECKING:
     from scripts.demo.client import CodexClient
@@ -100,6 +101,10 @@ class Crowd:
                     asking.close()
                 self._take_turn(asking, websocket=number < WEBSOCKETS)
 
+    def wait_for_a_turn(self) -> None:
+        """Wait until a turn has ended since the last `take`; raise `TimeoutError` if none does."""
+        wait_until(lambda: bool(self._gathered.firsts), lambda: "no turn came to its end")
+
     def _take_turn(self, asking: CodexClient, *, websocket: bool) -> None:
         try:
             reply = asking.websocket_turn("say ok") if websocket else asking.http_turn("say ok", cancel=True)
@@ -114,7 +119,11 @@ class Crowd:
 
 
 def soak(minutes: float, count: int = SAMPLES, *, without_tap: bool = False) -> list[Sample]:
-    """Run for so long and sample so often; raises `RuntimeError` when a stretch saw no turn at all."""
+    """Run for `minutes` and take `count` samples; a sample waits for at least one turn.
+
+    Raises:
+        TimeoutError: No turn ends any more.
+    """
     with ExitStack() as stack:
         database = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "soak.sqlite3"
         stand_in = stack.enter_context(StandIn(http2=True))
@@ -127,9 +136,10 @@ def soak(minutes: float, count: int = SAMPLES, *, without_tap: bool = False) -> 
         begin = time.monotonic()
         samples = []
         for number in range(1, count + 1):
-            cpu = cpu_seconds(proxy)
+            cpu, sampled_at = cpu_seconds(proxy), time.monotonic()
             _wait(stand_in, figures, begin + minutes * 60 * number / count)
-            used = (cpu_seconds(proxy) - cpu) / (minutes * 60 / count) * 100
+            crowd.wait_for_a_turn()
+            used = (cpu_seconds(proxy) - cpu) / (time.monotonic() - sampled_at) * 100
             samples.append(_sample(time.monotonic() - begin, crowd.take(), proxy, used, database))
     return samples
 
@@ -193,8 +203,6 @@ def _tell(stand_in: StandIn, figures: Figures) -> None:
 
 
 def _sample(seconds: float, seen: Gathered, proxy: Proxy, cpu_percent: float, database: Path) -> Sample:
-    if not seen.firsts:
-        raise RuntimeError("no turn came to its end")
     return Sample(
         minutes=seconds / 60,
         turns=len(seen.firsts),
