@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
@@ -23,6 +22,7 @@ from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from store.database import open_reader
 from store.models import Identity
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, windows
 
@@ -36,12 +36,6 @@ CLI = Path(__file__).resolve().parents[2] / "scripts" / "cli.py"
 WINDOWS = sys.platform == "win32"
 
 
-def invoke(*arguments: str | Path, answer: str | None = None) -> Result:
-    """Run a command line in this process, without catching exceptions."""
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, input=answer, prog_name="codex-tap", catch_exceptions=False)
-
-
 def started(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command line as a program."""
     command = [sys.executable, str(CLI), *map(str, arguments)]
@@ -52,12 +46,6 @@ def reading(five: float = 13.0, *, who: Identity = ALICE, ago: float = 100, **fi
     """A reading of the main limit's two windows, `ago` seconds old; both reset in the future."""
     at = time.time() - ago
     return snapshot(limit(windows(five, 41, at=at)), who=who, at=at, **fields)
-
-
-@pytest.fixture
-def path() -> Path:
-    """The default path of the database."""
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.record.recorder import Recorder
 from store.retention import prune
-from tests.scripts.test_cli import invoke
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, used, windows
 from tests.support.synthetic_history import Size, generate

@@ -6,10 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from scripts.cli import cli
 from store.models import Identity, Limit
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.event_factories import DAY, RESET_7D, five, seven, told
 from tests.support.factories import ALICE, BOB, NOON, snapshot
@@ -26,11 +25,6 @@ def path(tmp_path: Path) -> Path:
 
 def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
     return [(event["kind"], event["slot"]) for event in found]
-
-
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
 
 
 @pytest.fixture

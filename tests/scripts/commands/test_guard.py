@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
-from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
 from store.models import Window
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
 
@@ -25,20 +23,10 @@ if TYPE_CHECKING:
 CLI = Path(__file__).resolve().parents[3] / "scripts" / "cli.py"
 
 
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
-
-
 def seen(used: float, *, who: Identity = ALICE, ago: float = 60, resets_in: float = 9_000) -> Snapshot:
     now = time.time()
     found = {"5h": Window(used_percent=used, window_minutes=300, resets_at=int(now + resets_in))}
     return snapshot(limit(found), who=who, at=now - ago)
-
-
-@pytest.fixture
-def path() -> Path:
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 @pytest.mark.parametrize(

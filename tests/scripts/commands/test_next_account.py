@@ -1,31 +1,25 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
-from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Window
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
 from tests.support.status_factories import DAY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from store.models import Identity, Snapshot
-
-
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
 
 
 def seen(used: float, *, who: Identity = ALICE, balance: str | None = None) -> Snapshot:
@@ -33,11 +27,6 @@ def seen(used: float, *, who: Identity = ALICE, balance: str | None = None) -> S
     found = {"7d": Window(used_percent=used, window_minutes=10_080, resets_at=int(now + 3 * DAY))}
     told = Credits(has_credits=balance is not None, unlimited=False, balance=balance)
     return snapshot(limit(found), who=who, at=now - 60, credits=told)
-
-
-@pytest.fixture
-def path() -> Path:
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 def test_a_pipe_gets_the_account_alone(path: Path) -> None:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.cli import cli
 from scripts.commands.statusline import _WRITERS
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Identity, Window
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
 from tests.support.status_factories import any_accounts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from store.models import Snapshot
 
 HOUR, DAY = 3_600, 86_400
-
-
-def invoke(*arguments: str | Path) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
 
 
 def seen(five: float | None, seven: float, *, who: Identity = ALICE, ago: float = 10, **fields: Any) -> Snapshot:
@@ -42,11 +36,6 @@ def seen(five: float | None, seven: float, *, who: Identity = ALICE, ago: float 
     if five is not None:
         found["5h"] = Window(used_percent=five, window_minutes=300, resets_at=int(now + 2 * HOUR + 630))
     return snapshot(limit(found), who=who, at=now - ago, **fields)
-
-
-@pytest.fixture
-def path() -> Path:
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 @pytest.fixture

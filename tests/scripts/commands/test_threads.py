@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
-from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
+from tests.support.command_line import invoke
 from tests.support.turn_factories import Told, keep
 from tests.support.usage_factories import turn
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DAY = 86_400
 FIRST, SECOND, OLD = "0199aaaa-0000-7000-8000-000000000001", "0199aaaa-9000-7000-8000-000000000002", "0198-old"
-
-
-def invoke(*arguments: str | Path) -> Result:
-    """Run a command line in this process, without catching exceptions."""
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
-
-
-@pytest.fixture
-def path() -> Path:
-    """The default path of the database."""
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 @pytest.fixture

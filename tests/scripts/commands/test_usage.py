@@ -3,32 +3,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
-from scripts.cli import cli
 from scripts.support.errors import NOTHING_YET
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
 )
+from tests.support.command_line import invoke
 from tests.support.turn_factories import Told, keep
 from tests.support.usage_factories import DAY, REFACTOR, busy, simulate_use
 
-
-@pytest.fixture
-def path() -> Path:
-    """Where the database is by default."""
-    return Path(os.environ["CODEX_TAP_DB"])
-
-
-def invoke(*arguments: str | Path) -> Result:
-    """Run a command line in this process; its exceptions are the test's."""
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(cli, words, prog_name="codex-tap", catch_exceptions=False)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_usage_for_people(path: Path) -> None:

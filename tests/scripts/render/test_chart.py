@@ -21,7 +21,8 @@ from store.database import open_reader, open_writer
 from store.edits import forget_account
 from store.queries.accounts import Account, load_accounts
 from store.queries.timeline import LimitTimeline, load_timelines
-from tests.scripts.test_cli import in_terminal, invoke, needs_terminal, started
+from tests.scripts.test_cli import in_terminal, needs_terminal, started
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, limit, snapshot, used, windows
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.render.export import Form, iso, write_rows
-from tests.scripts.test_cli import invoke
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import limit, snapshot, windows
 

@@ -11,12 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
-from scripts.cli import cli
 from scripts.support.database import open_for_writing
 from scripts.web.server import listen, url
 from store.edits import rename_account
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, limit, snapshot, windows
 from tests.support.harness import free_port, wait_until
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
 
 WINDOWS = sys.platform == "win32"
 POSIX = pytest.mark.skipif(WINDOWS, reason="POSIX signals")
-
-
-def invoke(*arguments: str | Path) -> Result:
-    """Run a command line that does not come as far as to serve."""
-    return CliRunner().invoke(cli, list(map(str, arguments)), prog_name="codex-tap", catch_exceptions=False)
 
 
 def reading(five: float) -> Snapshot:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -23,6 +21,7 @@ from tests.support.factories import ALICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 DAY = 86_400
 UNTIL = 4 * DAY
@@ -111,11 +110,6 @@ TYPED = partial(response, status=429, reached_type="rate_limit_reached")
 DEPLETED = partial(response, status=429, reached_type="workspace_owner_credits_depleted")
 FULL = partial(response, used=100)
 CARRIED = partial(event, used=100, allowed=True, reached=True, credits_told=SOME)
-
-
-@pytest.fixture
-def path() -> Path:
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 def invoke(*words: str) -> tuple[int, str]:

@@ -3,8 +3,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import math
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,18 +19,14 @@ from tests.support.turn_factories import WEEK_MINUTES, Told, keep
 from tests.support.usage_factories import DAY, DOCS, REFACTOR, WEEK, any_samples, any_turns, busy, sample, turn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from store.analysis.attribution import (
         TurnUse,
         WindowSample,
     )
     from store.constants import GroupBy
     from store.documents import UsageDocument
-
-
-@pytest.fixture
-def path() -> Path:
-    """Where the database is by default."""
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 def asked(path: Path, now: float, **options: Any) -> UsageDocument:

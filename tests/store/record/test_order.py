@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -25,6 +23,9 @@ from store.queries.status import load_status
 from store.record.writer import SnapshotWriter
 from tests.support.databases import record
 from tests.support.factories import ALICE, NOON
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOUR, DAY = 3_600, 86_400
 
@@ -61,11 +62,6 @@ def status(path: Path, now: float) -> dict[str, Any]:
     (limit,) = account["limits"]
     (window,) = limit["windows"].values()
     return dict(window)
-
-
-@pytest.fixture
-def path() -> Path:
-    return Path(os.environ["CODEX_TAP_DB"])
 
 
 def asked(*words: str) -> tuple[int, dict[str, Any]]:
