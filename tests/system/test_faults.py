@@ -228,7 +228,7 @@ def test_a_disk_that_is_full_from_start_to_stop(small_disk: Path, caplog: pytest
     with closing(open_reader(path)) as connection:
         (kept,) = connection.execute("SELECT count(*) FROM snapshots").fetchone()
     assert kept + recorder.dropped == 49
-    assert caplog.text.count("were dropped") == (recorder.dropped > 0)
+    assert ("were dropped" in caplog.text) is (recorder.dropped > 0)
 
 
 def forbid_by_mode(folder: Path) -> Callable[[], None]:

@@ -271,7 +271,7 @@ def test_keys_and_size_reach_codex(machine: Machine, backend: Backend) -> None:
     assert len(machine.recorded()) == 1
 
 
-EXECUTIONS = 50 if os.environ.get("CODEX_TAP_SLOW") == "1" else 10
+EXECUTIONS = 50
 TWO_AT_ONCE = """
 for lane in 1 2; do
     for ((number = 0; number < $0; number += 2)); do

@@ -275,12 +275,16 @@ def test_a_target_that_goes_on_failing_is_given_up(desk: Desk) -> None:
 
 def test_a_target_that_hangs_holds_nobody_up(desk: Desk) -> None:
     """The other target gets its message, and steps do not block."""
-    desk.write(slow=json.dumps([sys.executable, "-c", "import time; time.sleep(60)"]), log=desk.note)
+    release = desk.config.with_name("release")
+    script = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
+    desk.write(slow=json.dumps([sys.executable, "-c", script, str(release)]), log=desk.note)
     desk.read(81)
     with desk.watch() as watching:
         watching.step(time.time(), MAX_SECONDS)
-        wait_until(lambda: bool(desk.noted()), lambda: "the other one was not told")
+        wait_until(lambda: bool(desk.noted()), lambda: "the other target got nothing")
         assert not watching.is_idle
+        release.touch()
+        desk.look(watching)
 
 
 def test_what_was_not_sent_is_sent_after_a_restart(desk: Desk) -> None:
