@@ -36,7 +36,6 @@ _LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_im
 
 _SHARED_CLASS_NAMES = {
     "store": {
-        "Verdict",  # the server's word on a limit (record.merge), and the result of `codex-tap guard` (analysis.guard)
         "_TimeRange",  # an open and a closed start (queries.timeline, queries.usage)
     },
     "addon": set[str](),
