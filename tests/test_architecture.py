@@ -34,16 +34,7 @@ _MAX_INIT_LINES = 40
 # A process of its own: import-linter configures logging, and with it every logger of this one.
 _LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
 
-<<<<<<< HEAD
 _SHARED_CLASS_NAMES = {"store": set[str](), "addon": set[str]()}
-=======
-_SHARED_CLASS_NAMES = {
-    "store": {
-        "_TimeRange",  # an open and a closed start (queries.timeline, queries.usage)
-    },
-    "addon": set[str](),
-}
->>>>>>> w1
 
 
 def _imported(tree: ast.Module) -> set[str]:

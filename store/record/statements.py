@@ -316,11 +316,7 @@ def _state(row: tuple[Any, ...]) -> State:
         for slot, (used, minutes, resets_at) in slots.items()
         if (used, minutes, resets_at) != (None, None, None)
     }
-<<<<<<< HEAD
-    verdict = Verdict(flag(row[8]), flag(row[9]), row[10], row[11])
-=======
-    verdict = LimitVerdict(_flag(row[8]), _flag(row[9]), row[10], row[11])
->>>>>>> w1
+    verdict = LimitVerdict(flag(row[8]), flag(row[9]), row[10], row[11])
     return State(row[0], windows, verdict, _facts(row[12:]))
 
 
