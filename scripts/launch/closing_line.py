@@ -209,9 +209,10 @@ def _window(slot: str, window: WindowStatus, now: float, zone: dt.tzinfo | None)
 def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[AccountStatus]:
     """Return the ``status`` of the wanted accounts; an empty list if the database cannot be read immediately."""
     from store.queries.accounts import load_accounts
+    from store.queries.cursors import read_transaction
     from store.queries.status import load_status
 
-    with contextlib.suppress(Exception), _opened(database) as connection:
+    with contextlib.suppress(Exception), _opened(database) as connection, read_transaction(connection):
         chosen = [account for account in load_accounts(connection) if wanted(account)]
         if chosen:
             document = load_status(connection, time.time(), chosen)

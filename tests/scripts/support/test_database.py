@@ -10,8 +10,9 @@ import pytest
 from scripts.support.database import session
 from store.errors import MissingError
 from store.queries.accounts import AccountError
+from store.queries.status import load_status
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB, used
+from tests.support.factories import ALICE, BOB, NOON, used
 
 
 @pytest.fixture
@@ -52,3 +53,12 @@ def test_nothing_known_is_one_error(tmp_path: Path, exists: bool) -> None:
     with pytest.raises(MissingError), session(path, ["carol"]):
         pass
     assert path.exists() == exists
+
+
+def test_a_session_sees_one_state_of_the_database(path: Path) -> None:
+    """A message recorded in the meantime is in neither the accounts nor the queries."""
+    with session(path, [ALICE.token_key]) as (connection, accounts, _):
+        record(path, used(9, at=NOON + 60, plan_type="pro"))
+        (status,) = load_status(connection, NOON + 60, accounts)["accounts"]
+    assert status["plan_type"] is None
+    assert status["limits"][0]["windows"]["5h"]["used_percent"] == 1
