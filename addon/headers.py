@@ -156,7 +156,7 @@ def read_mapping(mapping: Mapping[str, object], observed_at: float) -> RateLimit
         if field is not None and field.name not in _BODY_FIELDS:
             values.setdefault(field, value if isinstance(value, str | int | float) else None)
     # Not from the cache, whose keys do not tell True from 1.
-    return _rate_limits(_parse_static(_static_fields(values)), values, observed_at) if values else None
+    return _rate_limits(_parse_static(*_static_fields(values)), values, observed_at) if values else None
 
 
 def billed_limit_id(found: HeaderFields) -> str:
@@ -228,13 +228,13 @@ def _texts(found: HeaderFields) -> dict[Field, str]:
 
 
 def _static_part(texts: Mapping[Field, str]) -> _StaticPart:
-    fields = _static_fields(texts)
-    return _cached_static(fields) if len(fields) <= MAX_CACHED_FIELDS else _parse_static(fields)
+    fields, values = _static_fields(texts)
+    return _cached_static(fields, values) if len(fields) <= MAX_CACHED_FIELDS else _parse_static(fields, values)
 
 
-def _static_fields(values: Mapping[Field, object]) -> tuple[tuple[Field, object], ...]:
-    """Return all fields, those of resets without a value."""
-    return tuple([(field, None if field.is_reset else value) for field, value in values.items()])
+def _static_fields(values: Mapping[Field, object]) -> tuple[tuple[Field, ...], tuple[object, ...]]:
+    """Return all fields and their values, those of resets as None."""
+    return tuple(values), tuple([None if field.is_reset else value for field, value in values.items()])
 
 
 def _rate_limits(static: _StaticPart, values: Mapping[Field, object], observed_at: float) -> RateLimits | None:
@@ -301,11 +301,11 @@ def _with_verdict(limits: list[Limit], static: _StaticPart) -> tuple[Limit, ...]
     return tuple(limit.model_copy(update=static.verdict) if limit.limit_id == billed else limit for limit in limits)
 
 
-def _parse_static(fields: tuple[tuple[Field, object], ...]) -> _StaticPart:
+def _parse_static(fields: tuple[Field, ...], static_values: tuple[object, ...]) -> _StaticPart:
     """Parse the fields but for those of resets, which come without a value."""
-    values = dict(fields)
+    values = dict(zip(fields, static_values, strict=True))
     response = {field.part: value for field, value in values.items() if field.family is None}
-    families = _by_family(values)
+    families = _by_family(fields)
     active = _active_family(coerce.limit_id(response.get("active-limit")), families)
     # The limit that was charged comes first: it is the last to be left out.
     billed = active or ""

@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     promo: str | None = None
 
 
-class Verdict(NamedTuple):
+class LimitVerdict(NamedTuple):
     """The server's own statement whether a limit is open or closed."""
 
     allowed: bool | None = None
@@ -77,7 +77,7 @@ class State(NamedTuple):
 
     limit_name: str | None = None
     windows: Mapping[str, Window] = {}
-    verdict: Verdict = Verdict()
+    verdict: LimitVerdict = LimitVerdict()
     facts: Facts = Facts()
 
 
@@ -98,7 +98,7 @@ def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -
     """Return the limit's state after a message that mentions it."""
     old = known or State()
     windows = old.windows if limit.windows is None else limit.windows
-    carried = old.verdict if _verdict_holds(snapshot, old, windows) else Verdict()
+    carried = old.verdict if _verdict_holds(snapshot, old, windows) else LimitVerdict()
     return State(
         limit_name=limit.limit_name or old.limit_name,
         windows=windows,
@@ -189,20 +189,22 @@ def _credits(new: Credits, old: Facts) -> Facts:
     )
 
 
-def _verdict(limit: Limit, snapshot: Snapshot) -> Verdict:
+def _verdict(limit: Limit, snapshot: Snapshot) -> LimitVerdict:
     """Return the verdict of a message; one that refuses a request because of the limit says that nothing is allowed."""
     failed = snapshot.source is Source.ERROR or (snapshot.status is not None and snapshot.status >= 400)
     refused = failed and (limit.limit_reached or limit.reached_type is not None)
-    return Verdict(False if refused else limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until)
+    return LimitVerdict(
+        False if refused else limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until
+    )
 
 
-def _merge_verdict(new: Verdict, carried: Verdict) -> Verdict:
+def _merge_verdict(new: LimitVerdict, carried: LimitVerdict) -> LimitVerdict:
     """Complete a verdict by the parts of an earlier one, unless the two are contrary."""
     if new.allowed is None and new.limit_reached is None and new.reached_type is None:
         return carried
     if _opens(new) or _opens(carried):
         return new
-    return Verdict(
+    return LimitVerdict(
         _known(new.allowed, carried.allowed),
         _known(new.limit_reached, carried.limit_reached),
         _known(new.reached_type, carried.reached_type),
@@ -210,7 +212,7 @@ def _merge_verdict(new: Verdict, carried: Verdict) -> Verdict:
     )
 
 
-def _opens(verdict: Verdict) -> bool:
+def _opens(verdict: LimitVerdict) -> bool:
     """Return True if a verdict has a part that says outright that the limit is open."""
     return verdict.allowed is True or verdict.limit_reached is False
 

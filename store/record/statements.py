@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from store.constants import flag
 from store.models import Window
-from store.record.merge import Clock, Facts, State, Verdict
+from store.record.merge import Clock, Facts, LimitVerdict, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -316,7 +316,7 @@ def _state(row: tuple[Any, ...]) -> State:
         for slot, (used, minutes, resets_at) in slots.items()
         if (used, minutes, resets_at) != (None, None, None)
     }
-    verdict = Verdict(flag(row[8]), flag(row[9]), row[10], row[11])
+    verdict = LimitVerdict(flag(row[8]), flag(row[9]), row[10], row[11])
     return State(row[0], windows, verdict, _facts(row[12:]))
 
 

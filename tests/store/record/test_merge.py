@@ -8,8 +8,8 @@ from store.models import Credits, Limit, Source, Window
 from store.record.merge import (
     Clock,
     Facts,
+    LimitVerdict,
     State,
-    Verdict,
     is_credible,
     is_late,
     merge,
@@ -21,7 +21,7 @@ from tests.support.factories import ALICE, NOON, limit, snapshot, windows
 
 FREE = windows(13, 41)
 FULL = windows(100, 41)
-REFUSED = Verdict(allowed=False, limit_reached=True, reached_type="rate_limit_reached")
+REFUSED = LimitVerdict(allowed=False, limit_reached=True, reached_type="rate_limit_reached")
 
 
 @pytest.mark.parametrize(
@@ -95,32 +95,34 @@ def test_a_name_told_once_stays() -> None:
 @pytest.mark.parametrize(
     ("told", "known", "message", "expected"),
     [
-        pytest.param({}, Verdict(allowed=True, limit_reached=False), {}, (True, False, None), id="headers-tell-none"),
-        pytest.param({"limit_reached": True}, Verdict(), {}, (None, True, None), id="told"),
+        pytest.param(
+            {}, LimitVerdict(allowed=True, limit_reached=False), {}, (True, False, None), id="headers-tell-none"
+        ),
+        pytest.param({"limit_reached": True}, LimitVerdict(), {}, (None, True, None), id="told"),
         pytest.param(
             {"limit_reached": True},
-            Verdict(reached_type="rate_limit_reached"),
+            LimitVerdict(reached_type="rate_limit_reached"),
             {"source": Source.ERROR, "status": 429},
             (False, True, "rate_limit_reached"),
             id="completed-by-another-source",
         ),
         pytest.param(
             {"limit_reached": True},
-            Verdict(allowed=True, limit_reached=False),
+            LimitVerdict(allowed=True, limit_reached=False),
             {"source": Source.ERROR, "status": 429},
             (False, True, None),
             id="a-refusal-ends-an-older-allowed",
         ),
         pytest.param(
             {"reached_type": "rate_limit_reached"},
-            Verdict(allowed=True, limit_reached=False),
+            LimitVerdict(allowed=True, limit_reached=False),
             {"status": 429},
             (False, None, "rate_limit_reached"),
             id="so-does-a-reached-type",
         ),
         pytest.param(
             {"limit_reached": True},
-            Verdict(limit_reached=False),
+            LimitVerdict(limit_reached=False),
             {"source": Source.WEBSOCKET},
             (None, True, None),
             id="reached-after-not-reached",
@@ -146,7 +148,9 @@ def test_a_name_told_once_stays() -> None:
         ),
     ],
 )
-def test_verdict(told: dict[str, Any], known: Verdict, message: dict[str, Any], expected: tuple[object, ...]) -> None:
+def test_verdict(
+    told: dict[str, Any], known: LimitVerdict, message: dict[str, Any], expected: tuple[object, ...]
+) -> None:
     """A verdict is completed by what other sources told, until something says otherwise."""
     state = merged(limit(FREE, **told), State(windows=FREE, verdict=known), **message)
 
@@ -160,12 +164,12 @@ def test_verdict(told: dict[str, Any], known: Verdict, message: dict[str, Any], 
         (FREE, FULL, REFUSED, True),
         (FULL, FREE, REFUSED, False),
         (FULL, windows(100, 100), REFUSED, True),
-        (FREE, FREE, Verdict(allowed=True), True),
-        (FREE, FULL, Verdict(allowed=True), False),
-        (FULL, FREE, Verdict(limit_reached=False), False),
+        (FREE, FREE, LimitVerdict(allowed=True), True),
+        (FREE, FULL, LimitVerdict(allowed=True), False),
+        (FULL, FREE, LimitVerdict(limit_reached=False), False),
     ],
 )
-def test_how_long_a_verdict_holds(before: Any, after: Any, verdict: Verdict, stays: bool) -> None:
+def test_how_long_a_verdict_holds(before: Any, after: Any, verdict: LimitVerdict, stays: bool) -> None:
     """A refusal goes when a full window empties, an open verdict when the full windows are others."""
     known = State(windows=before, verdict=verdict)
 
