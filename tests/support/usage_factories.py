@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 
 from store.analysis.attribution import Attribution, TurnUse, Weights, WindowSample
-from tests.support.factories import NOON
-from tests.support.turn_factories import WEEK_MINUTES, Told
+from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -150,7 +149,7 @@ def any_turns(draw: st.DrawFn) -> list[TurnUse]:
 REFACTOR, DOCS = "01990000-1111-7000-8000-000000000001", "01990000-2222-7000-8000-000000000002"
 
 
-def busy(now: float = NOON) -> Told:
+def busy(now: float = NOON) -> AccountHistory:
     """A day's use: 12 points of thread refactor, 3 of thread docs with another model, 5 elsewhere; one refused turn."""
     start = now - DAY
     resets_at = int(now) + 2 * DAY
@@ -165,4 +164,4 @@ def busy(now: float = NOON) -> Told:
         turn(start + 8_010, start + 8_011, None, thread=DOCS, warm_up=1),
         turn(start + 14_000, start + 14_010, thread=None),
     ]
-    return Told(sights, turns)
+    return AccountHistory(sights, turns)

@@ -10,7 +10,7 @@ import pytest
 
 from scripts.support.errors import NOTHING_YET
 from tests.support.command_line import invoke
-from tests.support.turn_factories import Told, keep
+from tests.support.factories import AccountHistory, insert_history
 from tests.support.usage_factories import turn
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def three(path: Path) -> Path:
     ]
     bob = [turn(now - 300, now - 290, thread=SECOND), turn(now - 250, now - 240, thread=FIRST)]
     alice.append(turn(now - 100, now - 90, thread=SECOND))
-    return keep(path, Told([], alice), Told([], bob, email="bob@example.com"))
+    return insert_history(path, AccountHistory([], alice), AccountHistory([], bob, email="bob@example.com"))
 
 
 def listed() -> dict[str, str | None]:
@@ -118,7 +118,7 @@ def test_nothing_known_yet(path: Path) -> None:
 
 def test_no_thread_in_that_time(path: Path) -> None:
     """An empty time range is not an error."""
-    keep(path, Told([], [turn(10, 20, thread=OLD)]))
+    insert_history(path, AccountHistory([], [turn(10, 20, thread=OLD)]))
     result = invoke("threads")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No threads in that time range.\n")
 
@@ -126,7 +126,10 @@ def test_no_thread_in_that_time(path: Path) -> None:
 def test_nothing_of_the_wire_steers_the_terminal(path: Path) -> None:
     """A thread's id comes from the wire."""
     now = time.time()
-    keep(path, Told([], [turn(now - 10, now, thread="\x1b[31mred"), turn(now - 10, now, thread="\x1b[31mblue")]))
+    insert_history(
+        path,
+        AccountHistory([], [turn(now - 10, now, thread="\x1b[31mred"), turn(now - 10, now, thread="\x1b[31mblue")]),
+    )
     assert "\x1b" not in invoke("threads").stdout
     assert "\x1b" not in invoke("threads", "name", "nope", "x").stderr
     assert "\x1b" not in invoke("threads", "name", "\x1b[31mr", "x").stdout

@@ -13,7 +13,7 @@ from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
 )
 from tests.support.command_line import invoke
-from tests.support.turn_factories import Told, keep
+from tests.support.factories import AccountHistory, insert_history
 from tests.support.usage_factories import DAY, REFACTOR, busy, simulate_use
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def test_usage_for_people(path: Path) -> None:
     """A line for each thread with its points, a bar and its tokens; a total; and what to know."""
-    keep(path, busy(time.time()))
+    insert_history(path, busy(time.time()))
     result = invoke("usage")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -49,7 +49,7 @@ def test_weights_that_were_fitted_are_told(path: Path) -> None:
     turns = [
         each._replace(started_at=each.started_at + begin, ended_at=each.ended_at + begin) for each in history.turns
     ]
-    keep(path, Told(sights, turns))
+    insert_history(path, AccountHistory(sights, turns))
     (fit,) = json.loads(invoke("usage", "--json").stdout)["weights"]
     assert fit["fitted"]
     (note,) = [line for line in invoke("usage").stdout.splitlines() if "fitted" in line]
@@ -59,7 +59,7 @@ def test_weights_that_were_fitted_are_told(path: Path) -> None:
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:
     """Where it has one, in the table and in the document."""
-    keep(path, busy(time.time()))
+    insert_history(path, busy(time.time()))
     invoke("threads", "name", REFACTOR, "refactor-auth")
     assert "\nrefactor-auth  " in invoke("usage").stdout
     assert json.loads(invoke("usage", "--json").stdout)["rows"][0]["name"] == "refactor-auth"
@@ -67,7 +67,7 @@ def test_a_thread_goes_by_its_name(path: Path) -> None:
 
 def test_usage_for_programs(path: Path) -> None:
     """The same rows as JSON, as lines of JSON and as CSV."""
-    keep(path, busy(time.time()))
+    insert_history(path, busy(time.time()))
     rows = json.loads(invoke("usage", "--json", "--since", "8d").stdout)["rows"]
     lines = [json.loads(line) for line in invoke("usage", "--ndjson", "--since", "8d").stdout.splitlines()]
     table = list(csv.DictReader(io.StringIO(invoke("usage", "--csv", "--since", "8d").stdout)))
@@ -81,7 +81,7 @@ def test_usage_for_programs(path: Path) -> None:
 def test_nothing_of_the_wire_gets_out_unescaped(path: Path, name: str) -> None:
     """A model's name is no formula in a spreadsheet and steers no terminal."""
     told = busy(time.time())
-    keep(path, told._replace(turns=[each._replace(model=name) for each in told.turns]))
+    insert_history(path, told._replace(turns=[each._replace(model=name) for each in told.turns]))
     assert "\x1b" not in invoke("usage", "--by", "model").stdout
     table = list(csv.DictReader(io.StringIO(invoke("usage", "--by", "model", "--csv").stdout)))
     assert all(not row["key"].startswith(("=", "\x1b")) for row in table)
@@ -101,7 +101,7 @@ def test_nothing_of_the_wire_gets_out_unescaped(path: Path, name: str) -> None:
 )
 def test_wrong_use_is_told(path: Path, words: list[str], error: str) -> None:
     """Exit 2, and what there is."""
-    keep(path, busy(time.time()))
+    insert_history(path, busy(time.time()))
     result = invoke("usage", *words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
@@ -120,14 +120,14 @@ def test_nothing_known_yet(path: Path, flags: list[str]) -> None:
 
 def test_nothing_used_in_that_time(path: Path) -> None:
     """It says so; that is no error."""
-    keep(path, busy(time.time() - 30 * DAY))
+    insert_history(path, busy(time.time() - 30 * DAY))
     result = invoke("usage", "--since", "1h")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No usage in that time range.\n")
 
 
 def test_several_accounts_are_told_apart(path: Path) -> None:
     """Each has its own row, and the choice narrows to some."""
-    keep(path, busy(time.time()), busy(time.time())._replace(email="bob@example.com"))
+    insert_history(path, busy(time.time()), busy(time.time())._replace(email="bob@example.com"))
     rows = json.loads(invoke("usage", "--by", "account", "--json").stdout)["rows"]
     assert [(row["name"], round(row["points"])) for row in rows] == [
         ("alice@example.com", 15),

@@ -18,8 +18,7 @@ from store.queries.accounts import load_accounts
 from store.queries.events import load_events
 from tests.support.databases import record
 from tests.support.event_factories import DAY, HOUR, RESET_5H, RESET_7D, five, seven, told, window
-from tests.support.factories import ALICE, BOB, NOON, limit, snapshot
-from tests.support.turn_factories import Told, keep
+from tests.support.factories import ALICE, BOB, NOON, AccountHistory, insert_history, limit, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -334,14 +333,14 @@ def turn(start: float, end: float, **fields: Any) -> TurnUse:
 )
 def test_a_rise_without_a_turn_was_elsewhere(path: Path, turns: list[TurnUse], expected: list[float]) -> None:
     """By the rule of ``usage``: no turn ended between the two readings, and none was under way."""
-    keep(path, Told(sights((0, 40), (100, 45)), turns))
+    insert_history(path, AccountHistory(sights((0, 40), (100, 45)), turns))
     found = asked(path)["events"]
     assert [event["points"] for event in found if event["kind"] == "used_elsewhere"] == expected
 
 
 def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
     """Both readings, the points, and a note where a turn that has not ended yet would explain it."""
-    keep(path, Told(sights((0, 40), (100, 45.5)), []))
+    insert_history(path, AccountHistory(sights((0, 40), (100, 45.5)), []))
     with closing(open_reader(path)) as connection:
         accounts = load_accounts(connection)
         (event,) = load_events(connection, NOON + 200, accounts=accounts)["events"]
@@ -357,7 +356,7 @@ def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
 
 def test_before_turns_were_recorded_nobody_knows(path: Path) -> None:
     """A database from before there were turns has no use elsewhere in its old rows."""
-    keep(path, Told(sights((0, 40), (100, 45), (200, 50)), []))
+    insert_history(path, AccountHistory(sights((0, 40), (100, 45), (200, 50)), []))
     moment = dt.datetime.fromtimestamp(NOON + 100, dt.UTC).isoformat(sep=" ")
     with closing(open_writer(path)) as connection:
         connection.execute("UPDATE _sqlite_migrations SET applied_at = '2026-01-01 00:00:00+00:00' WHERE id = 1")
@@ -369,7 +368,9 @@ def test_before_turns_were_recorded_nobody_knows(path: Path) -> None:
 
 def test_pruned_turns_are_unknown_turns(path: Path) -> None:
     """Where the oldest turns were deleted, rises from before the first that is left are not called elsewhere."""
-    keep(path, Told(sights((0, 40), (100, 45), (300, 46), (400, 50)), [turn(10, 50), turn(200, 250)]))
+    insert_history(
+        path, AccountHistory(sights((0, 40), (100, 45), (300, 46), (400, 50)), [turn(10, 50), turn(200, 250)])
+    )
     with closing(open_writer(path)) as connection:
         connection.execute("DELETE FROM requests WHERE id = 1")
     assert [event["points"] for event in asked(path)["events"]] == [4.0]
@@ -379,7 +380,7 @@ def test_many_rises_are_matched_in_parts(path: Path, monkeypatch: pytest.MonkeyP
     """However many are matched with turns at once, the answer is the same."""
     figures = sights(*((100 * number, number) for number in range(40)))
     turns = [turn(100 * number + 10, 100 * number + 60) for number in range(0, 40, 3)]
-    keep(path, Told(figures, turns))
+    insert_history(path, AccountHistory(figures, turns))
     whole = asked(path)["events"]
     monkeypatch.setattr("store.queries.events._BATCH", 7)
     assert asked(path)["events"] == whole
@@ -412,7 +413,7 @@ def test_a_clock_that_steps_back_without_the_servers_time(path: Path) -> None:
 
 def test_a_rise_that_the_clock_stepped_back_in_is_not_elsewhere(path: Path) -> None:
     """Which turns ran meanwhile cannot be told."""
-    keep(path, Told(sights((100, 40), (0, 45)), []))
+    insert_history(path, AccountHistory(sights((100, 40), (0, 45)), []))
     assert asked(path)["events"] == []
 
 

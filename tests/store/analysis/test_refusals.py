@@ -202,7 +202,7 @@ def test_the_time_that_was_told(path: Path, said: list[Message]) -> None:
         f"below: alice@example.com, the server reports the limit as reached, until {told}",
     )
     assert asked("guard")["wait_until"] == until
-    assert asked("next")["ranking"][0]["reason"] == f"blocked by the server until {told}"
+    assert asked("next")["ranking"][0]["reason"] == f"blocked: the server reports the limit as reached until {told}"
     assert "blocked! (3d23h)" in invoke("statusline")[1]
     (reached,) = [each for each in asked("events")["events"] if each["kind"] == "limit_reached"]
     assert reached["text"].startswith("The limit is reached, as the server says")

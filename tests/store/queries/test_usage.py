@@ -14,8 +14,7 @@ from store.constants import GROUP_BY
 from store.database import open_reader, open_writer
 from store.queries.accounts import load_accounts
 from store.queries.usage import load_usage
-from tests.support.factories import NOON
-from tests.support.turn_factories import WEEK_MINUTES, Told, keep
+from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
 from tests.support.usage_factories import DAY, DOCS, REFACTOR, WEEK, any_samples, any_turns, busy, sample, turn
 
 if TYPE_CHECKING:
@@ -41,7 +40,9 @@ def test_the_rows_add_up_for_every_by(
 ) -> None:
     """Points to 1e-9, turns and tokens exactly, whatever the rows stand for."""
     path = tmp_path_factory.mktemp("sums") / "codex-tap.sqlite3"
-    keep(path, *(Told(sights, turns, f"{number}@example.com") for number, (sights, turns) in enumerate(told)))
+    insert_history(
+        path, *(AccountHistory(sights, turns, f"{number}@example.com") for number, (sights, turns) in enumerate(told))
+    )
     totals = []
     for by in GROUP_BY:
         document = asked(path, 20 * DAY, by=by, since=since)
@@ -55,7 +56,7 @@ def test_the_rows_add_up_for_every_by(
 
 def test_the_document_is_the_contract(path: Path) -> None:
     """Every documented field, points and tokens where they belong."""
-    document = asked(keep(path, busy()), NOON, since=NOON - 7 * DAY)
+    document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY)
     assert set(document) == {
         *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes"),
         *("accounts", "rows", "total", "readings", "rises", "weights"),
@@ -89,8 +90,8 @@ def test_the_document_is_the_contract(path: Path) -> None:
 def test_other_limits_turns_do_not_count(path: Path) -> None:
     """A turn that was charged to another limit used nothing of this one."""
     main = busy()
-    other = Told([sample(1, NOON)], main.turns, limit_id="codex_bengalfox")
-    keep(path, main._replace(turns=()), other)
+    other = AccountHistory([sample(1, NOON)], main.turns, limit_id="codex_bengalfox")
+    insert_history(path, main._replace(turns=()), other)
     (row,) = asked(path, NOON, since=NOON - DAY - 1)["rows"]
     assert (row["elsewhere"], round(row["points"], 3)) == (True, 20)
     assert asked(path, NOON, since=NOON - DAY - 1, limit_id="codex_bengalfox")["total"]["turns"] == 3
@@ -107,7 +108,7 @@ def test_other_limits_turns_do_not_count(path: Path) -> None:
 )
 def test_rows_by_something_else(path: Path, by: GroupBy, keys: set[str]) -> None:
     """Days and hours are local; what was used elsewhere stays a row of its own."""
-    document = asked(keep(path, busy()), NOON, since=NOON - 7 * DAY, by=by, zone=dt.UTC)
+    document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY, by=by, zone=dt.UTC)
     assert {row["key"] for row in document["rows"] if not row["elsewhere"]} == keys
     assert [row["elsewhere"] for row in document["rows"]][-1]
     offset = dt.timezone(dt.timedelta(hours=-13))
@@ -119,7 +120,7 @@ def test_rows_by_something_else(path: Path, by: GroupBy, keys: set[str]) -> None
 def test_late_readings_and_errors_without_windows_part_nothing(path: Path) -> None:
     """A reading that was overtaken is left out, and an error that told no window does not cut a gap in two."""
     start = NOON - DAY
-    keep(path, Told([sample(10, start)], [turn(start + 10, start + 20)]))
+    insert_history(path, AccountHistory([sample(10, start)], [turn(start + 10, start + 20)]))
     add_rows(
         path,
         [
@@ -148,7 +149,7 @@ def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def test_a_window_that_is_gone_can_still_be_asked_for(path: Path) -> None:
     """The plan has no 7d window any more; what used it is known all the same."""
-    keep(path, busy())
+    insert_history(path, busy())
     gone = {"window_7d_minutes": None, "resets_7d_at": None, "windows_seen_at": NOON - 60}
     add_rows(path, [{"first_seen_at": NOON - 60, "other_windows": '{"30d": [5, 43200, null]}', **gone}])
     assert asked(path, NOON, since=NOON - 2 * DAY)["window"] == "30d"
