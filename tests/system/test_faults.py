@@ -364,6 +364,7 @@ from pathlib import Path
 from store.database import open_reader
 from store.errors import MissingError
 from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
 from store.queries.status import load_status
 
 path, ended, looks = Path(sys.argv[1]), Path(sys.argv[2]), 0
@@ -371,7 +372,7 @@ newest = {}
 while not ended.exists():
     time.sleep(0.01)
     try:
-        with closing(open_reader(path)) as connection:
+        with closing(open_reader(path)) as connection, read_transaction(connection):
             document = load_status(connection, time.time(), load_accounts(connection))
     except MissingError:
         continue
