@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.alerting import Alert, AlertState, Rule, firing, track
 from store.queries.accounts import AccountError, find_account, load_accounts
 from store.queries.alert_input import load_alert_input
-from store.queries.cursors import read_transaction
 from store.queries.limits import load_limit_ids
 
 if TYPE_CHECKING:
@@ -37,11 +36,10 @@ def evaluate(
     connection: sqlite3.Connection, settings: Settings, state: AlertState, now: float, *, forecast: bool = True
 ) -> Evaluation:
     """Return what is due at `now`; without `forecast`, rules about forecasts are skipped."""
-    with read_transaction(connection):
-        known = load_accounts(connection)
-        rules, problems = _rules(settings.rules, known)
-        problems += _unseen_limits(settings.rules, load_limit_ids(connection))
-        found = load_alert_input(connection, now, rules, accounts=known, forecast=forecast)
+    known = load_accounts(connection)
+    rules, problems = _rules(settings.rules, known)
+    problems += _unseen_limits(settings.rules, load_limit_ids(connection))
+    found = load_alert_input(connection, now, rules, accounts=known, forecast=forecast)
     state = track(state, rules, found, now)
     quiet_until = settings.quiet_hours.until(now) if settings.quiet_hours else None
     keys = frozenset(account.key for account in known)

@@ -17,10 +17,10 @@ from scripts.alerts.evaluate import evaluate
 from scripts.alerts.outbox import PAUSES, Outbox
 from scripts.alerts.settings import SettingsError, load, others_can_read, readers_warning
 from scripts.alerts.state import State, StateError
+from scripts.support.database import open_for_reading
 from scripts.support.database_watcher import DatabaseWatcher
 from scripts.support.sanitize import sanitize
 from store.analysis.alerting import record_sent
-from store.database import open_reader
 from store.errors import DatabaseError, MissingError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Watch:
     def _evaluate(self, now: float, ticks: float) -> None:
         forecast = ticks - self._forecast_at >= FORECAST_SECONDS
         try:
-            with contextlib.closing(open_reader(self._database)) as connection:
+            with open_for_reading(self._database) as connection:
                 found = evaluate(connection, self._settings, self._state.memory, now, forecast=forecast)
         except MissingError:
             return  # the first turn creates it

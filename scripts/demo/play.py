@@ -21,7 +21,7 @@ from scripts.demo.replies import Answer, WireWindow, credits_object, limit_heade
 from scripts.launch.certificates import ca_certificate
 from scripts.launch.environment import CA_VARIABLE, command_environment
 from scripts.launch.session import managed_proxy
-from store.database import open_reader
+from scripts.support.database import open_for_reading
 from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 
@@ -61,7 +61,7 @@ def play(report: Report) -> StatusDocument:
         with _proxy(folder, backend, database) as address:
             report(f"The proxy with the tap listens at {address} and forwards to the stand-in.")
             _take_turns(folder, backend, address, report)
-        with contextlib.closing(open_reader(database)) as connection:
+        with open_for_reading(database) as connection:
             return load_status(connection, time.time(), load_accounts(connection))
 
 

@@ -13,12 +13,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scripts.support.database import open_for_reading
 from scripts.support.output_queue import STDERR
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
@@ -209,10 +209,9 @@ def _window(slot: str, window: WindowStatus, now: float, zone: dt.tzinfo | None)
 def _status(database: Path, wanted: Callable[[Account], bool]) -> Sequence[AccountStatus]:
     """Return the ``status`` of the wanted accounts; an empty list if the database cannot be read immediately."""
     from store.queries.accounts import load_accounts
-    from store.queries.cursors import read_transaction
     from store.queries.status import load_status
 
-    with contextlib.suppress(Exception), _opened(database) as connection, read_transaction(connection):
+    with contextlib.suppress(Exception), open_for_reading(database, _LOCK_SECONDS) as connection:
         chosen = [account for account in load_accounts(connection) if wanted(account)]
         if chosen:
             document = load_status(connection, time.time(), chosen)
@@ -225,7 +224,7 @@ def _newest_turn(database: Path) -> int:
     from store.queries.turns import newest_turn
 
     try:
-        with _opened(database) as connection:
+        with open_for_reading(database, _LOCK_SECONDS) as connection:
             return newest_turn(connection)
     except MissingError:
         return 0
@@ -235,17 +234,11 @@ def _turns_by_account(database: Path, after: int) -> dict[int, int]:
     from store.queries.turns import count_turns, newest_turn
 
     turns: dict[int, int] = {}
-    with _opened(database) as connection:
+    with open_for_reading(database, _LOCK_SECONDS) as connection:
         for count in count_turns(connection, after, newest_turn(connection)):
             if count.outcome != "warm_up":
                 turns[count.account] = turns.get(count.account, 0) + count.turns
     return turns
-
-
-def _opened(database: Path) -> contextlib.closing[sqlite3.Connection]:
-    from store.database import open_reader
-
-    return contextlib.closing(open_reader(database, _LOCK_SECONDS))
 
 
 def _print(begin: str, accounts: Sequence[AccountStatus]) -> None:

@@ -5,7 +5,6 @@ A problem keeps Codex or the tap from working as configured; a note is for infor
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import platform
@@ -23,8 +22,8 @@ from scripts.launch import session
 from scripts.launch.certificates import CorporateCa, ca_certificate
 from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
 from scripts.launch.proxy_log import log_files
+from scripts.support.database import open_for_reading
 from scripts.support.version import version
-from store.database import open_reader
 from store.errors import DatabaseError, MissingError
 from store.files import backup_files, certificate_folder, log_folder, spill_files
 from store.queries.health import load_losses, load_summary
@@ -84,7 +83,7 @@ def _check_programs() -> Check:
 def _check_database(path: Path, now: float) -> Iterator[Check]:
     name = "database"
     try:
-        with contextlib.closing(open_reader(path)) as connection:
+        with open_for_reading(path) as connection:
             found, lost = load_summary(connection), load_losses(connection)
     except MissingError:
         yield Check(name, "note", f"no readings yet; {path} is missing or empty", _FIRST_READING)

@@ -22,17 +22,22 @@ _WRITE_WAIT_MILLISECONDS = 5_000
 
 
 @contextlib.contextmanager
-def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
+def open_for_reading(path: Path, lock_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
     """Open the database for reading; all queries see the same state of it.
+
+    Args:
+        path: The database.
+        lock_seconds: How long to wait for a lock; None means as long as usual.
 
     Raises:
         MissingError: The database does not exist.
         DatabaseError: The database cannot be read.
     """
-    from store.database import open_reader
+    from store.database import READ_SECONDS, open_reader
     from store.queries.cursors import read_transaction
 
-    with contextlib.closing(open_reader(path)) as connection, read_transaction(connection):
+    seconds = READ_SECONDS if lock_seconds is None else lock_seconds
+    with contextlib.closing(open_reader(path, seconds)) as connection, read_transaction(connection):
         yield connection
 
 

@@ -359,9 +359,12 @@ print(number)
 
 READER = """
 import json, subprocess, sys, time
+from contextlib import closing
 from pathlib import Path
-from scripts.support.database import session
+from store.database import open_reader
 from store.errors import MissingError
+from store.queries.accounts import load_accounts
+from store.queries.cursors import read_transaction
 from store.queries.status import load_status
 
 path, ended, looks = Path(sys.argv[1]), Path(sys.argv[2]), 0
@@ -369,8 +372,8 @@ newest = {}
 while not ended.exists():
     time.sleep(0.01)
     try:
-        with session(path) as (connection, accounts, _):
-            document = load_status(connection, time.time(), accounts)
+        with closing(open_reader(path)) as connection, read_transaction(connection):
+            document = load_status(connection, time.time(), load_accounts(connection))
     except MissingError:
         continue
     looks += 1
