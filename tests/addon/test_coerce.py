@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from addon import coerce
-from addon.raw_fields import clean_raw
 from store.models import Window
 
 if TYPE_CHECKING:
@@ -309,33 +307,3 @@ def test_window(told: tuple[object, object, object, object], window: Window | No
     """A window is there when one of use, length and reset is; what is not to be believed is dropped by itself."""
     observed_at = RESET if told[2] == RESET and told[3] == 0 else NOW
     assert coerce.window(*told, observed_at).window == window
-
-
-@pytest.mark.parametrize(
-    ("value", "kept"),
-    [
-        (None, None),
-        (True, True),
-        (False, False),
-        (7, 7),
-        (7.25, 7.25),
-        (-5, None),
-        (1e15, 1e15),
-        (1e15 + 1, None),
-        (float("nan"), None),
-        (float("inf"), None),
-        (10**400, None),
-        ("True", "True"),
-        ("", ""),
-        ("\x1b[2J\x00", "�[2J�"),
-        ("\ud800", "�"),
-        ("x" * 65_536, "x" * 120),
-        ([1], ""),
-        ({"a": 1}, ""),
-    ],
-)
-def test_raw(value: object, kept: object) -> None:
-    """What is kept for audit is harmless JSON of bounded length."""
-    assert clean_raw(value) == kept
-    assert type(clean_raw(value)) in {type(kept), float}
-    json.dumps(clean_raw(value), allow_nan=False).encode()

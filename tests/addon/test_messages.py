@@ -1,49 +1,32 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from addon.messages import ParsedMessage, read_error_body, read_event, read_usage
 from store.models import Credits, Limit, RateLimits, Source, Window
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-NOW = 1_795_243_200.0
-IN_FIVE_HOURS = {"used_percent": 13, "window_minutes": 300, "reset_after_seconds": 9_000, "reset_at": 1_795_252_200}
-IN_SEVEN_DAYS = {
-    "used_percent": 41.5,
-    "window_minutes": 10_080,
-    "reset_after_seconds": 300_000,
-    "reset_at": 1_795_543_200,
-}
-FIVE_HOURS = Window(used_percent=13, window_minutes=300, resets_at=1_795_252_200)
-SEVEN_DAYS = Window(used_percent=41.5, window_minutes=10_080, resets_at=1_795_543_200)
-BOTH = {"5h": FIVE_HOURS, "7d": SEVEN_DAYS}
-FOX = "codex_bengalfox"
-SPARK = "GPT-5.3-Codex-Spark"
-
-
-def figures(primary: object = IN_FIVE_HOURS, secondary: object = IN_SEVEN_DAYS, **more: object) -> dict[str, object]:
-    """Write a limit as events do."""
-    return {"primary": primary, "secondary": secondary, **more}
-
-
-def event(**fields: object) -> bytes:
-    return json.dumps({"type": "codex.rate_limits", **fields}).encode()
-
-
-def limits_of(told: ParsedMessage | None) -> tuple[Limit, ...]:
-    return told.reading.limits if told else ()
+from tests.support.wire_messages import (
+    BOTH,
+    FIVE_HOURS,
+    FOX,
+    IN_FIVE_HOURS,
+    IN_SEVEN_DAYS,
+    MAIN,
+    NOW,
+    SEVEN_DAYS,
+    SPARK,
+    USAGE,
+    event,
+    figures,
+    limits_of,
+)
 
 
 def without_raw(told: ParsedMessage | None) -> ParsedMessage | None:
     return told and told._replace(reading=told.reading.model_copy(update={"raw": {}}))
 
-
-MAIN = Limit(windows=BOTH)
 
 EVENTS: dict[str, tuple[dict[str, Any], tuple[Limit, ...]]] = {
     "both windows": ({"rate_limits": figures()}, (MAIN,)),
@@ -500,47 +483,6 @@ def test_error_body_as_seen() -> None:
     assert told.reading == RateLimits(limits=(REFUSED,), plan_type="plus", server_time=NOW, raw={"error": kept})
 
 
-def usage_window(used: float, seconds: float | None, after: int) -> dict[str, object]:
-    return {
-        "used_percent": used,
-        "limit_window_seconds": seconds,
-        "reset_after_seconds": after,
-        "reset_at": int(NOW) + after,
-    }
-
-
-USAGE = {
-    "email": "someone@example.com",
-    "account_id": "acct",
-    "user_id": "user",
-    "plan_type": "plus",
-    "rate_limit": {
-        "allowed": True,
-        "limit_reached": False,
-        "primary_window": usage_window(41.5, 604_800, 300_000),
-        "secondary_window": None,
-    },
-    "code_review_rate_limit": None,
-    "additional_rate_limits": [
-        {
-            "limit_name": SPARK,
-            "metered_feature": FOX,
-            "rate_limit": {
-                "allowed": False,
-                "limit_reached": True,
-                "primary_window": usage_window(13, 18_000, 9_000),
-                "secondary_window": usage_window(41.5, 604_800, 300_000),
-            },
-        }
-    ],
-    "credits": {"has_credits": True, "unlimited": False, "overage_limit_reached": False, "balance": "9.5"},
-    "spend_control": {"reached": False, "individual_limit": None},
-    "rate_limit_reached_type": None,
-    "rate_limit_reset_credits": {"available_count": 2},
-    "promo": None,
-}
-
-
 def test_usage_as_seen() -> None:
     """The usage document is read whole, its lengths in seconds."""
     assert without_raw(read_usage(json.dumps(USAGE).encode(), NOW)) == ParsedMessage(
@@ -586,55 +528,6 @@ def test_length_alone() -> None:
     none = read_usage(b'{"rate_limit": {"primary_window": {"limit_window_seconds": 0}}}', NOW)
     assert limits_of(none) == (Limit(windows={}),)
     assert read_usage(b'{"rate_limit": {"primary_window": {"limit_window_seconds": "x"}}}', NOW) is None
-
-
-def test_raw_holds_rate_limits_only() -> None:
-    """E-mail, ids, prose and unknown fields are not kept; the figures are, as they came."""
-    told = read_usage(json.dumps({**USAGE, "new": "secret", "promo": {"message": "prose"}}).encode(), NOW)
-    assert told is not None
-    kept = json.loads(json.dumps(USAGE))
-    for field in ("email", "account_id", "user_id"):
-        del kept[field]
-    del kept["spend_control"]["individual_limit"]
-    assert told.reading.raw == {**kept, "promo": {}}
-
-
-def test_raw_of_a_map() -> None:
-    """In a map of limits the keys are ids and are kept in their one spelling."""
-    told = read_event(event(additional_rate_limits={"Codex-\x1bFox": {"primary": IN_FIVE_HOURS, "e": 1}, "語": 5}), NOW)
-    assert told is not None
-    assert told.reading.raw["additional_rate_limits"] == {"codex_fox": {"primary": IN_FIVE_HOURS}, "": {}}
-
-
-def test_raw_is_bounded() -> None:
-    """Of a message whose known fields alone are huge nothing is kept for audit; the figures are read."""
-    wide = [[[["x" * 120] * 16] * 16] * 16] * 16
-    told = read_event(event(rate_limits=figures(), code=wide), NOW)
-    assert limits_of(told) == (MAIN,)
-    assert told is not None
-    assert told.reading.raw == {}
-
-
-@pytest.mark.parametrize(
-    ("nest", "kept"),
-    [
-        pytest.param(lambda inner: {"primary": inner}, '{"primary": ' * 5 + '{"primary": null' + "}" * 6, id="maps"),
-        pytest.param(lambda inner: [inner], "[" * 5 + "[null]" + "]" * 5, id="lists"),
-        pytest.param(
-            lambda inner: {"additional_rate_limits": {"a": inner}},
-            '{"additional_rate_limits": {"a": ' * 5 + '{"additional_rate_limits": null' + "}" * 11,
-            id="maps by name",
-        ),
-    ],
-)
-def test_raw_is_shallow(nest: Callable[[object], object], kept: str) -> None:
-    """What is nested deeper than any real message is not kept."""
-    deep: object = "bottom"
-    for _ in range(50):
-        deep = nest(deep)
-    told = read_event(event(plan_type="plus", promo=deep), NOW)
-    assert told is not None
-    assert json.dumps(told.reading.raw["promo"]) == kept
 
 
 NOT_OURS: dict[str, bytes] = {

@@ -7,171 +7,35 @@ import logging
 import sqlite3
 import ssl
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mitmproxy import exceptions
 from mitmproxy.addons.upstream_auth import UpstreamAuth
-from mitmproxy.http import Headers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import parse_client_hello
-from mitmproxy.test import taddons, tflow, tutils
+from mitmproxy.test import tflow
 from mitmproxy.tls import ClientHelloData
-from mitmproxy.websocket import WebSocketMessage
-from wsproto.frame_protocol import Opcode
 
 from addon import bodies, flows, headers, identity, messages, observations, turns
 from addon import tap as tap_module
 from addon.tap import Tap
-from scripts.demo.codex import make_token
+from tests.support.tap_line import NOW, PLUS, TOKEN, Line, proxy, request, upgraded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable
 
     from mitmproxy.http import HTTPFlow
 
 SCRIPT = Path(__file__).parents[2] / "addon" / "codex_tap.py"
-NOW = 1_795_243_200.0
-TOKEN = make_token("acct", "user", expires_at=1_800_000_000)
 STREAM = {"content-type": "text/event-stream", "content-encoding": "identity"}
-PLUS = {
-    "x-codex-primary-used-percent": "13",
-    "x-codex-primary-window-minutes": "300",
-    "x-codex-primary-reset-at": "1795252200",
-    "x-codex-plan-type": "plus",
-}
 LIMITS_EVENT = json.dumps(
     {"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": 14, "window_minutes": 300}}}
 ).encode()
 ERROR_EVENT = json.dumps({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}).encode()
 FAILED = "a parser's own secret"
-
-
-@contextmanager
-def proxy(*addons: object) -> Iterator[taddons.context]:
-    """Provide a proxy with these addons; its event loop is closed afterwards, which mitmproxy 11 leaves to others."""
-    with taddons.context(*addons) as context:
-        yield context
-    context.master.event_loop.close()
-
-
-class Line:
-    """A proxy with nothing but the tap, into a database of its own."""
-
-    def __init__(self, tap: Tap, context: taddons.context, database: Path) -> None:
-        self.tap = tap
-        self.context = context
-        self.database = database
-
-    def configure(self, **options: object) -> None:
-        """Set options as a person would."""
-        self.context.configure(self.tap, **options)
-
-    def open(self, flow: HTTPFlow) -> HTTPFlow:
-        """Take a request in."""
-        self.tap.requestheaders(flow)
-        return flow
-
-    def answer(
-        self,
-        flow: HTTPFlow,
-        fields: Mapping[str, str] | None = None,
-        *,
-        status: int = 200,
-        chunks: Sequence[bytes] = (),
-    ) -> HTTPFlow:
-        """Take an answer in, its body in chunks, up to where its end would be."""
-        flow.response = tutils.tresp(
-            status_code=status,
-            headers=Headers([(name.encode(), value.encode()) for name, value in (fields or {}).items()]),
-            timestamp_start=NOW,
-        )
-        self.tap.responseheaders(flow)
-        for chunk in chunks:
-            shown = flow.response.stream(chunk) if callable(flow.response.stream) else chunk
-            assert shown == chunk
-        return flow
-
-    def complete(self, flow: HTTPFlow, fields: Mapping[str, str] | None = None, **answer: Any) -> None:
-        """Take a request and its answer in, to the end."""
-        self.open(flow)
-        self.answer(flow, fields, **answer)
-        assert flow.response
-        if callable(flow.response.stream):
-            assert flow.response.stream(b"") == b""
-        self.tap.response(flow)
-
-    def say(self, flow: HTTPFlow, content: bytes, *, from_client: bool = False) -> None:
-        """Take a websocket's message in."""
-        assert flow.websocket
-        flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content, NOW + 1))
-        self.tap.websocket_message(flow)
-
-    def rows(self, *columns: str, table: str = "snapshots") -> list[tuple[Any, ...]]:
-        """Stop recording and return these columns of what was recorded."""
-        self.tap.done()
-        with closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id").fetchall()  # noqa: S608 (our own columns)
-
-    @property
-    def holds_nothing(self) -> bool:
-        """Whether no state of any flow is left."""
-        return not self.tap._exchanges
-
-
-@pytest.fixture
-def unready(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Line]:
-    """A line whose database is not opened yet."""
-    caplog.set_level(logging.INFO, "addon")
-    tap = Tap()
-    with proxy(tap) as context:
-        yield Line(tap, context, tmp_path / "readings.sqlite3")
-        tap.done()
-
-
-@pytest.fixture
-def line(unready: Line) -> Line:
-    unready.configure(codex_tap_db=str(unready.database))
-    return unready
-
-
-def request(
-    path: str = "/backend-api/codex/responses",
-    *,
-    method: bytes = b"POST",
-    host: str = "chatgpt.com",
-    named: str | None = "chatgpt.com",
-    authority: str = "",
-    sni: str | None = "chatgpt.com",
-    token: str | None = TOKEN,
-    **more: str,
-) -> HTTPFlow:
-    """Make a request of Codex's; `named` is its Host header, `authority` what HTTP/2 has instead of it."""
-    fields = {"host": named, "authorization": None if token is None else f"Bearer {token}"}
-    fields |= {name.replace("_", "-"): value for name, value in more.items()}
-    made = tutils.treq(
-        host=host,
-        port=443,
-        scheme=b"https",
-        method=method,
-        path=path.encode(),
-        authority=authority.encode(),
-        headers=Headers([(name.encode(), value.encode()) for name, value in fields.items() if value is not None]),
-    )
-    flow = tflow.tflow(req=made)
-    flow.client_conn.sni = sni
-    return flow
-
-
-def upgraded(line: Line, fields: Mapping[str, str] | None = None, **more: Any) -> HTTPFlow:
-    """Open a websocket of Codex's."""
-    flow = request(method=b"GET", **more)
-    line.answer(line.open(flow), fields, status=101)
-    flow.websocket = tflow.twebsocket(messages=False)
-    line.tap.response(flow)
-    return flow
 
 
 def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
@@ -414,129 +278,6 @@ def test_days_to_keep(line: Line) -> None:
 
 
 # Turns
-
-TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
-TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
-COMPLETED = json.dumps(
-    {
-        "type": "response.completed",
-        "response": {
-            "usage": {
-                "input_tokens": 1000,
-                "input_tokens_details": {"cached_tokens": 800},
-                "output_tokens": 50,
-                "output_tokens_details": {"reasoning_tokens": 20},
-            }
-        },
-    }
-).encode()
-STARTED = 946_681_200.0  # what mitmproxy's test requests say
-
-
-def create(**fields: Any) -> bytes:
-    return json.dumps({"type": "response.create", "model": "gpt-6.1-luna", "input": [], **fields}).encode()
-
-
-def test_turn_over_http(line: Line) -> None:
-    """A turn is a row from its request to `response.completed`; Codex cancels the stream right after that."""
-    flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
-    fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
-    fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
-    line.answer(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
-    line.tap.error(flow)
-
-    assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
-        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW, 200, None, "codex_fox", 1000, 800, 50, 20)
-    ]
-    assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
-
-
-def test_turns_of_a_socket(line: Line) -> None:
-    """On a websocket turn follows turn; a warm-up is marked, and what follows the last end is no turn."""
-    flow = upgraded(line, PLUS, thread_id="t-1", session_id="s-1")
-    line.say(flow, create(generate=False), from_client=True)
-    line.say(flow, COMPLETED)
-    metadata = {"thread_id": "t-2", "x-codex-turn-metadata": json.dumps({"request_kind": "turn"})}
-    line.say(flow, create(client_metadata=metadata), from_client=True)
-    line.say(flow, b'{"type":"response.output_text.delta","delta":"..."}')
-    line.say(flow, COMPLETED)
-    line.tap.websocket_end(flow)
-
-    assert line.rows("transport", "thread", "session", "model", "warm_up", "started_at", *TOKENS, table="requests") == [
-        ("websocket", "t-1", "s-1", "gpt-6.1-luna", 1, NOW + 1, 1000, 800, 50, 20),
-        ("websocket", "t-2", "s-1", "gpt-6.1-luna", 0, NOW + 1, 1000, 800, 50, 20),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("event", "status", "error"),
-    [
-        ({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}, 429, "usage_limit_reached"),
-        ({"type": "error", "status_code": 429, "error": {"code": "rate_limit"}}, 429, "rate_limit"),
-        ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, None, "server_error"),
-        ({"type": "response.incomplete", "response": {"incomplete_details": {"reason": "max"}}}, None, "max"),
-        ({"type": "response.completed", "response": None}, None, None),
-        ({"type": "response.output_item.done", "item": "error"}, None, "interrupted"),
-    ],
-)
-def test_how_a_turn_ends(line: Line, event: dict[str, Any], status: int | None, error: str | None) -> None:
-    """A turn that went wrong has the server's word for it; one whose end was never told was interrupted."""
-    flow = upgraded(line)
-    line.say(flow, create(), from_client=True)
-    line.say(flow, json.dumps(event).encode())
-    line.tap.websocket_end(flow)
-    assert line.rows("status", "error_type", *TOKENS, table="requests") == [(status, error, *[None] * 4)]
-
-
-def test_a_turn_overtaken(line: Line) -> None:
-    """A turn that had not ended when the next one was asked for never will."""
-    flow = upgraded(line)
-    for _ in range(2):
-        line.say(flow, create(), from_client=True)
-    line.say(flow, COMPLETED)
-    assert line.rows("error_type", "input_tokens", table="requests") == [("interrupted", None), (None, 1000)]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "found"),
-    [
-        (b'{"output":[],"usage":{"input_tokens":7,"input_tokens_details":null}}', 200, (200, None, 7, None)),
-        (b'{"output":[]}', 200, (200, None, None, None)),
-        (b'{"error":{"type":"usage_limit_reached"}}', 429, (429, "usage_limit_reached", None, None)),
-        (b"", 502, (502, None, None, None)),
-    ],
-)
-def test_turn_with_a_json_answer(line: Line, body: bytes, status: int, found: tuple[Any, ...]) -> None:
-    """Compaction answers in one document, a refusal too."""
-    line.complete(request("/backend-api/codex/responses/compact"), {}, status=status, chunks=[body])
-    columns = ("status", "error_type", "input_tokens", "cached_tokens")
-    assert line.rows(*columns, table="requests") == [found]
-
-
-def test_turn_without_an_answer(line: Line) -> None:
-    """A turn that nobody answered is a row without a first byte."""
-    line.tap.error(line.open(request()))
-    assert line.holds_nothing
-    assert line.rows("first_byte_at", "status", "error_type", table="requests") == [(None, None, "interrupted")]
-
-
-@pytest.mark.parametrize(
-    ("path", "fields", "turns"),
-    [
-        ("/backend-api/codex/responses", {}, 1),
-        ("/backend-api/codex/responses?x=1", {}, 1),
-        ("/backend-api/codex/alpha/search", {}, 1),
-        ("/backend-api/codex/images/generations", {}, 1),
-        ("/v1/responses", {"thread_id": "t"}, 1),
-        ("/v1/responses", {}, 0),
-        ("/backend-api/codex/analytics-events/events", {"thread_id": "t"}, 0),
-        ("/backend-api/wham/usage", {"thread_id": "t"}, 0),
-    ],
-)
-def test_what_is_a_turn(line: Line, path: str, fields: dict[str, Any], turns: int) -> None:
-    """Only what asks for an answer on Codex's behalf is a turn."""
-    line.complete(request(path, **fields), PLUS)
-    assert line.rows("count(*)", table="requests") == [(turns,)]
 
 
 # A failure of ours is no failure of the traffic

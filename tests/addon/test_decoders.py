@@ -1,0 +1,69 @@
+"""The decoders: every content coding, however the body is cut, within a bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING
+
+import brotli
+import pytest
+import zstandard
+
+from addon.decoders import decoder
+from tests.support.encodings import ENCODINGS, PLAIN, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+BOMB = 1 << 26
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 100_000])
+@pytest.mark.parametrize(("encoding", "encode"), ENCODINGS.values(), ids=ENCODINGS.keys())
+def test_decoder(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
+    """Each encoding is read back, however the body is cut."""
+    decode = decoder(encoding.encode())
+    assert decode is not None
+    assert b"".join(map(decode, pieces(encode(PLAIN), size))) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(("gzip", gzip.compress), id="gzip"),
+        pytest.param(("deflate", zlib.compress), id="deflate"),
+        pytest.param(("br", lambda content: brotli.compress(content, quality=5)), id="br"),
+        pytest.param(("zstd", zstandard.compress), id="zstd"),
+    ],
+)
+def test_bomb(encoded: tuple[str, Callable[[bytes], bytes]]) -> None:
+    """A small piece that decodes to very much is given up before it is decoded to its end."""
+    encoding, encode = encoded
+    decode = decoder(encoding.encode())
+    assert decode is not None
+    bomb = encode(bytes(BOMB))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="too much"):
+            decode(bomb)
+        assert tracemalloc.get_traced_memory()[1] < BOMB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_garbage_after_the_end(encoding: str) -> None:
+    """What follows the end of a compressed body is passed on and kept nowhere."""
+    decode = decoder(encoding.encode())
+    assert decode is not None
+    assert decode(zlib.compress(PLAIN)) == PLAIN
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            assert decode(bytes(65_536)) == b""
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
