@@ -30,6 +30,12 @@ def test_decoder(encoding: str, encode: Callable[[bytes], bytes], size: int) -> 
     assert b"".join(map(decode, pieces(encode(PLAIN), size))) == PLAIN
 
 
+@pytest.mark.parametrize("encoding", ["compress", "gzip, br", "zstd;q=1", "\x00"])
+def test_unknown_encoding(encoding: str) -> None:
+    """There is no decoder for an encoding that Codex's backend does not use, nor for two in a row."""
+    assert decoder(encoding.encode()) is None
+
+
 @pytest.mark.parametrize(
     "encoded",
     [
