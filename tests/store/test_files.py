@@ -12,6 +12,9 @@ import pytest
 
 from scripts.launch import codex_program
 from store import files
+from store.database import open_writer
+from store.errors import DatabaseError
+from store.files import backup_files, inode, quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,3 +148,42 @@ def test_partial_files_have_known_names(tmp_path: Path, monkeypatch: pytest.Monk
             files.write_private(tmp_path / name, b"x")
     assert [name for name, known in zip(partial, names.values(), strict=True) if not re.fullmatch(known, name)] == []
     assert {name.endswith(files.PARTIAL_SUFFIX) for name in partial} == {True}
+
+
+def test_setting_aside_takes_the_log_along(path: Path) -> None:
+    """What is set aside is what was there, down to the write-ahead log; nothing is written over."""
+    written = {name: path.with_name(path.name + name) for name in ("", "-wal", "-shm")}
+    for _ in range(2):
+        for name, file in written.items():
+            file.write_text(f"damaged {name}")
+        aside = quarantine(path, inode(path))
+        assert aside is not None
+        assert {name: aside.with_name(aside.name + name).read_text() for name in written} == {
+            name: f"damaged {name}" for name in written
+        }
+
+    assert len(backup_files(path)) == 2
+    assert len(list(path.parent.iterdir())) == 6
+
+
+def test_what_another_proxy_has_begun_is_not_set_aside(path: Path) -> None:
+    """Of two that find the damage one renames; the other finds a sound file in its place."""
+    open_writer(path).close()
+    found = inode(path)
+    path.rename(path.with_name("aside"))
+    open_writer(path).close()
+
+    assert quarantine(path, found) is None
+    assert path.exists()
+
+
+def test_what_cannot_be_set_aside_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows a file that another proxy has open cannot be renamed."""
+    open_writer(path).close()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "rename", refuse)
+    with pytest.raises(DatabaseError, match="cannot be set aside: Permission denied"):
+        quarantine(path, inode(path))
