@@ -1,3 +1,5 @@
+"""Bodies on their way through the tap: unchanged for the client, decoded for the reader."""
+
 from __future__ import annotations
 
 import logging
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("encoding", ["compress", "gzip, br", "zstd;q=1", "\x00"])
 def test_unknown_encoding(encoding: str) -> None:
-    """A body in an encoding that is not known passes without being looked into."""
+    """A body in an unknown encoding passes unread."""
     shown: list[bytes] = []
     tap = BodyTap(shown.append, encoding.encode())
     assert [tap(b"abc"), tap(b"")] == [b"abc", b""]
@@ -24,7 +26,7 @@ def test_unknown_encoding(encoding: str) -> None:
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 @pytest.mark.parametrize(("encoding", "encode"), ENCODINGS.values(), ids=ENCODINGS.keys())
 def test_tap(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
-    """The client gets byte for byte what came, the reader the decoded body and then one end."""
+    """The client gets the body byte for byte; the reader gets the decoded body, and then one end."""
     shown: list[bytes] = []
     tap = BodyTap(shown.append, encoding.encode())
     for piece in pieces(encode(PLAIN), size):
@@ -36,7 +38,7 @@ def test_tap(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 def test_broken_body(encoding: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A body that is not in its encoding passes as it is, and is given up with one line that shows none of it."""
+    """A body that does not match its encoding passes unchanged; the one log line about it quotes none of it."""
     caplog.set_level(logging.INFO, "addon")
     shown: list[bytes] = []
     tap = BodyTap(shown.append, encoding.encode())
@@ -91,7 +93,7 @@ def test_failing_reader(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_document(content: list[bytes], shown: list[bytes]) -> None:
-    """A JSON body is shown once it is whole, one that is too long never."""
+    """A JSON body is shown once it is complete; a body above the maximum length is never shown."""
     seen: list[bytes] = []
     feed = Document(seen.append)
     for piece in content:
@@ -100,7 +102,7 @@ def test_document(content: list[bytes], shown: list[bytes]) -> None:
 
 
 def test_events() -> None:
-    """Events are shown one by one as they are complete."""
+    """Each event is shown as soon as it is complete."""
     seen: list[bytes] = []
     feed = events(seen.append)
     feed(b"data: a\n\nda")

@@ -1,4 +1,4 @@
-"""The decoders: every content coding, however the body is cut, within a bounded memory."""
+"""Decoders of every content coding: incremental, and bounded in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOMB = 1 << 26
 @pytest.mark.parametrize("size", [1, 7, 100, 100_000])
 @pytest.mark.parametrize(("encoding", "encode"), ENCODINGS.values(), ids=ENCODINGS.keys())
 def test_decoder(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
-    """Each encoding is read back, however the body is cut."""
+    """Each encoding is decoded, however the body is cut into pieces."""
     decode = decoder(encoding.encode())
     assert decode is not None
     assert b"".join(map(decode, pieces(encode(PLAIN), size))) == PLAIN
@@ -46,7 +46,7 @@ def test_unknown_encoding(encoding: str) -> None:
     ],
 )
 def test_bomb(encoded: tuple[str, Callable[[bytes], bytes]]) -> None:
-    """A small piece that decodes to very much is given up before it is decoded to its end."""
+    """Decoding a decompression bomb fails before the whole of it is in memory."""
     encoding, encode = encoded
     decode = decoder(encoding.encode())
     assert decode is not None
@@ -62,7 +62,7 @@ def test_bomb(encoded: tuple[str, Callable[[bytes], bytes]]) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_garbage_after_the_end(encoding: str) -> None:
-    """What follows the end of a compressed body is passed on and kept nowhere."""
+    """Bytes after the end of a compressed body decode to nothing and take no memory."""
     decode = decoder(encoding.encode())
     assert decode is not None
     assert decode(zlib.compress(PLAIN)) == PLAIN

@@ -1,3 +1,5 @@
+"""The classification of requests: whose they are, and what they ask for."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -50,7 +52,7 @@ def request(
     ],
 )
 def test_plain_http(host: str, believed: bool) -> None:
-    """Without TLS nobody has shown to be one of Codex's own hosts; a gateway may be spoken to in plain HTTP."""
+    """Without TLS there is no proof that a host is one of Codex's own; a gateway may use plain HTTP."""
     flow = request(fields={"host": host})
     flow.request.data.host, flow.request.scheme, flow.client_conn.sni = host, "http", None
 
@@ -79,12 +81,12 @@ def exchange_of(**fields: str) -> Exchange:
     ],
 )
 def test_model_of_a_request(hint: str, model: str | None) -> None:
-    """The model is told by the routing hint, harmless and short."""
+    """The routing hint names the model; what is stored of it is printable and short."""
     assert exchange_of(x_codex_routing_hint=hint).info.model == model
 
 
 def test_exchange() -> None:
-    """An exchange knows whose it is and its thread; headers count in any case, the first of repeated ones."""
+    """An exchange has its owner and thread; header names count in any case, and the first of repeated ones counts."""
     exchange = exchange_of(**{"Thread-ID": "first", "thread-id": "second", "ChatGPT-Account-ID": "workspace"})
     assert (exchange.info.thread, exchange.info.model, exchange.billed_limit_id) == ("first", None, "codex")
     key = exchange.info.identity.token_key
@@ -95,7 +97,7 @@ def test_exchange() -> None:
 
 @pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"authorization": ""}, {"host": "example.com"}])
 def test_no_exchange(fields: dict[str, str]) -> None:
-    """A request without a bearer or of another host is none of Codex's."""
+    """A request without a bearer token, or to another host, is not one of Codex."""
     assert FlowClassifier(HOSTS).classify(request(fields=fields)) is None
 
 
@@ -114,7 +116,7 @@ def test_no_exchange(fields: dict[str, str]) -> None:
     ],
 )
 def test_is_usage_request(path: str, method: bytes, *, usage: bool) -> None:
-    """The usage document is asked for with GET under its paths."""
+    """A request for the usage document is a GET of one of its paths."""
     exchange = FlowClassifier(HOSTS).classify(request(path, method))
     assert exchange is not None
     assert exchange.info.is_usage_request is usage

@@ -1,4 +1,4 @@
-"""The names under which a connection or a request is one of a watched host."""
+"""The watched hosts, and the check of every name of a connection and a request."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ HOSTS = Hosts(["gateway.example"])
     ],
 )
 def test_watches(address: str | None, server_name: str | None, *, watched: bool) -> None:
-    """A connection is watched when every name it goes by is a watched host; an address alone is none."""
+    """A connection is watched if each of its names is a watched host; a bare IP address alone is not enough."""
     assert HOSTS.watches(address, server_name) is watched
 
 
 def test_watched_address() -> None:
-    """A gateway may be given by its address; then no other name in the handshake is needed."""
+    """A gateway may be given by its IP address; then the handshake needs no name."""
     hosts = Hosts(["127.0.0.1"])
     assert hosts.watches("127.0.0.1", None)
     assert not hosts.watches("127.0.0.2", None)
@@ -92,14 +92,14 @@ def test_names(authority: bytes | None, *, named: bool) -> None:
         "\x1b[2J",
     ],
 )
-def test_no_host(name: str) -> None:
-    """What is no bare host name is refused with a word on how to give one."""
+def test_bad_host(name: str) -> None:
+    """A text that is not a bare host name is refused; the error says how to write one."""
     with pytest.raises(ValueError, match="is not a host name; omit scheme, port and path") as refused:
         Hosts([name])
     assert str(refused.value).isprintable()
 
 
 def test_hosts_as_text() -> None:
-    """Hosts are shown with Codex's own first, each once, in one spelling."""
+    """Hosts are listed with Codex's own first, each once and in lower case."""
     hosts = Hosts([" Gateway.EXAMPLE. ", "gateway.example", "a.example", "chatgpt.com", "g" * 63 + ".example"])
     assert str(hosts) == f"api.openai.com, chat.openai.com, chatgpt.com, a.example, gateway.example, {'g' * 63}.example"

@@ -16,34 +16,36 @@ if TYPE_CHECKING:
 
 
 def test_raw_holds_rate_limits_only() -> None:
-    """E-mail, ids, prose and unknown fields are not kept; the figures are, as they came."""
-    told = read_usage(json.dumps({**USAGE, "new": "secret", "promo": {"message": "prose"}}).encode(), NOW)
-    assert told is not None
-    kept = json.loads(json.dumps(USAGE))
+    """E-mail, ids, prose and unknown fields are left out; the figures are stored as sent."""
+    parsed = read_usage(json.dumps({**USAGE, "new": "secret", "promo": {"message": "prose"}}).encode(), NOW)
+    assert parsed is not None
+    stored = json.loads(json.dumps(USAGE))
     for field in ("email", "account_id", "user_id"):
-        del kept[field]
-    del kept["spend_control"]["individual_limit"]
-    assert told.reading.raw == {**kept, "promo": {}}
+        del stored[field]
+    del stored["spend_control"]["individual_limit"]
+    assert parsed.reading.raw == {**stored, "promo": {}}
 
 
 def test_raw_of_a_map() -> None:
-    """In a map of limits the keys are ids and are kept in their one spelling."""
-    told = read_event(event(additional_rate_limits={"Codex-\x1bFox": {"primary": IN_FIVE_HOURS, "e": 1}, "語": 5}), NOW)
-    assert told is not None
-    assert told.reading.raw["additional_rate_limits"] == {"codex_fox": {"primary": IN_FIVE_HOURS}, "": {}}
+    """In a map of limits the keys are ids, and are stored in their one spelling."""
+    parsed = read_event(
+        event(additional_rate_limits={"Codex-\x1bFox": {"primary": IN_FIVE_HOURS, "e": 1}, "語": 5}), NOW
+    )
+    assert parsed is not None
+    assert parsed.reading.raw["additional_rate_limits"] == {"codex_fox": {"primary": IN_FIVE_HOURS}, "": {}}
 
 
 def test_raw_is_bounded() -> None:
-    """Of a message whose known fields alone are huge nothing is kept for audit; the figures are read."""
+    """A message whose known fields alone are huge is stored without any of them; its figures are read."""
     wide = [[[["x" * 120] * 16] * 16] * 16] * 16
-    told = read_event(event(rate_limits=figures(), code=wide), NOW)
-    assert limits_of(told) == (MAIN,)
-    assert told is not None
-    assert told.reading.raw == {}
+    parsed = read_event(event(rate_limits=figures(), code=wide), NOW)
+    assert limits_of(parsed) == (MAIN,)
+    assert parsed is not None
+    assert parsed.reading.raw == {}
 
 
 @pytest.mark.parametrize(
-    ("nest", "kept"),
+    ("nest", "stored"),
     [
         pytest.param(lambda inner: {"primary": inner}, '{"primary": ' * 5 + '{"primary": null' + "}" * 6, id="maps"),
         pytest.param(lambda inner: [inner], "[" * 5 + "[null]" + "]" * 5, id="lists"),
@@ -54,18 +56,18 @@ def test_raw_is_bounded() -> None:
         ),
     ],
 )
-def test_raw_is_shallow(nest: Callable[[object], object], kept: str) -> None:
-    """What is nested deeper than any real message is not kept."""
+def test_raw_is_shallow(nest: Callable[[object], object], stored: str) -> None:
+    """Values nested deeper than in any real message are left out."""
     deep: object = "bottom"
     for _ in range(50):
         deep = nest(deep)
-    told = read_event(event(plan_type="plus", promo=deep), NOW)
-    assert told is not None
-    assert json.dumps(told.reading.raw["promo"]) == kept
+    parsed = read_event(event(plan_type="plus", promo=deep), NOW)
+    assert parsed is not None
+    assert json.dumps(parsed.reading.raw["promo"]) == stored
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
+    ("value", "stored"),
     [
         (None, None),
         (True, True),
@@ -87,8 +89,8 @@ def test_raw_is_shallow(nest: Callable[[object], object], kept: str) -> None:
         ({"a": 1}, ""),
     ],
 )
-def test_raw(value: object, kept: object) -> None:
-    """What is kept for audit is harmless JSON of bounded length."""
-    assert clean_raw(value) == kept
-    assert type(clean_raw(value)) in {type(kept), float}
+def test_value(value: object, stored: object) -> None:
+    """A value stored for audit is harmless JSON of bounded length."""
+    assert clean_raw(value) == stored
+    assert type(clean_raw(value)) in {type(stored), float}
     json.dumps(clean_raw(value), allow_nan=False).encode()

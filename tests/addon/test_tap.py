@@ -60,7 +60,7 @@ def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> li
     ],
 )
 def test_watched_host_is_recorded(line: Line, names: dict[str, Any]) -> None:
-    """The headers of a watched host's answer are recorded, under every name it properly goes by."""
+    """The headers of a watched host's response are recorded, under every valid name of the host."""
     line.complete(request(**names), PLUS)
     assert line.rows("source", "status", "used_5h_percent", "resets_5h_at", "plan_type", "last_seen_at") == [
         ("headers", 200, 13.0, 1_795_252_200, "plus", NOW)
@@ -84,11 +84,11 @@ def test_watched_host_is_recorded(line: Line, names: dict[str, Any]) -> None:
         pytest.param({"token": None}, id="no bearer"),
     ],
 )
-def test_others_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
-    """Figures are not believed where any name is foreign, or where nobody can say whose they are."""
+def test_foreign_hosts_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
+    """Nothing is recorded if any name is foreign, or if the request has no bearer token."""
     line.complete(request(**names), PLUS)
     flow = line.open(request("/backend-api/wham/usage", method=b"GET", **names))
-    line.answer(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
+    line.respond(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
     assert flow.response
     assert flow.response.stream is True
     socket = upgraded(line, PLUS, **names)
@@ -98,16 +98,16 @@ def test_others_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
 
 
 def test_everything_is_streamed(line: Line) -> None:
-    """Requests and answers are streamed for every host, since mitmproxy would hold whole bodies back."""
+    """Requests and responses of every host are streamed; mitmproxy would otherwise hold whole bodies back."""
     for flow in (request("/backend-api/codex/models"), request(host="example.com", sni="example.com")):
-        line.answer(line.open(flow), {})
+        line.respond(line.open(flow), {})
         assert flow.request.stream is True
         assert flow.response
         assert flow.response.stream is True
 
 
-def test_who_and_what(line: Line) -> None:
-    """A reading carries the account, the token's key, the model and the thread of its request."""
+def test_owner_model_and_thread(line: Line) -> None:
+    """A snapshot has the account, the token's key, the model and the thread of its request."""
     flow = request(chatgpt_account_id="workspace", thread_id="019a-thread", x_codex_routing_hint="model=gpt-6.1-sol")
     line.complete(flow, PLUS)
     assert line.rows("model", "thread", "token_key") == [
@@ -119,7 +119,7 @@ def test_who_and_what(line: Line) -> None:
 
 
 def test_no_token_in_the_database(line: Line) -> None:
-    """No byte of the database or its log holds more of a token than its key's prefix."""
+    """The database and its log contain no byte of a token except the prefix in its key."""
     line.complete(request(), PLUS)
     written = b"".join(file.read_bytes() for file in line.database.parent.iterdir())
     assert TOKEN[:20].encode() not in written or TOKEN[:21].encode() not in written
@@ -131,7 +131,7 @@ def test_no_token_in_the_database(line: Line) -> None:
 
 
 def test_refusal(line: Line) -> None:
-    """A 429 is recorded from its headers and completed from its JSON body, under the limit that was charged."""
+    """A 429 is recorded from its headers and completed from its JSON body, under the billed limit."""
     refused = {
         "x-codex-active-limit": "codex_fox",
         "x-codex-fox-primary-used-percent": "100",
@@ -147,17 +147,17 @@ def test_refusal(line: Line) -> None:
 
 
 def test_server_sent_events(line: Line) -> None:
-    """Events are read as they stream by, the answer's own status with them."""
+    """Events are read as they pass, and stored with the status of the response."""
     stream = b"event: response.created\ndata: {}\n\nevent: codex.rate_limits\ndata: " + LIMITS_EVENT + b"\n\ndata: {"
     flow = line.open(request())
-    line.answer(flow, {"content-type": "Text/Event-Stream; charset=utf-8"}, chunks=[stream[:70], stream[70:]])
+    line.respond(flow, {"content-type": "Text/Event-Stream; charset=utf-8"}, chunks=[stream[:70], stream[70:]])
     line.tap.error(flow)
     assert line.holds_nothing
     assert line.rows("source", "status", "used_5h_percent") == [("sse", 200, 14.0)]
 
 
 def test_usage(line: Line) -> None:
-    """The usage document is read when some client asks for it."""
+    """The usage document is read when any client requests it."""
     body = b'{"plan_type":"plus","rate_limit":{"primary_window":{"used_percent":41,"limit_window_seconds":604800}}}'
     line.complete(request("/backend-api/wham/usage?x=1", method=b"GET"), {}, chunks=[body])
     line.complete(request("/backend-api/wham/other", method=b"GET"), {}, chunks=[body.replace(b"41", b"42")])
@@ -166,7 +166,7 @@ def test_usage(line: Line) -> None:
 
 
 def test_usage_compressed(line: Line) -> None:
-    """A compressed body is looked into, and reaches the client as it was."""
+    """A compressed body is decoded for reading, and reaches the client unchanged."""
     import gzip
 
     body = gzip.compress(b'{"rate_limit":{"primary_window":{"used_percent":41,"limit_window_seconds":604800}}}')
@@ -185,7 +185,7 @@ def test_upgrade(line: Line) -> None:
 
 
 def test_websocket_messages(line: Line) -> None:
-    """A websocket's messages are read with their own times; the client's tell the model of the turn."""
+    """Messages of a websocket are stored with their own times, and with the model that the client's message names."""
     flow = upgraded(line, {}, x_codex_routing_hint="model=gpt-6.1-sol")
     line.say(flow, LIMITS_EVENT)
     line.say(flow, b'{"type":"response.create","model":"gpt-6.1-luna","input":[]}', from_client=True)
@@ -229,7 +229,7 @@ def test_a_response_is_late_only_if_it_was_requested_before(line: Line) -> None:
 
 
 def test_websocket_memory(line: Line) -> None:
-    """Of a socket's messages only the last is kept while it is open, on a foreign host too, and none after."""
+    """An open websocket holds only its last message, on a foreign host too; a closed one holds none."""
     for flow in (upgraded(line), upgraded(line, host="example.com")):
         for number in range(100):
             line.say(flow, b"message %d" % number, from_client=number % 2 == 0)
@@ -248,19 +248,19 @@ def test_websocket_memory(line: Line) -> None:
     [
         pytest.param(lambda line, flow: line.tap.response(flow), id="response"),
         pytest.param(lambda line, flow: line.tap.error(flow), id="error"),
-        pytest.param(lambda line, flow: line.tap.response(line.answer(flow, status=101)), id="another upgrade"),
+        pytest.param(lambda line, flow: line.tap.response(line.respond(flow, status=101)), id="another upgrade"),
     ],
 )
 def test_release(line: Line, end: Callable[[Line, HTTPFlow], None]) -> None:
-    """However a request ends, nothing of it is kept."""
-    flow = line.answer(line.open(request()), PLUS)
+    """However a request ends, none of its state is left."""
+    flow = line.respond(line.open(request()), PLUS)
     assert not line.holds_nothing
     end(line, flow)
     assert line.holds_nothing
 
 
 def test_release_of_a_websocket(line: Line) -> None:
-    """A websocket is kept until it ends, and twice ended is no harm."""
+    """The state of a websocket stays until its end; a second end is harmless."""
     flow = upgraded(line)
     assert not line.holds_nothing
     line.tap.websocket_end(flow)
@@ -269,7 +269,7 @@ def test_release_of_a_websocket(line: Line) -> None:
 
 
 def test_days_to_keep(line: Line) -> None:
-    """A number of days below 0 is refused, and what was set before stays."""
+    """A number of days below 0 is refused, and the earlier number stays."""
     line.tap.running()
     line.configure(codex_tap_keep_days=90)
     with pytest.raises(exceptions.OptionsError, match="0 to keep everything"):
@@ -316,7 +316,7 @@ def test_failing_parser(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A parser that fails costs no traffic, is logged once and without a word of what it read."""
+    """A failing parser affects no traffic; it is logged once, without any of what it read."""
     monkeypatch.setattr(module, parser, _fail)
     for _ in range(3):
         line.complete(request("/backend-api/wham/usage", method=b"GET"), PLUS, chunks=[b"{}"])
@@ -336,7 +336,7 @@ def test_failing_parser(
 
 
 def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """Each hook and kind of failure has its one line, which names the place."""
+    """Each kind of failure in each hook is logged once, with its place in the code."""
     broken: list[Any] = [None, None, 5]
     for flow in broken:
         line.tap.response(flow)
@@ -352,7 +352,7 @@ def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_hooks_without_their_parts(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """A flow without an answer or a websocket is nothing to say anything about."""
+    """A flow without a response or a websocket is passed over in silence."""
     flow = line.open(request())
     flow.response = None
     line.tap.responseheaders(flow)
@@ -362,7 +362,7 @@ def test_hooks_without_their_parts(line: Line, caplog: pytest.LogCaptureFixture)
 
 
 def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """A body that is not what its encoding says passes unaltered and is mentioned once, as no failure."""
+    """A body that does not match its encoding passes unchanged; one line mentions it, below the level of a warning."""
     flow = request("/backend-api/wham/usage", method=b"GET")
     line.complete(flow, {"content-encoding": "gzip"}, chunks=[b"not gzip", b"at all"])
     assert logged(caplog) == []
@@ -370,7 +370,7 @@ def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """That limits were left out is said once."""
+    """The number of limits that were left out is logged once."""
     many = {f"x-codex-f{number}-primary-used-percent": "1" for number in range(200)}
     line.complete(request(), many)
     line.complete(request(), many)
@@ -382,7 +382,7 @@ def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """At start one line says which hosts are read and where the database is."""
+    """At the start one line names the watched hosts and the database."""
     line.configure(codex_tap_hosts=["Gateway.Example"])
     line.tap.running()
     hosts = "api.openai.com, chat.openai.com, chatgpt.com, gateway.example"
@@ -390,7 +390,7 @@ def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_gateway(line: Line) -> None:
-    """A gateway given as an option is read like Codex's own hosts, which stay."""
+    """A gateway given as an option is read in addition to Codex's own hosts."""
     line.configure(codex_tap_hosts=["gateway.example"])
     line.complete(request(host="gateway.example", sni="gateway.example", named="gateway.example:443"), PLUS)
     line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
@@ -401,7 +401,7 @@ def test_gateway(line: Line) -> None:
     "host", ["https://gateway.example", "gateway.example:443", "gateway.example/v1", "", "a b", "*"]
 )
 def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> None:
-    """A host that is none is an error line at start, once, and an option's error later, which gives the option back."""
+    """A bad host is one error line at the start; later it is an error of the option, which keeps its value."""
     line.configure(codex_tap_hosts=[host])
     line.tap.configure({"codex_tap_hosts"})
     (error,) = logged(caplog, logging.ERROR)
@@ -415,7 +415,7 @@ def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> No
 
 
 def test_bad_database_at_start(unready: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A database that cannot be used is one error line at start, upon which mitmproxy ends."""
+    """An unusable database is one error line at the start, and mitmproxy ends."""
     unready.configure(codex_tap_db=str(tmp_path))
     (error,) = logged(caplog, logging.ERROR)
     assert error.startswith(f"codex-tap: {tmp_path} ")
@@ -425,7 +425,7 @@ def test_bad_database_at_start(unready: Line, tmp_path: Path, caplog: pytest.Log
 
 
 def test_bad_database_later(line: Line, tmp_path: Path) -> None:
-    """A database that cannot be used is refused while running, and the one before is recorded into on."""
+    """While running, an unusable database is refused, and recording into the earlier one continues."""
     line.tap.running()
     with pytest.raises(exceptions.OptionsError, match=tmp_path.name):
         line.configure(codex_tap_db=str(tmp_path))
@@ -434,7 +434,7 @@ def test_bad_database_later(line: Line, tmp_path: Path) -> None:
 
 
 def test_another_database(line: Line, tmp_path: Path) -> None:
-    """A database changed while running takes what comes from then on; the one before has all before it."""
+    """A database changed while running gets the later readings, and the earlier one has the earlier readings."""
     line.complete(request(), PLUS)
     line.configure(codex_tap_db=str(tmp_path / "other.sqlite3"))
     line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
@@ -444,7 +444,7 @@ def test_another_database(line: Line, tmp_path: Path) -> None:
 
 
 def test_default_database(unready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the option the database is where CODEX_TAP_DB says."""
+    """Without the option the database is the one that CODEX_TAP_DB names."""
     monkeypatch.setenv("CODEX_TAP_DB", str(unready.database))
     unready.configure(codex_tap_db="")
     unready.complete(request(), PLUS)
@@ -452,7 +452,7 @@ def test_default_database(unready: Line, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_home_in_the_database(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tilde in the option is the home."""
+    """A tilde in the option is the home folder."""
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
     line.configure(codex_tap_db="~/of-home.sqlite3")
@@ -462,7 +462,7 @@ def test_home_in_the_database(line: Line, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_done_twice(line: Line) -> None:
-    """Stopping twice is harmless, and the answers that were under way then are not lost."""
+    """A second stop is harmless, and responses that were under way are recorded after it."""
     line.complete(request(), PLUS)
     line.tap.done()
     line.tap.done()
@@ -471,7 +471,7 @@ def test_done_twice(line: Line) -> None:
 
 
 def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The upstream proxy's password comes by the environment, and leaves it."""
+    """The upstream proxy's password is read from the environment and removed from it."""
     import os
 
     monkeypatch.setenv("CODEX_TAP_UPSTREAM_AUTH", "user:word")
@@ -482,7 +482,7 @@ def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("importable", [True, False])
 def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
-    """What mitmdump is given loads the tap by its path, and makes its folder importable where it is not."""
+    """The script loads the tap in mitmdump by its path; it adds the root folder to sys.path if it is missing."""
     root = str(SCRIPT.parent.parent)
     others = [folder for folder in sys.path if folder != root]
     monkeypatch.setattr(sys, "path", [root, *others] if importable else others)
@@ -493,7 +493,7 @@ def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
 
 
 def test_lifeline(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lifeline is held only where the launcher asks for it."""
+    """The lifeline starts only if the launcher requests it."""
     started: list[object] = []
     monkeypatch.setattr(tap_module._lifeline, "start", lambda address, _summary: started.append(address))
     line.tap.running()
@@ -535,8 +535,10 @@ def client_hello(name: str | None) -> bytes:
         (None, None, True),
     ],
 )
-def test_strangers_are_tunnelled(line: Line, address: str | None, name: str | None, *, tunnelled: bool) -> None:
-    """A TLS connection that does not lead to a watched host is left alone."""
+def test_foreign_connections_are_tunnelled(
+    line: Line, address: str | None, name: str | None, *, tunnelled: bool
+) -> None:
+    """A TLS connection to any other host is passed on without being decrypted."""
     context = Context(tflow.tclient_conn(), line.context.options)
     context.server.address = None if address is None else (address, 443)
     hello = parse_client_hello(client_hello(name))

@@ -32,11 +32,11 @@ def create(**fields: Any) -> bytes:
 
 
 def test_turn_over_http(line: Line) -> None:
-    """A turn is a row from its request to `response.completed`; Codex cancels the stream right after that."""
+    """A turn becomes a row at `response.completed`; Codex cancels the stream right after that."""
     flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
     fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
     fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
-    line.answer(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
+    line.respond(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
     line.tap.error(flow)
 
     assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
@@ -45,8 +45,8 @@ def test_turn_over_http(line: Line) -> None:
     assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
 
 
-def test_turns_of_a_socket(line: Line) -> None:
-    """On a websocket turn follows turn; a warm-up is marked, and what follows the last end is no turn."""
+def test_turns_of_a_websocket(line: Line) -> None:
+    """On a websocket turns follow each other; a warm-up is marked, and messages after the last end make no turn."""
     flow = upgraded(line, PLUS, thread_id="t-1", session_id="s-1")
     line.say(flow, create(generate=False), from_client=True)
     line.say(flow, COMPLETED)
@@ -74,7 +74,7 @@ def test_turns_of_a_socket(line: Line) -> None:
     ],
 )
 def test_how_a_turn_ends(line: Line, event: dict[str, Any], status: int | None, error: str | None) -> None:
-    """A turn that went wrong has the server's word for it; one whose end was never told was interrupted."""
+    """A failed turn has the server's error type; a turn without an end has our own, `interrupted`."""
     flow = upgraded(line)
     line.say(flow, create(), from_client=True)
     line.say(flow, json.dumps(event).encode())
@@ -82,8 +82,8 @@ def test_how_a_turn_ends(line: Line, event: dict[str, Any], status: int | None, 
     assert line.rows("status", "error_type", *TOKENS, table="requests") == [(status, error, *[None] * 4)]
 
 
-def test_a_turn_overtaken(line: Line) -> None:
-    """A turn that had not ended when the next one was asked for never will."""
+def test_a_turn_without_an_end(line: Line) -> None:
+    """A turn that is still open when the next one starts was interrupted."""
     flow = upgraded(line)
     for _ in range(2):
         line.say(flow, create(), from_client=True)
@@ -100,15 +100,15 @@ def test_a_turn_overtaken(line: Line) -> None:
         (b"", 502, (502, None, None, None)),
     ],
 )
-def test_turn_with_a_json_answer(line: Line, body: bytes, status: int, found: tuple[Any, ...]) -> None:
-    """Compaction answers in one document, a refusal too."""
+def test_turn_with_a_json_response(line: Line, body: bytes, status: int, found: tuple[Any, ...]) -> None:
+    """The response to a compaction is one JSON document, and so is a refusal."""
     line.complete(request("/backend-api/codex/responses/compact"), {}, status=status, chunks=[body])
     columns = ("status", "error_type", "input_tokens", "cached_tokens")
     assert line.rows(*columns, table="requests") == [found]
 
 
-def test_turn_without_an_answer(line: Line) -> None:
-    """A turn that nobody answered is a row without a first byte."""
+def test_turn_without_a_response(line: Line) -> None:
+    """A turn without a response is a row without a first byte."""
     line.tap.error(line.open(request()))
     assert line.holds_nothing
     assert line.rows("first_byte_at", "status", "error_type", table="requests") == [(None, None, "interrupted")]
@@ -127,7 +127,7 @@ def test_turn_without_an_answer(line: Line) -> None:
         ("/backend-api/wham/usage", {"thread_id": "t"}, 0),
     ],
 )
-def test_what_is_a_turn(line: Line, path: str, fields: dict[str, Any], turns: int) -> None:
-    """Only what asks for an answer on Codex's behalf is a turn."""
+def test_requests_that_are_turns(line: Line, path: str, fields: dict[str, Any], turns: int) -> None:
+    """Only a request for output, made by Codex, is a turn."""
     line.complete(request(path, **fields), PLUS)
     assert line.rows("count(*)", table="requests") == [(turns,)]

@@ -57,7 +57,7 @@ class Line:
         self.tap.requestheaders(flow)
         return flow
 
-    def answer(
+    def respond(
         self,
         flow: HTTPFlow,
         fields: Mapping[str, str] | None = None,
@@ -77,10 +77,10 @@ class Line:
             assert shown == chunk
         return flow
 
-    def complete(self, flow: HTTPFlow, fields: Mapping[str, str] | None = None, **answer: Any) -> None:
+    def complete(self, flow: HTTPFlow, fields: Mapping[str, str] | None = None, **response: Any) -> None:
         """Show the tap a request and its whole response."""
         self.open(flow)
-        self.answer(flow, fields, **answer)
+        self.respond(flow, fields, **response)
         assert flow.response
         if callable(flow.response.stream):
             assert flow.response.stream(b"") == b""
@@ -135,7 +135,7 @@ def request(
 def upgraded(line: Line, fields: Mapping[str, str] | None = None, **more: Any) -> HTTPFlow:
     """Return a flow of Codex that the tap saw become a websocket."""
     flow = request(method=b"GET", **more)
-    line.answer(line.open(flow), fields, status=101)
+    line.respond(line.open(flow), fields, status=101)
     flow.websocket = tflow.twebsocket(messages=False)
     line.tap.response(flow)
     return flow

@@ -34,8 +34,8 @@ def event(**fields: object) -> bytes:
     return json.dumps({"type": "codex.rate_limits", **fields}).encode()
 
 
-def limits_of(told: ParsedMessage | None) -> tuple[Limit, ...]:
-    return told.reading.limits if told else ()
+def limits_of(parsed: ParsedMessage | None) -> tuple[Limit, ...]:
+    return parsed.reading.limits if parsed else ()
 
 
 MAIN = Limit(windows=BOTH)

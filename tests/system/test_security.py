@@ -308,7 +308,7 @@ def _line(tmp_path: Path) -> Iterator[Line]:
 def test_trailers_are_not_read(line: Line) -> None:
     """HTTP/2 can send headers behind the body, where no backend tells of limits."""
     flow = line.open(request())
-    line.answer(flow, {})
+    line.respond(flow, {})
     assert flow.response
     flow.response.trailers = Headers([(name.encode(), value.encode()) for name, value in figures(13).items()])
     line.tap.response(flow)
