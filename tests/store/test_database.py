@@ -1,3 +1,5 @@
+"""Opening the database: refusals, private files, locks and damage."""
+
 from __future__ import annotations
 
 import os
@@ -41,7 +43,7 @@ def test_opening_again_changes_nothing(path: Path) -> None:
 
 @posix_only
 def test_files_are_private_from_the_start(path: Path) -> None:
-    """Nobody else may read the folder, the database or its companions, whatever the umask says."""
+    """The folder, the database and its companions are closed to other users, whatever the umask."""
     before = os.umask(0)
     try:
         connection = open_writer(path)
@@ -56,8 +58,8 @@ def test_files_are_private_from_the_start(path: Path) -> None:
 
 
 @posix_only
-def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
-    """Only what we create is ours to close."""
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
+    """Only a folder that codex-tap creates is closed to other users."""
     tmp_path.chmod(0o755)
 
     open_writer(tmp_path / "tap.sqlite3").close()
@@ -87,10 +89,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
 @pytest.mark.parametrize("opener", [open_writer, open_reader])
-def test_what_is_not_ours_is_refused_and_left_untouched(
+def test_a_foreign_or_newer_file_is_refused(
     path: Path, make: Callable[[Path], object], message: str, opener: Callable[[Path], object]
 ) -> None:
-    """The error says what is wrong with which file, and the file stays as it was."""
+    """The error says which file it is and what is wrong with it, and the file stays as it was."""
     path.parent.mkdir()
     make(path)
     before = path.read_bytes()
@@ -104,7 +106,7 @@ def test_what_is_not_ours_is_refused_and_left_untouched(
 
 @posix_only
 def test_a_link_is_refused(path: Path) -> None:
-    """Somebody who may write into the folder must not lead us into another file."""
+    """A user who can write into the folder cannot lead the writer into another file."""
     path.parent.mkdir()
     path.symlink_to(path.parent / "elsewhere")
 
@@ -115,7 +117,7 @@ def test_a_link_is_refused(path: Path) -> None:
 
 
 def test_a_folder_in_its_place_is_refused(path: Path) -> None:
-    """The error is one sentence, not SQLite's "unable to open database file"."""
+    """The error is one sentence, instead of SQLite's "unable to open database file"."""
     path.mkdir(parents=True)
 
     with pytest.raises(DatabaseError, match="is a link or not a regular file"):
@@ -124,7 +126,7 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 def test_another_users_file_is_refused(path: Path) -> None:
-    """Its owner could read and change what we write."""
+    """The owner of a file could read and change what is written into it."""
     open_writer(path).close()
     os.chown(path, 12345, 12345)
 
@@ -132,16 +134,16 @@ def test_another_users_file_is_refused(path: Path) -> None:
         open_writer(path)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """The error names the file that was wanted."""
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    """The error names the file that was asked for."""
     (tmp_path / "file").touch()
 
     with pytest.raises(DatabaseError, match="cannot be created"):
         open_writer(tmp_path / "file" / "tap.sqlite3")
 
 
-def test_a_locked_file_is_told_apart(path: Path) -> None:
-    """Trying again later is all there is to do about a lock, so it is an error of its own."""
+def test_a_lock_has_an_error_of_its_own(path: Path) -> None:
+    """A lock ends by itself, so a caller can try again later."""
     path.parent.mkdir()
     with sqlite3.connect(path) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -151,7 +153,7 @@ def test_a_locked_file_is_told_apart(path: Path) -> None:
 
 
 def test_a_reader_never_creates_the_file(path: Path) -> None:
-    """Asking a question leaves no trace."""
+    """A query leaves no file and no folder behind."""
     with pytest.raises(MissingError):
         open_reader(path)
 
@@ -159,7 +161,7 @@ def test_a_reader_never_creates_the_file(path: Path) -> None:
 
 
 def test_a_reader_of_an_empty_file_finds_nothing(path: Path) -> None:
-    """A proxy that just starts has created the file but not its tables."""
+    """A proxy that is starting has created the file but not yet its tables."""
     files.create_private(path)
 
     with pytest.raises(MissingError, match="still empty"):
@@ -167,7 +169,7 @@ def test_a_reader_of_an_empty_file_finds_nothing(path: Path) -> None:
 
 
 def test_a_reader_cannot_write(path: Path) -> None:
-    """A reader is read-only down to SQLite itself."""
+    """A reader's connection is read-only for SQLite itself."""
     open_writer(path).close()
     connection = open_reader(path)
 
@@ -195,7 +197,7 @@ def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
 
 
 def test_programs_that_start_together_make_one_schema(path: Path) -> None:
-    """Of several first starts at once, one migrates and the others find it done."""
+    """If several programs start at once, one creates the schema and the others find it complete."""
     program = (
         "import sys, time, pathlib; from store.errors import LockedError; from store.database import open_writer\n"
         "path = pathlib.Path(sys.argv[1])\n"
@@ -227,7 +229,7 @@ def break_all_but_the_header(path: Path) -> None:
 
 
 def break_the_newest_row(path: Path) -> None:
-    """Only the page of the history that holds the row which stands for the present."""
+    """Overwrite only the page with the row that stands for the present."""
     content = path.read_bytes()
     page = content.rindex(NEWEST.encode()) // 4_096
     path.write_bytes(content[: page * 4_096] + b"\xff" * 4_096 + content[(page + 1) * 4_096 :])
@@ -238,8 +240,8 @@ DAMAGE = [cut_short, break_all_but_the_header, break_the_newest_row]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_told_at_the_opening(path: Path, damage: Callable[[Path], None]) -> None:
-    """It is an error of its own, and nothing is changed by finding out."""
+def test_damage_is_found_when_opening(path: Path, damage: Callable[[Path], None]) -> None:
+    """Damage has an error of its own, and finding it changes nothing."""
     record(path, *(used(index % 100) for index in range(300)), used(50).model_copy(update={"thread": NEWEST}))
     damage(path)
     before = path.read_bytes()
@@ -272,10 +274,10 @@ def broken_foreign(path: Path) -> None:
         pytest.param(broken_foreign, False, False, id="another program's named by the user"),
     ],
 )
-def test_only_what_was_ours_counts_as_damaged(
+def test_only_our_own_files_count_as_damaged(
     path: Path, make: Callable[[Path], None], *, at_home: bool, ours: bool
 ) -> None:
-    """Any other file may be the user's own, named by mistake: it is refused, never renamed."""
+    """Any other file may be named by mistake: it is refused and never renamed."""
     chosen = default_database({}) if at_home else path
     chosen.parent.mkdir(parents=True, exist_ok=True)
     make(chosen)

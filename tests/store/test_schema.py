@@ -51,7 +51,7 @@ def columns(connection: sqlite3.Connection, table: str) -> str:
 
 
 def test_schema(path: Path) -> None:
-    """A new file has the whole schema, its version and the mark that it is ours."""
+    """A new file has the whole schema, its version and codex-tap's application id."""
     connection = open_writer(path)
 
     assert {table: columns(connection, table) for table in SCHEMA} == SCHEMA
@@ -61,8 +61,8 @@ def test_schema(path: Path) -> None:
     connection.close()
 
 
-def test_the_latest_view_reads_like_a_sentence(path: Path) -> None:
-    """People open the file with any SQLite tool; times are readable there."""
+def test_the_latest_view_has_readable_times(path: Path) -> None:
+    """People open the file with any SQLite tool, and read local times there."""
     record(path, used(13, plan_type="plus"))
 
     (row,) = rows(path, "SELECT * FROM latest")
@@ -72,7 +72,7 @@ def test_the_latest_view_reads_like_a_sentence(path: Path) -> None:
 
 
 def older_schema(monkeypatch: pytest.MonkeyPatch, path: Path, *steps: Callable[[Any], None]) -> None:
-    """Record two readings by this program, and then be the next one, which has further steps."""
+    """Record two readings with this program, and then act as the next one, which has further migrations."""
     record(path, used(13), used(14))
     monkeypatch.setattr("store.schema.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     monkeypatch.setattr("store.schema._MIGRATIONS", [*schema._MIGRATIONS, *steps])
@@ -83,8 +83,8 @@ def add_a_column(made: Any) -> None:
     made.execute("UPDATE accounts SET colour = 'green'")
 
 
-def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows are there after it, the copy is the database as it was and as private, and this is done once."""
+def test_an_older_schema_is_migrated_and_backed_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are still there; the backup is the database as it was, as private, and it is made once."""
     older_schema(monkeypatch, path, add_a_column)
     with pytest.raises(DatabaseError, match="written by an older codex-tap"):
         open_reader(path)
@@ -106,8 +106,8 @@ def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypa
     connection.close()
 
 
-def test_the_first_schema_is_brought_forward(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the first schema keeps its rows and goes on; what it lacks is there afterwards."""
+def test_the_first_schema_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the first schema keeps its rows and goes on; it then has all later tables and columns."""
     with monkeypatch.context() as then:
         then.setattr("store.schema.SCHEMA_VERSION", 1)
         then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:1])
@@ -124,8 +124,8 @@ def test_the_first_schema_is_brought_forward(path: Path, monkeypatch: pytest.Mon
     assert backup_files(path) == [path.with_name(f"{path.name}.v1.bak")]
 
 
-def test_a_copy_is_never_written_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who went back to an older program, and forward again, has both copies."""
+def test_a_backup_is_never_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a return to an older program, and another update, there are two backups."""
     older_schema(monkeypatch, path, add_a_column)
     first = path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")
     first.write_bytes(b"an earlier copy")
@@ -136,8 +136,8 @@ def test_a_copy_is_never_written_over(path: Path, monkeypatch: pytest.MonkeyPatc
     assert backup_files(path) == [first, first.with_name(f"{first.name}-1")]
 
 
-def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is as before, and no copy is left of each try."""
+def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is as before, and a failed try leaves no backup."""
 
     def fail(_: Any) -> None:
         raise sqlite3.OperationalError("out of luck")

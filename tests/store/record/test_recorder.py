@@ -1,4 +1,4 @@
-"""The recorder: a queue in memory before a database that may be locked, damaged, replaced or full."""
+"""The recorder: its queue, its stop, and a database that is locked, damaged, replaced or on a full disk."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def recorder(path: Path) -> Iterator[Recorder[Entry]]:
     recorder.close()
 
 
-def test_a_proxy_goes_on_after_an_account_was_forgotten(path: Path, recorder: Recorder[Entry]) -> None:
-    """A running proxy does not write under an account that is gone: one seen again is a new one."""
+def test_recording_continues_after_an_account_is_deleted(path: Path, recorder: Recorder[Entry]) -> None:
+    """A recorder does not write under a deleted account: the same account seen again is a new one."""
     recorder.put(used(13))
     wait_for(lambda: figures_if_any(path) == [(13.0, 1)])
     connection = open_writer(path)
@@ -63,7 +63,7 @@ def test_a_proxy_goes_on_after_an_account_was_forgotten(path: Path, recorder: Re
 
 
 def test_put_never_waits_for_the_disk(path: Path, recorder: Recorder[Entry]) -> None:
-    """A hook hands its snapshot over and goes on, whoever holds the database."""
+    """A hook hands over its snapshot and goes on, even if another program holds the database."""
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         for index in range(200):
@@ -77,7 +77,7 @@ def test_put_never_waits_for_the_disk(path: Path, recorder: Recorder[Entry]) -> 
 
 
 def test_a_burst_loses_nothing(path: Path) -> None:
-    """More than one transaction holds is written in several."""
+    """More entries than one transaction holds are written in several."""
     count = 3 * recorder_module.BATCH + 7
 
     record(path, *(used(index % 100) for index in range(count)))
@@ -85,10 +85,10 @@ def test_a_burst_loses_nothing(path: Path) -> None:
     assert sum(seen for _, seen in figures(path)) == count
 
 
-def test_what_is_held_for_a_locked_database_is_written_when_it_is_free(
+def test_entries_for_a_locked_database_are_written_later(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A lock costs time, never a reading; the log says so once when it begins and once when it ends."""
+    """A lock costs time, never a reading; its begin and its end are logged once each."""
     caplog.set_level(logging.INFO, "store.record.recorder")
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -106,7 +106,7 @@ def test_what_is_held_for_a_locked_database_is_written_when_it_is_free(
 
 
 def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder[Entry]) -> None:
-    """What was taken in reaches the disk through a stop as well."""
+    """Entries are written through a stop as well."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     recorder.put(used(13))
@@ -120,8 +120,8 @@ def test_a_stop_waits_for_a_locked_database(path: Path, recorder: Recorder[Entry
     assert figures(path) == [(13.0, 1)]
 
 
-def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture) -> None:
-    """What could not be written by then is left beside the database, and the next start writes it."""
+def test_a_stop_has_a_time_limit(path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture) -> None:
+    """Entries that cannot be written by then wait in a file beside the database, which the next start imports."""
     with locked(path):
         recorder.put(used(13))
         recorder.put(used(14))
@@ -135,7 +135,7 @@ def test_a_stop_does_not_wait_for_ever(path: Path, recorder: Recorder[Entry], ca
     assert spill_files(path) == []
 
 
-def test_what_a_stop_left_is_written_without_new_traffic(path: Path, recorder: Recorder[Entry]) -> None:
+def test_a_start_imports_the_spill_file(path: Path, recorder: Recorder[Entry]) -> None:
     """The next start does not wait for a reading of its own."""
     with locked(path):
         recorder.put(used(13))
@@ -148,8 +148,8 @@ def test_what_a_stop_left_is_written_without_new_traffic(path: Path, recorder: R
     assert later.close()
 
 
-def test_what_a_stop_left_is_written_once(path: Path, recorder: Recorder[Entry]) -> None:
-    """However many proxies start together: each reading is there once."""
+def test_a_spill_file_is_imported_once(path: Path, recorder: Recorder[Entry]) -> None:
+    """However many proxies start together, each reading is stored once."""
     with locked(path):
         for index in range(50):
             recorder.put(used(index))
@@ -163,8 +163,8 @@ def test_what_a_stop_left_is_written_once(path: Path, recorder: Recorder[Entry])
     assert figures(path) == [(float(index), 1) for index in range(50)]
 
 
-def test_what_was_written_is_not_taken_up_again(path: Path, recorder: Recorder[Entry]) -> None:
-    """A proxy that was killed between its commit and the removal of the file leaves no reading twice."""
+def test_a_spill_file_that_stayed_is_not_imported_again(path: Path, recorder: Recorder[Entry]) -> None:
+    """A proxy killed between its commit and the removal of the file duplicates no reading."""
     with locked(path):
         recorder.put(used(13))
         assert recorder.close(timeout=0.1)
@@ -179,8 +179,8 @@ def test_what_was_written_is_not_taken_up_again(path: Path, recorder: Recorder[E
     assert spill_files(path) == []
 
 
-def test_what_another_left_while_both_waited_is_taken_up(path: Path, recorder: Recorder[Entry]) -> None:
-    """Of two proxies that wait for the same lock, the one that goes on writes what the one that stopped left."""
+def test_a_running_recorder_imports_the_file_of_another(path: Path, recorder: Recorder[Entry]) -> None:
+    """Of two proxies that wait for a lock, the one that goes on writes the spill file of the one that stopped."""
     other = Recorder(path)
     other.start()
     with locked(path):
@@ -193,8 +193,8 @@ def test_what_another_left_while_both_waited_is_taken_up(path: Path, recorder: R
     assert spill_files(path) == []
 
 
-def test_what_a_stop_left_is_older_than_what_came_since(path: Path, recorder: Recorder[Entry]) -> None:
-    """A reading that waited in a file does not stand for the present when a newer one is there."""
+def test_imported_readings_are_older_than_later_ones(path: Path, recorder: Recorder[Entry]) -> None:
+    """A reading that waited in a file is not current if the database has a newer one."""
     with locked(path):
         recorder.put(used(13, at=NOON))
         recorder.put(used(15, at=NOON + 120))
@@ -210,10 +210,10 @@ def test_what_a_stop_left_is_older_than_what_came_since(path: Path, recorder: Re
     assert current(path)["used_5h_percent"] == 15.0
 
 
-def test_losses_are_noted_when_the_database_can_be_written_again(
+def test_losses_are_stored(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process, the doctor, is to know of them; one that stops first leaves them beside the database."""
+    """The doctor, another process, needs the losses; a recorder that stops first leaves them in the spill file."""
     monkeypatch.setattr(recorder_module, "MAX_HELD", 10)
     with locked(path):
         recorder.put(used(1))
@@ -235,7 +235,7 @@ def test_losses_are_noted_when_the_database_can_be_written_again(
 def test_a_stop_where_nothing_can_be_written(
     path: Path, recorder: Recorder[Entry], room: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With no room beside the database either, the newest of each limit is tried; the rest is counted and named."""
+    """If the spill file fails too, the newest entry of each limit is tried; all others are counted and logged."""
     whole = spill.write
 
     def write_few(database: Path, snapshots: list[Any], losses: list[Any]) -> Path:
@@ -255,8 +255,8 @@ def test_a_stop_where_nothing_can_be_written(
     assert figures(path) == [(19.0, 1)] * room
 
 
-def test_a_damaged_database_is_set_aside_at_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It keeps its bytes under another name, and a new one is begun."""
+def test_a_damaged_database_is_quarantined_at_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A damaged file keeps its bytes under another name, and a new one is created."""
     record(path, *(used(index) for index in range(50)))
     damage(path)
     before = path.read_bytes()
@@ -271,10 +271,10 @@ def test_a_damaged_database_is_set_aside_at_start(path: Path, caplog: pytest.Log
     assert aside.name in caplog.text
 
 
-def test_a_database_that_is_damaged_while_in_use_is_set_aside(
+def test_a_database_that_is_damaged_while_in_use_is_quarantined(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was held is in the new one; nothing is deleted."""
+    """The entries in memory are written into the new file; nothing is deleted."""
     for index in range(50):
         recorder.put(used(index))
     wait_for(lambda: len(figures_if_any(path)) == 50)
@@ -291,7 +291,7 @@ def test_a_database_that_is_damaged_while_in_use_is_set_aside(
     assert caplog.text.count("was set aside") == 1
 
 
-def test_only_so_many_databases_are_set_aside(
+def test_the_number_of_quarantined_databases_is_bounded(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that breaks every file is not filled with them."""
@@ -311,8 +311,8 @@ def test_only_so_many_databases_are_set_aside(
     assert len(backup_files(path)) == recorder_module.MAX_QUARANTINED
 
 
-def test_a_newer_program_takes_the_file_over_while_in_use(path: Path, recorder: Recorder[Entry]) -> None:
-    """What this one cannot write any more waits for one that can."""
+def test_a_newer_program_migrates_the_file_while_in_use(path: Path, recorder: Recorder[Entry]) -> None:
+    """Entries that an older program cannot write wait for the newer one."""
     recorder.put(used(13))
     wait_for(lambda: figures_if_any(path) == [(13.0, 1)])
     connection = sqlite3.connect(path, isolation_level=None)
@@ -327,10 +327,8 @@ def test_a_newer_program_takes_the_file_over_while_in_use(path: Path, recorder: 
     assert figures(path) == [(13.0, 1), (14.0, 1)]
 
 
-def test_a_full_disk_is_no_reason_not_to_start(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """There may be room again before anything is seen."""
+def test_a_start_on_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The recorder starts: there may be room again before the first reading."""
     caplog.set_level(logging.INFO, "store.record.recorder")
     whole, full = files.create_private, [True]
 
@@ -350,18 +348,18 @@ def test_a_full_disk_is_no_reason_not_to_start(
     assert figures(path) == [(13.0, 1)]
 
 
-def test_a_log_that_cannot_be_printed_ends_nothing(path: Path) -> None:
-    """The log of mitmproxy ends the thread in which it finds its terminal gone."""
+def test_a_failing_log_does_not_end_the_recorder(path: Path) -> None:
+    """The log of mitmproxy ends the thread in which it finds its terminal closed."""
 
     def parse_or_exit(figure: int) -> Entry:
         return used(figure) if figure >= 0 else sys.exit()
 
-    class Gone(logging.Handler):
+    class ClosedTerminal(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise SystemExit(record.levelno)
 
-    gone = Gone()
-    recorder_module.logger.addHandler(gone)
+    closed = ClosedTerminal()
+    recorder_module.logger.addHandler(closed)
     try:
         recorder = Recorder(path, parse_or_exit)
         recorder.start()
@@ -371,14 +369,14 @@ def test_a_log_that_cannot_be_printed_ends_nothing(path: Path) -> None:
             time.sleep(0.4)
         assert recorder.close()
     finally:
-        recorder_module.logger.removeHandler(gone)
+        recorder_module.logger.removeHandler(closed)
     assert figures(path) == [(13.0, 1)]
 
 
 def test_held_readings_are_bounded(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When too much is held, the newest reading of each limit stays and the rest is counted."""
+    """If too many entries wait, the newest reading of each limit stays and the others are counted."""
     monkeypatch.setattr(recorder_module, "MAX_HELD", 10)
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -397,10 +395,10 @@ def test_held_readings_are_bounded(
     assert caplog.text.count("were dropped") == 1
 
 
-def test_a_file_that_was_deleted_is_begun_anew(
+def test_a_deleted_file_is_created_again(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A database moved away while in use is not written to any more."""
+    """A database that was moved while in use is not written to any more."""
     recorder.put(used(13))
     wait_for(lambda: figures(path) == [(13.0, 1)])
     for found in path.parent.glob("tap.sqlite3*"):
@@ -412,8 +410,8 @@ def test_a_file_that_was_deleted_is_begun_anew(
     assert "was moved while open; creating a new database" in caplog.text
 
 
-def test_a_file_that_was_replaced_is_gone_on_with(path: Path, recorder: Recorder[Entry]) -> None:
-    """What another program has written into the new file is not harmed by letting go of the old one."""
+def test_a_replaced_file_is_used_from_then_on(path: Path, recorder: Recorder[Entry]) -> None:
+    """Closing the old file does not harm what another program has written into the new one."""
     recorder.put(used(13))
     wait_for(lambda: figures(path) == [(13.0, 1)])
     path.rename(path.with_name("old.sqlite3"))
@@ -430,16 +428,16 @@ def test_a_file_that_was_replaced_is_gone_on_with(path: Path, recorder: Recorder
     assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
 
 
-def test_one_that_cannot_be_written_takes_no_other_with_it(
+def test_an_entry_that_cannot_be_written_is_dropped_alone(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A snapshot with a fault of its own is dropped alone, counted, and not shown in the log."""
+    """A faulty snapshot is dropped and counted; the log does not quote it."""
     whole = merge
 
-    def faulty(told: Any, message: Any, *rest: Any) -> Any:
+    def faulty(new: Any, message: Any, *rest: Any) -> Any:
         if message.reading.plan_type == "poison":
             raise TypeError("poison")
-        return whole(told, message, *rest)
+        return whole(new, message, *rest)
 
     monkeypatch.setattr(writer, "merge", faulty)
     recorder = Recorder(path)
@@ -454,7 +452,7 @@ def test_one_that_cannot_be_written_takes_no_other_with_it(
 
 
 def test_two_recorders_share_a_file(path: Path) -> None:
-    """Several proxies see each other's rows: the same figures from both are one row."""
+    """The same figures from several proxies are one row."""
     first, second = Recorder(path), Recorder(path)
     for each in (first, second):
         each.start()
@@ -468,8 +466,8 @@ def test_two_recorders_share_a_file(path: Path) -> None:
     assert figures(path) == [(50.0, 100)]
 
 
-def test_what_comes_after_the_close_is_written_at_once(path: Path, recorder: Recorder[Entry]) -> None:
-    """A proxy that stops still hands over the answers that are under way."""
+def test_entries_after_the_close_are_written_at_once(path: Path, recorder: Recorder[Entry]) -> None:
+    """A proxy that stops still hands over the responses that are under way."""
     recorder.put(used(13))
     assert recorder.close()
 
@@ -479,7 +477,7 @@ def test_what_comes_after_the_close_is_written_at_once(path: Path, recorder: Rec
 
 
 def test_an_observation_that_cannot_be_parsed_is_dropped_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Each kind of failure is logged once, by its type and place and without a word of what was read."""
+    """Each kind of failure is logged once, by its type and place, and without any of what was read."""
 
     def parse(figure: int) -> Entry | None:
         if figure == 0:
@@ -518,23 +516,23 @@ def test_closing_twice_is_harmless(path: Path) -> None:
 
 
 def test_closing_leaves_one_sound_file(path: Path) -> None:
-    """The last one to leave folds the write-ahead log into the file."""
+    """The last recorder to close folds the write-ahead log into the file."""
     record(path, used(13))
 
     assert [found.name for found in path.parent.iterdir()] == [path.name]
     assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
 
 
-def test_a_database_that_cannot_be_used_is_told_at_start(path: Path) -> None:
-    """A wrong path stops the proxy at its start, not at the first reading."""
+def test_an_unusable_database_is_an_error_at_start(path: Path) -> None:
+    """A wrong path stops the proxy at its start, before the first reading."""
     path.write_bytes(b"no database at all" * 100)
 
     with pytest.raises(DatabaseError, match="is not a SQLite database"):
         Recorder(path).start()
 
 
-def test_a_locked_database_is_no_reason_not_to_start(path: Path) -> None:
-    """A lock ends by itself."""
+def test_a_start_with_a_locked_database(path: Path) -> None:
+    """The recorder starts: a lock ends by itself."""
     path.touch(0o600)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -551,7 +549,7 @@ def test_a_locked_database_is_no_reason_not_to_start(path: Path) -> None:
 def test_held_turns_are_bounded(
     path: Path, recorder: Recorder[Entry], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When too much is held, the newest turns stay beside the newest readings, in their order."""
+    """If too many entries wait, the newest turns stay beside the newest readings, in their order."""
     monkeypatch.setattr(recorder_module, "MAX_HELD", 10)
     monkeypatch.setattr(recorder_module, "MAX_TURNS_HELD", 3)
     with locked(path):
@@ -568,8 +566,8 @@ def test_held_turns_are_bounded(
     assert figures(path) == [(1.0, 1)]
 
 
-def test_what_is_older_than_is_to_be_kept_goes(path: Path) -> None:
-    """As new readings come in, old rows go, but never the newest of a limit."""
+def test_old_rows_are_deleted(path: Path) -> None:
+    """As new readings arrive, old rows are deleted, but never the newest row of a limit."""
     now = time.time()
     long_ago = now - 10 * 86_400
     other = snapshot(limit(windows(5), limit_id="codex_bengalfox"), at=long_ago)
@@ -587,8 +585,8 @@ def test_what_is_older_than_is_to_be_kept_goes(path: Path) -> None:
     assert [row["thread"] for row in rows(path, "SELECT thread FROM requests")] == ["t-2"]
 
 
-def test_everything_is_kept_unless_said_otherwise(path: Path) -> None:
-    """Nothing goes of itself."""
+def test_by_default_no_row_is_deleted(path: Path) -> None:
+    """Old rows stay as long as no number of days is set."""
     record(path, used(13, at=1_000_000_000.0), used(14, at=1_000_000_060.0))
     record(path, used(15, at=time.time()))
     assert [used_percent for used_percent, _ in figures(path)] == [13.0, 14.0, 15.0]

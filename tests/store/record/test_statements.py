@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_row_holds_what_the_message_said(path: Path) -> None:
-    """Each figure stands under the name that says what it is, beside the message it came from."""
-    told = limit(
+def test_the_columns_of_a_snapshot(path: Path) -> None:
+    """Each figure is in the column of its name, beside the details of its message."""
+    named = limit(
         {**windows(13, 41), "30d": Window(used_percent=2.5, window_minutes=43_200, resets_at=NOON + 99)},
         limit_name="GPT-5.3-Codex-Spark",
         allowed=True,
         limit_reached=False,
     )
     message = snapshot(
-        told,
+        named,
         source=Source.WEBSOCKET,
         status=None,
         plan_type="plus",
@@ -80,16 +80,16 @@ def test_a_row_holds_what_the_message_said(path: Path) -> None:
     }
 
 
-def test_a_stretch_goes_on_in_another_run(path: Path) -> None:
-    """What is compared with is in the database, not in a proxy's memory."""
+def test_a_state_is_read_back_in_another_run(path: Path) -> None:
+    """A message is compared with the state in the database, not in a proxy's memory."""
     record(path, used(13, plan_type="plus", credits=Credits(has_credits=False, unlimited=False, balance="0")))
     record(path, used(13))
 
     assert figures(path) == [(13.0, 2)]
 
 
-def test_a_turn_is_a_row(path: Path) -> None:
-    """All that is known of a turn is in its row; its account is known by it as by a reading."""
+def test_the_columns_of_a_turn(path: Path) -> None:
+    """A row has all details of a turn; a turn makes its account known, as a reading does."""
     full = turn(
         first_byte_at=NOON - 4.5,
         session="s-1",
@@ -127,7 +127,7 @@ def test_a_turn_is_a_row(path: Path) -> None:
 
 
 def test_threads(path: Path) -> None:
-    """A thread is known from its first turn to its last; one that goes on with another account keeps its name."""
+    """A thread has the times of its first and last turn, and keeps its name when it continues with another account."""
     record(path, turn(at=NOON), turn(at=NOON + 90), turn("t-2", at=NOON), turn(None))
     with contextlib.closing(open_writer(path)) as connection:
         edits.rename_thread(connection, "t-1", "refactor")

@@ -1,4 +1,4 @@
-"""The rows that messages become: one for each state of a limit, counted while it lasts."""
+"""The rows that messages become: one for each state of a limit, with the number of its observations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_the_same_figures_again_are_one_row(path: Path) -> None:
-    """A row stands for a stretch of time, and counts how often it was seen."""
+    """A row stands for a period of equal figures, and counts its observations."""
     record(path, used(13), used(13, at=NOON + 60), used(13, at=NOON + 120, source=Source.UPGRADE), used(14))
 
     assert figures(path) == [(13.0, 3), (14.0, 1)]
@@ -28,14 +28,14 @@ def test_the_same_figures_again_are_one_row(path: Path) -> None:
 
 
 def test_a_figure_that_comes_back_is_a_new_row(path: Path) -> None:
-    """Only the newest row is gone on with: history is not rewritten."""
+    """Only the newest row is extended: history is not rewritten."""
     record(path, used(13), used(14), used(13))
 
     assert figures(path) == [(13.0, 1), (14.0, 1), (13.0, 1)]
 
 
-def test_the_unused_windows_reset_slides_in_its_row(path: Path) -> None:
-    """A window that nobody uses yet resets a full length from now, whenever that is."""
+def test_the_reset_of_an_unused_window_moves_in_its_row(path: Path) -> None:
+    """An unused window always resets a full length from now."""
     record(path, snapshot(limit(windows(0, at=NOON))), snapshot(limit(windows(0, at=NOON + 7_000))))
 
     (row,) = rows(path)
@@ -53,15 +53,15 @@ def test_each_limit_has_its_own_rows(path: Path) -> None:
     assert len(rows(path)) == 3
 
 
-def test_accounts_are_kept_apart(path: Path) -> None:
-    """Two accounts share a limit's id and nothing else."""
+def test_accounts_are_separate(path: Path) -> None:
+    """Two accounts can have a limit of the same id; they share nothing else."""
     record(path, used(13), used(50, who=BOB), used(14))
 
     assert [(row["account"], row["used_5h_percent"]) for row in rows(path)] == [(1, 13.0), (2, 50.0), (1, 14.0)]
 
 
-def test_history_goes_on_when_the_token_is_refreshed(path: Path) -> None:
-    """A token is not an account."""
+def test_history_continues_when_the_token_is_refreshed(path: Path) -> None:
+    """A refreshed token belongs to the same account."""
     refreshed = ALICE.model_copy(update={"token_key": "alice~0000000009", "email": None})
 
     record(path, used(13), used(13, who=refreshed))
@@ -74,8 +74,8 @@ def test_history_goes_on_when_the_token_is_refreshed(path: Path) -> None:
     assert [row["email"] for row in rows(path, "SELECT email FROM accounts")] == [ALICE.email]
 
 
-def test_a_message_about_credits_alone_is_kept(path: Path) -> None:
-    """What tells of no limit still tells of the account, takes no window away and makes none look newer."""
+def test_a_message_about_credits_alone_is_stored(path: Path) -> None:
+    """A message without limits is about the account: it removes no window and makes none look newer."""
     five = Credits(has_credits=True, unlimited=False, balance="5")
 
     record(path, used(13), snapshot(credits=five, at=NOON + 60), snapshot(credits=five, at=NOON + 120))
@@ -86,7 +86,7 @@ def test_a_message_about_credits_alone_is_kept(path: Path) -> None:
 
 
 def test_a_message_about_the_plan_alone_makes_no_limit(path: Path) -> None:
-    """An account of which no limit was told has none, not an empty one."""
+    """An account without any message about limits has no limits, rather than an empty one."""
     record(path, snapshot(plan_type="plus"), snapshot(plan_type="plus"))
 
     assert rows(path, "SELECT * FROM limits") == []
@@ -96,7 +96,7 @@ def test_a_message_about_the_plan_alone_makes_no_limit(path: Path) -> None:
 
 
 def test_a_refusal_without_figures_makes_no_figure_newer(path: Path) -> None:
-    """An error body tells that the limit is reached; the windows are as old as they were."""
+    """An error body says that the limit is reached; the windows keep their age."""
     refused = limit(None, limit_reached=True)
     error: dict[str, Any] = {"source": Source.ERROR, "status": 429}
 
@@ -107,8 +107,8 @@ def test_a_refusal_without_figures_makes_no_figure_newer(path: Path) -> None:
     assert (row["windows_seen_at"], row["last_seen_at"]) == (NOON, NOON + 90)
 
 
-def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
-    """Credits are the account's, not the limit's: an older row of another limit does not bring old ones back."""
+def test_the_newest_credits_count_for_every_limit(path: Path) -> None:
+    """Credits are the account's: an older row of another limit does not bring back old ones."""
     few, many = (Credits(has_credits=True, unlimited=False, balance=balance) for balance in ("1", "100"))
     spark = limit(windows(5), limit_id="codex_bengalfox")
 
@@ -119,8 +119,8 @@ def test_the_newest_credits_stand_whichever_limit_told_them(path: Path) -> None:
     assert current(path)["credits_balance"] == "1"
 
 
-def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:
-    """Answers to parallel turns arrive out of order; the server's own time says which is the newer."""
+def test_a_late_reading_is_stored_and_never_current(path: Path) -> None:
+    """Responses to parallel turns arrive out of order; the server's clock says which one is newer."""
     plus, pro = "plus", "pro"
 
     record(
@@ -135,8 +135,8 @@ def test_an_overtaken_reading_is_kept_and_never_current(path: Path) -> None:
     assert [row["plan_type"] for row in rows(path, "SELECT plan_type FROM snapshots WHERE NOT late")] == ["plus"]
 
 
-def test_an_overtaken_reading_is_not_what_the_next_is_compared_with(path: Path) -> None:
-    """A message that says what the overtaken one before it said is still news."""
+def test_the_next_reading_is_not_compared_with_a_late_one(path: Path) -> None:
+    """A message with the figures of the late one before it is still new."""
     late = used(15, server_time=NOON)
     again = late.model_copy(update={"reading": late.reading.model_copy(update={"server_time": NOON + 20.0})})
 
@@ -147,10 +147,8 @@ def test_an_overtaken_reading_is_not_what_the_next_is_compared_with(path: Path) 
 
 
 @given(data())
-def test_what_is_said_again_counts_as_if_it_were_new(
-    tmp_path_factory: pytest.TempPathFactory, choose: DataObject
-) -> None:
-    """Messages that share what they say, as those of repeated headers do, leave the same rows as those that do not."""
+def test_repeated_readings_count_like_new_ones(tmp_path_factory: pytest.TempPathFactory, choose: DataObject) -> None:
+    """Messages that share their reading object, as with repeated headers, make the same rows as equal copies."""
     five = Credits(has_credits=True, unlimited=False, balance="5")
     spark = limit(windows(5), limit_id="codex_bengalfox")
     readings = [
@@ -162,7 +160,7 @@ def test_what_is_said_again_counts_as_if_it_were_new(
         snapshot(limit(None, limit_reached=True, reached_type="rate_limit_reached")).reading,
         snapshot(credits=five).reading,
     ]
-    told = [
+    messages = [
         Snapshot(
             identity=choose.draw(sampled_from([ALICE, BOB])),
             observed_at=NOON + number,
@@ -176,14 +174,14 @@ def test_what_is_said_again_counts_as_if_it_were_new(
     ]
     folder = tmp_path_factory.mktemp("said")
 
-    shared = rows(record(folder / "shared.sqlite3", *told))
-    apart = rows(record(folder / "apart.sqlite3", *(Snapshot.model_validate(each.model_dump()) for each in told)))
+    shared = rows(record(folder / "shared.sqlite3", *messages))
+    apart = rows(record(folder / "apart.sqlite3", *(Snapshot.model_validate(each.model_dump()) for each in messages)))
 
     assert shared == apart
 
 
 def test_order_is_the_order_of_arrival(path: Path) -> None:
-    """A clock that steps back makes nothing older."""
+    """A clock that steps back makes no reading older."""
     record(path, used(13, at=NOON), used(14, at=NOON - 3_600))
 
     assert current(path)["used_5h_percent"] == 14.0
