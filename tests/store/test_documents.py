@@ -35,7 +35,7 @@ TYPES: dict[str, Any] = {
     "api/requests": documents.TurnsDocument,
     "api/breakdown": documents.UsageDocument,
     "api/forecast": documents.ForecastDocument,
-    "api/events": documents.EventsDocument,
+    "api/events": documents.EventsPageDocument,
     "api/next": documents.NextDocument,
     "api/health": documents.HealthDocument,
 }
