@@ -13,8 +13,8 @@ import pytest
 from scripts.demo.codex import exec_turn, log_in
 from scripts.launch.codex_env_file import find_bypass, leads_to, parse
 from store.settings import WATCHED_HOSTS
-from tests.scripts.launch.test_session import Front
 from tests.support.harness import REPOSITORY, Listener
+from tests.support.launcher import Front
 from tests.system.test_real_codex import answer, run_environment
 
 if TYPE_CHECKING:

@@ -19,14 +19,11 @@ from scripts.launch.environment import (
     shim_line,
     without_bypasses,
 )
-from scripts.launch.session import environment_lines
 from scripts.support.errors import LaunchError
-from store.files import certificate_folder, shim_folder
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 PROXY = "http://127.0.0.1:40123"
 TAPPED = {
@@ -288,30 +285,3 @@ def test_powershell_has_the_folder_first_in_path_once() -> None:
     assert shim_line("powershell", "/it's") == (
         f"if (-not \"$env:PATH\".StartsWith('/it''s{os.pathsep}')) {{ $env:PATH = '/it''s{os.pathsep}' + $env:PATH }}\n"
     )
-
-
-def test_environment_lines_put_the_shim_into_path() -> None:
-    """The folder exists then; a shell without a PATH gets none."""
-    assert environment_lines("sh", environ={"PATH": "/a"}).splitlines()[-1] == shim_line("sh", str(shim_folder()))[:-1]
-    assert shim_folder().is_dir()
-    assert "PATH" not in environment_lines("sh", environ={}).replace("HTTPS_PROXY", "")
-
-
-def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:
-    """The whole output for a shell whose NO_PROXY would bypass the tap."""
-    certificate = tmp_path / "ca.pem"
-    lines = environment_lines("sh", address="127.0.0.1:8081", ca_file=certificate, environ={"no_proxy": "*,x"})
-    assert lines.splitlines() == [
-        f"export CODEX_CA_CERTIFICATE={certificate}",
-        "export HTTPS_PROXY=http://127.0.0.1:8081",
-        f"export NODE_EXTRA_CA_CERTS={certificate}",
-        "export https_proxy=http://127.0.0.1:8081",
-        "export no_proxy=x",
-    ]
-
-
-def test_environment_lines_name_our_own_authority_by_default() -> None:
-    """The proxy that `codex-tap proxy` starts by default needs no options."""
-    lines = environment_lines("fish", environ={})
-    assert f"set -gx CODEX_CA_CERTIFICATE '{certificate_folder() / 'mitmproxy-ca-cert.pem'}'\n" in lines
-    assert "set -gx HTTPS_PROXY 'http://127.0.0.1:8080'\n" in lines

@@ -1,0 +1,21 @@
+"""Fixtures of the tests of the launcher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.launcher import Front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.demo.backend import Backend
+
+
+@pytest.fixture
+def front(backend: Backend) -> Iterator[Front]:
+    front = Front(backend.port)
+    yield front
+    front.close()
