@@ -76,12 +76,12 @@ class Desk:
         self.database = folder / "tap.sqlite3"
         self.config = folder / "alerts.toml"
         self.notes = folder / "notes.jsonl"
-        self.said: list[str] = []
+        self.log: list[str] = []
         self.ticks = 0.0
 
     @property
     def note(self) -> str:
-        """The target that notes, as TOML."""
+        """The target that writes messages to the file, as TOML."""
         return json.dumps([sys.executable, "-c", NOTE, str(self.notes)])
 
     def write(self, rules: str = "at = [80, 95]", *, head: str = "", **targets: str) -> Path:
@@ -92,22 +92,22 @@ class Desk:
         return self.config
 
     def read(self, used: float, *, who: Identity = ALICE, resets_in: float = 9_000) -> None:
-        """Let the proxy record a reading."""
+        """Record a reading, as the proxy does."""
         record(self.database, reading(used, who=who, resets_in=resets_in))
 
     def noted(self) -> list[str]:
-        """The sentences that the command got."""
+        """The texts of the messages that the command got."""
         lines = self.notes.read_text(encoding="utf-8").splitlines() if self.notes.exists() else []
         return [json.loads(line)["text"] for line in lines]
 
     @contextlib.contextmanager
     def watch(self, pauses: tuple[float, ...] = (0.0, 0.0)) -> Iterator[Watch]:
         """Watch, without a process of its own."""
-        with contextlib.closing(Watch(self.database, self.config, pauses=pauses, log=self.said.append)) as watching:
+        with contextlib.closing(Watch(self.database, self.config, pauses=pauses, log=self.log.append)) as watching:
             yield watching
 
     def look(self, watching: Watch, *, now: float | None = None) -> None:
-        """Let a minute pass, look, and wait until all that is due is sent or given up."""
+        """Evaluate after a minute, and wait until all due messages are sent or dropped."""
         self.ticks += MAX_SECONDS
         watching.step(now or time.time(), self.ticks)
 
@@ -115,7 +115,7 @@ class Desk:
             watching.step(now or time.time(), self.ticks)
             return watching.is_idle
 
-        wait_until(settled, lambda: f"still being sent; said: {self.said}")
+        wait_until(settled, lambda: f"messages are still being sent; the log: {self.log}")
 
     def invoke(self, *arguments: str) -> Result:
         """Run a command line in this process."""
@@ -133,6 +133,7 @@ class Desk:
 
 
 def reading(used: float, *, who: Identity = ALICE, resets_in: float = 9_000) -> Snapshot:
+    """Return a reading of a 5 h window as it is now."""
     now = time.time()
     window = Window(used_percent=used, window_minutes=300, resets_at=int(now // 600 * 600 + 600 + resets_in))
     return snapshot(limit({"5h": window}), who=who, at=now)

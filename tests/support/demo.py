@@ -1,4 +1,4 @@
-"""What the tests of the demo's backend and client share."""
+"""Events of a turn, for the tests of the demo's backend and client."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ LIMITS = rate_limits_event(WireWindow(7, 10080, RESET_AT, 556112))
 
 
 def kinds(reply: Reply) -> list[str]:
+    """Return the types of a reply's events."""
     return [event.message["type"] for event in reply.events]
 
 

@@ -137,7 +137,7 @@ def read_line(process: subprocess.Popen[str], start: str) -> str:
     for line in process.stdout:
         if line.startswith(start):
             return line.rstrip()
-    raise AssertionError(f"it never said {start!r}")
+    raise AssertionError(f"no line of output begins with {start!r}")
 
 
 def python(program: str, *arguments: str) -> list[str]:

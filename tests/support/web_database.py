@@ -59,8 +59,8 @@ def reading(five: float, *, who: Identity = ALICE, ago: float = 100, **fields: A
 def turn(ago: float, *, who: Identity = ALICE, **fields: Any) -> Turn:
     """A turn that ended some seconds ago."""
     at = time.time() - ago
-    told = {"thread": "thread-1", "model": "gpt-6.1-sol", "status": 200, "tokens": Tokens(input=100, output=10)}
-    return Turn(identity=who, transport=Transport.WEBSOCKET, started_at=at - 5, ended_at=at, **{**told, **fields})
+    defaults = {"thread": "thread-1", "model": "gpt-6.1-sol", "status": 200, "tokens": Tokens(input=100, output=10)}
+    return Turn(identity=who, transport=Transport.WEBSOCKET, started_at=at - 5, ended_at=at, **{**defaults, **fields})
 
 
 def fill(path: Path) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def _apprise() -> None:
-    """Let apprise load its services first: on Python 3.11 its imports cause deprecation warnings."""
+    """Load the services of apprise: on Python 3.11 its imports cause deprecation warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         assert Apprise.instantiate("json://127.0.0.1:9/")
@@ -24,6 +24,7 @@ def _apprise() -> None:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
+    """Return a database and an alerts file, neither of which exists yet."""
     return Desk(tmp_path)
 
 

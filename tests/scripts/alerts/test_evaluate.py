@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.support.alerts import Desk
 
 
-def test_quiet_hours_hold_it_back_until_they_end(desk: Desk) -> None:
+def test_quiet_hours_delay_alerts_until_they_end(desk: Desk) -> None:
     """Alerts that still hold are sent afterwards."""
     now = time.time()
     hours = [time.strftime("%H:%M", time.localtime(now + minutes * 60)) for minutes in (-10, 10)]
@@ -27,7 +27,7 @@ def test_quiet_hours_hold_it_back_until_they_end(desk: Desk) -> None:
     assert [text.partition(":")[0] for text in desk.noted()] == ["alice@example.com"]
 
 
-def test_a_rule_for_what_is_not_known(desk: Desk) -> None:
+def test_rules_that_match_nothing(desk: Desk) -> None:
     """The rule is reported, and the other rules apply."""
     rules = ('account = "wrok"', 'limit = "codecs"', 'account = "alice"')
     desk.write("[[rules]]\n".join(f"at = [80]\n{rule}\n" for rule in rules))

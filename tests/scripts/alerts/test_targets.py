@@ -25,18 +25,18 @@ def test_a_command_gets_json_on_stdin(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         ([sys.executable, "-c", "import sys; sys.exit(7)", SECRET], "exit code 7"),
         (["no-such-program-anywhere", SECRET], "the program was not found"),
         ([sys.executable, "-c", "import time; time.sleep(60)", SECRET], "killed after 1 s"),
     ],
 )
-def test_a_command_that_fails(command: list[str], said: str) -> None:
+def test_a_command_that_fails(command: list[str], message: str) -> None:
     """The error says why, and has none of the arguments."""
     with pytest.raises(SendError) as caught:
         CommandTarget(command, seconds=1).send(trial_message(0))
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 def test_a_command_need_not_read_its_stdin() -> None:
@@ -45,7 +45,7 @@ def test_a_command_need_not_read_its_stdin() -> None:
 
 
 @POSIX
-def test_a_command_that_takes_too_long_goes_with_all_that_it_started(desk: Desk) -> None:
+def test_a_command_that_takes_too_long_is_killed_with_its_children(desk: Desk) -> None:
     """A shell's child is killed, too."""
     script = f"sleep 60 & echo $! > {desk.notes}; wait"
     with pytest.raises(SendError):
@@ -66,14 +66,14 @@ def _runs(pid: int) -> bool:
     return not stat.parent.parent.exists()
 
 
-def test_a_url_is_told_through_apprise(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_url_is_sent_to_through_apprise(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     """The text is unchanged, and the URL is never logged or printed."""
     with Server(200, 500, 403) as server:
         AppriseTarget(server.url).send(trial_message(0) | {"text": "<b>80 % & *more*</b>"})
-        for said in ("refused (HTTP 500)", "refused (HTTP 403)"):
+        for message in ("refused (HTTP 500)", "refused (HTTP 403)"):
             with pytest.raises(SendError) as caught:
                 AppriseTarget(server.url).send(trial_message(0))
-            assert str(caught.value) == said
+            assert str(caught.value) == message
     assert [each["message"] for each in server.posted] == ["<b>80 % & *more*</b>", *[trial_message(0)["text"]] * 2]
     with pytest.raises(SendError, match="refused, or no response"):
         AppriseTarget(server.url).send(trial_message(0))

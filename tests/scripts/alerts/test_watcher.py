@@ -17,7 +17,7 @@ from tests.support.alerts import POSIX, SECRET, Desk, Server
 from tests.support.harness import wait_until
 
 
-def test_what_is_due_is_sent_once(desk: Desk) -> None:
+def test_due_alerts_are_sent_once(desk: Desk) -> None:
     """Each target gets an alert once, also after a restart, and the next threshold is a new alert."""
     with Server() as server:
         desk.write(log=desk.note, hook=json.dumps(server.url))
@@ -33,11 +33,11 @@ def test_what_is_due_is_sent_once(desk: Desk) -> None:
         with desk.watch() as watching:
             desk.look(watching)
         assert len(desk.noted()) == len(server.posted) == 2
-    assert not [line for line in desk.said if SECRET in line]
+    assert not [line for line in desk.log if SECRET in line]
     assert SECRET not in states.state_path(desk.database).read_text(encoding="ascii")
 
 
-def test_it_looks_when_the_database_has_changed(desk: Desk) -> None:
+def test_a_change_of_the_database_causes_an_evaluation(desk: Desk) -> None:
     """An evaluation follows a change, after the minimum time."""
     desk.write()
     desk.read(20)
@@ -48,7 +48,7 @@ def test_it_looks_when_the_database_has_changed(desk: Desk) -> None:
         assert watching.is_idle
         watching.step(time.time(), MIN_SECONDS * 2)
         assert not watching.is_idle
-        wait_until(lambda: bool(desk.noted()), lambda: "it was not told")
+        wait_until(lambda: bool(desk.noted()), lambda: "no alert was sent")
 
 
 def test_the_file_is_read_again_when_it_is_changed(desk: Desk) -> None:
@@ -59,7 +59,7 @@ def test_the_file_is_read_again_when_it_is_changed(desk: Desk) -> None:
         desk.look(watching)
         desk.write("at = [90.0]\nwindows = '5h'")
         desk.look(watching)
-        assert "did you mean window?; the previous rules stay in force" in desk.said[-1]
+        assert "did you mean window?; the previous rules stay in force" in desk.log[-1]
         assert desk.noted() == []
         desk.write("at = [80]")
         desk.look(watching)
@@ -76,7 +76,7 @@ def test_a_database_that_comes_later(desk: Desk) -> None:
     assert len(desk.noted()) == 1
 
 
-def test_check_says_what_would_be_told_and_what_was(desk: Desk) -> None:
+def test_check_prints_due_and_sent_alerts(desk: Desk) -> None:
     """The exit code is 1 if alerts are due, else 0; nothing is sent or changed."""
     desk.write()
     assert desk.invoke("check").exit_code == 3
@@ -93,7 +93,7 @@ def test_check_says_what_would_be_told_and_what_was(desk: Desk) -> None:
     assert len(desk.noted()) == 1
 
 
-def test_check_for_programs(desk: Desk) -> None:
+def test_check_prints_json(desk: Desk) -> None:
     """Due alerts are as a command gets them, with their targets."""
     desk.write(log=desk.note, hook=f'"json://127.0.0.1:9/{SECRET}"')
     desk.read(97)
@@ -124,7 +124,7 @@ def test_check_in_quiet_hours(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "test", "watch"])
-def test_a_wrong_file_is_wrong_use(desk: Desk, command: str) -> None:
+def test_an_invalid_alerts_file_is_wrong_use(desk: Desk, command: str) -> None:
     """The error has the line, the key and a correction."""
     desk.write("at = [80]\nwindw = '5h'")
     result = desk.invoke(command)
@@ -134,7 +134,7 @@ def test_a_wrong_file_is_wrong_use(desk: Desk, command: str) -> None:
     assert desk.invoke(command).stderr.endswith("does not exist; create it with: codex-tap alerts init\n")
 
 
-def test_test_tells_each_target(desk: Desk) -> None:
+def test_test_sends_to_each_target(desk: Desk) -> None:
     """There is a line for each target; the exit code is 4 if one failed, and no state is stored."""
     with Server(200, 200, 401) as server:
         desk.write(log=desk.note, hook=json.dumps(server.url))
@@ -152,7 +152,7 @@ def test_test_tells_each_target(desk: Desk) -> None:
     assert not states.state_path(desk.database).exists()
 
 
-def test_test_of_a_target_that_there_is_not(desk: Desk) -> None:
+def test_test_of_an_unknown_target(desk: Desk) -> None:
     """The error names the nearest target."""
     desk.write(phone=desk.note)
     result = desk.invoke("test", "fone")
@@ -160,7 +160,7 @@ def test_test_of_a_target_that_there_is_not(desk: Desk) -> None:
 
 
 @POSIX
-def test_a_file_that_others_can_read_is_told_of(desk: Desk) -> None:
+def test_an_alerts_file_that_others_can_read_causes_a_warning(desk: Desk) -> None:
     """There is a warning, and the command still runs."""
     desk.write().chmod(0o644)
     result = desk.invoke("test")
@@ -181,14 +181,14 @@ def test_init_writes_a_file_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("[[rules]]\nat = [80]\n", "has no targets"), ("[targets]\nlog = ['a']\n", "has no rules")],
 )
-def test_watch_with_nobody_to_tell_or_nothing_to(desk: Desk, text: str, said: str) -> None:
+def test_watch_without_targets_or_rules(desk: Desk, text: str, message: str) -> None:
     """The watch ends at once."""
     desk.config.write_text(text, encoding="utf-8")
     result = desk.invoke("watch")
-    assert (result.exit_code, said in result.stderr) == (2, True)
+    assert (result.exit_code, message in result.stderr) == (2, True)
 
 
 def test_watch_as_a_program(desk: Desk) -> None:
@@ -200,7 +200,7 @@ def test_watch_as_a_program(desk: Desk) -> None:
         assert first.stderr.readline().endswith(
             f"watching {desk.database}, sending alerts to log; press Ctrl-C to stop\n"
         )
-        wait_until(lambda: bool(desk.noted()), lambda: "it was not told")
+        wait_until(lambda: bool(desk.noted()), lambda: "no alert was sent")
         other = desk.invoke("watch")
         assert (other.exit_code, "watches" in other.stderr) == (4, True)
         with desk.start("--beside") as beside:

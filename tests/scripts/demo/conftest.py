@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=[False, True], ids=["http1", "http2"])
 def http2(request: pytest.FixtureRequest) -> bool:
+    """Run a test with each HTTP version."""
     return bool(request.param)
 
 
 @pytest.fixture
 def backend() -> Iterator[Backend]:
+    """Run a stand-in for one test; it offers HTTP/1.1 only."""
     with Backend() as started:
         yield started
 
 
 @pytest.fixture
 def client(backend: Backend) -> Iterator[CodexClient]:
-    with CodexClient(backend.proxy_url, [backend.ca_file], token="token-a", account_id="account-a") as made:
-        yield made
+    """Connect a client of one account to the stand-in."""
+    with CodexClient(backend.proxy_url, [backend.ca_file], token="token-a", account_id="account-a") as opened:
+        yield opened

@@ -17,7 +17,7 @@ def test_no_sni(client: CodexClient, backend: Backend) -> None:
     assert backend.requests[0].sni is None
 
 
-def test_distrust(backend: Backend) -> None:
+def test_a_client_without_the_root_certificate_refuses(backend: Backend) -> None:
     """A client without the authority's certificate refuses the connection, and the stand-in reports the failure."""
     with Backend() as other:
         client = CodexClient(backend.proxy_url, [other.ca_file])

@@ -43,10 +43,10 @@ def test_real_codex_over_http(http2: bool, tmp_path: Path) -> None:
     """Without the websocket the real Codex takes its turn over POST, and stores the limits of the headers."""
     codex, home = require_codex(), tmp_path / "codex"
     reset_at = int(time.time()) + 9000
-    told = limit_headers(WireWindow(13, 300, reset_at), WireWindow(44, 10080, reset_at + 1))
+    headers = limit_headers(WireWindow(13, 300, reset_at), WireWindow(44, 10080, reset_at + 1))
     log_in(home, "account-a", "user-a")
     with Backend(http2=http2) as backend, Proxy(backend) as proxy:
-        backend.answer(Answer(upgrade=426, headers=told))
+        backend.answer(Answer(upgrade=426, headers=headers))
         done = exec_turn(codex, home, "say ok", codex_environment(proxy, home))
         (post,) = [request for request in backend.requests if request.path.endswith("/codex/responses")][1:]
     assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr

@@ -44,24 +44,24 @@ def test_usage_document(client: CodexClient, backend: Backend) -> None:
     """The usage document is served on both paths once it is set; until then the response is a 404."""
     assert client.get(USAGE).status == 404
     spark = usage_limit("GPT-5.3-Codex-Spark", "codex_bengalfox", WireWindow(0, 300), WireWindow(0, 10080))
-    told = usage_document(WireWindow(41, 10080, RESET_AT, 332661), additional=[spark])
-    backend.answer(Answer(usage=told), account="account-a")
+    document = usage_document(WireWindow(41, 10080, RESET_AT, 332661), additional=[spark])
+    backend.answer(Answer(usage=document), account="account-a")
     for url in (USAGE, "https://gateway.example/api/codex/usage?full=1"):
-        assert json.loads(client.get(url).body) == told
-    assert told["rate_limit"]["primary_window"]["limit_window_seconds"] == 604800
+        assert json.loads(client.get(url).body) == document
+    assert document["rate_limit"]["primary_window"]["limit_window_seconds"] == 604800
 
 
 def test_header_builders() -> None:
     """The builders write the headers of live accounts."""
-    told = limit_headers(
+    headers = limit_headers(
         WireWindow(100, 10080, 1787196849, 14890),
         NO_WINDOW,
         plan="pro",
         active="premium",
         credits=credits_object(),
     )
-    told |= limit_headers(WireWindow(0, 300), family="bengalfox", limit_name="GPT-5.3-Codex-Spark")
-    assert told == {
+    headers |= limit_headers(WireWindow(0, 300), family="bengalfox", limit_name="GPT-5.3-Codex-Spark")
+    assert headers == {
         "x-codex-primary-used-percent": "100",
         "x-codex-primary-window-minutes": "10080",
         "x-codex-primary-reset-at": "1787196849",

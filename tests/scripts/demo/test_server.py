@@ -14,7 +14,7 @@ from scripts.demo.transport import InterruptedTurnError
 from tests.support.harness import wait_until
 
 
-def test_mistakes_are_loud(http2: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_response_is_logged(http2: bool, caplog: pytest.LogCaptureFixture) -> None:
     """A response that cannot be sent ends the connection and is logged."""
     with Backend(http2=http2) as backend, CodexClient(backend.proxy_url, [backend.ca_file], http2=http2) as client:
         backend.answer(Answer(events=[{"no": "type"}]))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def front(backend: Backend) -> Iterator[Front]:
+    """Run a proxy of a company in front of the stand-in backend."""
     front = Front(backend.port)
     yield front
     front.close()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins f
 
 
 @pytest.mark.parametrize(
-    ("probe", "told"),
+    ("probe", "reason"),
     [
         (ACCEPTS, None),
         (REFUSES, "codex does not accept --no-daemon"),
@@ -27,17 +27,17 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins f
         (None, None),
     ],
 )
-def test_a_codex_without_the_flag_causes_a_warning(tmp_path: Path, probe: str | None, told: str | None) -> None:
+def test_a_codex_without_the_flag_causes_a_warning(tmp_path: Path, probe: str | None, reason: str | None) -> None:
     """A Codex that accepts the flag, and a missing one, cause none."""
     if probe is not None:
         make_codex(tmp_path / "bin", probe)
     found = list(warnings({"PATH": f"{tmp_path / 'bin'}:{SYSTEM}", "CODEX_HOME": str(tmp_path)}))
-    assert len(found) == (told is not None)
-    assert all(told in each for each in found if told)
+    assert len(found) == (reason is not None)
+    assert all(reason in each for each in found if reason)
 
 
-@pytest.mark.parametrize(("listens", "told"), [(True, 1), (False, 0)])
-def test_a_running_background_server_causes_a_warning(tmp_path: Path, listens: bool, told: int) -> None:
+@pytest.mark.parametrize(("listens", "count"), [(True, 1), (False, 0)])
+def test_a_running_background_server_causes_a_warning(tmp_path: Path, listens: bool, count: int) -> None:
     """A link leads to its socket, whose path has to be short; a killed server leaves the link."""
     control = tmp_path / ("long" * 40) / "app-server-control"
     control.mkdir(parents=True)
@@ -47,5 +47,5 @@ def test_a_running_background_server_causes_a_warning(tmp_path: Path, listens: b
         if listens:
             server.listen()
         found = list(warnings({"PATH": SYSTEM, "CODEX_HOME": str(control.parent)}))
-    assert len(found) == told
+    assert len(found) == count
     assert all("background server is running" in each for each in found)

@@ -69,7 +69,7 @@ def test_a_corporate_proxy_and_authority(backend: Backend, front: Front) -> None
 
 @pytest.mark.parametrize("variable", ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         (None, "which cannot be read: "),
         ("", "which has no usable certificate"),
@@ -77,7 +77,7 @@ def test_a_corporate_proxy_and_authority(backend: Backend, front: Front) -> None
     ],
 )
 def test_a_corporate_authority_that_cannot_be_used(
-    variable: str, content: str | None, told: str, tmp_path: Path
+    variable: str, content: str | None, reason: str, tmp_path: Path
 ) -> None:
     """The message names the variable and the file; nothing is started."""
     file = tmp_path / "corporate.pem"
@@ -85,4 +85,4 @@ def test_a_corporate_authority_that_cannot_be_used(
         file.write_text(content)
     done = run(*python("pass"), environ=environment(**{variable: str(file)}))
     assert done.returncode == 4
-    assert done.stderr.startswith(f"codex-tap: {variable} names {file}, {told}")
+    assert done.stderr.startswith(f"codex-tap: {variable} names {file}, {reason}")

@@ -49,19 +49,19 @@ def test_the_commands_exit_code_is_the_launchers(program: str, code: int) -> Non
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
-def test_stdin_and_stdout_are_the_commands_own(tmp_path: Path) -> None:
+def test_the_command_has_its_own_stdin_and_stdout(tmp_path: Path) -> None:
     """The command reads and writes as without the launcher, and the database exists when the launcher has ended."""
     database = tmp_path / "new folder" / "tap.sqlite3"
     done = subprocess.run(
         launcher("run", python("import sys; print(sys.stdin.read().upper()); sys.exit('oops')"), database=database),
         env=environment(),
-        input="told",
+        input="typed",
         capture_output=True,
         check=False,
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (1, "TOLD\n", "oops\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "TYPED\n", "oops\n")
     assert database.exists()
 
 
@@ -104,7 +104,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "told"),
+    ("command", "code", "message"),
     [
         ("no-such-command-anywhere", 127, "no-such-command-anywhere was not found"),
         ("codex", 127, "codex was not found; get it with: npm install -g @openai/codex"),
@@ -113,7 +113,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
     ],
 )
 def test_a_command_that_cannot_be_run(
-    command: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exit code is that of a shell, the message says what to do, and no process is left."""
     monkeypatch.chdir(tmp_path)
@@ -123,7 +123,7 @@ def test_a_command_that_cannot_be_run(
     empty = tmp_path / "empty"
     empty.mkdir()
     done = run(command, environ=environment(PATH=str(empty)))
-    assert (done.returncode, done.stderr) == (code, f"codex-tap: {told}\n")
+    assert (done.returncode, done.stderr) == (code, f"codex-tap: {message}\n")
 
 
 @POSIX
@@ -140,7 +140,7 @@ def test_a_signal_to_the_launcher_reaches_the_command(sent: signal.Signals) -> N
 
 
 @POSIX
-def test_an_interrupt_that_no_terminal_sent_reaches_the_command() -> None:
+def test_an_interrupt_by_a_program_reaches_the_command() -> None:
     """An interrupt that a program sends only to the launcher is passed on to the command."""
     with started(*launcher("run", python(LIVELY)), environ=environment()) as process:
         read_line(process, "up")

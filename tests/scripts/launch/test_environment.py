@@ -126,7 +126,7 @@ WITH_GATEWAYS: list[tuple[dict[str, str], bool]] = [
 
 @pytest.mark.parametrize(("before", "led"), WITH_GATEWAYS)
 def test_plain_http_for_gateways(before: dict[str, str], led: bool) -> None:
-    """It goes through the tap only if it has no proxy of its own, or the same one as HTTPS."""
+    """Plain HTTP goes through the tap only if it has no proxy of its own, or the same one as HTTPS."""
     made = command_environment(
         before,
         proxy_url=PROXY,
@@ -173,7 +173,7 @@ def test_the_upstream_proxy_is_the_one_codex_would_use(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
         ("socks5://user:geheim@h:1080", "socks5:// is not supported"),
         ("socks5h://h", "socks5h:// is not supported"),
@@ -184,9 +184,9 @@ def test_the_upstream_proxy_is_the_one_codex_would_use(
         ("http://:geheim@h:1", "a password without a user"),
     ],
 )
-def test_an_upstream_that_cannot_be_used_is_refused(url: str, told: str) -> None:
+def test_an_upstream_that_cannot_be_used_is_refused(url: str, reason: str) -> None:
     """The message names the variable and the problem, but not the password."""
-    with pytest.raises(LaunchError, match=told) as caught:
+    with pytest.raises(LaunchError, match=reason) as caught:
         find_upstream({"ALL_PROXY": url}, windows=False)
     assert "ALL_PROXY" in str(caught.value)
     assert "geheim" not in str(caught.value)

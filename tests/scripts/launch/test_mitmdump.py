@@ -89,7 +89,7 @@ def test_a_password_is_required(backend: Backend) -> None:
         assert answers == [b"407", b"200"]
 
 
-def test_mitmdump_can_be_asked_for_its_version() -> None:
+def test_the_version_of_mitmdump() -> None:
     """An option that makes mitmdump print and exit does just that."""
     done = subprocess.run(
         launcher("proxy", ["--version"]), env=environment(), capture_output=True, check=True, text=True, timeout=60

@@ -42,7 +42,7 @@ def test_the_password_of_an_upstream_proxy(backend: Backend, front: Front) -> No
     assert [f"Proxy-Authorization: Basic {expected}" in head for head in front.heads] == [True]
 
 
-def test_mitmdumps_own_arguments_win(tmp_path: Path) -> None:
+def test_arguments_for_mitmdump_take_precedence(tmp_path: Path) -> None:
     """Arguments after `--` take precedence over those of the launcher."""
     port = free_port()
     with running_proxy(

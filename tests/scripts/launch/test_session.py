@@ -38,7 +38,7 @@ sys.exit(child.wait())
 
 
 @POSIX
-def test_a_killed_launcher_leaves_nothing() -> None:
+def test_a_killed_launcher_leaves_no_process() -> None:
     """Neither the proxy, nor the command, nor what the command started outlives the launcher."""
     with started(*launcher("run", python(WRAPPER))) as process:
         read_line(process, "up")
@@ -50,7 +50,7 @@ def test_a_killed_launcher_leaves_nothing() -> None:
 
 
 @POSIX
-def test_a_launcher_killed_before_the_command_leaves_nothing() -> None:
+def test_a_launcher_killed_before_the_command_starts_leaves_no_process() -> None:
     """A proxy that is still starting ends as well."""
     with started(*launcher("run", python(LIVELY))) as process:
         wait_until(lambda: bool(descendants(process.pid)), lambda: "no proxy was started")
@@ -75,7 +75,7 @@ NESTED = [sys.executable, str(REPOSITORY / "scripts" / "cli.py"), "run", "codex"
 
 
 @POSIX
-def test_every_way_to_codex_gets_the_flag(tmp_path: Path) -> None:
+def test_every_way_to_start_codex_gets_the_flag(tmp_path: Path) -> None:
     """By name, by path, in a shell, in a run within a run, and with a running proxy; `exec` does not need the flag."""
     codex = tmp_path / "codex"
     codex.write_text('#!/bin/sh\necho "$0" "$@"\n')

@@ -43,9 +43,9 @@ def test_the_shim_works_without_codex_tap_and_its_python(shim: Path, tmp_path: P
     path = f"{shim}:{tmp_path / 'one'}:{SYSTEM}"
     text = (shim / "codex").read_text()
     program = str(Path(codex_program.__file__).resolve())
-    for gone in (sys.executable, program):
-        assert gone in text
-        (shim / "codex").write_text(text.replace(gone, str(tmp_path / "gone")))
+    for missing in (sys.executable, program):
+        assert missing in text
+        (shim / "codex").write_text(text.replace(missing, str(tmp_path / "missing")))
         assert call(path, "x") == (7, "<one><x>")
 
 
@@ -70,10 +70,10 @@ def test_the_shim_never_starts_itself(shim: Path, tmp_path: Path, monkeypatch: p
     for first in (f"{tmp_path / 'linked'}:{shim}", f"{shim}:{tmp_path / 'copied'}"):
         assert call(f"{first}:{tmp_path / 'one'}:{SYSTEM}", "x") == real
     for alone in (str(shim), f"{shim}:{other}:{tmp_path / 'linked'}:"):
-        code, said = call(f"{alone}:{SYSTEM}", "x")
-        assert (code, "npm install -g @openai/codex" in said) == (127, True)
-    code, said = call(f"{tmp_path / 'copied'}:{tmp_path / 'copied2'}:{SYSTEM}", "x")
-    assert (code, "npm install -g @openai/codex" in said) == (127, True)
+        code, output = call(f"{alone}:{SYSTEM}", "x")
+        assert (code, "npm install -g @openai/codex" in output) == (127, True)
+    code, output = call(f"{tmp_path / 'copied'}:{tmp_path / 'copied2'}:{SYSTEM}", "x")
+    assert (code, "npm install -g @openai/codex" in output) == (127, True)
 
 
 def test_the_program_of_the_shim_on_windows_starts_the_next_codex(shim: Path, tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_the_program_of_the_shim_on_windows_starts_the_next_codex(shim: Path, tm
     start = [codex_program.__file__, "start", str(probed_programs())]
     assert call(path, *start, "a b", program=sys.executable) == (7, "<one><--no-daemon><a b>")
     for broken in ({"PATH": f"{shim}:{SYSTEM}"}, {DEPTH_VARIABLE: "." * MAX_DEPTH}):
-        code, said = call(broken.pop("PATH", path), *start, program=sys.executable, **broken)
-        assert (code, "npm install -g @openai/codex" in said) == (127, True)
+        code, output = call(broken.pop("PATH", path), *start, program=sys.executable, **broken)
+        assert (code, "npm install -g @openai/codex" in output) == (127, True)
 
 
 def test_the_shim_is_private_and_written_once(shim: Path) -> None:

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
+    """Return a database and an alerts file, neither of which exists yet."""
     return Desk(tmp_path)
 
 
-def test_run_serves_the_page_beside_its_proxy(tmp_path: Path) -> None:
-    """It can be asked while the command runs, says where on stderr, and is gone with it."""
+def test_run_serves_the_page(tmp_path: Path) -> None:
+    """The page is served while the command runs; its address is printed on stderr."""
     script = (
         "import re, sys, urllib.request\n"
         "opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
@@ -47,33 +48,33 @@ def test_run_serves_the_page_beside_its_proxy(tmp_path: Path) -> None:
         assert process.stdin is not None
         assert process.stderr is not None
         assert process.stdout is not None
-        said = process.stderr.readline()
-        told = re.fullmatch(r"codex-tap: the page is at http://127\.0\.0\.1:(\d+)/\n", said)
-        assert told, said + process.stderr.read()
-        process.stdin.write(said)
+        line = process.stderr.readline()
+        found = re.fullmatch(r"codex-tap: the page is at http://127\.0\.0\.1:(\d+)/\n", line)
+        assert found, line + process.stderr.read()
+        process.stdin.write(line)
         process.stdin.flush()
         assert '"status":"empty"' in process.stdout.readline()
         assert process.wait(60) == 7
-    assert _is_free(int(told[1]))
+    assert _is_free(int(found[1]))
 
 
 @POSIX
-def test_a_killed_launcher_leaves_no_server(tmp_path: Path) -> None:
-    """The server sees the end of whoever started it."""
+def test_the_server_ends_with_a_killed_launcher(tmp_path: Path) -> None:
+    """The server ends when its parent process ends."""
     command = [sys.executable, str(CLI), "proxy", "--serve", "--port", str(free_port())]
     with subprocess.Popen(
         [*command, "--db", str(tmp_path / "p.sqlite3")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        told = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stderr.readline())
-        assert told
-        assert not _is_free(int(told[1]))
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stderr.readline())
+        assert found
+        assert not _is_free(int(found[1]))
         process.kill()
-    wait_until(lambda: _is_free(int(told[1])), lambda: "the server is still there")
+    wait_until(lambda: _is_free(int(found[1])), lambda: "the server still runs")
 
 
-def test_a_running_proxy_has_a_page_of_its_own() -> None:
-    """`run --proxy --serve` would show another database than the one that is written."""
+def test_run_with_a_running_proxy_refuses_the_page() -> None:
+    """The database of the running proxy may be another one."""
     result = invoke("run", "--proxy", "127.0.0.1:8080", "--serve", "codex")
     assert result.exit_code == 2
     assert "--serve" in result.stderr
@@ -84,8 +85,8 @@ def _is_free(port: int) -> bool:
         return candidate.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_run_tells_beside_its_proxy(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says whom, and what was recorded last is told, too, before it ends with the command."""
+def test_run_sends_alerts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The targets are printed, and alerts about the last reading are sent before the end."""
     desk.write()
     monkeypatch.setenv("CODEX_TAP_ALERTS", str(desk.config))
     script = (
@@ -107,7 +108,7 @@ def test_run_tells_beside_its_proxy(desk: Desk, monkeypatch: pytest.MonkeyPatch)
 
 
 @POSIX
-def test_a_killed_launcher_leaves_no_watch(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_ends_with_a_killed_launcher(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch ends with its parent process, and holds the lock until then."""
     desk.write()
     monkeypatch.setenv("CODEX_TAP_ALERTS", str(desk.config))
@@ -115,9 +116,9 @@ def test_a_killed_launcher_leaves_no_watch(desk: Desk, monkeypatch: pytest.Monke
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "codex-tap: alerts go to log\n"
-        wait_until(lambda: not _is_unwatched(desk.database), lambda: "it does not watch")
+        wait_until(lambda: not _is_unwatched(desk.database), lambda: "the watch did not start")
         process.kill()
-    wait_until(lambda: _is_unwatched(desk.database), lambda: "the watch is still there")
+    wait_until(lambda: _is_unwatched(desk.database), lambda: "the watch still runs")
 
 
 def _is_unwatched(database: Path) -> bool:
@@ -129,15 +130,17 @@ def _is_unwatched(database: Path) -> bool:
 
 
 @pytest.mark.parametrize("command", [["run", "--alerts", "codex"], ["proxy", "--alerts"]])
-def test_nothing_is_started_with_a_wrong_file(desk: Desk, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    """The error comes at the start."""
+def test_an_invalid_alerts_file_prevents_the_start(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """The exit code is 2, and the message has the correction."""
     desk.write("ats = [80]")
     monkeypatch.setenv("CODEX_TAP_ALERTS", str(desk.config))
     result = CliRunner().invoke(cli, command, prog_name="codex-tap", catch_exceptions=False)
     assert (result.exit_code, "did you mean at?" in result.stderr) == (2, True)
 
 
-def test_a_running_proxy_has_alerts_of_its_own() -> None:
-    """`run --proxy --alerts` would look at another database than the one that is written."""
+def test_run_with_a_running_proxy_refuses_alerts() -> None:
+    """The database of the running proxy may be another one."""
     result = CliRunner().invoke(cli, ["run", "--proxy", "127.0.0.1:8080", "--alerts", "codex"], prog_name="codex-tap")
     assert (result.exit_code, "--alerts" in result.stderr) == (2, True)

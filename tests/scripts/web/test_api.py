@@ -24,8 +24,8 @@ def test_usage_is_the_document_of_status(site: Site, path: Path) -> None:
     """The document is that of `status --json`, for all accounts and for one."""
     for asked, words in (("/api/usage", []), ("/api/usage/bob", ["bob"])):
         command = ["status", "--json", *words, "--db", str(path)]
-        told = json.loads(CliRunner().invoke(cli, command).stdout)
-        assert _still(site.get(asked).document) == _still(told)
+        expected = json.loads(CliRunner().invoke(cli, command).stdout)
+        assert _still(site.get(asked).document) == _still(expected)
 
 
 def _still(document: Any) -> Any:
@@ -36,7 +36,7 @@ def _still(document: Any) -> Any:
     return [_still(each) for each in document] if isinstance(document, list) else document
 
 
-def test_history_has_the_limits_as_they_stood(shared: Site) -> None:
+def test_history_has_the_limits_of_a_time_range(shared: Site) -> None:
     """The oldest entry comes first; the snapshot that stood at the start of the time range is included."""
     document = shared.get("/api/history?account=alice&since=24h").document
     assert [entry["windows"]["5h"]["used_percent"] for entry in document["entries"]] == [13, 20]
@@ -46,7 +46,7 @@ def test_history_has_the_limits_as_they_stood(shared: Site) -> None:
     assert [entry["limit_id"] for entry in only] == ["codex_bengalfox"]
 
 
-def test_history_begins_with_what_stood_then(tmp_path: Path) -> None:
+def test_history_begins_with_the_snapshot_at_its_start(tmp_path: Path) -> None:
     """A snapshot from before the time range is included if it was seen within the range."""
     path = record(tmp_path / "web.sqlite3", reading(1, ago=9_000), reading(2, ago=5_000), reading(2, ago=1_000))
     with Site(path) as site:
@@ -87,7 +87,7 @@ def test_pages_of_turns_follow_each_other(tmp_path: Path, who: str) -> None:
     assert len(seen) == len(set(seen)) == (25 if who else 26)
 
 
-def test_turns_tell_counts_and_names(shared: Site) -> None:
+def test_turns_have_counts_and_names(shared: Site) -> None:
     """A turn has its thread's name, its tokens and its result."""
     found = shared.get("/api/requests").document["requests"]
     assert [(each["email"], each["warm_up"], each["status"], each["input_tokens"]) for each in found] == [
@@ -97,7 +97,7 @@ def test_turns_tell_counts_and_names(shared: Site) -> None:
     ]
 
 
-def test_events_are_the_newest_of_those_asked_for(tmp_path: Path) -> None:
+def test_the_newest_events_of_a_kind(tmp_path: Path) -> None:
     """The entries are those of `events --json`, the oldest first, with the number of those left out."""
     path = record(tmp_path / "web.sqlite3", *(reading(100 * (number % 2), ago=100 - number) for number in range(6)))
     with Site(path) as site:
@@ -108,7 +108,7 @@ def test_events_are_the_newest_of_those_asked_for(tmp_path: Path) -> None:
     assert (newest["events"], newest["left_out"]) == (whole["events"][-1:], len(whole["events"]) - 1)
 
 
-def test_the_next_account_is_the_one_with_most_room(shared: Site) -> None:
+def test_the_next_account_has_the_most_headroom(shared: Site) -> None:
     """The account is that of `codex-tap next`, with a reason."""
     found = shared.get("/api/next").document
     assert found["email"] == ALICE.email
@@ -116,7 +116,7 @@ def test_the_next_account_is_the_one_with_most_room(shared: Site) -> None:
     assert found["reason"]
 
 
-def test_an_account_is_given_a_name_and_loses_it(site: Site) -> None:
+def test_an_account_name_is_set_and_removed(site: Site) -> None:
     """The name then matches the account; null removes it."""
     found = site.write("PATCH", "/api/accounts/alice", {"name": " work "})
     assert (found.status, found.document["name"]) == (200, "work")
@@ -126,14 +126,14 @@ def test_an_account_is_given_a_name_and_loses_it(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("name", "status"), [("work", 409), ("  ", 422), ("a\nb", 422), ("", 422), ("x" * 300, 422)])
-def test_a_name_that_will_not_do_is_refused(site: Site, name: str, status: int) -> None:
+def test_an_invalid_name_is_refused(site: Site, name: str, status: int) -> None:
     """The name is taken or invalid, and nothing changes."""
     site.write("PATCH", "/api/accounts/bob", {"name": "work"})
     assert site.write("PATCH", "/api/accounts/alice", {"name": name}).status == status
     assert site.get("/api/accounts/alice").document["name"] is None
 
 
-def test_a_forgotten_account_is_gone(site: Site, path: Path) -> None:
+def test_a_deleted_account_leaves_no_data(site: Site, path: Path) -> None:
     """All its data is deleted; the response counts it, and lists the files that may still contain it."""
     beside = [f"{path.name}{end}" for end in (".v1.bak", ".unwritten-1-a.jsonl", "-alerts.json", "-alerts.json.part")]
     for name in beside:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_what_is_recorded_is_told_at_once(path: Path) -> None:
-    """One event on coming, one for each change by whoever, also to a file that was not there before."""
+def test_each_change_is_an_event(path: Path) -> None:
+    """The stream begins with an event; each change by any program adds one, also to a file that is created later."""
     other = path.with_name("later.sqlite3")
     cases: list[tuple[Path, list[Callable[[], object]]]] = [
         (path, [lambda: record(path, reading(14)), lambda: _rename(path)]),
@@ -44,13 +44,13 @@ def _rename(path: Path) -> None:
 
 
 def _number(line: str) -> int:
-    told = re.fullmatch(r'data: \{"number": (\d+), "at": \d+\}', line)
-    assert told, line
-    return int(told[1])
+    found = re.fullmatch(r'data: \{"number": (\d+), "at": \d+\}', line)
+    assert found, line
+    return int(found[1])
 
 
-def test_a_stream_that_is_left_is_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who come and go leave room for others; more than there is room for are told so."""
+def test_a_closed_stream_frees_its_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed streams do not count against the limit; above the limit the response is a 503."""
     monkeypatch.setattr("scripts.web.change_stream.MAX_LISTENERS", 2)
     with Site(path) as site:
         for _ in range(3):

@@ -64,9 +64,9 @@ def test_the_older_shape_has_slots_and_positions(
 ) -> None:
     """`codex_…` fields depend on window lengths, `primary_…` and `secondary_…` fields on positions."""
     at = time.time() - 10
-    told = headers.read(headers.collect([(name.encode(), value.encode()) for name, value in sent.items()]), at)
-    assert told
-    seen = snapshot(at=at, source=Source.HEADERS).model_copy(update={"reading": told})
+    reading = headers.read(headers.collect([(name.encode(), value.encode()) for name, value in sent.items()]), at)
+    assert reading
+    seen = snapshot(at=at, source=Source.HEADERS).model_copy(update={"reading": reading})
     with Site(record(tmp_path / "web.sqlite3", seen)) as site:
         found = site.get(f"/codex/usage/{ALICE.token_key[:7]}").document
     assert found["status"] == "success"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_nothing_seen_yet_is_an_empty_document(tmp_path: Path) -> None:
+def test_a_missing_database_is_an_empty_document(tmp_path: Path) -> None:
     """Before the first run of a proxy, every document is empty, and no file is created."""
     with Site(tmp_path / "none" / "web.sqlite3") as site:
         for asked, model in DOCUMENTS:
@@ -53,7 +53,7 @@ def test_a_database_that_comes_later_is_found(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("of", ["/api/usage/", "/api/accounts/", "/codex/usage/", "/api/history?account="])
-def test_any_unambiguous_start_names_an_account(
+def test_an_unambiguous_prefix_matches_an_account(
     shared: Site, of: str, start: str, status: int, candidates: list[str]
 ) -> None:
     """Every path accepts prefixes. An ambiguous prefix is a conflict, and the response lists the candidates."""
@@ -63,7 +63,7 @@ def test_any_unambiguous_start_names_an_account(
         assert [each["email"] for each in found.document["candidates"]] == candidates
 
 
-def test_a_newer_database_is_unavailable_and_told_so(site: Site, path: Path) -> None:
+def test_a_newer_database_is_unavailable(site: Site, path: Path) -> None:
     """The message is that of the command line."""
     with closing(open_writer(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -73,7 +73,7 @@ def test_a_newer_database_is_unavailable_and_told_so(site: Site, path: Path) -> 
         assert "newer codex-tap (schema 99" in found.document["detail"]
 
 
-def test_a_damaged_database_is_unavailable_and_told_so(site: Site, path: Path) -> None:
+def test_a_damaged_database_is_unavailable(site: Site, path: Path) -> None:
     """There is an error instead of data."""
     damage(path)
     for asked in ASKED:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.support.web_server import Site
 
 
-def test_an_answer_that_is_known_is_not_sent_again(shared: Site) -> None:
+def test_a_known_response_is_not_sent_again(shared: Site) -> None:
     """The weak ETag stays the same until something happens; only forecasts and rankings change with the clock."""
     first = {asked: shared.get(asked) for asked in ASKED if "forecast" not in asked and "next" not in asked}
     time.sleep(1.1)
@@ -26,7 +26,7 @@ def test_an_answer_that_is_known_is_not_sent_again(shared: Site) -> None:
         assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag), asked
 
 
-def test_an_answer_that_changed_is_sent(site: Site, path: Path) -> None:
+def test_a_changed_response_is_sent(site: Site, path: Path) -> None:
     """A new reading changes the ETag."""
     tag = site.get("/api/usage").headers["etag"]
     record(path, reading(21, ago=1))

@@ -10,7 +10,7 @@ from tests.support.web_server import Site, ask
 
 
 @pytest.mark.parametrize(("asked", "model"), DOCUMENTS + OF_ONE)
-def test_documents_are_what_their_models_say(shared: Site, asked: str, model: type[object]) -> None:
+def test_documents_conform_to_their_models(shared: Site, asked: str, model: type[object]) -> None:
     """The schema and the response have the same fields."""
     found = shared.get(asked)
     assert (found.status, found.headers["content-type"]) == (200, "application/json")
@@ -18,7 +18,7 @@ def test_documents_are_what_their_models_say(shared: Site, asked: str, model: ty
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"name": 5}', b'{"name": "\\ud800"}', b'{"nam": "x"}', b""])
-def test_a_body_that_is_none_is_told(shared: Site, body: bytes) -> None:
+def test_an_invalid_body_is_refused(shared: Site, body: bytes) -> None:
     """The error has the same form, and does not repeat the body."""
     write = {"X-Codex-Tap": "1", "Content-Type": "application/json"}
     found = ask(shared.port, "PATCH", "/api/accounts/alice", write, body)
