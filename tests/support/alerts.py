@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from apprise import Apprise
 from click.testing import CliRunner, Result
 
 from scripts.alerts.watcher import MAX_SECONDS, Watch
@@ -144,3 +146,10 @@ def write_settings(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
     return path
+
+
+def load_apprise() -> None:
+    """Load the services of apprise: on Python 3.11 its imports cause deprecation warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert Apprise.instantiate("json://127.0.0.1:9/")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import pytest
-from apprise import Apprise
 
-from tests.support.alerts import Desk
+from tests.support.alerts import Desk, load_apprise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,10 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def _apprise() -> None:
-    """Load the services of apprise: on Python 3.11 its imports cause deprecation warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        assert Apprise.instantiate("json://127.0.0.1:9/")
+    load_apprise()
 
 
 @pytest.fixture
