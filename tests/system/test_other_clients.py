@@ -20,8 +20,8 @@ from store.files import certificate_folder
 from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.settings import default_database
-from tests.scripts.launch.test_session import environment, python, run
 from tests.support.harness import REPOSITORY, Listener, required, wait_until
+from tests.support.launcher import environment, python, run
 
 if TYPE_CHECKING:
     import socket

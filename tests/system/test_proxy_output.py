@@ -11,24 +11,14 @@ import pytest
 
 from addon.log_redaction import reduced
 from scripts.demo.http_heads import read_head
-from scripts.launch.proxy_log import MAX_BYTES, MAX_FILES, LogFile, log_files
+from scripts.launch.proxy_log import log_files
 from store.files import LOG_FOLDER, certificate_folder
 from store.settings import data_folder
-from tests.scripts.launch.test_session import (
-    GET,
-    POSIX,
-    environment,
-    launcher,
-    python,
-    read_line,
-    run,
-    started,
-)
 from tests.support.harness import Listener, Proxy, free_port, wait_until
+from tests.support.launcher import GET, POSIX, environment, launcher, python, read_line, run, started
 from tests.system.test_unread_output import behind
 
 if TYPE_CHECKING:
-    import logging
     import socket
     from collections.abc import Iterator
     from pathlib import Path
@@ -252,28 +242,6 @@ def test_the_log_is_private_and_optional(backend: Backend, failing: list[str]) -
             assert done.stdout == "200 a page of other.example\n"
             process.terminate()
             assert process.wait(20) == 0
-
-
-def test_log_files_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A full file is renamed once, and only the newest files of earlier processes are kept."""
-    caplog.set_level("WARNING")
-    for number in range(2 * MAX_FILES):
-        (tmp_path / f"proxy-{number}.log").touch()
-    (tmp_path / "somebody-else.log").touch()
-    log = LogFile(tmp_path)
-    for _ in range(30):
-        log.emit(_record("x" * (MAX_BYTES // 10)))
-        assert log.queue.drain(30)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert {log.path.name, f"{log.path.name}.1", "somebody-else.log"} <= names
-    assert len(names) <= MAX_FILES + 2
-    assert all(path.stat().st_size < 1.2 * MAX_BYTES for path in tmp_path.iterdir())
-
-
-def _record(message: str) -> logging.LogRecord:
-    import logging
-
-    return logging.LogRecord("mitmproxy", logging.WARNING, __file__, 1, message, (), None)
 
 
 @pytest.mark.parametrize(

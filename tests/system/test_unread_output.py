@@ -17,17 +17,8 @@ from scripts.launch.certificates import ca_certificate
 from store.database import open_reader
 from store.files import certificate_folder
 from store.settings import default_database
-from tests.scripts.launch.test_session import (
-    GET,
-    descendants,
-    environment,
-    launcher,
-    python,
-    read_line,
-    started,
-    wait_until_gone,
-)
 from tests.support.harness import free_port
+from tests.support.launcher import GET, descendants, environment, launcher, python, read_line, started, wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""The demo: its output, with and without the real Codex."""
+
 from __future__ import annotations
 
 import os
@@ -34,9 +36,9 @@ def without_codex(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shown() -> tuple[list[str], list[str | None]]:
     """Run the demo; return its messages and the accounts in its document."""
-    said: list[str] = []
-    document = play(said.append)
-    return said, [account["email"] for account in document["accounts"]]
+    messages: list[str] = []
+    document = play(messages.append)
+    return messages, [account["email"] for account in document["accounts"]]
 
 
 @pytest.mark.usefixtures("without_codex")
@@ -62,26 +64,26 @@ def test_the_demo_without_codex(temporary: Path) -> None:
 def test_the_demo_with_the_real_codex(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     """An installed Codex takes the turns, with a login of the demo."""
     monkeypatch.setenv("CODEX_TAP_CODEX", require_codex())
-    said, accounts = shown()
+    messages, accounts = shown()
     assert accounts == PEOPLE
-    assert [line for line in said if "took a turn" in line] == [
+    assert [line for line in messages if "took a turn" in line] == [
         "The real Codex CLI took a turn as ann@example.com (plus).",
         "The real Codex CLI took a turn as ben@example.com (pro).",
     ]
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is not a program there")
 def test_a_codex_that_fails_does_not_spoil_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The small client takes its place, and a message says so."""
     broken = tmp_path / "codex"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o700)
     monkeypatch.setenv("CODEX_TAP_CODEX", str(broken))
-    said, accounts = shown()
+    messages, accounts = shown()
     assert accounts == PEOPLE
-    assert "This Codex did not finish its turn, so a small client takes its place." in said
-    assert sum("small client took a turn" in line for line in said) == 2
+    assert "This Codex did not finish its turn, so a small client takes its place." in messages
+    assert sum("small client took a turn" in line for line in messages) == 2
 
 
 @pytest.mark.usefixtures("without_codex")

@@ -84,7 +84,7 @@ def test_output_after_the_ready_line_is_printed() -> None:
 
 
 def test_the_end_before_the_ready_line_is_noticed() -> None:
-    """Whoever waits for the ready line waits no longer."""
+    """The wait for the ready line ends."""
     with Program("print('no luck'); raise SystemExit(3)") as process:
         assert process.wait_until_ready() is None
         assert (process.wait(), process.lines) == (3, ["no luck"])

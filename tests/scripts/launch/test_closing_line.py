@@ -154,12 +154,12 @@ def damaged(path: Path) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def gone(path: Path) -> contextlib.AbstractContextManager[object]:
+def deleted(path: Path) -> contextlib.AbstractContextManager[object]:
     path.unlink()
     return contextlib.nullcontext()
 
 
-@pytest.mark.parametrize("harm", [locked, damaged, gone])
+@pytest.mark.parametrize("harm", [locked, damaged, deleted])
 def test_without_a_database_the_line_has_the_turns(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -179,8 +179,8 @@ def test_the_turns_of_a_shared_proxy_are_those_recorded(tmp_path: Path, capsys: 
     SharedProxyLine(path).show()
     assert printed(capsys) == ""
     line = SharedProxyLine(path)
-    told = snapshot(limit(windows(16, at=now)), who=BOB, at=now)
-    record(path, told, turn(who=BOB, at=now), turn(who=BOB, at=now, warm_up=True))
+    seen = snapshot(limit(windows(16, at=now)), who=BOB, at=now)
+    record(path, seen, turn(who=BOB, at=now), turn(who=BOB, at=now, warm_up=True))
     line.show()
     assert re.match(r"codex-tap: 1 turn read · 5 h 16 % used, 84 % left, resets ", printed(capsys))
 

@@ -13,8 +13,8 @@ import pytest
 from scripts.demo.codex import exec_turn, log_in
 from scripts.launch.codex_env_file import find_bypass, leads_to, parse
 from store.settings import WATCHED_HOSTS
-from tests.scripts.launch.test_session import Front
 from tests.support.harness import REPOSITORY, Listener
+from tests.support.launcher import Front
 from tests.system.test_real_codex import answer, run_environment
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def started(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_run_warns_and_goes_on_or_stops(tmp_path: Path) -> None:
+def test_run_warns_and_continues_or_stops(tmp_path: Path) -> None:
     """A warning and the command's exit code; with --strict an error, exit code 4, and the command is not started."""
     (tmp_path / ".env").write_text("HTTPS_PROXY=http://user:hush@proxy.example:3128\n")
     warning = f"{tmp_path / '.env'} sets HTTPS_PROXY, which makes Codex bypass the tap; "
@@ -215,7 +215,7 @@ def test_env_warns_as_well(tmp_path: Path) -> None:
     assert f"Note: {tmp_path / '.env'} sets NO_PROXY, which makes Codex bypass the tap for chatgpt.com;" in done.stderr
 
 
-# The real Codex: what it makes of the file is what is said here
+# The real Codex reads the file as these tests do
 
 
 @pytest.fixture(name="other")

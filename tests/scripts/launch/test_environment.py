@@ -19,14 +19,11 @@ from scripts.launch.environment import (
     shim_line,
     without_bypasses,
 )
-from scripts.launch.session import environment_lines
 from scripts.support.errors import LaunchError
-from store.files import certificate_folder, shim_folder
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 PROXY = "http://127.0.0.1:40123"
 TAPPED = {
@@ -129,7 +126,7 @@ WITH_GATEWAYS: list[tuple[dict[str, str], bool]] = [
 
 @pytest.mark.parametrize(("before", "led"), WITH_GATEWAYS)
 def test_plain_http_for_gateways(before: dict[str, str], led: bool) -> None:
-    """It goes through the tap only if it has no proxy of its own, or the same one as HTTPS."""
+    """Plain HTTP goes through the tap only if it has no proxy of its own, or the same one as HTTPS."""
     made = command_environment(
         before,
         proxy_url=PROXY,
@@ -176,7 +173,7 @@ def test_the_upstream_proxy_is_the_one_codex_would_use(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
         ("socks5://user:geheim@h:1080", "socks5:// is not supported"),
         ("socks5h://h", "socks5h:// is not supported"),
@@ -187,9 +184,9 @@ def test_the_upstream_proxy_is_the_one_codex_would_use(
         ("http://:geheim@h:1", "a password without a user"),
     ],
 )
-def test_an_upstream_that_cannot_be_used_is_refused(url: str, told: str) -> None:
+def test_an_upstream_that_cannot_be_used_is_refused(url: str, reason: str) -> None:
     """The message names the variable and the problem, but not the password."""
-    with pytest.raises(LaunchError, match=told) as caught:
+    with pytest.raises(LaunchError, match=reason) as caught:
         find_upstream({"ALL_PROXY": url}, windows=False)
     assert "ALL_PROXY" in str(caught.value)
     assert "geheim" not in str(caught.value)
@@ -288,30 +285,3 @@ def test_powershell_has_the_folder_first_in_path_once() -> None:
     assert shim_line("powershell", "/it's") == (
         f"if (-not \"$env:PATH\".StartsWith('/it''s{os.pathsep}')) {{ $env:PATH = '/it''s{os.pathsep}' + $env:PATH }}\n"
     )
-
-
-def test_environment_lines_put_the_shim_into_path() -> None:
-    """The folder exists then; a shell without a PATH gets none."""
-    assert environment_lines("sh", environ={"PATH": "/a"}).splitlines()[-1] == shim_line("sh", str(shim_folder()))[:-1]
-    assert shim_folder().is_dir()
-    assert "PATH" not in environment_lines("sh", environ={}).replace("HTTPS_PROXY", "")
-
-
-def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:
-    """The whole output for a shell whose NO_PROXY would bypass the tap."""
-    certificate = tmp_path / "ca.pem"
-    lines = environment_lines("sh", address="127.0.0.1:8081", ca_file=certificate, environ={"no_proxy": "*,x"})
-    assert lines.splitlines() == [
-        f"export CODEX_CA_CERTIFICATE={certificate}",
-        "export HTTPS_PROXY=http://127.0.0.1:8081",
-        f"export NODE_EXTRA_CA_CERTS={certificate}",
-        "export https_proxy=http://127.0.0.1:8081",
-        "export no_proxy=x",
-    ]
-
-
-def test_environment_lines_name_our_own_authority_by_default() -> None:
-    """The proxy that `codex-tap proxy` starts by default needs no options."""
-    lines = environment_lines("fish", environ={})
-    assert f"set -gx CODEX_CA_CERTIFICATE '{certificate_folder() / 'mitmproxy-ca-cert.pem'}'\n" in lines
-    assert "set -gx HTTPS_PROXY 'http://127.0.0.1:8080'\n" in lines

@@ -67,7 +67,7 @@ def proxy(certificate: Path) -> Iterator[str]:
             self.wfile.write(certificate.read_bytes())
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = Thread(target=server.serve_forever)
@@ -296,7 +296,7 @@ def test_versions_name_an_old_python(path: Path, address: str) -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_the_exit_code_tells_whether_something_is_wrong(
+def test_the_exit_code_is_1_with_a_problem(
     path: Path, address: str, codex: str, monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> None:
     """It is 0 without problems, also with notes, and 1 with a problem."""

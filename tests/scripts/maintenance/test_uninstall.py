@@ -249,7 +249,7 @@ def test_a_file_that_cannot_be_deleted(database: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "told"),
+    ("prefix", "expected"),
     [
         (("home", "pipx", "venvs", "codex-tap"), "pipx uninstall codex-tap"),
         (("share", "uv", "tools", "codex-tap"), "uv tool uninstall codex-tap"),
@@ -257,9 +257,9 @@ def test_a_file_that_cannot_be_deleted(database: Path) -> None:
     ],
 )
 def test_how_to_remove_the_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: tuple[str, ...], told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: tuple[str, ...], expected: str
 ) -> None:
     """Each kind of installation has its own command."""
     environment = str(tmp_path.joinpath(*prefix))
     monkeypatch.setattr(sys, "prefix", environment)
-    assert remove_program() == told.format(environment)
+    assert remove_program() == expected.format(environment)

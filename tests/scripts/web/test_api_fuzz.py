@@ -56,7 +56,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield schemathesis.openapi.from_url(f"http://127.0.0.1:{site.port}/openapi.json").exclude(path="/api/stream")
 
 
-def test_nothing_that_is_asked_breaks_the_server(described: Any) -> None:
+def test_generated_requests_get_valid_responses(described: Any) -> None:
     """No response is a server error, and each conforms to the document."""
     asked = set()
     for found in described.get_all_operations():

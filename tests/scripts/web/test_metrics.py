@@ -63,8 +63,8 @@ def reading(five: float, *, who: Identity = ALICE, **fields: Any) -> Snapshot:
 def turn(who: Identity = ALICE, **fields: Any) -> Turn:
     """A turn of 100 tokens in, 80 of them cached, and 10 out, 4 of them reasoning."""
     at = time.time()
-    told = {"status": 200, "tokens": Tokens(input=100, cached=80, output=10, reasoning=4)}
-    return Turn(identity=who, transport=Transport.HTTP, started_at=at - 5, ended_at=at, **{**told, **fields})
+    defaults = {"status": 200, "tokens": Tokens(input=100, cached=80, output=10, reasoning=4)}
+    return Turn(identity=who, transport=Transport.HTTP, started_at=at - 5, ended_at=at, **{**defaults, **fields})
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def site(path: Path) -> Iterator[Site]:
         yield found
 
 
-def test_the_present_is_told_as_gauges(site: Site) -> None:
+def test_current_limits_are_gauges(site: Site) -> None:
     """Ratios are from 0 to 1, timestamps in Unix seconds, by account, limit and window."""
     found = scrape(site)
     five = labels(account="acct-a/user-a", limit="codex", window="5h")
@@ -106,7 +106,7 @@ def test_the_present_is_told_as_gauges(site: Site) -> None:
     assert 9 <= time.time() - found["codex_tap_recorder_newest_reading_timestamp_seconds"][()] < 60
 
 
-def test_what_nothing_has_told_is_absent(tmp_path: Path) -> None:
+def test_unreported_windows_are_absent(tmp_path: Path) -> None:
     """A limit without a 5h window has no ratio for it, rather than one of 0."""
     at = time.time()
     with Site(record(tmp_path / "web.sqlite3", snapshot(limit(windows(seven=3, at=at)), at=at))) as site:
@@ -133,7 +133,7 @@ def test_turns_and_tokens_are_counted(site: Site, path: Path) -> None:
     assert scrape(site)["codex_tap_turns_total"] == found["codex_tap_turns_total"]
 
 
-def test_another_file_is_counted_anew(site: Site, path: Path, tmp_path: Path) -> None:
+def test_a_replaced_file_is_counted_from_its_start(site: Site, path: Path, tmp_path: Path) -> None:
     """The counts of a replaced database are dropped."""
     counted(site)
     record(tmp_path / "other.sqlite3", reading(1), turn()).replace(path)
@@ -145,14 +145,14 @@ def test_another_file_is_counted_anew(site: Site, path: Path, tmp_path: Path) ->
     )
 
 
-def test_a_forgotten_account_leaves_no_series(site: Site) -> None:
+def test_a_deleted_account_leaves_no_series(site: Site) -> None:
     """Its gauges and its counters disappear."""
     counted(site)
     assert site.write("DELETE", "/api/accounts/alice").status == 200
     assert "acct-a" not in site.get("/metrics").text
 
 
-def test_labels_are_names_and_no_emails(site: Site, path: Path) -> None:
+def test_labels_are_names_without_emails(site: Site, path: Path) -> None:
     """The label of an account is its name, else its key; its e-mail address only if the settings allow that."""
     assert "@" not in site.get("/metrics").text
     site.write("PATCH", "/api/accounts/alice", {"name": 'wo"rk\\'})
@@ -162,7 +162,7 @@ def test_labels_are_names_and_no_emails(site: Site, path: Path) -> None:
     assert accounts == {'wo"rk\\', BOB.email}
 
 
-def test_accounts_that_would_be_called_the_same_are_told_apart(tmp_path: Path) -> None:
+def test_accounts_with_equal_names_have_different_labels(tmp_path: Path) -> None:
     """Two workspaces with one e-mail address, or a name equal to another account's key: series stay unique."""
     twin = Identity(token_key="twin~0000000003", account_id="acct-t", user_id="user-t", email=ALICE.email)
     path = record(tmp_path / "web.sqlite3", reading(1), reading(2, who=BOB), reading(3, who=twin), turn(), turn(twin))
@@ -172,14 +172,14 @@ def test_accounts_that_would_be_called_the_same_are_told_apart(tmp_path: Path) -
     assert accounts == {"acct-a/user-a#1", "acct-a/user-a#2", "acct-t/user-t"}
 
 
-def test_a_database_that_cannot_be_read_is_told(site: Site, path: Path) -> None:
+def test_a_database_that_cannot_be_read_is_reported(site: Site, path: Path) -> None:
     """The scrape still works, and a gauge reports the error."""
     damage(path)
     assert scrape(site).keys() == {"codex_tap_build_info", "codex_tap_database_readable"}
     assert scrape(site)["codex_tap_database_readable"] == {(): 0}
 
 
-def test_before_the_first_reading_there_are_no_figures(tmp_path: Path) -> None:
+def test_an_empty_database_has_no_limits(tmp_path: Path) -> None:
     """A server that is started first reports a readable database."""
     with Site(tmp_path / "web.sqlite3") as site:
         assert scrape(site)["codex_tap_database_readable"] == {(): 1}
@@ -194,7 +194,7 @@ def exported(site: Site) -> set[str]:
     return set(counted(site))
 
 
-def test_the_dashboard_asks_for_what_there_is(exported: set[str]) -> None:
+def test_the_dashboard_uses_exported_metrics(exported: set[str]) -> None:
     """The dashboard can be imported: every panel has queries, and they use exported metrics only."""
     dashboard = json.loads((DASHBOARDS / "grafana.json").read_text("utf-8"))
     assert dashboard["id"] is None
@@ -209,7 +209,7 @@ def test_the_dashboard_asks_for_what_there_is(exported: set[str]) -> None:
         assert set(_NAME.findall(variable.get("definition", ""))) <= exported
 
 
-def test_the_alert_rules_ask_for_what_there_is(exported: set[str]) -> None:
+def test_the_alert_rules_use_exported_metrics(exported: set[str]) -> None:
     """The rules have the form that Prometheus loads, with a summary."""
     document = yaml.safe_load((DASHBOARDS / "prometheus-alerts.yml").read_text("utf-8"))
     rules = [rule for group in document["groups"] for rule in group["rules"]]

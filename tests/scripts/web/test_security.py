@@ -66,7 +66,7 @@ def test_only_our_own_names_are_served(site: Site, host: str, status: int) -> No
         assert "alice@" not in found.text or status == 200
 
 
-def test_at_all_addresses_any_address_is_a_name(guarded: Site) -> None:
+def test_on_all_addresses_any_address_is_accepted(guarded: Site) -> None:
     """An address cannot be rebound and is accepted; the name of a site is refused."""
     assert ask(guarded.port, "GET", "/", {"Host": "192.0.2.7:8765"}).status == 200
     assert ask(guarded.port, "GET", "/", {"Host": "[2001:db8::1]:8765"}).status == 200
@@ -89,7 +89,7 @@ def test_at_all_addresses_any_address_is_a_name(guarded: Site) -> None:
         WRITE,
     ],
 )
-def test_without_the_token_nothing_is_told(guarded: Site, headers: Mapping[str, str]) -> None:
+def test_without_the_token_requests_are_refused(guarded: Site, headers: Mapping[str, str]) -> None:
     """A wrong or missing token is refused everywhere, also in a URL, and the response does not contain it."""
     for method, asked in (
         ("GET", "/api/usage"),
@@ -110,7 +110,7 @@ def test_without_the_token_nothing_is_told(guarded: Site, headers: Mapping[str, 
         assert TOKEN not in found.text
 
 
-def test_with_the_token_all_is_told(guarded: Site) -> None:
+def test_with_the_token_requests_are_served(guarded: Site) -> None:
     """A token replaces the header of a write."""
     for asked in ("/api/usage", "/metrics", "/health", "/openapi.json"):
         assert ask(guarded.port, "GET", asked, BEARER).status == 200
@@ -120,7 +120,7 @@ def test_with_the_token_all_is_told(guarded: Site) -> None:
     assert ask(guarded.port, "DELETE", "/api/accounts/nobody", BEARER).status == 404
 
 
-def test_the_page_itself_is_there_without_the_token(guarded: Site) -> None:
+def test_the_page_is_served_without_the_token(guarded: Site) -> None:
     """The page contains no data, and asks for the token."""
     for asked in ("/", "/static/index.html"):
         found = guarded.get(asked)
@@ -128,7 +128,7 @@ def test_the_page_itself_is_there_without_the_token(guarded: Site) -> None:
         assert "alice@" not in found.text
 
 
-def test_the_page_is_no_way_around_the_token(guarded: Site) -> None:
+def test_the_page_does_not_bypass_the_token(guarded: Site) -> None:
     """A path that leads out of the folder of the page is not found."""
     for asked in (
         "/static/../api/usage",
@@ -158,7 +158,7 @@ def test_a_write_needs_its_header(site: Site, method: str) -> None:
         ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
     ],
 )
-def test_other_sites_pages_get_nothing(site: Site, fetched: Mapping[str, str], status: int) -> None:
+def test_requests_by_other_sites_are_refused(site: Site, fetched: Mapping[str, str], status: int) -> None:
     """A link to the page may be followed; requests by pages of other sites are refused."""
     assert ask(site.port, "GET", "/api/usage", fetched).status == status
 
@@ -181,9 +181,7 @@ def test_other_sites_pages_get_nothing(site: Site, fetched: Mapping[str, str], s
         ("GET", "/api/usage", {"Origin": "http://evil.example"}),
     ],
 )
-def test_every_answer_tells_a_browser_what_it_may_do(
-    site: Site, method: str, asked: str, headers: Mapping[str, str]
-) -> None:
+def test_every_response_restricts_the_browser(site: Site, method: str, asked: str, headers: Mapping[str, str]) -> None:
     """Only our own scripts and styles, no framing, no access for other sites, and no Server header."""
     found = ask(site.port, method, asked, headers).headers
     policy = dict(each.strip().split(" ", 1) for each in found["content-security-policy"].split(";"))
