@@ -10,7 +10,7 @@ import pytest
 from store.models import Identity, Limit
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.event_factories import DAY, RESET_7D, five, seven, told
+from tests.support.event_factories import DAY, RESET_7D, five, reported, seven
 from tests.support.factories import ALICE, BOB, NOON, snapshot
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
 def eventful(path: Path) -> Path:
     """A window that was reset early, and a limit that another account reached."""
     return record(
-        path, told(seven(40)), told(seven(1, RESET_7D + DAY), 60), told(five(9), who=BOB), told(five(100), 70, who=BOB)
+        path,
+        reported(seven(40)),
+        reported(seven(1, RESET_7D + DAY), 60),
+        reported(five(9), who=BOB),
+        reported(five(100), 70, who=BOB),
     )
 
 

@@ -1,170 +1,30 @@
-"""Timelines, and the chart of `history --plot`."""
+"""The chart of `history --plot`."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scripts.render.chart import HEIGHT, chart_columns, render_chart
 from scripts.render.console import _PLAIN, TerminalProfile
-from store.analysis.timeline import WindowTimeline, _TimelineBuilder, window_timelines
-from store.database import open_reader, open_writer
-from store.edits import forget_account
-from store.queries.accounts import Account, load_accounts
-from store.queries.timeline import LimitTimeline, load_timelines
+from store.queries.accounts import Account
+from store.queries.timeline import LimitTimeline
 from tests.scripts.test_cli import in_terminal, needs_terminal, started
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.factories import BOB, NOON, limit, snapshot, used, windows
+from tests.support.factories import BOB, NOON, limit, snapshot, windows
+from tests.support.timeline_factories import HOUR, five, row
 
-HOUR = 3_600
+if TYPE_CHECKING:
+    from store.analysis.timeline import WindowTimeline
+
 ANN = Account(1, "acct-a/user-a", "work", "ann@example.com", "plus", (), NOON, NOON)
-
-
-def row(at: float, used: float, *, resets: float, until: float | None = None, **fields: Any) -> dict[str, Any]:
-    """A reading of a 5 h window, `at` hours after noon."""
-    none = {f"{name}_{slot}_{unit}": None for slot in ("5h", "7d") for name, unit in _UNITS}
-    reported = {"used_5h_percent": used, "window_5h_minutes": 300, "resets_5h_at": NOON + int(resets * HOUR)}
-    seen = {"first_seen_at": NOON + at * HOUR, "last_seen_at": NOON + (at if until is None else until) * HOUR}
-    return {**none, **reported, **seen, "other_windows": None, **fields}
-
-
-_UNITS = (("used", "percent"), ("window", "minutes"), ("resets", "at"))
-
-
-def five(*rows: dict[str, Any], begin: float = 0, end: float = 10, columns: int = 10) -> WindowTimeline:
-    return window_timelines(rows, NOON + begin * HOUR, NOON + end * HOUR, columns)["5h"]
-
-
-def highs(level: WindowTimeline) -> list[float | None]:
-    return [column and column.high for column in level.columns]
-
-
-# Levels
-
-
-def test_an_account_that_goes_while_it_is_read(tmp_path: Path) -> None:
-    """All timelines show one state: an account deleted meanwhile is in all of them or in none."""
-    path = record(tmp_path / "usage.sqlite3", used(13), used(13, who=BOB))
-    forgotten: list[int] = []
-
-    def forget(statement: str) -> None:
-        if "min(first_seen_at)" in statement and not forgotten:
-            forgotten.extend(account.id for account in known)
-            with contextlib.closing(open_writer(path)) as writer:
-                for account in forgotten:
-                    forget_account(writer, account)
-
-    with contextlib.closing(open_reader(path)) as reader:
-        known = load_accounts(reader)
-        before = load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader))
-        reader.set_trace_callback(forget)
-        assert load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader)) == before
-        assert forgotten
-        assert load_timelines(reader, NOON + HOUR, 10, accounts=load_accounts(reader)) == []
-
-
-def test_a_reading_holds_until_the_next() -> None:
-    """The line has steps, not slopes, and begins at the first reading."""
-    level = five(row(2, 10, resets=20), row(5, 30, resets=20))
-    assert highs(level) == [None, None, 10, 10, 10, 30, 30, 30, 30, 30]
-    assert level.resets == []
-    assert (level.now, level.peak, level.readings) == (30, 30, 2)
-
-
-def test_an_unseen_reset_empties_the_window() -> None:
-    """The window falls to 0 when its reset was due, and is marked as unseen from there."""
-    level = five(row(1, 60, resets=4))
-    assert highs(level) == [None, 60, 60, 60, 60, 0, 0, 0, 0, 0]
-    assert [bool(column and column.unseen) for column in level.columns] == [False] * 5 + [True] * 5
-    assert [(reset.at, reset.unseen) for reset in level.resets] == [(NOON + 4 * HOUR, True)]
-    assert (level.now, level.peak) == (0, 60)
-
-
-def test_a_reset_that_was_seen_later_is_one_reset() -> None:
-    """A reading after the reset confirms it; the reset counts once."""
-    level = five(row(1, 60, resets=4), row(6, 5, resets=9.5))
-    assert highs(level) == [None, 60, 60, 60, 60, 0, 5, 5, 5, 5]
-    assert [reset.unseen for reset in level.resets] == [False, True]
-
-
-def test_an_early_reset_is_where_it_was_seen() -> None:
-    """Lower use and a later reset mean an early reset."""
-    level = five(row(1, 60, resets=9), row(3, 5, resets=20))
-    assert [(reset.at, reset.unseen) for reset in level.resets] == [(NOON + 3 * HOUR, False)]
-
-
-def test_a_fall_within_a_window_is_not_a_reset() -> None:
-    """A correction by the server lowers the line without a reset."""
-    level = five(row(1, 60, resets=20), row(3, 58, resets=20))
-    assert level.resets == []
-    assert highs(level)[-1] == 58
-
-
-def test_a_window_that_is_no_longer_reported_ends() -> None:
-    """Its line ends; it does not fall to 0."""
-    gone = row(3, 0, resets=0) | {"used_5h_percent": None, "window_5h_minutes": None, "resets_5h_at": None}
-    assert highs(five(row(1, 60, resets=20), gone)) == [None, 60, 60, 60, None, None, None, None, None, None]
-
-
-def test_a_peak_between_two_columns_stays() -> None:
-    """A column keeps the lowest and the highest of its readings."""
-    rows = [row(1 + number / 1_000, used, resets=20) for number, used in enumerate([10, 97, 12] * 100)]
-    column = five(*rows).columns[1]
-    assert column is not None
-    assert (column.low, column.high, column.last) == (10, 97, 12)
-
-
-def test_what_stood_before_the_beginning_stands_at_it() -> None:
-    """The left edge shows the last reading before it."""
-    level = five(row(-2, 40, resets=3), begin=0)
-    assert highs(level)[:5] == [40, 40, 40, 40, 0]
-    assert level.readings == 0
-
-
-@given(
-    st.lists(
-        st.tuples(st.floats(0, 12), st.floats(0, 120), st.floats(-2, 8)),
-        min_size=1,
-        max_size=40,
-    )
-)
-def test_values_are_within_the_reported_ones(reported: list[tuple[float, float, float]]) -> None:
-    """For any readings and clock steps, columns are within the reported values, and peaks are in their columns."""
-    rows = [row(at, used, resets=at + left) for at, used, left in reported]
-    found = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
-    if not found:
-        return
-    columns = [column for column in found["5h"].columns if column]
-    values = {used for _, used, _ in reported} | {0.0}
-    assert len(found["5h"].columns) == 24
-    assert all({column.low, column.high, column.last} <= values for column in columns)
-    assert all(column.low <= column.last <= column.high for column in columns)
-    assert found["5h"].peak == max(column.high for column in columns)
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 12), st.sampled_from([0, 1, 5, 5.5, 80]), st.sampled_from([3, 6, 9])), max_size=40),
-    st.booleans(),
-)
-def test_the_short_way_for_rising_readings_draws_the_same(
-    reported: list[tuple[float, float, float]], in_order: bool
-) -> None:
-    """The fast path for rising readings draws the same as the slow path."""
-    rows = [row(at, used, resets=resets) for at, used, resets in (sorted(reported) if in_order else reported)]
-    short = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_TimelineBuilder, "add_rising", lambda *_: False)
-        assert window_timelines(rows, NOON, NOON + 12 * HOUR, 24) == short
 
 
 # Charts
