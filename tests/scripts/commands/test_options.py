@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
+from scripts.commands.options import require_past
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.factories import BOB
+from tests.support.factories import BOB, NOON
 from tests.support.readings import reading
 
 if TYPE_CHECKING:
@@ -62,3 +64,17 @@ def test_one_form_at_a_time(path: Path, flags: list[str], error: str) -> None:
     result = invoke("history", *flags, "--db", path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
+
+
+def test_a_home_folder_in_a_path_is_expanded(two: Path) -> None:
+    """A shell leaves `--db=~/…` as it is."""
+    assert invoke(f"--db=~/{two.name}").exit_code == 0
+
+
+@pytest.mark.parametrize("timestamp", [NOON, NOON + 1])
+def test_a_timestamp_that_is_not_in_the_past_is_wrong_use(timestamp: float) -> None:
+    """The error names the option; an earlier timestamp is accepted."""
+    with pytest.raises(click.BadParameter, match="must be in the past") as raised:
+        require_past(timestamp, NOON, "--since")
+    assert raised.value.param_hint == "'--since'"
+    require_past(NOON - 1, NOON, "--since")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.render.console import clock_time, colour, window_length
+from scripts.render.console import TerminalProfile, clock_time, colour, count, truncate, window_length, wrapped
 from tests.support.command_line import in_terminal, needs_terminal, started
 from tests.support.factories import NOON
 
@@ -77,3 +77,24 @@ def test_clock_time(at: float, written: str) -> None:
 def test_window_length(slot: str, minutes: int | None, written: str) -> None:
     """The real length is shown, whatever the slot; an unknown length is marked."""
     assert window_length(slot, minutes) == written
+
+
+@pytest.mark.parametrize(("number", "written"), [(0, "0 turns"), (1, "1 turn"), (2, "2 turns"), (1_200, "1,200 turns")])
+def test_count(number: int, written: str) -> None:
+    """One is singular, and thousands are separated."""
+    assert count(number, "turn") == written
+
+
+@pytest.mark.parametrize(("width", "shortened"), [(9, "alice@bob"), (8, "alice@b…"), (2, "a…"), (1, "…")])
+def test_truncate(width: int, shortened: str) -> None:
+    """The ellipsis is part of the width."""
+    assert truncate("alice@bob", width) == shortened
+
+
+def test_wrapped() -> None:
+    """Words stay whole, a pipe gets one line, and control characters are replaced."""
+    text = "one two three four-five \x1b[31m"
+    assert wrapped(text, TerminalProfile(30), 6) == ["one two three four-five", "�[31m"]
+    assert wrapped(text, TerminalProfile(30), 28) == ["one two three", "four-five �[31m"]
+    assert wrapped(text, TerminalProfile(30, unlimited=True)) == ["one two three four-five �[31m"]
+    assert wrapped("", TerminalProfile(30)) == wrapped("", TerminalProfile(30, unlimited=True)) == []
