@@ -1,4 +1,4 @@
-"""The lifeline in a process of its own, its stdin in our hand."""
+"""The lifeline in a process of its own, whose stdin the test holds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def hang_up(proxy: subprocess.Popen[str], *, listening: bool = True) -> int:
 
 
 def test_end_of_file_ends_the_command_and_then_the_proxy(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """A launcher that was killed leaves neither its command nor its proxy."""
+    """A killed launcher leaves neither its command nor its proxy running."""
     proxy, command = proxy_ready(start), command_up(start, SLEEPER)
     say(proxy, f"command {command.pid}")
     assert hang_up(proxy, listening=False) == ENDED_BY_THE_LIFELINE
@@ -101,10 +101,10 @@ def test_end_of_file_ends_the_command_and_then_the_proxy(start: Callable[..., su
 
 
 @pytest.mark.parametrize("words", [("goodbye",), ("ended",), ("ended", "goodbye")])
-def test_a_command_that_is_not_in_danger_is_left_alone(
+def test_a_command_that_has_been_released_is_left_alone(
     start: Callable[..., subprocess.Popen[str]], words: tuple[str, ...]
 ) -> None:
-    """After a goodbye, or once the command has ended, its process id is not touched; the proxy ends."""
+    """After a goodbye, or after the command's end, its process id is not touched; the proxy ends."""
     proxy, other = proxy_ready(start), command_up(start, SLEEPER)
     say(proxy, f"command {other.pid}", *words)
     assert hang_up(proxy) == ENDED_BY_THE_LIFELINE
@@ -124,7 +124,7 @@ def test_goodbye_ends_the_proxy_before_the_pipe_does(start: Callable[..., subpro
 def test_a_command_that_will_not_end_does_not_keep_the_proxy(
     start: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    """The proxy waits for the command's last words, but not for ever."""
+    """The proxy waits for the command to end, for a limited time."""
     proxy, command = proxy_ready(start), command_up(start, STUBBORN)
     say(proxy, f"command {command.pid}")
     assert hang_up(proxy, listening=False) == ENDED_BY_THE_LIFELINE
@@ -132,8 +132,8 @@ def test_a_command_that_will_not_end_does_not_keep_the_proxy(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a command is ended, not asked")
-def test_the_proxy_hears_the_commands_last_words(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    """What the command still does after it was asked to end comes before the proxy's end."""
+def test_the_proxy_outlives_the_commands_cleanup(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """The command's cleanup after the request to end comes before the proxy's end."""
     last_words = tmp_path / "last words"
     program = (
         "import pathlib, signal, sys, time\n"
@@ -151,20 +151,20 @@ def test_the_proxy_hears_the_commands_last_words(start: Callable[..., subprocess
 
 
 def test_nonsense_on_the_line_is_passed_over(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """A word that is not known, or a process id that is none, does not cut the line."""
+    """An unknown word and an invalid process id are ignored."""
     proxy = proxy_ready(start)
     say(proxy, "", "command", "command x", "what?", "goodbye")
     assert hang_up(proxy) == ENDED_BY_THE_LIFELINE
 
 
 def test_a_proxy_can_exit_by_itself(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """The thread that waits on stdin does not keep the interpreter from its exit."""
+    """The thread that reads stdin does not keep the interpreter from exiting."""
     proxy = start(PROXY, "exit")
     assert proxy.wait(20) == 0
 
 
 def test_without_a_pipe_nothing_is_watched(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """A proxy whose stdin nobody holds goes on: at a file's end nobody has gone."""
+    """A proxy whose stdin is a file goes on at the end of the file."""
     proxy = start(PROXY, stdin=subprocess.DEVNULL)
     assert proxy.stdout is not None
     assert proxy.stdout.readline() == "codex-tap ready 127.0.0.1:40123\n"
@@ -172,11 +172,11 @@ def test_without_a_pipe_nothing_is_watched(start: Callable[..., subprocess.Popen
     assert proxy.poll() is None
 
 
-def test_the_summary_is_the_last_word(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """It is asked for when all else has been said, so that what came in last is in it."""
+def test_the_summary_comes_last(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The summary is made at the very end, so that the latest counts are in it."""
     program = (
-        "from addon.control_channel import ControlChannel; told = ['{}'];"
-        "ControlChannel(lambda: None).start(None, lambda: told[-1]); print('said'); told.append('{\"turns\": 1}')"
+        "from addon.control_channel import ControlChannel; counts = ['{}'];"
+        "ControlChannel(lambda: None).start(None, lambda: counts[-1]); print('said'); counts.append('{\"turns\": 1}')"
     )
     proxy = start(program)
     assert proxy.stdout is not None
@@ -192,12 +192,12 @@ def test_the_summary_is_the_last_word(start: Callable[..., subprocess.Popen[str]
     ],
 )
 def test_the_ready_line(address: tuple[str, int] | None, line: str) -> None:
-    """The line holds what goes into a URL; a proxy that listens nowhere says so."""
+    """The ready line has the address as a URL needs it; without one it has the words alone."""
     assert control_channel.ready_line(address) == line
 
 
 def test_the_upstream_password_is_taken_out_of_the_environment() -> None:
-    """The password is there once; a reload of the script, or a child process, finds none."""
+    """The password can be read once; a reload of the script, or a child process, finds none."""
     environ = {"CODEX_TAP_UPSTREAM_AUTH": "user:pass", "HOME": "/"}
     assert control_channel.take_upstream_auth(environ) == "user:pass"
     assert control_channel.take_upstream_auth(environ) is None

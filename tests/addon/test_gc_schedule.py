@@ -1,3 +1,5 @@
+"""The times of garbage collections."""
+
 from __future__ import annotations
 
 import gc
@@ -15,7 +17,7 @@ Later = list[tuple[float, "Callable[[], None]"]]
 
 
 class Circle:
-    """What only the collector can free."""
+    """An object that only the collector can free."""
 
     def __init__(self) -> None:
         self.itself = self
@@ -23,15 +25,15 @@ class Circle:
 
 @pytest.fixture
 def later() -> Iterator[Later]:
-    """What was asked to be called later; the collector runs only when it is told to."""
+    """Return the scheduled calls; the collector runs only when the test calls it."""
     gc.disable()
     yield []
     gc.enable()
     gc.unfreeze()
 
 
-def test_what_a_connection_leaves_is_collected_soon(later: Later) -> None:
-    """However many are closed, there is one collection, and another one for those that are closed after it."""
+def test_closed_connections_are_collected_soon(later: Later) -> None:
+    """Connections that close together have one collection, later ones another."""
     garbage = GcSchedule(lambda seconds, collect: later.append((seconds, collect)))
     garbage.begin()
     for number in range(1, 3):
@@ -44,8 +46,8 @@ def test_what_a_connection_leaves_is_collected_soon(later: Later) -> None:
         assert left() is None
 
 
-def test_what_was_there_before_is_left_out_once(later: Later) -> None:
-    """What the program itself consists of is looked through no more; a second beginning leaves nothing else out."""
+def test_objects_of_the_start_are_left_out(later: Later) -> None:
+    """Collections skip the objects of the program itself; a second start leaves out no others."""
     garbage = GcSchedule(lambda seconds, collect: later.append((seconds, collect)))
     before = weakref.ref(Circle())
     garbage.begin()

@@ -1,4 +1,4 @@
-"""Captures as they come off the wire, each with what it says beside it.
+"""Captures from the wire, each with the readings that are expected of it.
 
 ``tests/data/NAME.json`` holds a capture::
 
@@ -7,10 +7,10 @@
     {"about": "...", "source": "usage", "observed_at": 1795243200, "body": {...}}
 
 `source` is ``headers``, ``upgrade``, ``websocket``, ``sse`` (its `stream` is a text), ``usage`` or ``error_body`` (with
-the limit that was `charged`). ``tests/data/NAME.expected.json`` holds the readings, beside what is not told.
+the limit that was `charged`). ``tests/data/NAME.expected.json`` holds the readings, without unset fields.
 
-A new capture is a new test. ``python -m tests.addon.test_golden`` writes the expected files anew; what it changes is
-then to be compared with the wire by eye.
+A new capture is a new test. ``python -m tests.addon.test_golden`` writes the expected files again; compare its
+changes with the wire by eye.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def expected_file(capture: Path) -> Path:
 
 
 def read(capture: dict[str, Any]) -> list[messages.ParsedMessage]:
-    """Return what a capture says, message by message."""
+    """Return the parsed messages of a capture, in their order."""
     at, source = capture["observed_at"], capture["source"]
     if source in {"headers", "upgrade"}:
         fields = [(name.encode(), value.encode("latin-1")) for name, value in capture["headers"]]
         reading = headers.read(headers.collect(fields), at)
         return [messages.ParsedMessage(Source(source), reading)] if reading else []
     if source == "sse":
-        told: list[messages.ParsedMessage | None] = []
-        feed = bodies.events(lambda data: told.append(messages.read_event(data, at, Source.SSE)))
+        parsed: list[messages.ParsedMessage | None] = []
+        feed = bodies.events(lambda data: parsed.append(messages.read_event(data, at, Source.SSE)))
         feed(capture["stream"].encode())
-        return [one for one in told if one]
+        return [one for one in parsed if one]
     if source == "websocket":
         return _one(messages.read_event(json.dumps(capture["message"]).encode(), at))
     content = json.dumps(capture["body"]).encode()
@@ -52,16 +52,16 @@ def read(capture: dict[str, Any]) -> list[messages.ParsedMessage]:
     return _one(messages.read_usage(content, at))
 
 
-def _one(told: messages.ParsedMessage | None) -> list[messages.ParsedMessage]:
-    return [told] if told else []
+def _one(parsed: messages.ParsedMessage | None) -> list[messages.ParsedMessage]:
+    return [parsed] if parsed else []
 
 
-def as_json(told: messages.ParsedMessage) -> dict[str, Any]:
-    """Return what was told without what was not told."""
-    shown: dict[str, Any] = {"source": told.source.value}
-    if told.status is not None:
-        shown["status"] = told.status
-    return {**shown, "reading": told.reading.model_dump(mode="json", exclude_defaults=True)}
+def as_json(parsed: messages.ParsedMessage) -> dict[str, Any]:
+    """Return the fields of a parsed message that are set."""
+    shown: dict[str, Any] = {"source": parsed.source.value}
+    if parsed.status is not None:
+        shown["status"] = parsed.status
+    return {**shown, "reading": parsed.reading.model_dump(mode="json", exclude_defaults=True)}
 
 
 def load(path: Path) -> Any:
@@ -70,20 +70,20 @@ def load(path: Path) -> Any:
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_capture(capture: Path) -> None:
-    """A capture says what stands beside it."""
-    assert [as_json(told) for told in read(load(capture))] == load(expected_file(capture))
+    """A capture is read as its expected file says."""
+    assert [as_json(parsed) for parsed in read(load(capture))] == load(expected_file(capture))
 
 
 def test_no_stray_files() -> None:
-    """There are captures, and each expected file belongs to one."""
+    """There are captures, and each expected file belongs to one of them."""
     assert CAPTURES
     assert {expected_file(capture) for capture in CAPTURES} == set(DATA.glob("*.expected.json"))
 
 
 def write_expected() -> None:
-    """Write the expected file of every capture anew."""
+    """Write the expected file of every capture again."""
     for capture in CAPTURES:
-        shown = [as_json(told) for told in read(load(capture))]
+        shown = [as_json(parsed) for parsed in read(load(capture))]
         expected_file(capture).write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -1,3 +1,5 @@
+"""Rate limits in the headers of a response."""
+
 from __future__ import annotations
 
 import json
@@ -27,7 +29,7 @@ def family(
     *,
     of: str = "",
 ) -> dict[str, str]:
-    """Write the windows of a family as headers; ``of`` is empty for the plain one."""
+    """Return the windows of a family as headers; ``of`` is empty for the plain family."""
     prefix = f"x-codex-{of}-" if of else "x-codex-"
     positions = {"primary": primary, "secondary": secondary}
     return {
@@ -47,8 +49,8 @@ def limits_of(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[Li
     return reading.limits if reading else ()
 
 
-class Answer(NamedTuple):
-    """Headers of one answer, when it was seen, and what they say (beside ``raw``)."""
+class Response(NamedTuple):
+    """The headers of one response, when it was seen, and what they say (beside ``raw``)."""
 
     fields: dict[str, str]
     observed_at: float
@@ -56,8 +58,8 @@ class Answer(NamedTuple):
 
 
 # As reported from live accounts: see the examples beside each in the golden captures.
-ANSWERS = {
-    "plus": Answer(
+RESPONSES = {
+    "plus": Response(
         {
             **family(IN_FIVE_HOURS, IN_SEVEN_DAYS),
             "x-codex-primary-over-secondary-limit-percent": "0",
@@ -75,7 +77,7 @@ ANSWERS = {
             server_time=NOW,
         ),
     ),
-    "pro, refused": Answer(
+    "pro, refused": Response(
         {
             "x-codex-active-limit": "premium",
             **family({"used": "100", "minutes": "10080", "after": "14890", "at": "1787196849"}, NO_WINDOW),
@@ -104,7 +106,7 @@ ANSWERS = {
             server_time=1_787_181_959.0,
         ),
     ),
-    "prolite, one window": Answer(
+    "prolite, one window": Response(
         {
             **family({"used": "0", "minutes": "10080", "at": "1788457743", "after": "604372"}),
             **family({"used": "3.5", "minutes": "300"}, of="bengalfox"),
@@ -122,7 +124,7 @@ ANSWERS = {
             server_time=1_787_853_371.0,
         ),
     ),
-    "free": Answer(
+    "free": Response(
         {
             **family({"used": "7", "minutes": "43200", "at": "1797000000"}, NO_WINDOW),
             "x-codex-credits-balance": "",
@@ -134,7 +136,7 @@ ANSWERS = {
             plan_type="free",
         ),
     ),
-    "charged to a further limit": Answer(
+    "charged to a further limit": Response(
         {
             **family(IN_FIVE_HOURS, IN_SEVEN_DAYS),
             **family(IN_FIVE_HOURS, IN_SEVEN_DAYS, of="bengalfox"),
@@ -158,7 +160,7 @@ ANSWERS = {
             server_time=NOW,
         ),
     ),
-    "facts of the account": Answer(
+    "facts of the account": Response(
         {
             "x-codex-credits-has-credits": "1",
             "x-codex-credits-unlimited": "true",
@@ -173,7 +175,7 @@ ANSWERS = {
             promo="Doppelte Limits für dich",
         ),
     ),
-    "refused without figures": Answer(
+    "refused without figures": Response(
         {"x-codex-rate-limit-reached-type": "workspace_owner_credits_depleted"},
         NOW,
         RateLimits(limits=(Limit(reached_type="workspace_owner_credits_depleted"),)),
@@ -196,28 +198,28 @@ _WAYS = {
 
 
 @pytest.mark.parametrize("way", _WAYS.values(), ids=_WAYS.keys())
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_answer(answer: Answer, way: Any) -> None:
-    """An answer says the same however its headers are written, ordered and accompanied."""
-    reading = read(way(answer.fields), answer.observed_at)
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
+def test_response(response: Response, way: Any) -> None:
+    """A response says the same however its headers are written, ordered and accompanied."""
+    reading = read(way(response.fields), response.observed_at)
     assert reading is not None
-    assert reading.model_copy(update={"raw": {}}) == answer.reading
+    assert reading.model_copy(update={"raw": {}}) == response.reading
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_raw(answer: Answer) -> None:
-    """What is kept for audit are the rate-limit fields as sent, and no other header."""
-    reading = read({**_MORE, **answer.fields}, answer.observed_at)
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
+def test_raw(response: Response) -> None:
+    """The fields stored for audit are the rate-limit fields as sent, and no other header."""
+    reading = read({**_MORE, **response.fields}, response.observed_at)
     assert reading is not None
-    assert reading.raw == answer.fields
+    assert reading.raw == response.fields
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_cut_short(answer: Answer) -> None:
-    """An answer that lacks any one of its headers is read as well, and so is each header alone."""
-    for name, value in answer.fields.items():
-        read({other: kept for other, kept in answer.fields.items() if other != name}, answer.observed_at)
-        read({name: value}, answer.observed_at)
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
+def test_cut_short(response: Response) -> None:
+    """A response that lacks any one of its headers is read as well, and so is each header alone."""
+    for name, value in response.fields.items():
+        read({other: value for other, value in response.fields.items() if other != name}, response.observed_at)
+        read({name: value}, response.observed_at)
 
 
 PLAIN = family(IN_FIVE_HOURS)
@@ -235,7 +237,7 @@ FOX_LIMIT = Limit(limit_id="codex_bengalfox", windows={"7d": SEVEN_DAYS})
         pytest.param("codex_bengal", (MAIN_LIMIT, FOX_LIMIT), id="a part of a name"),
         pytest.param("", (MAIN_LIMIT, FOX_LIMIT), id="empty"),
         pytest.param("\x00\xff", (MAIN_LIMIT, FOX_LIMIT), id="garbage"),
-        pytest.param(None, (MAIN_LIMIT, FOX_LIMIT), id="not told"),
+        pytest.param(None, (MAIN_LIMIT, FOX_LIMIT), id="missing"),
         pytest.param("codex_bengalfox", (FOX_LIMIT,), id="a further family"),
         pytest.param("codex-bengalfox", (FOX_LIMIT,), id="with a hyphen"),
         pytest.param("Codex_BengalFox", (FOX_LIMIT,), id="in mixed case"),
@@ -252,31 +254,31 @@ def test_active_limit(active: str | None, limits: tuple[Limit, ...]) -> None:
 
 
 def test_equal_numbers_decide_nothing() -> None:
-    """A further family with the main limit's very figures is a limit of its own unless it is named as active."""
+    """A further family with the same figures as the main limit is a limit of its own unless it is the active one."""
     copied = {**PLAIN, **family(IN_FIVE_HOURS, of="bengalfox"), "x-codex-active-limit": "premium"}
     assert [limit.limit_id for limit in limits_of(copied)] == ["codex", "codex_bengalfox"]
 
 
 def test_active_family_without_windows() -> None:
-    """An active family of which only the name is told has the plain windows, which are its copy."""
+    """An active family with a name alone has the plain windows, which are its copy."""
     fields = {**PLAIN, "x-codex-bengalfox-limit-name": "Spark", "x-codex-active-limit": "codex_bengalfox"}
     assert limits_of(fields) == (Limit(limit_id="codex_bengalfox", limit_name="Spark", windows={"5h": FIVE_HOURS}),)
 
 
 def test_active_family_alone() -> None:
-    """An active family without windows and without a copy of it says its name and nothing of windows."""
+    """An active family without windows, and without a copy of them, has a name and no windows."""
     fields = {"x-codex-bengalfox-limit-name": "Spark", "x-codex-active-limit": "codex_bengalfox"}
     assert limits_of(fields) == (Limit(limit_id="codex_bengalfox", limit_name="Spark"),)
 
 
 def test_active_family_with_windows_keeps_them() -> None:
-    """Where copy and family differ, the family's own windows stand, and the plain name is not taken over either."""
+    """If copy and family differ, the family's own windows count, and the plain name is not used either."""
     fields = {**PLAIN, "x-codex-limit-name": "Main", **FOX, "x-codex-active-limit": "codex_bengalfox"}
     assert limits_of(fields) == (FOX_LIMIT,)
 
 
-def test_verdict_is_the_active_limits() -> None:
-    """What the answer says of being refused is said of the limit that was charged, and of no other."""
+def test_verdict_is_that_of_the_billed_limit() -> None:
+    """A refusal in a response is that of the billed limit, and of no other."""
     fields = {**PLAIN, **FOX, "x-codex-rate-limit-reached-type": "rate_limit_reached", "x-codex-limit-reached": "True"}
     verdict = {"reached_type": "rate_limit_reached", "limit_reached": True}
     assert limits_of(fields) == (MAIN_LIMIT.model_copy(update=verdict), FOX_LIMIT)
@@ -334,7 +336,7 @@ def test_verdict_is_the_active_limits() -> None:
     ],
 )
 def test_windows(fields: dict[str, str], limits: tuple[Limit, ...]) -> None:
-    """A limit has the windows that its readable figures tell, none where they say so, and is silent without any."""
+    """A limit has the windows that its readable figures state, an empty map if they state none, else None."""
     assert limits_of(fields) == limits
 
 
@@ -348,7 +350,7 @@ def test_windows(fields: dict[str, str], limits: tuple[Limit, ...]) -> None:
             NOW - 10,
             id="a further family's",
         ),
-        pytest.param(family({"used": "1", "at": "1795252200"}), None, id="not told"),
+        pytest.param(family({"used": "1", "at": "1795252200"}), None, id="missing"),
         pytest.param(
             family(IN_FIVE_HOURS) | family({**IN_FIVE_HOURS, "at": "1795252190"}, of="fox"),
             NOW,
@@ -361,7 +363,7 @@ def test_windows(fields: dict[str, str], limits: tuple[Limit, ...]) -> None:
     ],
 )
 def test_server_time(fields: dict[str, str], server_time: float | None) -> None:
-    """The server's own clock is told by the first window whose reset figures agree with the arrival."""
+    """The server's clock is the one of the first window whose reset figures agree with the time of arrival."""
     reading = read(fields)
     assert reading is not None
     assert reading.server_time == server_time
@@ -391,8 +393,8 @@ def test_server_time(fields: dict[str, str], server_time: float | None) -> None:
         {"x-codex-rate-limit-reset-credits-available": "-1"},
     ],
 )
-def test_nothing_said(fields: dict[str, str]) -> None:
-    """Headers that say nothing of limits make no reading."""
+def test_no_limits(fields: dict[str, str]) -> None:
+    """Headers without limits make no reading."""
     assert read(fields) is None
 
 
@@ -406,13 +408,13 @@ def test_family_name(length: int) -> None:
 
 
 def test_repeated_header() -> None:
-    """Of a repeated header the first stands, in whatever case it is repeated."""
+    """The first of repeated headers counts, in whatever case it is repeated."""
     fields = [*PLAIN.items(), ("X-Codex-Primary-Used-Percent", "99"), ("x-codex-primary-used-percent", "98")]
     assert limits_of(fields) == (MAIN_LIMIT,)
 
 
 def test_many_families() -> None:
-    """Of 200 families 16 are kept, the plain one among them, and the others are counted."""
+    """Of 200 families 16 are read, the plain one among them, and the others are counted."""
     fields = {f"x-codex-f{number}-primary-used-percent": "1" for number in range(200)} | PLAIN
     reading = read(fields)
     assert reading is not None
@@ -422,7 +424,7 @@ def test_many_families() -> None:
 
 
 def test_many_families_keep_the_active_one() -> None:
-    """The limit that was charged is never among those left out."""
+    """The billed limit is never among those left out."""
     fields = {f"x-codex-f{number}-primary-used-percent": "1" for number in range(200)}
     reading = read({**fields, **PLAIN, "x-codex-active-limit": "codex_f150"})
     assert reading is not None
@@ -431,7 +433,7 @@ def test_many_families_keep_the_active_one() -> None:
 
 
 def test_sixteen_families() -> None:
-    """Sixteen families are all kept."""
+    """Sixteen families are all read."""
     reading = read({f"x-codex-f{number}-primary-used-percent": "1" for number in range(16)})
     assert reading is not None
     assert (len(reading.limits), reading.left_out) == (16, 0)
@@ -455,8 +457,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_value_everywhere(value: str) -> None:
-    """A hostile value in every field yields no window, and what is kept of it is harmless and short."""
-    names = {name for answer in ANSWERS.values() for name in answer.fields}
+    """A hostile value in every field makes no window, and what is stored of it is harmless and short."""
+    names = {name for response in RESPONSES.values() for name in response.fields}
     reading = read(dict.fromkeys(names, value))
     if reading:
         assert all(not limit.windows for limit in reading.limits)
@@ -475,7 +477,7 @@ def test_hostile_value_beside_good_ones(value: str) -> None:
 
 
 def assert_harmless(reading: RateLimits) -> None:
-    """Nothing in a reading is unprintable, long, or no JSON."""
+    """Check that a reading is printable, short and valid JSON."""
     written = json.dumps(reading.model_dump(mode="json"), allow_nan=False, ensure_ascii=False)
     written.encode()
     assert written.isprintable()
@@ -520,7 +522,7 @@ def test_mapping(mapping: dict[str, object], limits: tuple[Limit, ...]) -> None:
 
 
 def test_mapping_raw() -> None:
-    """Numbers and truth values of a header map are kept for audit as they came."""
+    """Numbers and truth values of a header map are stored for audit as sent."""
     mapping = {
         "x-codex-primary-used-percent": 13.5,
         "X-Codex-Allowed": True,
@@ -535,7 +537,7 @@ def test_mapping_raw() -> None:
 @pytest.mark.parametrize(
     ("fields", "content_type", "content_encoding"),
     [
-        pytest.param([], b"", b"", id="not told"),
+        pytest.param([], b"", b"", id="missing"),
         pytest.param([(b"content-type", b"text/event-stream")], b"text/event-stream", b"", id="type"),
         pytest.param([(b"Content-Encoding", b"gzip")], b"", b"gzip", id="encoding, another case"),
         pytest.param(
@@ -552,8 +554,10 @@ def test_mapping_raw() -> None:
         pytest.param([(b"content-type-x", b"a"), (b"x-content-encoding", b"br")], b"", b"", id="others"),
     ],
 )
-def test_what_the_body_is(fields: list[tuple[bytes, bytes]], content_type: bytes, content_encoding: bytes) -> None:
-    """The same pass tells what the body is; that alone is no reading."""
+def test_content_type_and_encoding(
+    fields: list[tuple[bytes, bytes]], content_type: bytes, content_encoding: bytes
+) -> None:
+    """The headers of the body are collected in the same pass; they alone make no reading."""
     found = headers.collect(fields)
 
     assert (found.content_type, found.content_encoding) == (content_type, content_encoding)
@@ -561,8 +565,8 @@ def test_what_the_body_is(fields: list[tuple[bytes, bytes]], content_type: bytes
     assert headers.read(found, NOW) is None
 
 
-def test_the_charged_limit() -> None:
-    """Which limit a request was charged to is known without reading the figures."""
+def test_the_billed_limit() -> None:
+    """The billed limit is known without reading the figures."""
     names = {"x-codex-active-limit": "codex_fox", "x-codex-fox-primary-used-percent": "1"}
 
     assert headers.billed_limit_id(headers.collect([])) == "codex"
@@ -571,8 +575,8 @@ def test_the_charged_limit() -> None:
     ) == ("codex_fox")
 
 
-def test_readings_are_kept_apart_however_many_there_were() -> None:
-    """More resets, figures and sets of headers than are remembered are each read right."""
+def test_more_readings_than_the_caches_hold() -> None:
+    """More resets, figures and sets of headers than the caches hold are each read correctly."""
     for round_trip in range(2):
         for number in range(200):
             fields = {
@@ -599,8 +603,8 @@ def test_readings_are_kept_apart_however_many_there_were() -> None:
         ({**IN_FIVE_HOURS, "after": ""}, 60, 1_795_252_200),
     ],
 )
-def test_the_same_headers_at_another_moment(window: dict[str, str], later: float, resets_at: int) -> None:
-    """Headers that were read before are read again where what they say depends on the moment."""
+def test_the_same_headers_at_another_time(window: dict[str, str], later: float, resets_at: int) -> None:
+    """Cached headers are read again if their meaning depends on the time."""
     fields = family(window)
     for _ in range(2):
         assert read(fields) is not None
@@ -611,8 +615,8 @@ def test_the_same_headers_at_another_moment(window: dict[str, str], later: float
         assert found.raw == fields
 
 
-def test_the_slot_of_the_same_headers_at_another_moment() -> None:
-    """A window of unknown length is of five hours only while it resets within six."""
+def test_the_slot_of_the_same_headers_at_another_time() -> None:
+    """A window of unknown length is one of five hours only if it resets within six hours."""
     fields = family(None, {"used": "13", "at": "1795264900", "after": "21700"})
     slots = []
     for later in (0, 110, 0):

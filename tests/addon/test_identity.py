@@ -34,7 +34,7 @@ def make(claims: object = CLAIMS) -> bytes:
     return jwt_of(json.dumps(claims).encode())
 
 
-def told(token: bytes, account_header: bytes | None = None) -> dict[str, Any]:
+def claims_of(token: bytes, account_header: bytes | None = None) -> dict[str, Any]:
     """Return what an identity tells beside its token's key."""
     return identify(token, account_header).model_dump(exclude={"token_key"}, exclude_defaults=True)
 
@@ -88,8 +88,8 @@ ALL = {
     ],
 )
 def test_claims(claims: object, account_header: bytes | None, expected: dict[str, object]) -> None:
-    """An account is told by the claims of its token and the account header, unverified and one by one."""
-    assert told(make(claims), account_header) == expected
+    """The account is in the claims of the token and in the account header; each is read by itself, unverified."""
+    assert claims_of(make(claims), account_header) == expected
 
 
 OPAQUE: dict[str, bytes] = {
@@ -123,17 +123,17 @@ OPAQUE: dict[str, bytes] = {
 @pytest.mark.parametrize("token", OPAQUE.values(), ids=OPAQUE.keys())
 def test_opaque(token: bytes) -> None:
     """A token without readable claims is an account of its own, under its key."""
-    assert told(token) == {"user_id": token_key(token)}
-    assert told(token, b"workspace") == {"user_id": token_key(token), "account_id": "workspace"}
+    assert claims_of(token) == {"user_id": token_key(token)}
+    assert claims_of(token, b"workspace") == {"user_id": token_key(token), "account_id": "workspace"}
 
 
 def test_longest_token() -> None:
-    """A token is decoded up to a length that no real one has."""
+    """A token is decoded up to a length above that of every real one."""
     unsigned = make().rpartition(b".")[0] + b"."
     lengths = [MAX_TOKEN_LENGTH - 1, MAX_TOKEN_LENGTH, MAX_TOKEN_LENGTH + 1]
     assert all((length - len(unsigned)) % 4 != 1 for length in lengths), "no base64 has this length"
     tokens = [unsigned.ljust(length, b"A") for length in lengths]
-    assert [told(token) == ALL for token in tokens] == [True, True, False]
+    assert [claims_of(token) == ALL for token in tokens] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -151,17 +151,17 @@ def test_longest_token() -> None:
     ],
 )
 def test_token_key(token: bytes, prefix: str) -> None:
-    """A key shows 20 characters or a quarter of the token, and tells tokens apart by ten digits of their digest."""
+    """A key shows 20 characters or a quarter of the token, and ten digits of its digest, which tell tokens apart."""
     assert token_key(token) == f"{prefix}~{hashlib.sha256(token).hexdigest()[:10]}"
 
 
 def test_same_prefix() -> None:
-    """Two accounts whose tokens begin alike are two, one account's refreshed token is the same account."""
+    """Two accounts whose tokens begin alike are two; a refreshed token belongs to the same account."""
     mine, refreshed, theirs = make(), make(), make({AUTH_CLAIM: {"chatgpt_account_id": "acct", "user_id": "other"}})
     assert len({token[:20] for token in (mine, refreshed, theirs)}) == 1
     assert len({token_key(token) for token in (mine, refreshed, theirs)}) == 3
-    assert told(mine) == told(refreshed)
-    assert told(mine) != told(theirs)
+    assert claims_of(mine) == claims_of(refreshed)
+    assert claims_of(mine) != claims_of(theirs)
 
 
 @pytest.mark.parametrize("scheme", [b"Bearer ", b"bearer ", b"BEARER   ", b"Bearer \t"])
@@ -187,7 +187,7 @@ def test_bearer(scheme: bytes) -> None:
     ],
 )
 def test_no_bearer(authorization: bytes | None) -> None:
-    """Without a bearer nobody can say whose the figures are."""
+    """Without a bearer token there is no identity."""
     assert Identities().identify(authorization, b"workspace") is None
 
 
@@ -205,8 +205,8 @@ class Counting:
         return self._identify(token, account_header)
 
 
-def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token seen before is not decoded again, unless with another account or after many others."""
+def test_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached token is not decoded again, except with another account or after many other tokens."""
     counting = Counting(monkeypatch)
     identities = Identities(size=2)
     for name, account in [
@@ -229,8 +229,8 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counting.decoded == [b"a", b"b", b"c", b"b", b"a", b"a"]
 
 
-def test_default_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory is bounded: 256 tokens are known at a time."""
+def test_default_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache is bounded: it holds 256 tokens."""
     counting = Counting(monkeypatch)
     identities = Identities()
     for number in [*range(256), *range(256), 256, 0]:
@@ -239,7 +239,7 @@ def test_default_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_holds_no_token() -> None:
-    """Nothing of a token beyond its key's prefix is in its identity or in the memory of those seen."""
+    """Neither an identity nor the cache holds more of a token than the prefix in its key."""
     token = make()
     identities = Identities()
     found = identities.identify(b"Bearer " + token, None)

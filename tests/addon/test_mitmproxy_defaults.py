@@ -1,4 +1,4 @@
-"""mitmproxy's defaults that would change the traffic, in a real mitmdump whose idle time runs 600 times faster."""
+"""Defaults of mitmproxy that would change the traffic, in a real mitmdump whose idle time runs 600 times faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever comes off the wire: a valid model or None, never an exception; and nothing harmful in what is kept.
+"""Whatever comes off the wire makes a valid model or None, never an exception, and nothing harmful is stored.
 
 ``HYPOTHESIS_PROFILE=thorough`` tries many more examples.
 """

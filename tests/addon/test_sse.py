@@ -1,3 +1,5 @@
+"""The events of a stream, however it is cut."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -68,7 +70,7 @@ def test_whole(stream: bytes, events: list[bytes]) -> None:
     ids=[name for name, case in STREAMS.items() if len(case[0]) < MAX_EVENT_LENGTH],
 )
 def test_in_pieces(stream: bytes, events: list[bytes], size: int) -> None:
-    """However small the pieces, the events are the same."""
+    """The events are the same, however small the pieces."""
     assert split(cut(stream, range(size, len(stream), size))) == events
 
 
@@ -78,7 +80,7 @@ def test_in_pieces(stream: bytes, events: list[bytes], size: int) -> None:
     ids=[name for name, case in STREAMS.items() if len(case[0]) >= MAX_EVENT_LENGTH],
 )
 def test_long_in_pieces(stream: bytes, events: list[bytes]) -> None:
-    """Where the bound is, the cuts around it change nothing."""
+    """Cuts around the maximum length change nothing."""
     for at in range(MAX_EVENT_LENGTH - 2, MAX_EVENT_LENGTH + 6):
         assert split(cut(stream, [at])) == events
         assert split(cut(stream, [at, min(at + 1, len(stream))])) == events
@@ -86,7 +88,7 @@ def test_long_in_pieces(stream: bytes, events: list[bytes]) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """An event without an end is not kept beyond the bound."""
+    """An event without an end is not held beyond the maximum length."""
     splitter = EventSplitter()
     for _ in range(100):
         assert splitter.feed(b"x" * 65_536) == []

@@ -7,171 +7,35 @@ import logging
 import sqlite3
 import ssl
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mitmproxy import exceptions
 from mitmproxy.addons.upstream_auth import UpstreamAuth
-from mitmproxy.http import Headers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import parse_client_hello
-from mitmproxy.test import taddons, tflow, tutils
+from mitmproxy.test import tflow
 from mitmproxy.tls import ClientHelloData
-from mitmproxy.websocket import WebSocketMessage
-from wsproto.frame_protocol import Opcode
 
 from addon import bodies, flows, headers, identity, messages, observations, turns
 from addon import tap as tap_module
 from addon.tap import Tap
-from scripts.demo.codex import make_token
+from tests.support.tap_line import NOW, PLUS, TOKEN, Line, proxy, request, upgraded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable
 
     from mitmproxy.http import HTTPFlow
 
 SCRIPT = Path(__file__).parents[2] / "addon" / "codex_tap.py"
-NOW = 1_795_243_200.0
-TOKEN = make_token("acct", "user", expires_at=1_800_000_000)
 STREAM = {"content-type": "text/event-stream", "content-encoding": "identity"}
-PLUS = {
-    "x-codex-primary-used-percent": "13",
-    "x-codex-primary-window-minutes": "300",
-    "x-codex-primary-reset-at": "1795252200",
-    "x-codex-plan-type": "plus",
-}
 LIMITS_EVENT = json.dumps(
     {"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": 14, "window_minutes": 300}}}
 ).encode()
 ERROR_EVENT = json.dumps({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}).encode()
 FAILED = "a parser's own secret"
-
-
-@contextmanager
-def proxy(*addons: object) -> Iterator[taddons.context]:
-    """Provide a proxy with these addons; its event loop is closed afterwards, which mitmproxy 11 leaves to others."""
-    with taddons.context(*addons) as context:
-        yield context
-    context.master.event_loop.close()
-
-
-class Line:
-    """A proxy with nothing but the tap, into a database of its own."""
-
-    def __init__(self, tap: Tap, context: taddons.context, database: Path) -> None:
-        self.tap = tap
-        self.context = context
-        self.database = database
-
-    def configure(self, **options: object) -> None:
-        """Set options as a person would."""
-        self.context.configure(self.tap, **options)
-
-    def open(self, flow: HTTPFlow) -> HTTPFlow:
-        """Take a request in."""
-        self.tap.requestheaders(flow)
-        return flow
-
-    def answer(
-        self,
-        flow: HTTPFlow,
-        fields: Mapping[str, str] | None = None,
-        *,
-        status: int = 200,
-        chunks: Sequence[bytes] = (),
-    ) -> HTTPFlow:
-        """Take an answer in, its body in chunks, up to where its end would be."""
-        flow.response = tutils.tresp(
-            status_code=status,
-            headers=Headers([(name.encode(), value.encode()) for name, value in (fields or {}).items()]),
-            timestamp_start=NOW,
-        )
-        self.tap.responseheaders(flow)
-        for chunk in chunks:
-            shown = flow.response.stream(chunk) if callable(flow.response.stream) else chunk
-            assert shown == chunk
-        return flow
-
-    def complete(self, flow: HTTPFlow, fields: Mapping[str, str] | None = None, **answer: Any) -> None:
-        """Take a request and its answer in, to the end."""
-        self.open(flow)
-        self.answer(flow, fields, **answer)
-        assert flow.response
-        if callable(flow.response.stream):
-            assert flow.response.stream(b"") == b""
-        self.tap.response(flow)
-
-    def say(self, flow: HTTPFlow, content: bytes, *, from_client: bool = False) -> None:
-        """Take a websocket's message in."""
-        assert flow.websocket
-        flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content, NOW + 1))
-        self.tap.websocket_message(flow)
-
-    def rows(self, *columns: str, table: str = "snapshots") -> list[tuple[Any, ...]]:
-        """Stop recording and return these columns of what was recorded."""
-        self.tap.done()
-        with closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id").fetchall()  # noqa: S608 (our own columns)
-
-    @property
-    def holds_nothing(self) -> bool:
-        """Whether no state of any flow is left."""
-        return not self.tap._exchanges
-
-
-@pytest.fixture
-def unready(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Line]:
-    """A line whose database is not opened yet."""
-    caplog.set_level(logging.INFO, "addon")
-    tap = Tap()
-    with proxy(tap) as context:
-        yield Line(tap, context, tmp_path / "readings.sqlite3")
-        tap.done()
-
-
-@pytest.fixture
-def line(unready: Line) -> Line:
-    unready.configure(codex_tap_db=str(unready.database))
-    return unready
-
-
-def request(
-    path: str = "/backend-api/codex/responses",
-    *,
-    method: bytes = b"POST",
-    host: str = "chatgpt.com",
-    named: str | None = "chatgpt.com",
-    authority: str = "",
-    sni: str | None = "chatgpt.com",
-    token: str | None = TOKEN,
-    **more: str,
-) -> HTTPFlow:
-    """Make a request of Codex's; `named` is its Host header, `authority` what HTTP/2 has instead of it."""
-    fields = {"host": named, "authorization": None if token is None else f"Bearer {token}"}
-    fields |= {name.replace("_", "-"): value for name, value in more.items()}
-    made = tutils.treq(
-        host=host,
-        port=443,
-        scheme=b"https",
-        method=method,
-        path=path.encode(),
-        authority=authority.encode(),
-        headers=Headers([(name.encode(), value.encode()) for name, value in fields.items() if value is not None]),
-    )
-    flow = tflow.tflow(req=made)
-    flow.client_conn.sni = sni
-    return flow
-
-
-def upgraded(line: Line, fields: Mapping[str, str] | None = None, **more: Any) -> HTTPFlow:
-    """Open a websocket of Codex's."""
-    flow = request(method=b"GET", **more)
-    line.answer(line.open(flow), fields, status=101)
-    flow.websocket = tflow.twebsocket(messages=False)
-    line.tap.response(flow)
-    return flow
 
 
 def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
@@ -196,7 +60,7 @@ def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> li
     ],
 )
 def test_watched_host_is_recorded(line: Line, names: dict[str, Any]) -> None:
-    """The headers of a watched host's answer are recorded, under every name it properly goes by."""
+    """The headers of a watched host's response are recorded, under every valid name of the host."""
     line.complete(request(**names), PLUS)
     assert line.rows("source", "status", "used_5h_percent", "resets_5h_at", "plan_type", "last_seen_at") == [
         ("headers", 200, 13.0, 1_795_252_200, "plus", NOW)
@@ -220,11 +84,11 @@ def test_watched_host_is_recorded(line: Line, names: dict[str, Any]) -> None:
         pytest.param({"token": None}, id="no bearer"),
     ],
 )
-def test_others_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
-    """Figures are not believed where any name is foreign, or where nobody can say whose they are."""
+def test_foreign_hosts_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
+    """Nothing is recorded if any name is foreign, or if the request has no bearer token."""
     line.complete(request(**names), PLUS)
     flow = line.open(request("/backend-api/wham/usage", method=b"GET", **names))
-    line.answer(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
+    line.respond(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
     assert flow.response
     assert flow.response.stream is True
     socket = upgraded(line, PLUS, **names)
@@ -234,16 +98,16 @@ def test_others_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
 
 
 def test_everything_is_streamed(line: Line) -> None:
-    """Requests and answers are streamed for every host, since mitmproxy would hold whole bodies back."""
+    """Requests and responses of every host are streamed; mitmproxy would otherwise hold whole bodies back."""
     for flow in (request("/backend-api/codex/models"), request(host="example.com", sni="example.com")):
-        line.answer(line.open(flow), {})
+        line.respond(line.open(flow), {})
         assert flow.request.stream is True
         assert flow.response
         assert flow.response.stream is True
 
 
-def test_who_and_what(line: Line) -> None:
-    """A reading carries the account, the token's key, the model and the thread of its request."""
+def test_owner_model_and_thread(line: Line) -> None:
+    """A snapshot has the account, the token's key, the model and the thread of its request."""
     flow = request(chatgpt_account_id="workspace", thread_id="019a-thread", x_codex_routing_hint="model=gpt-6.1-sol")
     line.complete(flow, PLUS)
     assert line.rows("model", "thread", "token_key") == [
@@ -255,7 +119,7 @@ def test_who_and_what(line: Line) -> None:
 
 
 def test_no_token_in_the_database(line: Line) -> None:
-    """No byte of the database or its log holds more of a token than its key's prefix."""
+    """The database and its log contain no byte of a token except the prefix in its key."""
     line.complete(request(), PLUS)
     written = b"".join(file.read_bytes() for file in line.database.parent.iterdir())
     assert TOKEN[:20].encode() not in written or TOKEN[:21].encode() not in written
@@ -267,7 +131,7 @@ def test_no_token_in_the_database(line: Line) -> None:
 
 
 def test_refusal(line: Line) -> None:
-    """A 429 is recorded from its headers and completed from its JSON body, under the limit that was charged."""
+    """A 429 is recorded from its headers and completed from its JSON body, under the billed limit."""
     refused = {
         "x-codex-active-limit": "codex_fox",
         "x-codex-fox-primary-used-percent": "100",
@@ -283,17 +147,17 @@ def test_refusal(line: Line) -> None:
 
 
 def test_server_sent_events(line: Line) -> None:
-    """Events are read as they stream by, the answer's own status with them."""
+    """Events are read as they pass, and stored with the status of the response."""
     stream = b"event: response.created\ndata: {}\n\nevent: codex.rate_limits\ndata: " + LIMITS_EVENT + b"\n\ndata: {"
     flow = line.open(request())
-    line.answer(flow, {"content-type": "Text/Event-Stream; charset=utf-8"}, chunks=[stream[:70], stream[70:]])
+    line.respond(flow, {"content-type": "Text/Event-Stream; charset=utf-8"}, chunks=[stream[:70], stream[70:]])
     line.tap.error(flow)
     assert line.holds_nothing
     assert line.rows("source", "status", "used_5h_percent") == [("sse", 200, 14.0)]
 
 
 def test_usage(line: Line) -> None:
-    """The usage document is read when some client asks for it."""
+    """The usage document is read when any client requests it."""
     body = b'{"plan_type":"plus","rate_limit":{"primary_window":{"used_percent":41,"limit_window_seconds":604800}}}'
     line.complete(request("/backend-api/wham/usage?x=1", method=b"GET"), {}, chunks=[body])
     line.complete(request("/backend-api/wham/other", method=b"GET"), {}, chunks=[body.replace(b"41", b"42")])
@@ -302,7 +166,7 @@ def test_usage(line: Line) -> None:
 
 
 def test_usage_compressed(line: Line) -> None:
-    """A compressed body is looked into, and reaches the client as it was."""
+    """A compressed body is decoded for reading, and reaches the client unchanged."""
     import gzip
 
     body = gzip.compress(b'{"rate_limit":{"primary_window":{"used_percent":41,"limit_window_seconds":604800}}}')
@@ -321,7 +185,7 @@ def test_upgrade(line: Line) -> None:
 
 
 def test_websocket_messages(line: Line) -> None:
-    """A websocket's messages are read with their own times; the client's tell the model of the turn."""
+    """Messages of a websocket are stored with their own times, and with the model that the client's message names."""
     flow = upgraded(line, {}, x_codex_routing_hint="model=gpt-6.1-sol")
     line.say(flow, LIMITS_EVENT)
     line.say(flow, b'{"type":"response.create","model":"gpt-6.1-luna","input":[]}', from_client=True)
@@ -365,7 +229,7 @@ def test_a_response_is_late_only_if_it_was_requested_before(line: Line) -> None:
 
 
 def test_websocket_memory(line: Line) -> None:
-    """Of a socket's messages only the last is kept while it is open, on a foreign host too, and none after."""
+    """An open websocket holds only its last message, on a foreign host too; a closed one holds none."""
     for flow in (upgraded(line), upgraded(line, host="example.com")):
         for number in range(100):
             line.say(flow, b"message %d" % number, from_client=number % 2 == 0)
@@ -384,19 +248,19 @@ def test_websocket_memory(line: Line) -> None:
     [
         pytest.param(lambda line, flow: line.tap.response(flow), id="response"),
         pytest.param(lambda line, flow: line.tap.error(flow), id="error"),
-        pytest.param(lambda line, flow: line.tap.response(line.answer(flow, status=101)), id="another upgrade"),
+        pytest.param(lambda line, flow: line.tap.response(line.respond(flow, status=101)), id="another upgrade"),
     ],
 )
 def test_release(line: Line, end: Callable[[Line, HTTPFlow], None]) -> None:
-    """However a request ends, nothing of it is kept."""
-    flow = line.answer(line.open(request()), PLUS)
+    """However a request ends, none of its state is left."""
+    flow = line.respond(line.open(request()), PLUS)
     assert not line.holds_nothing
     end(line, flow)
     assert line.holds_nothing
 
 
 def test_release_of_a_websocket(line: Line) -> None:
-    """A websocket is kept until it ends, and twice ended is no harm."""
+    """The state of a websocket stays until its end; a second end is harmless."""
     flow = upgraded(line)
     assert not line.holds_nothing
     line.tap.websocket_end(flow)
@@ -405,7 +269,7 @@ def test_release_of_a_websocket(line: Line) -> None:
 
 
 def test_days_to_keep(line: Line) -> None:
-    """A number of days below 0 is refused, and what was set before stays."""
+    """A number of days below 0 is refused, and the earlier number stays."""
     line.tap.running()
     line.configure(codex_tap_keep_days=90)
     with pytest.raises(exceptions.OptionsError, match="0 to keep everything"):
@@ -414,129 +278,6 @@ def test_days_to_keep(line: Line) -> None:
 
 
 # Turns
-
-TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
-TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
-COMPLETED = json.dumps(
-    {
-        "type": "response.completed",
-        "response": {
-            "usage": {
-                "input_tokens": 1000,
-                "input_tokens_details": {"cached_tokens": 800},
-                "output_tokens": 50,
-                "output_tokens_details": {"reasoning_tokens": 20},
-            }
-        },
-    }
-).encode()
-STARTED = 946_681_200.0  # what mitmproxy's test requests say
-
-
-def create(**fields: Any) -> bytes:
-    return json.dumps({"type": "response.create", "model": "gpt-6.1-luna", "input": [], **fields}).encode()
-
-
-def test_turn_over_http(line: Line) -> None:
-    """A turn is a row from its request to `response.completed`; Codex cancels the stream right after that."""
-    flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
-    fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
-    fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
-    line.answer(flow, fields, chunks=[b"data: " + COMPLETED + b"\n\n"])
-    line.tap.error(flow)
-
-    assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
-        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW, 200, None, "codex_fox", 1000, 800, 50, 20)
-    ]
-    assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
-
-
-def test_turns_of_a_socket(line: Line) -> None:
-    """On a websocket turn follows turn; a warm-up is marked, and what follows the last end is no turn."""
-    flow = upgraded(line, PLUS, thread_id="t-1", session_id="s-1")
-    line.say(flow, create(generate=False), from_client=True)
-    line.say(flow, COMPLETED)
-    metadata = {"thread_id": "t-2", "x-codex-turn-metadata": json.dumps({"request_kind": "turn"})}
-    line.say(flow, create(client_metadata=metadata), from_client=True)
-    line.say(flow, b'{"type":"response.output_text.delta","delta":"..."}')
-    line.say(flow, COMPLETED)
-    line.tap.websocket_end(flow)
-
-    assert line.rows("transport", "thread", "session", "model", "warm_up", "started_at", *TOKENS, table="requests") == [
-        ("websocket", "t-1", "s-1", "gpt-6.1-luna", 1, NOW + 1, 1000, 800, 50, 20),
-        ("websocket", "t-2", "s-1", "gpt-6.1-luna", 0, NOW + 1, 1000, 800, 50, 20),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("event", "status", "error"),
-    [
-        ({"type": "error", "status": 429, "error": {"type": "usage_limit_reached"}}, 429, "usage_limit_reached"),
-        ({"type": "error", "status_code": 429, "error": {"code": "rate_limit"}}, 429, "rate_limit"),
-        ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, None, "server_error"),
-        ({"type": "response.incomplete", "response": {"incomplete_details": {"reason": "max"}}}, None, "max"),
-        ({"type": "response.completed", "response": None}, None, None),
-        ({"type": "response.output_item.done", "item": "error"}, None, "interrupted"),
-    ],
-)
-def test_how_a_turn_ends(line: Line, event: dict[str, Any], status: int | None, error: str | None) -> None:
-    """A turn that went wrong has the server's word for it; one whose end was never told was interrupted."""
-    flow = upgraded(line)
-    line.say(flow, create(), from_client=True)
-    line.say(flow, json.dumps(event).encode())
-    line.tap.websocket_end(flow)
-    assert line.rows("status", "error_type", *TOKENS, table="requests") == [(status, error, *[None] * 4)]
-
-
-def test_a_turn_overtaken(line: Line) -> None:
-    """A turn that had not ended when the next one was asked for never will."""
-    flow = upgraded(line)
-    for _ in range(2):
-        line.say(flow, create(), from_client=True)
-    line.say(flow, COMPLETED)
-    assert line.rows("error_type", "input_tokens", table="requests") == [("interrupted", None), (None, 1000)]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "found"),
-    [
-        (b'{"output":[],"usage":{"input_tokens":7,"input_tokens_details":null}}', 200, (200, None, 7, None)),
-        (b'{"output":[]}', 200, (200, None, None, None)),
-        (b'{"error":{"type":"usage_limit_reached"}}', 429, (429, "usage_limit_reached", None, None)),
-        (b"", 502, (502, None, None, None)),
-    ],
-)
-def test_turn_with_a_json_answer(line: Line, body: bytes, status: int, found: tuple[Any, ...]) -> None:
-    """Compaction answers in one document, a refusal too."""
-    line.complete(request("/backend-api/codex/responses/compact"), {}, status=status, chunks=[body])
-    columns = ("status", "error_type", "input_tokens", "cached_tokens")
-    assert line.rows(*columns, table="requests") == [found]
-
-
-def test_turn_without_an_answer(line: Line) -> None:
-    """A turn that nobody answered is a row without a first byte."""
-    line.tap.error(line.open(request()))
-    assert line.holds_nothing
-    assert line.rows("first_byte_at", "status", "error_type", table="requests") == [(None, None, "interrupted")]
-
-
-@pytest.mark.parametrize(
-    ("path", "fields", "turns"),
-    [
-        ("/backend-api/codex/responses", {}, 1),
-        ("/backend-api/codex/responses?x=1", {}, 1),
-        ("/backend-api/codex/alpha/search", {}, 1),
-        ("/backend-api/codex/images/generations", {}, 1),
-        ("/v1/responses", {"thread_id": "t"}, 1),
-        ("/v1/responses", {}, 0),
-        ("/backend-api/codex/analytics-events/events", {"thread_id": "t"}, 0),
-        ("/backend-api/wham/usage", {"thread_id": "t"}, 0),
-    ],
-)
-def test_what_is_a_turn(line: Line, path: str, fields: dict[str, Any], turns: int) -> None:
-    """Only what asks for an answer on Codex's behalf is a turn."""
-    line.complete(request(path, **fields), PLUS)
-    assert line.rows("count(*)", table="requests") == [(turns,)]
 
 
 # A failure of ours is no failure of the traffic
@@ -575,7 +316,7 @@ def test_failing_parser(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A parser that fails costs no traffic, is logged once and without a word of what it read."""
+    """A failing parser affects no traffic; it is logged once, without any of what it read."""
     monkeypatch.setattr(module, parser, _fail)
     for _ in range(3):
         line.complete(request("/backend-api/wham/usage", method=b"GET"), PLUS, chunks=[b"{}"])
@@ -595,7 +336,7 @@ def test_failing_parser(
 
 
 def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """Each hook and kind of failure has its one line, which names the place."""
+    """Each kind of failure in each hook is logged once, with its place in the code."""
     broken: list[Any] = [None, None, 5]
     for flow in broken:
         line.tap.response(flow)
@@ -611,7 +352,7 @@ def test_failures_of_two_kinds(line: Line, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_hooks_without_their_parts(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """A flow without an answer or a websocket is nothing to say anything about."""
+    """A flow without a response or a websocket is passed over in silence."""
     flow = line.open(request())
     flow.response = None
     line.tap.responseheaders(flow)
@@ -621,7 +362,7 @@ def test_hooks_without_their_parts(line: Line, caplog: pytest.LogCaptureFixture)
 
 
 def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """A body that is not what its encoding says passes unaltered and is mentioned once, as no failure."""
+    """A body that does not match its encoding passes unchanged; one line mentions it, below the level of a warning."""
     flow = request("/backend-api/wham/usage", method=b"GET")
     line.complete(flow, {"content-encoding": "gzip"}, chunks=[b"not gzip", b"at all"])
     assert logged(caplog) == []
@@ -629,7 +370,7 @@ def test_broken_body(line: Line, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """That limits were left out is said once."""
+    """The number of limits that were left out is logged once."""
     many = {f"x-codex-f{number}-primary-used-percent": "1" for number in range(200)}
     line.complete(request(), many)
     line.complete(request(), many)
@@ -641,7 +382,7 @@ def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """At start one line says which hosts are read and where the database is."""
+    """At the start one line names the watched hosts and the database."""
     line.configure(codex_tap_hosts=["Gateway.Example"])
     line.tap.running()
     hosts = "api.openai.com, chat.openai.com, chatgpt.com, gateway.example"
@@ -649,7 +390,7 @@ def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_gateway(line: Line) -> None:
-    """A gateway given as an option is read like Codex's own hosts, which stay."""
+    """A gateway given as an option is read in addition to Codex's own hosts."""
     line.configure(codex_tap_hosts=["gateway.example"])
     line.complete(request(host="gateway.example", sni="gateway.example", named="gateway.example:443"), PLUS)
     line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
@@ -660,7 +401,7 @@ def test_gateway(line: Line) -> None:
     "host", ["https://gateway.example", "gateway.example:443", "gateway.example/v1", "", "a b", "*"]
 )
 def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> None:
-    """A host that is none is an error line at start, once, and an option's error later, which gives the option back."""
+    """A bad host is one error line at the start; later it is an error of the option, which keeps its value."""
     line.configure(codex_tap_hosts=[host])
     line.tap.configure({"codex_tap_hosts"})
     (error,) = logged(caplog, logging.ERROR)
@@ -674,7 +415,7 @@ def test_bad_host(line: Line, caplog: pytest.LogCaptureFixture, host: str) -> No
 
 
 def test_bad_database_at_start(unready: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A database that cannot be used is one error line at start, upon which mitmproxy ends."""
+    """An unusable database is one error line at the start, and mitmproxy ends."""
     unready.configure(codex_tap_db=str(tmp_path))
     (error,) = logged(caplog, logging.ERROR)
     assert error.startswith(f"codex-tap: {tmp_path} ")
@@ -684,7 +425,7 @@ def test_bad_database_at_start(unready: Line, tmp_path: Path, caplog: pytest.Log
 
 
 def test_bad_database_later(line: Line, tmp_path: Path) -> None:
-    """A database that cannot be used is refused while running, and the one before is recorded into on."""
+    """While running, an unusable database is refused, and recording into the earlier one continues."""
     line.tap.running()
     with pytest.raises(exceptions.OptionsError, match=tmp_path.name):
         line.configure(codex_tap_db=str(tmp_path))
@@ -693,7 +434,7 @@ def test_bad_database_later(line: Line, tmp_path: Path) -> None:
 
 
 def test_another_database(line: Line, tmp_path: Path) -> None:
-    """A database changed while running takes what comes from then on; the one before has all before it."""
+    """A database changed while running gets the later readings, and the earlier one has the earlier readings."""
     line.complete(request(), PLUS)
     line.configure(codex_tap_db=str(tmp_path / "other.sqlite3"))
     line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
@@ -703,7 +444,7 @@ def test_another_database(line: Line, tmp_path: Path) -> None:
 
 
 def test_default_database(unready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the option the database is where CODEX_TAP_DB says."""
+    """Without the option the database is the one that CODEX_TAP_DB names."""
     monkeypatch.setenv("CODEX_TAP_DB", str(unready.database))
     unready.configure(codex_tap_db="")
     unready.complete(request(), PLUS)
@@ -711,7 +452,7 @@ def test_default_database(unready: Line, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_home_in_the_database(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tilde in the option is the home."""
+    """A tilde in the option is the home folder."""
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
     line.configure(codex_tap_db="~/of-home.sqlite3")
@@ -721,7 +462,7 @@ def test_home_in_the_database(line: Line, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_done_twice(line: Line) -> None:
-    """Stopping twice is harmless, and the answers that were under way then are not lost."""
+    """A second stop is harmless, and responses that were under way are recorded after it."""
     line.complete(request(), PLUS)
     line.tap.done()
     line.tap.done()
@@ -730,7 +471,7 @@ def test_done_twice(line: Line) -> None:
 
 
 def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The upstream proxy's password comes by the environment, and leaves it."""
+    """The upstream proxy's password is read from the environment and removed from it."""
     import os
 
     monkeypatch.setenv("CODEX_TAP_UPSTREAM_AUTH", "user:word")
@@ -741,7 +482,7 @@ def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("importable", [True, False])
 def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
-    """What mitmdump is given loads the tap by its path, and makes its folder importable where it is not."""
+    """The script loads the tap in mitmdump by its path; it adds the root folder to sys.path if it is missing."""
     root = str(SCRIPT.parent.parent)
     others = [folder for folder in sys.path if folder != root]
     monkeypatch.setattr(sys, "path", [root, *others] if importable else others)
@@ -752,7 +493,7 @@ def test_script(monkeypatch: pytest.MonkeyPatch, *, importable: bool) -> None:
 
 
 def test_lifeline(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lifeline is held only where the launcher asks for it."""
+    """The lifeline starts only if the launcher requests it."""
     started: list[object] = []
     monkeypatch.setattr(tap_module._lifeline, "start", lambda address, _summary: started.append(address))
     line.tap.running()
@@ -794,8 +535,10 @@ def client_hello(name: str | None) -> bytes:
         (None, None, True),
     ],
 )
-def test_strangers_are_tunnelled(line: Line, address: str | None, name: str | None, *, tunnelled: bool) -> None:
-    """A TLS connection that does not lead to a watched host is left alone."""
+def test_foreign_connections_are_tunnelled(
+    line: Line, address: str | None, name: str | None, *, tunnelled: bool
+) -> None:
+    """A TLS connection to any other host is passed on without being decrypted."""
     context = Context(tflow.tclient_conn(), line.context.options)
     context.server.address = None if address is None else (address, 443)
     hello = parse_client_hello(client_hello(name))

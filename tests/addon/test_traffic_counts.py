@@ -1,4 +1,4 @@
-"""What the addon counts for the launcher."""
+"""The counts that the addon keeps for the launcher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from store.models import Identity, Transport
 from tests.support.factories import ALICE
 
 
-def test_a_warm_up_is_no_turn() -> None:
+def test_warm_ups_are_left_out() -> None:
+    """Only turns are counted; the key of the token is noted in any case."""
     tally = TrafficCounts()
     for warm_up in (True, False, True):
         tally.count_turn(OpenTurn(Transport.WEBSOCKET, 0.0, RequestInfo(ALICE), warm_up=warm_up))
@@ -25,7 +26,7 @@ def test_a_warm_up_is_no_turn() -> None:
 
 
 def test_token_keys_are_bounded() -> None:
-    """Some logins make a new token for each request."""
+    """A login that makes a new token for each request does not fill the memory."""
     tally = TrafficCounts()
     for number in range(MAX_TOKEN_KEYS + 10):
         tally.note_limits(Identity(token_key=f"k~{number}"))

@@ -1,3 +1,5 @@
+"""The slots of windows, by their length."""
+
 from __future__ import annotations
 
 import pytest
@@ -82,12 +84,12 @@ RULE: dict[str, tuple[Window | None, Window | None, dict[str, Window]]] = {
 
 @pytest.mark.parametrize(("primary", "secondary", "slots"), RULE.values(), ids=RULE.keys())
 def test_rule(primary: Window | None, secondary: Window | None, slots: dict[str, Window]) -> None:
-    """Windows stand in the slots that their lengths say, each as it was told."""
+    """Windows are in the slots of their lengths, each with its figures as given."""
     assert normalize(primary, secondary, NOW) == slots
 
 
-def test_reset_not_looked_at() -> None:
-    """Without a time of observation no reset is far away, and the legacy order holds."""
+def test_without_a_time_of_observation() -> None:
+    """Without a time of observation no reset is far away, and the legacy order applies."""
     assert normalize(NO_LENGTH, NO_LENGTH_LATE) == {"7d": NO_LENGTH, "5h": NO_LENGTH_LATE}
 
 

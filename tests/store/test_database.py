@@ -1,3 +1,5 @@
+"""Opening the database: refusals, private files, locks and damage."""
+
 from __future__ import annotations
 
 import os
@@ -5,15 +7,14 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from store import database, files, schema
 from store.database import open_reader, open_writer
 from store.errors import DamagedError, DatabaseError, LockedError, MissingError
-from store.files import backup_files, inode, quarantine
-from store.schema import SCHEMA_VERSION
+from store.files import inode
 from store.settings import default_database
 from tests.support.databases import record
 from tests.support.factories import used
@@ -24,47 +25,10 @@ if TYPE_CHECKING:
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are a POSIX matter here")
 
-SCHEMA = {
-    "accounts": "id account_id user_id name email first_seen_at last_seen_at snapshot_id",
-    "tokens": "token_key account first_seen_at last_seen_at expires_at",
-    "snapshots": "id account token_key limit_id limit_name first_seen_at last_seen_at windows_seen_at"
-    " observations late server_time"
-    " used_5h_percent window_5h_minutes resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows"
-    " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
-    " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw",
-    "limits": "account limit_id snapshot_id",
-    "losses": "id at count reason",
-    "spills": "name taken_at",
-    "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
-    " status error_type input_tokens cached_tokens output_tokens reasoning_tokens",
-    "threads": "account thread name first_seen_at last_seen_at",
-    "turns": "started ended seconds account thread model transport warm_up status error_type"
-    " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session",
-    "changes": "first_seen last_seen account limit_name used_5h_percent resets_5h used_7d_percent resets_7d"
-    " other_windows plan_type limit_reached reached_type credits_balance late source status model thread",
-    "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
-    " limit_reached reached_type last_seen source model token_key",
-}
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "tap.sqlite3"
-
-
-def columns(connection: sqlite3.Connection, table: str) -> str:
-    return " ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
-
-
-def test_schema(path: Path) -> None:
-    """A new file has the whole schema, its version and the mark that it is ours."""
-    connection = open_writer(path)
-
-    assert {table: columns(connection, table) for table in SCHEMA} == SCHEMA
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.SCHEMA_VERSION
-    assert connection.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID
-    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    connection.close()
 
 
 def test_opening_again_changes_nothing(path: Path) -> None:
@@ -79,7 +43,7 @@ def test_opening_again_changes_nothing(path: Path) -> None:
 
 @posix_only
 def test_files_are_private_from_the_start(path: Path) -> None:
-    """Nobody else may read the folder, the database or its companions, whatever the umask says."""
+    """The folder, the database and its companions are closed to other users, whatever the umask."""
     before = os.umask(0)
     try:
         connection = open_writer(path)
@@ -94,8 +58,8 @@ def test_files_are_private_from_the_start(path: Path) -> None:
 
 
 @posix_only
-def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
-    """Only what we create is ours to close."""
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
+    """Only a folder that codex-tap creates is closed to other users."""
     tmp_path.chmod(0o755)
 
     open_writer(tmp_path / "tap.sqlite3").close()
@@ -125,10 +89,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
 @pytest.mark.parametrize("opener", [open_writer, open_reader])
-def test_what_is_not_ours_is_refused_and_left_untouched(
+def test_a_foreign_or_newer_file_is_refused(
     path: Path, make: Callable[[Path], object], message: str, opener: Callable[[Path], object]
 ) -> None:
-    """The error says what is wrong with which file, and the file stays as it was."""
+    """The error says which file it is and what is wrong with it, and the file stays as it was."""
     path.parent.mkdir()
     make(path)
     before = path.read_bytes()
@@ -142,7 +106,7 @@ def test_what_is_not_ours_is_refused_and_left_untouched(
 
 @posix_only
 def test_a_link_is_refused(path: Path) -> None:
-    """Somebody who may write into the folder must not lead us into another file."""
+    """A user who can write into the folder cannot lead the writer into another file."""
     path.parent.mkdir()
     path.symlink_to(path.parent / "elsewhere")
 
@@ -153,7 +117,7 @@ def test_a_link_is_refused(path: Path) -> None:
 
 
 def test_a_folder_in_its_place_is_refused(path: Path) -> None:
-    """The error is one sentence, not SQLite's "unable to open database file"."""
+    """The error is one sentence, instead of SQLite's "unable to open database file"."""
     path.mkdir(parents=True)
 
     with pytest.raises(DatabaseError, match="is a link or not a regular file"):
@@ -162,7 +126,7 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 def test_another_users_file_is_refused(path: Path) -> None:
-    """Its owner could read and change what we write."""
+    """The owner of a file could read and change what is written into it."""
     open_writer(path).close()
     os.chown(path, 12345, 12345)
 
@@ -170,16 +134,16 @@ def test_another_users_file_is_refused(path: Path) -> None:
         open_writer(path)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """The error names the file that was wanted."""
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    """The error names the file that was asked for."""
     (tmp_path / "file").touch()
 
     with pytest.raises(DatabaseError, match="cannot be created"):
         open_writer(tmp_path / "file" / "tap.sqlite3")
 
 
-def test_a_locked_file_is_told_apart(path: Path) -> None:
-    """Trying again later is all there is to do about a lock, so it is an error of its own."""
+def test_a_lock_has_an_error_of_its_own(path: Path) -> None:
+    """A lock ends by itself, so a caller can try again later."""
     path.parent.mkdir()
     with sqlite3.connect(path) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -189,7 +153,7 @@ def test_a_locked_file_is_told_apart(path: Path) -> None:
 
 
 def test_a_reader_never_creates_the_file(path: Path) -> None:
-    """Asking a question leaves no trace."""
+    """A query leaves no file and no folder behind."""
     with pytest.raises(MissingError):
         open_reader(path)
 
@@ -197,7 +161,7 @@ def test_a_reader_never_creates_the_file(path: Path) -> None:
 
 
 def test_a_reader_of_an_empty_file_finds_nothing(path: Path) -> None:
-    """A proxy that just starts has created the file but not its tables."""
+    """A proxy that is starting has created the file but not yet its tables."""
     files.create_private(path)
 
     with pytest.raises(MissingError, match="still empty"):
@@ -205,7 +169,7 @@ def test_a_reader_of_an_empty_file_finds_nothing(path: Path) -> None:
 
 
 def test_a_reader_cannot_write(path: Path) -> None:
-    """A reader is read-only down to SQLite itself."""
+    """A reader's connection is read-only for SQLite itself."""
     open_writer(path).close()
     connection = open_reader(path)
 
@@ -233,7 +197,7 @@ def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
 
 
 def test_programs_that_start_together_make_one_schema(path: Path) -> None:
-    """Of several first starts at once, one migrates and the others find it done."""
+    """If several programs start at once, one creates the schema and the others find it complete."""
     program = (
         "import sys, time, pathlib; from store.errors import LockedError; from store.database import open_writer\n"
         "path = pathlib.Path(sys.argv[1])\n"
@@ -256,87 +220,6 @@ def test_programs_that_start_together_make_one_schema(path: Path) -> None:
     open_reader(path).close()
 
 
-def older_schema(monkeypatch: pytest.MonkeyPatch, path: Path, *steps: Callable[[Any], None]) -> None:
-    """Record two readings by this program, and then be the next one, which has further steps."""
-    record(path, used(13), used(14))
-    monkeypatch.setattr("store.schema.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
-    monkeypatch.setattr("store.schema._MIGRATIONS", [*schema._MIGRATIONS, *steps])
-
-
-def add_a_column(made: Any) -> None:
-    made.execute("ALTER TABLE accounts ADD COLUMN colour TEXT")
-    made.execute("UPDATE accounts SET colour = 'green'")
-
-
-def test_an_older_schema_is_brought_forward_and_a_copy_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows are there after it, the copy is the database as it was and as private, and this is done once."""
-    older_schema(monkeypatch, path, add_a_column)
-    with pytest.raises(DatabaseError, match="written by an older codex-tap"):
-        open_reader(path)
-
-    for _ in range(2):
-        connection = open_writer(path)
-        assert connection.execute("SELECT colour FROM accounts").fetchall() == [("green",)]
-        assert connection.execute("SELECT used_5h_percent FROM snapshots").fetchall() == [(13.0,), (14.0,)]
-        connection.close()
-
-    assert backup_files(path) == [path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")]
-    (copy,) = backup_files(path)
-    assert [found for found in path.parent.iterdir() if found.name.startswith(copy.name)] == [copy]
-    assert os.name != "posix" or stat.S_IMODE(copy.stat().st_mode) == 0o600
-    monkeypatch.undo()
-    connection = open_reader(copy)
-    assert "colour" not in columns(connection, "accounts")
-    assert [row[0] for row in connection.execute("SELECT used_5h_percent FROM snapshots")] == [13.0, 14.0]
-    connection.close()
-
-
-def test_the_first_schema_is_brought_forward(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the first schema keeps its rows and goes on; what it lacks is there afterwards."""
-    with monkeypatch.context() as then:
-        then.setattr("store.schema.SCHEMA_VERSION", 1)
-        then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:1])
-        then.setattr("store.schema.PROBES", ())
-        record(path, used(13))
-
-    record(path, used(13), used(14))
-
-    connection = open_reader(path)
-    assert [columns(connection, table) for table in SCHEMA] == list(SCHEMA.values())
-    found = connection.execute("SELECT used_5h_percent, observations FROM snapshots").fetchall()
-    assert [tuple(row) for row in found] == [(13.0, 2), (14.0, 1)]
-    connection.close()
-    assert backup_files(path) == [path.with_name(f"{path.name}.v1.bak")]
-
-
-def test_a_copy_is_never_written_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who went back to an older program, and forward again, has both copies."""
-    older_schema(monkeypatch, path, add_a_column)
-    first = path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")
-    first.write_bytes(b"an earlier copy")
-
-    open_writer(path).close()
-
-    assert first.read_bytes() == b"an earlier copy"
-    assert backup_files(path) == [first, first.with_name(f"{first.name}-1")]
-
-
-def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is as before, and no copy is left of each try."""
-
-    def fail(_: Any) -> None:
-        raise sqlite3.OperationalError("out of luck")
-
-    older_schema(monkeypatch, path, add_a_column, fail)
-
-    with pytest.raises(DatabaseError, match="out of luck"):
-        open_writer(path)
-
-    assert backup_files(path) == []
-    monkeypatch.undo()
-    open_reader(path).close()
-
-
 def cut_short(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
@@ -346,7 +229,7 @@ def break_all_but_the_header(path: Path) -> None:
 
 
 def break_the_newest_row(path: Path) -> None:
-    """Only the page of the history that holds the row which stands for the present."""
+    """Overwrite only the page with the row that stands for the present."""
     content = path.read_bytes()
     page = content.rindex(NEWEST.encode()) // 4_096
     path.write_bytes(content[: page * 4_096] + b"\xff" * 4_096 + content[(page + 1) * 4_096 :])
@@ -357,8 +240,8 @@ DAMAGE = [cut_short, break_all_but_the_header, break_the_newest_row]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_told_at_the_opening(path: Path, damage: Callable[[Path], None]) -> None:
-    """It is an error of its own, and nothing is changed by finding out."""
+def test_damage_is_found_when_opening(path: Path, damage: Callable[[Path], None]) -> None:
+    """Damage has an error of its own, and finding it changes nothing."""
     record(path, *(used(index % 100) for index in range(300)), used(50).model_copy(update={"thread": NEWEST}))
     damage(path)
     before = path.read_bytes()
@@ -391,10 +274,10 @@ def broken_foreign(path: Path) -> None:
         pytest.param(broken_foreign, False, False, id="another program's named by the user"),
     ],
 )
-def test_only_what_was_ours_counts_as_damaged(
+def test_only_our_own_files_count_as_damaged(
     path: Path, make: Callable[[Path], None], *, at_home: bool, ours: bool
 ) -> None:
-    """Any other file may be the user's own, named by mistake: it is refused, never renamed."""
+    """Any other file may be named by mistake: it is refused and never renamed."""
     chosen = default_database({}) if at_home else path
     chosen.parent.mkdir(parents=True, exist_ok=True)
     make(chosen)
@@ -403,43 +286,3 @@ def test_only_what_was_ours_counts_as_damaged(
         open_writer(chosen)
 
     assert isinstance(caught.value, DamagedError) is ours
-
-
-def test_setting_aside_takes_the_log_along(path: Path) -> None:
-    """What is set aside is what was there, down to the write-ahead log; nothing is written over."""
-    path.parent.mkdir()
-    files = {name: path.with_name(path.name + name) for name in ("", "-wal", "-shm")}
-    for _ in range(2):
-        for name, file in files.items():
-            file.write_text(f"damaged {name}")
-        aside = quarantine(path, inode(path))
-        assert aside is not None
-        assert {name: aside.with_name(aside.name + name).read_text() for name in files} == {
-            name: f"damaged {name}" for name in files
-        }
-
-    assert len(backup_files(path)) == 2
-    assert len(list(path.parent.iterdir())) == 6
-
-
-def test_what_another_proxy_has_begun_is_not_set_aside(path: Path) -> None:
-    """Of two that find the damage one renames; the other finds a sound file in its place."""
-    open_writer(path).close()
-    found = inode(path)
-    path.rename(path.with_name("aside"))
-    open_writer(path).close()
-
-    assert quarantine(path, found) is None
-    assert path.exists()
-
-
-def test_what_cannot_be_set_aside_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows a file that another proxy has open cannot be renamed."""
-    open_writer(path).close()
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(type(path), "rename", refuse)
-    with pytest.raises(DatabaseError, match="cannot be set aside: Permission denied"):
-        quarantine(path, inode(path))

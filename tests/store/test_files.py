@@ -1,4 +1,4 @@
-"""The names of the files that codex-tap writes, and how it writes them."""
+"""The names of the files that codex-tap writes, the way it writes them, and the quarantine of damaged ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 
 from scripts.launch import codex_program
 from store import files
+from store.database import open_writer
+from store.errors import DatabaseError
+from store.files import backup_files, inode, quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +38,7 @@ def test_the_content_replaces_an_earlier_one(written: Path) -> None:
 @posix_only
 @pytest.mark.parametrize(("executable", "mode"), [(False, 0o600), (True, 0o700)])
 def test_only_the_owner_can_read_it(written: Path, executable: bool, mode: int) -> None:
-    """Whatever the umask is, and whatever the mode of an earlier file: file and folders are private."""
+    """File and folders are private, whatever the umask and the mode of an earlier file."""
     before = os.umask(0)
     try:
         for _ in range(2):
@@ -70,7 +73,7 @@ def test_a_failure_leaves_the_earlier_file_alone(written: Path, failing: str, mo
 
 
 def test_a_file_that_is_read_on_windows_is_replaced_later(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows refuses to replace a file as long as another program reads it."""
+    """Windows does not replace a file while another program reads it."""
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(files, "_REPLACE_RETRY_SECONDS", 0)
     replace, refusals = type(written).replace, iter([PermissionError(13, "in use")] * 2)
@@ -109,6 +112,7 @@ def test_each_file_beside_the_database_has_a_known_name(tmp_path: Path, make: Ca
 
 
 def test_quarantined_files_have_known_names(tmp_path: Path) -> None:
+    """`uninstall` deletes the files with these names; a repeated name has a number at its end."""
     database = tmp_path / "tap.sqlite3"
     for _ in range(2):
         for suffix in ("", *files.COMPANION_SUFFIXES):
@@ -124,7 +128,7 @@ def test_the_standalone_program_knows_the_marker_of_the_shim() -> None:
 
 
 def test_partial_files_have_known_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crash in the middle of writing leaves a file that `uninstall` and `accounts forget` know."""
+    """A crash while writing leaves a file that `uninstall` and `accounts forget` recognise."""
     partial: list[str] = []
 
     def crash(self: Path, _: Path) -> None:
@@ -145,3 +149,42 @@ def test_partial_files_have_known_names(tmp_path: Path, monkeypatch: pytest.Monk
             files.write_private(tmp_path / name, b"x")
     assert [name for name, known in zip(partial, names.values(), strict=True) if not re.fullmatch(known, name)] == []
     assert {name.endswith(files.PARTIAL_SUFFIX) for name in partial} == {True}
+
+
+def test_quarantine_includes_the_log(path: Path) -> None:
+    """All of the damaged files are renamed, also the write-ahead log, and nothing is overwritten."""
+    written = {name: path.with_name(path.name + name) for name in ("", "-wal", "-shm")}
+    for _ in range(2):
+        for name, file in written.items():
+            file.write_text(f"damaged {name}")
+        aside = quarantine(path, inode(path))
+        assert aside is not None
+        assert {name: aside.with_name(aside.name + name).read_text() for name in written} == {
+            name: f"damaged {name}" for name in written
+        }
+
+    assert len(backup_files(path)) == 2
+    assert len(list(path.parent.iterdir())) == 6
+
+
+def test_a_new_database_is_not_quarantined(path: Path) -> None:
+    """Of two proxies that find the damage one renames the file; the other finds a sound one in its place."""
+    open_writer(path).close()
+    found = inode(path)
+    path.rename(path.with_name("aside"))
+    open_writer(path).close()
+
+    assert quarantine(path, found) is None
+    assert path.exists()
+
+
+def test_a_failed_quarantine_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows a file that another proxy has open cannot be renamed."""
+    open_writer(path).close()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "rename", refuse)
+    with pytest.raises(DatabaseError, match="cannot be set aside: Permission denied"):
+        quarantine(path, inode(path))

@@ -74,7 +74,7 @@ ROWS = {
         Reading(5, BEFORE + 4 * HOUR),
         Results(5, forecast=True, plot=1, page=1, alerts=False, events=("window_reset_early",)),
     ),
-    "fell, second reset not told": Row(
+    "fell, second reset missing": Row(
         Reading(40, BEFORE + 4 * HOUR),
         Reading(5, None),
         Results(5, forecast=True, plot=1, page=1, alerts=False, events=("used_percent_fell",)),

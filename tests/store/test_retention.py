@@ -1,3 +1,5 @@
+"""The deletion of old rows, by the recorder and by `prune`."""
+
 from __future__ import annotations
 
 import json
@@ -30,7 +32,7 @@ DAY = 86_400
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A month of five people, of whom one has two limits."""
+    """Return the bytes of a database with a month of five people, one of whom has two limits."""
     path = tmp_path_factory.mktemp("made") / "made.sqlite3"
     generate(path, Size(snapshots=1_500, turns=3_000, days=30), time.time())
     return path.read_bytes()
@@ -55,18 +57,18 @@ def present(path: Path, now: float) -> StatusDocument:
 
 def prune_all(path: Path, before: float, most: int = 500) -> int:
     with closing(open_writer(path)) as connection:
-        gone = 0
+        deleted = 0
         while step := prune(connection, before, most):
             assert step <= most
-            gone += step
-        return gone
+            deleted += step
+        return deleted
 
 
 # Deleting
 
 
-def test_what_is_old_goes_and_nothing_else(path: Path) -> None:
-    """Readings last seen before the moment, turns that ended before it, and threads that have no turn left."""
+def test_only_old_rows_are_deleted(path: Path) -> None:
+    """Old are readings last seen before the timestamp, turns that ended before it, and threads without turns."""
     before = time.time() - 10 * DAY
     newer = ask(path, "SELECT count(*) FROM snapshots WHERE last_seen_at >= ?", before)
     turns = ask(path, "SELECT count(*) FROM requests WHERE ended_at >= ?", before)
@@ -79,7 +81,7 @@ def test_what_is_old_goes_and_nothing_else(path: Path) -> None:
 
 
 def test_the_present_is_untouched(path: Path) -> None:
-    """However far it goes, what `status` answers stays the same: the newest reading of each limit, and the facts."""
+    """`status` has the same result after every step of the deletion: the current rows stay."""
     now = time.time()
     before = present(path, now)
     prune_all(path, now + DAY)
@@ -89,44 +91,44 @@ def test_the_present_is_untouched(path: Path) -> None:
 
 
 def test_a_named_thread_stays(path: Path) -> None:
-    """Somebody gave it a name, and may go on with it."""
+    """A thread with a name stays, since its owner may continue it."""
     named = ask(path, "SELECT * FROM threads WHERE name IS NOT NULL")
     prune_all(path, time.time() + DAY)
     assert ask(path, "SELECT * FROM threads") == named
     assert named
 
 
-def test_a_reading_that_still_stood_is_not_old(tmp_path: Path) -> None:
-    """It is old when it was last seen before the moment, whenever it was first seen."""
+def test_the_age_of_a_reading(tmp_path: Path) -> None:
+    """A reading is as old as its last observation, whenever the first one was."""
     now = time.time()
-    told = [used(1, at=now - 9 * DAY), used(1, at=now - DAY), used(2, at=now, plan_type="plus")]
-    path = record(tmp_path / "db.sqlite3", *told)
+    seen = [used(1, at=now - 9 * DAY), used(1, at=now - DAY), used(2, at=now, plan_type="plus")]
+    path = record(tmp_path / "db.sqlite3", *seen)
     assert prune_all(path, now - 2 * DAY) == 0
     assert prune_all(path, now - DAY / 2) == 1
 
 
 def test_the_facts_of_an_account_stay(tmp_path: Path) -> None:
-    """Where another limit's newer reading told plan and credits, both rows are kept."""
+    """If plan and credits are those of another limit's newer reading, both rows stay."""
     now = time.time()
-    told = [
+    seen = [
         snapshot(limit(windows(1, 2, at=now), limit_id="codex_bengalfox"), at=now - 9 * DAY, plan_type="pro"),
         snapshot(limit(windows(3, 4, at=now)), at=now - 8 * DAY, plan_type="pro"),
     ]
-    path = record(tmp_path / "db.sqlite3", *told)
+    path = record(tmp_path / "db.sqlite3", *seen)
     before = present(path, now)
     prune_all(path, now)
     assert present(path, now) == before
 
 
 def test_one_step_is_bounded(path: Path) -> None:
-    """A writer that prunes now and then never holds the lock for more than so many rows."""
+    """A writer that prunes from time to time holds the lock for a bounded number of rows."""
     with closing(open_writer(path)) as connection:
         assert prune(connection, time.time(), 7) == 7
         assert prune(connection, 0) == 0
 
 
-def test_its_rows_are_found_by_an_index(path: Path) -> None:
-    """No step reads the history from end to end, whether it finds something or not."""
+def test_old_rows_are_found_by_an_index(path: Path) -> None:
+    """No step scans the whole history, whether it finds rows or not."""
     from store.retention import _OLD_ROWS
 
     with closing(open_writer(path)) as connection:
@@ -138,7 +140,7 @@ def test_its_rows_are_found_by_an_index(path: Path) -> None:
 
 
 def test_a_recorder_goes_on_while_rows_are_deleted(tmp_path: Path) -> None:
-    """It keeps what it remembers of the newest rows, and goes on with them."""
+    """The recorder's cache of the newest rows stays valid."""
     path = tmp_path / "db.sqlite3"
     now = time.time()
     recorder = Recorder(path)
@@ -163,12 +165,12 @@ def test_a_recorder_goes_on_while_rows_are_deleted(tmp_path: Path) -> None:
     ),
     st.integers(0, 40),
 )
-def test_whatever_was_seen_the_present_stays(
-    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[Any, int, int]], days: int
+def test_the_present_stays_after_any_history(
+    tmp_path_factory: pytest.TempPathFactory, seen: list[tuple[Any, int, int]], days: int
 ) -> None:
-    """Clocks may have stepped: what `status` answers is the same before and after."""
+    """Even after steps of the clock, `status` has the same result before and after the deletion."""
     now = time.time()
-    readings = [used(figure, who=who, at=now - ago * DAY) for who, ago, figure in told]
+    readings = [used(figure, who=who, at=now - ago * DAY) for who, ago, figure in seen]
     path = record(tmp_path_factory.mktemp("any") / "db.sqlite3", *readings)
     before = present(path, now)
     prune_all(path, now - days * DAY, 3)
@@ -179,7 +181,7 @@ def test_whatever_was_seen_the_present_stays(
 
 
 def test_without_yes_nothing_is_deleted(path: Path) -> None:
-    """It says what would go, of whom, and how to do it."""
+    """The command lists what it would delete, by account, and how to confirm."""
     content = path.read_bytes()
     result = invoke("prune", "--older-than", "10d", "--db", path)
     assert (result.exit_code, result.stderr) == (0, "")
@@ -188,8 +190,8 @@ def test_without_yes_nothing_is_deleted(path: Path) -> None:
     assert path.read_bytes() == content
 
 
-def test_with_yes_it_is(path: Path) -> None:
-    """What was announced is what goes, the file is smaller, and a second time nothing is left to do."""
+def test_with_yes_rows_are_deleted(path: Path) -> None:
+    """The announced rows are deleted and the file shrinks; a second run finds nothing to delete."""
     announced = json.loads(invoke("prune", "--older-than", "10d", "--json", "--db", path).stdout)
     size = path.stat().st_size
     rows = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
@@ -204,8 +206,8 @@ def test_with_yes_it_is(path: Path) -> None:
     assert invoke("prune", "--older-than", "10d", "--yes", "--db", path).stdout.startswith("Nothing is older than ")
 
 
-def test_it_goes_on_while_another_reads(path: Path) -> None:
-    """A reader sees what it began with; the space is then free in the file, or given back, and no error is told."""
+def test_deletion_beside_a_reader(path: Path) -> None:
+    """A reader keeps its view; the space is then free in the file or given back, without an error."""
     with closing(open_reader(path)) as connection:
         connection.execute("BEGIN")
         before = connection.execute("SELECT count(*) FROM snapshots").fetchone()[0]
@@ -223,15 +225,15 @@ def test_it_goes_on_while_another_reads(path: Path) -> None:
     ],
 )
 def test_wrong_use(path: Path, arguments: list[str], error: str) -> None:
-    """Nothing is deleted by a slip."""
+    """A mistyped command deletes nothing."""
     result = invoke("prune", *arguments, "--yes", "--db", path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_nothing_known(tmp_path: Path, flags: list[str]) -> None:
-    """Exit code 3, and no database is made by asking."""
+def test_without_a_database(tmp_path: Path, flags: list[str]) -> None:
+    """The exit code is 3, and no database is created."""
     path = tmp_path / "none.sqlite3"
     result = invoke("prune", "--older-than", "1d", *flags, "--db", path)
     assert result.exit_code == 3

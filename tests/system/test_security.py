@@ -29,9 +29,9 @@ from scripts.demo.replies import Answer, WireWindow, limit_headers, rate_limits_
 from scripts.demo.transport import InterruptedTurnError
 from store.database import open_reader
 from store.errors import MissingError
-from tests.addon.test_tap import Line, request, upgraded
-from tests.addon.test_tap import proxy as taps_proxy
 from tests.support.harness import REPOSITORY, Listener, Proxy, connected, wait_until
+from tests.support.tap_line import Line, request, upgraded
+from tests.support.tap_line import proxy as taps_proxy
 
 if TYPE_CHECKING:
     import socket
@@ -308,7 +308,7 @@ def _line(tmp_path: Path) -> Iterator[Line]:
 def test_trailers_are_not_read(line: Line) -> None:
     """HTTP/2 can send headers behind the body, where no backend tells of limits."""
     flow = line.open(request())
-    line.answer(flow, {})
+    line.respond(flow, {})
     assert flow.response
     flow.response.trailers = Headers([(name.encode(), value.encode()) for name, value in figures(13).items()])
     line.tap.response(flow)

@@ -1,4 +1,4 @@
-"""Clocks are set, machines sleep and travel: ages, countdowns and order stay right, as far as anybody can know."""
+"""Clocks that step, machines that sleep, and time zones that change."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def history(path: Path) -> list[HistoryEntry]:
 
 @pytest.mark.parametrize("server_knows", [False, True], ids=["by arrival", "by the server's time"])
 def test_a_clock_that_steps_back_and_forth(path: Path, *, server_knows: bool) -> None:
-    """The order is that of arrival, the newest reading stands, and no age or countdown is below zero."""
+    """The order is that of arrival, the newest reading is current, and no age or countdown is below zero."""
     steps = (0, -HOUR, HOUR, 0, -HOUR, 0)
-    told = [
+    readings = [
         used(
             10 + number,
             at=NOON + step + number,
@@ -59,7 +59,7 @@ def test_a_clock_that_steps_back_and_forth(path: Path, *, server_knows: bool) ->
         for number, step in enumerate(steps)
     ]
 
-    for number, message in enumerate(told):
+    for number, message in enumerate(readings):
         record(path, message)
         for now in (message.observed_at, message.observed_at - HOUR, message.observed_at + HOUR):
             stands = standing(path, now)
@@ -73,7 +73,7 @@ def test_a_clock_that_steps_back_and_forth(path: Path, *, server_knows: bool) ->
 
 
 def test_the_same_reading_while_the_clock_steps(path: Path) -> None:
-    """It is one row, as old as it was last seen by the clock of that moment."""
+    """It is one row, whose age is that of its last observation by the clock of that time."""
     record(path, *(used(13, at=NOON + step) for step in (0, -HOUR, HOUR, -HOUR)))
 
     (entry,) = history(path)
@@ -82,7 +82,7 @@ def test_the_same_reading_while_the_clock_steps(path: Path) -> None:
 
 
 def test_a_countdown_is_right_again_with_the_next_reading(path: Path) -> None:
-    """While the clock is wrong, resets are of that clock; the first answer after it was set right sets them right."""
+    """Resets follow a wrong clock; the first response after its correction corrects them."""
     ahead = snapshot(limit(windows(13, at=NOON + HOUR)), at=NOON + HOUR, server_time=float(NOON))
     right = snapshot(limit(windows(13, at=NOON + 10)), at=NOON + 10, server_time=NOON + 10.0)
 
@@ -95,7 +95,7 @@ def test_a_countdown_is_right_again_with_the_next_reading(path: Path) -> None:
 
 
 def test_a_machine_that_slept_for_a_day(path: Path) -> None:
-    """What has reset meanwhile is shown as reset, the rest with its age; the next reading goes on from there."""
+    """Windows that have reset are shown as reset, the others with their age; the next reading continues from there."""
     record(path, snapshot(limit(windows(100, 40), limit_reached=True, reached_until=NOON + 9_000)))
 
     woken = standing(path, NOON + DAY)
@@ -115,7 +115,7 @@ ZONES = ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati"]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="TZ means nothing there")
 def test_a_time_zone_that_changes(path: Path) -> None:
-    """Programs get the same numbers wherever the machine is; people get the clock of the place they are at."""
+    """Programs get the same numbers everywhere; people get the local time."""
     now = int(time.time())
     record(path, snapshot(limit(windows(13, 40, at=now)), at=now))
 

@@ -1,3 +1,5 @@
+"""The state of a limit after a message, and the comparison of states and of clocks."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,9 +27,9 @@ REFUSED = LimitVerdict(allowed=False, limit_reached=True, reached_type="rate_lim
 
 
 @pytest.mark.parametrize(
-    ("told", "known", "expected"),
+    ("new", "known", "expected"),
     [
-        pytest.param({}, None, Facts(), id="nothing-told"),
+        pytest.param({}, None, Facts(), id="nothing-mentioned"),
         pytest.param({"plan_type": "plus"}, None, Facts(plan_type="plus"), id="first-plan"),
         pytest.param({}, Facts(plan_type="plus"), Facts(plan_type="plus"), id="plan-kept"),
         pytest.param({"plan_type": "pro"}, Facts(plan_type="plus"), Facts(plan_type="pro"), id="plan-changed"),
@@ -53,52 +55,52 @@ REFUSED = LimitVerdict(allowed=False, limit_reached=True, reached_type="rate_lim
             {"spend_control_reached": False, "reset_credits": 0},
             Facts(spend_control_reached=True, reset_credits=2),
             Facts(spend_control_reached=False, reset_credits=0),
-            id="no-and-zero-are-told",
+            id="no-and-zero-count",
         ),
         pytest.param({"promo": ""}, Facts(promo="half price"), Facts(), id="a-promo-ends"),
         pytest.param({}, Facts(promo="half price"), Facts(promo="half price"), id="a-promo-not-mentioned-stays"),
     ],
 )
-def test_facts(told: dict[str, Any], known: Facts | None, expected: Facts) -> None:
-    """What a message does not tell of an account stays as it was."""
-    assert merge_facts(snapshot(**told), known) == expected
+def test_facts(new: dict[str, Any], known: Facts | None, expected: Facts) -> None:
+    """Facts that a message does not mention stay as they were."""
+    assert merge_facts(snapshot(**new), known) == expected
 
 
-def test_the_plan_in_the_token_is_believed_until_the_wire_tells_one() -> None:
-    """A token is days old; an answer is of now."""
+def test_the_plan_in_the_token_is_used_until_a_message_has_one() -> None:
+    """A token is days old; a response is new."""
     who = ALICE.model_copy(update={"plan_type": "plus"})
 
     assert merge_facts(snapshot(who=who), None).plan_type == "plus"
     assert merge_facts(snapshot(who=who), Facts(plan_type="pro")).plan_type == "pro"
 
 
-def merged(told: Limit, known: State | None = None, **message: Any) -> State:
-    return merge(told, snapshot(told, **message), known, Facts())
+def merged(new: Limit, known: State | None = None, **message: Any) -> State:
+    return merge(new, snapshot(new, **message), known, Facts())
 
 
-def test_windows_are_told_as_a_whole() -> None:
-    """A limit mentioned without a window it had before no longer has it."""
+def test_windows_are_replaced_as_a_whole() -> None:
+    """A limit mentioned without one of its earlier windows no longer has that window."""
     assert merged(limit(windows(seven=42)), State(windows=FREE)).windows == windows(seven=42)
     assert merged(limit({}), State(windows=FREE)).windows == {}
 
 
-def test_windows_not_told_stay() -> None:
-    """An error body tells of no window, and takes none away."""
+def test_windows_that_are_not_mentioned_stay() -> None:
+    """An error body mentions no windows, and removes none."""
     assert merged(limit(None, limit_reached=True), State(windows=FREE)).windows == FREE
 
 
-def test_a_name_told_once_stays() -> None:
-    """Only some sources tell a limit's name."""
+def test_a_name_stays() -> None:
+    """Only some sources name a limit."""
     assert merged(limit(FREE), State(limit_name="Spark")).limit_name == "Spark"
 
 
 @pytest.mark.parametrize(
-    ("told", "known", "message", "expected"),
+    ("new", "known", "message", "expected"),
     [
         pytest.param(
             {}, LimitVerdict(allowed=True, limit_reached=False), {}, (True, False, None), id="headers-tell-none"
         ),
-        pytest.param({"limit_reached": True}, LimitVerdict(), {}, (None, True, None), id="told"),
+        pytest.param({"limit_reached": True}, LimitVerdict(), {}, (None, True, None), id="mentioned"),
         pytest.param(
             {"limit_reached": True},
             LimitVerdict(reached_type="rate_limit_reached"),
@@ -149,10 +151,10 @@ def test_a_name_told_once_stays() -> None:
     ],
 )
 def test_verdict(
-    told: dict[str, Any], known: LimitVerdict, message: dict[str, Any], expected: tuple[object, ...]
+    new: dict[str, Any], known: LimitVerdict, message: dict[str, Any], expected: tuple[object, ...]
 ) -> None:
-    """A verdict is completed by what other sources told, until something says otherwise."""
-    state = merged(limit(FREE, **told), State(windows=FREE, verdict=known), **message)
+    """A verdict is completed with those of other sources, until a message contradicts them."""
+    state = merged(limit(FREE, **new), State(windows=FREE, verdict=known), **message)
 
     assert state.verdict[:3] == expected
 
@@ -170,7 +172,7 @@ def test_verdict(
     ],
 )
 def test_how_long_a_verdict_holds(before: Any, after: Any, verdict: LimitVerdict, stays: bool) -> None:
-    """A refusal goes when a full window empties, an open verdict when the full windows are others."""
+    """A refusal ends when a full window empties, an open verdict when other windows are full."""
     known = State(windows=before, verdict=verdict)
 
     state = merged(limit(after), known, source=Source.UPGRADE, status=101)
@@ -202,12 +204,12 @@ def window(used: float | None = 50.0, minutes: int = 300, resets_at: int | None 
     ],
 )
 def test_same(new: State, old: State, expected: bool) -> None:
-    """One row stands for states that say the same, apart from jitter and a window that nobody uses yet."""
+    """One row stands for equal states, apart from jitter and the resets of unused windows."""
     assert same(new, old) is expected
 
 
-def test_renew_moves_only_what_slides() -> None:
-    """A reset that jitters is kept as it was first told, so that jitter cannot add up."""
+def test_only_resets_of_unused_windows_move() -> None:
+    """A reset that jitters stays as it was first reported, so that jitter cannot add up."""
     old = State(windows=windows(0, 41, at=NOON))
     new = State(windows=windows(0, 41, at=NOON + 30))
 
@@ -221,7 +223,7 @@ HOUR = 3_600
 
 
 @pytest.mark.parametrize(
-    ("told", "requested", "current", "expected"),
+    ("new", "requested", "current", "expected"),
     [
         pytest.param(0, None, 0, False, id="at-once"),
         pytest.param(5, None, 0, False, id="newer"),
@@ -242,11 +244,11 @@ HOUR = 3_600
         pytest.param(0, None, None, False, id="no-current-server-time"),
     ],
 )
-def test_is_late(told: float | None, requested: float | None, current: float | None, expected: bool) -> None:
-    """A message is late if it can have been overtaken, and the server's clock says so; it arrives a second later."""
+def test_is_late(new: float | None, requested: float | None, current: float | None, expected: bool) -> None:
+    """A message is late if it can have been overtaken and the server's clock says so; it arrives a second later."""
     message = snapshot(
         at=NOON + 1,
-        server_time=None if told is None else NOON + told,
+        server_time=None if new is None else NOON + new,
         requested_at=None if requested is None else NOON + requested,
     )
 
@@ -254,7 +256,7 @@ def test_is_late(told: float | None, requested: float | None, current: float | N
 
 
 @pytest.mark.parametrize(
-    ("told", "known", "after", "before", "expected"),
+    ("new", "known", "after", "before", "expected"),
     [
         pytest.param(5, 0, windows(50), windows(40), True, id="clocks-agree"),
         pytest.param(HOUR, None, windows(50), windows(40), True, id="nothing-to-compare-with"),
@@ -267,8 +269,8 @@ def test_is_late(told: float | None, requested: float | None, current: float | N
         pytest.param(HOUR, 0, {}, windows(40), True, id="no-window"),
     ],
 )
-def test_is_credible(told: float, known: float | None, after: Any, before: Any, expected: bool) -> None:
-    """A clock that was set moves every reset; a skew beside a reset that stays is no clock."""
-    clock = Clock(NOON + 1 + told, NOON + 1)
+def test_is_credible(new: float, known: float | None, after: Any, before: Any, expected: bool) -> None:
+    """A changed clock moves every reset; a skew beside a reset that stays is not credible."""
+    clock = Clock(NOON + 1 + new, NOON + 1)
 
     assert is_credible(clock, after, None if known is None else Clock(NOON + known, NOON), before) is expected

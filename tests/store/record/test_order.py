@@ -1,4 +1,4 @@
-"""The order of messages: one that contradicts itself never hides the ones after it."""
+"""The order of messages: one with contradictory times never hides the later ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def response(
     requested_at: float | None = None,
     minutes: int = 300,
 ) -> Snapshot:
-    """A response with one window, as its headers are read."""
+    """Return a response with one window, as its headers are read."""
     fields = {"used-percent": used, "window-minutes": minutes, "reset-at": reset_at, "reset-after-seconds": reset_after}
     found = headers.collect(
         [(f"x-codex-primary-{part}".encode(), str(value).encode()) for part, value in fields.items()]
@@ -56,7 +56,7 @@ def consistent(used: int, at: float, resets_at: float, **more: Any) -> Snapshot:
 
 
 def status(path: Path, now: float) -> dict[str, Any]:
-    """The one window of the one limit at a moment."""
+    """Return the one window of the one limit at a time."""
     with closing(open_reader(path)) as connection:
         (account,) = load_status(connection, now, load_accounts(connection))["accounts"]
     (limit,) = account["limits"]
@@ -113,7 +113,7 @@ def test_after_an_inconsistent_response(
 @pytest.mark.parametrize("minutes", [300, 10_080])
 @pytest.mark.parametrize("used", [0, 96, 97])
 def test_events_after_an_inconsistent_response(path: Path, minutes: int, used: int) -> None:
-    """The window was reset when it was due, and nothing else happened."""
+    """The only event is the reset of the window, at its time."""
     length, reset = 60 * minutes, NOON + 1
     record(
         path,
@@ -127,7 +127,7 @@ def test_events_after_an_inconsistent_response(path: Path, minutes: int, used: i
 
 
 def test_a_database_that_holds_an_inconsistent_time(path: Path) -> None:
-    """A server time that an earlier version stored is not believed either: the next response counts."""
+    """An inconsistent server time that an earlier version stored is ignored: the next response counts."""
     now = time.time()
     record(path, consistent(0, now - 600, now + HOUR))
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -164,7 +164,7 @@ def test_an_odd_value_never_outlives_the_next_good_one(
     under_way: float,
     server_ahead: float,
 ) -> None:
-    """Whatever one response says of resets, the next consistent one is current unless it may have been overtaken."""
+    """After a response with any resets, the next consistent one is current unless it may have been overtaken."""
     path = tmp_path_factory.mktemp("odd") / "tap.sqlite3"
     odd = response(used, NOON, "" if offset is None else NOON + offset, span)
     at = NOON + later

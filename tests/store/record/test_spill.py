@@ -1,3 +1,5 @@
+"""The files with entries that could not be written into the database."""
+
 from __future__ import annotations
 
 import os
@@ -27,8 +29,8 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "tap.sqlite3"
 
 
-def test_what_is_written_is_read(database: Path) -> None:
-    """Every field of a snapshot, the order, and what was lost."""
+def test_writing_and_reading(database: Path) -> None:
+    """Every field of a snapshot, the order and the losses are read as they were written."""
     full = snapshot(
         limit({**windows(13, 41), "30d": Window(used_percent=2.5)}, limit_name="\u2028 Spark", allowed=True),
         source=Source.WEBSOCKET,
@@ -37,16 +39,16 @@ def test_what_is_written_is_read(database: Path) -> None:
         server_time=NOON - 1.0,
         raw={"type": "codex.rate_limits", "list": [1, None]},
     ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
-    told: list[Entry] = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13)]
+    entries: list[Entry] = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13)]
 
-    path = spill.write(database, told, [LOSS])
+    path = spill.write(database, entries, [LOSS])
 
-    assert spill.read(path) == spill.Spill(told, [LOSS], 0)
+    assert spill.read(path) == spill.Spill(entries, [LOSS], 0)
 
 
 @posix_only
-def test_it_is_private(database: Path) -> None:
-    """It is as private as the database."""
+def test_a_file_is_private(database: Path) -> None:
+    """A spill file is as private as the database."""
     before = os.umask(0)
     try:
         path = spill.write(database, [used(13)], [])
@@ -57,7 +59,7 @@ def test_it_is_private(database: Path) -> None:
 
 
 def test_files_come_in_the_order_of_writing(database: Path) -> None:
-    """Those of other databases in the folder, and what is still being written, are not among them."""
+    """The list leaves out files of other databases and files that are still being written."""
     written = [spill.write(database, [used(index)], []) for index in range(5)]
     spill.write(database.with_name("other.sqlite3"), [used(1)], [])
     written[0].with_name(f"{written[0].name}.part").touch()
@@ -66,12 +68,12 @@ def test_files_come_in_the_order_of_writing(database: Path) -> None:
 
 
 def test_no_folder_no_files(database: Path) -> None:
-    """Where nothing is, nothing waits."""
+    """A missing folder has no spill files."""
     assert spill_files(database.parent / "none" / "tap.sqlite3") == []
 
 
-def test_they_are_bounded(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that is never written again does not fill the disk with them."""
+def test_the_number_of_files_is_bounded(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is never writable again does not fill the disk with spill files."""
     monkeypatch.setattr(spill, "MAX_FILES", 2)
     for _ in range(2):
         spill.write(database, [used(13)], [])
@@ -80,8 +82,8 @@ def test_they_are_bounded(database: Path, monkeypatch: pytest.MonkeyPatch) -> No
         spill.write(database, [used(13)], [])
 
 
-def test_one_that_cannot_be_finished_leaves_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a file is no file."""
+def test_a_failed_write_leaves_no_file(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be completed is removed."""
 
     def fail(_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -93,8 +95,8 @@ def test_one_that_cannot_be_finished_leaves_nothing(database: Path, monkeypatch:
     assert list(database.parent.iterdir()) == []
 
 
-def test_lines_that_say_nothing_are_counted(database: Path) -> None:
-    """A line that a newer program wrote, or a disk has broken, takes no other with it."""
+def test_unreadable_lines_are_counted(database: Path) -> None:
+    """A line of a newer program or a broken line spoils no other line."""
     path = spill.write(database, [used(13), used(14)], [])
     first, second = path.read_text().splitlines()
     broken = ["", "{", "[]", "7", '{"reason": 1}', '{"identity": {}}', '{"another": "field"}']
@@ -122,8 +124,8 @@ def give_away(path: Path) -> None:
 
 @posix_only
 @pytest.mark.parametrize("change", [link, give_away])
-def test_a_strangers_file_is_not_taken_up(database: Path, change: Callable[[Path], None]) -> None:
-    """Somebody who may write into the folder must not lead us into another file, or have us believe theirs."""
+def test_a_foreign_file_is_not_read(database: Path, change: Callable[[Path], None]) -> None:
+    """A user who can write into the folder can neither lead the reader to another file nor add one."""
     path = spill.write(database, [used(13)], [])
     change(path)
 
@@ -132,7 +134,7 @@ def test_a_strangers_file_is_not_taken_up(database: Path, change: Callable[[Path
 
 
 def test_removing_twice_is_harmless(database: Path) -> None:
-    """Two that have taken up the same file both remove it."""
+    """Two recorders that have imported the same file both remove it."""
     path = spill.write(database, [used(13)], [])
     spill.remove(path)
     spill.remove(path)

@@ -1,0 +1,140 @@
+"""The columns of rows, as the recorder's statements fill them and read them back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+from store import edits
+from store.database import open_writer
+from store.models import Credits, Source, Tokens, Transport, Window
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
+from tests.support.recorded_rows import figures, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_columns_of_a_snapshot(path: Path) -> None:
+    """Each figure is in the column of its name, beside the details of its message."""
+    named = limit(
+        {**windows(13, 41), "30d": Window(used_percent=2.5, window_minutes=43_200, resets_at=NOON + 99)},
+        limit_name="GPT-5.3-Codex-Spark",
+        allowed=True,
+        limit_reached=False,
+    )
+    message = snapshot(
+        named,
+        source=Source.WEBSOCKET,
+        status=None,
+        plan_type="plus",
+        credits=Credits(has_credits=True, unlimited=False, balance="9.5", overage_limit_reached=False),
+        spend_control_reached=False,
+        reset_credits=2,
+        promo="half price",
+        server_time=NOON - 1.0,
+        raw={"type": "codex.rate_limits"},
+    ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
+
+    record(path, message)
+
+    (row,) = rows(path)
+    assert json.loads(row.pop("other_windows")) == {"30d": [2.5, 43_200, NOON + 99]}
+    assert json.loads(row.pop("raw")) == {"type": "codex.rate_limits"}
+    assert row == {
+        "id": 1,
+        "account": 1,
+        "token_key": ALICE.token_key,
+        "limit_id": "codex",
+        "limit_name": "GPT-5.3-Codex-Spark",
+        "first_seen_at": NOON,
+        "last_seen_at": NOON,
+        "windows_seen_at": NOON,
+        "observations": 1,
+        "late": 0,
+        "server_time": NOON - 1.0,
+        "used_5h_percent": 13.0,
+        "window_5h_minutes": 300,
+        "resets_5h_at": NOON + 9_000,
+        "used_7d_percent": 41.0,
+        "window_7d_minutes": 10_080,
+        "resets_7d_at": NOON + 300_000,
+        "allowed": 1,
+        "limit_reached": 0,
+        "reached_type": None,
+        "reached_until": None,
+        "plan_type": "plus",
+        "has_credits": 1,
+        "credits_unlimited": 0,
+        "credits_balance": "9.5",
+        "overage_limit_reached": 0,
+        "spend_control_reached": 0,
+        "reset_credits": 2,
+        "promo": "half price",
+        "source": "websocket",
+        "status": None,
+        "model": "gpt-6.1-sol",
+        "thread": "0198-7361",
+    }
+
+
+def test_a_state_is_read_back_in_another_run(path: Path) -> None:
+    """A message is compared with the state in the database, not in a proxy's memory."""
+    record(path, used(13, plan_type="plus", credits=Credits(has_credits=False, unlimited=False, balance="0")))
+    record(path, used(13))
+
+    assert figures(path) == [(13.0, 2)]
+
+
+def test_the_columns_of_a_turn(path: Path) -> None:
+    """A row has all details of a turn; a turn makes its account known, as a reading does."""
+    full = turn(
+        first_byte_at=NOON - 4.5,
+        session="s-1",
+        model="gpt-6.1-sol",
+        limit_id="codex_bengalfox",
+        warm_up=True,
+        status=429,
+        error_type="usage_limit_reached",
+        tokens=Tokens(input=1_000, cached=800, output=50, reasoning=20),
+    )
+    record(path, full)
+
+    (found,) = rows(path, "SELECT r.*, a.email FROM requests r JOIN accounts a ON a.id = r.account")
+    assert found == {
+        "id": 1,
+        "account": 1,
+        "token_key": ALICE.token_key,
+        "limit_id": "codex_bengalfox",
+        "thread": "t-1",
+        "session": "s-1",
+        "model": "gpt-6.1-sol",
+        "transport": Transport.WEBSOCKET,
+        "warm_up": 1,
+        "started_at": NOON - 5,
+        "first_byte_at": NOON - 4.5,
+        "ended_at": NOON,
+        "status": 429,
+        "error_type": "usage_limit_reached",
+        "input_tokens": 1_000,
+        "cached_tokens": 800,
+        "output_tokens": 50,
+        "reasoning_tokens": 20,
+        "email": ALICE.email,
+    }
+
+
+def test_threads(path: Path) -> None:
+    """A thread has the times of its first and last turn, and keeps its name when it continues with another account."""
+    record(path, turn(at=NOON), turn(at=NOON + 90), turn("t-2", at=NOON), turn(None))
+    with contextlib.closing(open_writer(path)) as connection:
+        edits.rename_thread(connection, "t-1", "refactor")
+    record(path, turn(who=BOB, at=NOON + 300))
+
+    assert [tuple(row.values()) for row in rows(path, "SELECT * FROM threads ORDER BY account, thread")] == [
+        (1, "t-1", "refactor", NOON - 5, NOON + 90),
+        (1, "t-2", None, NOON - 5, NOON),
+        (2, "t-1", "refactor", NOON + 295, NOON + 300),
+    ]

@@ -1,0 +1,152 @@
+"""The schema of the database, and the migration of older ones."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store import schema
+from store.database import open_reader, open_writer
+from store.errors import DatabaseError
+from store.files import backup_files
+from store.schema import SCHEMA_VERSION
+from tests.support.databases import record
+from tests.support.factories import NOON, used
+from tests.support.recorded_rows import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+SCHEMA = {
+    "accounts": "id account_id user_id name email first_seen_at last_seen_at snapshot_id",
+    "tokens": "token_key account first_seen_at last_seen_at expires_at",
+    "snapshots": "id account token_key limit_id limit_name first_seen_at last_seen_at windows_seen_at"
+    " observations late server_time"
+    " used_5h_percent window_5h_minutes resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows"
+    " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
+    " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw",
+    "limits": "account limit_id snapshot_id",
+    "losses": "id at count reason",
+    "spills": "name taken_at",
+    "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
+    " status error_type input_tokens cached_tokens output_tokens reasoning_tokens",
+    "threads": "account thread name first_seen_at last_seen_at",
+    "turns": "started ended seconds account thread model transport warm_up status error_type"
+    " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session",
+    "changes": "first_seen last_seen account limit_name used_5h_percent resets_5h used_7d_percent resets_7d"
+    " other_windows plan_type limit_reached reached_type credits_balance late source status model thread",
+    "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
+    " limit_reached reached_type last_seen source model token_key",
+}
+
+
+def columns(connection: sqlite3.Connection, table: str) -> str:
+    return " ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+
+
+def test_schema(path: Path) -> None:
+    """A new file has the whole schema, its version and codex-tap's application id."""
+    connection = open_writer(path)
+
+    assert {table: columns(connection, table) for table in SCHEMA} == SCHEMA
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.SCHEMA_VERSION
+    assert connection.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+
+
+def test_the_latest_view_has_readable_times(path: Path) -> None:
+    """People open the file with any SQLite tool, and read local times there."""
+    record(path, used(13, plan_type="plus"))
+
+    (row,) = rows(path, "SELECT * FROM latest")
+    assert (row["account"], row["limit_name"], row["used_5h_percent"]) == ("alice@example.com", "codex", 13.0)
+    (expected,) = rows(path, f"SELECT datetime({NOON + 9_000}, 'unixepoch', 'localtime') AS at")
+    assert row["resets_5h"] == expected["at"]
+
+
+def older_schema(monkeypatch: pytest.MonkeyPatch, path: Path, *steps: Callable[[Any], None]) -> None:
+    """Record two readings with this program, and then act as the next one, which has further migrations."""
+    record(path, used(13), used(14))
+    monkeypatch.setattr("store.schema.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    monkeypatch.setattr("store.schema._MIGRATIONS", [*schema._MIGRATIONS, *steps])
+
+
+def add_a_column(made: Any) -> None:
+    made.execute("ALTER TABLE accounts ADD COLUMN colour TEXT")
+    made.execute("UPDATE accounts SET colour = 'green'")
+
+
+def test_an_older_schema_is_migrated_and_backed_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are still there; the backup is the database as it was, as private, and it is made once."""
+    older_schema(monkeypatch, path, add_a_column)
+    with pytest.raises(DatabaseError, match="written by an older codex-tap"):
+        open_reader(path)
+
+    for _ in range(2):
+        connection = open_writer(path)
+        assert connection.execute("SELECT colour FROM accounts").fetchall() == [("green",)]
+        assert connection.execute("SELECT used_5h_percent FROM snapshots").fetchall() == [(13.0,), (14.0,)]
+        connection.close()
+
+    assert backup_files(path) == [path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")]
+    (copy,) = backup_files(path)
+    assert [found for found in path.parent.iterdir() if found.name.startswith(copy.name)] == [copy]
+    assert os.name != "posix" or stat.S_IMODE(copy.stat().st_mode) == 0o600
+    monkeypatch.undo()
+    connection = open_reader(copy)
+    assert "colour" not in columns(connection, "accounts")
+    assert [row[0] for row in connection.execute("SELECT used_5h_percent FROM snapshots")] == [13.0, 14.0]
+    connection.close()
+
+
+def test_the_first_schema_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the first schema keeps its rows and goes on; it then has all later tables and columns."""
+    with monkeypatch.context() as then:
+        then.setattr("store.schema.SCHEMA_VERSION", 1)
+        then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:1])
+        then.setattr("store.schema.PROBES", ())
+        record(path, used(13))
+
+    record(path, used(13), used(14))
+
+    connection = open_reader(path)
+    assert [columns(connection, table) for table in SCHEMA] == list(SCHEMA.values())
+    found = connection.execute("SELECT used_5h_percent, observations FROM snapshots").fetchall()
+    assert [tuple(row) for row in found] == [(13.0, 2), (14.0, 1)]
+    connection.close()
+    assert backup_files(path) == [path.with_name(f"{path.name}.v1.bak")]
+
+
+def test_a_backup_is_never_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a return to an older program, and another update, there are two backups."""
+    older_schema(monkeypatch, path, add_a_column)
+    first = path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")
+    first.write_bytes(b"an earlier copy")
+
+    open_writer(path).close()
+
+    assert first.read_bytes() == b"an earlier copy"
+    assert backup_files(path) == [first, first.with_name(f"{first.name}-1")]
+
+
+def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is as before, and a failed try leaves no backup."""
+
+    def fail(_: Any) -> None:
+        raise sqlite3.OperationalError("out of luck")
+
+    older_schema(monkeypatch, path, add_a_column, fail)
+
+    with pytest.raises(DatabaseError, match="out of luck"):
+        open_writer(path)
+
+    assert backup_files(path) == []
+    monkeypatch.undo()
+    open_reader(path).close()

@@ -1,0 +1,30 @@
+"""The path of the database, by the environment or the platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from store.settings import data_folder, default_database
+
+
+@pytest.mark.parametrize("environ", [{}, {"CODEX_TAP_DB": ""}], ids=["unset", "empty"])
+def test_default(environ: dict[str, str]) -> None:
+    """Without the variable the database lies in the data folder, which is not created."""
+    assert default_database(environ) == data_folder() / "codex-tap.sqlite3"
+    assert "codex-tap" in data_folder().parts
+    assert not data_folder().exists()
+
+
+def test_variable(tmp_path: Path) -> None:
+    """The variable names the file itself."""
+    chosen = tmp_path / "other.sqlite3"
+    assert default_database({"CODEX_TAP_DB": str(chosen)}) == chosen
+
+
+def test_home_in_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tilde in the variable is the home folder."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert default_database({"CODEX_TAP_DB": str(Path("~", "tap.sqlite3"))}) == tmp_path / "tap.sqlite3"
