@@ -1,4 +1,4 @@
-"""The command line: failures, pipes and encodings, what all commands have in common, help and completion."""
+"""The command line: failures, pipes and encodings, properties of all commands, help and completion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Failures
 
 
-def test_an_error_shows_nothing_of_the_wire_unescaped(path: Path) -> None:
+def test_errors_are_sanitized(path: Path) -> None:
     """An escape sequence in an e-mail does not reach the terminal through the list of candidates."""
     record(path, reading(who=Identity(token_key="k~1", account_id="a", email="\x1b[31mx@example.com")))
     result = invoke("status", "carol")
@@ -57,7 +57,7 @@ def test_a_damaged_database_is_a_failure(two: Path) -> None:
     assert result.stderr.startswith("Error: the database cannot be used: ")
 
 
-def test_a_misspelt_command_is_wrong_use() -> None:
+def test_a_misspelled_command_is_wrong_use() -> None:
     """The error suggests the command of a similar name."""
     result = invoke("histroy")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -83,7 +83,7 @@ def test_a_closed_pipe_is_silent(path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["accounts"], ["history"], ["history", "--csv"], ["--json"], ["-h"]])
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_any_encoding_will_do(path: Path, arguments: list[str], encoding: str) -> None:
+def test_any_encoding(path: Path, arguments: list[str], encoding: str) -> None:
     """Characters that a pipe cannot encode are replaced."""
     record(path, reading(who=Identity(token_key="k~1", account_id="a", email="łódź-日本@example.com")))
     command = [sys.executable, str(CLI), *arguments]
@@ -103,7 +103,7 @@ def test_it_runs_from_any_folder(two: Path, tmp_path: Path) -> None:
     assert len(json.loads(result.stdout)["accounts"]) == 2
 
 
-# What every command has in common
+# All commands
 
 AFTER_MAIN = """
 import gc, sys

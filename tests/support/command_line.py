@@ -36,9 +36,9 @@ def started(*arguments: str | Path, **options: Any) -> subprocess.CompletedProce
 
 
 def in_terminal(*arguments: str, ctrl_c_at: str = "", **environment: str) -> tuple[int, str]:
-    """Run a command line in a pseudo terminal of 80 columns; its exit code and all it wrote there.
+    """Run a command line in a pseudo terminal of 80 columns; return its exit code and all its output.
 
-    Where `ctrl_c_at` is given, Ctrl-C is typed as soon as that was written.
+    Where `ctrl_c_at` is given, Ctrl-C is typed as soon as the output has that text.
     """
     import fcntl
     import pty
@@ -61,7 +61,7 @@ def in_terminal(*arguments: str, ctrl_c_at: str = "", **environment: str) -> tup
                 os.write(terminal, b"\x03")
                 ctrl_c_at = ""
     except OSError:
-        pass  # Linux's way to say that the other end is closed
+        pass  # on Linux: the other end is closed
     finally:
         os.close(terminal)
     _, status = os.waitpid(pid, 0)

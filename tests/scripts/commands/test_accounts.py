@@ -50,7 +50,7 @@ def test_an_account_is_named_and_unnamed(two: Path) -> None:
     ],
 )
 def test_a_name_that_cannot_be_given(two: Path, words: list[str], error: str) -> None:
-    """The error says what is wrong, and nothing changes."""
+    """The error names the problem, and nothing changes."""
     invoke("accounts", "name", "alice", "work", "--db", two)
     before = invoke("accounts", "--json").stdout
     result = invoke("accounts", "name", *words)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_wrong_use(arguments: list[str], error: str) -> None:
-    """The exit code is 2, and the error says what is wrong."""
+    """The exit code is 2, and the error names the problem."""
     result = invoke("env", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
@@ -35,7 +35,7 @@ def test_wrong_use(arguments: list[str], error: str) -> None:
         ("", None, "$env:HTTPS_PROXY = 'http://127.0.0.1:9'" if WINDOWS else "export HTTPS_PROXY=http://127.0.0.1:9"),
     ],
 )
-def test_env_speaks_the_shells_language(
+def test_lines_for_each_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, variable: str | None, line: str
 ) -> None:
     """The shell is guessed or given; a note on an unreachable proxy goes to standard error, which is not evaluated."""
@@ -51,7 +51,7 @@ def test_env_speaks_the_shells_language(
 
 @needs_terminal
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_env_says_in_a_terminal_how_to_use_it(tmp_path: Path) -> None:
+def test_a_hint_on_a_terminal(tmp_path: Path) -> None:
     """On a terminal, a hint says that a shell has to evaluate the output."""
     authority = tmp_path / "ca.pem"
     authority.write_text("")

@@ -47,7 +47,7 @@ def test_history_narrows(changes: Path, arguments: list[str], used: list[float])
     assert [float(row["used_5h_percent"]) for row in rows] == used
 
 
-def test_history_for_people(changes: Path) -> None:
+def test_history_as_text(changes: Path) -> None:
     """A header and a line for each change."""
     result = invoke("history", "--db", changes)
     header, *rows = result.stdout.splitlines()
@@ -57,7 +57,7 @@ def test_history_for_people(changes: Path) -> None:
     ]
 
 
-def test_history_without_a_match_says_so(changes: Path) -> None:
+def test_history_without_a_match_is_a_message(changes: Path) -> None:
     """A time range without changes is not an error."""
     result = invoke("history", "--since", "2999-01-01", "--db", changes)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No changes in that time range.\n")
@@ -121,7 +121,7 @@ def test_a_plot_of_nothing(tmp_path: Path) -> None:
     assert invoke("history", "--plot", "--db", tmp_path / "none.sqlite3").exit_code == 3
 
 
-def test_a_plot_of_a_time_to_come_is_wrong_use(plotted: Path) -> None:
+def test_a_plot_of_the_future_is_wrong_use(plotted: Path) -> None:
     """The start of the time range has to be in the past."""
     result = invoke("history", "--plot", "--since", "2999-01-01", "--db", plotted)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -129,7 +129,7 @@ def test_a_plot_of_a_time_to_come_is_wrong_use(plotted: Path) -> None:
 
 @needs_terminal
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_plot_has_colours_in_a_terminal_alone(plotted: Path) -> None:
+def test_a_plot_has_colours_only_in_a_terminal(plotted: Path) -> None:
     """A pipe and NO_COLOR get no colours."""
     command = ["history", "--plot", "--db", str(plotted)]
     assert "\x1b[38;5" in in_terminal(*command)[1]
@@ -139,15 +139,15 @@ def test_a_plot_has_colours_in_a_terminal_alone(plotted: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_plot_in_any_encoding(plotted: Path, encoding: str) -> None:
-    """A pipe that cannot encode the characters gets others, never a `?` in the chart."""
+    """A pipe that cannot encode the characters gets other characters, never a `?` in the chart."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     result = started("history", "--plot", "--db", plotted, env=environment)
     assert (result.returncode, result.stderr) == (0, "")
     assert "?" not in result.stdout
 
 
-def test_plotting_is_for_those_who_plot() -> None:
-    """Other commands do not import the chart library."""
+def test_only_a_plot_imports_the_chart_library() -> None:
+    """The command without --plot does not import it."""
     program = "import sys; import scripts.cli, scripts.commands.history; print('plotext' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "False\n"

@@ -13,7 +13,7 @@ def test_a_port_out_of_range_is_wrong_use() -> None:
 
 
 def test_options_of_mitmdump_come_after_two_dashes() -> None:
-    """They are passed to mitmdump unchanged."""
+    """The options are passed to mitmdump unchanged."""
     result = started("proxy", "--port", "0", "--", "--version")
     assert result.returncode == 0
     assert "Mitmproxy: " in result.stdout

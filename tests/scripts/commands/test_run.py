@@ -23,20 +23,20 @@ from tests.support.command_line import invoke, started
     ],
 )
 def test_wrong_use(arguments: list[str], error: str) -> None:
-    """The exit code is 2, and the error says what is wrong."""
+    """The exit code is 2, and the error names the problem."""
     result = invoke("run", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
 
 
-def test_a_command_that_is_not_there() -> None:
-    """The exit code is 127, and the error says how to install Codex."""
+def test_a_command_that_does_not_exist() -> None:
+    """The exit code is 127, and the error has the command that installs Codex."""
     result = started("run", "codex", env={**os.environ, "PATH": str(Path(__file__).parent)})
     assert (result.returncode, result.stdout) == (127, "")
     assert result.stderr == "Error: codex was not found; get it with: npm install -g @openai/codex\n"
 
 
-def test_all_from_the_command_on_is_its_own(path: Path) -> None:
+def test_arguments_after_the_command_are_passed_to_it(path: Path) -> None:
     """The command gets options that codex-tap has as well, and its exit code is returned."""
     program = "import sys; print(sys.argv[1:]); sys.exit(7)"
     words = ["exec", "--json", "--db", "x", "--", "-h"]

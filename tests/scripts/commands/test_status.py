@@ -82,7 +82,7 @@ def test_an_ambiguous_account_is_wrong_use(two: Path) -> None:
 
 
 def test_nothing_stored_yet(path: Path) -> None:
-    """The message says what to do, the exit code is 3, and no database is created."""
+    """The message has the next step, the exit code is 3, and no database is created."""
     result = invoke("--db", path)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (3, NOTHING_YET)
     assert not path.exists()

@@ -28,7 +28,7 @@ def fired(text: str, ago: float, threshold: float) -> dict[str, Any]:
 
 
 def test_due_alerts_have_their_targets() -> None:
-    """An alert without a target says so."""
+    """An alert without a target is marked."""
     assert shown(due=[pending("alice: 80 % used", "desk", "phone"), pending("bob: full")]) == lines("""
         Due now:
           alice: 80 % used  → desk, phone
@@ -38,12 +38,12 @@ def test_due_alerts_have_their_targets() -> None:
 
 
 def test_no_alerts() -> None:
-    """Both parts say so."""
+    """Each part has a line for none."""
     assert shown() == "No alerts due.\nNo alerts sent yet."
 
 
 def test_thresholds_passed_at_once_are_one_line() -> None:
-    """They were sent as one message; a later message of the same text has its own line."""
+    """Such alerts were sent as one message; a later message of the same text has its own line."""
     sent = [fired("alice: 90 % used", 3_600, 80), fired("alice: 90 % used", 3_600, 90)]
     assert shown(fired=[*sent, fired("alice: 90 % used", 600, 80)]) == lines("""
         No alerts due.

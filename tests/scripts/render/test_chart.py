@@ -44,7 +44,7 @@ def test_a_chart_fits_its_terminal(width: int) -> None:
     assert lines[0] == "work · ann@example.com · plus · codex · 2026-11-21 12:00 to 2026-11-21 22:00"
 
 
-def test_a_chart_says_what_its_characters_are() -> None:
+def test_the_legend() -> None:
     """The legend has length, current value, peak and resets of each window, and the mark of unseen resets."""
     level = five(*(row(number / 4, 15 * number, resets=4) for number in range(5)), columns=chart_columns(60))
     text = drawn(level)
@@ -53,7 +53,7 @@ def test_a_chart_says_what_its_characters_are() -> None:
     assert sum("┊" in line for line in text) > 5
 
 
-def test_few_readings_are_said_to_be_few() -> None:
+def test_few_readings_have_a_note() -> None:
     """A chart of one reading is drawn, with a note."""
     text = drawn(five(row(1, 10, resets=20), columns=chart_columns(60)))
     assert text[-1] == "  Only 1 reading in 10 h: the chart shows little."
@@ -67,12 +67,12 @@ def test_a_plain_terminal_gets_plain_characters() -> None:
     assert "*" in text
 
 
-def test_names_cannot_steer_the_terminal() -> None:
+def test_names_are_sanitized() -> None:
     """An escape sequence in a limit's name is replaced."""
     assert "\x1b" not in "\n".join(drawn(many(), name="\x1b[31mred\x07"))
 
 
-def test_colours_only_where_asked_for() -> None:
+def test_colours() -> None:
     """The chart is the same with and without colours."""
     assert "\x1b[" in "\n".join(drawn(many(), colours=True))
     assert "\x1b" not in "\n".join(drawn(many()))

@@ -61,7 +61,7 @@ def test_kinds_that_deserve_attention_have_colours(kind: str, style: str) -> Non
 
 
 def test_no_events() -> None:
-    """There is no header."""
+    """The text is empty, without a header."""
     assert shown([ALICE]) == ""
 
 

@@ -56,7 +56,7 @@ def test_history_fits_80_columns(tmp_path: Path) -> None:
     """)
 
 
-def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) -> None:
+def test_a_column_with_the_same_value_in_every_row_is_left_out(tmp_path: Path) -> None:
     """The columns of account and limit are left out for one account with one limit."""
     path = record(tmp_path / "tap.sqlite3", used(13, 41))
     with closing(open_reader(path)) as connection:

@@ -17,6 +17,6 @@ def test_the_level_of_a_used_percent(used: float | None, found: str | None) -> N
 
 
 def test_each_level_has_its_own_colour() -> None:
-    """No two levels look the same."""
+    """Levels have different colours."""
     assert set(COLOURS) == {level(used) for used in range(101)}
     assert len(set(COLOURS.values())) == len(COLOURS)

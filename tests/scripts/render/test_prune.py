@@ -38,7 +38,7 @@ def test_old_data_is_counted_by_account() -> None:
 
 
 def test_the_file_after_a_deletion() -> None:
-    """It is smaller, or has free space."""
+    """The file is smaller, or has free space."""
     smaller, same = (shown(COUNTS, freed=freed, deleted=True).splitlines() for freed in (3_040_000, 0))
     assert (smaller[0], same[0]) == ("Deleted (older than 2026-11-21 12:00):",) * 2
     assert smaller[-1] == "The file is 3.0 MB smaller: 9.0 MB."

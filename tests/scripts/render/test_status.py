@@ -110,7 +110,7 @@ def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None
         ("member_credits_depleted", "blocked: credits are used up (member_credits_depleted)"),
     ],
 )
-def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
+def test_a_block_without_a_full_window_has_its_reason(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
     """A block by the server and used-up credits are distinct."""
     text = shown(tmp_path, snapshot(limit(windows(10, 20), limit_reached=True, reached_type=reached_type)))
     assert text.splitlines()[-1].strip() == last_line
@@ -118,8 +118,8 @@ def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type:
     assert shown(tmp_path / "until", snapshot(refused)).splitlines()[-1].strip() == f"{last_line} until 13:00"
 
 
-def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
-    """The line says that credits carry the limit, the heading how many there are."""
+def test_a_full_window_on_credits_is_not_a_block(tmp_path: Path) -> None:
+    """The line names credits as the reason, and the heading has the balance."""
     carried = snapshot(limit(windows(100, 20)), credits=Credits(has_credits=True, balance="3"))
     text = shown(tmp_path, carried)
     assert "credits 3" in text.splitlines()[0]
@@ -185,7 +185,7 @@ def forecast(limit_id: str = "codex", slot: str = "5h", **fields: Any) -> Urgent
 
 
 def coloured(path: Path, *snapshots: Snapshot, forecasts: Mapping[str, list[UrgentWindow]]) -> str:
-    """The status as a terminal gets it, with the codes of colours, too narrow for bars."""
+    """The status with the codes of colours, in a terminal too narrow for bars."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, width=66)
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:

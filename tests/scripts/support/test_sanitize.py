@@ -55,7 +55,7 @@ def test_any_text_becomes_printable(text: str) -> None:
     assert len(found) == len(text)
 
 
-def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
+def test_text_from_the_wire_is_sanitized(tmp_path: Path) -> None:
     """Markup stays text; control characters, escapes and changes of direction are replaced."""
     who = Identity(token_key=HOSTILE, account_id=HOSTILE, email=HOSTILE)
     hostile = snapshot(
