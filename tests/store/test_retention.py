@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from contextlib import closing
@@ -17,10 +16,9 @@ from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.record.recorder import Recorder
 from store.retention import prune
-from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, used, windows
-from tests.support.synthetic_history import Size, generate
+from tests.support.synthetic_history import generate_month
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,17 +29,15 @@ DAY = 86_400
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return the bytes of a database with a month of five people, one of whom has two limits."""
-    path = tmp_path_factory.mktemp("made") / "made.sqlite3"
-    generate(path, Size(snapshots=1_500, turns=3_000, days=30), time.time())
-    return path.read_bytes()
+def month(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the bytes of a database with a month of use."""
+    return generate_month(tmp_path_factory.mktemp("month") / "month.sqlite3").read_bytes()
 
 
 @pytest.fixture
-def path(made: bytes, tmp_path: Path) -> Path:
+def path(month: bytes, tmp_path: Path) -> Path:
     found = tmp_path / "month.sqlite3"
-    found.write_bytes(made)
+    found.write_bytes(month)
     return found
 
 
@@ -175,66 +171,3 @@ def test_the_present_stays_after_any_history(
     before = present(path, now)
     prune_all(path, now - days * DAY, 3)
     assert present(path, now) == before
-
-
-# The command
-
-
-def test_without_yes_nothing_is_deleted(path: Path) -> None:
-    """The command lists what it would delete, by account, and how to confirm."""
-    content = path.read_bytes()
-    result = invoke("prune", "--older-than", "10d", "--db", path)
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "person-1 · p1@example.com · plus" in result.stdout
-    assert result.stdout.endswith("Nothing was deleted. Add --yes to delete it.\n")
-    assert path.read_bytes() == content
-
-
-def test_with_yes_rows_are_deleted(path: Path) -> None:
-    """The announced rows are deleted and the file shrinks; a second run finds nothing to delete."""
-    announced = json.loads(invoke("prune", "--older-than", "10d", "--json", "--db", path).stdout)
-    size = path.stat().st_size
-    rows = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
-    result = invoke("prune", "--older-than", "10d", "--yes", "--db", path)
-    assert result.exit_code == 0
-    assert "Deleted (older than" in result.stdout
-    assert path.stat().st_size < size
-    left = ask(path, "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM requests)")[0]
-    assert rows[0] - left[0] == sum(account["snapshots"] for account in announced["accounts"])
-    assert rows[1] - left[1] == sum(account["turns"] for account in announced["accounts"])
-    assert left[0] == sum(account["snapshots_kept"] for account in announced["accounts"])
-    assert invoke("prune", "--older-than", "10d", "--yes", "--db", path).stdout.startswith("Nothing is older than ")
-
-
-def test_deletion_beside_a_reader(path: Path) -> None:
-    """A reader keeps its view; the space is then free in the file or given back, without an error."""
-    with closing(open_reader(path)) as connection:
-        connection.execute("BEGIN")
-        before = connection.execute("SELECT count(*) FROM snapshots").fetchone()[0]
-        assert invoke("prune", "--older-than", "10d", "--yes", "--db", path).exit_code == 0
-        assert connection.execute("SELECT count(*) FROM snapshots").fetchone()[0] == before
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ([], "Missing option '--older-than'"),
-        (["--older-than", "soon"], "use 7d"),
-        (["--older-than", "2999-01-01"], "must be in the past"),
-    ],
-)
-def test_wrong_use(path: Path, arguments: list[str], error: str) -> None:
-    """A mistyped command deletes nothing."""
-    result = invoke("prune", *arguments, "--yes", "--db", path)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert error in result.stderr
-
-
-@pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_without_a_database(tmp_path: Path, flags: list[str]) -> None:
-    """The exit code is 3, and no database is created."""
-    path = tmp_path / "none.sqlite3"
-    result = invoke("prune", "--older-than", "1d", *flags, "--db", path)
-    assert result.exit_code == 3
-    assert not path.exists()

@@ -295,6 +295,12 @@ def generate(path: Path, size: Size, now: float, *, progress: bool = False) -> N
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def generate_month(path: Path) -> Path:
+    """Write a month of five people, one of whom has two limits, until now; return the path."""
+    generate(path, Size(snapshots=1_500, turns=3_000, days=30), time.time())
+    return path
+
+
 def _insert_people(connection: sqlite3.Connection, people: list[_Account]) -> None:
     for person in people:
         number, begin, now = person.number, person.now - person.size.days * DAY, person.now

@@ -1,18 +1,21 @@
-"""Samples of a window and turns, written short, drawn by hypothesis, and of simulated accounts."""
+"""Samples of a window and turns: written short, drawn by hypothesis, of simulated accounts, and recorded."""
 
 from __future__ import annotations
 
 import math
 import random
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from store.analysis.attribution import Attribution, TurnUse, Weights, WindowSample
-from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, NOON, WEEK_MINUTES, AccountHistory, limit, snapshot, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 
 WEEK = WEEK_MINUTES * 60
@@ -165,3 +168,14 @@ def busy(now: float = NOON) -> AccountHistory:
         turn(start + 14_000, start + 14_010, thread=None),
     ]
     return AccountHistory(sights, turns)
+
+
+def bob_and_alice(path: Path) -> Path:
+    """Record two accounts: Alice's 7 d window fills evenly, and Bob's 5 h window is full."""
+    now = time.time()
+    alice = [
+        snapshot(limit(windows(None, float(step), at=now)), who=ALICE, at=now - (90 - step) * 1_800, plan_type="plus")
+        for step in range(91)
+    ]
+    full = snapshot(limit(windows(100.0, 40.0, at=now)), who=BOB, at=now - 30)
+    return record(path, *alice, full)

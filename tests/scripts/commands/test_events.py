@@ -1,3 +1,5 @@
+"""`codex-tap events`."""
+
 from __future__ import annotations
 
 import csv
@@ -10,7 +12,7 @@ import pytest
 from store.models import Identity, Limit
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.event_factories import DAY, RESET_7D, five, seven, told
+from tests.support.event_factories import DAY, RESET_7D, five, reported, seven
 from tests.support.factories import ALICE, BOB, NOON, snapshot
 
 if TYPE_CHECKING:
@@ -31,12 +33,16 @@ def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
 def eventful(path: Path) -> Path:
     """A window that was reset early, and a limit that another account reached."""
     return record(
-        path, told(seven(40)), told(seven(1, RESET_7D + DAY), 60), told(five(9), who=BOB), told(five(100), 70, who=BOB)
+        path,
+        reported(seven(40)),
+        reported(seven(1, RESET_7D + DAY), 60),
+        reported(five(9), who=BOB),
+        reported(five(100), 70, who=BOB),
     )
 
 
-def test_people_get_a_line_for_each(eventful: Path) -> None:
-    """When, what, whose, and the sentence."""
+def test_text_has_a_line_for_each_event(eventful: Path) -> None:
+    """A line has time, kind, account and text."""
     result = invoke("events", "--db", eventful, "--kind", "window_reset_early", "--kind", "limit_reached")
     assert (result.exit_code, result.stderr) == (0, "")
     early, reached = result.stdout.splitlines()
@@ -44,8 +50,8 @@ def test_people_get_a_line_for_each(eventful: Path) -> None:
     assert "limit reached       bob@example.com    The 5 h window is full" in reached
 
 
-def test_programs_get_the_document(eventful: Path) -> None:
-    """With every documented field, also where nothing was seen."""
+def test_json(eventful: Path) -> None:
+    """The document has every documented field, also without a database."""
     document = json.loads(invoke("events", "alice", "--json", "--db", eventful).stdout)
     fields = {"generated_at", "since", "limit_id", "turns_known_since", "readings", "accounts", "events"}
     assert set(document) == fields
@@ -56,8 +62,8 @@ def test_programs_get_the_document(eventful: Path) -> None:
     assert (nothing.exit_code, set(json.loads(nothing.stdout))) == (3, fields)
 
 
-def test_exports_have_a_row_for_each(eventful: Path) -> None:
-    """CSV and lines of JSON hold the same events, with both readings."""
+def test_csv_and_ndjson_have_a_row_for_each_event(eventful: Path) -> None:
+    """Both have the same events, each with the readings before and after it."""
     lines = [json.loads(line) for line in invoke("events", "--ndjson", "--db", eventful).stdout.splitlines()]
     table = list(csv.DictReader(io.StringIO(invoke("events", "--csv", "--db", eventful).stdout)))
     assert [row["kind"] for row in table] == [each["kind"] for each in lines]
@@ -76,15 +82,15 @@ def test_exports_have_a_row_for_each(eventful: Path) -> None:
         (["--since", "1min"], 0, "No matching events.\n"),
     ],
 )
-def test_what_cannot_be_answered_is_said(eventful: Path, words: list[str], exit_code: int, error: str) -> None:
-    """Wrong use is exit code 2, and no event is an answer."""
+def test_wrong_use_and_no_events(eventful: Path, words: list[str], exit_code: int, error: str) -> None:
+    """Wrong use is exit code 2; a time range without events is exit code 0."""
     result = invoke("events", *words, "--db", eventful)
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert result.stderr.startswith(error)
 
 
-def test_nothing_from_the_wire_steers_the_terminal(path: Path) -> None:
-    """Names of limits and plans are made harmless."""
+def test_text_from_the_wire_is_sanitized(path: Path) -> None:
+    """Escape sequences in names of limits and plans do not reach the terminal."""
     who = Identity(token_key="k~1", account_id="a", email="x@example.com")
     bad = Limit(limit_id="evil", limit_name="\x1b[31mred", windows=five(40))
     record(path, snapshot(bad, who=who, at=NOON, plan_type="\x1b]0;a"))

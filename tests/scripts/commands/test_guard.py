@@ -1,3 +1,5 @@
+"""`codex-tap guard`."""
+
 from __future__ import annotations
 
 import json
@@ -44,8 +46,8 @@ def seen(used: float, *, who: Identity = ALICE, ago: float = 60, resets_in: floa
         (["--min-remaining", "101"], 2, "Usage: "),
     ],
 )
-def test_the_exit_code_is_the_answer(path: Path, words: list[str], exit_code: int, start: str) -> None:
-    """A line says why; without an account it is the one that was seen last."""
+def test_the_exit_code_is_the_verdict(path: Path, words: list[str], exit_code: int, start: str) -> None:
+    """One line has the reason. Without an account, the account seen last is checked."""
     record(path, seen(95, who=BOB, ago=600), seen(20))
     result = invoke("guard", *words)
     assert (result.exit_code, result.output.startswith(start)) == (exit_code, True)
@@ -55,14 +57,14 @@ def test_the_exit_code_is_the_answer(path: Path, words: list[str], exit_code: in
 
 
 def test_nothing_seen_is_unknown(path: Path) -> None:
-    """Exit code 3, with --wait as well: nobody knows what to wait for."""
+    """The exit code is 3, also with --wait: there is no reset to wait for."""
     for words in ([], ["--wait"], ["--wait", "--quiet"]):
         assert invoke("guard", *words, "--db", path).exit_code == 3
     assert invoke("guard").stderr == f"{NOTHING_YET}\n"
 
 
-def test_programs_get_the_verdict(path: Path) -> None:
-    """The account, what decides, and what was asked for."""
+def test_json(path: Path) -> None:
+    """The document has the account, the decisive window and the policy."""
     record(path, seen(95))
     result = invoke("guard", "--json")
     document = json.loads(result.stdout)
@@ -73,7 +75,7 @@ def test_programs_get_the_verdict(path: Path) -> None:
 
 
 def test_wait_ends_with_the_reset(path: Path) -> None:
-    """It says until when, sleeps until the window is reset, and goes on."""
+    """The command prints the time of the reset, sleeps until then, and ends with exit code 0."""
     record(path, seen(95, resets_in=2.5))
     result = invoke("guard", "--wait")
     assert (result.exit_code, result.stdout) == (
@@ -84,7 +86,7 @@ def test_wait_ends_with_the_reset(path: Path) -> None:
     assert "; waiting until 20" in result.stderr
 
 
-def test_wait_sees_what_another_proxy_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_notices_new_readings(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit that is open again before its reset ends the wait."""
     monkeypatch.setattr("scripts.commands.guard._POLL_SECONDS", 1.0)
     record(path, seen(95))
@@ -95,8 +97,8 @@ def test_wait_sees_what_another_proxy_writes(path: Path, monkeypatch: pytest.Mon
     assert (result.exit_code, result.output) == (0, "")
 
 
-def test_wait_ends_where_nothing_tells_until_when(path: Path) -> None:
-    """It would be for ever."""
+def test_wait_without_a_known_reset(path: Path) -> None:
+    """The command ends at once: it would wait for ever."""
     found = {"5h": Window(used_percent=95.0, window_minutes=300)}
     record(path, snapshot(limit(found), at=time.time()))
     assert invoke("guard", "--wait").exit_code == 1
@@ -106,7 +108,7 @@ def test_wait_ends_where_nothing_tells_until_when(path: Path) -> None:
     sys.platform == "win32", reason="a program cannot be sent Ctrl-C there without its console's others"
 )
 def test_ctrl_c_ends_the_wait(path: Path) -> None:
-    """With exit code 130 and no traceback."""
+    """The exit code is 130, without a traceback."""
     record(path, seen(95))
     command = [sys.executable, str(CLI), "guard", "--wait"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:

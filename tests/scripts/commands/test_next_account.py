@@ -1,3 +1,5 @@
+"""`codex-tap next`."""
+
 from __future__ import annotations
 
 import json
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 def seen(used: float, *, who: Identity = ALICE, balance: str | None = None) -> Snapshot:
     now = time.time()
     found = {"7d": Window(used_percent=used, window_minutes=10_080, resets_at=int(now + 3 * DAY))}
-    told = Credits(has_credits=balance is not None, unlimited=False, balance=balance)
-    return snapshot(limit(found), who=who, at=now - 60, credits=told)
+    credits_left = Credits(has_credits=balance is not None, unlimited=False, balance=balance)
+    return snapshot(limit(found), who=who, at=now - 60, credits=credits_left)
 
 
 def test_a_pipe_gets_the_account_alone(path: Path) -> None:
-    """`$(codex-tap next)` is the account, and the reason is on standard error."""
+    """`$(codex-tap next)` is the account; the reason is on standard error."""
     record(path, seen(80), seen(20, who=BOB))
     result = invoke("next")
     assert (result.exit_code, result.stdout) == (0, "bob@example.com\n")
@@ -38,7 +40,7 @@ def test_a_pipe_gets_the_account_alone(path: Path) -> None:
 
 
 def test_a_name_stands_for_the_account(path: Path) -> None:
-    """As everywhere, and accounts can be narrowed to some."""
+    """The output has the name, and prefixes choose accounts as in every command."""
     record(path, seen(80), seen(20, who=BOB))
     with closing(open_writer(path)) as connection:
         rename_account(connection, 1, "work")
@@ -58,14 +60,14 @@ def test_a_name_stands_for_the_account(path: Path) -> None:
     ],
 )
 def test_who_may_spend_credits(path: Path, spenders: str, exit_code: int, stdout: str) -> None:
-    """Nobody unless it is said; an account is named as everywhere."""
+    """By default no account; accounts are chosen by prefixes as in every command."""
     record(path, seen(100), seen(100, who=BOB, balance="9.5"))
     result = invoke("next", "--credits", spenders)
     assert (result.exit_code, result.stdout) == (exit_code, stdout)
 
 
-def test_none_can_work(path: Path) -> None:
-    """Exit code 1, and each says until when."""
+def test_no_account_can_be_used(path: Path) -> None:
+    """The exit code is 1, and a line for each account has the end of its block."""
     record(path, seen(100), seen(100, who=BOB))
     result = invoke("next")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -75,16 +77,16 @@ def test_none_can_work(path: Path) -> None:
     assert bob.startswith("  bob@example.com: blocked by 7 d until 20")
 
 
-def test_nothing_is_known(path: Path) -> None:
-    """Exit code 3, with a document for programs."""
+def test_nothing_known_yet(path: Path) -> None:
+    """The exit code is 3, and the JSON document has no ranking."""
     result = invoke("next", "--db", path)
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"{NOTHING_YET}\n")
     result = invoke("next", "--json")
     assert (result.exit_code, json.loads(result.stdout)["ranking"]) == (3, [])
 
 
-def test_programs_get_the_whole_ranking(path: Path) -> None:
-    """With every documented field."""
+def test_json(path: Path) -> None:
+    """The ranking has every account, with every documented field."""
     record(path, seen(80), seen(20, who=BOB))
     document = json.loads(invoke("next", "--json").stdout)
     assert set(document) == {"generated_at", "account", "name", "email", "reason", "ranking"}

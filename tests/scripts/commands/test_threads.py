@@ -53,7 +53,7 @@ def test_threads_are_listed_newest_first(three: Path) -> None:
     assert newest.endswith("alice@example.com, bob@example.com")
 
 
-def test_threads_for_programs(three: Path) -> None:
+def test_json(three: Path) -> None:
     """A thread under two accounts is one entry; an old thread needs an earlier --since."""
     newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
     assert set(newest) == {"thread", "name", "accounts", "turns", "first_seen_at", "last_seen_at"}
@@ -73,8 +73,8 @@ def test_a_thread_is_named(three: Path, start: str) -> None:
     assert "refactor-auth  " in invoke("threads").stdout
 
 
-def test_an_empty_name_takes_it_away(three: Path) -> None:
-    """An empty name removes the name, which another thread may then have."""
+def test_an_empty_name_removes_the_name(three: Path) -> None:
+    """Another thread may have the name afterwards."""
     invoke("threads", "name", FIRST, "docs", "--db", three)
     assert invoke("threads", "name", "docs", "").stdout == f"{FIRST} has no name now.\n"
     assert invoke("threads", "name", OLD, "docs").exit_code == 0
@@ -123,8 +123,8 @@ def test_no_thread_in_that_time(path: Path) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No threads in that time range.\n")
 
 
-def test_nothing_of_the_wire_steers_the_terminal(path: Path) -> None:
-    """A thread's id comes from the wire."""
+def test_text_from_the_wire_is_sanitized(path: Path) -> None:
+    """Escape sequences in the id of a thread do not reach the terminal."""
     now = time.time()
     insert_history(
         path,

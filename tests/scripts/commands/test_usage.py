@@ -1,3 +1,5 @@
+"""`codex-tap usage`."""
+
 from __future__ import annotations
 
 import csv
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_usage_for_people(path: Path) -> None:
-    """A line for each thread with its points, a bar and its tokens; a total; and what to know."""
+def test_text(path: Path) -> None:
+    """A line for each thread has its points, a bar and its tokens; a total and notes follow."""
     insert_history(path, busy(time.time()))
     result = invoke("usage")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -41,8 +43,8 @@ def test_usage_for_people(path: Path) -> None:
     assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
 
 
-def test_weights_that_were_fitted_are_told(path: Path) -> None:
-    """The note says what a token of the model weighs, and from how many rises that is known."""
+def test_fitted_weights_have_a_note(path: Path) -> None:
+    """The note has the weights of the model's tokens, and the number of increases behind them."""
     history = simulate_use(0, {"m": DEFAULT_WEIGHTS}, count=1_500, elsewhere=0, at_end=True)
     begin = time.time() - history.turns[-1].ended_at - 60
     sights = [each._replace(first_at=each.first_at + begin, last_at=each.last_at + begin) for each in history.sights]
@@ -58,15 +60,15 @@ def test_weights_that_were_fitted_are_told(path: Path) -> None:
 
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:
-    """Where it has one, in the table and in the document."""
+    """The table and the JSON document have the name of a thread that has one."""
     insert_history(path, busy(time.time()))
     invoke("threads", "name", REFACTOR, "refactor-auth")
     assert "\nrefactor-auth  " in invoke("usage").stdout
     assert json.loads(invoke("usage", "--json").stdout)["rows"][0]["name"] == "refactor-auth"
 
 
-def test_usage_for_programs(path: Path) -> None:
-    """The same rows as JSON, as lines of JSON and as CSV."""
+def test_json_csv_and_ndjson(path: Path) -> None:
+    """All forms have the same rows."""
     insert_history(path, busy(time.time()))
     rows = json.loads(invoke("usage", "--json", "--since", "8d").stdout)["rows"]
     lines = [json.loads(line) for line in invoke("usage", "--ndjson", "--since", "8d").stdout.splitlines()]
@@ -78,10 +80,10 @@ def test_usage_for_programs(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["=1+1", "\x1b[31m"])
-def test_nothing_of_the_wire_gets_out_unescaped(path: Path, name: str) -> None:
-    """A model's name is no formula in a spreadsheet and steers no terminal."""
-    told = busy(time.time())
-    insert_history(path, told._replace(turns=[each._replace(model=name) for each in told.turns]))
+def test_text_from_the_wire_is_sanitized(path: Path, name: str) -> None:
+    """A model's name is neither a formula in a spreadsheet nor an escape sequence in a terminal."""
+    history = busy(time.time())
+    insert_history(path, history._replace(turns=[each._replace(model=name) for each in history.turns]))
     assert "\x1b" not in invoke("usage", "--by", "model").stdout
     table = list(csv.DictReader(io.StringIO(invoke("usage", "--by", "model", "--csv").stdout)))
     assert all(not row["key"].startswith(("=", "\x1b")) for row in table)
@@ -99,8 +101,8 @@ def test_nothing_of_the_wire_gets_out_unescaped(path: Path, name: str) -> None:
         (["--since", "soon"], "'soon' is not a valid time"),
     ],
 )
-def test_wrong_use_is_told(path: Path, words: list[str], error: str) -> None:
-    """Exit 2, and what there is."""
+def test_wrong_use(path: Path, words: list[str], error: str) -> None:
+    """The exit code is 2, and the error lists the possible values."""
     insert_history(path, busy(time.time()))
     result = invoke("usage", *words)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -109,7 +111,7 @@ def test_wrong_use_is_told(path: Path, words: list[str], error: str) -> None:
 
 @pytest.mark.parametrize("flags", [[], ["--json"], ["--csv"], ["--ndjson"]])
 def test_nothing_known_yet(path: Path, flags: list[str]) -> None:
-    """Exit 3, a document without rows for programs, and no database is made by asking."""
+    """The exit code is 3, the JSON document has no rows, and no database is created."""
     result = invoke("usage", *flags)
     assert result.exit_code == 3
     assert NOTHING_YET in result.output
@@ -119,14 +121,14 @@ def test_nothing_known_yet(path: Path, flags: list[str]) -> None:
 
 
 def test_nothing_used_in_that_time(path: Path) -> None:
-    """It says so; that is no error."""
+    """A time range without usage is not an error."""
     insert_history(path, busy(time.time() - 30 * DAY))
     result = invoke("usage", "--since", "1h")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No usage in that time range.\n")
 
 
-def test_several_accounts_are_told_apart(path: Path) -> None:
-    """Each has its own row, and the choice narrows to some."""
+def test_several_accounts(path: Path) -> None:
+    """Each account has its own row, and prefixes choose accounts."""
     insert_history(path, busy(time.time()), busy(time.time())._replace(email="bob@example.com"))
     rows = json.loads(invoke("usage", "--by", "account", "--json").stdout)["rows"]
     assert [(row["name"], round(row["points"])) for row in rows] == [

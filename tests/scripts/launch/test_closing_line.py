@@ -22,7 +22,7 @@ from scripts.support.output_queue import STDERR
 from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.status import load_status
-from tests.scripts.test_cli import in_terminal
+from tests.support.command_line import in_terminal
 from tests.support.databases import damage, record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
 from tests.support.harness import REPOSITORY, Proxy

@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.render.export import Form, iso, write_rows
+from store.models import Identity
 from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import limit, snapshot, windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COLUMNS = ("name", "points", "elsewhere", "models", "nested", "absent")
 
@@ -79,38 +81,36 @@ def test_iso(at: float | None, expected: str | None) -> None:
 
 
 @pytest.fixture
-def path() -> Path:
+def increasing(path: Path) -> Path:
+    """A database with three readings of a limit."""
     at = time.time()
     readings = [snapshot(limit(windows(used, 40, at=at)), at=at - 100 + used) for used in (1, 2, 3)]
-    return record(Path(os.environ["CODEX_TAP_DB"]), *readings)
+    return record(path, *readings)
 
 
-def test_each_form_of_the_history_has_the_same_rows(path: Path) -> None:
+def test_each_form_of_the_history_has_the_same_rows(increasing: Path) -> None:
     """All forms have the same readings in the same order."""
-    entries = json.loads(invoke("history", "--json", "--db", path).stdout)
+    entries = json.loads(invoke("history", "--json", "--db", increasing).stdout)
     assert [json.loads(line) for line in invoke("history", "--ndjson").stdout.splitlines()] == entries
     rows = list(csv.DictReader(io.StringIO(invoke("history", "--csv").stdout)))
     assert [float(row["used_5h_percent"]) for row in rows] == [1, 2, 3]
     assert [int(row["id"]) for row in rows] == [entry["id"] for entry in entries]
 
 
-@pytest.mark.parametrize(
-    ("flags", "error"),
-    [
-        (["--json", "--ndjson"], "--json cannot be combined with --ndjson"),
-        (["--csv", "--ndjson"], "--csv cannot be combined with --ndjson"),
-        (["--plot", "--csv"], "--plot cannot be combined with --csv"),
-    ],
-)
-def test_one_form_at_a_time(path: Path, flags: list[str], error: str) -> None:
-    """Two forms at once are a usage error."""
-    result = invoke("history", *flags, "--db", path)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert error in result.stderr
-
-
-def test_ndjson_with_nothing_known(tmp_path: Path) -> None:
-    """The exit code is 3, standard output is empty, and standard error has the message."""
-    result = invoke("history", "--ndjson", "--db", tmp_path / "none.sqlite3")
-    assert (result.exit_code, result.stdout) == (3, "")
-    assert "Nothing seen yet" in result.stderr
+def test_csv_has_each_timestamp_twice_and_no_formula(path: Path) -> None:
+    """Unix seconds and ISO 8601 agree; formulas and control characters are neutralized."""
+    hostile = Identity(token_key="k~1", account_id="a", email="=cmd|' /C calc'!A1\x1b]0;x\x07")
+    at = 1_795_262_400
+    seen = snapshot(
+        limit({**windows(5, -0.0, at=at), "30d": windows(7, at=at)["5h"]}, allowed=True),
+        who=hostile,
+        at=at,
+        plan_type="-1",
+    )
+    record(path, seen)
+    (row,) = csv.DictReader(io.StringIO(invoke("history", "--csv").stdout))
+    assert (row["first_seen"], row["first_seen_at"]) == ("2026-11-21T12:00:00+00:00", "1795262400.0")
+    assert (row["resets_5h"], row["resets_5h_at"]) == ("2026-11-21T14:30:00+00:00", "1795271400")
+    assert row["email"] == "'=cmd|' /C calc'!A1�]0;x�"
+    assert (row["plan_type"], row["allowed"], row["limit_reached"], row["reached_type"]) == ("-1", "1", "", "")
+    assert json.loads(row["other_windows"])["30d"]["used_percent"] == 7

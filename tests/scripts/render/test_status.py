@@ -1,10 +1,9 @@
-"""Terminal output of status, accounts, history and doctor."""
+"""The text of `status`, and the colours of its windows."""
 
 from __future__ import annotations
 
 import datetime as dt
 import io
-import textwrap
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,31 +11,24 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from scripts.maintenance.doctor import Check
-from scripts.render.accounts import render_accounts
-from scripts.render.console import TerminalProfile, clock_time, colour, detect_profile, print_text, window_length
-from scripts.render.doctor import render_checks
-from scripts.render.history import render_history
+from scripts.render.console import detect_profile, print_text
 from scripts.render.status import render_status
-from store.analysis import formatting
 from store.analysis.forecast import Forecast
 from store.database import open_reader
 from store.models import Credits, Identity, Window
 from store.queries.accounts import load_accounts
-from store.queries.history import load_history
-from store.queries.limits import load_limit_ids
 from store.queries.status import load_status
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
+from tests.support.rendering import UTC, lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from scripts.render.console import TerminalProfile
     from store.documents import UrgentWindow
     from store.models import Snapshot
-
-UTC = TerminalProfile(80, zone=dt.UTC)
 
 
 def shown(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> str:
@@ -47,11 +39,6 @@ def shown(path: Path, *snapshots: Snapshot, now: float = NOON, profile: Terminal
 def styled(path: Path, *snapshots: Snapshot, now: float = NOON, profile: TerminalProfile = UTC) -> Text:
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:
         return render_status(load_status(connection, now, load_accounts(connection)), profile)
-
-
-def lines(drawing: str) -> str:
-    """Return a drawing without the indentation of the source."""
-    return textwrap.dedent(drawing).strip("\n")
 
 
 def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) -> None:
@@ -123,7 +110,7 @@ def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None
         ("member_credits_depleted", "blocked: credits are used up (member_credits_depleted)"),
     ],
 )
-def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
+def test_a_block_without_a_full_window_has_its_reason(tmp_path: Path, reached_type: str | None, last_line: str) -> None:
     """A block by the server and used-up credits are distinct."""
     text = shown(tmp_path, snapshot(limit(windows(10, 20), limit_reached=True, reached_type=reached_type)))
     assert text.splitlines()[-1].strip() == last_line
@@ -131,8 +118,8 @@ def test_what_blocks_without_a_full_window_is_said(tmp_path: Path, reached_type:
     assert shown(tmp_path / "until", snapshot(refused)).splitlines()[-1].strip() == f"{last_line} until 13:00"
 
 
-def test_a_full_window_on_credits_is_no_block(tmp_path: Path) -> None:
-    """The line says that credits carry the limit, the heading how many there are."""
+def test_a_full_window_on_credits_is_not_a_block(tmp_path: Path) -> None:
+    """The line names credits as the reason, and the heading has the balance."""
     carried = snapshot(limit(windows(100, 20)), credits=Credits(has_credits=True, balance="3"))
     text = shown(tmp_path, carried)
     assert "credits 3" in text.splitlines()[0]
@@ -169,201 +156,11 @@ def test_an_account_without_a_name_goes_by_its_key(tmp_path: Path) -> None:
     assert shown(tmp_path, used(1, who=opaque)).splitlines()[0] == "sk-x~0123456789"
 
 
-@pytest.mark.parametrize(
-    ("used_percent", "style"),
-    [(0, "green"), (49.9, "green"), (50, "yellow"), (80, "yellow"), (80.1, "red"), (130, "red"), (None, "dim")],
-)
-def test_colours(used_percent: float | None, style: str) -> None:
-    """Green below 50 %, yellow up to 80 %, red above, dim if unknown."""
-    assert colour(used_percent) == style
-
-
 def test_the_colour_is_on_bar_and_figure(tmp_path: Path) -> None:
     """The bar and the figure have the same colour."""
     text = styled(tmp_path, snapshot(limit(windows(90))))
     red = [text.plain[span.start : span.end].strip() for span in text.spans if span.style == "red"]
     assert red == ["█████████████████", "90 % used"]
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        (None, "?"),
-        (0, "0 %"),
-        (0.04, "0 %"),
-        (13, "13 %"),
-        (13.25, "13.2 %"),
-        (99.97, "99.9 %"),
-        (100, "100 %"),
-        (112, "112 %"),
-    ],
-)
-def test_percent(value: float | None, written: str) -> None:
-    """Percentages have at most one decimal and are rounded down: 99.97 is not 100."""
-    assert formatting.percent(value) == written
-
-
-@pytest.mark.parametrize(
-    ("seconds", "written"),
-    [
-        (-5, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min"),
-        (3_599, "59 min"),
-        (3_600, "1 h"),
-        (9_000, "2 h 30 min"),
-        (86_399, "23 h 59 min"),
-        (86_400, "1 d"),
-        (86_400 * 3 + 4 * 3_600 + 59, "3 d 4 h"),
-    ],
-)
-def test_duration(seconds: float, written: str) -> None:
-    """The two largest units, rounded down."""
-    assert formatting.duration(seconds) == written
-
-
-@pytest.mark.parametrize(
-    ("at", "written"),
-    [
-        (NOON + 7_500, "14:05"),
-        (NOON - 3_600, "11:00"),
-        (NOON + 86_400, "Sun 12:00"),
-        (NOON + 6 * 86_400 - 1, "Fri 11:59"),
-        (NOON + 6 * 86_400, "27 Nov 12:00"),
-        (NOON - 86_400, "20 Nov 12:00"),
-        (NOON + 60 * 86_400, "20 Jan 2027 12:00"),
-        (1e18, "?"),
-        (float("nan"), "?"),
-    ],
-)
-def test_moment(at: float, written: str) -> None:
-    """A timestamp is as short as it is clear on a Saturday noon; a weekday is always within the next week."""
-    assert clock_time(at, NOON, dt.UTC) == written
-
-
-@pytest.mark.parametrize(
-    ("slot", "minutes", "written"),
-    [
-        ("5h", 300, "5 h"),
-        ("5h", 299, "4 h 59 min"),
-        ("7d", 10_080, "7 d"),
-        ("7d", 10_079, "7 d"),
-        ("30d", 43_200, "30 d"),
-        ("7d", 14_400, "10 d"),
-        ("7d", 2_189, "1 d 12 h"),
-        ("7d", 2_190, "1 d 13 h"),
-        ("7d", 2_191, "1 d 13 h"),
-        ("7d", 2_130, "1 d 12 h"),
-        ("7d", 1_439, "23 h 59 min"),
-        ("1h", 60, "1 h"),
-        ("5h", None, "5 h?"),
-    ],
-)
-def test_window_length(slot: str, minutes: int | None, written: str) -> None:
-    """The real length is shown, whatever the slot; an unknown length is marked."""
-    assert window_length(slot, minutes) == written
-
-
-HOSTILE = "[red]\x1b[31m\u202eevil\nline[/]"
-HARMLESS = "[red]�[31m�evil�line[/]"
-
-
-def test_text_from_the_wire_steers_nothing(tmp_path: Path) -> None:
-    """Markup stays text; control characters, escapes and changes of direction are replaced."""
-    who = Identity(token_key=HOSTILE, account_id=HOSTILE, email=HOSTILE)
-    hostile = snapshot(
-        limit(windows(1, 2), limit_id=HOSTILE, limit_name=HOSTILE + "2", limit_reached=True, reached_type=HOSTILE),
-        who=who,
-        plan_type=HOSTILE,
-        credits=Credits(has_credits=True, balance=HOSTILE),
-    )
-    path = record(tmp_path / "tap.sqlite3", hostile)
-    with closing(open_reader(path)) as connection:
-        known = load_accounts(connection)
-        texts = [
-            render_status(load_status(connection, NOON, known), UTC),
-            render_accounts(known, UTC),
-            *render_history(load_history(connection, known), [*known, *known], ["c", HOSTILE], UTC),
-        ]
-    written = "\n".join(text.plain for text in texts)
-    assert HARMLESS in written
-    assert all(character.isprintable() for character in written.replace("\n", ""))
-
-
-def test_accounts_are_shown_with_all_they_can_be_named_by(tmp_path: Path) -> None:
-    """The list has name, e-mail, plan, key, the newest token keys and the number of others."""
-    tokens = [ALICE.model_copy(update={"token_key": f"alice~{number}"}) for number in range(5)]
-    path = record(tmp_path / "tap.sqlite3", *(used(1, who=who, at=NOON + 60 * i) for i, who in enumerate(tokens)))
-    with closing(open_reader(path)) as connection:
-        known = [load_accounts(connection)[0]._replace(name="work")]
-    assert render_accounts(known, UTC).plain == lines("""
-        work · alice@example.com
-          account  acct-a/user-a
-          token    alice~4
-          before   alice~3
-          before   alice~2
-                   and 2 earlier
-          seen     2026-11-21 12:00 to 2026-11-21 12:04
-    """)
-
-
-HISTORY = (
-    used(13, 41, at=NOON - 86_400),
-    used(13, 41, at=NOON - 86_300),
-    used(14, 41, at=NOON),
-    snapshot(limit({}, limit_id="codex_bengalfox", limit_reached=True), who=BOB, at=NOON),
-)
-
-
-def history(path: Path, profile: TerminalProfile) -> str:
-    with closing(open_reader(record(path / "tap.sqlite3", *HISTORY))) as connection:
-        known = load_accounts(connection)
-        lines = render_history(load_history(connection, known), known, load_limit_ids(connection), profile)
-        return "\n".join(line.plain for line in lines)
-
-
-def test_history_in_a_pipe_leaves_nothing_out(tmp_path: Path) -> None:
-    """A row has times, observations, account, limit and windows."""
-    assert history(tmp_path, UTC._replace(unlimited=True)) == lines("""
-        First seen        Last seen     Times  Account            Limit            Used
-        2026-11-20 12:00  12:01             2  alice@example.com  codex            5 h 13 %    7 d 41 %
-        2026-11-21 12:00                    1  alice@example.com  codex            5 h 14 %    7 d 41 %
-        2026-11-21 12:00                    1  bob@example.com    codex_bengalfox  no figures  limit reached
-    """)
-
-
-def test_history_fits_80_columns(tmp_path: Path) -> None:
-    """The least informative columns are left out first."""
-    text = history(tmp_path, UTC)
-    assert text == lines("""
-        First seen        Account            Limit            Used
-        2026-11-20 12:00  alice@example.com  codex            5 h 13 %    7 d 41 %
-        2026-11-21 12:00  alice@example.com  codex            5 h 14 %    7 d 41 %
-        2026-11-21 12:00  bob@example.com    codex_bengalfox  no figures  limit reached
-    """)
-
-
-def test_a_column_that_says_the_same_in_every_row_is_left_out(tmp_path: Path) -> None:
-    """The columns of account and limit are left out for one account with one limit."""
-    path = record(tmp_path / "tap.sqlite3", used(13, 41))
-    with closing(open_reader(path)) as connection:
-        known = load_accounts(connection)
-        _, row = render_history(load_history(connection, known), known, ["codex"], UTC)
-    assert row.plain == "2026-11-21 12:00  5 h 13 %    7 d 41 %"
-
-
-def test_findings_wrap_beside_their_names() -> None:
-    """A long message and its advice stay in their own column."""
-    found = [Check("proxy", "problem", "a long way to say it", "do this"), Check("codex", "ok", "here")]
-    assert render_checks(found, TerminalProfile(42)).plain == lines("""
-        problem  proxy        a long way to say it
-                              do this
-        ok       codex        here
-    """)
-    assert render_checks(found, TerminalProfile(34)).plain.splitlines()[:2] == [
-        "problem  proxy        a long way to say it",
-        "                      do this",
-    ]
 
 
 @pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "██"), ("cp1252", "##"), ("ascii", "##")])
@@ -388,7 +185,7 @@ def forecast(limit_id: str = "codex", slot: str = "5h", **fields: Any) -> Urgent
 
 
 def coloured(path: Path, *snapshots: Snapshot, forecasts: Mapping[str, list[UrgentWindow]]) -> str:
-    """The status as a terminal gets it, with the codes of colours, too narrow for bars."""
+    """The status with the codes of colours, in a terminal too narrow for bars."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, width=66)
     with closing(open_reader(record(path / "tap.sqlite3", *snapshots))) as connection:

@@ -30,7 +30,7 @@ def path() -> Path:
     ],
 )
 def test_a_session_chooses_accounts(path: Path, prefixes: list[str], chosen: list[str]) -> None:
-    """Those of the prefixes in their order, each once; all without a prefix. All others are known, too."""
+    """Accounts come in the order of the prefixes, each once; without a prefix all are chosen. `known` has all."""
     with session(path, prefixes) as found:
         assert [account.email for account in found.accounts] == chosen
         assert [account.email for account in found.known] == [ALICE.email, BOB.email]

@@ -17,13 +17,13 @@ class Terminal:
         self.lines: list[str] = []
 
     def write(self, text: str) -> None:
-        """Take text, but not before the gate is open."""
+        """Accept text, but not before the gate is open."""
         self.busy.set()
         self.gate.wait(30)
         self.lines.append(text)
 
 
-def test_a_line_never_waits_and_what_was_dropped_is_counted() -> None:
+def test_a_line_never_waits_and_dropped_lines_are_counted() -> None:
     """A blocked output keeps lines up to the capacity; their reader learns how many were dropped."""
     terminal = Terminal()
     queue = OutputQueue(terminal.write, max_characters=30)
@@ -42,9 +42,9 @@ def test_a_line_never_waits_and_what_was_dropped_is_counted() -> None:
         "2222222222\n",
         "codex-tap: 7 lines were dropped: the output was blocked\n",
     ]
-    queue.put("on it goes")
+    queue.put("another line")
     assert queue.drain(30)
-    assert terminal.lines[-1] == "on it goes\n"
+    assert terminal.lines[-1] == "another line\n"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])

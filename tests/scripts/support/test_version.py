@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_checkout_has_its_own_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is that of its project file, whichever version is installed beside it, or none."""
+    """It is the version of the project file, whichever version is installed."""
 
     def not_installed(name: str) -> NoReturn:
         raise metadata.PackageNotFoundError(name)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import datetime as dt
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -8,47 +7,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.analysis.attribution import TurnUse, WindowSample
 from store.analysis.event_text import event_note, event_text
 from store.analysis.events import KINDS, Event, Increase, account_events, unattributed
 from store.constants import EVENT_KINDS
-from store.database import open_reader, open_writer
+from store.database import open_reader
 from store.models import Credits, Source, Window
 from store.queries.accounts import load_accounts
 from store.queries.events import load_events
-from tests.support.databases import record
-from tests.support.event_factories import DAY, HOUR, RESET_5H, RESET_7D, five, seven, told, window
+from tests.support.event_factories import (
+    DAY,
+    HOUR,
+    NOW,
+    RESET_5H,
+    RESET_7D,
+    events_document,
+    five,
+    happened,
+    kinds,
+    reported,
+    samples,
+    seven,
+    turn_use,
+    window,
+)
 from tests.support.factories import ALICE, BOB, NOON, AccountHistory, insert_history, limit, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from store.documents import EventEntry, EventsDocument
+    from store.analysis.attribution import TurnUse
     from store.models import Snapshot
 
 MINUTE = 60
-NOW = NOON + 30 * DAY
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "tap.sqlite3"
-
-
-def asked(path: Path, **question: Any) -> EventsDocument:
-    with closing(open_reader(path)) as connection:
-        return load_events(connection, NOW, accounts=load_accounts(connection), zone=dt.UTC, **question)
-
-
-def happened(path: Path, *snapshots: Snapshot, **question: Any) -> list[EventEntry]:
-    """What happened, without what was used elsewhere: no turn is recorded here."""
-    found = asked(record(path, *snapshots), **question)["events"]
-    return [event for event in found if event["kind"] != "used_elsewhere"]
-
-
-def kinds(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
-    return [(event["kind"], event["slot"]) for event in found]
+def test_each_kind_has_a_meaning() -> None:
+    """The kinds of the command line and the API are those that are explained, in the same order."""
+    assert tuple(KINDS) == EVENT_KINDS
 
 
 # Windows
@@ -91,13 +87,13 @@ def test_what_happened_to_a_window(
     path: Path, before: dict[str, Window], after: dict[str, Window], later: float, expected: list[str]
 ) -> None:
     """Two readings that follow each other tell it, and jitter, use and what slides at 0 % tell nothing."""
-    found = happened(path, told(before), told(after, later))
+    found = happened(path, reported(before), reported(after, later))
     assert [event["kind"] for event in found] == expected
 
 
 def test_a_reset_on_time_has_its_own_time(path: Path) -> None:
     """Nobody ran Codex when the window was reset: it counts when next seen, at the moment it was due."""
-    (reset,) = happened(path, told(five(40)), told(five(2, RESET_5H + 9 * DAY), 9 * DAY))
+    (reset,) = happened(path, reported(five(40)), reported(five(2, RESET_5H + 9 * DAY), 9 * DAY))
     assert (reset["at"], reset["before"]["id"], reset["after"]["id"]) == (RESET_5H, 1, 2)
     assert (reset["before"]["seen_at"], reset["after"]["seen_at"]) == (NOON, NOON + 9 * DAY)
     assert (reset["before"]["used_percent"], reset["after"]["used_percent"]) == (40.0, 2.0)
@@ -106,7 +102,9 @@ def test_a_reset_on_time_has_its_own_time(path: Path) -> None:
 
 def test_an_early_reset_says_how_much(path: Path) -> None:
     """With both readings, both reset times, and by how much the one seen was too early."""
-    (reset,) = happened(path, told(seven(40)), told(seven(1, RESET_7D + 2 * DAY), DAY), kinds=["window_reset_early"])
+    (reset,) = happened(
+        path, reported(seven(40)), reported(seven(1, RESET_7D + 2 * DAY), DAY), kinds=["window_reset_early"]
+    )
     assert (reset["at"], reset["seconds"]) == (NOON + DAY, 2 * DAY)
     assert (reset["before"]["resets_at"], reset["after"]["resets_at"]) == (RESET_7D, RESET_7D + 2 * DAY)
     assert reset["text"] == (
@@ -120,9 +118,9 @@ def test_a_moved_reset_says_from_when_to_when(path: Path) -> None:
     """Later is positive, sooner negative; readings close to each other need no note."""
     later, sooner = happened(
         path,
-        told(seven(40)),
-        told(seven(40, RESET_7D + DAY), MINUTE),
-        told(seven(41, RESET_7D + DAY - HOUR), 2 * MINUTE),
+        reported(seven(40)),
+        reported(seven(40, RESET_7D + DAY), MINUTE),
+        reported(seven(41, RESET_7D + DAY - HOUR), 2 * MINUTE),
     )
     assert (later["seconds"], sooner["seconds"], later["note"]) == (DAY, -HOUR, None)
     assert later["text"] == (
@@ -148,10 +146,10 @@ def test_late_readings_tell_nothing(path: Path) -> None:
     server = float(NOON)
     found = happened(
         path,
-        told(five(40), 0, server_time=server),
-        told(five(60), 10, server_time=server + 10),
-        told(five(40), 11, server_time=server + 1),
-        told(five(61), 12, server_time=server + 12),
+        reported(five(40), 0, server_time=server),
+        reported(five(60), 10, server_time=server + 10),
+        reported(five(40), 11, server_time=server + 1),
+        reported(five(61), 12, server_time=server + 12),
     )
     assert found == []
 
@@ -164,10 +162,10 @@ def test_a_full_window_closes_and_its_reset_opens(path: Path) -> None:
     refused: dict[str, Any] = {"source": Source.ERROR, "status": 429}
     found = happened(
         path,
-        told(five(90)),
-        told(five(100), MINUTE),
+        reported(five(90)),
+        reported(five(100), MINUTE),
         snapshot(limit(five(100), limit_reached=True), at=NOON + 2 * MINUTE, **refused),
-        told(five(3, RESET_5H + 6 * HOUR), 5 * HOUR),
+        reported(five(3, RESET_5H + 6 * HOUR), 5 * HOUR),
     )
     assert kinds(found) == [("limit_reached", "5h"), ("window_reset", "5h"), ("limit_freed", "5h")]
     assert [event["at"] for event in found] == [NOON + MINUTE, RESET_5H, RESET_5H]
@@ -177,7 +175,7 @@ def test_a_full_window_closes_and_its_reset_opens(path: Path) -> None:
 
 def test_freed_and_reached_again_unseen(path: Path) -> None:
     """Full before and full after a reset that nobody saw: it was free in between."""
-    found = happened(path, told(five(100)), told(five(100, RESET_5H + 7 * HOUR), 5 * HOUR))
+    found = happened(path, reported(five(100)), reported(five(100, RESET_5H + 7 * HOUR), 5 * HOUR))
     assert kinds(found) == [("window_reset", "5h"), ("limit_freed", "5h"), ("limit_reached", "5h")]
     assert [event["at"] for event in found] == [RESET_5H, RESET_5H, NOON + 5 * HOUR]
 
@@ -187,11 +185,11 @@ def test_free_is_when_all_is_free(path: Path) -> None:
     week = RESET_7D + 7 * DAY
     found = happened(
         path,
-        told({**five(99), **seven(99)}),
-        told({**five(100), **seven(99)}, MINUTE),
-        told({**five(100), **seven(100)}, 2 * MINUTE),
-        told({**five(0, RESET_5H + DAY), **seven(100)}, 5 * HOUR),
-        told({**five(1, RESET_7D + DAY), **seven(1, week)}, 4 * DAY),
+        reported({**five(99), **seven(99)}),
+        reported({**five(100), **seven(99)}, MINUTE),
+        reported({**five(100), **seven(100)}, 2 * MINUTE),
+        reported({**five(0, RESET_5H + DAY), **seven(100)}, 5 * HOUR),
+        reported({**five(1, RESET_7D + DAY), **seven(1, week)}, 4 * DAY),
     )
     assert kinds(found) == [
         ("limit_reached", "5h"),
@@ -207,9 +205,9 @@ def test_the_servers_word(path: Path) -> None:
     refused = limit(None, limit_reached=True, reached_type="workspace_owner_credits_depleted")
     found = happened(
         path,
-        told(seven(40)),
+        reported(seven(40)),
         snapshot(refused, at=NOON + 1, source=Source.ERROR, status=429),
-        told(seven(41), 2),
+        reported(seven(41), 2),
     )
     assert kinds(found) == [("limit_reached", None), ("limit_freed", None)]
     assert found[0]["text"] == "The limit is reached, as the server says (workspace_owner_credits_depleted)."
@@ -221,9 +219,9 @@ def test_the_time_that_the_server_gave(path: Path) -> None:
     """Where the server said until when, that is when the limit was free."""
     found = happened(
         path,
-        told(seven(40)),
+        reported(seven(40)),
         snapshot(limit(None, limit_reached=True, reached_until=NOON + HOUR), at=NOON + 1, source=Source.ERROR),
-        told(seven(41), DAY),
+        reported(seven(41), DAY),
     )
     assert [(event["kind"], event["at"]) for event in found] == [
         ("limit_reached", NOON + 1),
@@ -233,7 +231,7 @@ def test_the_time_that_the_server_gave(path: Path) -> None:
 
 def test_closed_at_first_sight_is_no_event(path: Path) -> None:
     """An event takes two readings; the first tells how things stand and not what happened."""
-    assert happened(path, told(five(100))) == []
+    assert happened(path, reported(five(100))) == []
 
 
 # The account
@@ -276,7 +274,7 @@ def test_credits_are_counted_to_the_last_digit(
 
     def balance(written: str | None, at: float) -> Snapshot:
         told_credits = Credits(has_credits=True, unlimited=False, balance=written)
-        return told(five(40), at, credits=told_credits)
+        return reported(five(40), at, credits=told_credits)
 
     found = happened(path, balance(before, 0), balance(after, 1))
     assert [(event["kind"], event["credits"]) for event in found] == ([expected] if expected else [])
@@ -290,7 +288,7 @@ def test_the_last_credit_is_spent(path: Path) -> None:
         Credits(has_credits=True, unlimited=True, balance=None),
         Credits(has_credits=False, unlimited=False, balance="0"),
     ]
-    found = happened(path, *(told(five(40), at, credits=each) for at, each in enumerate(told_credits)))
+    found = happened(path, *(reported(five(40), at, credits=each) for at, each in enumerate(told_credits)))
     assert [(event["kind"], event["credits"]) for event in found] == [("credits_spent", "2")]
     assert found[0]["text"] == "2 credits were spent: 2 before, 0 now."
 
@@ -298,7 +296,7 @@ def test_the_last_credit_is_spent(path: Path) -> None:
 def test_a_new_token_of_a_known_account(path: Path) -> None:
     """It is told with both token keys; another account's first token is none."""
     renewed = ALICE.model_copy(update={"token_key": "alice~0000000009"})
-    found = happened(path, told(five(40)), told(five(40), 1, who=BOB), told(five(40), DAY, who=renewed))
+    found = happened(path, reported(five(40)), reported(five(40), 1, who=BOB), reported(five(40), DAY, who=renewed))
     (event,) = found
     assert (event["kind"], event["account"], event["at"]) == ("token_refreshed", "acct-a/user-a", NOON + DAY)
     assert (event["before"]["token_key"], event["after"]["token_key"]) == (ALICE.token_key, renewed.token_key)
@@ -307,40 +305,27 @@ def test_a_new_token_of_a_known_account(path: Path) -> None:
 # Used elsewhere
 
 
-def sights(*figures: tuple[float, float]) -> list[WindowSample]:
-    """Readings of the 7d window so many seconds after noon, at so many percent."""
-    return [WindowSample(NOON + at, NOON + at, used, 10_080, RESET_7D) for at, used in figures]
-
-
-def turn(start: float, end: float, **fields: Any) -> TurnUse:
-    """A turn that ran from so many to so many seconds after noon."""
-    usual: dict[str, Any] = dict.fromkeys(TurnUse._fields)
-    usual |= {"started_at": NOON + start, "first_byte_at": NOON + start, "ended_at": NOON + end, "warm_up": 0}
-    usual |= {"status": 200, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10, "model": "m"}
-    return TurnUse(**(usual | fields))
-
-
 @pytest.mark.parametrize(
     ("turns", "expected"),
     [
         ([], [5.0]),
-        ([turn(10, 50)], []),
-        ([turn(10, 500)], []),
-        ([turn(-50, -1)], [5.0]),
-        ([turn(101, 150)], [5.0]),
-        ([turn(10, 50, status=429)], [5.0]),
+        ([turn_use(10, 50)], []),
+        ([turn_use(10, 500)], []),
+        ([turn_use(-50, -1)], [5.0]),
+        ([turn_use(101, 150)], [5.0]),
+        ([turn_use(10, 50, status=429)], [5.0]),
     ],
 )
 def test_a_rise_without_a_turn_was_elsewhere(path: Path, turns: list[TurnUse], expected: list[float]) -> None:
     """By the rule of ``usage``: no turn ended between the two readings, and none was under way."""
-    insert_history(path, AccountHistory(sights((0, 40), (100, 45)), turns))
-    found = asked(path)["events"]
+    insert_history(path, AccountHistory(samples((0, 40), (100, 45)), turns))
+    found = events_document(path)["events"]
     assert [event["points"] for event in found if event["kind"] == "used_elsewhere"] == expected
 
 
 def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
     """Both readings, the points, and a note where a turn that has not ended yet would explain it."""
-    insert_history(path, AccountHistory(sights((0, 40), (100, 45.5)), []))
+    insert_history(path, AccountHistory(samples((0, 40), (100, 45.5)), []))
     with closing(open_reader(path)) as connection:
         accounts = load_accounts(connection)
         (event,) = load_events(connection, NOON + 200, accounts=accounts)["events"]
@@ -354,39 +339,6 @@ def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
     assert later["note"] is None
 
 
-def test_before_turns_were_recorded_nobody_knows(path: Path) -> None:
-    """A database from before there were turns has no use elsewhere in its old rows."""
-    insert_history(path, AccountHistory(sights((0, 40), (100, 45), (200, 50)), []))
-    moment = dt.datetime.fromtimestamp(NOON + 100, dt.UTC).isoformat(sep=" ")
-    with closing(open_writer(path)) as connection:
-        connection.execute("UPDATE _sqlite_migrations SET applied_at = '2026-01-01 00:00:00+00:00' WHERE id = 1")
-        connection.execute("UPDATE _sqlite_migrations SET applied_at = ? WHERE name = 'm002_requests'", (moment,))
-    document = asked(path)
-    assert [event["after"]["seen_at"] for event in document["events"]] == [NOON + 200]
-    assert document["turns_known_since"] == NOON + 100
-
-
-def test_pruned_turns_are_unknown_turns(path: Path) -> None:
-    """Where the oldest turns were deleted, rises from before the first that is left are not called elsewhere."""
-    insert_history(
-        path, AccountHistory(sights((0, 40), (100, 45), (300, 46), (400, 50)), [turn(10, 50), turn(200, 250)])
-    )
-    with closing(open_writer(path)) as connection:
-        connection.execute("DELETE FROM requests WHERE id = 1")
-    assert [event["points"] for event in asked(path)["events"]] == [4.0]
-
-
-def test_many_rises_are_matched_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are matched with turns at once, the answer is the same."""
-    figures = sights(*((100 * number, number) for number in range(40)))
-    turns = [turn(100 * number + 10, 100 * number + 60) for number in range(0, 40, 3)]
-    insert_history(path, AccountHistory(figures, turns))
-    whole = asked(path)["events"]
-    monkeypatch.setattr("store.queries.events._BATCH", 7)
-    assert asked(path)["events"] == whole
-    assert len(whole) == 39 - 13
-
-
 # Clocks
 
 
@@ -395,26 +347,26 @@ def test_a_clock_that_is_set_is_no_event(path: Path, step: float) -> None:
     """The server's time tells: its windows did not move, whatever ours says of their resets."""
     found = happened(
         path,
-        told(seven(40), 0, server_time=float(NOON)),
-        told(seven(41, RESET_7D + step), HOUR + step, server_time=float(NOON + HOUR)),
-        told(seven(42, RESET_7D + step), 2 * HOUR + step, server_time=float(NOON + 2 * HOUR)),
-        told(seven(43), 3 * HOUR, server_time=float(NOON + 3 * HOUR)),
+        reported(seven(40), 0, server_time=float(NOON)),
+        reported(seven(41, RESET_7D + step), HOUR + step, server_time=float(NOON + HOUR)),
+        reported(seven(42, RESET_7D + step), 2 * HOUR + step, server_time=float(NOON + 2 * HOUR)),
+        reported(seven(43), 3 * HOUR, server_time=float(NOON + 3 * HOUR)),
     )
     assert found == []
 
 
 def test_a_clock_that_steps_back_without_the_servers_time(path: Path) -> None:
     """A moved reset says nothing then, and a reset is not called early."""
-    moved = happened(path, told(seven(40), HOUR), told(seven(41, RESET_7D - 2 * HOUR), -HOUR))
+    moved = happened(path, reported(seven(40), HOUR), reported(seven(41, RESET_7D - 2 * HOUR), -HOUR))
     assert moved == []
-    (reset,) = happened(path, told(seven(2, RESET_7D + DAY), -2 * HOUR))
+    (reset,) = happened(path, reported(seven(2, RESET_7D + DAY), -2 * HOUR))
     assert (reset["kind"], reset["note"] is None) == ("window_reset", False)
 
 
 def test_a_rise_that_the_clock_stepped_back_in_is_not_elsewhere(path: Path) -> None:
     """Which turns ran meanwhile cannot be told."""
-    insert_history(path, AccountHistory(sights((100, 40), (0, 45)), []))
-    assert asked(path)["events"] == []
+    insert_history(path, AccountHistory(samples((100, 40), (0, 45)), []))
+    assert events_document(path)["events"] == []
 
 
 # Any history
@@ -545,51 +497,3 @@ _COLUMNS = (
     *("limit_reached", "reached_type", "reached_until", "plan_type", "has_credits", "credits_unlimited"),
     "credits_balance",
 )
-
-
-# The question
-
-
-def test_since_kinds_limit_and_accounts_narrow(path: Path) -> None:
-    """Each alone and together; what happened to an account as a whole is left out with a limit."""
-    record(
-        path,
-        told(five(40), 0, plan_type="plus"),
-        told(five(30), 10, plan_type="pro"),
-        told(five(20), 5 * DAY, plan_type="pro"),
-        snapshot(limit(five(9), limit_id="other"), at=NOON + 5 * DAY),
-        told(five(9), 0, who=BOB),
-        told(five(8), 10, who=BOB),
-    )
-    with closing(open_reader(path)) as connection:
-        alice, bob = both = load_accounts(connection)
-        answers = {
-            "all": load_events(connection, NOW, accounts=both),
-            "since": load_events(connection, NOW, accounts=both, since=NOON + DAY),
-            "kinds": load_events(connection, NOW, accounts=both, kinds=["plan_changed"]),
-            "limit": load_events(connection, NOW, limit_id="codex", accounts=[alice]),
-            "bob": load_events(connection, NOW, accounts=[bob]),
-            "none": load_events(connection, NOW, accounts=[]),
-        }
-    counted = {
-        name: [(each["kind"], each["before"]["id"]) for each in answer["events"]] for name, answer in answers.items()
-    }
-    fell, changed, reset = "used_percent_fell", "plan_changed", "window_reset"
-    assert sorted(counted["all"]) == [(changed, 1), (fell, 1), (fell, 5), (reset, 2)]
-    assert [kind for kind, _ in counted["kinds"]] == ["plan_changed"]
-    assert "plan_changed" not in [kind for kind, _ in counted["limit"]]
-    assert len(counted["limit"]) == 2
-    assert len(counted["bob"]) == 1
-    assert counted["none"] == []
-    assert all(each["at"] >= NOON + DAY for each in answers["since"]["events"])
-
-
-def test_since_looks_at_the_reading_before(path: Path) -> None:
-    """The first change of the period is told by the last reading before it, however old that is."""
-    found = happened(path, told(five(40)), told(seven(3), 20 * DAY), since=NOON + 19 * DAY)
-    assert kinds(found) == [("window_vanished", "5h"), ("window_appeared", "7d")]
-
-
-def test_each_kind_has_a_meaning() -> None:
-    """The kinds of the command line and the API are those that are explained, in the same order."""
-    assert tuple(KINDS) == EVENT_KINDS

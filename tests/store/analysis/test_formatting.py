@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from store.analysis.formatting import clock_time, dated, duration, local_time, short_duration, window_length
+from store.analysis.formatting import clock_time, dated, duration, local_time, percent, short_duration, window_length
 from tests.support.factories import NOON
 
 
@@ -35,9 +35,13 @@ def test_a_timestamp_outside_the_calendar(at: float) -> None:
         (60, "1 min", "1m"),
         (3_599, "59 min", "59m"),
         (9_000, "2 h 30 min", "2h30m"),
+        (3_600, "1 h", "1h"),
         (7_200, "2 h", "2h"),
+        (86_399, "23 h 59 min", "23h59m"),
+        (86_400, "1 d", "1d"),
         (273_600, "3 d 4 h", "3d4h"),
         (86_400 + 59 * 60, "1 d", "1d"),
+        (86_400 * 3 + 4 * 3_600 + 59, "3 d 4 h", "3d4h"),
     ],
 )
 def test_durations(seconds: float, long: str, short: str) -> None:
@@ -58,3 +62,21 @@ def test_durations(seconds: float, long: str, short: str) -> None:
 def test_the_length_of_a_window(slot: str, minutes: int | None, length: str) -> None:
     """The real one, whatever the slot; a question mark where it is unknown."""
     assert window_length(slot, minutes) == length
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "?"),
+        (0, "0 %"),
+        (0.04, "0 %"),
+        (13, "13 %"),
+        (13.25, "13.2 %"),
+        (99.97, "99.9 %"),
+        (100, "100 %"),
+        (112, "112 %"),
+    ],
+)
+def test_percent(value: float | None, written: str) -> None:
+    """Percentages have at most one decimal and are rounded down: 99.97 is not 100."""
+    assert percent(value) == written
