@@ -56,7 +56,7 @@ def by_thread(found: Iterable[Attribution]) -> dict[str | None, float]:
 class SimulatedUse(NamedTuple):
     """The samples and turns of a simulation, and the cost of each thread; None is the other machine."""
 
-    sights: list[WindowSample]
+    samples: list[WindowSample]
     turns: list[TurnUse]
     cost: dict[str | None, float]
 
@@ -156,7 +156,7 @@ def busy(now: float = NOON) -> AccountHistory:
     """A day's use: 12 points of thread refactor, 3 of thread docs with another model, 5 elsewhere; one refused turn."""
     start = now - DAY
     resets_at = int(now) + 2 * DAY
-    sights = [
+    samples = [
         sample(used, start + at, resets_at=resets_at)
         for at, used in ((0, 10), (3_600, 22), (7_200, 25), (10_800, 30), (14_400, 30.0001))
     ]
@@ -167,7 +167,7 @@ def busy(now: float = NOON) -> AccountHistory:
         turn(start + 8_010, start + 8_011, None, thread=DOCS, warm_up=1),
         turn(start + 14_000, start + 14_010, thread=None),
     ]
-    return AccountHistory(sights, turns)
+    return AccountHistory(samples, turns)
 
 
 def bob_and_alice(path: Path) -> Path:

@@ -45,7 +45,7 @@ def test_weights_that_were_fitted_are_told(path: Path) -> None:
     """The note says what a token of the model weighs, and from how many rises that is known."""
     history = simulate_use(0, {"m": DEFAULT_WEIGHTS}, count=1_500, elsewhere=0, at_end=True)
     begin = time.time() - history.turns[-1].ended_at - 60
-    sights = [each._replace(first_at=each.first_at + begin, last_at=each.last_at + begin) for each in history.sights]
+    sights = [each._replace(first_at=each.first_at + begin, last_at=each.last_at + begin) for each in history.samples]
     turns = [
         each._replace(started_at=each.started_at + begin, ended_at=each.ended_at + begin) for each in history.turns
     ]

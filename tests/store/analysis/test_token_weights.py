@@ -19,7 +19,7 @@ from tests.support.usage_factories import SimulatedUse, by_thread, simulate_use,
 
 def shared(history: SimulatedUse, *, fit: bool) -> dict[str | None, float]:
     """Points by thread, with fixed or fitted weights."""
-    found = intervals(history.sights)
+    found = intervals(history.samples)
     weights = (
         {model: each.weights for model, each in fit_weights(fit_intervals(found, history.turns)).items()} if fit else {}
     )
@@ -44,7 +44,7 @@ def test_shares_come_out_near_the_known_cost(seed: int, at_end: bool) -> None:
 def test_weights_come_near_the_true_ones(seed: int, truth: Weights) -> None:
     """Fitted weights predict the cost of turns better than the fixed ones, or as well where those are right."""
     history = simulate_use(seed, {"m": truth}, count=3_000, elsewhere=0, at_end=True)
-    fit = fit_weights(fit_intervals(intervals(history.sights), history.turns))["m"]
+    fit = fit_weights(fit_intervals(intervals(history.samples), history.turns))["m"]
     assert fit.increases > 100
     assert _error(history.turns, truth, fit.weights) < max(0.1, 0.7 * _error(history.turns, truth, DEFAULT_WEIGHTS))
 
@@ -60,7 +60,7 @@ def test_models_have_their_own_weights() -> None:
     history = simulate_use(
         1, {"small": DEFAULT_WEIGHTS, "large": Weights(4, 0.4, 32)}, count=3_000, elsewhere=0, at_end=True
     )
-    fits = fit_weights(fit_intervals(intervals(history.sights), history.turns))
+    fits = fit_weights(fit_intervals(intervals(history.samples), history.turns))
     of = {
         model: sum(token_weight(each, {"m": fit.weights}) or 0 for each in _as_m(history.turns))
         for model, fit in fits.items()
@@ -75,7 +75,7 @@ def _as_m(turns: list[TurnUse]) -> list[TurnUse]:
 def test_weights_are_fixed_until_enough_is_known() -> None:
     """So are the points per token: without them, a turn may explain all of an increase."""
     history = simulate_use(0, {"m": DEFAULT_WEIGHTS}, count=60, elsewhere=0, at_end=True)
-    found = intervals(history.sights)
+    found = intervals(history.samples)
     assert len(found) < MIN_BLOCKS * 3
     assert fit_weights(fit_intervals(found, history.turns)) == {}
     assert points_per_token(fit_intervals(found, history.turns), {}) is None
@@ -85,7 +85,7 @@ def test_weights_are_fixed_until_enough_is_known() -> None:
 def test_no_turn_has_more_than_its_tokens_explain() -> None:
     """A small turn at the edge of a night in which another machine used 25 points gets its own part alone."""
     history = simulate_use(0, {"m": DEFAULT_WEIGHTS}, elsewhere=0, at_end=True)
-    rate = points_per_token(fit_intervals(intervals(history.sights), history.turns), {})
+    rate = points_per_token(fit_intervals(intervals(history.samples), history.turns), {})
     night = Interval(0, 30_000, 25)
     found = by_thread(attribute([night], [turn(10, 40, 1_000)], {}, -1, 40_000, rate=rate))
     assert found["t"] < 2

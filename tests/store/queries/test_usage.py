@@ -42,7 +42,7 @@ def test_the_rows_add_up_for_every_by(
     path = tmp_path_factory.mktemp("sums") / "codex-tap.sqlite3"
     insert_history(
         path,
-        *(AccountHistory(sights, turns, f"{number}@example.com") for number, (sights, turns) in enumerate(histories)),
+        *(AccountHistory(samples, turns, f"{number}@example.com") for number, (samples, turns) in enumerate(histories)),
     )
     totals = []
     for by in GROUP_BY:
