@@ -28,17 +28,17 @@ def sample(used: float, at: float = 0, *, until: float | None = None, resets_at:
 
 
 def turn(started: float, ended: float, output: int | None = 100, **fields: Any) -> TurnUse:
-    """An answered turn of thread t and model m that wrote so much; None is one that was cut off."""
-    told = None if output is None else 0
+    """A turn of thread t and model m with so many output tokens; None stands for a turn that was cut off."""
+    count = None if output is None else 0
     values: dict[str, Any] = {
         "thread": "t",
         "model": "m",
         "warm_up": 0,
         "status": 200,
-        "input_tokens": told,
-        "cached_tokens": told,
+        "input_tokens": count,
+        "cached_tokens": count,
         "output_tokens": output,
-        "reasoning_tokens": told,
+        "reasoning_tokens": count,
         "first_byte_at": started,
         **fields,
     }
@@ -46,7 +46,7 @@ def turn(started: float, ended: float, output: int | None = 100, **fields: Any) 
 
 
 def by_thread(found: Iterable[Attribution]) -> dict[str | None, float]:
-    """Points by thread; None is "elsewhere"."""
+    """Points by thread; None is use elsewhere."""
     points: dict[str | None, list[float]] = {}
     for part in found:
         points.setdefault(part.turn and part.turn.thread, []).append(part.points)
@@ -54,9 +54,9 @@ def by_thread(found: Iterable[Attribution]) -> dict[str | None, float]:
 
 
 class SimulatedUse(NamedTuple):
-    """What was read and told, and what each thread cost; None is the other machine."""
+    """The samples and turns of a simulation, and the cost of each thread; None is the other machine."""
 
-    sights: list[WindowSample]
+    samples: list[WindowSample]
     turns: list[TurnUse]
     cost: dict[str | None, float]
 
@@ -69,7 +69,7 @@ def simulate_use(
 ) -> SimulatedUse:
     """Two threads that cost what `weights` say, and another machine; readings are rounded down to whole percents.
 
-    There is one with the start of each answer, which does not count that turn, and with `at_end` one behind its end.
+    A reading comes with the start of each response, which does not count that turn, and with `at_end` after its end.
     """
     dice = random.Random(seed)  # noqa: S311 (a simulation)
     clock, used = 0.0, 0.0
@@ -156,7 +156,7 @@ def busy(now: float = NOON) -> AccountHistory:
     """A day's use: 12 points of thread refactor, 3 of thread docs with another model, 5 elsewhere; one refused turn."""
     start = now - DAY
     resets_at = int(now) + 2 * DAY
-    sights = [
+    samples = [
         sample(used, start + at, resets_at=resets_at)
         for at, used in ((0, 10), (3_600, 22), (7_200, 25), (10_800, 30), (14_400, 30.0001))
     ]
@@ -167,7 +167,7 @@ def busy(now: float = NOON) -> AccountHistory:
         turn(start + 8_010, start + 8_011, None, thread=DOCS, warm_up=1),
         turn(start + 14_000, start + 14_010, thread=None),
     ]
-    return AccountHistory(sights, turns)
+    return AccountHistory(samples, turns)
 
 
 def bob_and_alice(path: Path) -> Path:

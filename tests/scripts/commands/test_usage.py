@@ -47,7 +47,7 @@ def test_fitted_weights_have_a_note(path: Path) -> None:
     """The note has the weights of the model's tokens, and the number of increases behind them."""
     history = simulate_use(0, {"m": DEFAULT_WEIGHTS}, count=1_500, elsewhere=0, at_end=True)
     begin = time.time() - history.turns[-1].ended_at - 60
-    sights = [each._replace(first_at=each.first_at + begin, last_at=each.last_at + begin) for each in history.sights]
+    sights = [each._replace(first_at=each.first_at + begin, last_at=each.last_at + begin) for each in history.samples]
     turns = [
         each._replace(started_at=each.started_at + begin, ended_at=each.ended_at + begin) for each in history.turns
     ]

@@ -43,7 +43,7 @@ MINUTE = 60
 
 
 def test_each_kind_has_a_meaning() -> None:
-    """The kinds of the command line and the API are those that are explained, in the same order."""
+    """The kinds of the command line and the API are those with a meaning, in the same order."""
     assert tuple(KINDS) == EVENT_KINDS
 
 
@@ -86,13 +86,13 @@ def test_each_kind_has_a_meaning() -> None:
 def test_what_happened_to_a_window(
     path: Path, before: dict[str, Window], after: dict[str, Window], later: float, expected: list[str]
 ) -> None:
-    """Two readings that follow each other tell it, and jitter, use and what slides at 0 % tell nothing."""
+    """Consecutive readings show it; jitter, use, and a reset that slides at 0 % are not events."""
     found = happened(path, reported(before), reported(after, later))
     assert [event["kind"] for event in found] == expected
 
 
-def test_a_reset_on_time_has_its_own_time(path: Path) -> None:
-    """Nobody ran Codex when the window was reset: it counts when next seen, at the moment it was due."""
+def test_a_reset_on_time_has_the_time_it_was_due(path: Path) -> None:
+    """The reset was noticed only later, when Codex ran again."""
     (reset,) = happened(path, reported(five(40)), reported(five(2, RESET_5H + 9 * DAY), 9 * DAY))
     assert (reset["at"], reset["before"]["id"], reset["after"]["id"]) == (RESET_5H, 1, 2)
     assert (reset["before"]["seen_at"], reset["after"]["seen_at"]) == (NOON, NOON + 9 * DAY)
@@ -100,8 +100,8 @@ def test_a_reset_on_time_has_its_own_time(path: Path) -> None:
     assert reset["text"] == "The 5 h window was reset when it was due, 2026-11-21 14:00, from 40 % used to 2 %."
 
 
-def test_an_early_reset_says_how_much(path: Path) -> None:
-    """With both readings, both reset times, and by how much the one seen was too early."""
+def test_an_early_reset_has_both_times(path: Path) -> None:
+    """It has both readings, both reset times, and the seconds by which the reset was early."""
     (reset,) = happened(
         path, reported(seven(40)), reported(seven(1, RESET_7D + 2 * DAY), DAY), kinds=["window_reset_early"]
     )
@@ -114,8 +114,8 @@ def test_an_early_reset_says_how_much(path: Path) -> None:
     assert reset["note"] == "The two readings are 1 d apart; it happened at some time between them."
 
 
-def test_a_moved_reset_says_from_when_to_when(path: Path) -> None:
-    """Later is positive, sooner negative; readings close to each other need no note."""
+def test_a_moved_reset_has_both_times(path: Path) -> None:
+    """Later is positive, sooner is negative; readings close to each other have no note."""
     later, sooner = happened(
         path,
         reported(seven(40)),
@@ -130,7 +130,7 @@ def test_a_moved_reset_says_from_when_to_when(path: Path) -> None:
 
 
 def test_another_limit_is_named(path: Path) -> None:
-    """A sentence can stand alone: it says which limit it is about, where that is not the main one."""
+    """The sentence names a limit that is not the main one."""
     spark = {"limit_id": "codex_bengalfox", "limit_name": "Spark"}
     (event,) = happened(
         path,
@@ -141,8 +141,8 @@ def test_another_limit_is_named(path: Path) -> None:
     assert event["text"].startswith("The 5 h window of Spark fell from 40 % used to 30 %")
 
 
-def test_late_readings_tell_nothing(path: Path) -> None:
-    """An answer that was overtaken on its way is no fall and no rise."""
+def test_late_readings_are_not_events(path: Path) -> None:
+    """A response that was overtaken on its way is neither a fall nor an increase."""
     server = float(NOON)
     found = happened(
         path,
@@ -154,11 +154,11 @@ def test_late_readings_tell_nothing(path: Path) -> None:
     assert found == []
 
 
-# Reached and freed
+# Limits that are reached and freed
 
 
 def test_a_full_window_closes_and_its_reset_opens(path: Path) -> None:
-    """A refusal of the same windows is the same event; the limit is free when the reset was due."""
+    """A refusal after a full window is the same event; the limit is free when the reset was due."""
     refused: dict[str, Any] = {"source": Source.ERROR, "status": 429}
     found = happened(
         path,
@@ -174,14 +174,14 @@ def test_a_full_window_closes_and_its_reset_opens(path: Path) -> None:
 
 
 def test_freed_and_reached_again_unseen(path: Path) -> None:
-    """Full before and full after a reset that nobody saw: it was free in between."""
+    """A window that is full before and after an unseen reset was free in between."""
     found = happened(path, reported(five(100)), reported(five(100, RESET_5H + 7 * HOUR), 5 * HOUR))
     assert kinds(found) == [("window_reset", "5h"), ("limit_freed", "5h"), ("limit_reached", "5h")]
     assert [event["at"] for event in found] == [RESET_5H, RESET_5H, NOON + 5 * HOUR]
 
 
-def test_free_is_when_all_is_free(path: Path) -> None:
-    """With two full windows the reset of one frees nothing, and a further full one is told."""
+def test_a_limit_is_free_when_all_windows_are(path: Path) -> None:
+    """With two full windows the reset of one does not free the limit; a second full window is an event."""
     week = RESET_7D + 7 * DAY
     found = happened(
         path,
@@ -200,8 +200,8 @@ def test_free_is_when_all_is_free(path: Path) -> None:
     ]
 
 
-def test_the_servers_word(path: Path) -> None:
-    """It closes a limit without a full window, and opens it again."""
+def test_a_verdict_of_the_server(path: Path) -> None:
+    """It blocks a limit without a full window, and frees it again."""
     refused = limit(None, limit_reached=True, reached_type="workspace_owner_credits_depleted")
     found = happened(
         path,
@@ -215,8 +215,8 @@ def test_the_servers_word(path: Path) -> None:
     assert found[1]["text"] == "The limit is open again, as the server says."
 
 
-def test_the_time_that_the_server_gave(path: Path) -> None:
-    """Where the server said until when, that is when the limit was free."""
+def test_a_refusal_until_a_time(path: Path) -> None:
+    """The limit is free at the time that the server gave."""
     found = happened(
         path,
         reported(seven(40)),
@@ -229,16 +229,16 @@ def test_the_time_that_the_server_gave(path: Path) -> None:
     ]
 
 
-def test_closed_at_first_sight_is_no_event(path: Path) -> None:
-    """An event takes two readings; the first tells how things stand and not what happened."""
+def test_the_first_reading_is_not_an_event(path: Path) -> None:
+    """An event is a difference between two readings."""
     assert happened(path, reported(five(100))) == []
 
 
 # The account
 
 
-def test_a_plan_changes_once(path: Path) -> None:
-    """However many limits a message mentions, and not where the plan was unknown before."""
+def test_a_plan_change_is_one_event(path: Path) -> None:
+    """A message with several limits makes one event; a first known plan makes none."""
     both = (limit(five(40)), limit(five(1), limit_id="codex_bengalfox"))
     found = happened(
         path,
@@ -270,31 +270,31 @@ def test_a_plan_changes_once(path: Path) -> None:
 def test_credits_are_counted_to_the_last_digit(
     path: Path, before: str | None, after: str | None, expected: tuple[str, str] | None
 ) -> None:
-    """Balances are decimal strings; what is no number is no event."""
+    """Balances are decimal strings; anything else is not an event."""
 
     def balance(written: str | None, at: float) -> Snapshot:
-        told_credits = Credits(has_credits=True, unlimited=False, balance=written)
-        return reported(five(40), at, credits=told_credits)
+        balance_now = Credits(has_credits=True, unlimited=False, balance=written)
+        return reported(five(40), at, credits=balance_now)
 
     found = happened(path, balance(before, 0), balance(after, 1))
     assert [(event["kind"], event["credits"]) for event in found] == ([expected] if expected else [])
 
 
 def test_the_last_credit_is_spent(path: Path) -> None:
-    """No credits is a balance of 0, however the server writes it; without limit there is nothing to count."""
-    told_credits = [
+    """No credits are a balance of 0 in any spelling; unlimited credits are not counted."""
+    balances = [
         Credits(has_credits=True, unlimited=False, balance="2"),
         Credits(has_credits=False, unlimited=False, balance=""),
         Credits(has_credits=True, unlimited=True, balance=None),
         Credits(has_credits=False, unlimited=False, balance="0"),
     ]
-    found = happened(path, *(reported(five(40), at, credits=each) for at, each in enumerate(told_credits)))
+    found = happened(path, *(reported(five(40), at, credits=each) for at, each in enumerate(balances)))
     assert [(event["kind"], event["credits"]) for event in found] == [("credits_spent", "2")]
     assert found[0]["text"] == "2 credits were spent: 2 before, 0 now."
 
 
 def test_a_new_token_of_a_known_account(path: Path) -> None:
-    """It is told with both token keys; another account's first token is none."""
+    """The event has both token keys; the first token of another account is not an event."""
     renewed = ALICE.model_copy(update={"token_key": "alice~0000000009"})
     found = happened(path, reported(five(40)), reported(five(40), 1, who=BOB), reported(five(40), DAY, who=renewed))
     (event,) = found
@@ -316,15 +316,15 @@ def test_a_new_token_of_a_known_account(path: Path) -> None:
         ([turn_use(10, 50, status=429)], [5.0]),
     ],
 )
-def test_a_rise_without_a_turn_was_elsewhere(path: Path, turns: list[TurnUse], expected: list[float]) -> None:
-    """By the rule of ``usage``: no turn ended between the two readings, and none was under way."""
+def test_an_increase_without_a_turn_was_elsewhere(path: Path, turns: list[TurnUse], expected: list[float]) -> None:
+    """By the rule of ``usage``: no turn ended between the two readings, and none was running."""
     insert_history(path, AccountHistory(samples((0, 40), (100, 45)), turns))
     found = events_document(path)["events"]
     assert [event["points"] for event in found if event["kind"] == "used_elsewhere"] == expected
 
 
-def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
-    """Both readings, the points, and a note where a turn that has not ended yet would explain it."""
+def test_use_elsewhere_has_its_evidence(path: Path) -> None:
+    """It has both readings and the points, and a note while a running turn may explain it."""
     insert_history(path, AccountHistory(samples((0, 40), (100, 45.5)), []))
     with closing(open_reader(path)) as connection:
         accounts = load_accounts(connection)
@@ -343,8 +343,8 @@ def test_a_rise_elsewhere_has_its_evidence(path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [-30 * DAY, -2 * HOUR, -200, 200, 2 * HOUR, 30 * DAY])
-def test_a_clock_that_is_set_is_no_event(path: Path, step: float) -> None:
-    """The server's time tells: its windows did not move, whatever ours says of their resets."""
+def test_a_clock_that_is_set_is_not_an_event(path: Path, step: float) -> None:
+    """By the server's time the windows did not move, whatever the local clock shows."""
     found = happened(
         path,
         reported(seven(40), 0, server_time=float(NOON)),
@@ -356,15 +356,15 @@ def test_a_clock_that_is_set_is_no_event(path: Path, step: float) -> None:
 
 
 def test_a_clock_that_steps_back_without_the_servers_time(path: Path) -> None:
-    """A moved reset says nothing then, and a reset is not called early."""
+    """A moved reset is not an event then, and a reset is not early."""
     moved = happened(path, reported(seven(40), HOUR), reported(seven(41, RESET_7D - 2 * HOUR), -HOUR))
     assert moved == []
     (reset,) = happened(path, reported(seven(2, RESET_7D + DAY), -2 * HOUR))
     assert (reset["kind"], reset["note"] is None) == ("window_reset", False)
 
 
-def test_a_rise_that_the_clock_stepped_back_in_is_not_elsewhere(path: Path) -> None:
-    """Which turns ran meanwhile cannot be told."""
+def test_an_increase_across_a_step_of_the_clock_is_not_elsewhere(path: Path) -> None:
+    """The turns that ran meanwhile are unknown."""
     insert_history(path, AccountHistory(samples((100, 40), (0, 45)), []))
     assert events_document(path)["events"] == []
 
@@ -378,7 +378,7 @@ rows = st.lists(
             "at": st.integers(-5, 20).map(lambda hours: NOON + hours * HOUR),
             "stay": st.integers(0, 3).map(lambda hours: hours * HOUR),
             "limit_id": st.sampled_from(["codex", "codex_bengalfox"]),
-            "told": st.booleans(),
+            "has_windows": st.booleans(),
             "used_5h_percent": st.none() | st.sampled_from([0.0, 1.0, 50.0, 99.9, 100.0, 104.0]),
             "window_5h_minutes": st.sampled_from([None, 300, 300, 60]),
             "resets_5h_at": st.none() | st.integers(1, 30).map(lambda hours: NOON + hours * HOUR) | st.just(10**15),
@@ -412,7 +412,7 @@ def arrived(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "source": "headers",
             "first_seen_at": row["at"],
             "last_seen_at": row["at"] + row["stay"],
-            "windows_seen_at": row["at"] if row["told"] else None,
+            "windows_seen_at": row["at"] if row["has_windows"] else None,
         }
         for number, row in enumerate(made, 1)
     ]
@@ -420,14 +420,14 @@ def arrived(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def all_events(found: Sequence[Mapping[str, Any]]) -> list[Event]:
     made = list(account_events(found))
-    rises = [each for each in made if isinstance(each, Increase)]
-    told_events = [each for each in made if isinstance(each, Event)]
-    return told_events + list(unattributed(rises, [], NOW, float("-inf")))
+    increases = [each for each in made if isinstance(each, Increase)]
+    events = [each for each in made if isinstance(each, Event)]
+    return events + list(unattributed(increases, [], NOW, float("-inf")))
 
 
 @given(rows)
-def test_any_history_can_be_told(made: list[dict[str, Any]]) -> None:
-    """No history crashes it, and each event has its kind, a sentence, and two readings in the order of arrival."""
+def test_any_history_has_events(made: list[dict[str, Any]]) -> None:
+    """Each event has its kind, a sentence, and two readings in the order of arrival."""
     found = arrived(made)
     by_id = {row["id"]: row for row in found}
     for event in all_events(found):
@@ -441,8 +441,8 @@ def test_any_history_can_be_told(made: list[dict[str, Any]]) -> None:
 
 
 @given(rows, st.integers(2, 5))
-def test_what_does_not_change_is_no_event(made: list[dict[str, Any]], times: int) -> None:
-    """A state that is told again and again, some time later each time and with the same resets, is no event."""
+def test_an_unchanged_state_is_not_an_event(made: list[dict[str, Any]], times: int) -> None:
+    """The same state, reported several times, has no events."""
     for row in arrived(made):
         again = [
             {
@@ -460,7 +460,7 @@ def test_what_does_not_change_is_no_event(made: list[dict[str, Any]], times: int
 
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(0, 2)), min_size=2, max_size=12), st.data())
 def test_a_step_of_the_clock_adds_no_event(steps: list[tuple[int, int]], data: st.DataObject) -> None:
-    """The same history, with the clock set at some moment and the server's time told: the same kinds of events."""
+    """With the server's time, a history has the same kinds of events after the clock was set."""
     index = data.draw(st.integers(1, len(steps) - 1))
     step = data.draw(st.sampled_from([-40 * DAY, -3 * HOUR, 3 * HOUR, 40 * DAY]))
     straight: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from tests.support.factories import NOON
 
 
 def test_a_local_time() -> None:
-    """It is that of the zone."""
+    """Times are in the given zone."""
     zone = dt.timezone(dt.timedelta(hours=5, minutes=45))
     found = local_time(NOON, zone)
     assert found is not None
@@ -21,7 +21,7 @@ def test_a_local_time() -> None:
 
 @pytest.mark.parametrize("at", [1e300, -1e300, 10.0**12, float("inf"), float("nan")])
 def test_a_timestamp_outside_the_calendar(at: float) -> None:
-    """A server may send any number: there is no date for it, and no error."""
+    """A server may send any number: one without a date is not an error."""
     assert local_time(at, dt.UTC) is None
     assert dated(at, "%Y", dt.UTC) is None
     assert clock_time(at, dt.UTC) == "?"
@@ -60,7 +60,7 @@ def test_durations(seconds: float, long: str, short: str) -> None:
     ],
 )
 def test_the_length_of_a_window(slot: str, minutes: int | None, length: str) -> None:
-    """The real one, whatever the slot; a question mark where it is unknown."""
+    """It is the reported length, whatever the slot; a question mark stands for an unknown length."""
     assert window_length(slot, minutes) == length
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.support.status_factories import HOUR, account, any_accounts, five, se
 if TYPE_CHECKING:
     from store.documents import AccountStatus, WindowStatus
 
-CLI = Path(__file__).resolve().parents[3] / "scripts" / "cli.py"
 OLD: dict[str, Any] = {"age_seconds": 2 * HOUR}
 RESET = {"reset_unseen": True, "remaining_percent": 100.0, "resets_in_seconds": 0}
 
@@ -51,7 +49,7 @@ RESET = {"reset_unseen": True, "remaining_percent": 100.0, "resets_in_seconds": 
 def test_the_verdict(
     windows: dict[str, WindowStatus] | None, state: dict[str, Any], asked: GuardPolicy, expected: str
 ) -> None:
-    """Go, below, too old, or unknown: what is not known is never a go."""
+    """Go, below, too old, or unknown; without a known figure it is never a go."""
     assert verdict(account("work", windows, **state), asked).answer == expected
 
 
@@ -71,12 +69,12 @@ def test_the_verdict(
     ],
 )
 def test_until_when_to_wait(windows: dict[str, WindowStatus], state: dict[str, Any], until: int | None) -> None:
-    """The later reset of what is in the way, where it is told."""
+    """Until the last reset of the windows that block, where it is reported."""
     assert verdict(account("work", windows, **state), GuardPolicy()).wait_until == until
 
 
 def test_the_reason_names_the_window_that_decides() -> None:
-    """What is left of it, and how old that is where that is too old."""
+    """It has the remaining percent, and the age of the reading if it is too old."""
     found = verdict(account("work", five(95) | seven(30)), GuardPolicy())
     assert (found.window, found.remaining_percent, found.reason) == (
         "5h",
@@ -88,10 +86,10 @@ def test_the_reason_names_the_window_that_decides() -> None:
 
 
 @given(any_accounts, st.sampled_from([None, "5h", "7d", "30d"]), st.floats(0, 100), st.integers(0, 10**7))
-def test_a_go_is_always_earned(
+def test_a_go_has_enough_left(
     accounts: list[AccountStatus], window: str | None, min_remaining: float, max_age: int
 ) -> None:
-    """Any account gets a verdict; whoever may go on has enough left in an open limit, and a recent reading says so."""
+    """Any account has a verdict; a go has enough left in an open limit, by a recent reading."""
     for each in accounts:
         found = verdict(each, GuardPolicy(window, min_remaining, max_age))
         assert found.reason

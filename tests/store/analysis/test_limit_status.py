@@ -47,7 +47,7 @@ def row(five: float | None = 13.0, seven: float | None = 41.0, **fields: Any) ->
 
 
 def test_a_limit_as_it_was_just_seen() -> None:
-    """The document holds each figure under the name that the contract gives it."""
+    """The document has every documented field."""
     assert limit_status(row(seven=None), NOON + 100.9) == {
         "limit_id": "codex",
         "limit_name": None,
@@ -74,21 +74,21 @@ def test_a_limit_as_it_was_just_seen() -> None:
 
 
 def test_other_windows_keep_their_own_slot() -> None:
-    """A third length stands beside 5h and 7d."""
+    """A third length follows 5h and 7d."""
     others = json.dumps({"30d": [5.5, 43_200, SEVEN_RESET]})
 
     assert list(limit_status(row(other_windows=others), NOON)["windows"]) == ["5h", "7d", "30d"]
 
 
 def test_unknown_is_not_zero() -> None:
-    """A window whose figure was not told has none, used or remaining."""
+    """A window without a reported figure has no figure, used or remaining."""
     window = limit_status(row(five=None, window_5h_minutes=300), NOON)["windows"]["5h"]
 
     assert (window["used_percent"], window["remaining_percent"], window["resets_in_seconds"]) == (None, None, None)
 
 
 def test_remaining_is_never_below_zero() -> None:
-    """The server may say more than 100."""
+    """The server may report more than 100."""
     window = limit_status(row(five=250.5), NOON)["windows"]["5h"]
 
     assert (window["used_percent"], window["remaining_percent"]) == (250.5, 0.0)
@@ -100,14 +100,14 @@ def test_age_is_never_negative() -> None:
 
 
 def test_age_is_that_of_the_windows() -> None:
-    """What told of credits, or that the limit is reached, did not make the windows' figures any newer."""
+    """A later message about credits or a reached limit leaves the age of the windows' figures as it was."""
     standing = limit_status(row(last_seen_at=NOON + 5_000.0, windows_seen_at=float(NOON)), NOON + 5_000)
 
     assert (standing["observed_at"], standing["age_seconds"]) == (NOON, 5_000)
 
 
 def test_age_of_a_limit_without_windows() -> None:
-    """Where no message has told its windows, the age is that of what was told."""
+    """Without reported windows, the age is that of the newest message."""
     standing = limit_status(row(None, None, last_seen_at=NOON + 50.0, windows_seen_at=None), NOON + 60)
 
     assert (standing["observed_at"], standing["windows"]) == (NOON + 50, {})
@@ -126,7 +126,7 @@ def test_age_of_a_limit_without_windows() -> None:
     ],
 )
 def test_a_reset_that_passed_unseen(fields: dict[str, Any], now: float, expected: bool) -> None:
-    """A window is never shown with a figure from before its reset."""
+    """A window is shown without figures from before its reset."""
     window = limit_status(row(**fields), now)["windows"]["5h"]
 
     assert window["reset_unseen"] is expected
@@ -143,8 +143,8 @@ CREDITS = {"has_credits": 1, "credits_unlimited": 0, "credits_balance": "9.5"}
         pytest.param({}, None, False, id="free"),
         pytest.param({"five": 99.9}, None, False, id="nearly"),
         pytest.param({"five": 100.0}, "5h", False, id="5h-full"),
-        pytest.param({"five": 1.0, "seven": 100.0}, "7d", False, id="5h-is-worth-nothing-while-7d-is-full"),
-        pytest.param({"five": 100.0, "seven": 100.0}, "7d", False, id="the-one-that-comes-back-later"),
+        pytest.param({"five": 1.0, "seven": 100.0}, "7d", False, id="5h-does-not-help-while-7d-is-full"),
+        pytest.param({"five": 100.0, "seven": 100.0}, "7d", False, id="the-later-reset-of-both"),
         pytest.param({"five": 100.0, "seven": 100.0, "resets_7d_at": NOON + 60}, "5h", False, id="5h-later-than-7d"),
         pytest.param({"five": 100.0, **CREDITS}, None, True, id="carried-by-credits"),
         pytest.param({"five": 100.0, **CREDITS, "limit_reached": 1}, None, True, id="reached-but-carried"),
@@ -155,12 +155,12 @@ CREDITS = {"has_credits": 1, "credits_unlimited": 0, "credits_balance": "9.5"}
         pytest.param({"five": 100.0, **CREDITS, "spend_control_reached": 1}, "5h", False, id="spend-control"),
         pytest.param({"five": 100.0, **CREDITS, "allowed": 0}, "5h", False, id="refused-in-spite-of-credits"),
         pytest.param({"five": 100.0, "allowed": 1}, None, False, id="allowed-whatever-the-figure"),
-        pytest.param({"limit_reached": 1}, "limit", False, id="the-server-says-so-without-a-full-window"),
+        pytest.param({"limit_reached": 1}, "limit", False, id="reached-without-a-full-window"),
         pytest.param({"reached_type": "rate_limit_reached"}, "limit", False, id="reached-type-without-full-window"),
         pytest.param(
             {"five": 100.0, "reached_type": "workspace_owner_credits_depleted"}, "credits", False, id="credits-depleted"
         ),
-        pytest.param({"limit_reached": 0, "allowed": 1}, None, False, id="said-to-be-free"),
+        pytest.param({"limit_reached": 0, "allowed": 1}, None, False, id="reported-as-free"),
         pytest.param({"limit_reached": 1, "allowed": 1}, "limit", False, id="refused-beside-an-older-allowed"),
         pytest.param(
             {"reached_type": "rate_limit_reached", "limit_reached": 0, "allowed": 1},
@@ -183,7 +183,7 @@ CREDITS = {"has_credits": 1, "credits_unlimited": 0, "credits_balance": "9.5"}
     ],
 )
 def test_what_blocks(fields: dict[str, Any], blocked_by: str | None, on_credits: bool) -> None:
-    """A limit is closed by a full window, by the server's word, or by credits that ran out."""
+    """A limit is blocked by a full window, by the server, or by used-up credits."""
     standing = limit_status(row(**fields), NOON + 1)
 
     assert (standing["blocked_by"], standing["on_credits"]) == (blocked_by, on_credits)
@@ -195,17 +195,17 @@ def test_what_blocks(fields: dict[str, Any], blocked_by: str | None, on_credits:
         pytest.param({"five": 100.0}, FIVE_RESET - 1, "5h", True, id="before-the-reset"),
         pytest.param({"five": 100.0}, FIVE_RESET, None, None, id="the-full-window-reset"),
         pytest.param({"five": 100.0, "seven": 100.0}, FIVE_RESET, "7d", True, id="another-is-still-full"),
-        pytest.param({"reached_until": NOON + 60}, NOON + 59, "limit", True, id="until-the-moment-the-server-named"),
-        pytest.param({"reached_until": NOON + 60}, NOON + 60, None, None, id="from-the-moment-the-server-named"),
+        pytest.param({"reached_until": NOON + 60}, NOON + 59, "limit", True, id="until-the-time-that-the-server-gave"),
+        pytest.param({"reached_until": NOON + 60}, NOON + 60, None, None, id="from-the-time-that-the-server-gave"),
         pytest.param(
             {"reached_until": SEVEN_RESET}, FIVE_RESET, "limit", True, id="beyond-the-reset-of-another-window"
         ),
     ],
 )
-def test_a_verdict_goes_with_the_reset(
+def test_a_verdict_ends_with_the_reset(
     fields: dict[str, Any], now: float, blocked_by: str | None, limit_reached: bool | None
 ) -> None:
-    """What the server said of a limit is not kept beyond the reset of what it was said for."""
+    """The server's verdict on a limit ends with the reset of the window that it was about."""
     standing = limit_status(row(limit_reached=1, allowed=0, **fields), now)
 
     assert (standing["blocked_by"], standing["limit_reached"]) == (blocked_by, limit_reached)

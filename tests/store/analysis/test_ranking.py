@@ -45,23 +45,23 @@ CARRIED = {"on_credits": True}
     ],
     ids=[
         "more left",
-        "what comes back soon may be spent",
+        "a window that resets soon may be used up",
         "the tighter window decides",
-        "a last percent is no room",
-        "a reset that nobody saw",
+        "a last percent does not count as room",
+        "an unseen reset",
         "without reset times",
-        "windows of any length compare",
+        "windows of different lengths",
         "known before unknown",
     ],
 )
 def test_the_least_pressed_comes_first(better: dict[str, Any], worse: dict[str, Any]) -> None:
-    """By what is left against the time until the reset, whatever the order in which accounts were seen."""
+    """By the remaining percent relative to the time until the reset, in any order of accounts."""
     assert [name for name, _ in order(account("worse", worse), account("better", better))] == ["better", "worse"]
     assert [name for name, _ in order(account("better", better), account("worse", worse))] == ["better", "worse"]
 
 
 def test_the_order_of_ways_to_use_an_account() -> None:
-    """Included usage, then credits, then what nobody knows, then what is closed."""
+    """Included usage, then credits, then unknown, then blocked."""
     accounts = [
         account("closed", five(1) | seven(100), **FULL),
         account("unknown", None),
@@ -88,21 +88,21 @@ def test_the_order_of_ways_to_use_an_account() -> None:
     ],
 )
 @pytest.mark.parametrize("state", [CARRIED, {"limit_reached": True}])
-def test_credits_are_spent_by_who_may_and_has_some(
+def test_credits_count_if_allowed_and_available(
     credits_for: Collection[str] | None, balance: str | None, usage: str, state: dict[str, Any]
 ) -> None:
-    """An account out of included usage counts only then."""
+    """Otherwise an account without included usage is blocked."""
     work = account("work", seven(100), credits=balance, **state)
     assert order(work, credits_for=credits_for) == [("work", usage)]
 
 
-def test_credits_do_not_open_what_the_server_closed() -> None:
-    """Blocked is blocked, whatever the balance."""
+def test_credits_do_not_open_a_blocked_limit() -> None:
+    """A blocked account stays blocked with any balance."""
     assert order(account("work", seven(100), credits="9.5", **FULL), credits_for=None) == [("work", "blocked")]
 
 
-def test_the_closed_say_until_when() -> None:
-    """It is the later reset of what is full, and the first to come back is the first of them."""
+def test_blocked_accounts_have_a_time() -> None:
+    """It is the last reset of the full windows; the account that is open first comes first."""
     later = account("later", five(100, 1) | seven(100, 30), **FULL)
     sooner = account("sooner", five(100, 3), blocked_by="5h")
     server = account("server", five(50), blocked_by="limit")
@@ -121,7 +121,7 @@ def test_the_closed_say_until_when() -> None:
 
 
 def test_reasons_name_the_window_and_the_age() -> None:
-    """What is left of the tightest window, and how old the reading is where it is not fresh."""
+    """A reason has the remaining percent of the tightest window, and the age of an old reading."""
     fresh = chosen(account("work", five(37) | seven(10)))
     old = chosen(account("work", five(37) | seven(10), age_seconds=2 * HOUR))
     assert fresh["reason"] == "63 % of 5 h left, resets in 2 h 30 min"
@@ -131,15 +131,15 @@ def test_reasons_name_the_window_and_the_age() -> None:
     assert carried["reason"] == "included usage is used up, 9.5 credits left"
 
 
-def test_nothing_known_is_not_a_choice() -> None:
-    """Whether anything is known tells "none can" from "nobody knows"."""
+def test_an_account_is_known_by_its_limits() -> None:
+    """A blocked account is known; an account without limits is not."""
     assert not is_known(chosen())
     assert not is_known(chosen(account("work", None)))
     assert is_known(chosen(account("work", five(100), blocked_by="5h")))
 
 
-def test_the_account_in_use_is_the_one_last_told_of() -> None:
-    """By the newest reading of any of its limits; an account without one is never it."""
+def test_the_account_in_use_has_the_newest_reading() -> None:
+    """The newest reading of any limit counts; an account without readings is never in use."""
     accounts = [
         account("old", five(1), observed_at=NOON - 500),
         account("new", five(1), observed_at=NOON - 5),
@@ -153,7 +153,7 @@ def test_the_account_in_use_is_the_one_last_told_of() -> None:
 
 @given(any_accounts, st.sampled_from([None, ()]))
 def test_any_accounts_can_be_ranked(accounts: list[AccountStatus], credits_for: Collection[str] | None) -> None:
-    """Everyone is in the ranking once, with a reason, and nobody who cannot work is chosen."""
+    """Each account is ranked once, with a reason, and a blocked account is never chosen."""
     found = chosen(*accounts, credits_for=credits_for)
     assert len(found["ranking"]) == len(accounts)
     assert all(each["reason"] for each in found["ranking"])

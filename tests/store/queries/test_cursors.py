@@ -35,7 +35,7 @@ def plan_and_percent(connection: sqlite3.Connection) -> tuple[str | None, float 
 
 
 def test_queries_in_a_transaction_see_one_state(path: Path) -> None:
-    """A message that is recorded between two queries shows only after the transaction."""
+    """A message that is recorded between two queries is visible only after the transaction."""
     with closing(open_reader(path)) as connection:
         with read_transaction(connection):
             (before,) = load_accounts(connection)

@@ -83,7 +83,7 @@ def test_an_account_without_a_current_window_has_no_urgent_window(path: Path) ->
 
 
 def test_samples_of_a_window_are_the_rows_that_report_it(path: Path) -> None:
-    """A row holds until it was last seen, or until the next row where rows between were skipped."""
+    """A sample holds until its row was last seen."""
     third = {"30d": Window(used_percent=5, window_minutes=43_200, resets_at=NOON + 90 * HOUR)}
     record(
         path,
@@ -98,3 +98,12 @@ def test_samples_of_a_window_are_the_rows_that_report_it(path: Path) -> None:
     assert five == [(0, 100, 1), (2 * HOUR, 2 * HOUR, 2), (4 * HOUR, 4 * HOUR, 3)]
     assert [sample.used_percent for sample in samples_of(rows, "7d")] == [40, 40]
     assert samples_of(rows, "30d") == [UsageSample(NOON + 4 * HOUR, NOON + 4 * HOUR, 5, NOON + 90 * HOUR)]
+
+
+def test_skipped_rows_are_not_a_gap(path: Path) -> None:
+    """Where rows were skipped, a sample holds until the next row."""
+    record(path, *(used(number, at=NOON + after) for number, after in enumerate((0, 60, 120, 180, 700))))
+    with closing(open_reader(path)) as connection:
+        rows = sample_history(connection, 1, "codex", NOON + HOUR, sampling=FULL)
+    found = [(sample.at - NOON, sample.until - NOON, sample.used_percent) for sample in samples_of(rows, "5h")]
+    assert found == [(60, 60, 1), (120, 700, 2), (700, 700, 4)]

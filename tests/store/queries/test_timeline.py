@@ -55,7 +55,7 @@ def test_a_timeline_begins_with_the_first_snapshot(path: Path) -> None:
 
 
 def test_a_time_range_begins_with_the_snapshot_before_it(path: Path) -> None:
-    """Its value holds until the first snapshot of the range; older ones are not read."""
+    """Its value holds until the first snapshot of the range."""
     record(path, used(90), used(10, at=NOON + 60, seven=41), used(20, at=NOON + 2 * HOUR))
     (found,) = loaded(path, 2.25 * HOUR, since=NOON + HOUR)
     window = found.windows["5h"]

@@ -36,12 +36,13 @@ def asked(path: Path, now: float, **options: Any) -> UsageDocument:
 
 @given(st.lists(st.tuples(any_samples(), any_turns()), min_size=1, max_size=3), st.floats(0, 19 * DAY))
 def test_the_rows_add_up_for_every_by(
-    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[list[WindowSample], list[TurnUse]]], since: float
+    tmp_path_factory: pytest.TempPathFactory, histories: list[tuple[list[WindowSample], list[TurnUse]]], since: float
 ) -> None:
-    """Points to 1e-9, turns and tokens exactly, whatever the rows stand for."""
+    """Points to 1e-9, turns and tokens exactly, for every grouping."""
     path = tmp_path_factory.mktemp("sums") / "codex-tap.sqlite3"
     insert_history(
-        path, *(AccountHistory(sights, turns, f"{number}@example.com") for number, (sights, turns) in enumerate(told))
+        path,
+        *(AccountHistory(samples, turns, f"{number}@example.com") for number, (samples, turns) in enumerate(histories)),
     )
     totals = []
     for by in GROUP_BY:
@@ -55,7 +56,7 @@ def test_the_rows_add_up_for_every_by(
 
 
 def test_the_document_is_the_contract(path: Path) -> None:
-    """Every documented field, points and tokens where they belong."""
+    """It has every documented field, with points and tokens by thread."""
     document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY)
     assert set(document) == {
         *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes"),
@@ -63,12 +64,12 @@ def test_the_document_is_the_contract(path: Path) -> None:
     }
     assert (document["window"], document["window_minutes"], document["limit_id"]) == ("7d", WEEK_MINUTES, "codex")
     assert (document["readings"], document["rises"]) == (5, 4)
-    rows = {row["key"] or ("elsewhere" if row["elsewhere"] else "not told"): row for row in document["rows"]}
-    assert list(rows) == [REFACTOR, DOCS, "not told", "elsewhere"]
+    rows = {row["key"] or ("elsewhere" if row["elsewhere"] else "unknown thread"): row for row in document["rows"]}
+    assert list(rows) == [REFACTOR, DOCS, "unknown thread", "elsewhere"]
     assert {key: round(row["points"], 3) for key, row in rows.items()} == {
         REFACTOR: 12,
         DOCS: 3,
-        "not told": 0,
+        "unknown thread": 0,
         "elsewhere": 5,
     }
     docs = rows[DOCS]
@@ -88,7 +89,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
 
 
 def test_other_limits_turns_do_not_count(path: Path) -> None:
-    """A turn that was charged to another limit used nothing of this one."""
+    """A turn of another limit did not use this one."""
     main = busy()
     other = AccountHistory([sample(1, NOON)], main.turns, limit_id="codex_bengalfox")
     insert_history(path, main._replace(turns=()), other)
@@ -107,7 +108,7 @@ def test_other_limits_turns_do_not_count(path: Path) -> None:
     ],
 )
 def test_rows_by_something_else(path: Path, by: GroupBy, keys: set[str]) -> None:
-    """Days and hours are local; what was used elsewhere stays a row of its own."""
+    """Days and hours are local; use elsewhere is a row of its own."""
     document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY, by=by, zone=dt.UTC)
     assert {row["key"] for row in document["rows"] if not row["elsewhere"]} == keys
     assert [row["elsewhere"] for row in document["rows"]][-1]
@@ -117,8 +118,8 @@ def test_rows_by_something_else(path: Path, by: GroupBy, keys: set[str]) -> None
         assert shifted["rows"][0]["key"] == "2026-11-19"
 
 
-def test_late_readings_and_errors_without_windows_part_nothing(path: Path) -> None:
-    """A reading that was overtaken is left out, and an error that told no window does not cut a gap in two."""
+def test_late_readings_and_errors_without_windows_do_not_split_a_gap(path: Path) -> None:
+    """An overtaken reading is left out, and an error without windows does not begin an interval."""
     start = NOON - DAY
     insert_history(path, AccountHistory([sample(10, start)], [turn(start + 10, start + 20)]))
     add_rows(
@@ -147,10 +148,10 @@ def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         connection.execute("UPDATE limits SET snapshot_id = (SELECT max(id) FROM snapshots)")
 
 
-def test_a_window_that_is_gone_can_still_be_asked_for(path: Path) -> None:
-    """The plan has no 7d window any more; what used it is known all the same."""
+def test_a_window_that_is_no_longer_reported(path: Path) -> None:
+    """The plan has no 7d window any more; its earlier usage can still be queried."""
     insert_history(path, busy())
-    gone = {"window_7d_minutes": None, "resets_7d_at": None, "windows_seen_at": NOON - 60}
-    add_rows(path, [{"first_seen_at": NOON - 60, "other_windows": '{"30d": [5, 43200, null]}', **gone}])
+    unreported = {"window_7d_minutes": None, "resets_7d_at": None, "windows_seen_at": NOON - 60}
+    add_rows(path, [{"first_seen_at": NOON - 60, "other_windows": '{"30d": [5, 43200, null]}', **unreported}])
     assert asked(path, NOON, since=NOON - 2 * DAY)["window"] == "30d"
     assert asked(path, NOON, since=NOON - 2 * DAY, window="7d")["total"]["points"] == pytest.approx(20.0001)

@@ -1,4 +1,4 @@
-"""A limit that the server closes and opens: its latest word decides, in every command."""
+"""Refusals: every command agrees with the server's latest message on whether a limit is open."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ SOME = {"has_credits": True, "unlimited": False, "balance": "9.5"}
 Message: TypeAlias = "Callable[[float], Snapshot]"
 
 
-def _snapshot(told: messages.ParsedMessage | None, at: float, status: int | None = None) -> Snapshot:
-    assert told is not None
+def _snapshot(parsed: messages.ParsedMessage | None, at: float, status: int | None = None) -> Snapshot:
+    assert parsed is not None
     return Snapshot(
-        identity=ALICE, observed_at=at, source=told.source, status=told.status or status, reading=told.reading
+        identity=ALICE, observed_at=at, source=parsed.source, status=parsed.status or status, reading=parsed.reading
     )
 
 
@@ -48,20 +48,20 @@ def event(
     used: float = 25,
     allowed: bool | None = True,
     reached: bool | None = False,
-    credits_told: dict[str, object] = NONE,
+    credits_status: dict[str, object] = NONE,
 ) -> Snapshot:
     """A rate-limit event of the websocket."""
     verdict = {"allowed": allowed, "limit_reached": reached}
     limits = {**verdict, "primary": _window(at, used), "secondary": None}
-    body = {"type": "codex.rate_limits", "plan_type": "pro", "rate_limits": limits, "credits": credits_told}
+    body = {"type": "codex.rate_limits", "plan_type": "pro", "rate_limits": limits, "credits": credits_status}
     return _snapshot(messages.read_event(json.dumps(body).encode(), at), at)
 
 
-def usage(at: float, *, used: float = 25, allowed: bool = True, credits_told: dict[str, object] = NONE) -> Snapshot:
+def usage(at: float, *, used: float = 25, allowed: bool = True, credits_status: dict[str, object] = NONE) -> Snapshot:
     """A usage document."""
     window = {**_window(at, used), "limit_window_seconds": 604_800}
     limits = {"allowed": allowed, "limit_reached": not allowed, "primary_window": window, "secondary_window": None}
-    body = {"plan_type": "pro", "rate_limit": limits, "credits": credits_told}
+    body = {"plan_type": "pro", "rate_limit": limits, "credits": credits_status}
     return _snapshot(messages.read_usage(json.dumps(body).encode(), at), at, 200)
 
 
@@ -109,7 +109,7 @@ def response(
 TYPED = partial(response, status=429, reached_type="rate_limit_reached")
 DEPLETED = partial(response, status=429, reached_type="workspace_owner_credits_depleted")
 FULL = partial(response, used=100)
-CARRIED = partial(event, used=100, allowed=True, reached=True, credits_told=SOME)
+CARRIED = partial(event, used=100, allowed=True, reached=True, credits_status=SOME)
 
 
 def invoke(*words: str) -> tuple[int, str]:
@@ -124,7 +124,7 @@ def asked(*words: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("said", "blocked_by"),
+    ("sent", "blocked_by"),
     [
         pytest.param([event], None, id="allowed"),
         pytest.param([refused], "limit", id="refused"),
@@ -139,9 +139,9 @@ def asked(*words: str) -> dict[str, Any]:
         pytest.param([event, partial(event, allowed=None, reached=True)], "limit", id="allowed-then-reached"),
         pytest.param([refused, event], None, id="refused-then-allowed"),
         pytest.param([event, refused, event], None, id="allowed-again"),
-        pytest.param([refused, usage], None, id="refused-then-usage-says-allowed"),
-        pytest.param([refused, partial(usage, allowed=False)], "limit", id="refused-then-usage-says-so-too"),
-        pytest.param([event, refused, response], None, id="refused-then-answered"),
+        pytest.param([refused, usage], None, id="refused-then-usage-allowed"),
+        pytest.param([refused, partial(usage, allowed=False)], "limit", id="refused-then-usage-not-allowed"),
+        pytest.param([event, refused, response], None, id="refused-then-a-response"),
         pytest.param([event, refused, event, refused], "limit", id="refused-again"),
         pytest.param([event, refused, partial(response, status=101)], "limit", id="refused-then-reconnected"),
         pytest.param([event, refused, partial(response, status=429)], "limit", id="refused-then-a-silent-429"),
@@ -149,21 +149,21 @@ def asked(*words: str) -> dict[str, Any]:
         pytest.param(
             [refused, partial(FULL, status=101, has_credits=True)], "7d", id="refused-then-full-window-with-credits"
         ),
-        pytest.param([refused, partial(FULL, has_credits=True)], None, id="refused-then-answered-on-credits"),
+        pytest.param([refused, partial(FULL, has_credits=True)], None, id="refused-then-a-response-on-credits"),
         pytest.param([CARRIED], None, id="full-and-carried-by-credits"),
         pytest.param([CARRIED, refused], "7d", id="carried-by-credits-then-refused"),
-        pytest.param([partial(usage, used=100, credits_told=SOME), TYPED], "limit", id="not-full-any-more-and-refused"),
+        pytest.param([partial(usage, used=100, credits_status=SOME), TYPED], "limit", id="no-longer-full-and-refused"),
         pytest.param([event, partial(refused, until=20)], None, id="refused-until-a-time-that-has-passed"),
         pytest.param([partial(refused, until=20), event, refused], "limit", id="refused-after-a-refusal-that-is-over"),
         pytest.param([event, partial(FULL, status=101)], "7d", id="allowed-then-full"),
         pytest.param([partial(event, used=100)], None, id="allowed-though-full"),
     ],
 )
-def test_the_latest_word_decides(path: Path, said: list[Message], blocked_by: str | None) -> None:
-    """`status`, `guard`, `next` and `statusline` say the same: closed until the time that was told, or open."""
+def test_the_latest_message_decides(path: Path, sent: list[Message], blocked_by: str | None) -> None:
+    """`status`, `guard`, `next` and `statusline` agree: blocked until the reported time, or open."""
     now = time.time()
-    first = now - 30 * len(said)
-    record(path, *(message(first + 30 * number) for number, message in enumerate(said)))
+    first = now - 30 * len(sent)
+    record(path, *(message(first + 30 * number) for number, message in enumerate(sent)))
 
     (limit,) = asked("status")["accounts"][0]["limits"]
     closed = blocked_by is not None
@@ -177,39 +177,41 @@ def test_the_latest_word_decides(path: Path, said: list[Message], blocked_by: st
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         pytest.param([event, refused], id="websocket"),
         pytest.param([usage, partial(response, status=429), refused_over_http], id="http"),
         pytest.param([usage, TYPED, refused_over_http], id="http-with-a-reached-type"),
     ],
 )
-def test_the_time_that_was_told(path: Path, said: list[Message]) -> None:
-    """Every command says until when the limit is closed."""
+def test_the_time_of_a_refusal(path: Path, sent: list[Message]) -> None:
+    """Every command shows until when the limit is blocked."""
     at = time.time() - 5
     until = round(at + UNTIL)
-    record(path, *(message(at) for message in said))
-    told = clock_time(until)
+    record(path, *(message(at) for message in sent))
+    shown_time = clock_time(until)
 
     (limit,) = asked("status")["accounts"][0]["limits"]
     assert (limit["limit_reached"], limit["blocked_by"], limit["reached_until"]) == (True, "limit", until)
     (shown,) = [line for line in invoke("status")[1].splitlines() if "blocked by the server" in line]
     assert " until " in shown
-    assert shown.endswith(told.rpartition(" ")[2])
+    assert shown.endswith(shown_time.rpartition(" ")[2])
     code, text = invoke("guard")
     assert (code, text.rstrip()) == (
         1,
-        f"below: alice@example.com, the server reports the limit as reached, until {told}",
+        f"below: alice@example.com, the server reports the limit as reached, until {shown_time}",
     )
     assert asked("guard")["wait_until"] == until
-    assert asked("next")["ranking"][0]["reason"] == f"blocked: the server reports the limit as reached until {told}"
+    assert (
+        asked("next")["ranking"][0]["reason"] == f"blocked: the server reports the limit as reached until {shown_time}"
+    )
     assert "blocked! (3d23h)" in invoke("statusline")[1]
     (reached,) = [each for each in asked("events")["events"] if each["kind"] == "limit_reached"]
     assert reached["text"].startswith("The limit is reached, as the server says")
 
 
-def test_events_say_until_when(path: Path) -> None:
-    """A limit is reached until a time, and free from then on."""
+def test_events_have_the_time_of_a_refusal(path: Path) -> None:
+    """A limit is reached until a time, and open from then on."""
     start = time.time() - 600
     record(path, event(start), refused(start + 60, until=100), event(start + 300))
 
@@ -222,7 +224,7 @@ def test_events_say_until_when(path: Path) -> None:
     "mixture", ["limit_reached = 1, reached_until = ?", "reached_type = 'rate_limit_reached', reached_until = ?"]
 )
 def test_rows_that_mix_an_older_allowed_with_a_refusal(path: Path, mixture: str) -> None:
-    """Earlier versions wrote such rows: they are read as refused, and the next word counts."""
+    """Earlier versions wrote such rows: they are read as refused, and the next message counts."""
     now = time.time()
     record(path, event(now - 60))
     with closing(sqlite3.connect(path)) as connection, connection:

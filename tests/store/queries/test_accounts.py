@@ -1,0 +1,88 @@
+"""The accounts, and the one that a prefix matches."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from store.database import open_reader, open_writer
+from store.edits import rename_account
+from store.queries.accounts import Account, AccountError, account_counts, find_account, in_order, load_accounts
+from tests.support.databases import record
+from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+ANN = Account(1, "acct-a/user-a", "work", "ann@example.com", "plus", ("k~2", "k~1"), NOON, NOON)
+BEN = Account(2, "acct-b/user-b", None, "ben@example.com", None, ("k~3",), NOON, NOON)
+OLD = Account(3, "workshop", None, None, None, (), NOON, NOON)
+KNOWN = [ANN, BEN, OLD]
+ANN_LINE = "  work  ann@example.com  acct-a/user-a  k~2"
+BEN_LINE = "  ben@example.com  acct-b/user-b  k~3"
+
+
+def test_accounts_have_the_newest_facts(path: Path) -> None:
+    """The token key used last comes first, the plan is the one reported last, and the name is the user's."""
+    renewed = ALICE.model_copy(update={"token_key": "alice~0000000009"})
+    record(path, used(1, plan_type="plus"), used(1, who=BOB, at=NOON + 1), used(2, who=renewed, at=NOON + 60))
+    record(path, used(3, at=NOON + 90, who=renewed, plan_type="pro"))
+    with closing(open_writer(path)) as connection:
+        rename_account(connection, 1, "work")
+    with closing(open_reader(path)) as connection:
+        alice, bob = load_accounts(connection)
+    keys = ("alice~0000000009", ALICE.token_key)
+    assert alice == (1, "acct-a/user-a", "work", ALICE.email, "pro", keys, NOON, NOON + 90)
+    assert (bob.id, bob.name, bob.plan_type, bob.first_seen_at) == (2, None, None, NOON + 1)
+    assert (alice.label, bob.label) == ("work", BOB.email)
+    assert alice.reference == {"account": "acct-a/user-a", "name": "work", "email": ALICE.email}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("work", ANN),  # an exact name comes before the key "workshop"
+        ("works", OLD),
+        ("ann@", ANN),
+        ("ANN@", ANN),
+        ("acct-b", BEN),
+        ("k~1", ANN),
+        ("k~3", BEN),
+    ],
+)
+def test_a_prefix_matches_one_account(prefix: str, expected: Account) -> None:
+    """Name, e-mail, key and every token key count."""
+    assert find_account(KNOWN, prefix) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "prefix", "is_ambiguous", "message"),
+    [
+        (KNOWN, "acct", True, f"'acct' matches several accounts:\n{ANN_LINE}\n{BEN_LINE}"),
+        ([BEN, OLD], "carol", False, f"no account matches 'carol'; there are:\n{BEN_LINE}\n  workshop"),
+        ([], "carol", False, "no account matches 'carol'; none has been seen yet"),
+    ],
+)
+def test_a_prefix_without_one_account(known: list[Account], prefix: str, is_ambiguous: bool, message: str) -> None:
+    """The error lists the candidates."""
+    with pytest.raises(AccountError) as caught:
+        find_account(known, prefix)
+    assert (str(caught.value), caught.value.is_ambiguous) == (message, is_ambiguous)
+
+
+def test_accounts_are_in_order_once() -> None:
+    """The order is that in which they were first seen."""
+    assert in_order([OLD, ANN, BEN, ANN]) == KNOWN
+
+
+def test_the_rows_of_an_account_are_counted(path: Path) -> None:
+    """Snapshots, limits and tokens of this account alone."""
+    both = (limit(windows(5)), limit(windows(6), limit_id="codex_bengalfox"))
+    record(path, used(1), snapshot(*both, at=NOON + 60), used(9, who=BOB))
+    with closing(open_reader(path)) as connection:
+        alice, bob = load_accounts(connection)
+        assert account_counts(connection, alice) == (3, 2, 1)
+        assert account_counts(connection, bob) == (1, 1, 1)

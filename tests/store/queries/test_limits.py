@@ -1,0 +1,30 @@
+"""The limits that were seen, and the newest snapshot of each."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from store.database import open_reader
+from store.queries.limits import current_snapshots, load_limit_ids
+from tests.support.databases import record
+from tests.support.factories import BOB, NOON, limit, snapshot, used, windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_each_limit_has_its_newest_snapshot(path: Path) -> None:
+    """By account, the main limit first, then by id."""
+    others = (limit(windows(number), limit_id=name) for number, name in ((1, "zeta"), (2, "alpha")))
+    record(path, snapshot(*others), used(10), used(20, at=NOON + 60), used(30, who=BOB))
+    with closing(open_reader(path)) as connection:
+        found = current_snapshots(connection)
+        ids = load_limit_ids(connection)
+    assert ids == ["alpha", "codex", "zeta"]
+    assert {
+        account: [(row["limit_id"], row["used_5h_percent"]) for row in rows] for account, rows in found.items()
+    } == {
+        1: [("codex", 20), ("alpha", 2), ("zeta", 1)],
+        2: [("codex", 30)],
+    }
