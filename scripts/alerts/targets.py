@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from scripts.alerts.settings import TargetSettings
     from store.analysis.alerting import Alert
@@ -41,7 +41,7 @@ class SendError(Exception):
 class Target(Protocol):
     """A destination of messages."""
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: AlertMessage) -> None:
         """Send a message, and wait until it is sent.
 
         Raises:
@@ -107,7 +107,7 @@ class CommandTarget:
         """
         self._command, self._seconds = command, seconds
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: AlertMessage) -> None:
         """Run the command until it exits."""
         program = os.path.expanduser(self._command[0])  # noqa: PTH111 (a Path would make ./program a bare name)
         found = shutil.which(program)
@@ -157,7 +157,7 @@ class AppriseTarget:
         """
         self._url = url
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: AlertMessage) -> None:
         """Send the message through apprise."""
         from apprise import Apprise, NotifyFormat, NotifyType
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -21,7 +21,7 @@ from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
     from scripts.alerts.evaluate import Evaluation
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
     from store.analysis.alerting import AlertState
-    from store.documents import AlertCheckDocument, FiredAlert, PendingAlert
+    from store.documents import AlertCheckDocument, AlertMessage, FiredAlert, PendingAlert
 
 _DUE = 1
 """Exit code of ``check`` where an alert would be sent now."""
@@ -320,7 +320,7 @@ def _send_all(chosen: Sequence[TargetSettings]) -> int:
     return failed
 
 
-def _send(settings: TargetSettings, message: Mapping[str, Any]) -> str | None:
+def _send(settings: TargetSettings, message: AlertMessage) -> str | None:
     from scripts.alerts.targets import SendError, make_target
 
     try:
