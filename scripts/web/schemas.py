@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, is_typeddict
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, with_config
+from typing_extensions import is_typeddict  # typing's own does not know the one of Python 3.11's documents
 
 from store import documents
 
