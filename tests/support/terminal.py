@@ -31,6 +31,8 @@ _PASTED = "\x1b[200~{}\x1b[201~"
 _ESCAPES = re.compile(r"\x1b(\[[<=>?0-9;]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()].|[^[\]()])")
 _MAIN_SCREEN, _OTHER_SCREEN = "\x1b[?1049l", "\x1b[?1049h"
 _END_SECONDS = 30
+_TRY_SECONDS = 5
+_MAX_TRIES = 6
 
 
 class _Screen(pyte.Screen):
@@ -110,6 +112,14 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Type keys, as they are."""
         os.write(self._master, keys.encode())
+
+    def press_until_ended(self, keys: str) -> None:
+        """Type keys that end the program, and again if it goes on: Codex loses keys while it starts."""
+        for _ in range(_MAX_TRIES):
+            self.press(keys)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_TRY_SECONDS)
+                return
 
     def enter(self, text: str) -> None:
         """Paste a text into Codex, wait until it is there, and press Enter.

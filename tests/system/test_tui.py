@@ -195,11 +195,11 @@ def quit_after_a_turn(terminal: Terminal) -> None:
 
 
 def press_ctrl_c_twice(terminal: Terminal) -> None:
-    terminal.press("\x03\x03")
+    terminal.press_until_ended("\x03\x03")
 
 
 def press_ctrl_d(terminal: Terminal) -> None:
-    terminal.press("\x04")
+    terminal.press_until_ended("\x04")
 
 
 ENDINGS = (quit_after_a_turn, press_ctrl_c_twice, press_ctrl_d)
