@@ -129,7 +129,8 @@ def opened(
         yield watched
     finally:
         context.close()
-    assert [each for each in watched.wrong if not (forgiven and re.search(forgiven, each))] == []
+    wrong = [each for each in watched.wrong if not (forgiven and re.search(forgiven, each))]
+    assert wrong == [], wrong
 
 
 def _axe_script() -> str:
