@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
-from store.files import alerts_lock_path, alerts_state_path, create_private_folder, write_private
+from store.files import alerts_lock_path, create_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,6 @@ class State(NamedTuple):
 
 class StateError(Exception):
     """The file cannot be read or written; the message says why."""
-
-
-def state_path(database: Path) -> Path:
-    """Return the path of a database's state file."""
-    return alerts_state_path(database)
 
 
 def load(path: Path) -> State:

@@ -22,6 +22,7 @@ from scripts.support.database_watcher import DatabaseWatcher
 from scripts.support.sanitize import sanitize
 from store.analysis.alerting import record_sent
 from store.errors import DatabaseError, MissingError
+from store.files import alerts_state_path
 
 if TYPE_CHECKING:
     import threading
@@ -78,7 +79,7 @@ class Watch:
         self._database, self._config, self._log = database, config, log
         self._stamp = _stamp(config)
         self._settings = load(config)
-        self._state_path = states.state_path(database)
+        self._state_path = alerts_state_path(database)
         self._state = self._loaded_state()
         self._outbox = Outbox(self._state.unsent, log=log, pauses=pauses)
         self._outbox.set_targets(self._settings)

@@ -83,12 +83,13 @@ def check(context: click.Context, *, config: Path, form: Form | None, database: 
 
     It sends nothing and changes nothing.
     """
-    from scripts.alerts.state import load, state_path
+    from scripts.alerts.state import load
+    from store.files import alerts_state_path
 
     settings = _settings(config)
     path = database or default_database()
     with _state_problems():
-        state = load(state_path(path)).memory
+        state = load(alerts_state_path(path)).memory
     now = time.time()
     found = _evaluate(path, settings, state, now)
     document = _document(settings, found, state, now)

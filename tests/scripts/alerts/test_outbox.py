@@ -9,6 +9,7 @@ import time
 from scripts.alerts import state as states
 from scripts.alerts.outbox import MAX_PENDING
 from scripts.alerts.watcher import MAX_SECONDS
+from store.files import alerts_state_path
 from tests.support.alerts import Desk, Server, reading
 from tests.support.databases import record
 from tests.support.factories import ALICE
@@ -82,5 +83,5 @@ def test_waiting_messages_are_bounded(desk: Desk) -> None:
     record(desk.database, *(reading(81, who=each) for each in who))
     with desk.watch(pauses=(3_600.0,)) as watching:
         watching.step(time.time(), MAX_SECONDS)
-        assert len(states.load(states.state_path(desk.database)).unsent) == MAX_PENDING
+        assert len(states.load(alerts_state_path(desk.database)).unsent) == MAX_PENDING
     assert len([line for line in desk.log if "too many messages are waiting; dropped" in line]) == 5

@@ -13,6 +13,7 @@ from scripts.alerts.targets import trial_message
 from scripts.alerts.watcher import MAX_SECONDS
 from scripts.cli import cli
 from store.analysis.alerting import About, AlertState, Period, SentAlert
+from store.files import alerts_state_path
 from tests.support.factories import BOB
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def test_a_damaged_state_is_replaced(desk: Desk) -> None:
     """The damage is reported, and alerts that still hold are sent again."""
     desk.write()
     desk.read(81)
-    states.state_path(desk.database).write_text('{"version": 1, "since": 7}', encoding="ascii")
+    alerts_state_path(desk.database).write_text('{"version": 1, "since": 7}', encoding="ascii")
     with desk.watch() as watching:
         desk.look(watching)
     assert len(desk.noted()) == 1
@@ -60,5 +61,5 @@ def test_a_deleted_account_is_removed_from_the_state(desk: Desk) -> None:
         words = ["accounts", "forget", "alice", "--yes", "--db", str(desk.database)]
         assert CliRunner().invoke(cli, words).exit_code == 0
         watching.step(time.time(), MAX_SECONDS * 2)
-    kept = states.state_path(desk.database).read_text(encoding="ascii")
+    kept = alerts_state_path(desk.database).read_text(encoding="ascii")
     assert ("alice" in kept or "acct-a" in kept, "acct-b" in kept) == (False, True)

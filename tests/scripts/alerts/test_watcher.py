@@ -7,8 +7,8 @@ import os
 import signal
 import time
 
-from scripts.alerts import state as states
 from scripts.alerts.watcher import MIN_SECONDS
+from store.files import alerts_state_path
 from tests.support.alerts import SECRET, Desk, Server
 from tests.support.harness import wait_until
 
@@ -30,7 +30,7 @@ def test_due_alerts_are_sent_once(desk: Desk) -> None:
             desk.look(watching)
         assert len(desk.noted()) == len(server.posted) == 2
     assert not [line for line in desk.log if SECRET in line]
-    assert SECRET not in states.state_path(desk.database).read_text(encoding="ascii")
+    assert SECRET not in alerts_state_path(desk.database).read_text(encoding="ascii")
 
 
 def test_a_change_of_the_database_causes_an_evaluation(desk: Desk) -> None:
@@ -96,4 +96,4 @@ def test_watch_as_a_program(desk: Desk) -> None:
             beside.stdin.close()
             assert beside.wait(20) == 0
     if os.name == "posix":
-        assert states.state_path(desk.database).stat().st_mode & 0o777 == 0o600
+        assert alerts_state_path(desk.database).stat().st_mode & 0o777 == 0o600

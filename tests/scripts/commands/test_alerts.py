@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.alerts import state as states
+from store.files import alerts_state_path
 from tests.support.alerts import POSIX, SECRET, Desk, Server, load_apprise
 
 
@@ -98,7 +98,7 @@ def test_test_sends_to_each_target(desk: Desk) -> None:
     assert (result.exit_code, result.stderr) == (4, "Error: 1 of 2 failed\n")
     assert "hook (json://…): refused (HTTP 401)" in result.stdout
     assert SECRET not in result.output
-    assert not states.state_path(desk.database).exists()
+    assert not alerts_state_path(desk.database).exists()
 
 
 def test_test_of_an_unknown_target(desk: Desk) -> None:
