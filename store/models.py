@@ -133,13 +133,14 @@ class Snapshot(Model):
 class Tokens(Model):
     """The tokens of a turn, as its ``response.completed`` counts them.
 
-    ``cached`` is a part of ``input``, ``reasoning`` one of ``output``.
+    ``cached`` and ``cache_write`` are parts of ``input``, ``reasoning`` is one of ``output``.
     """
 
     input: Annotated[int, Field(ge=0)] | None = None
     cached: Annotated[int, Field(ge=0)] | None = None
     output: Annotated[int, Field(ge=0)] | None = None
     reasoning: Annotated[int, Field(ge=0)] | None = None
+    cache_write: Annotated[int, Field(ge=0)] | None = None
 
 
 class Transport(StrEnum):
@@ -153,7 +154,10 @@ class Turn(Model):
     """One finished turn of Codex: its account, thread, model, duration and tokens, without its text.
 
     ``warm_up`` is true if it was sent ahead of a turn and asks for no output. ``status`` is that of the HTTP response,
-    or the one in an error on a websocket; ``error_type`` is the server's type of the error.
+    or the one in an error on a websocket; ``error_type`` is the server's type of the error. ``response_model`` is the
+    model that responded where that differs from the requested ``model``. ``tier`` is the requested service tier
+    (``priority`` in Fast mode), ``subagent`` the kind of sub-agent (``review``, say), ``parent_thread`` the thread that
+    started it, and ``client`` the client's own name (``codex_exec``, say).
     """
 
     identity: Identity
@@ -169,3 +173,33 @@ class Turn(Model):
     status: int | None = None
     error_type: str | None = None
     tokens: Tokens = Tokens()
+    response_model: str | None = None
+    reasoning_effort: str | None = None
+    tier: str | None = None
+    subagent: str | None = None
+    parent_thread: str | None = None
+    client: str | None = None
+
+
+class SightingKind(StrEnum):
+    """What was seen beside limits and turns."""
+
+    HOST = "host"
+    """A host of the server that a response led Codex to, and that is watched since."""
+
+    OTHER_HOST = "other_host"
+    """A host that a response led Codex to, and that is not watched."""
+
+    UNKNOWN_FIELD = "unknown_field"
+    """The name of a field that looks like a limit and is not known."""
+
+    UNKNOWN_LOGIN = "unknown_login"
+    """The scheme of a request's login that names no account, on a response with limits."""
+
+
+class Sighting(Model):
+    """Something that was seen by name, without a value: the store counts how often."""
+
+    kind: SightingKind
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    seen_at: Timestamp

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
@@ -81,12 +81,16 @@ def _m002_requests(database: Database) -> None:
     _execute_all(database, _REQUESTS_SCHEMA)
 
 
+def _m003_budgets(database: Database) -> None:
+    _execute_all(database, _BUDGETS_SCHEMA)
+
+
 def _execute_all(database: Database, statements: str) -> None:
     for statement in statements.split(";\n\n"):
         database.execute(statement)
 
 
-_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests]
+_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_budgets]
 """All steps of the schema; a released one is never changed."""
 
 _INITIAL_SCHEMA = """
@@ -280,4 +284,102 @@ SELECT
 FROM snapshots s
 JOIN accounts a ON a.id = s.account
 ORDER BY s.id
+"""
+
+
+_BUDGETS_SCHEMA = """
+-- decimal text; the window of a budget is in other_windows
+ALTER TABLE snapshots ADD COLUMN budget_limit TEXT;
+
+ALTER TABLE snapshots ADD COLUMN budget_used TEXT;
+
+ALTER TABLE snapshots ADD COLUMN budget_remaining TEXT;
+
+-- null stands for credits
+ALTER TABLE snapshots ADD COLUMN budget_unit TEXT;
+
+-- the server's word for where the budget comes from
+ALTER TABLE snapshots ADD COLUMN budget_source TEXT;
+
+-- JSON: model to [available, available at, credits would enable]
+ALTER TABLE snapshots ADD COLUMN model_usage TEXT;
+
+-- how many of reset_credits can be used now
+ALTER TABLE snapshots ADD COLUMN reset_credits_applicable INTEGER;
+
+-- JSON: the timestamps at which they expire, earliest first
+ALTER TABLE snapshots ADD COLUMN reset_credits_expire TEXT;
+
+-- the model that responded; `model` is the requested one
+ALTER TABLE requests ADD COLUMN response_model TEXT;
+
+ALTER TABLE requests ADD COLUMN reasoning_effort TEXT;
+
+-- the service tier that was requested: priority, say
+ALTER TABLE requests ADD COLUMN tier TEXT;
+
+-- kind of sub-agent: review, say; null for a person's turn
+ALTER TABLE requests ADD COLUMN subagent TEXT;
+
+-- the thread that started the sub-agent
+ALTER TABLE requests ADD COLUMN parent_thread TEXT;
+
+-- the client's own name: codex_exec, say
+ALTER TABLE requests ADD COLUMN client TEXT;
+
+-- a part of the input that was written into the cache
+ALTER TABLE requests ADD COLUMN cache_write_tokens INTEGER;
+
+CREATE TABLE sightings (
+    kind TEXT NOT NULL,         -- host, other_host, unknown_field, unknown_login
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first_seen_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
+
+CREATE TABLE limit_names (
+    name TEXT PRIMARY KEY,      -- a display name that a header or a usage document gave together with an id
+    limit_id TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE merged_accounts (
+    account_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE, -- the account that it belongs to since
+    PRIMARY KEY (account_id, user_id)
+) WITHOUT ROWID;
+
+DROP VIEW turns;
+
+CREATE VIEW turns AS
+SELECT
+    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
+    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
+    round(r.ended_at - r.started_at, 1) AS seconds,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(t.name, r.thread) AS thread,
+    r.model,
+    r.transport,
+    r.warm_up,
+    r.status,
+    r.error_type,
+    r.input_tokens,
+    r.cached_tokens,
+    r.output_tokens,
+    r.reasoning_tokens,
+    r.limit_id,
+    r.session,
+    r.response_model,
+    r.reasoning_effort,
+    r.tier,
+    r.subagent,
+    r.parent_thread,
+    r.client,
+    r.cache_write_tokens
+FROM requests r
+JOIN accounts a ON a.id = r.account
+LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
+ORDER BY r.id
 """

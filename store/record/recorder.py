@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from store.database import open_writer
 from store.errors import DamagedError, DatabaseError, FullError, LockedError, error_place, is_damage, is_locked
 from store.files import quarantine, spill_files
-from store.models import Limit, Turn
+from store.models import Limit, Sighting, Snapshot, Turn
 from store.record import spill
 from store.record.statements import Loss
 from store.record.writer import SnapshotWriter
@@ -194,7 +194,7 @@ class Recorder(Generic[Observed]):
             return
         if entry is None:
             return
-        if not isinstance(entry, Turn) and entry.reading.left_out:
+        if isinstance(entry, Snapshot) and entry.reading.left_out:
             self._log_once(f"a response named too many limits; {entry.reading.left_out} were left out", "left out")
         self._held.append(entry)
 
@@ -326,8 +326,8 @@ class Recorder(Generic[Observed]):
             )
 
     def _shed_load(self) -> None:
-        """Reduce the held entries to the newest snapshot of each limit and the newest turns."""
-        seen: set[tuple[str, str, str]] = set()
+        """Reduce the held entries to the newest snapshot of each limit, the newest turns, and one of each sighting."""
+        seen: set[tuple[str, ...]] = set()
         turns = 0
         chosen: list[Entry] = []
         for entry in reversed(self._held):
@@ -336,10 +336,9 @@ class Recorder(Generic[Observed]):
                 if turns <= MAX_TURNS_HELD:
                     chosen.append(entry)
                 continue
-            who = entry.identity
-            limits = {(who.account_id, who.user_id, limit.limit_id) for limit in entry.reading.limits or (Limit(),)}
-            if not limits <= seen:
-                seen |= limits
+            shown = _subjects(entry)
+            if not shown <= seen:
+                seen |= shown
                 chosen.append(entry)
         dropped = len(self._held) - len(chosen)
         self._held = chosen[::-1]
@@ -386,6 +385,14 @@ class Recorder(Generic[Observed]):
         if self._writer:
             self._writer.close()
             self._writer = None
+
+
+def _subjects(entry: Snapshot | Sighting) -> set[tuple[str, ...]]:
+    """Return what an entry is about: the limits of a snapshot, or the name of a sighting."""
+    if isinstance(entry, Sighting):
+        return {(entry.kind.value, entry.name)}
+    who = entry.identity
+    return {(who.account_id, who.user_id, limit.limit_id) for limit in entry.reading.limits or (Limit(),)}
 
 
 def _log(level: int, message: str, *arguments: object) -> None:

@@ -1,9 +1,9 @@
 """Spill files: entries that a stop could not write into the database, beside it until the next start imports them.
 
-A spill file is as private as the database and holds JSON lines in the order of arrival: a `Snapshot` or a `Turn` each,
-at most one transaction's worth, and the losses up to then. It appears whole or not at all. It is imported once, however
-many proxies start together or die meanwhile, because the database stores its name in the transaction that writes its
-entries (`store.record.writer`).
+A spill file is as private as the database and holds JSON lines in the order of arrival: a `Snapshot`, a `Turn` or a
+`Sighting` each, at most one transaction's worth, and the losses up to then. It appears whole or not at all. It is
+imported once, however many proxies start together or die meanwhile, because the database stores its name in the
+transaction that writes its entries (`store.record.writer`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.files import ownership_problem, spill_files, spill_path, write_private
-from store.models import Snapshot, Turn
+from store.models import Sighting, Snapshot, Turn
 from store.record.statements import Loss
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def _parse_line(line: bytes, entries: list[Entry], losses: list[Loss]) -> None:
         losses.append(Loss(float(found["at"]), int(found["number"]), str(found["reason"])))
     elif "transport" in found:
         entries.append(Turn.model_validate(found))
+    elif "kind" in found:
+        entries.append(Sighting.model_validate(found))
     else:
         entries.append(Snapshot.model_validate(found))
 

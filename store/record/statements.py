@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-    from store.models import Identity, Snapshot, Turn
+    from store.models import Identity, Sighting, Snapshot, Turn
+
+
+MAX_SIGHTINGS = 100
+"""Names of each kind of sighting that are stored: the wire must not fill the disk with names."""
 
 
 @dataclass(slots=True)
@@ -184,6 +188,21 @@ def save_thread(connection: sqlite3.Connection, account: int, thread: str, first
     )
 
 
+def save_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting]) -> None:
+    """Count what was seen by name; at most `MAX_SIGHTINGS` names of a kind are stored."""
+    _execute_each(
+        connection,
+        "INSERT INTO sightings (kind, name, count, first_seen_at, last_seen_at)"
+        " SELECT :kind, :name, 1, :seen_at, :seen_at"
+        " WHERE (SELECT count(*) FROM sightings WHERE kind = :kind AND name != :name) < :most"
+        " ON CONFLICT DO UPDATE SET count = count + 1, last_seen_at = max(last_seen_at, excluded.last_seen_at)",
+        [
+            {"kind": each.kind.value, "name": each.name, "seen_at": each.seen_at, "most": MAX_SIGHTINGS}
+            for each in sightings
+        ],
+    )
+
+
 def insert_losses(connection: sqlite3.Connection, losses: Iterable[Loss]) -> None:
     """Store what could not be recorded."""
     _execute_each(connection, "INSERT INTO losses (at, count, reason) VALUES (?, ?, ?)", list(losses))
@@ -195,7 +214,9 @@ def mark_spill_imported(connection: sqlite3.Connection, name: str, at: float) ->
     return cursor.rowcount == 1
 
 
-def _execute_each(connection: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
+def _execute_each(
+    connection: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...] | dict[str, Any]]
+) -> None:
     # Most transactions have values for one or two of the statements only.
     if values:
         connection.executemany(statement, values)
@@ -257,6 +278,13 @@ _TURN_NAMES = (
     "cached_tokens",
     "output_tokens",
     "reasoning_tokens",
+    "cache_write_tokens",
+    "response_model",
+    "reasoning_effort",
+    "tier",
+    "subagent",
+    "parent_thread",
+    "client",
 )
 _INSERT_TURN = (
     f"INSERT INTO requests ({', '.join(_TURN_NAMES)})"  # noqa: S608 (constant columns)
@@ -299,6 +327,13 @@ def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
         tokens.cached,
         tokens.output,
         tokens.reasoning,
+        tokens.cache_write,
+        turn.response_model,
+        turn.reasoning_effort,
+        turn.tier,
+        turn.subagent,
+        turn.parent_thread,
+        turn.client,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from store.database import close_without_checkpoint, open_writer, transaction
 from store.files import inode
-from store.models import Limit, Snapshot, Turn
+from store.models import Limit, Sighting, Snapshot, Turn
 from store.record import statements
 from store.record.merge import (
     Facts,
@@ -43,8 +43,8 @@ SIGHTING_SECONDS = 60.0
 MAX_CACHED = 10_000
 """Accounts, limits or threads in the cache before it is cleared."""
 
-Entry = Snapshot | Turn
-"""What is written: the rate limits of one message, or a turn that has ended."""
+Entry = Snapshot | Turn | Sighting
+"""What is written: the rate limits of one message, a turn that has ended, or something seen by name."""
 
 _Key = tuple[int, str]
 """A limit or a thread: its account's row and its id."""
@@ -72,6 +72,7 @@ class _Pending:
 
     touched: dict[int, CurrentSnapshot] = field(default_factory=dict)
     turns: list[tuple[int, Turn]] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
     current_snapshots: dict[_Key, int] = field(default_factory=dict)
     facts_snapshots: dict[int, int] = field(default_factory=dict)
 
@@ -80,6 +81,7 @@ class _Pending:
         statements.set_current_snapshots(connection, self.current_snapshots)
         statements.set_facts_snapshots(connection, self.facts_snapshots)
         statements.insert_turns(connection, self.turns)
+        statements.save_sightings(connection, self.sightings)
         for current in self.touched.values():
             current.pending_observations = 0
 
@@ -182,6 +184,8 @@ class SnapshotWriter:
         for entry in entries:
             if isinstance(entry, Turn):
                 self._write_turn(entry)
+            elif isinstance(entry, Sighting):
+                self._pending.sightings.append(entry)
             else:
                 self._write_snapshot(entry, ordered_by_clock_to)
         self._pending.write(self._connection)

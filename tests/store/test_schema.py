@@ -30,15 +30,22 @@ SCHEMA = {
     " observations late server_time"
     " used_5h_percent window_5h_minutes resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows"
     " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
-    " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw",
+    " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw"
+    " budget_limit budget_used budget_remaining budget_unit budget_source model_usage reset_credits_applicable"
+    " reset_credits_expire",
     "limits": "account limit_id snapshot_id",
     "losses": "id at count reason",
     "spills": "name taken_at",
     "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
-    " status error_type input_tokens cached_tokens output_tokens reasoning_tokens",
+    " status error_type input_tokens cached_tokens output_tokens reasoning_tokens"
+    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
+    "sightings": "kind name count first_seen_at last_seen_at",
+    "limit_names": "name limit_id",
+    "merged_accounts": "account_id user_id account",
     "threads": "account thread name first_seen_at last_seen_at",
     "turns": "started ended seconds account thread model transport warm_up status error_type"
-    " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session",
+    " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session"
+    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
     "changes": "first_seen last_seen account limit_name used_5h_percent resets_5h used_7d_percent resets_7d"
     " other_windows plan_type limit_reached reached_type credits_balance late source status model thread",
     "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.files import spill_files
-from store.models import Credits, Snapshot, Source, Window
+from store.models import Credits, Sighting, SightingKind, Snapshot, Source, Window
 from store.record import spill
 from store.record.statements import Loss
 from tests.support.factories import NOON, limit, snapshot, turn, used, windows
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are a POSIX matter here")
 LOSS = Loss(NOON + 0.5, 7, "could not be written for too long")
+SIGHTING = Sighting(kind=SightingKind.HOST, name="us.chatgpt.com", seen_at=NOON)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_writing_and_reading(database: Path) -> None:
         server_time=NOON - 1.0,
         raw={"type": "codex.rate_limits", "list": [1, None]},
     ).model_copy(update={"model": "gpt-6.1-sol", "thread": "0198-7361"})
-    entries: list[Entry] = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13)]
+    entries: list[Entry] = [full, used(14), turn(status=200), snapshot(plan_type="plus"), used(13), SIGHTING]
 
     path = spill.write(database, entries, [LOSS])
 

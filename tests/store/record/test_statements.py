@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from store import edits
 from store.database import open_writer
-from store.models import Credits, Source, Tokens, Transport, Window
+from store.models import Credits, Sighting, SightingKind, Source, Tokens, Transport, Window
+from store.record import statements
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
 from tests.support.recorded_rows import figures, rows
@@ -77,6 +78,14 @@ def test_the_columns_of_a_snapshot(path: Path) -> None:
         "status": None,
         "model": "gpt-6.1-sol",
         "thread": "0198-7361",
+        "budget_limit": None,
+        "budget_used": None,
+        "budget_remaining": None,
+        "budget_unit": None,
+        "budget_source": None,
+        "model_usage": None,
+        "reset_credits_applicable": None,
+        "reset_credits_expire": None,
     }
 
 
@@ -98,7 +107,13 @@ def test_the_columns_of_a_turn(path: Path) -> None:
         warm_up=True,
         status=429,
         error_type="usage_limit_reached",
-        tokens=Tokens(input=1_000, cached=800, output=50, reasoning=20),
+        tokens=Tokens(input=1_000, cached=800, output=50, reasoning=20, cache_write=90),
+        response_model="gpt-5.6-luna",
+        reasoning_effort="high",
+        tier="priority",
+        subagent="review",
+        parent_thread="t-0",
+        client="codex_exec",
     )
     record(path, full)
 
@@ -122,8 +137,39 @@ def test_the_columns_of_a_turn(path: Path) -> None:
         "cached_tokens": 800,
         "output_tokens": 50,
         "reasoning_tokens": 20,
+        "cache_write_tokens": 90,
+        "response_model": "gpt-5.6-luna",
+        "reasoning_effort": "high",
+        "tier": "priority",
+        "subagent": "review",
+        "parent_thread": "t-0",
+        "client": "codex_exec",
         "email": ALICE.email,
     }
+
+
+def test_sightings_are_counted_by_name(path: Path) -> None:
+    """A name has one row for each kind, with its count and the times of its first and last sighting."""
+    host, field = SightingKind.HOST, SightingKind.UNKNOWN_FIELD
+    record(path, *(Sighting(kind=kind, name="a", seen_at=NOON + at) for kind, at in ((host, 0), (host, 9), (field, 5))))
+    record(path, Sighting(kind=host, name="a", seen_at=NOON + 3))
+
+    assert [tuple(row.values()) for row in rows(path, "SELECT * FROM sightings ORDER BY kind")] == [
+        ("host", "a", 3, NOON, NOON + 9),
+        ("unknown_field", "a", 1, NOON + 5, NOON + 5),
+    ]
+
+
+def test_the_names_of_sightings_are_bounded(path: Path) -> None:
+    """Names above the maximum are left out; names that are stored are counted on, and other kinds have room."""
+    most = statements.MAX_SIGHTINGS
+    names = [f"x-{number}" for number in range(most + 5)]
+    record(path, *(Sighting(kind=SightingKind.UNKNOWN_FIELD, name=name, seen_at=NOON) for name in [*names, "x-0"]))
+    record(path, Sighting(kind=SightingKind.HOST, name="us.chatgpt.com", seen_at=NOON))
+
+    found = {(row["kind"], row["name"]): row["count"] for row in rows(path, "SELECT * FROM sightings")}
+    assert len(found) == most + 1
+    assert found["unknown_field", "x-0"] == 2
 
 
 def test_threads(path: Path) -> None:
