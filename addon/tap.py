@@ -55,6 +55,9 @@ _EVENTS = b"text/event-stream"
 _DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
 """OpenSSL's words for the alerts of a client that does not trust a certificate."""
 
+_LEARNED_SECONDS = 0.5
+"""How long a start waits for a locked database to name the learned hosts."""
+
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = ControlChannel(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
 _counts = TrafficCounts()
@@ -376,7 +379,7 @@ class Tap:
         if self._path is None:
             return
         try:
-            with contextlib.closing(open_reader(self._path)) as connection:
+            with contextlib.closing(open_reader(self._path, _LEARNED_SECONDS)) as connection:
                 stored = load_learned_hosts(connection)
         except (DatabaseError, sqlite3.Error) as error:  # the next accounts/check response names them again
             logger.info("codex-tap: cannot read the learned hosts (%s)", type(error).__name__)
