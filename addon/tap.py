@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ logger = logging.getLogger(__name__)
 Data = TypeVar("Data")
 
 _EVENTS = b"text/event-stream"
+_EVENT_MARKS = re.compile(b"|".join(map(re.escape, (*messages.EVENT_MARKS, *turns.END_MARKS))))
 _DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
 """OpenSSL's words for the alerts of a client that does not trust a certificate."""
 
@@ -287,7 +289,7 @@ class Tap:
     ) -> Callable[[bytes], None] | None:
         """Return the reader of a body, or None if the body cannot contain limits or tokens."""
         if fields.content_type[: len(_EVENTS)].lower() == _EVENTS:
-            return bodies.events(functools.partial(self._read_sse, exchange, status))
+            return bodies.events(functools.partial(self._read_sse, exchange, status), _EVENT_MARKS)
         if status >= 400 or exchange.turn:
             return bodies.Document(functools.partial(self._read_body, exchange, at, status))
         if exchange.info.is_usage_request:
