@@ -16,7 +16,6 @@ import re
 import signal
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mitmproxy import ctx, exceptions
@@ -29,13 +28,14 @@ from addon.hosts import Hosts
 from addon.log_redaction import LogRedaction, reduced
 from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage
 from addon.traffic_counts import TrafficCounts
-from store.errors import DatabaseError, error_place
+from store.errors import DatabaseError, SettingError, error_place
 from store.models import Source
 from store.record.recorder import Recorder
-from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
+from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, database_path, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
@@ -142,8 +142,7 @@ class Tap:
         if ctx.options.codex_tap_keep_days < 0:
             self._reject_option("codex_tap_keep_days: give a number of days, or 0 to keep everything")
         if "codex_tap_db" in updated:
-            chosen = ctx.options.codex_tap_db
-            self._open_recorder(Path(chosen).expanduser() if chosen else default_database())
+            self._open_database(ctx.options.codex_tap_db)
         if self._recorder:
             self._recorder.keep_days = max(0, ctx.options.codex_tap_keep_days)
 
@@ -341,6 +340,14 @@ class Tap:
         exchange = self._exchanges.pop(flow.id, None)
         if exchange and exchange.turn:
             self._end_turn(exchange, result, time.time())
+
+    def _open_database(self, chosen: str) -> None:
+        try:
+            path = database_path(chosen) if chosen else default_database()
+        except SettingError as error:
+            self._reject_option(str(error))
+        else:
+            self._open_recorder(path)
 
     def _open_recorder(self, path: Path) -> None:
         """Record into a database from now on; the recorder of the previous one is closed first."""

@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.settings import config_folder, expand_home
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -98,11 +100,7 @@ class Settings(NamedTuple):
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the path of the file: ``CODEX_TAP_ALERTS`` if set, else in the platform's configuration folder."""
     chosen = environ.get(ALERTS_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("codex-tap", appauthor=False)) / "alerts.toml"
+    return expand_home(Path(chosen)) if chosen else config_folder() / "alerts.toml"
 
 
 def load(path: Path) -> Settings:
