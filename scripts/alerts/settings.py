@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import stat
 import sys
 import tomllib
@@ -145,11 +146,19 @@ def _parsed_toml(path: Path, text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: invalid TOML: {error}") from None
+        raise SettingsError(f"{path}: invalid TOML: {_without_urls(str(error))}") from None
     except RecursionError:
         raise SettingsError(f"{path}: invalid TOML: too deeply nested") from None
     except ValueError:  # of Python's int(): more digits than it reads
         raise SettingsError(f"{path}: invalid TOML: a number is too long") from None
+
+
+def _without_urls(message: str) -> str:
+    """Return the parser's message without the keys that it quotes, if a URL, which may be secret, is among them."""
+    if "://" not in message:
+        return message
+    beginning, place = re.split(r"[('\"]", message, maxsplit=1)[0], message.rpartition(" (at ")
+    return f"{beginning}…{place[1]}{place[2]}"
 
 
 def others_can_read(path: Path) -> bool:
