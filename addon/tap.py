@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TypeVar
 from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, messages, mitmproxy_defaults, observations, turns
+from addon.connection_cleanup import ConnectionCleanup
 from addon.control_channel import ControlChannel, listen_address, take_upstream_auth
 from addon.flows import FlowClassifier
-from addon.gc_schedule import GcSchedule
 from addon.hosts import Hosts
 from addon.log_redaction import LogRedaction, reduced
 from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage
@@ -57,7 +57,7 @@ _DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = ControlChannel(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
 _counts = TrafficCounts()
-_gc_schedule = GcSchedule(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
+_cleanup = ConnectionCleanup(lambda seconds, free: ctx.master.event_loop.call_later(seconds, free))  # noqa: PLW0108 (as above)
 _log_redaction = LogRedaction(lambda: bool(getattr(ctx.master.addons.get("proxyserver"), "connections", ())))
 
 
@@ -150,7 +150,7 @@ class Tap:
         """Log the watched hosts and the database in one line."""
         self._running = True
         _end_on_hangup()
-        _gc_schedule.begin()
+        _cleanup.begin()
         _log_redaction.begin()
         logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
         if ctx.options.codex_tap_lifeline:
@@ -174,6 +174,16 @@ class Tap:
         if self._hosts.watches(address[0] if address else None, data.client_hello.sni):
             data.ignore_connection = decided_by_others
             _counts.watched += 1
+
+    @guarded
+    def tls_start_client(self, data: TlsData) -> None:
+        """Remember what is to be freed after the connection."""
+        _cleanup.tls_started(data)
+
+    @guarded
+    def tls_start_server(self, data: TlsData) -> None:
+        """Remember what is to be freed after the connection."""
+        _cleanup.tls_started(data)
 
     @guarded
     def tls_failed_client(self, data: TlsData) -> None:
@@ -267,9 +277,9 @@ class Tap:
             flow.websocket.messages.clear()
 
     @guarded
-    def client_disconnected(self, _client: Client) -> None:
-        """Schedule a garbage collection of the connection."""
-        _gc_schedule.connection_closed()
+    def client_disconnected(self, client: Client) -> None:
+        """Schedule the end of the connection's TLS."""
+        _cleanup.client_disconnected(client)
 
     def _log_once(self, level: int, message: str) -> None:
         if message not in self._logged:
