@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from store.database import close_without_checkpoint, open_writer, transaction
 from store.errors import DatabaseError
@@ -91,6 +91,10 @@ class _UndoneError(Exception):
     """Undoes a transaction."""
 
 
+def _undo() -> NoReturn:
+    raise _UndoneError
+
+
 class SnapshotWriter:
     """The one writing connection of a recorder."""
 
@@ -150,7 +154,7 @@ class SnapshotWriter:
         try:
             with self._transaction():
                 self._write_all([entry], ())
-                raise _UndoneError
+                _undo()
         except _UndoneError:
             return True
         except (sqlite3.OperationalError, DatabaseError):

@@ -178,22 +178,10 @@ def test_a_read_only_medium(path: Path) -> None:
     """A database that was closed cleanly is read where SQLite can create no file beside it."""
     record(path, used(13))
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 77; exec "$2" -c "$3" "$4"'
-    words = [
-        "unshare",
-        "--mount",
-        "--map-root-user",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        path.parent,
-        sys.executable,
-        _READ,
-        path,
-    ]
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", str(path.parent), sys.executable]
     if shutil.which("unshare") is None:
         pytest.skip("unshare is missing, so no read-only medium can be mounted")
-    found = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    found = subprocess.run([*words, _READ, str(path)], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if found.returncode in {1, 77} and "Traceback" not in found.stderr:
         pytest.skip(f"no read-only medium can be mounted here: {found.stderr.strip()}")
     assert (found.stdout, found.stderr) == ("13.0\n", "")
