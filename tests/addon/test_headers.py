@@ -203,7 +203,8 @@ def test_response(response: Response, way: Any) -> None:
     """A response says the same however its headers are written, ordered and accompanied."""
     reading = read(way(response.fields), response.observed_at)
     assert reading is not None
-    assert reading.model_copy(update={"raw": {}}) == response.reading
+    assert reading.model_copy(update={"raw": {}, "unknown_fields": ()}) == response.reading
+    assert reading.unknown_fields == (("x-codex-primary-mood",) if way is _WAYS["among others"] else ())
 
 
 @pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
