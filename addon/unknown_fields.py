@@ -28,7 +28,7 @@ _HEADER = re.compile(
 )
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _WORDS = re.compile(r"[-_.]")
-_MAX_WORD_LENGTH = 20
+_MAX_WORD_LENGTH = 16
 _MAX_WORD_DIGITS = 2
 _MAX_WORD_CAPITALS = 4
 _HEXADECIMAL = re.compile(r"[0-9a-f]{7,}", re.ASCII | re.IGNORECASE)
