@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import clock_time, duration, in_points, percent, window_length
-from store.constants import MAIN_LIMIT
+from store.constants import BUDGET_SLOT, MAIN_LIMIT
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -48,7 +48,9 @@ _NOTES = {
 
 
 def _window(event: Event) -> str:
-    """Return ``7 d window``, with the limit if it is not the main one."""
+    """Return ``7 d window``, with the limit if it is not the main one; a budget is called as its limit."""
+    if event.slot == BUDGET_SLOT:
+        return event.limit_name or BUDGET_SLOT
     return f"{_length(event)} window{limit_suffix(event.limit_id, event.limit_name)}"
 
 

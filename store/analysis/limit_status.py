@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from store.constants import FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
+from store.analysis.budgets import budget_status
+from store.constants import BUDGET_LIMIT, FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +71,9 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
     seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
     windows = {slot: window_status(window, seen_at, now) for slot, window in slots(row)}
     lapsed = _verdict_lapsed(row, windows, now)
-    blocked = _blocked(row, windows, lapsed=lapsed, on_credits=_can_spend_credits(facts or row))
+    # Credits do not pay for what a budget no longer allows.
+    on_credits = row["limit_id"] != BUDGET_LIMIT and _can_spend_credits(facts or row)
+    blocked = _blocked(row, windows, lapsed=lapsed, on_credits=on_credits)
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
@@ -80,6 +83,7 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
         "blocked_by": blocked.by,
         "windows": windows,
         "on_credits": blocked.on_credits,
+        "budget": budget_status(row),
         "observed_at": int(seen_at),
         "age_seconds": max(0, int(now - seen_at)),
         "source": row["source"],

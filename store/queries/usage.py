@@ -25,6 +25,7 @@ from store.constants import MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.limits import current_snapshots, load_limit_ids
+from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -182,10 +183,11 @@ def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSamp
 
 def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[TurnUse]:
     columns = ", ".join(TurnUse._fields)
-    select = f"SELECT {columns} FROM requests WHERE account = ? AND limit_id = ? AND ended_at"  # noqa: S608 (constants)
-    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, start)).fetchall()
+    select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
+    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
     more = max(0, FIT_TURNS - len(newer))
-    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", (account, limit, start, more)).fetchall()
+    values = (account, limit, limit, start, more)
+    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", values).fetchall()
     return [TurnUse._make(row) for row in (*reversed(older), *newer)]
 
 
