@@ -30,6 +30,7 @@ EventKind = Literal[
     "limit_freed",
     "window_reset",
     "window_reset_early",
+    "banked_reset_used",
     "window_moved",
     "used_percent_fell",
     "window_appeared",

@@ -523,7 +523,7 @@ def _covers(reached: Alert, passed: Alert) -> bool:
 
 
 def _window_name(window: _Window) -> str:
-    """Return the words for a window's limit: ``7 d limit``, ``limit of GPT-5.3-Codex-Spark``, ``Monthly credit limit``."""
+    """Return the words for a window's limit: ``7 d limit``, ``limit of GPT-5.3-Codex-Spark``; a budget has its name."""
     if window.about.limit_id == BUDGET_LIMIT:
         return window.limit_name or BUDGET_LIMIT
     length = "" if window.about.slot is None else f"{window_length(window.about.slot, window.minutes)} "

@@ -1,4 +1,4 @@
-"""Limits that count credits or money: their amounts, as documents have them and as people read them."""
+"""Limits that count credits or money: their amounts as people read them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,12 @@ from typing import TYPE_CHECKING
 from store.analysis.formatting import decimal_amount
 
 if TYPE_CHECKING:
-    from store.analysis.limit_status import Row
     from store.documents import BudgetStatus
-
-BUDGET_COLUMNS = "budget_limit, budget_used, budget_remaining, budget_unit, budget_source"
-"""All columns that `budget_status` reads."""
 
 BUDGET_WINDOW_MINUTES = 31 * 24 * 60
 """The length that a budget's window is taken to have: the server tells none, and Codex calls it monthly."""
 
 _CREDITS = "credits"
-
-
-def budget_status(row: Row) -> BudgetStatus | None:
-    """Return the amounts of a snapshot; None for a limit without amounts."""
-    found: BudgetStatus = {
-        "limit": row["budget_limit"],
-        "used": row["budget_used"],
-        "remaining": row["budget_remaining"],
-        "unit": row["budget_unit"],
-        "source": row["budget_source"],
-    }
-    return found if any(found.values()) else None
 
 
 def budget_text(budget: BudgetStatus) -> str | None:

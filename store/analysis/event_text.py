@@ -108,6 +108,10 @@ def _window_reset_early(event: Event, zone: dt.tzinfo | None) -> str:
     )
 
 
+def _banked_reset_used(event: Event, _zone: dt.tzinfo | None) -> str:
+    return f"A banked reset was used: the {_window(event)} was reset, {_from_to(event)}."
+
+
 def _window_moved(event: Event, zone: dt.tzinfo | None) -> str:
     moved = event.seconds or 0.0
     return (
@@ -161,6 +165,7 @@ _SENTENCES: dict[EventKind, Sentence] = {
     "limit_freed": _limit_freed,
     "window_reset": _window_reset,
     "window_reset_early": _window_reset_early,
+    "banked_reset_used": _banked_reset_used,
     "window_moved": _window_moved,
     "used_percent_fell": _used_percent_fell,
     "window_appeared": _window_appeared,

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from store.analysis.budgets import budget_status
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from store.documents import CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
+    from store.documents import BudgetStatus, CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
 
 
 SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"resets_{slot}_at") for slot in ("5h", "7d")}
@@ -23,6 +22,10 @@ SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"reset
 
 WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name in names), "other_windows"])
 """All columns that `slots` reads."""
+
+
+BUDGET_COLUMNS = "budget_limit, budget_used, budget_remaining, budget_unit, budget_source"
+"""All columns that `budget_status` reads."""
 
 
 class Row(Protocol):
@@ -139,6 +142,18 @@ def credits_status(row: Row | None) -> CreditsStatus | None:
         "unlimited": flag(row["credits_unlimited"]),
         "balance": row["credits_balance"],
     }
+
+
+def budget_status(row: Row) -> BudgetStatus | None:
+    """Return the amounts of a snapshot; None for a limit without amounts."""
+    found: BudgetStatus = {
+        "limit": row["budget_limit"],
+        "used": row["budget_used"],
+        "remaining": row["budget_remaining"],
+        "unit": row["budget_unit"],
+        "source": row["budget_source"],
+    }
+    return found if any(found.values()) else None
 
 
 def credits_left(found: CreditsStatus | None) -> bool:

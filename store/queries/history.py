@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from store.analysis.budgets import budget_status
-from store.analysis.limit_status import credits_status, reported_windows
+from store.analysis.limit_status import budget_status, credits_status, reported_windows
 from store.constants import flag
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.budgets import BUDGET_COLUMNS, budget_status
-from store.analysis.limit_status import WINDOW_COLUMNS, reported_windows
+from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, reported_windows
 from store.constants import flag
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction

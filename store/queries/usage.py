@@ -21,7 +21,7 @@ from store.analysis.attribution import (
 from store.analysis.formatting import dated
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
-from store.constants import MAIN_LIMIT
+from store.constants import BUDGET_LIMIT, MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.limits import current_snapshots, load_limit_ids
@@ -72,6 +72,8 @@ def load_usage(
     with read_transaction(connection):
         limit = _limit(connection, limit_id)
         seen = _windows(connection, chosen, limit)
+        if not seen and limit_id is None:
+            limit, seen = _budget(connection, chosen) or (limit, seen)
         slot = window if seen and window else _default_window(seen)
         histories = [_history(connection, account, limit, slot, period) for account in chosen if slot]
         names = _thread_names(connection) if by == "thread" else {}
@@ -119,6 +121,12 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     if wanted is not None and wanted not in known:
         raise NotSeenError(f"no limit {wanted!r} has been seen; there are: {', '.join(known)}")
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
+
+
+def _budget(connection: sqlite3.Connection, chosen: Sequence[Account]) -> tuple[str, dict[str, int | None]] | None:
+    """Return the budget, which stands for a main limit without windows, and its window; None if there is none."""
+    seen = _windows(connection, chosen, BUDGET_LIMIT)
+    return (BUDGET_LIMIT, seen) if seen else None
 
 
 def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
