@@ -42,6 +42,12 @@ def budget_limit(document: Mapping[str, Any], observed_at: float) -> tuple[Limit
     return limit, found.server_time
 
 
+def says_no_budget(document: Mapping[str, Any]) -> bool:
+    """Return True if a usage document says that there is no budget."""
+    spend_control = mapping(document.get("spend_control"))
+    return "individual_limit" in spend_control and spend_control["individual_limit"] is None
+
+
 def _used_percent(fields: Mapping[str, Any], budget: Budget) -> float | None:
     """Return the used percent as sent, else what follows from the remaining percent or from the amounts."""
     used, remaining = coerce.percent(fields.get("used_percent")), coerce.percent(fields.get("remaining_percent"))

@@ -20,7 +20,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon import account_facts, coerce, headers
-from addon.budgets import budget_limit
+from addon.budgets import budget_limit, says_no_budget
 from addon.coerce import MAX_FAMILIES
 from addon.raw_fields import allowed_fields
 from addon.unknown_fields import unknown_keys
@@ -188,6 +188,7 @@ def _read_limits(document: Mapping[str, Any], observed_at: float) -> RateLimits:
     return RateLimits(
         limits=tuple(limits.values()),
         active_limit=main.limit_id,
+        no_budget=says_no_budget(document),
         plan_type=coerce.text(document.get("plan_type")),
         server_time=coerce.server_time([*times, budget_time], observed_at),
         left_out=max(0, len(entries) - MAX_FAMILIES),

@@ -127,14 +127,16 @@ class RateLimits(Model):
     they came, for audit.
 
     ``unnamed`` is true if the message does not name the limit of its main figures: on a turn of a model that has a
-    limit of its own, they are those of that limit. ``reset_credits`` counts banked resets, ``reset_credits_applicable``
-    those that can be used now, and ``reset_credits_expire`` has the timestamps at which they expire, earliest first.
-    ``unknown_fields`` has the names, never the values, of fields that look like limits and are not known.
+    limit of its own, they are those of that limit. ``no_budget`` is true if it says that there is no budget.
+    ``reset_credits`` counts banked resets, ``reset_credits_applicable`` those that can be used now, and
+    ``reset_credits_expire`` has the timestamps at which they expire, earliest first. ``unknown_fields`` has the names,
+    never the values, of fields that look like limits and are not known.
     """
 
     limits: tuple[Limit, ...] = ()
     active_limit: str = MAIN_LIMIT
     unnamed: bool = False
+    no_budget: bool = False
     plan_type: str | None = None
     credits: Credits | None = None
     spend_control_reached: bool | None = None

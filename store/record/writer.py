@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from store.constants import MAIN_LIMIT, MAIN_NAMES, limit_slug
+from store.constants import BUDGET_LIMIT, MAIN_LIMIT, MAIN_NAMES, limit_slug
 from store.database import close_without_checkpoint, open_writer, transaction
 from store.files import inode
 from store.models import Limit, Sighting, SightingKind, Snapshot, Transport, Turn
@@ -213,7 +213,7 @@ class SnapshotWriter:
             for name in snapshot.reading.unknown_fields
         ]
         self._learn_names(snapshot.reading.limits)
-        snapshot = self._identified(account, snapshot)
+        snapshot = self._without_budget(account, self._identified(account, snapshot))
         known = self._known_facts(account)
         last = self._cache.last.get(account)
         if known is None or last is None or not _same_facts(snapshot, last):
@@ -344,6 +344,14 @@ class SnapshotWriter:
             found = limit.model_copy(update=changed)
             limits.setdefault(found.limit_id, found)
         return snapshot.model_copy(update={"reading": reading.model_copy(update={"limits": tuple(limits.values())})})
+
+    def _without_budget(self, account: int, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot with an empty budget if its message says that the known one no longer exists."""
+        reading = snapshot.reading
+        if not reading.no_budget or self._current_snapshot((account, BUDGET_LIMIT)) is None:
+            return snapshot
+        limits = (*reading.limits, Limit(limit_id=BUDGET_LIMIT, windows={}))
+        return snapshot.model_copy(update={"reading": reading.model_copy(update={"limits": limits})})
 
     def _limit_of_model(self, account: int, model: str | None, told: Iterable[Limit] = ()) -> str | None:
         """Return the id of the limit whose display name is a model's name; None if the model has no limit of its own.

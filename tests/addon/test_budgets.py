@@ -127,3 +127,20 @@ def test_no_budget(fields: object) -> None:
     reading = read(fields, plan_type="plus")
     assert reading is not None
     assert reading.limits == ()
+
+
+@pytest.mark.parametrize(
+    ("spend_control", "says"),
+    [
+        ({"reached": False, "individual_limit": None}, True),
+        ({"reached": False, "individual_limit": {}}, False),
+        ({"reached": False, "individual_limit": FIELDS}, False),
+        ({"reached": False}, False),
+        (None, False),
+    ],
+)
+def test_a_budget_that_does_not_exist(spend_control: object, says: bool) -> None:
+    """Null says that there is none; a field that is missing says nothing."""
+    parsed = read_usage(json.dumps({"plan_type": "plus", "spend_control": spend_control}).encode(), NOW)
+    assert parsed is not None
+    assert parsed.reading.no_budget is says

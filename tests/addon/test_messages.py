@@ -516,6 +516,7 @@ def test_usage_as_seen() -> None:
             spend_control_reached=False,
             reset_credits=2,
             promo="",
+            no_budget=True,
             server_time=NOW,
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis.strategies import DataObject, data, integers, sampled_from
 
 from store.constants import limit_slug
-from store.models import Credits, Snapshot, Source, Transport
+from store.models import Budget, Credits, Snapshot, Source, Transport, Window
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
 from tests.support.recorded_rows import current, figures, rows
@@ -189,6 +190,7 @@ def test_order_is_the_order_of_arrival(path: Path) -> None:
     assert current(path)["used_5h_percent"] == 14.0
 
 
+DAY = 86_400
 SPARK = "GPT-5.3-Codex-Spark"
 FOX = "codex_bengalfox"
 
@@ -432,3 +434,34 @@ def test_unknown_fields_are_counted_by_name(path: Path) -> None:
 
     found = rows(path, "SELECT kind, name, count FROM sightings ORDER BY name DESC")
     assert [tuple(row.values()) for row in found] == [("unknown_field", names[0], 3), ("unknown_field", names[1], 2)]
+
+
+def budget(used: float) -> Limit:
+    amounts = Budget(limit="25000", used=str(250 * used))
+    return limit({"budget": Window(used_percent=used, resets_at=NOON + DAY)}, limit_id="spend_control", budget=amounts)
+
+
+def test_a_budget_has_its_amounts(path: Path) -> None:
+    """A change of an amount is a new row; a message without windows of the budget leaves it as it was."""
+    unknown = limit(limit_id="spend_control", limit_reached=True)
+    higher = budget(96).model_copy(update={"budget": Budget(limit="50000", used="24000.0")})
+    record(path, snapshot(budget(96)), snapshot(budget(96)), snapshot(higher), snapshot(unknown))
+
+    found = [(row["budget_limit"], row["observations"], row["limit_reached"]) for row in rows(path)]
+    assert found == [("25000", 2, None), ("50000", 1, None), ("50000", 1, 1)]
+    assert json.loads(rows(path)[0]["other_windows"]) == {"budget": [96.0, None, NOON + DAY]}
+
+
+def test_a_budget_that_no_longer_exists(path: Path) -> None:
+    """It loses its window and its amounts; an account that never had one gets no row for it."""
+    record(
+        path,
+        used(13, no_budget=True, who=BOB),
+        snapshot(budget(100)),
+        used(14, no_budget=True),
+        used(14, no_budget=True),
+    )
+
+    assert [row["limit_id"] for row in rows(path)] == ["codex", "spend_control", "codex", "spend_control"]
+    gone = current(path, "spend_control")
+    assert (gone["other_windows"], gone["budget_limit"], gone["observations"]) == (None, None, 2)
