@@ -56,24 +56,25 @@ _FAMILY_PARTS = (
     "primary-over-secondary-limit-percent",
     "limit-name",
 )
-_RESPONSE_PARTS = (
-    "active-limit",
-    "allowed",
-    "credits-balance",
-    "credits-has-credits",
-    "credits-unlimited",
-    "limit-reached",
-    "plan-type",
-    "promo-message",
-    "rate-limit-reached-type",
-    "rate-limit-reset-credits-available",
+_RESPONSE_PARTS = frozenset(
+    {
+        "active-limit",
+        "allowed",
+        "credits-balance",
+        "credits-has-credits",
+        "credits-unlimited",
+        "limit-reached",
+        "plan-type",
+        "promo-message",
+        "rate-limit-reached-type",
+        "rate-limit-reset-credits-available",
+    }
 )
 _UNKNOWN_PART = "?"
-_OF_FAMILY = re.compile(
-    rf"x-(?=[a-z0-9])(?P<family>[a-z0-9_]+(?:-[a-z0-9_]+)*)-(?P<part>{'|'.join(map(re.escape, _FAMILY_PARTS))})",
-    re.ASCII,
-)
-_OF_RESPONSE = re.compile(rf"x-codex-(?P<part>{'|'.join(map(re.escape, _RESPONSE_PARTS))})", re.ASCII)
+_PREFIX = "x-"
+_RESPONSE_PREFIX = "x-codex-"
+_PART_ENDINGS = tuple(f"-{part}" for part in _FAMILY_PARTS)
+_FAMILY = re.compile(r"(?=[a-z0-9])[a-z0-9_]+(?:-[a-z0-9_]+)*", re.ASCII)
 _CODEX_FAMILIES = f"{MAIN_LIMIT}_"
 
 MAX_FAMILY_LENGTH = 46
@@ -138,16 +139,17 @@ def classify(name: bytes) -> Field | None:
     lower = name[: MAX_NAME_LENGTH + 1].decode("latin-1").lower()
     if len(lower) > MAX_NAME_LENGTH:
         return None
-    if not lower.startswith("x-"):
+    if not lower.startswith(_PREFIX):
         return _BODY_FIELDS.get(lower)
-    of_response = _OF_RESPONSE.fullmatch(lower)
-    if of_response:
-        return Field(lower, None, of_response["part"])
-    found = _OF_FAMILY.fullmatch(lower)
-    if found and len(found["family"]) <= MAX_FAMILY_LENGTH:
-        family, part = found["family"].replace("-", "_"), found["part"]
-        is_reset = part.endswith(("reset-at", "reset-after-seconds"))
-        return Field(lower, "" if family in MAIN_NAMES else family, part, is_reset)
+    if lower.startswith(_RESPONSE_PREFIX) and lower[len(_RESPONSE_PREFIX) :] in _RESPONSE_PARTS:
+        return Field(lower, None, lower[len(_RESPONSE_PREFIX) :])
+    if lower.endswith(_PART_ENDINGS):
+        part = next(part for part in _FAMILY_PARTS if lower.endswith(f"-{part}"))
+        family = lower[len(_PREFIX) : -len(part) - 1]
+        if len(family) <= MAX_FAMILY_LENGTH and _FAMILY.fullmatch(family):
+            family = family.replace("-", "_")
+            is_reset = part.endswith(("reset-at", "reset-after-seconds"))
+            return Field(lower, "" if family in MAIN_NAMES else family, part, is_reset)
     return Field(lower, None, _UNKNOWN_PART) if is_unknown_header(lower) else None
 
 

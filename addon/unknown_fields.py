@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from addon.coerce import mapping
+from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,13 +20,10 @@ MAX_UNKNOWN = 16
 
 MAX_NAME_LENGTH = 80
 
-_HEADER = re.compile(
-    r"x-[a-z0-9_]+(?:-[a-z0-9_]+)*-(?:"
-    r"(?:primary|secondary)-[a-z0-9-]+|"
-    r"[a-z0-9]+-(?:used-percent|window-minutes|reset-at|reset-after-seconds))"
-    r"|x-codex-(?:[a-z0-9_]+-)*(?:limits?|credits?|budgets?|spend|quotas?)(?:-[a-z0-9_]+)*",
-    re.ASCII,
-)
+_HEADER = re.compile(r"x(?:-[a-z0-9_]+)+", re.ASCII)
+_SLOTS = ("primary", "secondary")
+_WINDOW_ENDINGS = ("-used-percent", "-window-minutes", "-reset-at", "-reset-after-seconds")
+_CODEX_WORDS = frozenset({"budget", "budgets", "credit", "credits", "limit", "limits", "quota", "quotas", "spend"})
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _WORDS = re.compile(r"[-_.]")
 _MAX_WORD_LENGTH = 16
@@ -79,7 +77,12 @@ _DOCUMENT = frozenset(
 
 def is_unknown_header(name: str) -> bool:
     """Return True if a header that is not read looks like one of a limit; `name` is in lower case."""
-    return _HEADER.fullmatch(name) is not None and _is_harmless(name)
+    _, family, *words = [*name.split("-"), ""]
+    # The last word is empty; a slot has a family before it, and a figure behind it.
+    has_slot = any(slot in words[:-2] for slot in _SLOTS)
+    is_window = has_slot or any(name.endswith(end) and len(words) - 1 > end.count("-") for end in _WINDOW_ENDINGS)
+    is_codex = family == MAIN_LIMIT and not _CODEX_WORDS.isdisjoint(words)
+    return (is_window or is_codex) and _HEADER.fullmatch(name) is not None and _is_harmless(name)
 
 
 def unknown_keys(document: Mapping[str, Any]) -> tuple[str, ...]:

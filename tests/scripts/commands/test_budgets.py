@@ -15,6 +15,7 @@ from tests.support.databases import record
 from tests.support.factories import ALICE, limit, snapshot, turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HOUR, DAY = 3_600, 86_400
@@ -46,9 +47,15 @@ def usage(used: int, ago: float, **document: Any) -> Snapshot:
     return Snapshot(identity=ALICE, observed_at=at, source=Source.USAGE, reading=parsed.reading, status=200)
 
 
-SEEN = [usage(percent, ago=(97 - percent) * HOUR) for percent in range(86, 97)]
-FULL = [*SEEN[:-1], usage(100, ago=30)]
-NO_WINDOWS = snapshot(limit({}, allowed=True, limit_reached=False), at=time.time() - 20, source=Source.WEBSOCKET)
+def seen(last: int = 96) -> list[Snapshot]:
+    """The budget an hour ago and before, a point an hour; of the last one `last` percent."""
+    return [*(usage(percent, ago=(97 - percent) * HOUR) for percent in range(86, 96)), usage(last, ago=HOUR)]
+
+
+def no_windows() -> Snapshot:
+    """A websocket message of an account whose plan has no windows."""
+    found = limit({}, allowed=True, limit_reached=False)
+    return snapshot(found, at=time.time() - 20, source=Source.WEBSOCKET)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +77,12 @@ NO_WINDOWS = snapshot(limit({}, allowed=True, limit_reached=False), at=time.time
         (["events"], 0, "Used elsewhere: 1 point of the Monthly credit limit"),
     ],
 )
-@pytest.mark.parametrize("beside", [[], [NO_WINDOWS]], ids=["alone", "beside a limit without windows"])
-def test_a_budget_is_shown(path: Path, words: list[str], exit_code: int, shown: str, beside: list[Snapshot]) -> None:
+@pytest.mark.parametrize("beside", [list, lambda: [no_windows()]], ids=["alone", "beside a limit without windows"])
+def test_a_budget_is_shown(
+    path: Path, words: list[str], exit_code: int, shown: str, beside: Callable[[], list[Snapshot]]
+) -> None:
     """Each command says what is left of it, whether or not the server reports a main limit without windows."""
-    record(path, *SEEN, *beside)
+    record(path, *seen(), *beside())
     result = invoke(*words)
     assert (result.exit_code, shown in result.output) == (exit_code, True), result.output
 
@@ -91,7 +100,7 @@ def test_a_budget_is_shown(path: Path, words: list[str], exit_code: int, shown: 
 )
 def test_a_budget_that_is_used_up(path: Path, words: list[str], exit_code: int, shown: str) -> None:
     """It is closed until its reset, whatever credits there are."""
-    record(path, *FULL)
+    record(path, *seen(100))
     result = invoke(*words)
     assert (result.exit_code, shown in result.output) == (exit_code, True), result.output
 
@@ -100,15 +109,16 @@ def test_an_alert_about_a_budget(path: Path, tmp_path: Path) -> None:
     """Rules about used percents hold for it as for any window."""
     config = tmp_path / "alerts.toml"
     config.write_text('[targets]\nme = ["true"]\n\n[[rules]]\nat = [90]\ntargets = ["me"]\n', "utf-8")
-    record(path, *SEEN)
+    record(path, *seen())
     result = invoke("alerts", "check", "--config", config)
     assert "alice@example.com: Monthly credit limit at 96 % used, resets " in result.output
 
 
 def test_turns_use_a_budget(path: Path) -> None:
     """What a member may spend is used by the turns of every limit."""
-    turns = [turn(f"t-{number % 2}", at=each.observed_at - 60) for number, each in enumerate(SEEN)]
-    record(path, *(entry for pair in zip(turns, SEEN, strict=True) for entry in pair))
+    documents = seen()
+    turns = [turn(f"t-{number % 2}", at=each.observed_at - 60) for number, each in enumerate(documents)]
+    record(path, *(entry for pair in zip(turns, documents, strict=True) for entry in pair))
     document = json.loads(invoke("usage", "--json").output)
     assert document["limit_id"] == "spend_control"
     assert {row["key"]: row["points"] for row in document["rows"]} == {"t-0": 5.0, "t-1": 5.0}
