@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 _EVENT_TYPE = "codex.rate_limits"
 # Searched for before any JSON is parsed: none of thousands of text deltas contains either.
 _EVENT_MARK = _EVENT_TYPE.encode()
+EVENT_MARKS = (_EVENT_MARK, b'"error"')
+"""Each event with limits contains one of these."""
+
+MAX_EVENT_LENGTH = 1024 * 1024
+"""Bytes of an event that is parsed for limits; a real one has about 500."""
+
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
 _WRITTEN_ID = re.compile(rf"{MAIN_LIMIT}[_-][a-z0-9_-]+", re.ASCII)
 _ANY_REFUSAL = "usage_limit_reached"
@@ -78,6 +84,8 @@ class _Name(NamedTuple):
 
 def may_contain_limits(content: bytes) -> bool:
     """Return True if an event may contain limits; none of thousands of text deltas does."""
+    if len(content) > MAX_EVENT_LENGTH:
+        return False
     return _EVENT_MARK in content or (b'"error"' in content and _ERROR_MARK.search(content) is not None)
 
 

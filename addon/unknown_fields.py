@@ -7,9 +7,10 @@ in it: of a plain form, and without a long number, hexadecimal or base64. Values
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from addon.coerce import mapping
+from addon.coerce import MAX_FAMILIES, mapping
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _HEADER = re.compile(r"x(?:-[a-z0-9_]+)+", re.ASCII)
 _SLOTS = ("primary", "secondary")
 _WINDOW_ENDINGS = ("-used-percent", "-window-minutes", "-reset-at", "-reset-after-seconds")
 _CODEX_WORDS = frozenset({"budget", "budgets", "credit", "credits", "limit", "limits", "quota", "quotas", "spend"})
+_MAX_KEYS = 200
+"""Keys of one object that are looked at; real ones have some ten."""
+
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _WORDS = re.compile(r"[-_.]")
 _MAX_WORD_LENGTH = 16
@@ -105,7 +109,7 @@ def _unknown(document: Mapping[str, Any]) -> Iterator[str]:
         yield from _in_limit(name, mapping(document.get(name)), _LIMIT)
     more = document.get("additional_rate_limits")
     entries = more.values() if isinstance(more, dict) else more if isinstance(more, list) else ()
-    for entry in map(mapping, entries):
+    for entry in map(mapping, islice(entries, MAX_FAMILIES)):
         yield from _in_limit("additional_rate_limits", entry, _LIMIT | _ENTRY)
         for name in ("rate_limit", "rate_limits"):
             yield from _in_limit(f"additional_rate_limits.{name}", mapping(entry.get(name)), _LIMIT)
@@ -125,7 +129,8 @@ def _named(path: str, keys: Iterator[str]) -> Iterator[str]:
 
 
 def _beside(fields: object, known: frozenset[str]) -> Iterator[str]:
-    return (key for key in mapping(fields) if key not in known and len(key) <= MAX_NAME_LENGTH and _KEY.fullmatch(key))
+    keys = islice(mapping(fields), _MAX_KEYS)
+    return (key for key in keys if key not in known and len(key) <= MAX_NAME_LENGTH and _KEY.fullmatch(key))
 
 
 def _is_harmless(name: str) -> bool:
