@@ -50,13 +50,61 @@ def test_header(name: str, is_unknown: bool) -> None:
     assert is_unknown_header(name) is is_unknown
 
 
+@pytest.mark.parametrize(
+    "word", ["budget", "budgets", "credit", "credits", "limit", "limits", "quota", "quotas", "spend"]
+)
+def test_word(word: str) -> None:
+    """A header of Codex's that speaks of a limit counts, with the word at any place."""
+    assert is_unknown_header(f"x-codex-{word}")
+    assert is_unknown_header(f"x-codex-daily-{word}-used")
+    assert not is_unknown_header(f"x-shop-{word}-used")
+
+
+@pytest.mark.parametrize(
+    ("longest", "too_long"),
+    [
+        ("a" + "g" * 15, "a" + "g" * 16),
+        ("g12", "g123"),
+        ("gAgBgCgD", "gAgBgCgDgE"),
+        ("abcdef", "abcdefa"),
+        ("_".join(["gg"] * 23), "_".join(["gg"] * 24)),
+    ],
+    ids=["letters", "digits", "capitals", "hexadecimal", "characters"],
+)
+def test_name_that_could_be_a_secret(longest: str, too_long: str) -> None:
+    """A word has at most 16 letters, two digits and four capitals, and a name 80 characters."""
+    names = unknown_keys({"rate_limits": {longest: 1, too_long: 2}})
+    assert names == (f"rate_limits.{longest}",)
+
+
 LIMIT = figures(allowed=True, limit_reached=False)
+WINDOW = dict.fromkeys(
+    ("used_percent", "window_minutes", "limit_window_seconds", "reset_at", "resets_at", "reset_after_seconds")
+) | {"resets_in_seconds": 1}
+ENTRY = {"limit_name": "a", "metered_feature": "b", "metered_limit_name": "c", "rate_limits": LIMIT, "rate_limit": None}
+BUDGET = dict.fromkeys(
+    ("limit", "used", "remaining", "used_percent", "remaining_percent", "reset_at", "reset_after_seconds", "source")
+) | {"unit": "usd"}
+DOCUMENT = dict.fromkeys(
+    ("code_review_rate_limit", "limit_name", "metered_limit_name", "rate_limit_reached_type", "rate_limit_upsell")
+) | {"rate_limit_reset_credits": {}}
 
 
 @pytest.mark.parametrize(
     ("document", "names"),
     [
         pytest.param(USAGE, (), id="a usage document"),
+        pytest.param(
+            {
+                **DOCUMENT,
+                "rate_limits": {**LIMIT, "primary": WINDOW, "secondary": WINDOW},
+                "rate_limit": {**LIMIT, "primary_window": WINDOW, "secondary_window": WINDOW},
+                "additional_rate_limits": [ENTRY],
+                "spend_control": {"reached": False, "individual_limit": BUDGET},
+            },
+            (),
+            id="every known key",
+        ),
         pytest.param({"rate_limits": LIMIT, "code_review_rate_limits": LIMIT}, (), id="an event"),
         pytest.param({"rate_limits": {**LIMIT, "tertiary": {}}}, ("rate_limits.tertiary",), id="a slot"),
         pytest.param(
