@@ -6,7 +6,8 @@ What holds for every document:
 - Percentages run from 0 to 100; the server may report more. ``used_percent`` is stored as sent.
 - Null means that no message has reported the value. It never means 0 or false.
 - ``account`` is an account's key, ``name`` the name that a person gave it, ``email`` its e-mail address.
-- A slot is ``5h``, ``7d``, or a window's own length (``30d``); ``window_minutes`` is always the real length.
+- A slot is ``5h``, ``7d``, ``budget``, or a window's own length (``30d``). ``window_minutes`` and ``length`` are always
+  the real length: the slot ``7d`` of a Free plan has the length ``30d``.
 - Later versions only add fields.
 
 Only types belong here, and commands import them for type checking alone: creating these classes takes some
@@ -39,6 +40,8 @@ class ReportedWindow(TypedDict):
 
     used_percent: float | None
     window_minutes: int | None
+    length: str | None
+    """Its real length, whatever its slot is called: `5h`, `30d`; null where it is unknown."""
     resets_at: int | None
 
 
@@ -56,6 +59,8 @@ class WindowStatus(TypedDict):
     used_percent: float | None
     remaining_percent: float | None
     window_minutes: int | None
+    length: str | None
+    """Its real length, whatever its slot is called: `5h`, `30d`; null where it is unknown."""
     resets_at: int | None
     resets_in_seconds: int | None
     reset_unseen: bool
@@ -91,7 +96,7 @@ class LimitStatus(TypedDict):
     blocked_by: str | None
     """The slot of the full window, `limit`, `credits`, or null where it is open."""
     windows: dict[str, WindowStatus]
-    """By slot: `5h`, `7d`, else the real length (`30d`)."""
+    """By slot: `5h`, `7d`, `budget`, else the real length (`30d`)."""
     on_credits: bool
     """A window is full, and credits carry the limit."""
     budget: BudgetStatus | None
@@ -186,7 +191,8 @@ class WindowForecast(ReportedWindow):
     """What a window will come to by its reset; ranges hold the truth in 80 of 100 cases.
 
     ``at_reset`` may exceed 100: it is what the window would come to if nothing stopped it. ``pace_per_hour`` is in
-    percentage points per hour of work. The ``runs_dry_…`` fields are null where the window lasts.
+    percentage points per hour of work. The ``runs_dry_…`` fields are null where the window lasts. Without a forecast,
+    with too little history above all, ``note`` says why, and the other fields are null.
     """
 
     pace_per_hour: float | None
@@ -202,14 +208,6 @@ class WindowForecast(ReportedWindow):
     """The chance, from 0 to 1, that the window runs dry before its reset."""
     readings: int
     note: str | None
-
-
-class UrgentWindow(WindowForecast):
-    """A quick forecast of a window of an account's main limit, for people."""
-
-    limit_id: str
-    limit_name: str | None
-    slot: str
 
 
 class LimitForecast(TypedDict):
@@ -273,6 +271,8 @@ class UsageRow(UsageFigures):
     name: str | None
     elsewhere: bool
     """No turn that was seen can have used it."""
+    pending: bool
+    """No turn that ended has used it, and one under way still may: it becomes a turn's or is used elsewhere."""
 
 
 class TokenWeights(TypedDict):
@@ -291,10 +291,21 @@ class TokenWeights(TypedDict):
     output: float
 
 
+class AccountWindow(TypedDict):
+    """The window of an account that a document is about; ``account`` is the account's key."""
+
+    account: str
+    window: str
+    window_minutes: int | None
+    length: str | None
+
+
 class UsageDocument(TypedDict):
     """What used a window: ``codex-tap usage --json`` and ``/api/breakdown``.
 
-    ``window`` is a slot, null while no window was seen. ``readings`` counts the readings of the time range,
+    ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
+    asked for. ``window_minutes`` and ``length`` are null where they are not the same for all accounts: ``windows`` has
+    that of each. ``readings`` counts the readings of the time range,
     ``rises`` those that show more use than the one before.
     """
 
@@ -305,6 +316,8 @@ class UsageDocument(TypedDict):
     limit_id: str | None
     window: str | None
     window_minutes: int | None
+    length: str | None
+    windows: list[AccountWindow]
     accounts: list[AccountReference]
     rows: list[UsageRow]
     total: UsageFigures
@@ -340,9 +353,9 @@ class EventEntry(AccountReference):
     """Something that happened between two readings.
 
     ``at`` is when it was first seen; for what was due (a reset, and the limit that it freed), when that was due.
-    ``slot`` and ``window_minutes`` are null for an event without a window, ``limit_id`` and ``limit_name`` for an event
-    of the whole account. ``text`` is a sentence for people. ``credits`` is how many were bought or spent, as a decimal
-    string.
+    ``slot``, ``window_minutes`` and ``length`` are null for an event without a window, ``limit_id`` and ``limit_name``
+    for an event of the whole account. ``text`` is a sentence for people. ``credits`` is how many were bought or spent,
+    as a decimal string.
     """
 
     at: float
@@ -351,6 +364,7 @@ class EventEntry(AccountReference):
     limit_name: str | None
     slot: str | None
     window_minutes: int | None
+    length: str | None
     text: str
     note: str | None
     """What is not sure about it."""
@@ -536,15 +550,21 @@ class ThreadEntry(TypedDict):
 class RankingEntry(AccountReference):
     """How an account can be used, and why.
 
-    ``window`` is the tightest one, and ``remaining_percent`` and ``resets_at`` are those of that window.
-    ``stale`` is true where the reading is an hour old or older, or there is none.
+    ``window`` is the slot of the tightest one, and ``length``, ``remaining_percent`` and ``resets_at`` are those of
+    that window. Accounts with included usage are ordered by ``room`` times ``size``. ``stale`` is true where the
+    reading is an hour old or older, or there is none.
     """
 
     plan_type: str | None
     usage: Literal["included", "credits", "unknown", "blocked"]
     room: float | None
     """What is left of the tightest window against its time left."""
+    size: float
+    """How much the account's windows hold in the same time against those of a Plus plan: 20 for 20 times as much."""
+    size_from: Literal["turns", "plan"]
+    """The source of `size`: the account's own turns, or its plan."""
     window: str | None
+    length: str | None
     remaining_percent: float | None
     resets_at: int | None
     blocked_by: str | None
@@ -569,7 +589,8 @@ class NextDocument(TypedDict):
 class GuardDocument(TypedDict):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
-    ``window`` is the slot of the window that decides; ``remaining_percent`` and ``resets_at`` are those of that window.
+    ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
+    that window.
     ``wait_until`` is when a limit that is below will have been reset. The last four fields repeat what was asked for
     and give the exit code.
     """
@@ -580,6 +601,7 @@ class GuardDocument(TypedDict):
     answer: Literal["go", "below", "old", "unknown"]
     reason: str
     window: str | None
+    length: str | None
     remaining_percent: float | None
     resets_at: int | None
     wait_until: int | None
@@ -611,6 +633,7 @@ class AlertMessage(TypedDict):
     limit_name: str | None
     window: str | None
     window_minutes: int | None
+    length: str | None
     used_percent: float | None
     threshold: float | None
     resets_at: int | None

@@ -107,7 +107,10 @@ def _with_program(command: list[str]) -> list[str]:
 
 _Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-_Slot = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^([0-9]+[mhd]|unknown)$")]
+_Length = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=r"^([0-9]+ ?(m|min|h|d)( ?[0-9]+ ?(m|min|h))?|budget|unknown)$"),
+]
 _TargetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 _Url = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://\S*$")]
 _Command = Annotated[list[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]], AfterValidator(_with_program)]
@@ -137,7 +140,7 @@ class RuleTable(_Table):
         _Name | None, Field(description='write one limit in quotes: limit = "…"; leave the key out for all')
     ] = None
     window: Annotated[
-        _Slot | None, Field(description='write "5h", "7d", or another window that status shows, in quotes')
+        _Length | None, Field(description='write "5h", "7d", or another window that status shows, in quotes')
     ] = None
     targets: Annotated[
         list[_TargetName] | None, Field(min_length=1, description='write the names of targets as a list: ["phone"]')

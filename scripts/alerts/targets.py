@@ -19,6 +19,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scripts.support.sanitize import sanitize
+from store.analysis.formatting import length_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,7 @@ def message(alert: Alert) -> AlertMessage:
         "limit_name": None if alert.limit_name is None else sanitize(alert.limit_name),
         "window": alert.about.slot,
         "window_minutes": alert.window_minutes,
+        "length": length_code(alert.window_minutes),
         "used_percent": alert.used_percent,
         "threshold": alert.threshold,
         "resets_at": alert.resets_at,
@@ -82,6 +84,7 @@ def trial_message(now: float) -> AlertMessage:
         "limit_name": None,
         "window": None,
         "window_minutes": None,
+        "length": None,
         "used_percent": None,
         "threshold": None,
         "resets_at": None,

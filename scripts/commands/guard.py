@@ -66,7 +66,9 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     """,
 )
 @click.argument("account", required=False)
-@click.option("--window", metavar="LENGTH", help="Check only this window (5h, 7d, …). [default: all windows]")
+@click.option(
+    "--window", metavar="LENGTH", help="Check only this window, by its length (5h, 7d, 30d, …). [default: all windows]"
+)
 @click.option(
     "--min-remaining",
     type=click.FloatRange(0, 100),

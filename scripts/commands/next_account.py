@@ -42,7 +42,8 @@ Exit codes: 0 success, 1 no account can be used now, 3 no data yet.
     help=f"""Print the account to use now.
 
     Accounts with included usage come first, ordered by headroom: remaining percent relative to the time left until the
-    reset. The tightest window of an account counts. On a terminal the reason follows the account; otherwise standard
+    reset, times what the account's windows hold, so that a percent of a Pro plan counts for more than one of a Free
+    plan. The tightest window of an account counts. On a terminal the reason follows the account; otherwise standard
     output is the account alone, and the reason goes to standard error.
 
     Without ACCOUNT all accounts are compared. {ACCOUNT_HELP}
@@ -80,14 +81,16 @@ def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextDocument:
     from store.analysis.ranking import rank_accounts
     from store.errors import MissingError
     from store.queries.status import empty_status, load_status
+    from store.queries.usage import load_token_rates
 
     now = time.time()
     try:
         with session(path, prefixes) as (connection, accounts, known):
             document = load_status(connection, now, accounts)
-            return rank_accounts(document, credits_for=_keys(known, spenders))
+            rates = load_token_rates(connection, now, accounts)
+            return rank_accounts(document, rates, credits_for=_keys(known, spenders))
     except MissingError:
-        return rank_accounts(empty_status(now))
+        return rank_accounts(empty_status(now), {})
 
 
 def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:

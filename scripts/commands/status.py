@@ -17,14 +17,14 @@ from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
-    from store.documents import StatusDocument, UrgentWindow
+    from store.documents import ForecastDocument, StatusDocument
 
 
 def status_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,15 +91,15 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float) -> None:
 
 
 class _Status(NamedTuple):
-    """The document of ``status --json``, and the quick forecasts of each account, the most urgent first."""
+    """The documents of ``status --json`` and of ``forecast --json``; the latter is None where it is not shown."""
 
     document: StatusDocument
-    urgent: Mapping[str, list[UrgentWindow]]
+    forecasts: ForecastDocument | None = None
 
     def render(self, profile: TerminalProfile) -> Text:
         from scripts.render.status import render_status
 
-        return render_status(self.document, profile, self.urgent)
+        return render_status(self.document, profile, self.forecasts)
 
 
 def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Status:
@@ -112,12 +112,12 @@ def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Stat
         with session(path, prefixes) as (connection, accounts, _):
             document = load_status(connection, now, accounts)
             if not with_forecasts:
-                return _Status(document, {})
-            from store.queries.forecast import urgent_windows
+                return _Status(document)
+            from store.queries.forecast import load_forecasts
 
-            return _Status(document, urgent_windows(connection, now, document, accounts))
+            return _Status(document, load_forecasts(connection, now, accounts))
     except MissingError:
-        return _Status(empty_status(now), {})
+        return _Status(empty_status(now))
 
 
 def _unknown(path: Path) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from scripts.commands.options import ACCOUNT_HELP, database_option
-from scripts.render.levels import COLOURS, level
-from scripts.support.database import account_status
+from scripts.support.database import account_outlook
 from scripts.support.errors import NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowStatus
+    from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowForecast, WindowStatus
 
 UNKNOWN_TEXT = "-"
 """The line while nothing is known: not empty, and not a figure."""
@@ -32,9 +31,11 @@ Examples:
   waybar  "custom/codex": {"exec": "codex-tap statusline --format waybar",
             "return-type": "json", "interval": 60}
 
-"37% (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
+"37 % (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
 "credits" that credits carry the limit, "2h old" the age of a reading older than
-an hour. With no data it prints "-" and exits with 0.
+an hour. Colours and waybar's classes follow the forecast: "low" if the window
+lasts, "medium" if it may run out, "high" if it likely does. With no data it
+prints "-" and exits with 0.
 """,
     help=f"""Print one line on an account, for status bars.
 
@@ -55,41 +56,61 @@ def statusline(*, account: str | None, form: str, database: Path | None) -> None
     """Print one line on an account, for status bars."""
     from store.analysis.ranking import main_limit
 
-    who = account_status(database or default_database(), account)
-    limit = main_limit(who) if who else None
-    click.echo(_WRITERS[form](who, limit) if who and limit else _UNKNOWN.get(form, UNKNOWN_TEXT))
+    found = account_outlook(database or default_database(), account)
+    limit = main_limit(found[0]) if found else None
+    if found is None or limit is None:
+        click.echo(_UNKNOWN.get(form, UNKNOWN_TEXT))
+        return
+    who, forecast = found
+    of_limit = (each["windows"] for each in forecast["limits"] if each["limit_id"] == limit["limit_id"])
+    click.echo(_WRITERS[form](_Outlook(who, limit, next(of_limit, {}))))
 
 
-def _text(who: AccountStatus, limit: LimitStatus) -> str:
-    return _line(who, limit, lambda text: text, lambda text, _: text)
+class _Outlook(NamedTuple):
+    """An account, its main limit, and the forecasts of that limit's windows by slot."""
+
+    who: AccountStatus
+    limit: LimitStatus
+    forecasts: Mapping[str, WindowForecast]
+
+    def level(self, slot: str) -> str | None:
+        """Return the level of a window."""
+        from scripts.render.levels import window_level
+
+        return window_level(self.limit["windows"][slot]["used_percent"], self.forecasts.get(slot))
 
 
-def _tmux(who: AccountStatus, limit: LimitStatus) -> str:
+def _text(found: _Outlook) -> str:
+    return _line(found, lambda text: text, lambda text, _: text)
+
+
+def _tmux(found: _Outlook) -> str:
+    from scripts.render.levels import COLOURS
+
     def coloured(text: str, full: str | None) -> str:
         return f"#[fg={COLOURS[full]}]{text}#[default]" if full and not os.environ.get("NO_COLOR") else text
 
     # In tmux a `#` begins a style or a command.
-    return _line(who, limit, lambda text: text.replace("#", "##"), coloured)
+    return _line(found, lambda text: text.replace("#", "##"), coloured)
 
 
-def _waybar(who: AccountStatus, limit: LimitStatus) -> str:
-    from store.analysis.ranking import tightest_window
-
-    used = [each["used_percent"] for each in limit["windows"].values() if each["used_percent"] is not None]
-    tight = tightest_window(limit)
+def _waybar(found: _Outlook) -> str:
+    windows = found.limit["windows"].values()
+    used = [each["used_percent"] for each in windows if each["used_percent"] is not None]
     return json.dumps(
         {
-            "text": _escaped(_line(who, limit, lambda text: text, lambda text, _: text)),
-            "tooltip": _escaped(_tooltip(who, limit)),
-            "class": _class(limit, tight.window["used_percent"] if tight else None),
+            "text": _escaped(_line(found, lambda text: text, lambda text, _: text)),
+            "tooltip": _escaped(_tooltip(found.who, found.limit)),
+            "class": _class(found),
             "percentage": int(min(100, max(used, default=0))),
         }
     )
 
 
-def _json(who: AccountStatus, limit: LimitStatus) -> str:
+def _json(found: _Outlook) -> str:
     from store.analysis.ranking import STALE_SECONDS
 
+    who, limit, _ = found
     document: StatuslineDocument = {
         "account": who["account"],
         "name": who["name"],
@@ -108,7 +129,7 @@ def _json(who: AccountStatus, limit: LimitStatus) -> str:
     return json.dumps(document)
 
 
-_WRITERS: Mapping[str, Callable[[Any, Any], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
+_WRITERS: Mapping[str, Callable[[_Outlook], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
 
 _UNKNOWN = {
     "waybar": json.dumps({"text": UNKNOWN_TEXT, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
@@ -116,26 +137,24 @@ _UNKNOWN = {
 }
 
 
-def _line(
-    who: AccountStatus, limit: LimitStatus, written: Callable[[str], str], coloured: Callable[[str, str | None], str]
-) -> str:
+def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[str, str | None], str]) -> str:
     """Return the line.
 
     Args:
-        who: the account.
-        limit: its main limit.
+        found: the account, its main limit and the forecasts.
         written: escapes text for the status bar.
-        coloured: styles a figure by its level of use.
+        coloured: styles a figure by its level.
     """
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import STALE_SECONDS, label
 
+    who, limit, _ = found
     parts = [written(sanitize(label(who)))]
     for slot, window in limit["windows"].items():
-        used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)}%"
+        used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)} %"
         mark = "!" if limit["blocked_by"] == slot else ""
         length = written(sanitize(_length(slot, window["window_minutes"])))
-        parts.append(f"{length} {coloured(used + mark, level(window['used_percent']))}{_until(window)}")
+        parts.append(f"{length} {coloured(used + mark, found.level(slot))}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
         parts.append(coloured("blocked!", "high") + _blocked_for(limit))
     if limit["on_credits"]:
@@ -164,9 +183,9 @@ def _until(window: WindowStatus) -> str:
 
 def _length(slot: str, minutes: int | None) -> str:
     """Return a window's real length without spaces: ``5h``, ``30d``."""
-    from store.analysis.formatting import window_length
+    from store.analysis.formatting import compact_length, window_length
 
-    return window_length(slot, minutes).replace(" min", "m").replace(" ", "")
+    return compact_length(window_length(slot, minutes))
 
 
 def _tooltip(who: AccountStatus, limit: LimitStatus) -> str:
@@ -178,15 +197,20 @@ def _tooltip(who: AccountStatus, limit: LimitStatus) -> str:
     return "\n".join([*lines, f"seen {duration(limit['age_seconds'])} ago"])
 
 
-def _class(limit: LimitStatus, used: float | None) -> str:
-    """Return the CSS class: ``blocked``, else ``stale``, else the level of the tightest window."""
-    from store.analysis.ranking import STALE_SECONDS
+def _class(found: _Outlook) -> str:
+    """Return the CSS class: ``blocked``, else ``stale``, else the level of the window that matters most."""
+    from store.analysis.forecast import most_urgent
+    from store.analysis.ranking import STALE_SECONDS, tightest_window
 
+    limit = found.limit
     if limit["blocked_by"]:
         return "blocked"
     if limit["age_seconds"] >= STALE_SECONDS:
         return "stale"
-    return level(used) or "unknown"
+    tight = tightest_window(limit)
+    slot = most_urgent({slot: each for slot, each in found.forecasts.items() if slot in limit["windows"]})
+    slot = slot or (tight.slot if tight else None)
+    return (found.level(slot) if slot else None) or "unknown"
 
 
 def _escaped(text: str) -> str:

@@ -50,7 +50,11 @@ Examples:
 @accounts_argument
 @click.option("--by", type=click.Choice(GROUP_BY), default="thread", show_default=True, help="Group rows by.")
 @since_option("7d")
-@click.option("--window", metavar="LENGTH", help="Window to analyse. [default: 7d, or the longest one seen]")
+@click.option(
+    "--window",
+    metavar="LENGTH",
+    help="Window to analyse, by its length (5h, 7d, 30d, …). [default: 7d, or the longest one seen]",
+)
 @click.option("--limit", "limit_id", metavar="ID", help="Limit to analyse. [default: codex, the main limit]")
 @export_options
 @database_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
-from scripts.render.levels import COLOURS, level
+from scripts.render.levels import COLOURS
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting
 
@@ -102,7 +102,6 @@ def wrapped(text: str, profile: TerminalProfile, indent: int = 0, *, min_width: 
     return textwrap.wrap(sanitize(text), width, break_long_words=False, break_on_hyphens=False)
 
 
-def colour(used: float | None) -> str:
-    """Return the style of a used percent by its level (`scripts.render.levels`)."""
-    found = level(used)
-    return COLOURS[found] if found else "dim"
+def level_style(level: str | None) -> str:
+    """Return the style of a level of `scripts.render.levels`; None is an unknown one."""
+    return COLOURS[level] if level else "dim"

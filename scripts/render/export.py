@@ -91,6 +91,7 @@ EVENT_COLUMNS = (
     *(f"{side}_{name}" for side in ("before", "after") for name in (*_EVENT_READING, "token_key")),
     "before_reached_until",
     "after_reached_until",
+    "length",
 )
 """The columns of ``events --csv``: ``at`` is in Unix seconds, ``moment`` the same in ISO 8601 (UTC)."""
 
@@ -110,6 +111,7 @@ USAGE_COLUMNS = (
     "models",
     "threads",
     "last_at",
+    "pending",
 )
 """The columns of ``usage --csv``: the names in a row of the document."""
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from scripts.render.accounts import title_parts
-from scripts.render.console import clock_time, colour, window_length
+from scripts.render.console import clock_time, level_style, window_length
+from scripts.render.levels import forecast_level, window_level
 from scripts.support.sanitize import sanitize
-from store.analysis.forecast import LIKELY
-from store.analysis.formatting import UNKNOWN, duration, percent, whole
-from store.constants import is_full
+from store.analysis.forecast import LIKELY, RESET_UNSEEN, TOO_LITTLE_HISTORY
+from store.analysis.formatting import UNKNOWN, duration, percent, share, whole
+from store.constants import FULL_PERCENT, is_full
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
 
     from scripts.render.console import TerminalProfile
-    from store.documents import AccountForecast, ForecastDocument, UrgentWindow, WindowForecast
+    from store.documents import AccountForecast, ForecastDocument, WindowForecast
 
 
 def render_forecasts(document: ForecastDocument, profile: TerminalProfile) -> Text:
@@ -28,41 +29,27 @@ def render_forecasts(document: ForecastDocument, profile: TerminalProfile) -> Te
     return Text("\n\n").join(sections)
 
 
-def render_most_urgent(urgent: UrgentWindow, now: float, profile: TerminalProfile) -> Text:
+def render_most_urgent(slot: str, forecast: WindowForecast, now: float, profile: TerminalProfile) -> Text:
     """Return one line on the window that runs out first."""
-    length = window_length(urgent["slot"], urgent["window_minutes"])
-    return Text(f"{length} ").append(words(urgent, now, profile.zone), style(urgent))
+    length = window_length(slot, forecast["window_minutes"])
+    return Text(f"{length} ").append(words(forecast, now, profile.zone), level_style(forecast_level(forecast)))
 
 
 def words(window: WindowForecast, now: float, zone: dt.tzinfo | None = None) -> str:
     """Return a forecast in one line: ``at this pace dry at 15:40, 50 min before its reset (…)``."""
     chance, resets_at = window["chance_dry"], window["resets_at"]
     if chance is None:
-        return f"nothing to forecast: {window['note']}"
+        return TOO_LITTLE_HISTORY if window["note"] == TOO_LITTLE_HISTORY else f"nothing to forecast: {window['note']}"
     if is_full(window["used_percent"]):
         return "dry now" if resets_at is None else f"dry now, back at {clock_time(resets_at, now, zone)}"
-    few = f", from {window['note']}" if window["note"] else ""
+    note = f" ({window['note']})" if window["note"] else ""
     if window["runs_dry_at"] is None:
-        return ("lasts" if window["safe"] else "seems to last") + _at_reset(window) + few
+        return f"lasts{_at_reset(window)}{note}"
     dry = clock_time(window["runs_dry_at"], now, zone)
     if chance < LIKELY:
-        return f"likely lasts{_at_reset(window)}; {chance:.0%} chance to be dry before, at about {dry}{few}"
+        return f"likely lasts{_at_reset(window)}; {share(chance)} chance to be dry before, at about {dry}{note}"
     before = "" if resets_at is None else f", {duration(resets_at - window['runs_dry_at'])} before its reset"
-    return f"at this pace dry at {dry}{before} ({_range(window, now, zone)}){few}"
-
-
-def style(window: WindowForecast) -> str:
-    """Return the style of a forecast: green if the window lasts, yellow if it may run dry, red if it likely does."""
-    if window["chance_dry"] is None or window["safe"] is None:
-        return "dim"
-    if window["safe"]:
-        return "green"
-    return "yellow" if window["chance_dry"] < LIKELY else "red"
-
-
-def window_style(used: float | None, forecast: WindowForecast | None) -> str:
-    """Return the style of a used percent: that of its forecast, or that of its level without one."""
-    return style(forecast) if forecast and forecast["safe"] is not None else colour(used)
+    return f"at this pace dry at {dry}{before} ({_range(window, now, zone)}){note}"
 
 
 def _at_reset(window: WindowForecast) -> str:
@@ -71,7 +58,9 @@ def _at_reset(window: WindowForecast) -> str:
         return ""
     if high == 0:
         return ": nothing used so far"
-    return f": about {whole(at)} % at the reset ({whole(low)} to {whole(high)} %)"
+    # Nobody can use more than there is: the scenarios above 100 are those that run dry.
+    at, low, high = (whole(min(each, FULL_PERCENT)) for each in (at, low, high))
+    return f": about {at} % at the reset ({low} to {high} %)"
 
 
 def _range(window: WindowForecast, now: float, zone: dt.tzinfo | None) -> str:
@@ -97,9 +86,9 @@ def _account(account: AccountForecast, now: float, profile: TerminalProfile) -> 
 
 def _window(slot: str, window: WindowForecast, now: float, profile: TerminalProfile) -> Text:
     used, pace = window["used_percent"], window["pace_per_hour"]
-    known = window["chance_dry"] is not None
-    shown = percent(used) if known else UNKNOWN
+    if window["note"] == RESET_UNSEEN:
+        used = None
     line = Text(f"    {window_length(slot, window['window_minutes']):>4}  ")
-    line.append(f"{shown:>6} used  ", window_style(used, window) if known else "dim")
+    line.append(f"{percent(used):>6} used  ", level_style(window_level(used, window)))
     line.append(f"{UNKNOWN if pace is None else f'{pace:.1f}':>5} %/h  ")
-    return line.append(words(window, now, profile.zone), style(window))
+    return line.append(words(window, now, profile.zone), level_style(forecast_level(window)))

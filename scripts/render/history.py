@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import TerminalProfile, clock_time, colour, truncate, window_length
+from scripts.render.console import TerminalProfile, clock_time, level_style, truncate, window_length
+from scripts.render.levels import level
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.budgets import budget_text
@@ -81,7 +82,7 @@ def _row(entry: HistoryEntry, columns: _Columns, profile: TerminalProfile) -> Te
     for slot, window in entry["windows"].items():
         used = window["used_percent"]
         text.append(f"{window_length(slot, window['window_minutes'])} ")
-        text.append(f"{percent(used):<6}", colour(used)).append("  ")
+        text.append(f"{percent(used):<6}", level_style(level(used))).append("  ")
     amounts = budget_text(entry["budget"]) if entry["budget"] else None
     if amounts:
         text.append(f"{sanitize(amounts)}  ")

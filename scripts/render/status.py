@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.accounts import title_parts
-from scripts.render.console import TerminalProfile, clock_time, window_length
-from scripts.render.forecast import render_most_urgent, window_style
+from scripts.render.console import TerminalProfile, clock_time, level_style, window_length
+from scripts.render.forecast import render_most_urgent
+from scripts.render.levels import window_level
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting
 from store.analysis.budgets import budget_text
-from store.analysis.formatting import DAY, UNKNOWN, duration, percent
+from store.analysis.forecast import TOO_LITTLE_HISTORY, most_urgent
+from store.analysis.formatting import DAY, UNKNOWN, decimal_amount, duration, percent
 from store.analysis.model_usage import unavailable_text
-from store.analysis.ranking import blocked_until
+from store.analysis.ranking import blocked_until, main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from store.documents import AccountStatus, LimitStatus, StatusDocument, UrgentWindow, WindowStatus
+    from store.documents import (
+        AccountForecast,
+        AccountStatus,
+        ForecastDocument,
+        LimitStatus,
+        StatusDocument,
+        WindowForecast,
+        WindowStatus,
+    )
+
+    Forecasts = Mapping[str, Mapping[str, WindowForecast]]
 
 _JUST_NOW_SECONDS, _OLD_SECONDS = 5, DAY
 _MIN_BAR, _MAX_BAR = 8, 30
@@ -46,28 +58,49 @@ class _Columns(NamedTuple):
 
 
 def render_status(
-    document: StatusDocument, profile: TerminalProfile, forecasts: Mapping[str, list[UrgentWindow]] | None = None
+    document: StatusDocument, profile: TerminalProfile, forecasts: ForecastDocument | None = None
 ) -> Text:
     """Show the document of ``status --json``: a line on each account, and below it its limits and their windows.
 
-    `forecasts` has the forecasts of windows by the account's key, the most urgent first. The first is shown below the
-    account's limits, and each colours its window.
+    `forecasts` is the document of ``forecast --json``. Forecasts colour their windows, and that of the most urgent
+    window is shown below the account's limits.
     """
-    found, now = forecasts or {}, document["generated_at"]
-    accounts = [(account, found.get(account["account"], [])) for account in document["accounts"]]
-    rows = [[_rows(limit, urgent, now, profile) for limit in account["limits"]] for account, urgent in accounts]
+    now = document["generated_at"]
+    found = {each["account"]: _by_limit(each) for each in forecasts["accounts"]} if forecasts else {}
+    accounts = [(account, found.get(account["account"], {})) for account in document["accounts"]]
+    rows = [
+        [_rows(limit, forecast.get(limit["limit_id"], {}), now, profile) for limit in account["limits"]]
+        for account, forecast in accounts
+    ]
     columns = _columns([row for limits in rows for limit in limits for row in limit], profile)
     titles = [title_parts(account) for account, _ in accounts]
     sections = []
-    for (account, urgent), title, limits in zip(accounts, titles, rows, strict=True):
+    for (account, forecast), title, limits in zip(accounts, titles, rows, strict=True):
         section = [_heading([*_unique(title, account, titles), *_facts(account, now, profile)], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
         section += [Text(f"  {line}", "yellow") for line in _models(account, now, profile)]
-        if urgent:
-            section.append(Text("  ").append(render_most_urgent(urgent[0], now, profile)))
+        line = _forecast_line(account, forecast, now, profile)
+        if line:
+            section.append(Text("  ").append(line))
         sections.append(Text("\n").join(section))
     return Text("\n\n").join(sections)
+
+
+def _by_limit(account: AccountForecast) -> Forecasts:
+    return {limit["limit_id"]: limit["windows"] for limit in account["limits"]}
+
+
+def _forecast_line(account: AccountStatus, forecast: Forecasts, now: float, profile: TerminalProfile) -> Text | None:
+    """Return the line on the most urgent window of an account's main limit; None if there is nothing to say."""
+    limit = main_limit(account)
+    windows = forecast.get(limit["limit_id"], {}) if limit else {}
+    slot = most_urgent(windows)
+    if slot is not None:
+        return render_most_urgent(slot, windows[slot], now, profile)
+    if any(window["note"] == TOO_LITTLE_HISTORY for window in windows.values()):
+        return Text(TOO_LITTLE_HISTORY, "dim")
+    return None
 
 
 def _unique(title: list[str], account: AccountStatus, titles: Sequence[list[str]]) -> list[str]:
@@ -83,7 +116,7 @@ def _facts(account: AccountStatus, now: float, profile: TerminalProfile) -> list
     if credit and credit["unlimited"]:
         facts.append("credits without limit")
     elif credit and credit["has_credits"]:
-        facts.append(f"credits {sanitize(credit['balance'] or UNKNOWN)}")
+        facts.append(f"credits {sanitize(decimal_amount(credit['balance'] or UNKNOWN))}")
     if account["reset_credits"]:
         facts.append(f"resets to spend: {account['reset_credits']}{_banked(account, now, profile)}")
     if account["spend_control_reached"]:
@@ -109,12 +142,15 @@ def _heading(parts: Sequence[str], profile: TerminalProfile) -> Text:
     return Text(parts[0], "bold").append(profile.glyphs.dot.join(["", *parts[1:]]), "not bold")
 
 
-def _rows(limit: LimitStatus, urgent: Sequence[UrgentWindow], now: float, profile: TerminalProfile) -> list[_Row]:
-    forecasts = {each["slot"]: each for each in urgent if each["limit_id"] == limit["limit_id"]}
+def _rows(
+    limit: LimitStatus, forecasts: Mapping[str, WindowForecast], now: float, profile: TerminalProfile
+) -> list[_Row]:
     return [_row(slot, window, forecasts.get(slot), now, profile) for slot, window in limit["windows"].items()]
 
 
-def _row(slot: str, window: WindowStatus, forecast: UrgentWindow | None, now: float, profile: TerminalProfile) -> _Row:
+def _row(
+    slot: str, window: WindowStatus, forecast: WindowForecast | None, now: float, profile: TerminalProfile
+) -> _Row:
     used = window["used_percent"]
     return _Row(
         length=window_length(slot, window["window_minutes"]),
@@ -122,7 +158,7 @@ def _row(slot: str, window: WindowStatus, forecast: UrgentWindow | None, now: fl
         used=percent(used),
         left=percent(None if used is None else max(0.0, 100 - formatting.rounded(used))),
         resets=_resets(window, now, profile),
-        style=window_style(used, forecast),
+        style=level_style(window_level(used, forecast)),
     )
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from scripts.render.console import count, truncate, window_length, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
+from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +24,11 @@ SHORT_ID = 8
 """Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 ELSEWHERE = "used elsewhere"
+PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
 _NOT_REPORTED = {"thread": "thread not reported", "model": "model not reported"}
-_SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class _Row(NamedTuple):
@@ -54,21 +55,13 @@ def render_usage(document: UsageDocument, profile: TerminalProfile) -> Text:
     """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below."""
     names = iter(_labels(document))
     rows = [
-        _row(next(names), row, "dim" if row["elsewhere"] else "cyan", elsewhere=row["elsewhere"])
+        _row(next(names), row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
         for row in document["rows"]
     ]
     total = _row("total", document["total"], "bold")
     lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
     notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
     return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
-
-
-def tokens(number: int) -> str:
-    """Write a number of tokens in a short form: ``950``, ``12.3k``, ``1.2M``."""
-    for scale, letter in _SCALES:
-        if number >= 0.9995 * scale:
-            return f"{number / scale:.3g}{letter}" if number < 999.5 * scale else f"{number / scale:.0f}{letter}"
-    return str(number)
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
@@ -88,10 +81,26 @@ def _common(one: str, other: str) -> int:
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
     accounts = document["accounts"]
     who = sanitize(ranking.label(accounts[0])) if len(accounts) == 1 else f"{len(accounts)} accounts"
-    length = window_length(document["window"] or "", document["window_minutes"])
     since, until = (formatting.clock_time(each, profile.zone) for each in (document["since"], document["until"]))
-    about = [f"{length} window of {sanitize(document['limit_id'])}", f"{since} to {until}", who]
+    about = [f"{_windows(document)} of {sanitize(document['limit_id'])}", f"{since} to {until}", who]
     return Text(about[0], "bold").append(profile.glyphs.dot.join(["", *about[1:]]), "not bold")
+
+
+def _windows(document: UsageDocument) -> str:
+    """Return the words for the windows of all accounts: one length only if all have that one."""
+    if len({window["length"] for window in document["windows"]}) > 1:
+        return "windows"
+    length = window_length(document["window"] or "", document["window_minutes"])
+    return f"{length} window"
+
+
+def _lengths(document: UsageDocument) -> str:
+    """Return the length of each account's window, for accounts with different ones."""
+    labels = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    return ", ".join(
+        f"{window_length(window['window'], window['window_minutes'])} of {labels[window['account']]}"
+        for window in document["windows"]
+    )
 
 
 def _labels(document: UsageDocument) -> list[str]:
@@ -101,16 +110,20 @@ def _labels(document: UsageDocument) -> list[str]:
 
 
 def _label(row: UsageRow, short: Mapping[str, str], not_reported: str) -> str:
-    if row["elsewhere"]:
-        return ELSEWHERE
+    if _is_without_turns(row):
+        return ELSEWHERE if row["elsewhere"] else PENDING
     if row["key"] is None:
         return not_reported
     return sanitize(row["name"] or short.get(row["key"], row["key"]))
 
 
-def _row(label: str, row: UsageFigures, style: str, *, elsewhere: bool = False) -> _Row:
-    figures = (str(row["turns"]), *map(tokens, (row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
-    return _Row(label, row["points"], ("",) * len(figures) if elsewhere else figures, style)
+def _is_without_turns(row: UsageRow) -> bool:
+    return row["elsewhere"] or row["pending"]
+
+
+def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
+    figures = tuple(map(amount, (row["turns"], row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
+    return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
 
 
 def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
@@ -168,6 +181,13 @@ def _notes(document: UsageDocument) -> list[str]:
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
             "Possible causes: another machine, the web, or Codex without the tap."
         )
+    if any(row["pending"] for row in document["rows"]):
+        notes.append(
+            f"{PENDING}: increases of the last hour without a turn so far. A turn under way may explain them when it "
+            f"ends; otherwise they are {ELSEWHERE}."
+        )
+    if len({window["length"] for window in document["windows"]}) > 1:
+        notes.append(f"Windows: {_lengths(document)}.")
     if len(document["accounts"]) > 1 and document["by"] != "account":
         notes.append("Points refer to each account's own window.")
     fits = [fit for fit in document["weights"] if fit["fitted"]]

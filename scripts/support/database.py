@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from store.documents import AccountEntry, AccountStatus
+    from store.documents import AccountEntry, AccountForecast, AccountStatus
     from store.queries.accounts import Account
 
 
@@ -99,15 +99,42 @@ def account_status(path: Path, prefix: str | None) -> AccountStatus | None:
         AccountError: The prefix matches no account or several.
         DatabaseError: The database cannot be read.
     """
-    from store.analysis.ranking import in_use
     from store.errors import MissingError
-    from store.queries.status import load_status
 
     try:
-        with session(path, [prefix] if prefix else []) as (connection, accounts, _):
-            document = load_status(connection, time.time(), accounts)
+        with session(path, [prefix] if prefix else []) as found:
+            return _chosen_status(found, prefix, time.time())
     except MissingError:
         return None
+
+
+def account_outlook(path: Path, prefix: str | None) -> tuple[AccountStatus, AccountForecast] | None:
+    """Return the status of an account as `account_status` does, and the forecasts of its limits.
+
+    Raises:
+        AccountError: The prefix matches no account or several.
+        DatabaseError: The database cannot be read.
+    """
+    from store.errors import MissingError
+    from store.queries.forecast import load_forecasts
+
+    now = time.time()
+    try:
+        with session(path, [prefix] if prefix else []) as found:
+            status = _chosen_status(found, prefix, now)
+            if status is None:
+                return None
+            chosen = [account for account in found.accounts if account.key == status["account"]]
+            return status, load_forecasts(found.connection, now, chosen)["accounts"][0]
+    except MissingError:
+        return None
+
+
+def _chosen_status(found: Session, prefix: str | None, now: float) -> AccountStatus | None:
+    from store.analysis.ranking import in_use
+    from store.queries.status import load_status
+
+    document = load_status(found.connection, now, found.accounts)
     return next(iter(document["accounts"]), None) if prefix else in_use(document)
 
 

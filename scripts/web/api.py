@@ -35,7 +35,7 @@ from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
 from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
-from store.queries.usage import NotSeenError, empty_usage, load_usage
+from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
 
 if TYPE_CHECKING:
     from scripts.web.change_stream import Hub
@@ -208,7 +208,9 @@ def get_breakdown(
     account: AccountPrefix = None,
     by: GroupBy = "thread",
     since: Since = "7d",
-    window: Annotated[str | None, Query(max_length=20, description="A slot, such as `5h` or `7d`.")] = None,
+    window: Annotated[
+        str | None, Query(max_length=20, description="A window, by its real length (`30d`) or its slot (`7d`).")
+    ] = None,
     limit_id: LimitId = None,
 ) -> Response:
     """What used a window."""
@@ -285,9 +287,10 @@ def get_next(
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {find_account(known, each).key for each in named}
-        return rank_accounts(load_status(connection, now, known), credits_for=None if spend == "all" else keys)
+        rates = load_token_rates(connection, now, known)
+        return rank_accounts(load_status(connection, now, known), rates, credits_for=None if spend == "all" else keys)
 
-    return json_response(request, _reader(request).query(load, rank_accounts(empty_status(now))))
+    return json_response(request, _reader(request).query(load, rank_accounts(empty_status(now), {})))
 
 
 @router.get("/api/accounts", response_model=documents.AccountsDocument, responses=_UNCHANGED)

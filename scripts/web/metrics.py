@@ -203,7 +203,7 @@ def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
     """Return the gauges of accounts and their limits."""
-    window = ["account", "limit", "window"]
+    window = ["account", "limit", "window", "length"]
     used = GaugeMetricFamily(
         "codex_tap_limit_used_ratio",
         "Used part of a limit's window, from 0 to 1; the server may report more.",
@@ -253,9 +253,10 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
             for name, family in budgets.items():
                 _add(family, [*names, _unit(limit["budget"])], _amount(limit["budget"], name))
             for slot, status in limit["windows"].items():
-                _add(used, [*names, slot], status["used_percent"], FULL_PERCENT)
-                _add(remaining, [*names, slot], status["remaining_percent"], FULL_PERCENT)
-                _add(resets, [*names, slot], status["resets_at"])
+                of_window = [*names, slot, status["length"] or slot]
+                _add(used, of_window, status["used_percent"], FULL_PERCENT)
+                _add(remaining, of_window, status["remaining_percent"], FULL_PERCENT)
+                _add(resets, of_window, status["resets_at"])
     return used, remaining, resets, age, reached, blocked, *budgets.values(), credit, unlimited
 
 

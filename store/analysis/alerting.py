@@ -13,9 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from store.analysis.event_text import limit_suffix
-from store.analysis.events import MAX_TURN_SECONDS
 from store.analysis.forecast import LIKELY
-from store.analysis.formatting import DAY, clock_time, duration, in_points, local_time, percent, window_length
+from store.analysis.formatting import (
+    DAY,
+    clock_time,
+    duration,
+    find_slot,
+    in_points,
+    local_time,
+    percent,
+    window_length,
+)
 from store.analysis.limit_status import same_reset
 from store.analysis.ranking import find_limit, label
 from store.constants import BUDGET_LIMIT, RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
@@ -81,7 +89,8 @@ class Rule(NamedTuple):
 
     ``at`` has thresholds of the used percent, ascending; ``kinds`` those of `KINDS` but the first.
     ``elsewhere_points`` is the least use elsewhere that is worth an alert. ``account`` is an account's key, ``limit`` a
-    limit's id, ``window`` a slot; None stands for all. ``targets`` are names without duplicates.
+    limit's id, ``window`` a slot or a real length (``30d``); None stands for all. ``targets`` are names without
+    duplicates.
     """
 
     at: tuple[float, ...] = ()
@@ -92,12 +101,12 @@ class Rule(NamedTuple):
     window: str | None = None
     targets: tuple[str, ...] = ()
 
-    def covers(self, about: About) -> bool:
-        """Return True if the rule is about this window, whatever its kinds and thresholds."""
-        return (
-            self.account in {None, about.account}
-            and self.limit in {None, about.limit_id}
-            and self.window in {None, about.slot}
+    def covers(self, about: About, minutes: int | None) -> bool:
+        """Return True if the rule is about this window of so many minutes, whatever its kinds and thresholds."""
+        if self.account not in {None, about.account} or self.limit not in {None, about.limit_id}:
+            return False
+        return self.window is None or (
+            about.slot is not None and find_slot({about.slot: minutes}, self.window) is not None
         )
 
 
@@ -324,7 +333,7 @@ class _AlertEvaluator:
         thresholds: list[float] = []
         used = window.used or 0.0
         for rule in self._rules:
-            passed = [at for at in rule.at if at <= used] if rule.covers(window.about) else []
+            passed = [at for at in rule.at if at <= used] if rule.covers(window.about, window.minutes) else []
             made = [SentAlert(USED, window.about, at, window.resets_at) for at in passed]
             new = [mark for mark in made if not self._was_sent(mark)]
             marks += new
@@ -349,13 +358,12 @@ class _AlertEvaluator:
         if dry_at is None or resets_at is None or chance is None or chance < LIKELY or dry_at >= resets_at:
             return
         mark = SentAlert(RUNS_DRY, window.about, None, window.resets_at)
-        targets = self._targets(RUNS_DRY, window.about)
+        targets = self._targets(RUNS_DRY, window.about, window.minutes)
         if targets is None or self._was_sent(mark):
             return
-        sure = f", from {forecast['note']}" if forecast["note"] else ""
         text = (
             f"runs dry {self._when(dry_at)} at this pace, {duration(resets_at - dry_at)} before its reset"
-            f" {self._when(resets_at)} ({percent(window.used)} used{sure})"
+            f" {self._when(resets_at)} ({percent(window.used)} used)"
         )
         yield self._alert(RUNS_DRY, window, text, targets, [mark])
 
@@ -372,7 +380,7 @@ class _AlertEvaluator:
     def _reached(self) -> Iterator[Alert]:
         for event in self._events(REACHED):
             limit = self._limit(event)
-            targets = self._targets(REACHED, _about(event))
+            targets = self._targets(REACHED, _about(event), event["window_minutes"])
             if limit is None or targets is None or not _is_closed(limit):
                 continue
             after = event["after"]
@@ -386,7 +394,7 @@ class _AlertEvaluator:
     def _resets_seen(self) -> Iterator[Alert]:
         for kind in (RESET, EARLY):
             for event in self._latest(kind):
-                targets = self._targets(kind, _about(event))
+                targets = self._targets(kind, _about(event), event["window_minutes"])
                 if targets is None or self._is_full(event):
                     continue
                 due_at, next_at = event["before"]["resets_at"], event["after"]["resets_at"]
@@ -403,7 +411,7 @@ class _AlertEvaluator:
         since = self._since(RESET)
         for window in self._windows.values():
             reported = self._found.reported.get((window.about.account, window.about.limit_id, window.about.slot or ""))
-            targets = self._targets(RESET, window.about)
+            targets = self._targets(RESET, window.about, window.minutes)
             if targets is None or not window.reset_unseen or reported is None or not reported.used_percent:
                 continue
             if window.resets_at is None or window.resets_at < since:
@@ -413,18 +421,18 @@ class _AlertEvaluator:
             yield self._alert(RESET, window, text, targets, [mark], at=float(window.resets_at))
 
     def _elsewhere(self) -> Iterator[Alert]:
-        """Yield one alert for each window, once no turn in progress can explain its increases any more."""
-        settled: dict[About, list[EventEntry]] = {}
+        """Yield one alert for each window."""
+        current: dict[About, list[EventEntry]] = {}
         for event in self._events(ELSEWHERE):
             window = self._windows.get(_about(event))
-            if window and self._now - event["at"] >= MAX_TURN_SECONDS and _is_current(window, event["after"]):
-                settled.setdefault(window.about, []).append(event)
-        for about, events in settled.items():
+            if window and _is_current(window, event["after"]):
+                current.setdefault(window.about, []).append(event)
+        for about, events in current.items():
             points = sum(event["points"] or 0.0 for event in events)
-            targets = self._targets(ELSEWHERE, about, points)
+            window = self._windows[about]
+            targets = self._targets(ELSEWHERE, about, window.minutes, points)
             if targets is None:
                 continue
-            window = self._windows[about]
             text = f"used elsewhere, {in_points(points)} of it past the tap; now {percent(window.used)} used"
             mark = SentAlert(ELSEWHERE, about, None, window.resets_at, None if window.resets_at else _rows(events[0]))
             full = f"{text}{self._resets(window.resets_at)}"
@@ -452,9 +460,11 @@ class _AlertEvaluator:
         window = self._windows.get(_about(event))
         return window is None or is_full(window.used)
 
-    def _targets(self, kind: AlertKind, about: About, points: float = float("inf")) -> list[str] | None:
+    def _targets(
+        self, kind: AlertKind, about: About, minutes: int | None, points: float = float("inf")
+    ) -> list[str] | None:
         """Return the targets of an alert; None where no rule asks for it."""
-        rules = [rule for rule in self._rules if kind in rule.kinds and rule.covers(about)]
+        rules = [rule for rule in self._rules if kind in rule.kinds and rule.covers(about, minutes)]
         if kind == ELSEWHERE:
             rules = [rule for rule in rules if points >= rule.elsewhere_points]
         return [target for rule in rules for target in rule.targets] if rules else None

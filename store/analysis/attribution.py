@@ -6,7 +6,10 @@ ended in the interval, else to the turns in progress at its end, in proportion t
 comes with the start of a response does not count that turn yet, so a turn whose response has only just begun does not
 count as in progress. An increase without such a turn was **used elsewhere**: on another machine, on the web, or past
 the tap. So was the part that far exceeds what the turns' tokens explain, once the cost of a token of the account is
-known (`points_per_token`).
+known (`points_per_token`), unless another turn was in progress.
+
+A turn is stored when it ends, so an increase without a turn is **pending** for as long as a turn may last
+(`MAX_TURN_SECONDS`): what a turn explains by then was never reported as used elsewhere.
 
 Tokens are weighted by `Weights`, for each model. These are `DEFAULT_WEIGHTS` until the account's own history has enough
 increases that turns of a single model explain (`fit_weights`). Timestamps are Unix seconds; readings are in the order
@@ -22,6 +25,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import same_reset
+from store.analysis.prices import CACHE_WRITE_PRICE, TOKEN_PRICES, tier_price
 from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS
 
 if TYPE_CHECKING:
@@ -39,7 +43,11 @@ class WindowSample(NamedTuple):
 
 
 class TurnUse(NamedTuple):
-    """One turn of Codex. Cached tokens are part of the input, reasoning tokens part of the output; None is unknown."""
+    """One turn of Codex; None is unknown.
+
+    Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
+    service tier: ``priority`` in Fast mode.
+    """
 
     started_at: float
     first_byte_at: float | None
@@ -52,6 +60,8 @@ class TurnUse(NamedTuple):
     cached_tokens: int | None
     output_tokens: int | None
     reasoning_tokens: int | None
+    cache_write_tokens: int | None = None
+    tier: str | None = None
 
 
 class Interval(NamedTuple):
@@ -81,9 +91,11 @@ class Weights(NamedTuple):
     output: float
 
 
-DEFAULT_WEIGHTS = Weights(1.0, 0.1, 8.0)
-"""The ratio of public API prices, used until there is enough history to fit weights."""
+DEFAULT_WEIGHTS = Weights(*TOKEN_PRICES)
+"""The ratio of public prices, used until there is enough history to fit weights."""
 
+MAX_TURN_SECONDS = 3_600
+"""The longest life of a socket, and so of a turn. A turn is stored when it ends."""
 
 _SURPLUS, _ROUNDING_POINTS = 3.0, 1.0
 """Turns explain at most this many times the cost of their tokens, and the points that rounding can have held back."""
@@ -98,6 +110,11 @@ JUST_BEGUN_SECONDS = 5.0
 def intervals(samples: Iterable[WindowSample]) -> list[Interval]:
     """Return the intervals between samples; the first sample of a window has none before it."""
     return [Interval(before.last_at, after.first_at, increase(before, after)) for before, after in pairwise(samples)]
+
+
+def is_pending(increased_at: float, now: float) -> bool:
+    """Return True if a turn that is still under way at `now` may explain an increase that was read at a timestamp."""
+    return 0 <= now - increased_at < MAX_TURN_SECONDS
 
 
 def increase(before: WindowSample, after: WindowSample) -> float:
@@ -154,6 +171,7 @@ def attribute(
 ) -> Iterator[Attribution]:
     """Attribute the increases within the time range to turns; the parts of an increase sum to its share of the range.
 
+    What the turns that ended in an interval cannot explain belongs to those in progress at its end, as far as they can.
     `turns` are sorted by their end. `rate` is that of `points_per_token`; without it the turns of an interval explain
     an increase of any size. A turn that ended before the range has its part of an increase across the range's start.
     """
@@ -165,25 +183,27 @@ def attribute(
             continue
         ended = turns[bisect.bisect_right(ends, interval.start) : bisect.bisect_right(ends, interval.end)]
         shares = _shares(ended, weights)
-        if shares:
-            yield from _divided(interval, points, shares, _max_points(ended, weights, rate))
-        else:
-            unclaimed.append((interval, points))
+        explained = points * _explained_part(interval, ended, weights, rate) if shares else 0.0
+        for turn, share in shares:
+            yield Attribution(turn, explained * share, interval.end)
+        if explained < points:
+            unclaimed.append((interval, points, points - explained))
     unclaimed.sort(key=lambda each: each[0].end)
-    running = _running((interval.end for interval, _ in unclaimed), turns)
-    for (interval, points), among in zip(unclaimed, running, strict=True):
-        yield from _divided(interval, points, _shares(among, weights), _max_points(among, weights, rate))
+    running = _running((interval.end for interval, _, _ in unclaimed), turns)
+    for (interval, points, left), among in zip(unclaimed, running, strict=True):
+        shares = _shares(among, weights)
+        explained = min(left, points * _explained_part(interval, among, weights, rate)) if shares else 0.0
+        for turn, share in shares:
+            yield Attribution(turn, explained * share, interval.end)
+        if explained < left:
+            yield Attribution(None, left - explained, interval.end)
 
 
-def _divided(
-    interval: Interval, points: float, shares: Sequence[tuple[TurnUse, float]], most: float
-) -> Iterator[Attribution]:
-    """Divide points of an increase among turns, which explain no more than `most`; the rest was used elsewhere."""
-    explained = (points * min(1.0, most / interval.increase)) if shares else 0.0
-    for turn, share in shares:
-        yield Attribution(turn, explained * share, interval.end)
-    if explained < points:
-        yield Attribution(None, points - explained, interval.end)
+def _explained_part(
+    interval: Interval, turns: Sequence[TurnUse], weights: Mapping[str | None, Weights], rate: float | None
+) -> float:
+    """Return the part of an increase that turns can explain, from 0 to 1."""
+    return min(1.0, _max_points(turns, weights, rate) / interval.increase)
 
 
 def _max_points(turns: Sequence[TurnUse], weights: Mapping[str | None, Weights], rate: float | None) -> float:
@@ -228,16 +248,21 @@ def token_weight(turn: TurnUse, weights: Mapping[str | None, Weights]) -> float 
     return kinds[0] * of[0] + kinds[1] * of[1] + kinds[2] * of[2]
 
 
-def token_counts(turn: TurnUse) -> tuple[int, ...] | None:
-    """Return a turn's tokens by the kinds of `Weights`: None where never reported, empty where it used none."""
-    _, _, _, _, _, warm_up, status, whole, cached, output, _ = turn
-    if status is not None and status >= 400:
+def token_counts(turn: TurnUse) -> tuple[float, ...] | None:
+    """Return a turn's tokens by the kinds of `Weights`: None where never reported, empty where it used none.
+
+    A token that is written into the cache, and each one of a turn in Fast mode, counts for as many as it costs.
+    """
+    if turn.status is not None and turn.status >= 400:
         return ()
-    if whole is None and output is None:
-        return () if warm_up else None
-    whole = whole or 0
-    cached = min(cached or 0, whole)
-    return whole - cached, cached, output or 0
+    if turn.input_tokens is None and turn.output_tokens is None:
+        return () if turn.warm_up else None
+    whole = turn.input_tokens or 0
+    cached = min(turn.cached_tokens or 0, whole)
+    written = min(turn.cache_write_tokens or 0, whole - cached)
+    price = tier_price(turn.tier, turn.model)
+    uncached = whole - cached + (CACHE_WRITE_PRICE - 1) * written
+    return uncached * price, cached * price, (turn.output_tokens or 0) * price
 
 
 # The fit of weights

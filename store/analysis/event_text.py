@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from store.analysis.formatting import clock_time, duration, in_points, percent, window_length
+from store.analysis.formatting import clock_time, decimal_amount, duration, in_points, percent, window_length
 from store.constants import BUDGET_SLOT, MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ def limit_suffix(limit_id: str | None, limit_name: str | None) -> str:
 _NOTES = {
     "clock_set_back": "The clock was set back in between, so it is not known whether that was on time.",
     "reset_unknown": "Without both reset times it is not known whether that was a reset.",
-    "turn_in_progress": "A turn that is still in progress would explain it.",
 }
 
 
@@ -144,7 +143,8 @@ def _plan_changed(event: Event, _zone: dt.tzinfo | None) -> str:
 def _credits_changed(event: Event, _zone: dt.tzinfo | None) -> str:
     # A balance that was not sent is 0 here: such an account has no credits.
     had, has = (Decimal(each.credits_balance or 0) for each in (event.before, event.after))
-    return f"{event.credits} credits were {'bought' if has > had else 'spent'}: {had:f} before, {has:f} now."
+    bought = "bought" if has > had else "spent"
+    return f"{decimal_amount(event.credits or '')} credits were {bought}: {had:,f} before, {has:,f} now."
 
 
 def _used_elsewhere(event: Event, _zone: dt.tzinfo | None) -> str:

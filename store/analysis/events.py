@@ -15,7 +15,7 @@ from collections import Counter
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from store.analysis.attribution import Interval, WindowSample, attribute, increase
+from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
 from store.analysis.limit_status import WindowRow, slots
 from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
 
@@ -53,9 +53,6 @@ FAR_APART_SECONDS = 3_600
 
 MIN_ELSEWHERE = 1.0
 """The least points of an increase that are an event of their own."""
-
-MAX_TURN_SECONDS = 3_600
-"""The longest life of a socket. A turn is stored when it ends, so a turn may still explain a younger increase."""
 
 _LENGTH_TOLERANCE = 0.01
 """The share by which a window's length may differ from itself: the server rounds 10080 minutes to 10079."""
@@ -98,7 +95,7 @@ class EventEvidence(NamedTuple):
 class Doubt(NamedTuple):
     """What is not sure about an event; ``seconds`` is the time between two readings that are far apart."""
 
-    kind: Literal["far_apart", "clock_set_back", "reset_unknown", "turn_in_progress"]
+    kind: Literal["far_apart", "clock_set_back", "reset_unknown"]
     seconds: float = 0.0
 
 
@@ -188,6 +185,7 @@ def unattributed(
 ) -> Iterator[Event]:
     """Yield the events of increases of one limit that no turn explains, by the rule of `store.analysis.attribution`.
 
+    An increase that a turn under way at `now` may still explain is left out.
     `turns` are those on the limit that ended after the start of the first interval, sorted by their end. Intervals that
     began before `known_since`, when turns were first recorded, or in which the clock was set back are left out. So are
     increases of less than a point: with decimals on the wire there would be too many events; ``usage`` counts them.
@@ -195,7 +193,9 @@ def unattributed(
     known = [
         each
         for each in increases
-        if known_since <= each.interval.start < each.interval.end and each.interval.increase >= MIN_ELSEWHERE
+        if known_since <= each.interval.start < each.interval.end
+        and each.interval.increase >= MIN_ELSEWHERE
+        and not is_pending(each.interval.end, now)
     ]
     parts = attribute([each.interval for each in known], turns, {}, float("-inf"), float("inf"))
     # A part refers to its interval by its end and its points.
@@ -204,7 +204,7 @@ def unattributed(
         _, end, points = each.interval
         if alone[end, points]:
             alone[end, points] -= 1
-            yield _used_elsewhere(each, in_progress=0 <= now - end < MAX_TURN_SECONDS)
+            yield _used_elsewhere(each)
 
 
 def token_events(tokens: Iterable[Row]) -> Iterator[Event]:
@@ -457,7 +457,7 @@ def _increases(current: _LimitRow, samples: dict[tuple[str, str], tuple[WindowSa
         samples[row["limit_id"], slot] = sample, row
 
 
-def _used_elsewhere(each: Increase, *, in_progress: bool) -> Event:
+def _used_elsewhere(each: Increase) -> Event:
     row = each.after
     start, end, points = each.interval
     far_apart = Doubt("far_apart", end - start) if end - start >= FAR_APART_SECONDS else None
@@ -470,7 +470,7 @@ def _used_elsewhere(each: Increase, *, in_progress: bool) -> Event:
         window_minutes=each.now.window_minutes,
         before=_evidence(each.before, start, WindowRow(*each.was[2:])),
         after=_evidence(row, end, each.now),
-        doubt=Doubt("turn_in_progress") if in_progress else far_apart,
+        doubt=far_apart,
         points=points,
     )
 

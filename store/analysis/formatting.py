@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UNKNOWN = "?"
 
@@ -12,6 +17,7 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 _WEEK = 6 * DAY
 
+_SCALES, _MIN_SCALED = ((1e9, "G"), (1e6, "M"), (1e3, "k")), 100_000
 _DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
@@ -68,6 +74,20 @@ def percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{figure(value)} %"
 
 
+def share(value: float | None) -> str:
+    """Format a share from 0 to 1 as a whole percentage, as ``30 %``."""
+    return UNKNOWN if value is None else f"{whole(value * 100)} %"
+
+
+def amount(number: int) -> str:
+    """Format a large number: exactly below 100,000 (``24,000``), else with three digits (``222 k``, ``41.7 M``)."""
+    for scale, letter in _SCALES:
+        if number >= 0.9995 * scale and number >= _MIN_SCALED:
+            digits = 2 if number < 9.995 * scale else 1 if number < 99.95 * scale else 0
+            return f"{number / scale:.{digits}f} {letter}"
+    return f"{number:,}"
+
+
 def decimal_amount(written: str) -> str:
     """Format the text of a decimal number, as servers send amounts: ``25000.50`` becomes ``25,000.50``."""
     if not _DECIMAL.fullmatch(written):
@@ -107,6 +127,33 @@ def window_length(slot: str, minutes: int | None) -> str:
     # 10079 minutes, as a server sends them, mean seven days.
     seconds = minutes * MINUTE
     return duration(seconds if seconds < DAY else whole(seconds / HOUR) * HOUR)
+
+
+@functools.lru_cache(maxsize=64)
+def length_code(minutes: int | None) -> str | None:
+    """Return a window's real length without blanks, as documents have it: ``5h``, ``30d``; None where it is unknown."""
+    return None if minutes is None else compact_length(window_length("", minutes))
+
+
+def find_slot(windows: Mapping[str, int | None], asked: str) -> str | None:
+    """Return the slot of the window that a person means: by its real length as it is shown, or by its slot.
+
+    `windows` has the minutes of each slot. ``30d`` and ``30 d`` mean the same. None where no window matches.
+    """
+    wanted = compact_length(asked.lower())
+    by_length = (slot for slot, minutes in windows.items() if length_code(minutes) == wanted)
+    return next(by_length, wanted if wanted in windows else None)
+
+
+def shown_windows(*limits: Mapping[str, int | None]) -> str:
+    """Return the lengths of the windows of limits for an error message: ``5 h, 30 d``."""
+    shown = (window_length(slot, minutes) for windows in limits for slot, minutes in windows.items())
+    return ", ".join(dict.fromkeys(shown))
+
+
+def compact_length(length: str) -> str:
+    """Return a window's length as it is shown, or its slot, without blanks: ``30d`` for ``30 d``."""
+    return "".join(length.split()).replace("min", "m")
 
 
 def _units(seconds: float, minute: str) -> list[tuple[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from store.analysis.formatting import clock_time, duration
+from store.analysis.formatting import clock_time, duration, find_slot, shown_windows
 from store.analysis.ranking import blocked_until, find_limit, main_limit, server_reason, window_left
 from store.constants import MAIN_LIMIT
 
@@ -19,7 +19,7 @@ Answer = Literal["go", "below", "old", "unknown"]
 class GuardPolicy(NamedTuple):
     """What must hold: the least remaining percent, and the greatest age of the reading in seconds.
 
-    ``window`` is the slot of the only window that counts; None makes every window count.
+    ``window`` is the slot or the real length (``30d``) of the only window that counts; None makes every window count.
     """
 
     window: str | None = None
@@ -31,7 +31,8 @@ class GuardPolicy(NamedTuple):
 class GuardVerdict(NamedTuple):
     """Whether the script may go on, and why.
 
-    ``window`` is the slot of the window that decides, with its remaining percent and its reset in Unix seconds.
+    ``window`` is the slot of the window that decides, with its real length, its remaining percent and its reset in Unix
+    seconds.
     ``wait_until`` is when a limit that is below will have been reset, in Unix seconds; None where it is not below, or
     that is unknown. ``blocked_by`` and ``age_seconds`` are those of ``status``.
     """
@@ -39,6 +40,7 @@ class GuardVerdict(NamedTuple):
     answer: Answer
     reason: str
     window: str | None = None
+    length: str | None = None
     remaining_percent: float | None = None
     resets_at: int | None = None
     wait_until: int | None = None
@@ -56,7 +58,10 @@ def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
     limit = main_limit(account) if policy.limit_id == MAIN_LIMIT else find_limit(account, policy.limit_id)
     if limit is None:
         return GuardVerdict("unknown", f"nothing is known of the limit {policy.limit_id}")
-    windows = {slot: each for slot, each in limit["windows"].items() if policy.window in {None, slot}}
+    windows = limit["windows"]
+    if policy.window is not None:
+        only = find_slot(_lengths(limit), policy.window)
+        windows = {slot: each for slot, each in windows.items() if slot == only}
     if not windows and not limit["blocked_by"]:
         return GuardVerdict("unknown", _no_window(limit, policy), age_seconds=limit["age_seconds"])
     return _apply_max_age(_evaluate(limit, windows, policy), limit, windows, policy)
@@ -70,6 +75,7 @@ def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: G
         "go",
         "" if slot is None else window_left(slot, windows[slot]),
         slot,
+        None if slot is None else windows[slot]["length"],
         None if slot is None else left[slot],
         None if slot is None else windows[slot]["resets_at"],
         blocked_by=limit["blocked_by"],
@@ -96,6 +102,7 @@ def _blocked(limit: LimitStatus, facts: GuardVerdict) -> GuardVerdict:
         answer="below",
         reason=window_left(by, window),
         window=by,
+        length=window["length"],
         remaining_percent=window["remaining_percent"],
         resets_at=window["resets_at"],
         wait_until=until,
@@ -117,4 +124,9 @@ def _apply_max_age(
 def _no_window(limit: LimitStatus, policy: GuardPolicy) -> str:
     if policy.window is None or not limit["windows"]:
         return "the remaining percentage is unknown"
-    return f"no window {policy.window} has been reported; there are: {', '.join(limit['windows'])}"
+    return f"no window {policy.window} has been reported; there are: {shown_windows(_lengths(limit))}"
+
+
+def _lengths(limit: LimitStatus) -> dict[str, int | None]:
+    """Return the slots of a limit's windows and their minutes."""
+    return {slot: window["window_minutes"] for slot, window in limit["windows"].items()}

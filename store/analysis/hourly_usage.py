@@ -91,7 +91,8 @@ class HourlyUsage:
         self.since_seen = 0.0
         """Points that others may have used since the last reading."""
         hours = int(self.here) + 1
-        self.weekend = [self.is_weekend(index) for index in range(hours)]
+        working_days = range(self.start - _NEW_DAY_HOUR, self.start - _NEW_DAY_HOUR + hours)
+        self.weekend = [(hour // DAY_HOURS + 3) % 7 >= 5 for hour in working_days]  # 1970 began on a Thursday
         self.used = [0.0] * hours
         self.unknown = [0.0] * hours
         gaps = self._spread_all(known, length, self.start * HOUR - utc_offset)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from store.analysis.formatting import length_code
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class WindowRow(NamedTuple):
         return {
             "used_percent": self.used_percent,
             "window_minutes": self.window_minutes,
+            "length": length_code(self.window_minutes),
             "resets_at": self.resets_at,
         }
 
@@ -122,6 +124,7 @@ def window_status(window: WindowRow, seen_at: float, now: float) -> WindowStatus
         "used_percent": used,
         "remaining_percent": None if used is None else max(0.0, FULL_PERCENT - used),
         "window_minutes": window.window_minutes,
+        "length": length_code(window.window_minutes),
         "resets_at": resets_at,
         "resets_in_seconds": None if resets_at is None else max(0, int(resets_at - now)),
         "reset_unseen": reset,

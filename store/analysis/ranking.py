@@ -5,20 +5,26 @@ its length that is still to come before its reset, at least a tenth. Even use le
 window that was just reset; with 2 a window lasts twice as long as it has to; with less than 1 it runs dry before its
 reset. What comes back soon may be spent, but a last percent is not headroom even a minute before the reset. The
 headroom of an account is that of the tightest window of its main limit.
+
+A percent of one account is not worth a percent of another: accounts are compared by headroom times **size**, which is
+what the account's windows hold in the same time, relative to a Plus plan. It comes from the tokens that a percent was
+worth so far (`store.analysis.token_weights`), or from the plan.
 """
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.formatting import clock_time, duration, percent, window_length
+from store.analysis.formatting import clock_time, decimal_amount, duration, percent, window_length
 from store.analysis.limit_status import credits_left
 from store.analysis.model_usage import unavailable_text
-from store.constants import BUDGET_LIMIT, MAIN_LIMIT, is_full
+from store.analysis.prices import plan_size
+from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT, is_full
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Literal
 
     from store.documents import (
@@ -37,6 +43,20 @@ STALE_SECONDS = 3_600
 """A reading of this age may be outdated by use elsewhere, and its age is shown."""
 
 _MIN_SHARE = 0.1
+
+
+class TokenRate(NamedTuple):
+    """What a weighted token of an account costs in points of a window, and the length of that window."""
+
+    points_per_token: float
+    window_minutes: int
+
+
+class AccountSize(NamedTuple):
+    """What an account's windows hold in the same time relative to a Plus plan, and where that is from."""
+
+    size: float
+    source: Literal["turns", "plan"]
 
 
 class TightestWindow(NamedTuple):
@@ -108,6 +128,26 @@ def _share_of_time_left(window: WindowStatus) -> float:
     return min(1.0, window["resets_in_seconds"] / (window["window_minutes"] * 60))
 
 
+# Sizes
+
+
+def account_sizes(accounts: Sequence[AccountStatus], rates: Mapping[str, TokenRate]) -> dict[str, AccountSize]:
+    """Return the size of each account by its key.
+
+    `rates` has those of the accounts with enough turns, by key. Their sizes are in proportion to their tokens, and such
+    that they agree with the sizes of their plans on the whole.
+    """
+    plans = {account["account"]: plan_size(account["plan_type"]) for account in accounts}
+    tokens = {
+        key: FULL_PERCENT / rates[key].points_per_token / rates[key].window_minutes for key in plans if key in rates
+    }
+    unit = statistics.median(each / plans[key] for key, each in tokens.items()) if tokens else 1.0
+    return {
+        key: AccountSize(tokens[key] / unit, "turns") if key in tokens else AccountSize(size, "plan")
+        for key, size in plans.items()
+    }
+
+
 # The ranking
 
 _ORDER = ("included", "credits", "unknown", "blocked")
@@ -115,17 +155,22 @@ _ORDER = ("included", "credits", "unknown", "blocked")
 
 
 def rank_accounts(
-    document: StatusDocument, *, credits_for: Collection[str] | None = (), zone: dt.tzinfo | None = None
+    document: StatusDocument,
+    rates: Mapping[str, TokenRate],
+    *,
+    credits_for: Collection[str] | None = (),
+    zone: dt.tzinfo | None = None,
 ) -> NextDocument:
     """Rank the accounts of a document of ``status`` by how well they can be used now.
 
-    Accounts with included usage come first, the one with the most headroom ahead. An account whose included usage is
+    Accounts with included usage come first, the one with the most headroom for its size ahead. `rates` has what a token
+    of an account costs, by the account's key, as far as that is known. An account whose included usage is
     used up counts only if it may spend credits (`credits_for`: the keys of those accounts, None for all) and has some.
     Accounts of which nothing is known follow, then blocked ones, the first to open again ahead. `zone` is that of the
     times in reasons, by default the machine's own.
     """
-    now = document["generated_at"]
-    ranking = [_rank_entry(each, credits_for, now, zone) for each in document["accounts"]]
+    now, sizes = document["generated_at"], account_sizes(document["accounts"], rates)
+    ranking = [_rank_entry(each, sizes[each["account"]], credits_for, now, zone) for each in document["accounts"]]
     ranking.sort(key=_rank)
     first = ranking[0] if ranking and ranking[0]["usage"] != "blocked" else None
     return {
@@ -152,13 +197,13 @@ def _rank(entry: RankingEntry) -> tuple[int, float, float, float]:
     return (
         _ORDER.index(entry["usage"]),
         (float("inf") if until is None else until) if entry["usage"] == "blocked" else 0.0,
-        0.0 if room is None else -room,
+        0.0 if room is None else -room * entry["size"],
         float(entry["age_seconds"] or 0),
     )
 
 
 def _rank_entry(
-    account: AccountStatus, credits_for: Collection[str] | None, now: float, zone: dt.tzinfo | None
+    account: AccountStatus, size: AccountSize, credits_for: Collection[str] | None, now: float, zone: dt.tzinfo | None
 ) -> RankingEntry:
     limit = main_limit(account)
     tight = tightest_window(limit) if limit else None
@@ -172,7 +217,10 @@ def _rank_entry(
         "plan_type": account["plan_type"],
         "usage": usage,
         "room": round(tight.headroom, 4) if tight else None,
+        "size": round(size.size, 4),
+        "size_from": size.source,
         "window": tight.slot if tight else None,
+        "length": tight.window["length"] if tight else None,
         "remaining_percent": tight.window["remaining_percent"] if tight else None,
         "resets_at": tight.window["resets_at"] if tight else None,
         "blocked_by": limit["blocked_by"] if limit else None,
@@ -244,7 +292,7 @@ def _credits(account: AccountStatus) -> str:
         return "has credits"
     if found["unlimited"]:
         return "unlimited credits"
-    return "has credits" if found["balance"] is None else f"{found['balance']} credits left"
+    return "has credits" if found["balance"] is None else f"{decimal_amount(found['balance'])} credits left"
 
 
 def block_reason(limit: LimitStatus) -> str:

@@ -43,7 +43,7 @@ class FitInterval(NamedTuple):
     """
 
     points: float
-    tokens: dict[str | None, list[int]]
+    tokens: dict[str | None, list[float]]
 
 
 class _Block(NamedTuple):
@@ -74,15 +74,15 @@ def fit_intervals(found: Sequence[Interval], turns: Sequence[TurnUse]) -> list[F
     return learnt
 
 
-def _tokens_by_model(turns: Sequence[TurnUse]) -> dict[str | None, list[int]]:
+def _tokens_by_model(turns: Sequence[TurnUse]) -> dict[str | None, list[float]]:
     """Return the tokens of turns by model and kind; empty if one was interrupted, so that its tokens are unknown."""
-    found: dict[str | None, list[int]] = {}
+    found: dict[str | None, list[float]] = {}
     for turn in turns:
         kinds = token_counts(turn)
         if kinds is None:
             return {}
         if any(kinds):
-            sums = found.setdefault(turn.model, [0, 0, 0])
+            sums = found.setdefault(turn.model, [0.0, 0.0, 0.0])
             for i, number in enumerate(kinds):
                 sums[i] += number
     return found

@@ -15,14 +15,13 @@ from store.analysis.attribution import TurnUse
 from store.analysis.event_text import event_note, event_text
 from store.analysis.events import (
     ACCOUNT_KINDS,
-    MAX_TURN_SECONDS,
     Event,
     Increase,
     account_events,
     token_events,
     unattributed,
 )
-from store.analysis.formatting import DAY
+from store.analysis.formatting import DAY, length_code
 from store.analysis.limit_status import WINDOW_COLUMNS
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
 
 _BATCH = 4_000
 """Increases that are attributed to turns at once."""
+
+_MAX_TURN_SECONDS = DAY
+"""How long after an increase a turn may end that explains it: the event of that increase is withdrawn then."""
 
 _MAX_STEP_BACK = DAY
 """How far back rows are read from before the time range, in case the clock was set back, in seconds."""
@@ -104,6 +106,7 @@ def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> Even
         "limit_name": event.limit_name,
         "slot": event.slot,
         "window_minutes": event.window_minutes,
+        "length": length_code(event.window_minutes),
         "text": event_text(event, zone),
         "note": event_note(event),
         "seconds": event.seconds,
@@ -166,7 +169,7 @@ class _EventQuery:
         if not increases:
             return
         start = max(self.turns_known_since, min(each.interval.start for each in increases))
-        end = max(each.interval.end for each in increases) + MAX_TURN_SECONDS
+        end = max(each.interval.end for each in increases) + _MAX_TURN_SECONDS
         limit_id = increases[0].after["limit_id"]
         values = (account, limit_id, limit_id, start, end)
         turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
@@ -13,13 +13,16 @@ from store.analysis.attribution import (
     Attribution,
     Interval,
     TurnUse,
+    Weights,
     WindowSample,
     attribute,
     intervals,
+    is_pending,
     points_in_range,
 )
-from store.analysis.formatting import dated
+from store.analysis.formatting import compact_length, dated, find_slot, length_code, shown_windows
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
+from store.analysis.ranking import TokenRate
 from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
 from store.constants import BUDGET_LIMIT, MAIN_LIMIT
 from store.queries.accounts import in_order
@@ -30,10 +33,10 @@ from store.queries.turns import OF_LIMIT
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from store.constants import GroupBy
-    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
+    from store.documents import AccountWindow, TokenWeights, UsageDocument, UsageFigures, UsageRow
     from store.queries.accounts import Account
 
 _MIN_BEFORE = 50
@@ -60,8 +63,9 @@ def load_usage(
 ) -> UsageDocument:
     """Return the use of a window of the accounts from `since` to `now` (Unix seconds).
 
-    Without `window` it is that of ``7d``, or else of the longest window; without `limit_id` that of the main limit, or
-    else of the first. Days and hours are those of `zone`, by default of the machine.
+    `window` is a slot or a real length. Without it, it is that of ``7d``, or else of the longest window; without
+    `limit_id` that of the main limit, or else of the first. Days and hours are those of `zone`, by default of the
+    machine.
 
     Raises:
         NotSeenError: That limit or window was never seen.
@@ -71,24 +75,50 @@ def load_usage(
     chosen = in_order(accounts)
     with read_transaction(connection):
         limit = _limit(connection, limit_id)
-        seen = _windows(connection, chosen, limit)
-        if not seen and limit_id is None:
-            limit, seen = _budget(connection, chosen) or (limit, seen)
-        slot = window if seen and window else _default_window(seen)
-        histories = [_history(connection, account, limit, slot, period) for account in chosen if slot]
+        windows = _windows(connection, chosen, limit)
+        if limit_id is None and not any(windows.values()):
+            limit, windows = _budget(connection, chosen) or (limit, windows)
+        wanted = compact_length(window) if window and any(windows.values()) else _default_window(windows)
+        histories = [
+            _history(connection, _Place(account, limit, find_slot(windows[account.id], wanted) or wanted), period)
+            for account in chosen
+            if wanted
+        ]
         names = _thread_names(connection) if by == "thread" else {}
-    if slot and slot not in seen and not any(history.samples for history in histories):
-        raise NotSeenError(f"no window {slot!r} has been seen; there are: {', '.join(seen)}")
+    known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
+    if not known and not any(history.samples for history in histories):
+        raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
     table = _Table(by, period, names, zone)
     for history in histories:
         table.add(history)
     return {
         **table.document(int(now)),
         "limit_id": limit,
-        "window": slot,
-        "window_minutes": _minutes(histories),
+        **_common_window(histories, wanted),
         "accounts": [account.reference for account in chosen],
     }
+
+
+def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
+    """Return what a weighted token costs in the longest window of each account's main limit, by the account's key.
+
+    Accounts without enough turns are left out, and so is a single account: there is nothing to compare it with.
+    """
+    found: dict[str, TokenRate] = {}
+    if len(accounts) == 1:
+        return found
+    with read_transaction(connection):
+        for account_id, windows in _windows(connection, accounts, MAIN_LIMIT).items():
+            account = next(each for each in accounts if each.id == account_id)
+            slot = max(windows, key=lambda each: windows[each] or 0, default=None)
+            minutes = windows[slot] if slot else None
+            if slot and minutes:
+                history = _history(connection, _Place(account, MAIN_LIMIT, slot), _TimeRange(now, now), _RATE_DEPTH)
+                # With the same weights for all accounts, so that their tokens compare.
+                rate = points_per_token(fit_intervals(history.intervals, history.turns), {})
+                if rate:
+                    found[account.key] = TokenRate(rate, minutes)
+    return found
 
 
 def empty_usage(now: float, *, by: GroupBy, since: float) -> UsageDocument:
@@ -107,10 +137,30 @@ class _TimeRange(NamedTuple):
         return self.since < at <= self.until
 
 
+class _Place(NamedTuple):
+    """A window of a limit of an account."""
+
+    account: Account
+    limit_id: str | None
+    slot: str
+
+
+class _Depth(NamedTuple):
+    """How many intervals and turns are read at least, from before the time range if need be."""
+
+    intervals: int
+    turns: int
+
+
+_FIT_DEPTH, _RATE_DEPTH = _Depth(FIT_GAPS, FIT_TURNS), _Depth(500, 1_000)
+"""What weights are fitted from, and what a single rate is: ``next`` runs in scripts, for all accounts."""
+
+
 class _History(NamedTuple):
     """One account's samples of the window, the intervals between them, and its turns on the limit by their end."""
 
     account: Account
+    slot: str
     samples: list[WindowSample]
     intervals: list[Interval]
     turns: list[TurnUse]
@@ -123,52 +173,84 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
 
 
-def _budget(connection: sqlite3.Connection, chosen: Sequence[Account]) -> tuple[str, dict[str, int | None]] | None:
-    """Return the budget, which stands for a main limit without windows, and its window; None if there is none."""
-    seen = _windows(connection, chosen, BUDGET_LIMIT)
-    return (BUDGET_LIMIT, seen) if seen else None
+def _budget(
+    connection: sqlite3.Connection, chosen: Sequence[Account]
+) -> tuple[str, dict[int, dict[str, int | None]]] | None:
+    """Return the budget, which stands for a main limit without windows, and its windows; None if there is none."""
+    windows = _windows(connection, chosen, BUDGET_LIMIT)
+    return (BUDGET_LIMIT, windows) if any(windows.values()) else None
 
 
-def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
-    """Return the slots of the windows that the limit has now, and the minutes of each."""
+def _windows(
+    connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None
+) -> dict[int, dict[str, int | None]]:
+    """Return by account id the slots of the windows that the limit has now, and the minutes of each."""
     snapshots = current_snapshots(connection)
     return {
-        slot: window.window_minutes
+        account.id: {
+            slot: window.window_minutes
+            for row in snapshots.get(account.id, [])
+            if row["limit_id"] == limit
+            for slot, window in slots(row)
+        }
         for account in chosen
-        for row in snapshots.get(account.id, [])
-        if row["limit_id"] == limit
-        for slot, window in slots(row)
     }
 
 
-def _default_window(seen: dict[str, int | None]) -> str | None:
+def _default_window(windows: Mapping[int, Mapping[str, int | None]]) -> str | None:
+    seen = {slot: minutes for each in windows.values() for slot, minutes in each.items()}
     return "7d" if "7d" in seen else max(seen, key=lambda slot: seen[slot] or 0, default=None)
 
 
-def _minutes(histories: Sequence[_History]) -> int | None:
-    minutes = (history.samples[-1].window_minutes or 0 for history in histories if history.samples)
-    return max(minutes, default=0) or None
+class _CommonWindow(TypedDict):
+    """The fields of a document of ``usage`` about its window."""
+
+    window: str | None
+    window_minutes: int | None
+    length: str | None
+    windows: list[AccountWindow]
 
 
-def _history(
-    connection: sqlite3.Connection, account: Account, limit: str | None, slot: str, period: _TimeRange
-) -> _History:
+def _common_window(histories: Sequence[_History], wanted: str | None) -> _CommonWindow:
+    """Return the window of all accounts; where they differ, the one that was asked for, without a length."""
+    read = [history for history in histories if history.samples] or histories
+    minutes = [history.samples[-1].window_minutes if history.samples else None for history in read]
+    lengths = {length_code(each) for each in minutes}
+    slots_read = {history.slot for history in read}
+    return {
+        "window": slots_read.pop() if len(slots_read) == 1 else wanted,
+        "window_minutes": max((each for each in minutes if each), default=None) if len(lengths) == 1 else None,
+        "length": lengths.pop() if len(lengths) == 1 else None,
+        "windows": [
+            {
+                "account": history.account.key,
+                "window": history.slot,
+                "window_minutes": each,
+                "length": length_code(each),
+            }
+            for history, each in zip(read, minutes, strict=True)
+            if history.samples
+        ],
+    }
+
+
+def _history(connection: sqlite3.Connection, place: _Place, period: _TimeRange, depth: _Depth = _FIT_DEPTH) -> _History:
     """Read an account's history since the last reading before the time range, and further back to fit weights."""
     cursor = tuple_cursor(connection)
-    samples = _window_samples(cursor, account.id, limit, slot, period.since)
+    samples = _window_samples(cursor, place, period.since, depth.intervals)
     found = intervals(samples)
     start = min((each.start for each in found if points_in_range(each, *period)), default=period.since)
-    return _History(account, samples, found, _turns(cursor, account.id, limit, min(start, period.since)))
+    turns = _turns(cursor, place, min(start, period.since), depth.turns)
+    return _History(place.account, place.slot, samples, found, turns)
 
 
-def _window_samples(
-    cursor: sqlite3.Cursor, account: int, limit: str | None, slot: str, since: float
-) -> list[WindowSample]:
+def _window_samples(cursor: sqlite3.Cursor, place: _Place, since: float, number: int) -> list[WindowSample]:
+    account, limit, slot = place.account.id, place.limit_id, place.slot
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows"]))
     select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
     rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
-    before = max(_MIN_BEFORE, FIT_GAPS + 1 - len(rows))
+    before = max(_MIN_BEFORE, number + 1 - len(rows))
     rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before))
     # The order of arrival: the clock may have been set back.
     rows.sort()
@@ -189,14 +271,30 @@ def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSamp
         yield WindowSample(first_at, seen_at, window.used_percent, window.window_minutes, window.resets_at)
 
 
-def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[TurnUse]:
+def _turns(cursor: sqlite3.Cursor, place: _Place, start: float, number: int) -> list[TurnUse]:
+    account, limit = place.account.id, place.limit_id
     columns = ", ".join(TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
-    more = max(0, FIT_TURNS - len(newer))
+    more = max(0, number - len(newer))
     values = (account, limit, limit, start, more)
     older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", values).fetchall()
     return [TurnUse._make(row) for row in (*reversed(older), *newer)]
+
+
+class _Fitted(NamedTuple):
+    """The weights of the tokens of each model as an account's history shows them, and the points of such a token."""
+
+    fits: dict[str | None, Fit]
+    weights: dict[str | None, Weights]
+    rate: float | None
+
+
+def _fitted(history: _History) -> _Fitted:
+    learnt = fit_intervals(history.intervals, history.turns)
+    fits = fit_weights(learnt)
+    weights = {model: fit.weights for model, fit in fits.items()}
+    return _Fitted(fits, weights, points_per_token(learnt, weights))
 
 
 def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
@@ -227,20 +325,19 @@ class _Tally:
 
     def count(self, turn: TurnUse) -> None:
         """Count a turn that ended in the time range."""
-        _, _, ended_at, thread, model, warm_up, status, whole, cached, output, reasoning = turn
-        if warm_up:
+        if turn.warm_up:
             self.warm_ups += 1
-        elif status is not None and status >= 400:
+        elif turn.status is not None and turn.status >= 400:
             self.refused += 1
         else:
             self.turns += 1
-        self.input_tokens += whole or 0
-        self.cached_tokens += cached or 0
-        self.output_tokens += output or 0
-        self.reasoning_tokens += reasoning or 0
-        self.models.add(model)
-        self.threads.add(thread)
-        self.seen(ended_at)
+        self.input_tokens += turn.input_tokens or 0
+        self.cached_tokens += turn.cached_tokens or 0
+        self.output_tokens += turn.output_tokens or 0
+        self.reasoning_tokens += turn.reasoning_tokens or 0
+        self.models.add(turn.model)
+        self.threads.add(turn.thread)
+        self.seen(turn.ended_at)
 
     def add(self, other: _Tally) -> None:
         """Add another row, without its points."""
@@ -285,6 +382,7 @@ class _Table:
         self._zone = zone
         self._quarters: dict[int, str | None] = {}
         self._rows: dict[str | None, _Tally] = {}
+        self._pending = _Tally()
         self._elsewhere = _Tally()
         self._total = _Tally()
         self._weights: list[TokenWeights] = []
@@ -293,12 +391,10 @@ class _Table:
 
     def add(self, history: _History) -> None:
         """Attribute an account's increases to its turns, and count the turns that ended in the time range."""
-        learnt = fit_intervals(history.intervals, history.turns)
-        fits = fit_weights(learnt)
+        fitted = _fitted(history)
         key_of = self._key_of(history.account)
-        weights = {model: fit.weights for model, fit in fits.items()}
-        rate = points_per_token(learnt, weights)
-        for part in attribute(history.intervals, history.turns, weights, *self._period, rate=rate):
+        parts = attribute(history.intervals, history.turns, fitted.weights, *self._period, rate=fitted.rate)
+        for part in parts:
             self._share(part, key_of)
         for turn in history.turns:
             if self._period.contains(turn.ended_at):
@@ -307,11 +403,11 @@ class _Table:
             self._row(history.account.key)
             self._names.update({history.account.key: history.account.label})
         self._count_readings(history)
-        self._weights += _weights(history, fits, self._period)
+        self._weights += _weights(history, fitted.fits, self._period)
 
     def document(self, generated_at: int) -> UsageDocument:
         """Return the document, without a limit, a window and accounts."""
-        for tally in (*self._rows.values(), self._elsewhere):
+        for tally in (*self._rows.values(), self._pending, self._elsewhere):
             self._total.add(tally)
         total = math.fsum(self._total.points)
         rows = [self._entry(key, tally, total) for key, tally in self._rows.items()]
@@ -319,8 +415,10 @@ class _Table:
             rows.sort(key=lambda row: row["key"] or "")
         else:
             rows.sort(key=lambda row: (-row["points"], -row["output_tokens"], row["key"] or ""))
-        if self._elsewhere.points:
-            rows.append({"key": None, "name": None, "elsewhere": True, **self._elsewhere.figures(total)})
+        for tally, elsewhere in ((self._pending, False), (self._elsewhere, True)):
+            if tally.points:
+                figures = tally.figures(total)
+                rows.append({"key": None, "name": None, "elsewhere": elsewhere, "pending": not elsewhere, **figures})
         return {
             "generated_at": generated_at,
             "since": self._period.since,
@@ -329,6 +427,8 @@ class _Table:
             "limit_id": None,
             "window": None,
             "window_minutes": None,
+            "length": None,
+            "windows": [],
             "accounts": [],
             "rows": rows,
             "total": self._total.figures(total),
@@ -339,12 +439,19 @@ class _Table:
 
     def _entry(self, key: str | None, tally: _Tally, total: float) -> UsageRow:
         name = self._names.get(key) if key is not None else None
-        return {"key": key, "name": None if name == key else name, "elsewhere": False, **tally.figures(total)}
+        return {
+            "key": key,
+            "name": None if name == key else name,
+            "elsewhere": False,
+            "pending": False,
+            **tally.figures(total),
+        }
 
     def _share(self, part: Attribution, key_of: Callable[[TurnUse], str | None]) -> None:
         if part.turn is None:
-            self._elsewhere.points.append(part.points)
-            self._elsewhere.seen(part.at)
+            tally = self._pending if is_pending(part.at, self._period.until) else self._elsewhere
+            tally.points.append(part.points)
+            tally.seen(part.at)
         else:
             self._row(key_of(part.turn)).points.append(part.points)
 

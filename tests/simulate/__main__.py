@@ -77,7 +77,7 @@ def table(scores: Iterable[Score]) -> str:
     lines = [_line(_HEADING), _line(["---"] * 2 + ["--:"] * (len(_HEADING) - 2))]
     for score in scores:
         process, window, forecasts, ran_dry, error, line_error, *shares = figures(score).values()
-        told = [_span(float(error)), _span(float(line_error)), *(f"{float(share):.0%}" for share in shares)]
+        told = [_span(float(error)), _span(float(line_error)), *(f"{float(share) * 100:.0f} %" for share in shares)]
         lines.append(_line([str(process), str(window), str(forecasts), str(ran_dry), *told]))
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.forecast import Forecast, forecast
 from store.database import open_reader, open_writer
-from store.queries.forecast import FULL, Sampling, sample_history, samples_of
+from store.queries.forecast import sample_history, samples_of
 from tests.simulate.world import BEGIN, WINDOW_MINUTES, World
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ def run(
     seed: int,
     moments: int,
     days: tuple[float, float] = (FIRST_DAY, LAST_DAY),
-    sampling: Sampling = FULL,
 ) -> list[Case]:
     """Let one world happen, and forecast it at so many moments of it."""
     rng = random.Random(f"{process} {slot} {seed}")  # noqa: S311 (a simulation)
@@ -105,18 +104,16 @@ def run(
         write(path, slot, world.rows)
         connection = open_reader(path)
         try:
-            return list(_cases(connection, world, slot, list(world.moments(rng, moments, *days)), sampling))
+            return list(_cases(connection, world, slot, list(world.moments(rng, moments, *days))))
         finally:
             connection.close()
 
 
-def _cases(
-    connection: sqlite3.Connection, world: World, slot: str, moments: list[float], sampling: Sampling
-) -> Iterator[Case]:
+def _cases(connection: sqlite3.Connection, world: World, slot: str, moments: list[float]) -> Iterator[Case]:
     minutes = WINDOW_MINUTES[slot]
     for now in moments:
-        samples = samples_of(sample_history(connection, 1, "codex", now, sampling=sampling), slot)
-        said = forecast(samples, now, window_minutes=minutes, paths=sampling.paths)
+        samples = samples_of(sample_history(connection, 1, "codex", now), slot)
+        said = forecast(samples, now, window_minutes=minutes)
         newest = samples[-1]
         assert newest.resets_at is not None
         yield Case(now, newest.resets_at, said, _line(newest, min(newest.until, now), minutes), world.truth(now))

@@ -116,9 +116,8 @@ def _insert_samples(connection: sqlite3.Connection, account: int, history: Accou
 
 def _insert_turn(connection: sqlite3.Connection, account: int, limit_id: str, turn: TurnUse) -> None:
     connection.execute(
-        "INSERT INTO requests (account, token_key, limit_id, transport, started_at, first_byte_at, ended_at, thread,"
-        " model, warm_up, status, input_tokens, cached_tokens, output_tokens, reasoning_tokens)"
-        " VALUES (?, 'k~0', ?, 'websocket', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO requests (account, token_key, limit_id, transport, {', '.join(turn._fields)})"  # noqa: S608 (constants)
+        f" VALUES (?, 'k~0', ?, 'websocket'{', ?' * len(turn)})",
         (account, limit_id, *turn),
     )
     if turn.thread is not None:

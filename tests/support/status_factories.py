@@ -22,6 +22,7 @@ def _window(used: float | None, hours_left: float | None, slot: str, **fields: A
         "used_percent": used,
         "remaining_percent": None if used is None else max(0.0, 100.0 - used),
         "window_minutes": _LENGTHS[slot],
+        "length": slot,
         "resets_at": None if seconds is None else NOON + seconds,
         "resets_in_seconds": seconds,
         "reset_unseen": False,
@@ -45,6 +46,7 @@ def account(
     windows: dict[str, WindowStatus] | None,
     *,
     credits: str | None = None,  # noqa: A002 (the name of the field)
+    plan_type: str | None = "plus",
     **fields: Any,
 ) -> AccountStatus:
     """An account with these windows in its main limit; without windows, one of which nothing is known."""
@@ -68,7 +70,7 @@ def account(
         "account": f"{name}/key",
         "name": name,
         "email": None,
-        "plan_type": "plus",
+        "plan_type": plan_type,
         "token_key": f"{name}~0000000001",
         "credits": {"has_credits": credits is not None, "unlimited": False, "balance": credits},
         "spend_control_reached": None,

@@ -19,7 +19,9 @@ from scripts.demo.codex import exec_turn, log_in
 from scripts.demo.replies import Answer, WireWindow, limit_headers, token_counts
 from scripts.render.console import clock_time
 from scripts.render.forecast import words
+from scripts.render.levels import window_level
 from store.analysis import formatting
+from store.analysis.forecast import NO_RESET_REPORTED, TOO_LITTLE_HISTORY, Forecast
 from store.models import Budget, Credits, Identity, ModelUsage, Source, Tokens, Window
 from tests.support.browser import PHONE, opened, running_browser
 from tests.support.databases import record
@@ -181,6 +183,25 @@ def test_colours(browser: Browser, server: Program, path: Path) -> None:
             red, green, blue = (int(named[level][place : place + 2], 16) for place in (1, 3, 5))
             bar = watched.page.get_by_role("article", name=f"{used}@example.com", exact=True).locator(".gauge span")
             expect(bar).to_have_css("background-color", f"rgb({red}, {green}, {blue})")
+
+
+def test_colours_follow_the_forecast(browser: Browser, server: Program, path: Path) -> None:
+    """A nearly full window that lasts is green, a nearly empty one that runs dry is red, and so are the words."""
+    now = time.time()
+
+    def week(who: Identity, age: float, used: float, left: float) -> Snapshot:
+        window = Window(used_percent=used, window_minutes=10_080, resets_at=int(now + left))
+        return snapshot(limit({"7d": window}), who=who, at=now - age)
+
+    ages = [60.0 + 7_200 * number for number in range(36)]
+    record(path, *(week(ALICE, age, 85 - number * 85 / 36, 3_600) for number, age in reversed(list(enumerate(ages)))))
+    record(path, *(week(BOB, age, 36.0 - number, 600_000) for number, age in reversed(list(enumerate(ages)))))
+    with opened(browser, server.port, wait=".card") as watched:
+        for who, level, word in ((ALICE, "low", "Lasts: about"), (BOB, "high", "At this pace dry at")):
+            found = watched.page.get_by_role("article", name=who.email or "", exact=True)
+            expect(found.locator(".forecast")).to_contain_text(word)
+            expect(found.locator(".window")).to_have_attribute("data-level", level)
+            expect(found.locator(".forecast")).to_have_attribute("data-level", level)
 
 
 def test_further_limits_are_folded(browser: Browser, server: Program, path: Path) -> None:
@@ -580,6 +601,57 @@ def test_it_says_what_the_terminal_says(module: Watched) -> None:
     same()
 
 
+@pytest.mark.parametrize(
+    "number", [0, 999, 1_000, 99_999, 100_000, 999_499, 999_500, 9_994_999, 41_700_000, 99_950_000, 5e12]
+)
+def test_amounts_read_as_in_the_terminal(module: Watched, number: int) -> None:
+    """Exact below 100,000, else with three digits."""
+    script = "async (number) => (await import('/static/format.js')).count(number)"
+    assert module.page.evaluate(script, number) == formatting.amount(number)
+
+
+@pytest.mark.parametrize("written", ["25000", "25000.50", "0099", "9.5", "-5", "1e9", "?", "", "9" * 40, "1.", ".5"])
+def test_a_servers_amounts_read_as_in_the_terminal(module: Watched, written: str) -> None:
+    """Thousands are parted; what is no plain decimal number stays as it is."""
+    script = "async (written) => (await import('/static/format.js')).amount(written)"
+    assert module.page.evaluate(script, written) == formatting.decimal_amount(written)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"safe": True, "chance_dry": 0.1},
+        {"safe": False, "chance_dry": 0.11},
+        {"safe": False, "chance_dry": 0.49},
+        {"safe": False, "chance_dry": 0.5},
+        {"note": TOO_LITTLE_HISTORY},
+    ],
+)
+@pytest.mark.parametrize("used", [10, 50, 80, 80.1, None])
+def test_levels_are_those_of_the_terminal(module: Watched, fields: dict[str, Any], used: float | None) -> None:
+    """A forecast decides; without one, the used percent."""
+    forecast: Any = {**Forecast()._asdict(), **fields}
+    script = "async ([used, forecast]) => (await import('/static/format.js')).windowLevel(used, forecast)"
+    assert module.page.evaluate(script, [used, forecast]) == (window_level(used, forecast) or "unknown")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"note": TOO_LITTLE_HISTORY, "safe": None, "chance_dry": None},
+        {"at_reset": 98.4, "at_reset_low": 60.0, "at_reset_high": 143.0},
+        {"at_reset": 120.0, "at_reset_low": 100.5, "at_reset_high": 260.0},
+        {"at_reset": None, "note": NO_RESET_REPORTED},
+        {"at_reset": 0.0, "at_reset_low": 0.0, "at_reset_high": 0.0},
+    ],
+)
+def test_forecasts_have_the_words_of_the_terminal(module: Watched, fields: dict[str, Any]) -> None:
+    """No figure is above 100 %, and too little history has no forecast."""
+    window: Any = {**Forecast(safe=True, chance_dry=0.1)._asdict(), "used_percent": 5.0, "resets_at": None, **fields}
+    script = "async (window) => (await import('/static/format.js')).forecastWords(window, 0)"
+    assert module.page.evaluate(script, window).lower() == words(window, 0)
+
+
 @pytest.mark.parametrize("at", [0.49, 0.5, 0.51, 42.5, 43.49, 43.5, 99.5])
 def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None:
     """The page and the terminal round forecasts in the same way."""
@@ -688,4 +760,4 @@ def test_a_real_turn(
             found
         )
         expect(watched.page.locator("#used section").last).to_contain_text("gpt-6.1-sol")
-        expect(watched.page.locator("#used")).to_contain_text("1 turn · 1000 tokens in (80 % cached), 50 out")
+        expect(watched.page.locator("#used")).to_contain_text("1 turn · 1,000 tokens in (80 % cached), 50 out")

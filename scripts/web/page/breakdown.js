@@ -42,16 +42,26 @@ function block(title, document, unknown) {
 function total(document, unit) {
   const turns = say.plural(document.total.turns, "turn");
   if (document.window === null) return turns;
+  return `${turns}; together ${say.figure(document.total.points)}${unit} of ${windowWords(document)}`;
+}
+
+// One length stands for the windows of several accounts only if all have it.
+function windowWords(document) {
+  const lengths = new Set(document.windows.map((window) => window.length));
+  if (lengths.size > 1) return "their windows";
   const length = say.windowLength(document.window, document.window_minutes);
-  const window = document.accounts.length > 1 ? `their ${length} windows` : `the ${length} window`;
-  return `${turns}; together ${say.figure(document.total.points)}${unit} of ${window}`;
+  return document.accounts.length > 1 ? `their ${length} windows` : `the ${length} window`;
 }
 
 function usedRow(row, most, unit, unknown) {
-  const name = row.elsewhere ? "Elsewhere" : say.printable(row.name || row.key || unknown);
+  const name = row.elsewhere
+    ? "Elsewhere"
+    : row.pending
+      ? "Not yet attributed"
+      : say.printable(row.name || row.key || unknown);
   return make(
     "li",
-    { "data-elsewhere": row.elsewhere },
+    { "data-elsewhere": row.elsewhere || row.pending },
     make(
       "p",
       { class: "row-head" },
@@ -59,12 +69,17 @@ function usedRow(row, most, unit, unknown) {
       make("span", { class: "row-figure" }, row.points === 0 ? "no increase seen" : pointWords(row, unit)),
     ),
     make("div", { class: "gauge slim", "aria-hidden": "true" }, bar({}, most ? (100 * row.points) / most : 0)),
-    make("p", { class: "quiet" }, row.elsewhere ? "Not used by any turn that was seen" : turnWords(row)),
+    make("p", { class: "quiet" }, sourceWords(row)),
   );
 }
 
 function pointWords(row, unit) {
   return [make("b", {}, say.figure(row.points), unit), row.share === null ? null : ` · ${say.share(row.share)} of it`];
+}
+
+function sourceWords(row) {
+  if (row.elsewhere) return "Not used by any turn that was seen";
+  return row.pending ? "A turn under way may have used it" : turnWords(row);
 }
 
 function turnWords(row) {

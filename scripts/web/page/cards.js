@@ -162,7 +162,7 @@ function windowBody(slot, window, forecast, limit, now) {
   const words = window.reset_unseen || overruled ? null : say.forecastWords(forecast, now);
   return make(
     "div",
-    { class: "window", "data-level": say.level(used), "data-overruled": Boolean(overruled) },
+    { class: "window", "data-level": say.windowLevel(used, forecast), "data-overruled": Boolean(overruled) },
     make(
       "p",
       { class: "figures" },
@@ -242,7 +242,7 @@ function facts(account, now) {
 function creditWords(credits) {
   if (!credits) return "unknown";
   if (credits.unlimited) return "without limit";
-  if (credits.has_credits) return credits.balance === null ? "unknown" : say.printable(credits.balance);
+  if (credits.has_credits) return credits.balance === null ? "unknown" : say.amount(credits.balance);
   return credits.has_credits === null ? "unknown" : "none";
 }
 

@@ -104,7 +104,8 @@ export function level(used) {
 // The real length of a window: "5 h", "30 d"; if unknown, that of its slot with a "?". A slot without a number is a name.
 export function windowLength(slot, minutes) {
   if (minutes === null || minutes === undefined) {
-    return /^\d/.test(slot) ? `${printable(slot).replace(/^(\d+)/, "$1 ")}?` : printable(slot);
+    const name = printable(slot);
+    return /^\d/.test(name) ? `${name.replace(/^(\d+)/, "$1 ")}?` : name;
   }
   // A server may send 10079 minutes for seven days.
   const seconds = minutes * MINUTE;
@@ -117,11 +118,29 @@ export function windowName(slot, minutes) {
   return length === "7 d" ? "weekly" : length;
 }
 
+// A large number: exact below 100,000 ("24,000"), else with three digits ("222 k", "41.7 M"), as in the terminal.
 export function count(number) {
-  if (number < 10_000) return String(number);
-  const [size, unit] = number < 1e6 ? [1e3, "k"] : number < 1e9 ? [1e6, "M"] : [1e9, "G"];
-  const scaled = number / size;
-  return `${scaled < 10 ? scaled.toFixed(1) : Math.floor(scaled)} ${unit}`;
+  for (const [scale, unit] of [
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ]) {
+    if (number < 0.9995 * scale || number < 100_000) continue;
+    const digits = number < 9.995 * scale ? 2 : number < 99.95 * scale ? 1 : 0;
+    return `${(number / scale).toFixed(digits)} ${unit}`;
+  }
+  return grouped(String(number));
+}
+
+// The text of a decimal number, as servers send amounts: "25000.50" becomes "25,000.50".
+export function amount(written) {
+  if (!/^[0-9]{1,30}(\.[0-9]{1,30})?$/.test(written)) return printable(written);
+  const [whole, rest] = written.split(".");
+  return grouped(String(BigInt(whole))) + (rest === undefined ? "" : `.${rest}`);
+}
+
+function grouped(digits) {
+  return digits.replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 // An amount that a server sent as a decimal text: "24,000.50".
@@ -137,14 +156,17 @@ export function accountLabel(account) {
   return printable(account.name || account.email || account.account);
 }
 
+const TOO_LITTLE_HISTORY = "too little history for a forecast";
+
 // The forecast of a window in one line, as in `codex-tap forecast`; null if there is nothing to show.
 export function forecastWords(window, now) {
   if (!window || window.used_percent === null || window.note === "reset, not seen since") return null;
   const chance = window.chance_dry;
-  const note = window.note ? `, from ${printable(window.note)}` : "";
+  const note = window.note ? ` (${printable(window.note)})` : "";
+  if (chance === null && window.note === TOO_LITTLE_HISTORY) return "Too little history for a forecast";
   if (chance === null) return window.note ? `Nothing to forecast: ${printable(window.note)}` : null;
   if (window.used_percent >= 100) return null;
-  if (window.runs_dry_at === null) return `${window.safe ? "Lasts" : "Seems to last"}${stand(window)}${note}`;
+  if (window.runs_dry_at === null) return `Lasts${stand(window)}${note}`;
   const dry = moment(window.runs_dry_at, now);
   if (chance < 0.5)
     return `Likely lasts${stand(window)}; ${share(chance)} chance to be dry before, at about ${dry}${note}`;
@@ -156,8 +178,9 @@ export function forecastWords(window, now) {
 function stand(window) {
   if (window.at_reset === null) return "";
   if (window.at_reset_high === 0) return ": nothing used so far";
+  // Nobody can use more than there is: the scenarios above 100 are those that run dry.
   const [at, low, high] = [window.at_reset, window.at_reset_low, window.at_reset_high].map((value) =>
-    Math.round(value),
+    Math.round(Math.min(100, value)),
   );
   return `: about ${at} % at the reset (${low} to ${high} %)`;
 }
@@ -168,8 +191,15 @@ function between(window, now) {
   return `between ${earliest} and ${moment(window.runs_dry_high, now)}`;
 }
 
+// The level of a window by its forecast: low if it lasts, medium if it may run dry, high if it likely does.
 export function forecastLevel(window) {
-  if (!window || window.chance_dry === null || window.safe === null) return "unknown";
+  if (!window || window.chance_dry === null) return "unknown";
   if (window.safe) return "low";
   return window.chance_dry < 0.5 ? "medium" : "high";
+}
+
+// The level of a window: that of its forecast, else that of its used percent.
+export function windowLevel(used, forecast) {
+  const found = forecastLevel(forecast);
+  return found === "unknown" ? level(used) : found;
 }

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from scripts.alerts.settings import QuietHours, SettingsError, load
+from scripts.alerts.settings_schema import RuleTable
 from store.analysis.alerting import KINDS, Rule
 from tests.support.alerts import write_settings
 
@@ -143,3 +145,20 @@ def test_any_text_is_loaded_or_rejected(tmp_path_factory: pytest.TempPathFactory
         load(path)
     except SettingsError as error:
         assert str(error).startswith(str(path))  # noqa: PT017 (both are fine)
+
+
+@pytest.mark.parametrize(
+    ("written", "valid"),
+    [
+        *[(length, True) for length in ("5h", "7d", "30d", "30 d", "90m", "90 min", "1 h 30 min", "budget", "unknown")],
+        *[(length, False) for length in ("", "week", "d7", "7 weeks", "7d 1d 1d", "-7d", "7.5d")],
+    ],
+)
+def test_the_window_of_a_rule(written: str, valid: bool) -> None:
+    """It is a slot, or a length as it is shown."""
+    rule = {"at": [80], "window": written}
+    if valid:
+        assert RuleTable.model_validate(rule).window == written
+    else:
+        with pytest.raises(ValidationError):
+            RuleTable.model_validate(rule)

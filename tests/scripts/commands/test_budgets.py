@@ -63,7 +63,7 @@ def no_windows() -> Snapshot:
     [
         (["status"], 0, "Monthly credit limit (spend_control): 24,000 of 25,000 credits · seen 1 h ago"),
         (["status"], 0, "96 % used  4 % left  resets in 19 d"),
-        (["statusline"], 0, "alice@example.com budget 96% (19d)"),
+        (["statusline"], 0, "alice@example.com budget 96 % (19d)"),
         (["guard", "--max-age", "2h"], 1, "below: alice@example.com, 4 % of budget left, resets in 19 d"),
         (["guard", "--max-age", "2h", "--min-remaining", "3"], 0, "go: alice@example.com, 4 % of budget left"),
         (["guard", "--max-age", "2h", "--window", "budget"], 1, "below: "),
@@ -91,7 +91,7 @@ def test_a_budget_is_shown(
     ("words", "exit_code", "shown"),
     [
         (["status"], 0, "blocked by budget until "),
-        (["statusline"], 0, "budget 100%! (19d)"),
+        (["statusline"], 0, "budget 100 %! (19d)"),
         (["guard"], 1, "below: alice@example.com, 0 % of budget left, resets in 19 d"),
         (["next", "--credits", "all"], 1, "blocked by budget until "),
         (["forecast"], 0, "dry now, back at "),

@@ -37,7 +37,7 @@ def seen(used: float, *, who: Identity = ALICE, ago: float = 60, resets_in: floa
         ([], 0, "go: alice@example.com, 80 % of 5 h left, resets in 2 h"),
         (["bob"], 1, "below: bob@example.com, 5 % of 5 h left"),
         (["bob", "--min-remaining", "5"], 0, "go: bob@example.com"),
-        (["--window", "7d"], 3, "unknown: alice@example.com, no window 7d has been reported; there are: 5h"),
+        (["--window", "7d"], 3, "unknown: alice@example.com, no window 7d has been reported; there are: 5 h"),
         (["--max-age", "30min"], 0, "go: "),
         (["--max-age", "0.5min"], 3, "too old: alice@example.com, 80 % of 5 h left"),
         (["--limit", "other"], 3, "unknown: alice@example.com, nothing is known of the limit other"),
@@ -116,3 +116,14 @@ def test_ctrl_c_ends_the_wait(path: Path) -> None:
         assert "waiting until" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert (process.stderr.read(), process.wait(20)) == ("", 130)
+
+
+@pytest.mark.parametrize(("asked", "exit_code"), [("30d", 1), ("30 d", 1), ("7d", 1), ("5h", 3)])
+def test_a_window_goes_by_its_length_or_its_slot(path: Path, asked: str, exit_code: int) -> None:
+    """A Free plan's month is in the slot of the week."""
+    now = time.time()
+    month = {"7d": Window(used_percent=95, window_minutes=43_200, resets_at=int(now + 900_000))}
+    record(path, snapshot(limit(month), at=now - 60))
+    document = json.loads(invoke("guard", "--window", asked, "--json").stdout)
+    assert document["exit_code"] == exit_code
+    assert (document["window"], document["length"]) == (("7d", "30d") if exit_code == 1 else (None, None))

@@ -91,6 +91,7 @@ def test_json(path: Path) -> None:
     document = json.loads(invoke("next", "--json").stdout)
     assert set(document) == {"generated_at", "account", "name", "email", "reason", "ranking"}
     fields = {"account", "name", "email", "plan_type", "usage", "room", "window", "remaining_percent", "resets_at"}
+    fields |= {"length", "size", "size_from"}
     fields |= {"blocked_by", "blocked_until", "credits_balance", "age_seconds", "stale", "reason"}
     assert [set(each) for each in document["ranking"]] == [fields, fields]
     assert document["account"] == "acct-b/user-b"
@@ -103,3 +104,19 @@ def test_a_model_that_is_not_available_is_told(path: Path) -> None:
     result = invoke("next")
     assert result.stdout == "alice@example.com\n"
     assert result.stderr.startswith("80 % of 7 d left, resets in 2 d 23 h; gpt-6-astra is not available until ")
+
+
+def test_a_free_month_is_not_more_than_a_plus_week(path: Path) -> None:
+    """Two thirds of the one are less than half of the other, however soon the month ends."""
+    now = time.time()
+    month = {"7d": Window(used_percent=34, window_minutes=43_200, resets_at=int(now + DAY))}
+    week = {"7d": Window(used_percent=50, window_minutes=10_080, resets_at=int(now + 6.9 * DAY))}
+    free = snapshot(limit(month), at=now - 60, plan_type="free")
+    record(path, free, snapshot(limit(week), who=BOB, at=now - 60, plan_type="plus"))
+    result = invoke("next")
+    assert (result.stdout, result.stderr.startswith("50 % of 7 d left")) == ("bob@example.com\n", True)
+    ranking = json.loads(invoke("next", "--json").stdout)["ranking"]
+    assert [(each["window"], each["length"], each["size"]) for each in ranking] == [
+        ("7d", "7d", 1),
+        ("7d", "30d", 0.05),
+    ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.commands.statusline import _WRITERS
+from scripts.commands.statusline import _WRITERS, _Outlook
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Identity, Window
@@ -24,6 +24,7 @@ from tests.support.status_factories import any_accounts
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from store.documents import AccountStatus, LimitStatus
     from store.models import Snapshot
 
 HOUR, DAY = 3_600, 86_400
@@ -50,14 +51,14 @@ def work(path: Path) -> Path:
 
 def test_the_account_in_use_in_one_line(work: Path) -> None:
     """The line has the used percent of each window and the time until its reset."""
-    assert invoke("statusline", "--db", work).stdout == "work 5h 63% (2h10m) 7d 41% (3d)\n"
-    assert invoke("statusline", "oth").stdout == "other 5h 1% (2h10m) 7d 2% (3d)\n"
+    assert invoke("statusline", "--db", work).stdout == "work 5h 63 % (2h10m) 7d 41 % (3d)\n"
+    assert invoke("statusline", "oth").stdout == "other 5h 1 % (2h10m) 7d 2 % (3d)\n"
 
 
 def test_tmux_gets_its_colours(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Colours are tmux styles, absent with NO_COLOR."""
     monkeypatch.delenv("NO_COLOR", raising=False)
-    line = "work 5h #[fg=yellow]63%#[default] (2h10m) 7d #[fg=green]41%#[default] (3d)\n"
+    line = "work 5h #[fg=yellow]63 %#[default] (2h10m) 7d #[fg=green]41 %#[default] (3d)\n"
     assert invoke("statusline", "--format", "tmux", "--db", work).stdout == line
     monkeypatch.setenv("NO_COLOR", "1")
     assert "#" not in invoke("statusline", "--format", "tmux").stdout
@@ -76,7 +77,7 @@ def test_waybar_gets_its_json(work: Path) -> None:
     assert result.stdout.count("\n") == 1
     shown = json.loads(result.stdout)
     assert set(shown) == {"text", "tooltip", "class", "percentage"}
-    assert (shown["text"], shown["class"], shown["percentage"]) == ("work 5h 63% (2h10m) 7d 41% (3d)", "medium", 63)
+    assert (shown["text"], shown["class"], shown["percentage"]) == ("work 5h 63 % (2h10m) 7d 41 % (3d)", "medium", 63)
     assert shown["tooltip"].splitlines()[:2] == ["work", "36.5 % of 5 h left, resets in 2 h 10 min"]
 
 
@@ -90,10 +91,30 @@ def test_waybar_gets_its_json(work: Path) -> None:
     ],
 )
 def test_waybar_gets_a_class(path: Path, snapshots: tuple[float, float], kind: str, percentage: int) -> None:
-    """The class is that of the tightest window, unless the limit is blocked."""
+    """Without a forecast the class is that of the tightest window, unless the limit is blocked."""
     record(path, seen(*snapshots))
     shown = json.loads(invoke("statusline", "--format", "waybar").stdout)
     assert (shown["class"], shown["percentage"]) == (kind, percentage)
+
+
+def test_the_forecast_decides_the_colour(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that is nearly full and lasts is green, one that is nearly empty and runs dry is red."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    now = int(time.time())
+    record(path, *(week(number, now - 60 - (35 - number) * 2 * HOUR, 85, now + HOUR) for number in range(36)))
+    assert "7d #[fg=green]85 %#[default]" in invoke("statusline", "--format", "tmux").stdout
+    assert json.loads(invoke("statusline", "--format", "waybar").stdout)["class"] == "low"
+    record(path, *(week(number, now - 60 - (35 - number) * 2 * HOUR, number, now + 7 * DAY) for number in range(36)))
+    assert "7d #[fg=red]35 %#[default]" in invoke("statusline", "bob", "--format", "tmux").stdout
+    assert json.loads(invoke("statusline", "bob", "--format", "waybar").stdout)["class"] == "high"
+
+
+def week(number: int, at: float, used: float, resets_at: int) -> Snapshot:
+    """A reading of a week's window: of Alice, evenly up to `used`, or of Bob."""
+    is_alice = used == 85
+    figure = used * (number + 1) / 36 if is_alice else used
+    window = {"7d": Window(used_percent=figure, window_minutes=10_080, resets_at=resets_at)}
+    return snapshot(limit(window), who=ALICE if is_alice else BOB, at=at)
 
 
 def test_waybar_gets_no_markup_from_the_wire(path: Path) -> None:
@@ -118,14 +139,14 @@ def test_programs_get_the_figures(work: Path) -> None:
 def test_what_is_not_as_usual_is_marked(path: Path) -> None:
     """A blocked limit, credits, an old reading and an unseen reset are marked."""
     record(path, seen(None, 100))
-    assert invoke("statusline").stdout == "alice@example.com 7d 100%! (3d)\n"
+    assert invoke("statusline").stdout == "alice@example.com 7d 100 %! (3d)\n"
     record(path, seen(None, 100, credits=Credits(has_credits=True, unlimited=False, balance="5")))
-    assert invoke("statusline").stdout == "alice@example.com 7d 100% (3d) credits\n"
+    assert invoke("statusline").stdout == "alice@example.com 7d 100 % (3d) credits\n"
     record(path, seen(12, 34, who=BOB, ago=3 * HOUR))
-    assert invoke("statusline", "bob").stdout == "bob@example.com 5h 12% (2h10m) 7d 34% (3d) 3h old\n"
+    assert invoke("statusline", "bob").stdout == "bob@example.com 5h 12 % (2h10m) 7d 34 % (3d) 3h old\n"
     past = {"5h": Window(used_percent=80, window_minutes=300, resets_at=int(time.time() - 60))}
     record(path, snapshot(limit(past), who=BOB, at=time.time() - 2 * HOUR))
-    assert invoke("statusline", "bob").stdout == "bob@example.com 5h 0% (reset) 2h old\n"
+    assert invoke("statusline", "bob").stdout == "bob@example.com 5h 0 % (reset) 2h old\n"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +175,6 @@ def test_any_account_is_one_line(accounts: list[dict[str, Any]], form: str) -> N
     """Any status of an account makes one line."""
     for each in accounts:
         for main in each["limits"]:
-            line = _WRITERS[form](each, main)
+            line = _WRITERS[form](_Outlook(cast("AccountStatus", each), cast("LimitStatus", main), {}))
             assert line
             assert "\n" not in line

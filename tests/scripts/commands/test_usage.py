@@ -16,7 +16,7 @@ from store.analysis.attribution import (
 )
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
-from tests.support.usage_factories import DAY, REFACTOR, busy, simulate_use
+from tests.support.usage_factories import DAY, REFACTOR, busy, sample, simulate_use
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +33,11 @@ def test_text(path: Path) -> None:
     assert lines[1].split() == ["Thread", "Points", "Turns", "Input", "Cached", "Output"]
     words = [[word for word in line.split() if "█" not in word] for line in lines[2:7]]
     assert words == [
-        ["01990000-1", "12.0", "1", "12k", "9k", "100"],
-        ["01990000-2", "3.0", "1", "1.5k", "0", "100"],
+        ["01990000-1", "12.0", "1", "12,000", "9,000", "100"],
+        ["01990000-2", "3.0", "1", "1,500", "0", "100"],
         ["thread", "not", "reported", "0.0", "1", "0", "0", "100"],
         ["used", "elsewhere", "5.0"],
-        ["total", "20.0", "3", "13.5k", "9k", "300"],
+        ["total", "20.0", "3", "13,500", "9,000", "300"],
     ]
     assert lines[8] == "Few readings: 4 increases in 5 readings."
     assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
@@ -92,7 +92,7 @@ def test_text_from_the_wire_is_sanitized(path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--window", "1h"], "no window '1h' has been seen; there are: 7d"),
+        (["--window", "1h"], "no window '1h' has been seen; there are: 7 d"),
         (["--limit", "nope"], "no limit 'nope' has been seen; there are: codex"),
         (["carol"], "no account matches 'carol'"),
         (["--json", "--csv"], "--json cannot be combined with --csv."),
@@ -139,3 +139,42 @@ def test_several_accounts(path: Path) -> None:
     chosen = json.loads(invoke("usage", "bob", "--json").stdout)
     assert [account["email"] for account in chosen["accounts"]] == ["bob@example.com"]
     assert round(chosen["total"]["points"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "title", "note", "points"),
+    [
+        ((), "windows of codex · ", "Windows: 7 d of alice@example.com, 30 d of free@example.com.", "25.0"),
+        (("--window", "7d"), "windows of codex · ", "Windows: 7 d of alice@example.com, 30 d", "25.0"),
+        (("--window", "30d"), "30 d window of codex · ", None, "5.0"),
+        (("--window", "30 d"), "30 d window of codex · ", None, "5.0"),
+        (("alice",), "7 d window of codex · ", None, "20.0"),
+        (("free", "--window", "7d"), "30 d window of codex · ", None, "5.0"),
+    ],
+)
+def test_no_title_has_one_length_for_several(
+    path: Path, words: tuple[str, ...], title: str, note: str | None, points: str
+) -> None:
+    """A note has the length of each account's window; a Free plan's month is in the slot of the week."""
+    now = time.time()
+    month = [sample(1, now - DAY, resets_at=int(now) + DAY), sample(6, now - DAY + 60, resets_at=int(now) + DAY)]
+    free = AccountHistory([each._replace(window_minutes=43_200) for each in month], [], "free@example.com")
+    insert_history(path, busy(now), free)
+    lines = invoke("usage", *words).stdout.splitlines()
+    assert lines[0].startswith(title)
+    assert any(line.startswith(note) for line in lines) if note else not any("Windows:" in line for line in lines)
+    assert next(line for line in lines if line.startswith("total")).split()[1] == points
+
+
+def test_an_increase_that_a_turn_may_explain(path: Path) -> None:
+    """It is not yet attributed, and a note says what becomes of it."""
+    now = time.time()
+    resets_at = int(now) + DAY
+    seen = [sample(1, now - 600, resets_at=resets_at), sample(6, now - 300, resets_at=resets_at)]
+    insert_history(path, AccountHistory(seen, [], "alice@example.com"))
+    lines = invoke("usage").stdout.splitlines()
+    assert lines[2].split()[:4] == ["not", "yet", "attributed", "5.0"]
+    assert any(line.startswith("not yet attributed: increases of the last hour") for line in lines)
+    assert "used_elsewhere" not in invoke("events", "--json").stdout
+    (row,) = json.loads(invoke("usage", "--json").stdout)["rows"]
+    assert (row["pending"], row["elsewhere"], row["points"]) == (True, False, 5)

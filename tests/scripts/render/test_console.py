@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.render.console import TerminalProfile, clock_time, colour, count, truncate, window_length, wrapped
+from scripts.render.console import TerminalProfile, clock_time, count, level_style, truncate, window_length, wrapped
 from tests.support.command_line import in_terminal, needs_terminal, started
 from tests.support.factories import NOON
 
@@ -15,13 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(
-    ("used_percent", "style"),
-    [(0, "green"), (49.9, "green"), (50, "yellow"), (80, "yellow"), (80.1, "red"), (130, "red"), (None, "dim")],
-)
-def test_colours(used_percent: float | None, style: str) -> None:
-    """Green below 50 %, yellow up to 80 %, red above, dim if unknown."""
-    assert colour(used_percent) == style
+@pytest.mark.parametrize(("level", "style"), [("low", "green"), ("medium", "yellow"), ("high", "red"), (None, "dim")])
+def test_colours(level: str | None, style: str) -> None:
+    """Green, yellow and red for the levels, dim if unknown."""
+    assert level_style(level) == style
 
 
 @needs_terminal

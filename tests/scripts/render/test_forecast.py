@@ -9,18 +9,36 @@ import pytest
 
 from scripts.render.console import TerminalProfile
 from scripts.render.forecast import render_most_urgent, words
-from store.analysis.forecast import FEW_READINGS, RESET_UNSEEN, Forecast
+from store.analysis.forecast import NO_RESET_REPORTED, RESET_UNSEEN, TOO_LITTLE_HISTORY, Forecast
 from tests.support.factories import NOON
 
 if TYPE_CHECKING:
-    from store.documents import UrgentWindow
+    from store.documents import WindowForecast
 
 WORDS: dict[str, dict[str, Any]] = {
     "lasts: about 72 % at the reset (60 to 85 %)": {"safe": True, "chance_dry": 0.01},
-    "seems to last: about 72 % at the reset (60 to 85 %), from few readings": {
-        "chance_dry": 0.0,
-        "note": FEW_READINGS,
+    "lasts: about 98 % at the reset (60 to 100 %)": {
+        "safe": True,
+        "chance_dry": 0.1,
+        "at_reset": 98.4,
+        "at_reset_high": 143.0,
     },
+    "likely lasts: about 100 % at the reset (100 to 100 %); 49 % chance to be dry before, at about 15:40": {
+        "chance_dry": 0.49,
+        "runs_dry_at": NOON + 13_200,
+        "runs_dry_low": NOON + 10_200,
+        "at_reset": 120.0,
+        "at_reset_low": 100.5,
+        "at_reset_high": 260.0,
+    },
+    "lasts (no reset was reported)": {
+        "safe": True,
+        "chance_dry": 0.0,
+        "at_reset": None,
+        "resets_at": None,
+        "note": NO_RESET_REPORTED,
+    },
+    "too little history for a forecast": {"note": TOO_LITTLE_HISTORY, "safe": None},
     "at this pace dry at 15:40, 50 min before its reset (between 14:50 and 16:10)": {
         "chance_dry": 0.95,
         "runs_dry_at": NOON + 13_200,
@@ -32,7 +50,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "runs_dry_at": NOON + 13_200,
         "runs_dry_low": NOON + 10_200,
     },
-    "likely lasts: about 72 % at the reset (60 to 85 %); 30% chance to be dry before, at about 15:40": {
+    "likely lasts: about 72 % at the reset (60 to 85 %); 30 % chance to be dry before, at about 15:40": {
         "chance_dry": 0.3,
         "runs_dry_at": NOON + 13_200,
         "runs_dry_low": NOON + 10_200,
@@ -56,13 +74,14 @@ def test_a_forecast_is_one_line(line: str) -> None:
         ({"safe": True, "chance_dry": 0.01}, "green"),
         ({"safe": False, "chance_dry": 0.3}, "yellow"),
         ({"safe": False, "chance_dry": 0.9}, "red"),
-        ({"safe": False, "chance_dry": None, "note": RESET_UNSEEN}, "dim"),
+        ({"note": RESET_UNSEEN}, "dim"),
+        ({"note": TOO_LITTLE_HISTORY}, "dim"),
     ],
 )
 def test_the_most_urgent_window_is_one_line(fields: dict[str, Any], style: str) -> None:
     """It has the length of the window and its forecast, in the colour of the forecast."""
-    whole = {"slot": "7d", "window_minutes": 10_080, "used_percent": 40.0, "resets_at": NOON + 16_200}
-    urgent = cast("UrgentWindow", {**whole, **Forecast()._asdict(), **fields})
-    line = render_most_urgent(urgent, NOON, TerminalProfile(zone=dt.UTC))
-    assert line.plain == f"7 d {words(urgent, NOON, dt.UTC)}"
+    whole = {"window_minutes": 43_200, "length": "30d", "used_percent": 40.0, "resets_at": NOON + 16_200}
+    urgent = cast("WindowForecast", {**whole, **Forecast()._asdict(), **fields})
+    line = render_most_urgent("7d", urgent, NOON, TerminalProfile(zone=dt.UTC))
+    assert line.plain == f"30 d {words(urgent, NOON, dt.UTC)}"
     assert [span.style for span in line.spans] == [style]

@@ -12,22 +12,23 @@ from rich.console import Console
 from rich.text import Text
 
 from scripts.render.console import detect_profile, print_text
+from scripts.render.forecast import render_forecasts
 from scripts.render.status import render_status
-from store.analysis.forecast import Forecast
+from store.analysis.forecast import TOO_LITTLE_HISTORY, Forecast
 from store.database import open_reader
 from store.models import Credits, Identity, ModelUsage, Window
 from store.queries.accounts import load_accounts
+from store.queries.forecast import load_forecasts
 from store.queries.status import load_status
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
 from tests.support.rendering import UTC, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from scripts.render.console import TerminalProfile
-    from store.documents import UrgentWindow
+    from store.documents import ForecastDocument
     from store.models import Snapshot
 
 
@@ -175,16 +176,22 @@ def test_characters_fit_the_encoding(tmp_path: Path, encoding: str, bar: str) ->
 
 # Colours
 
-UNKNOWN_FORECAST = {"safe": None, "chance_dry": None, "note": "reset, not seen since"}
+UNKNOWN_FORECAST: dict[str, Any] = {"safe": None, "chance_dry": None, "note": TOO_LITTLE_HISTORY}
 
 
-def forecast(limit_id: str = "codex", slot: str = "5h", **fields: Any) -> UrgentWindow:
-    """A forecast of a window that is 90 % used, with these fields changed."""
+def forecast(slot: str = "5h", **fields: Any) -> dict[str, Any]:
+    """A forecast of a window that is 90 % used, by its slot, with these fields changed."""
     whole = {"used_percent": 90.0, "window_minutes": 300, "resets_at": NOON + 9_000, **Forecast()._asdict(), **fields}
-    return cast("UrgentWindow", {**whole, "limit_id": limit_id, "limit_name": None, "slot": slot})
+    return {slot: whole}
 
 
-def coloured(path: Path, *snapshots: Snapshot, forecasts: Mapping[str, list[UrgentWindow]]) -> str:
+def of_alice(windows: dict[str, Any], limit_id: str = "codex") -> ForecastDocument:
+    """The forecasts of windows of one of Alice's limits."""
+    account = {"account": "acct-a/user-a", "limits": [{"limit_id": limit_id, "windows": windows}]}
+    return cast("ForecastDocument", {"generated_at": NOON, "accounts": [account]})
+
+
+def coloured(path: Path, *snapshots: Snapshot, forecasts: ForecastDocument | None) -> str:
     """The status with the codes of colours, in a terminal too narrow for bars."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, width=66)
@@ -210,15 +217,14 @@ GREEN, YELLOW, RED = "\x1b[32m", "\x1b[33m", "\x1b[31m"
 )
 def test_a_forecast_colours_its_window(tmp_path: Path, used: float, fields: dict[str, Any], colour: str) -> None:
     """The colour shows whether the window lasts; without a forecast it shows how full the window is."""
-    forecasts = {"acct-a/user-a": [forecast(**fields)]}
-    text = coloured(tmp_path, snapshot(limit(windows(used))), forecasts=forecasts)
+    text = coloured(tmp_path, snapshot(limit(windows(used))), forecasts=of_alice(forecast(**fields)))
     assert f"5 h  {colour}{used} % used  \x1b[0m" in text
 
 
 def test_a_forecast_colours_no_other_window(tmp_path: Path) -> None:
     """The other window of the limit, other limits and other accounts keep the colour of their level."""
     mine = snapshot(limit(windows(90, 91)), limit(windows(92), limit_id="codex_bengalfox"))
-    forecasts = {"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]}
+    forecasts = of_alice(forecast(safe=True, chance_dry=0.0))
     text = coloured(tmp_path, mine, snapshot(limit(windows(93)), who=BOB), forecasts=forecasts)
     assert f"{GREEN}90 % used" in text
     for full in (91, 92, 93):
@@ -227,8 +233,8 @@ def test_a_forecast_colours_no_other_window(tmp_path: Path) -> None:
 
 def test_each_forecast_colours_its_window(tmp_path: Path) -> None:
     """A window has the colour of its forecast, even where the line below is about another window."""
-    forecasts = [forecast(slot="7d", safe=False, chance_dry=0.9), forecast(slot="5h", safe=True, chance_dry=0.0)]
-    text = coloured(tmp_path, snapshot(limit(windows(95, 30))), forecasts={"acct-a/user-a": forecasts})
+    forecasts = forecast("7d", safe=False, chance_dry=0.9) | forecast("5h", safe=True, chance_dry=0.0)
+    text = coloured(tmp_path, snapshot(limit(windows(95, 30))), forecasts=of_alice(forecasts))
     assert f"{GREEN}95 % used" in text
     assert f"{RED}30 % used" in text
 
@@ -236,8 +242,8 @@ def test_each_forecast_colours_its_window(tmp_path: Path) -> None:
 def test_colours_leave_the_text_alone(tmp_path: Path) -> None:
     """With a forecast the lines of the windows are the same as without."""
     seen = snapshot(limit(windows(90)))
-    with_forecast = coloured(tmp_path, seen, forecasts={"acct-a/user-a": [forecast(safe=True, chance_dry=0.0)]})
-    without = coloured(tmp_path, seen, forecasts={})
+    with_forecast = coloured(tmp_path, seen, forecasts=of_alice(forecast(safe=True, chance_dry=0.0)))
+    without = coloured(tmp_path, seen, forecasts=None)
     plain = [Text.from_ansi(each).plain.splitlines()[:3] for each in (with_forecast, without)]
     assert plain[0] == plain[1]
 
@@ -269,3 +275,43 @@ def test_a_model_that_is_not_available_has_a_line(tmp_path: Path) -> None:
     line = "  gpt-6-\N{REPLACEMENT CHARACTER}astra is not available until 13:00, or with credits"
     assert shown(tmp_path, found).splitlines()[-1] == line
     assert "available" not in shown(tmp_path / "later", found, now=NOON + 3_600)
+
+
+def test_a_forecast_of_a_further_limit_colours_its_window(tmp_path: Path) -> None:
+    """The line below is about the main limit alone."""
+    seen = snapshot(limit(windows(30)), limit(windows(92), limit_id="codex_bengalfox"))
+    text = coloured(tmp_path, seen, forecasts=of_alice(forecast(safe=True, chance_dry=0.0), "codex_bengalfox"))
+    assert f"{GREEN}92 % used" in text
+    assert "lasts" not in text
+
+
+@pytest.mark.parametrize(
+    ("windows_forecast", "line"),
+    [
+        pytest.param(forecast(**UNKNOWN_FORECAST), "too little history for a forecast", id="too little history"),
+        pytest.param(
+            forecast(**UNKNOWN_FORECAST) | forecast("7d", safe=True, chance_dry=0.0, at_reset=None),
+            "5 h lasts",
+            id="the other window has one",
+        ),
+        pytest.param(forecast(note="reset, not seen since"), None, id="nothing to forecast"),
+    ],
+)
+def test_the_forecasts_line(tmp_path: Path, windows_forecast: dict[str, Any], line: str | None) -> None:
+    """It is about the most urgent window with a forecast, or says why there is none."""
+    seen = snapshot(limit(windows(90, 40)))
+    with closing(open_reader(record(tmp_path / "tap.sqlite3", seen))) as connection:
+        document = load_status(connection, NOON, load_accounts(connection))
+    last = render_status(document, UTC, of_alice(windows_forecast)).plain.splitlines()[-1]
+    assert last.strip() == line if line else last.startswith("    7 d")
+
+
+def test_status_and_forecast_say_one_thing(tmp_path: Path) -> None:
+    """The line of ``status`` stands in ``forecast`` word for word."""
+    readings = [used(0, 1 + number, at=NOON - (60 - number) * 3_600) for number in range(60)]
+    with closing(open_reader(record(tmp_path / "tap.sqlite3", *readings))) as connection:
+        accounts = load_accounts(connection)
+        document, forecasts = load_status(connection, NOON, accounts), load_forecasts(connection, NOON, accounts)
+    line = render_status(document, UTC, forecasts).plain.splitlines()[-1].strip()
+    assert line.startswith("7 d at this pace dry at ")
+    assert line.removeprefix("7 d ") in render_forecasts(forecasts, UTC).plain

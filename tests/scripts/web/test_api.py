@@ -109,10 +109,13 @@ def test_the_newest_events_of_a_kind(tmp_path: Path) -> None:
 
 
 def test_the_next_account_has_the_most_headroom(shared: Site) -> None:
-    """The account is that of `codex-tap next`, with a reason."""
+    """The account is that of `codex-tap next`, with a reason: a tenth of Pro is more than most of Plus."""
     found = shared.get("/api/next").document
-    assert found["email"] == ALICE.email
-    assert [each["email"] for each in found["ranking"]] == [ALICE.email, BOB.email]
+    assert found["email"] == BOB.email
+    assert [(each["email"], each["size"], each["size_from"]) for each in found["ranking"]] == [
+        (BOB.email, 20.0, "plan"),
+        (ALICE.email, 1.0, "plan"),
+    ]
     assert found["reason"]
 
 

@@ -89,9 +89,9 @@ def site(path: Path) -> Iterator[Site]:
 
 
 def test_current_limits_are_gauges(site: Site) -> None:
-    """Ratios are from 0 to 1, timestamps in Unix seconds, by account, limit and window."""
+    """Ratios are from 0 to 1, timestamps in Unix seconds, by account, limit and window, with the real length."""
     found = scrape(site)
-    five = labels(account="acct-a/user-a", limit="codex", window="5h")
+    five = labels(account="acct-a/user-a", limit="codex", window="5h", length="5h")
     assert found["codex_tap_limit_used_ratio"][five] == 0.13
     assert found["codex_tap_limit_remaining_ratio"][five] == 0.87
     assert 8_900 < found["codex_tap_limit_reset_timestamp_seconds"][five] - time.time() <= 9_000

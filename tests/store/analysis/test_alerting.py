@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scripts.alerts.state import State, load, save
 from store.analysis.alerting import (
     EMPTY_STATE,
+    About,
     Alert,
     AlertInput,
     AlertState,
@@ -20,6 +21,7 @@ from store.analysis.alerting import (
     record_sent,
     track,
 )
+from store.analysis.forecast import TOO_LITTLE_HISTORY
 from store.database import open_reader, open_writer
 from store.edits import forget_account
 from store.models import Window
@@ -358,9 +360,8 @@ def test_a_window_that_will_run_dry(path: Path) -> None:
     [
         ({}, "7 d limit runs dry Mon 14:00 at this pace, 1 d before its reset Tue 14:00 (50 % used)"),
         ({"chance_dry": 0.5}, "7 d limit runs dry Mon 14:00"),
-        ({"note": "few readings"}, "before its reset Tue 14:00 (50 % used, from few readings)"),
         ({"chance_dry": 0.49}, None),
-        ({"chance_dry": None}, None),
+        ({"chance_dry": None, "runs_dry_at": None, "note": TOO_LITTLE_HISTORY}, None),
         ({"runs_dry_at": None}, None),
         ({"runs_dry_at": RESET + 1}, None),
         ({"resets_at": None}, None),
@@ -548,3 +549,25 @@ def test_a_restart_changes_nothing(
         at += after
         shown.append(Shown(used, resets_at, at))
     assert play(shown, RULES) == play(shown, RULES, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize(
+    ("asked", "slot", "minutes", "covered"),
+    [
+        (None, "7d", 43_200, True),
+        (None, None, None, True),
+        ("30d", "7d", 43_200, True),
+        ("30 d", "7d", 43_200, True),
+        ("7d", "7d", 43_200, True),
+        ("7d", "7d", 10_080, True),
+        ("30d", "7d", 10_080, False),
+        ("30d", "30d", 43_200, True),
+        ("7d", "7d", None, True),
+        ("budget", "budget", None, True),
+        ("5h", "7d", 10_080, False),
+        ("7d", None, None, False),
+    ],
+)
+def test_a_rule_about_a_window(asked: str | None, slot: str | None, minutes: int | None, covered: bool) -> None:
+    """It names the window by its real length or by its slot; an alert about a whole limit is about no window."""
+    assert Rule(window=asked).covers(About("a", "codex", slot), minutes) is covered

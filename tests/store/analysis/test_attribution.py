@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,11 @@ from store.analysis.attribution import (
     attribute,
     increase,
     intervals,
+    is_pending,
     points_in_range,
     token_weight,
 )
+from tests.support.factories import NOON
 from tests.support.usage_factories import DAY, WEEK, any_samples, any_turns, by_thread, sample, timestamps, turn
 
 
@@ -124,10 +127,65 @@ def test_an_increase_across_the_start_of_a_time_range() -> None:
 def test_kinds_of_tokens_are_weighed() -> None:
     """Cached input is part of the input, and reasoning is part of the output."""
     one = turn(0, 1, 10, input_tokens=1_000, cached_tokens=400, reasoning_tokens=9)
-    assert token_weight(one, {}) == 600 + 40 + 80
+    assert token_weight(one, {}) == 600 + 40 + 60
     assert token_weight(one, {"m": Weights(1, 1, 1)}) == 1_010
-    assert token_weight(one._replace(cached_tokens=5_000), {}) == 100 + 80
-    assert token_weight(one._replace(cached_tokens=None), {}) == 1_080
+    assert token_weight(one._replace(cached_tokens=5_000), {}) == 100 + 60
+    assert token_weight(one._replace(cached_tokens=None), {}) == 1_060
+
+
+@pytest.mark.parametrize(
+    ("fields", "weight"),
+    [
+        pytest.param({}, 600 + 40 + 60, id="nothing written"),
+        pytest.param({"cache_write_tokens": 200}, 400 + 250 + 40 + 60, id="written into the cache"),
+        pytest.param({"cache_write_tokens": 600}, 750 + 40 + 60, id="all of the rest"),
+        pytest.param({"cache_write_tokens": 9_000}, 750 + 40 + 60, id="more than there is"),
+        pytest.param({"cached_tokens": None, "cache_write_tokens": 1_000}, 1_250 + 60, id="no cached tokens reported"),
+        pytest.param({"tier": "priority"}, 2.5 * 700, id="Fast mode"),
+        pytest.param({"tier": "priority", "cache_write_tokens": 200}, 2.5 * 750, id="Fast mode, and written"),
+        pytest.param({"tier": "default"}, 700, id="another tier"),
+        pytest.param({"tier": "priority", "model": "gpt-5.4"}, 2 * 700, id="a model with a price of its own"),
+        pytest.param({"tier": "priority", "status": 429}, 0, id="refused in Fast mode"),
+    ],
+)
+def test_cache_writes_and_fast_mode_have_their_price(fields: dict[str, Any], weight: float) -> None:
+    """A written token costs a quarter more, and a turn in Fast mode a multiple."""
+    one = turn(0, 1, 10, input_tokens=1_000, cached_tokens=400)._replace(**fields)
+    assert token_weight(one, {}) == weight
+
+
+def test_a_turn_in_fast_mode_has_the_greater_share() -> None:
+    """Two turns with the same tokens share an increase by their prices."""
+    turns = [turn(110, 150), turn(120, 160, thread="fast", tier="priority")]
+    assert by_thread(attribute([Interval(100, 200, 7)], turns, {}, 0, 1_000)) == pytest.approx({"t": 2, "fast": 5})
+
+
+@pytest.mark.parametrize(
+    ("turns", "shares"),
+    [
+        pytest.param([], {None: 25}, id="no turn"),
+        pytest.param([turn(110, 150)], {"t": 1.6, None: 23.4}, id="a small turn"),
+        pytest.param([turn(110, 150), turn(50, 900, thread="u")], {"t": 1.6, "u": 1.6, None: 21.8}, id="both small"),
+        pytest.param([turn(110, 150), turn(50, 900, 10_000, thread="u")], {"t": 1.6, "u": 23.4}, id="one runs on"),
+        pytest.param([turn(110, 150), turn(199, 900, 10_000, thread="u")], {"t": 1.6, None: 23.4}, id="just begun"),
+        pytest.param([turn(110, 150), turn(300, 900, 10_000, thread="u")], {"t": 1.6, None: 23.4}, id="began later"),
+        pytest.param(
+            [turn(110, 150, None), turn(50, 900, thread="u")], {"t": 25}, id="cut off: its tokens are unknown"
+        ),
+    ],
+)
+def test_what_ended_turns_cannot_explain_is_the_running_ones(
+    turns: list[TurnUse], shares: dict[str | None, float]
+) -> None:
+    """As far as their tokens explain it; the rest was used elsewhere. A turn of 100 tokens explains 1.6 points here."""
+    found = attribute([Interval(100, 200, 25)], turns, {}, 0, 1_000, rate=0.001 / 3)
+    assert by_thread(found) == pytest.approx(shares)
+
+
+@pytest.mark.parametrize(("after", "pending"), [(-1, False), (0, True), (3_599, True), (3_600, False)])
+def test_an_increase_is_pending_for_as_long_as_a_turn_may_last(after: float, pending: bool) -> None:
+    """A clock that was set back says nothing."""
+    assert is_pending(NOON, NOON + after) is pending
 
 
 @given(any_samples(), any_turns(), timestamps, timestamps, st.none() | st.floats(0, 1e-3))

@@ -96,7 +96,6 @@ def test_every_kind_has_a_sentence(kind: EventKind) -> None:
         (Doubt("far_apart", 2 * HOUR), "The two readings are 2 h apart; it happened at some time between them."),
         (Doubt("clock_set_back"), "The clock was set back in between, so it is not known whether that was on time."),
         (Doubt("reset_unknown"), "Without both reset times it is not known whether that was a reset."),
-        (Doubt("turn_in_progress"), "A turn that is still in progress would explain it."),
     ],
 )
 def test_a_note_says_what_is_not_sure(doubt: Doubt | None, note: str | None) -> None:

@@ -325,19 +325,38 @@ def test_an_increase_without_a_turn_was_elsewhere(path: Path, turns: list[TurnUs
 
 
 def test_use_elsewhere_has_its_evidence(path: Path) -> None:
-    """It has both readings and the points, and a note while a running turn may explain it."""
+    """It has both readings and the points."""
     insert_history(path, AccountHistory(samples((0, 40), (100, 45.5)), []))
-    with closing(open_reader(path)) as connection:
-        accounts = load_accounts(connection)
-        (event,) = load_events(connection, NOON + 200, accounts=accounts)["events"]
-        (later,) = load_events(connection, NOW, accounts=accounts)["events"]
+    (event,) = events_document(path)["events"]
     assert (event["kind"], event["slot"], event["points"]) == ("used_elsewhere", "7d", 5.5)
     assert (event["before"]["used_percent"], event["after"]["used_percent"]) == (40, 45.5)
     assert event["text"] == (
         "Used elsewhere: 5.5 points of the 7 d window (40 % used before, 45.5 % now), and no turn was seen meanwhile."
     )
-    assert event["note"] == "A turn that is still in progress would explain it."
-    assert later["note"] is None
+    assert event["note"] is None
+
+
+@pytest.mark.parametrize(
+    ("after", "turns", "expected"),
+    [
+        pytest.param(0, [], 0, id="just read"),
+        pytest.param(3_599, [], 0, id="a turn may be under way"),
+        pytest.param(3_600, [], 1, id="no turn lasts so long"),
+        pytest.param(60, [turn_use(10, 150)], 0, id="a turn ended since"),
+        pytest.param(3_600, [turn_use(10, 150)], 0, id="explained"),
+        pytest.param(4_000, [turn_use(10, 3_900)], 0, id="explained late: withdrawn"),
+        pytest.param(4_000, [turn_use(101, 3_900)], 1, id="a turn that began later explains nothing"),
+        pytest.param(4_000, [turn_use(-90, -10)], 1, id="a turn that ended before explains nothing"),
+    ],
+)
+def test_use_elsewhere_waits_for_the_turns_under_way(
+    path: Path, after: float, turns: list[TurnUse], expected: int
+) -> None:
+    """A turn is stored when it ends, so an increase is used elsewhere only once no turn can explain it any more."""
+    insert_history(path, AccountHistory(samples((0, 40), (100, 45.5)), turns))
+    with closing(open_reader(path)) as connection:
+        found = load_events(connection, NOON + 100 + after, accounts=load_accounts(connection))["events"]
+    assert len(found) == expected
 
 
 # Clocks

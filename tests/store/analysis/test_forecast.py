@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.analysis.forecast import (
-    FEW_READINGS,
     NO_READINGS,
     NO_RESET_REPORTED,
     RESET_UNSEEN,
+    TOO_LITTLE_HISTORY,
     Forecast,
     Scenario,
     forecast,
+    most_urgent,
     outcome,
 )
 from store.analysis.hourly_usage import UsageSample
@@ -91,9 +92,9 @@ def test_work_by_day_stops_at_night() -> None:
 
 def test_a_pause_leaves_the_pace_as_it_was() -> None:
     """An hour without use does not count."""
-    samples = steady(8, 5.0, now=NOON - HOUR)
+    samples = steady(24, 3.5, now=NOON - HOUR)
     found = forecast([*samples, samples[-1]._replace(at=NOON - 60, until=NOON)], NOON, window_minutes=10_080)
-    assert found.pace_per_hour == pytest.approx(5, rel=0.15)
+    assert found.pace_per_hour == pytest.approx(3.5, rel=0.15)
 
 
 def test_a_reset_is_not_negative_use() -> None:
@@ -133,21 +134,52 @@ def test_a_window_without_scenarios(case: str) -> None:
 
 
 def test_an_unused_window_is_safe() -> None:
-    """Without use it lasts; the note says that there are few readings."""
+    """Without use it lasts, however few readings there are."""
     found = forecast([UsageSample(NOON - HOUR, NOON, 0.0, NOON + 5 * HOUR)], NOON, window_minutes=300)
-    assert (found.safe, found.at_reset, found.chance_dry, found.note) == (True, 0, 0, FEW_READINGS)
+    assert (found.safe, found.at_reset, found.chance_dry, found.note) == (True, 0, 0, None)
 
 
-def test_one_reading_is_not_safe() -> None:
-    """A single reading does not show a pace."""
-    found = forecast([UsageSample(NOON - 60, NOON, 3.0, NOON + 6 * DAY)], NOON, window_minutes=10_080)
-    assert found.note == FEW_READINGS
-    assert not found.safe
+def readings(count: int, hours: float, *, each: float = 3.0) -> list[UsageSample]:
+    """Evenly spread readings of a window that is used more and more."""
+    times = [NOON - hours * HOUR + hours * HOUR * number / max(count, 1) for number in range(count)]
+    return used_at(((at, 1.0 + each * number) for number, at in enumerate(times)), resets_at=NOON + 4 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("samples", "minutes", "enough"),
+    [
+        pytest.param(readings(1, 0.1), 300, False, id="a single reading"),
+        pytest.param(readings(5, 3), 300, False, id="five readings"),
+        pytest.param(readings(6, 3), 300, True, id="six readings"),
+        pytest.param(readings(5, 48), 10_080, False, id="five readings in two days"),
+        pytest.param(readings(12, 0.99), 300, False, id="less than an hour"),
+        pytest.param(readings(12, 1.01), 300, True, id="an hour"),
+        pytest.param(readings(12, 23.9), 10_080, False, id="less than a day of a week"),
+        pytest.param(readings(12, 24.1), 10_080, True, id="a day of a week"),
+        pytest.param(readings(12, 23.9), 1_440, True, id="nearly a day of a day's window"),
+        pytest.param(readings(12, 23.9), 1_441, False, id="nearly a day of a longer window"),
+        pytest.param(readings(12, 23.9), None, False, id="nearly a day, unknown length"),
+        pytest.param(readings(12, 24.1), None, True, id="a day, unknown length"),
+        pytest.param(readings(3, 0.9, each=-0.5), 300, False, id="a fall"),
+        pytest.param([UsageSample(NOON - 60, NOON, 0.0, NOON + HOUR)], 300, False, id="unused for a minute"),
+        pytest.param([UsageSample(NOON - HOUR, NOON, 0.0, NOON + HOUR)], 300, True, id="unused for an hour"),
+        pytest.param([UsageSample(NOON - HOUR, NOON, 0.0, NOON + HOUR)], 10_080, False, id="a week unused for an hour"),
+        pytest.param([UsageSample(NOON - DAY, NOON, 0.0, NOON + HOUR)], 10_080, True, id="a week unused for a day"),
+        pytest.param([UsageSample(NOON - 60, NOON, 99.9, NOON + HOUR)], 300, False, id="nearly full"),
+    ],
+)
+def test_too_little_history_has_no_forecast(samples: list[UsageSample], minutes: int | None, enough: bool) -> None:
+    """Then there is no figure at all, but the number of readings."""
+    found = forecast(samples, NOON, window_minutes=minutes)
+    if enough:
+        assert found.chance_dry is not None
+    else:
+        assert found == Forecast(readings=len(samples), note=TOO_LITTLE_HISTORY)
 
 
 def test_a_window_without_a_reset_has_a_note() -> None:
     """There is no figure at the reset; a window that runs dry within its length is not safe."""
-    samples = [each._replace(resets_at=None) for each in steady(20, 4.0)]
+    samples = [each._replace(resets_at=None) for each in steady(25, 3.5)]
     found = forecast(samples, NOON, window_minutes=10_080)
     assert (found.at_reset, found.note, found.safe) == (None, NO_RESET_REPORTED, False)
 
@@ -170,11 +202,41 @@ def test_use_by_other_clients_is_expected_to_continue() -> None:
 @pytest.mark.parametrize("used", [1e-170, 5e-324])
 def test_an_almost_unused_window_has_a_forecast(used: float) -> None:
     """The square of the use of a day may be too small for a float."""
-    figures = [(3 * DAY, 0.0), (30 * HOUR, used), (HOUR, 3 * used)]
+    zeros = [(3 * DAY - hours * HOUR, 0.0) for hours in range(4)]
+    figures = [*zeros, (30 * HOUR, used), (HOUR, 3 * used)]
     samples = [UsageSample(NOON - ago, NOON - ago, percent, NOON + DAY) for ago, percent in figures]
     at_reset = forecast(samples, NOON, window_minutes=10_080).at_reset
     assert at_reset is not None
     assert 0 <= at_reset < 1
+
+
+def urgent(chance: float | None, dry_in: float | None = None, at_reset: float = 50.0) -> Any:
+    """A forecast of a window."""
+    return {"chance_dry": chance, "runs_dry_at": dry_in and NOON + dry_in * HOUR, "at_reset": at_reset}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (urgent(0.9, 1), urgent(0.9, 2)),
+        (urgent(0.5, 30), urgent(0.49, 1)),
+        (urgent(1.0, 0), urgent(0.9, 1)),
+        (urgent(0.3, 2), urgent(0.2, 1)),
+        (urgent(0.2, 2), urgent(0.0)),
+        (urgent(0.0, None, 60), urgent(0.0, None, 40)),
+        (urgent(0.0, None, 1), urgent(None)),
+    ],
+)
+def test_the_most_urgent_window(first: Any, second: Any) -> None:
+    """The first to run dry of those that likely do, else the likeliest, else the fullest."""
+    assert most_urgent({"5h": first, "7d": second}) == "5h"
+    assert most_urgent({"5h": second, "7d": first}) == "7d"
+
+
+def test_no_window_is_urgent_without_a_forecast() -> None:
+    """There is nothing to choose from."""
+    assert most_urgent({"5h": urgent(None)}) is None
+    assert most_urgent({}) is None
 
 
 # Properties
@@ -203,8 +265,10 @@ def test_any_history_has_a_forecast(
     samples: list[UsageSample], ordered: bool, minutes: int | None, offset: float
 ) -> None:
     """Ranges contain their points, nothing runs dry in the past, and safe means that nothing runs dry."""
-    found = forecast(sorted(samples) if ordered else samples, NOON, window_minutes=minutes, utc_offset=offset)
-    assert found == forecast(sorted(samples) if ordered else samples, NOON, window_minutes=minutes, utc_offset=offset)
+    if ordered:
+        samples = sorted(samples, key=lambda sample: (sample.at, sample.until))
+    found = forecast(samples, NOON, window_minutes=minutes, utc_offset=offset)
+    assert found == forecast(samples, NOON, window_minutes=minutes, utc_offset=offset)
     figures = [each for each in found if isinstance(each, float)]
     assert all(math.isfinite(each) for each in figures)
     if found.at_reset is not None:
@@ -217,7 +281,8 @@ def test_any_history_has_a_forecast(
         assert found.runs_dry_low is not None
         assert NOON <= found.runs_dry_low <= found.runs_dry_at <= (found.runs_dry_high or math.inf)
         assert not found.safe
-    assert (found.chance_dry is None) == (found.note in {NO_READINGS, RESET_UNSEEN})
+    assert (found.chance_dry is None) == (found.note in {NO_READINGS, RESET_UNSEEN, TOO_LITTLE_HISTORY})
+    assert (found.safe is None) == (found.chance_dry is None)
 
 
 SCENARIO_LISTS = st.lists(
@@ -234,7 +299,7 @@ class _Grown(NamedTuple):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.builds(_Grown, st.integers(8, 60), st.floats(0.1, 1.0), st.floats(0, 30)))
+@given(st.builds(_Grown, st.integers(25, 60), st.floats(0.1, 1.0), st.floats(0, 30)))
 def test_more_used_runs_dry_no_later(grown: _Grown) -> None:
     """The same use after more earlier use is higher at the reset and runs dry no later."""
     less = steady(grown.hours, grown.per_hour, left=40)

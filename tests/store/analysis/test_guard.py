@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from store.documents import AccountStatus, WindowStatus
 
 OLD: dict[str, Any] = {"age_seconds": 2 * HOUR}
+MONTH = seven(95, 300, window_minutes=43_200, length="30d")
+"""The window of a Free plan, which is in the slot 7d."""
+
 RESET = {"reset_unseen": True, "remaining_percent": 100.0, "resets_in_seconds": 0}
 
 
@@ -26,6 +29,12 @@ RESET = {"reset_unseen": True, "remaining_percent": 100.0, "resets_in_seconds": 
         (five(20) | seven(95), {}, GuardPolicy(), "below"),
         (five(20) | seven(95), {}, GuardPolicy(window="5h"), "go"),
         (five(20) | seven(95), {}, GuardPolicy(window="7d"), "below"),
+        (five(20) | seven(95), {}, GuardPolicy(window="7 d"), "below"),
+        (five(20) | seven(95), {}, GuardPolicy(window="30d"), "unknown"),
+        (MONTH, {}, GuardPolicy(window="30d"), "below"),
+        (MONTH, {}, GuardPolicy(window="30 d"), "below"),
+        (MONTH, {}, GuardPolicy(window="7d"), "below"),
+        (MONTH, {}, GuardPolicy(window="5h"), "unknown"),
         (five(20) | seven(95), {}, GuardPolicy(min_remaining=5), "go"),
         (five(20) | seven(100), {"blocked_by": "7d"}, GuardPolicy(window="5h"), "below"),
         (five(20), {"blocked_by": "limit"}, GuardPolicy(), "below"),
@@ -99,3 +108,16 @@ def test_a_go_has_enough_left(
             assert main["blocked_by"] is None
             assert all((value["remaining_percent"] or 0) >= min_remaining for value in counted)
             assert main["age_seconds"] <= max_age
+
+
+@pytest.mark.parametrize("asked", ["30d", "7d", None])
+def test_the_window_that_decides_has_its_slot_and_its_length(asked: str | None) -> None:
+    """The slot keeps its name, and the length is the real one."""
+    found = verdict(account("work", MONTH), GuardPolicy(window=asked))
+    assert (found.window, found.length, found.reason) == ("7d", "30d", "5 % of 30 d left, resets in 12 d 12 h")
+
+
+def test_windows_that_were_not_reported() -> None:
+    """The reason has the lengths of those that were, as they are shown."""
+    found = verdict(account("work", five(1) | MONTH), GuardPolicy(window="7 min"))
+    assert found.reason == "no window 7 min has been reported; there are: 5 h, 30 d"

@@ -61,6 +61,7 @@ def test_a_limit_as_it_was_just_seen() -> None:
                 "used_percent": 13.0,
                 "remaining_percent": 87.0,
                 "window_minutes": 300,
+                "length": "5h",
                 "resets_at": FIVE_RESET,
                 "resets_in_seconds": 8_899,
                 "reset_unseen": False,

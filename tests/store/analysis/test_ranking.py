@@ -2,24 +2,30 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.analysis.ranking import in_use, is_known, rank_accounts
+from store.analysis.ranking import AccountSize, TokenRate, account_sizes, in_use, is_known, rank_accounts
 from tests.support.factories import NOON
 from tests.support.status_factories import HOUR, account, any_accounts, five, seven
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from store.documents import AccountStatus, NextDocument
+    from store.documents import AccountStatus, NextDocument, StatusDocument
 
 
-def chosen(*accounts: AccountStatus, credits_for: Collection[str] | None = ()) -> NextDocument:
-    return rank_accounts({"generated_at": NOON, "accounts": list(accounts)}, credits_for=credits_for, zone=dt.UTC)
+def chosen(
+    *accounts: AccountStatus,
+    credits_for: Collection[str] | None = (),
+    rates: Mapping[str, TokenRate] = MappingProxyType({}),
+) -> NextDocument:
+    document: StatusDocument = {"generated_at": NOON, "accounts": list(accounts)}
+    return rank_accounts(document, rates, credits_for=credits_for, zone=dt.UTC)
 
 
 def order(*accounts: AccountStatus, credits_for: Collection[str] | None = ()) -> list[tuple[str | None, str]]:
@@ -27,8 +33,8 @@ def order(*accounts: AccountStatus, credits_for: Collection[str] | None = ()) ->
     return [(each["name"], each["usage"]) for each in ranking]
 
 
-FULL = {"blocked_by": "7d"}
-CARRIED = {"on_credits": True}
+FULL: dict[str, Any] = {"blocked_by": "7d"}
+CARRIED: dict[str, Any] = {"on_credits": True}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,100 @@ def test_the_least_pressed_comes_first(better: dict[str, Any], worse: dict[str, 
     """By the remaining percent relative to the time until the reset, in any order of accounts."""
     assert [name for name, _ in order(account("worse", worse), account("better", better))] == ["better", "worse"]
     assert [name for name, _ in order(account("better", better), account("worse", worse))] == ["better", "worse"]
+
+
+def month(used: float, days_left: float) -> dict[str, Any]:
+    """The month of a Free plan, which is in the slot of the week."""
+    return seven(used, days_left * 24, window_minutes=43_200, length="30d")
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        pytest.param(
+            account("a", seven(50, 84), plan_type="plus"), account("b", month(34, 15), plan_type="free"), id="evenly"
+        ),
+        pytest.param(
+            account("a", seven(50, 168), plan_type="plus"), account("b", month(34, 0.5), plan_type="free"), id="extreme"
+        ),
+        pytest.param(
+            account("a", month(0, 15), plan_type="free"), account("b", seven(99.9, 168), plan_type="plus"), id="a rest"
+        ),
+        pytest.param(
+            account("a", seven(90), plan_type="pro"), account("b", seven(0), plan_type="plus"), id="a tenth of Pro"
+        ),
+        pytest.param(
+            account("a", seven(0), plan_type="plus"), account("b", seven(97), plan_type="pro"), id="a little of Pro"
+        ),
+        pytest.param(
+            account("a", seven(70), plan_type="prolite"), account("b", seven(20), plan_type="team"), id="5 times Plus"
+        ),
+        pytest.param(
+            account("a", five(40), plan_type="business"), account("b", five(50), plan_type="plus"), id="the same size"
+        ),
+        pytest.param(
+            account("a", five(40), plan_type="unheard of"), account("b", five(50), plan_type=None), id="unknown plans"
+        ),
+    ],
+)
+def test_a_percent_counts_for_what_it_is_worth(better: AccountStatus, worse: AccountStatus) -> None:
+    """Without fitted turns the plans decide; an unknown plan counts as Plus."""
+    assert [name for name, _ in order(better, worse)] == ["a", "b"]
+    assert [name for name, _ in order(worse, better)] == ["a", "b"]
+    ranking = chosen(better, worse)["ranking"]
+    assert {each["size_from"] for each in ranking} == {"plan"}
+
+
+WEEK = 10_080
+
+
+@pytest.mark.parametrize(
+    ("plans", "rates", "sizes"),
+    [
+        pytest.param(["plus", "pro"], {}, [(1.0, "plan"), (20.0, "plan")], id="nothing fitted"),
+        pytest.param(
+            ["plus", "pro"], {0: TokenRate(1e-6, WEEK)}, [(1.0, "turns"), (20.0, "plan")], id="one fitted, by its plan"
+        ),
+        pytest.param(
+            ["plus", "plus"],
+            {0: TokenRate(1e-6, WEEK), 1: TokenRate(2e-6, WEEK)},
+            [(4 / 3, "turns"), (2 / 3, "turns")],
+            id="a percent of the first is worth twice as much",
+        ),
+        pytest.param(
+            ["plus", "free"],
+            {0: TokenRate(1e-6, WEEK), 1: TokenRate(1e-6, 43_200)},
+            [(0.3529412, "turns"), (0.0823529, "turns")],
+            id="the same tokens in a longer window",
+        ),
+        pytest.param(
+            ["plus", "plus", "pro"],
+            {0: TokenRate(1e-6, WEEK), 1: TokenRate(2e-6, WEEK)},
+            [(4 / 3, "turns"), (2 / 3, "turns"), (20.0, "plan")],
+            id="one by its plan among fitted ones",
+        ),
+        pytest.param([None], {0: TokenRate(1e-6, 300)}, [(1.0, "turns")], id="an unknown plan"),
+    ],
+)
+def test_the_size_of_an_account(
+    plans: list[str | None], rates: dict[int, TokenRate], sizes: list[tuple[float, str]]
+) -> None:
+    """In proportion to what a percent was worth in tokens, on the scale of the plans."""
+    accounts = [account(f"n{number}", five(1), plan_type=plan) for number, plan in enumerate(plans)]
+    found = account_sizes(accounts, {f"n{number}/key": rate for number, rate in rates.items()})
+    assert [size.source for size in found.values()] == [source for _, source in sizes]
+    assert [size.size for size in found.values()] == pytest.approx([size for size, _ in sizes], rel=1e-4)
+
+
+def test_fitted_turns_beat_the_plan() -> None:
+    """Where a percent was worth more tokens, less of it is as much."""
+    few, many = account("few", seven(40)), account("many", seven(60))
+    assert chosen(few, many)["name"] == "few"
+    rates = {"few/key": TokenRate(3e-6, WEEK), "many/key": TokenRate(1e-6, WEEK)}
+    found = chosen(few, many, rates=rates)
+    assert found["name"] == "many"
+    assert [each["size_from"] for each in found["ranking"]] == ["turns", "turns"]
+    assert account_sizes([few], {}) == {"few/key": AccountSize(1.0, "plan")}
 
 
 def test_the_order_of_ways_to_use_an_account() -> None:

@@ -6,14 +6,12 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import pytest
-
+from store.analysis.forecast import TOO_LITTLE_HISTORY
 from store.analysis.hourly_usage import UsageSample
 from store.database import open_reader, open_writer
 from store.models import Window
 from store.queries.accounts import load_accounts
-from store.queries.forecast import FULL, QUICK, load_forecasts, sample_history, samples_of, urgent_windows
-from store.queries.status import load_status
+from store.queries.forecast import SAMPLING, load_forecasts, sample_history, samples_of
 from tests.support.databases import record
 from tests.support.factories import NOON, limit, snapshot, used, windows
 from tests.support.usage_factories import DAY, bob_and_alice
@@ -41,45 +39,31 @@ def test_sampling_is_bounded_and_has_both_ends_of_a_gap(path: Path) -> None:
     connection.execute("COMMIT")
     connection.close()
     reader = open_reader(path)
-    for sampling, most in ((FULL, 1_500), (QUICK, 260)):
-        found = [row["first_seen_at"] for row in sample_history(reader, 1, "codex", now, sampling=sampling)]
-        assert found == sorted(set(found))
-        assert len(found) < most
-        assert found[-1] == times[-1]
-        assert now - sampling.days * DAY - sampling.coarse - 121 < found[0] < now - 13 * DAY
-        late = set(times[7::50])
-        assert not late.intersection(found)
-        assert (
-            max(at for at in times if at < now - 79_000 and at not in late)
-            - max(at for at in found if at < now - 79_000)
-            <= sampling.coarse
-        )
-        assert min(at for at in times if at > now - 41_000 and at not in late) in found
+    found = [row["first_seen_at"] for row in sample_history(reader, 1, "codex", now)]
+    assert found == sorted(set(found))
+    assert len(found) < 1_500
+    assert found[-1] == times[-1]
+    assert now - SAMPLING.days * DAY - SAMPLING.coarse - 121 < found[0] < now - 13 * DAY
+    late = set(times[7::50])
+    assert not late.intersection(found)
+    assert (
+        max(at for at in times if at < now - 79_000 and at not in late) - max(at for at in found if at < now - 79_000)
+        <= SAMPLING.coarse
+    )
+    assert min(at for at in times if at > now - 41_000 and at not in late) in found
     reader.close()
 
 
-def test_urgent_windows_begin_with_the_one_that_runs_dry_first(path: Path) -> None:
-    """A full window comes first, else the window that runs dry first; the quick forecast is near the full one."""
+def test_each_window_of_each_limit_has_a_forecast_or_a_note(path: Path) -> None:
+    """A full window is dry now, whatever the history; one that was hardly seen has no forecast."""
     bob_and_alice(path)
     now = time.time()
     with closing(open_reader(path)) as connection:
-        accounts = load_accounts(connection)
-        found = urgent_windows(connection, now, load_status(connection, now, accounts), accounts)
-        whole = load_forecasts(connection, now, accounts[:1])
-    alice, bob = found["acct-a/user-a"][0], found["acct-b/user-b"][0]
-    assert (alice["slot"], bob["slot"]) == ("7d", "5h")
-    assert bob["runs_dry_at"] == int(now)
-    closely = whole["accounts"][0]["limits"][0]["windows"]["7d"]["runs_dry_at"]
-    assert alice["runs_dry_at"] == pytest.approx(closely, abs=HOUR)
-
-
-def test_an_account_without_a_current_window_has_no_urgent_window(path: Path) -> None:
-    """A window that was reset unseen has nothing to forecast."""
-    record(path, used(90))
-    now = NOON + 30 * DAY
-    with closing(open_reader(path)) as connection:
-        accounts = load_accounts(connection)
-        assert urgent_windows(connection, now, load_status(connection, now, accounts), accounts) == {}
+        found = load_forecasts(connection, now, load_accounts(connection))["accounts"]
+    alice, bob = (account["limits"][0]["windows"] for account in found)
+    assert (alice["7d"]["chance_dry"] or 0) > 0.5
+    assert (bob["5h"]["runs_dry_at"], bob["5h"]["length"]) == (int(now), "5h")
+    assert (bob["7d"]["chance_dry"], bob["7d"]["note"]) == (None, TOO_LITTLE_HISTORY)
 
 
 def test_samples_of_a_window_are_the_rows_that_report_it(path: Path) -> None:
@@ -89,21 +73,21 @@ def test_samples_of_a_window_are_the_rows_that_report_it(path: Path) -> None:
         path,
         used(1, 40, at=NOON),
         used(1, 40, at=NOON + 100),
-        used(2, 40, at=NOON + 2 * HOUR),
-        snapshot(limit({**windows(3), **third}), at=NOON + 4 * HOUR),
+        used(2, 40, at=NOON + 3 * HOUR),
+        snapshot(limit({**windows(3), **third}), at=NOON + 6 * HOUR),
     )
     with closing(open_reader(path)) as connection:
-        rows = sample_history(connection, 1, "codex", NOON + 5 * HOUR, sampling=FULL)
+        rows = sample_history(connection, 1, "codex", NOON + 7 * HOUR)
     five = [(sample.at - NOON, sample.until - NOON, sample.used_percent) for sample in samples_of(rows, "5h")]
-    assert five == [(0, 100, 1), (2 * HOUR, 2 * HOUR, 2), (4 * HOUR, 4 * HOUR, 3)]
+    assert five == [(0, 100, 1), (3 * HOUR, 3 * HOUR, 2), (6 * HOUR, 6 * HOUR, 3)]
     assert [sample.used_percent for sample in samples_of(rows, "7d")] == [40, 40]
-    assert samples_of(rows, "30d") == [UsageSample(NOON + 4 * HOUR, NOON + 4 * HOUR, 5, NOON + 90 * HOUR)]
+    assert samples_of(rows, "30d") == [UsageSample(NOON + 6 * HOUR, NOON + 6 * HOUR, 5, NOON + 90 * HOUR)]
 
 
 def test_skipped_rows_are_not_a_gap(path: Path) -> None:
     """Where rows were skipped, a sample holds until the next row."""
     record(path, *(used(number, at=NOON + after) for number, after in enumerate((0, 60, 120, 180, 700))))
     with closing(open_reader(path)) as connection:
-        rows = sample_history(connection, 1, "codex", NOON + HOUR, sampling=FULL)
+        rows = sample_history(connection, 1, "codex", NOON + HOUR)
     found = [(sample.at - NOON, sample.until - NOON, sample.used_percent) for sample in samples_of(rows, "5h")]
     assert found == [(60, 60, 1), (120, 700, 2), (700, 700, 4)]

@@ -10,12 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.render.export import USAGE_COLUMNS
+from store.analysis.attribution import DEFAULT_WEIGHTS
 from store.constants import GROUP_BY
 from store.database import open_reader, open_writer
 from store.queries.accounts import load_accounts
-from store.queries.usage import load_usage
+from store.queries.usage import NotSeenError, load_token_rates, load_usage
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
-from tests.support.usage_factories import DAY, DOCS, REFACTOR, WEEK, any_samples, any_turns, busy, sample, turn
+from tests.support.usage_factories import (
+    DAY,
+    DOCS,
+    REFACTOR,
+    WEEK,
+    any_samples,
+    any_turns,
+    busy,
+    sample,
+    simulate_use,
+    turn,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +71,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
     """It has every documented field, with points and tokens by thread."""
     document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY)
     assert set(document) == {
-        *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes"),
+        *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes", "length", "windows"),
         *("accounts", "rows", "total", "readings", "rises", "weights"),
     }
     assert (document["window"], document["window_minutes"], document["limit_id"]) == ("7d", WEEK_MINUTES, "codex")
@@ -76,6 +88,10 @@ def test_the_document_is_the_contract(path: Path) -> None:
     assert (docs["turns"], docs["refused"], docs["warm_ups"], docs["models"]) == (1, 1, 1, ["m", "n"])
     assert (docs["input_tokens"], docs["reasoning_tokens"], docs["threads"]) == (1_500, 30, 1)
     assert set(rows[REFACTOR]) == set(USAGE_COLUMNS)
+    assert (document["length"], document["windows"]) == (
+        "7d",
+        [{"account": "acct-alice/user-alice", "window": "7d", "window_minutes": WEEK_MINUTES, "length": "7d"}],
+    )
     assert document["total"]["turns"] == 3
     assert document["weights"][0] == {
         "account": "acct-alice/user-alice",
@@ -84,8 +100,79 @@ def test_the_document_is_the_contract(path: Path) -> None:
         "rises": 0,
         "uncached_input": 1.0,
         "cached_input": 0.1,
-        "output": 8.0,
+        "output": 6.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("after", "turns", "expected"),
+    [
+        pytest.param(0, [], {"pending": 5}, id="just read"),
+        pytest.param(3_599, [], {"pending": 5}, id="a turn may be under way"),
+        pytest.param(3_600, [], {"elsewhere": 5}, id="no turn lasts so long"),
+        pytest.param(60, [turn(10, 150)], {"t": 5}, id="a turn ended since"),
+        pytest.param(7_000, [turn(10, 6_900)], {"t": 5}, id="explained late: withdrawn"),
+        pytest.param(60, [turn(101, 150)], {"pending": 5, "t": 0}, id="a turn that began later"),
+    ],
+)
+def test_an_increase_waits_for_the_turns_under_way(
+    path: Path, after: float, turns: list[TurnUse], expected: dict[str, float]
+) -> None:
+    """It is not used elsewhere before no turn can explain it any more, and the rows add up all the time."""
+    insert_history(path, AccountHistory([sample(40, 0), sample(45, 100)], turns))
+    document = asked(path, 100 + after, since=-1)
+    rows = {row["key"] or next(kind for kind in ("pending", "elsewhere") if row[kind]): row for row in document["rows"]}
+    assert {key: row["points"] for key, row in rows.items()} == expected
+    assert document["total"]["points"] == 5
+
+
+FREE_MINUTES = 43_200
+
+
+def of_free(samples: list[WindowSample]) -> list[WindowSample]:
+    """The samples of a Free plan's month, which is in the slot 7d."""
+    return [each._replace(window_minutes=FREE_MINUTES) for each in samples]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "points", "length", "lengths"),
+    [
+        pytest.param(None, 20 + 5, None, ["7d", "30d"], id="the slot that all have"),
+        pytest.param("7d", 20 + 5, None, ["7d", "30d"], id="a length of one, a slot of all"),
+        pytest.param("30d", 5, "30d", ["30d"], id="a length of the other"),
+        pytest.param("30 d", 5, "30d", ["30d"], id="as it is shown"),
+    ],
+)
+def test_accounts_with_different_windows(
+    path: Path, asked_for: str | None, points: float, length: str | None, lengths: list[str]
+) -> None:
+    """No length stands for accounts with different ones, and a length finds the accounts that have it."""
+    free = AccountHistory(of_free([sample(1, NOON - DAY), sample(6, NOON - DAY + 60)]), [], "free@example.com")
+    insert_history(path, busy(), free)
+    document = asked(path, NOON, since=NOON - 2 * DAY, window=asked_for)
+    assert document["total"]["points"] == pytest.approx(points, abs=0.01)
+    assert (document["length"], document["window"]) == (length, "7d")
+    assert document["window_minutes"] == (FREE_MINUTES if length else None)
+    assert [each["length"] for each in document["windows"]] == lengths
+
+
+def test_a_window_that_nobody_has(path: Path) -> None:
+    """The error has the lengths as they are shown."""
+    insert_history(path, busy(), AccountHistory(of_free([sample(1, NOON)]), [], "free@example.com"))
+    with pytest.raises(NotSeenError, match=r"^no window '5h' has been seen; there are: 7 d, 30 d$"):
+        asked(path, NOON, since=NOON - DAY, window="5 h")
+
+
+def test_token_rates_are_those_of_the_longest_window(path: Path) -> None:
+    """They need enough turns, and an account to compare with."""
+    used = simulate_use(1, {"m": DEFAULT_WEIGHTS}, elsewhere=0, at_end=True)
+    insert_history(path, AccountHistory(used.samples, used.turns), AccountHistory([sample(1, 0)], [], "b@example.com"))
+    with contextlib.closing(open_reader(path)) as connection:
+        accounts = load_accounts(connection)
+        ((key, rate),) = load_token_rates(connection, 10**9, accounts).items()
+        assert load_token_rates(connection, 10**9, accounts[:1]) == {}
+    assert (key, rate.window_minutes) == (accounts[0].key, WEEK_MINUTES)
+    assert rate.points_per_token == pytest.approx(1 / 400_000, rel=0.1)
 
 
 def test_other_limits_turns_do_not_count(path: Path) -> None:
