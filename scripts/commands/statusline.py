@@ -92,6 +92,7 @@ def _json(who: AccountStatus, limit: LimitStatus) -> str:
 
     document: StatuslineDocument = {
         "account": who["account"],
+        "label": who["label"],
         "name": who["name"],
         "email": who["email"],
         "plan_type": who["plan_type"],

@@ -55,22 +55,15 @@ def render_status(
     accounts = [(account, found.get(account["account"], [])) for account in document["accounts"]]
     rows = [[_rows(limit, urgent, now, profile) for limit in account["limits"]] for account, urgent in accounts]
     columns = _columns([row for limits in rows for limit in limits for row in limit], profile)
-    titles = [title_parts(account) for account, _ in accounts]
     sections = []
-    for (account, urgent), title, limits in zip(accounts, titles, rows, strict=True):
-        section = [_heading([*_unique(title, account, titles), *_facts(account)], profile)]
+    for (account, urgent), limits in zip(accounts, rows, strict=True):
+        section = [_heading([*title_parts(account), *_facts(account)], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
         if urgent:
             section.append(Text("  ").append(render_most_urgent(urgent[0], now, profile)))
         sections.append(Text("\n").join(section))
     return Text("\n\n").join(sections)
-
-
-def _unique(title: list[str], account: AccountStatus, titles: Sequence[list[str]]) -> list[str]:
-    """Return the title, with the account's key if another account has the same title."""
-    key = sanitize(account["account"])
-    return [*title, key] if titles.count(title) > 1 and title != [key] else title
 
 
 def _facts(account: AccountStatus) -> list[str]:

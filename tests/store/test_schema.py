@@ -15,7 +15,7 @@ from store.errors import DatabaseError
 from store.files import backup_files
 from store.schema import SCHEMA_VERSION
 from tests.support.databases import record
-from tests.support.factories import NOON, used
+from tests.support.factories import ALICE, NOON, used
 from tests.support.recorded_rows import rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ SCHEMA = {
     "sightings": "kind name count first_seen_at last_seen_at",
     "limit_names": "name limit_id",
     "merged_accounts": "account_id user_id account",
-    "threads": "account thread name first_seen_at last_seen_at",
+    "threads": "account thread name first_seen_at last_seen_at is_session",
     "turns": "started ended seconds account thread model transport warm_up status error_type"
     " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session"
     " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
@@ -119,7 +119,18 @@ def test_the_first_schema_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatc
         then.setattr("store.schema.SCHEMA_VERSION", 1)
         then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:1])
         then.setattr("store.schema.PROBES", ())
-        record(path, used(13))
+        connection = open_writer(path)
+    key = ALICE.token_key
+    connection.execute("INSERT INTO accounts VALUES (1, 'acct-a', 'user-a', NULL, NULL, ?, ?, NULL)", (NOON, NOON))
+    connection.execute("INSERT INTO tokens VALUES (?, 1, ?, ?, NULL)", (key, NOON, NOON))
+    connection.execute(
+        "INSERT INTO snapshots (account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at,"
+        " used_5h_percent, window_5h_minutes, resets_5h_at, used_7d_percent, window_7d_minutes, resets_7d_at, source,"
+        " raw) VALUES (1, ?, 'codex', ?, ?, ?, 13, 300, ?, 40, 10080, ?, 'headers', '{}')",
+        (key, NOON, NOON, NOON, NOON + 9_000, NOON + 300_000),
+    )
+    connection.execute("INSERT INTO limits VALUES (1, 'codex', 1)")
+    connection.close()
 
     record(path, used(13), used(14))
 

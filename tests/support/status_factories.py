@@ -65,6 +65,7 @@ def account(
     }
     found = {
         "account": f"{name}/key",
+        "label": name,
         "name": name,
         "email": None,
         "plan_type": "plus",

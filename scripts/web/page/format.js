@@ -127,7 +127,7 @@ export function plural(number, one, many = `${one}s`) {
 }
 
 export function accountLabel(account) {
-  return printable(account.name || account.email || account.account);
+  return printable(account.label);
 }
 
 // The forecast of a window in one line, as in `codex-tap forecast`; null if there is nothing to show.
