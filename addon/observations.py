@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers, turns
 from store.constants import MAIN_LIMIT
-from store.models import Snapshot, Source
+from store.models import Sighting, Snapshot, Source
 
 if TYPE_CHECKING:
     from addon.exchange import OpenTurn, RequestInfo
@@ -49,11 +49,13 @@ class EndedTurn(NamedTuple):
     ended_at: float
 
 
-Observation = ObservedHeaders | ObservedMessage | EndedTurn
+Observation = ObservedHeaders | ObservedMessage | EndedTurn | Sighting
 
 
-def parse(observed: Observation) -> Snapshot | Turn | None:
+def parse(observed: Observation) -> Snapshot | Turn | Sighting | None:
     """Return the entry of the store for an observation; None if it says nothing of limits."""
+    if isinstance(observed, Sighting):
+        return observed
     if isinstance(observed, EndedTurn):
         limit_id = headers.billed_limit_id(observed.fields) if observed.fields else MAIN_LIMIT
         return turns.finished_turn(observed.turn, limit_id, observed.result, observed.ended_at)

@@ -181,7 +181,8 @@ def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSamp
 
 
 def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[TurnUse]:
-    columns = ", ".join(TurnUse._fields)
+    # Where the client names no thread, the turn is shown under its session.
+    columns = ", ".join("coalesce(thread, session)" if name == "thread" else name for name in TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND limit_id = ? AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, start)).fetchall()
     more = max(0, FIT_TURNS - len(newer))
