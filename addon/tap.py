@@ -28,11 +28,11 @@ from addon.flows import FlowClassifier
 from addon.hosts import Hosts
 from addon.identity import with_reported_user
 from addon.log_redaction import LogRedaction, reduced
-from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage
+from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage, SeenName
 from addon.traffic_counts import TrafficCounts
 from store.errors import DatabaseError, SettingError, error_place
 from store.files import load_token_secret
-from store.models import Sighting, SightingKind, Source
+from store.models import SightingKind, Source
 from store.record.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, database_path, default_database
 
@@ -338,13 +338,14 @@ class Tap:
     def _put(self, exchange: Exchange, observed: ObservedHeaders | ObservedMessage) -> None:
         """Give limits to the recorder; where the login names no account, only that they were seen."""
         scheme = exchange.info.unknown_login
-        if self._recorder and scheme is None:
+        if self._recorder is None:
+            return
+        if scheme is None:
             _counts.note_limits(exchange.info.identity)
             self._recorder.put(observed)
-        elif self._recorder and not exchange.is_sighted:
+        elif not exchange.is_sighted:
             exchange.is_sighted = True
-            sighting = Sighting(kind=SightingKind.UNKNOWN_LOGIN, name=scheme, seen_at=observed.observed_at)
-            self._recorder.put(sighting)
+            self._recorder.put(SeenName(SightingKind.UNKNOWN_LOGIN, scheme, observed.observed_at))
 
     def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
         """Start the turn requested by a client message. A turn still open is recorded as interrupted."""

@@ -29,7 +29,7 @@ from mitmproxy.test import tflow, tutils
 from addon import bodies, headers, messages, turns
 from addon.flows import FlowClassifier
 from addon.hosts import Hosts
-from store.models import Source
+from store.models import Source, Turn
 
 DATA = Path(__file__).parents[1] / "data"
 CAPTURES = sorted(path for path in DATA.glob("*.json") if not path.stem.endswith(".expected"))
@@ -75,8 +75,8 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
-def read_turn(capture: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a turn that are set, without its account."""
+def read_turn(capture: dict[str, Any]) -> Turn:
+    """Return the turn of a capture."""
     at, message = capture["observed_at"], capture["message"]
     fields = [(name.encode(), value.encode()) for name, value in capture["request"]]
     made = tutils.treq(
@@ -97,13 +97,14 @@ def read_turn(capture: dict[str, Any]) -> dict[str, Any]:
     ending = turns.parse_turn_end(json.dumps(capture["ending"]).encode())
     assert turn
     assert ending
-    found = turns.finished_turn(turn, "codex", ending, at + 5)
-    return found.model_dump(mode="json", exclude_defaults=True, exclude={"identity"})
+    return turns.finished_turn(turn, "codex", ending, at + 5)
 
 
 def result(capture: dict[str, Any]) -> Any:
     """Return what a capture is read as."""
-    return read_turn(capture) if capture["source"] == "turn" else [as_json(parsed) for parsed in read(capture)]
+    if capture["source"] == "turn":
+        return read_turn(capture).model_dump(mode="json", exclude_defaults=True, exclude={"identity"})
+    return [as_json(parsed) for parsed in read(capture)]
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
