@@ -16,8 +16,9 @@ class RequestInfo(NamedTuple):
     """Whose a request is, what its headers say of its turns, and what it asks for.
 
     The fields up to ``client`` are those of `store.models.Turn`. ``is_codex`` is true if its turns are Codex's: the
-    hosts also serve programs that have nothing to do with it. ``unknown_login`` is the scheme of a login that names no
-    account, else None; nothing of such a request is stored but that its response has limits.
+    hosts also serve programs that have nothing to do with it. ``is_accounts_check`` is true if the response of
+    chatgpt.com may name further hosts of the backend. ``unknown_login`` is the scheme of a login that names no account,
+    else None; nothing of such a request is stored but that its response has limits.
     """
 
     identity: Identity
@@ -31,6 +32,7 @@ class RequestInfo(NamedTuple):
     is_codex: bool = False
     is_turn: bool = False
     is_usage_request: bool = False
+    is_accounts_check: bool = False
     unknown_login: str | None = None
 
 

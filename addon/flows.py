@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from addon import coerce
 from addon.exchange import Exchange, OpenTurn, RequestInfo
-from addon.hosts import Hosts, decode_ascii
+from addon.hosts import Hosts, decode_ascii, is_teacher
 from addon.identity import NOBODY, Identities, login_scheme
 from addon.turns import is_turn, mentions_warm_up
 from store.models import Transport
@@ -24,7 +24,13 @@ _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
 _ROUTING_TIER = re.compile(r"(?:^|[;,\s])tier=([^;,\s]+)")
 
 _MAX_ROUTING_LENGTH = 1024
-_USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
+_ACCOUNTS_CHECK_PATH = "/wham/accounts/check"
+_USAGE_PATHS = (
+    "/wham/usage",
+    "/api/codex/usage",
+    "/wham/rate-limit-reset-credits",
+    "/api/codex/rate-limit-reset-credits",
+)
 _INFO_HEADERS = (
     b"host",
     b"authorization",
@@ -54,6 +60,10 @@ class FlowClassifier:
         self._identities = Identities(secret)
         # Keyed by Python's own keyed hash, as in `Identities`: the hashed values include a token.
         self._cache: dict[int, RequestInfo | None] = {}
+
+    def forget(self) -> None:
+        """Forget all results: the watched hosts have changed."""
+        self._cache.clear()
 
     def classify(self, flow: HTTPFlow) -> Exchange | None:
         """Return the exchange of a request; None if it is not to a watched host.
@@ -108,6 +118,9 @@ class FlowClassifier:
             is_codex=is_codex,
             is_turn=is_codex and is_turn(method, path),
             is_usage_request=is_usage_request,
+            is_accounts_check=data.scheme == b"https"
+            and is_teacher(address, server_name, wanted.get(b"host"), data.authority)
+            and _is_accounts_check(method, path),
         )
 
 
@@ -123,6 +136,10 @@ def _wanted_headers(data: RequestData) -> dict[bytes, bytes]:
 
 def _is_usage_request(method: str, path: str) -> bool:
     return method == "GET" and path.partition("?")[0].endswith(_USAGE_PATHS)
+
+
+def _is_accounts_check(method: str, path: str) -> bool:
+    return method == "GET" and path.partition("?")[0].endswith(_ACCOUNTS_CHECK_PATH)
 
 
 def _text(value: bytes | None) -> str | None:

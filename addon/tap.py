@@ -15,13 +15,14 @@ import logging
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mitmproxy import ctx, exceptions
 
-from addon import bodies, headers, messages, mitmproxy_defaults, observations, turns
+from addon import bodies, headers, hosts, messages, mitmproxy_defaults, observations, turns
 from addon.connection_cleanup import ConnectionCleanup
 from addon.control_channel import ControlChannel, listen_address, take_upstream_auth
 from addon.flows import FlowClassifier
@@ -30,9 +31,11 @@ from addon.identity import with_reported_user
 from addon.log_redaction import LogRedaction, reduced
 from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage, SeenName
 from addon.traffic_counts import TrafficCounts
+from store.database import open_reader
 from store.errors import DatabaseError, SettingError, error_place
 from store.files import load_token_secret
 from store.models import SightingKind, Source
+from store.queries.sightings import load_learned_hosts
 from store.record.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, database_path, default_database
 
@@ -56,6 +59,9 @@ _EVENTS = b"text/event-stream"
 _EVENT_MARKS = re.compile(b"|".join(map(re.escape, (*messages.EVENT_MARKS, *turns.END_MARKS))))
 _DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
 """OpenSSL's words for the alerts of a client that does not trust a certificate."""
+
+_LEARNED_SECONDS = 0.5
+"""How long a start waits for a locked database to name the learned hosts."""
 
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = ControlChannel(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
@@ -141,6 +147,7 @@ class Tap:
             try:
                 self._hosts = Hosts(ctx.options.codex_tap_hosts)
                 self._flows = FlowClassifier(self._hosts, self._token_secret)
+                self._learn_stored_hosts()
             except ValueError as error:
                 self._reject_option(f"codex_tap_hosts: {error}")
         if ctx.options.codex_tap_keep_days < 0:
@@ -306,6 +313,8 @@ class Tap:
             return bodies.Document(functools.partial(self._read_body, exchange, at, status))
         if exchange.info.is_usage_request:
             return bodies.Document(functools.partial(self._read_usage, exchange, at, status))
+        if exchange.info.is_accounts_check and status == 200:
+            return bodies.Document(functools.partial(self._read_accounts, at))
         return None
 
     def _read_body(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
@@ -316,6 +325,17 @@ class Tap:
     def _read_usage(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
         exchange.info = exchange.info._replace(identity=with_reported_user(exchange.info.identity, body))
         self._record(exchange, messages.read_usage(body, at), at, status)
+
+    def _read_accounts(self, at: float, body: bytes) -> None:
+        """Learn the hosts that Codex will use instead of chatgpt.com."""
+        before = self._hosts.learned
+        for origin in hosts.backend_origins(body):
+            seen = self._hosts.sight(origin)
+            if seen and self._recorder:
+                self._recorder.put(SeenName(*seen, at))
+        if self._hosts.learned != before:
+            self._flows.forget()
+            logger.info("codex-tap: watching also %s", ", ".join(sorted(self._hosts.learned - before)))
 
     def _read_sse(self, exchange: Exchange, status: int, data: bytes) -> None:
         if not data.startswith(messages.OUTPUT_EVENT_PREFIXES):
@@ -387,6 +407,7 @@ class Tap:
         self.done()
         self._path, self._recorder = path, recorder
         self._load_token_secret(path)
+        self._learn_stored_hosts()
 
     def _load_token_secret(self, path: Path) -> None:
         """Key the digests of short tokens with the secret beside the database, or with one that ends with the proxy."""
@@ -396,6 +417,19 @@ class Tap:
             reason = f"the secret beside the database cannot be used ({error.strerror or error})"
             self._log_once(logging.WARNING, f"{reason}; a short token is a new account after each start")
         self._flows = FlowClassifier(self._hosts, self._token_secret)
+
+    def _learn_stored_hosts(self) -> None:
+        """Watch the hosts that earlier proxies learned."""
+        if self._path is None:
+            return
+        try:
+            with contextlib.closing(open_reader(self._path, _LEARNED_SECONDS)) as connection:
+                stored = load_learned_hosts(connection)
+        except (DatabaseError, sqlite3.Error) as error:  # the next accounts/check response names them again
+            logger.info("codex-tap: cannot read the learned hosts (%s)", type(error).__name__)
+            return
+        for host in stored:
+            self._hosts.learn(host)
 
     def _reject_option(self, message: str) -> None:
         """Reject an option: at start by the error line that makes mitmproxy exit, later by restoring the old value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -10,11 +11,14 @@ import sqlite3
 import ssl
 import stat
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import brotli
 import pytest
+import zstandard
 from mitmproxy import exceptions
 from mitmproxy.addons.upstream_auth import UpstreamAuth
 from mitmproxy.proxy.context import Context
@@ -101,7 +105,7 @@ def test_foreign_hosts_are_not_recorded(line: Line, names: dict[str, Any]) -> No
     assert line.rows("source") == []
 
 
-def sightings(line: Line) -> list[tuple[Any, ...]]:
+def unknown_logins(line: Line) -> list[tuple[Any, ...]]:
     line.tap.done()
     with closing(sqlite3.connect(line.database)) as connection:
         return connection.execute("SELECT kind, name, count FROM sightings").fetchall()
@@ -122,11 +126,11 @@ def test_limits_of_an_unknown_login(line: Line) -> None:
         line.tap.websocket_end(socket)
     assert line.holds_nothing
     assert [line.rows("count(*)", table=table) for table in ("snapshots", "requests", "accounts")] == [[(0,)]] * 3
-    assert sightings(line) == [("unknown_login", "Basic", 3), ("unknown_login", "none", 3)]
+    assert unknown_logins(line) == [("unknown_login", "Basic", 3), ("unknown_login", "none", 3)]
     assert secret[:8].encode() not in b"".join(path.read_bytes() for path in line.database.parent.iterdir())
 
 
-def accounts(line: Line) -> list[tuple[Any, ...]]:
+def stored_accounts(line: Line) -> list[tuple[Any, ...]]:
     line.tap.done()
     with closing(sqlite3.connect(line.database)) as connection:
         return connection.execute(
@@ -140,8 +144,8 @@ def test_agent_assertions(line: Line) -> None:
     for number in range(5):
         login = f"AgentAssertion eyJ{number}{'x' * 200}"
         line.complete(request(token=None, Authorization=login, chatgpt_account_id="workspace"), PLUS)
-    assert accounts(line) == [("workspace", "", None, 1, 1)]
-    assert sightings(line) == []
+    assert stored_accounts(line) == [("workspace", "", None, 1, 1)]
+    assert unknown_logins(line) == []
 
 
 def test_opaque_tokens_of_one_account(line: Line) -> None:
@@ -153,7 +157,7 @@ def test_opaque_tokens_of_one_account(line: Line) -> None:
     usage = request("/backend-api/wham/usage", method=b"GET", token=tokens[1], chatgpt_account_id="workspace")
     line.complete(usage, {"content-type": "application/json"}, chunks=[json.dumps(named).encode()])
     line.complete(request(token=tokens[3], chatgpt_account_id="workspace"), PLUS)
-    ((*who, snapshots),) = accounts(line)
+    ((*who, snapshots),) = stored_accounts(line)
     assert who == ["workspace", "user-1", "ann@example.com", 4]
     assert snapshots >= 1
 
@@ -461,6 +465,141 @@ def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     assert logged(caplog) == ["codex-tap: a response named too many limits; 184 were left out"]
 
 
+# Hosts that a response leads Codex to
+
+
+ACCOUNTS_CHECK = "/backend-api/wham/accounts/check"
+AU: dict[str, Any] = {"host": "au.chatgpt.com", "sni": "au.chatgpt.com", "named": "au.chatgpt.com"}
+
+
+def accounts(origin: str = "https://au.chatgpt.com", **more: object) -> bytes:
+    entry = {"id": "the-marked-workspace", "workspace_backend_origin": origin, **more}
+    return json.dumps({"accounts": [entry], "email": "marked@example.com"}).encode()
+
+
+def sightings(line: Line) -> list[tuple[Any, ...]]:
+    """Stop recording and return what was seen by name."""
+    line.tap.done()
+    with closing(sqlite3.connect(line.database)) as connection:
+        return connection.execute("SELECT kind, name, count FROM sightings ORDER BY kind, name").fetchall()
+
+
+def is_watched(line: Line, host: str) -> bool:
+    """Return True if the tap would decrypt a connection to a host, and read the figures of its responses."""
+    asked = line.open(request(host=host, sni=host, named=host))
+    return line.tap._hosts.watches(host, host) and line.tap._flows.classify(asked) is not None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [
+        ("", bytes),
+        ("gzip", gzip.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.compress),
+        ("deflate", zlib.compress),
+    ],
+)
+def test_a_host_is_learned(line: Line, encoding: str, encode: Callable[[bytes], bytes]) -> None:
+    """A response of chatgpt.com leads to a further host, which is watched from then on; nothing else is kept of it."""
+    assert not is_watched(line, "au.chatgpt.com")
+    body = encode(accounts())
+    fields = {"content-type": "application/json", "content-encoding": encoding}
+    check = request(ACCOUNTS_CHECK, method=b"GET")
+    line.complete(check, fields, chunks=[body[:20], body[20:]])
+    assert is_watched(line, "au.chatgpt.com")
+    line.complete(request(**AU), PLUS)
+    assert line.rows("used_5h_percent") == [(13.0,)]
+    assert sightings(line) == [("host", "au.chatgpt.com", 1)]
+    written = b"".join(file.read_bytes() for file in line.database.parent.iterdir())
+    assert b"marked" not in written
+
+
+@pytest.mark.parametrize("names", [{"named": None, "authority": "chatgpt.com"}, {"host": "104.18.32.47"}])
+def test_a_host_is_learned_over_http2_and_by_address(line: Line, names: dict[str, Any]) -> None:
+    """Each name that there is has to be chatgpt.com."""
+    line.complete(request(f"{ACCOUNTS_CHECK}?x=1", method=b"GET", **names), chunks=[accounts()])
+    assert is_watched(line, "au.chatgpt.com")
+
+
+@pytest.mark.parametrize(
+    ("asked", "response"),
+    [
+        pytest.param(
+            {"host": "gateway.example", "sni": "gateway.example", "named": "gateway.example"}, {}, id="gateway"
+        ),
+        pytest.param({"host": "gateway.example"}, {}, id="gateway under another name"),
+        pytest.param({"host": "us.chatgpt.com", "sni": "us.chatgpt.com", "named": "us.chatgpt.com"}, {}, id="us"),
+        pytest.param({"named": "api.openai.com"}, {}, id="another watched host"),
+        pytest.param({"method": b"POST"}, {}, id="no question"),
+        pytest.param({"path": "/backend-api/codex/models"}, {}, id="another path"),
+        pytest.param({"path": "/x?/wham/accounts/check"}, {}, id="a query"),
+        pytest.param({}, {"status": 403}, id="refused"),
+        pytest.param({}, {"status": 302}, id="led elsewhere"),
+        pytest.param({}, {"chunks": [accounts(filler="x" * bodies.MAX_JSON_LENGTH)]}, id="too long"),
+        pytest.param({}, {"chunks": [accounts()[:-9]]}, id="cut off"),
+        pytest.param({}, {"fields": {"content-encoding": "gzip"}}, id="not what it says"),
+        pytest.param({}, {"fields": {"content-encoding": "unknown"}}, id="an unknown encoding"),
+    ],
+)
+def test_no_host_is_learned(line: Line, asked: dict[str, Any], response: dict[str, Any]) -> None:
+    """From anything but a complete accounts/check response of chatgpt.com."""
+    line.configure(codex_tap_hosts=["gateway.example"])
+    line.complete(
+        request(**{"path": ACCOUNTS_CHECK, "method": b"GET", **asked}), **{"chunks": [accounts()], **response}
+    )
+    assert not is_watched(line, "au.chatgpt.com")
+    assert sightings(line) == []
+
+
+def test_plain_http_teaches_nothing(line: Line) -> None:
+    """Without TLS anybody could respond."""
+    check = request(ACCOUNTS_CHECK, method=b"GET", sni=None)
+    check.request.scheme = "http"
+    line.complete(check, chunks=[accounts()])
+    assert not is_watched(line, "au.chatgpt.com")
+    assert sightings(line) == []
+
+
+def test_other_hosts_are_counted(line: Line) -> None:
+    """They are not watched, and a password in an origin is not kept."""
+    for origin in ("https://evil.example", "https://me:secret@au.chatgpt.com:8443/x", "https://ab.chatgpt.com") * 2:
+        line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts(origin)])
+    line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts("NO_CONSTRAINT")])
+    line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts("https://us.chatgpt.com")])
+    assert not any(is_watched(line, host) for host in ("evil.example", "au.chatgpt.com", "ab.chatgpt.com"))
+    assert sightings(line) == [
+        ("other_host", "ab.chatgpt.com", 2),
+        ("other_host", "evil.example", 2),
+        ("other_host", "https://au.chatgpt.com:8443", 2),
+    ]
+
+
+def test_learned_hosts_are_remembered(line: Line) -> None:
+    """The next proxy with the same database watches them from its start, and so does this one with other options."""
+    line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts()])
+    line.tap.done()
+    line.configure(codex_tap_hosts=["gateway.example"])
+    assert is_watched(line, "au.chatgpt.com")
+    with proxy(later := Tap()) as context:
+        context.configure(later, codex_tap_db=str(line.database))
+        assert later._hosts.watches("au.chatgpt.com", "au.chatgpt.com")
+        later.done()
+
+
+def test_learned_hosts_that_cannot_be_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tap starts without them."""
+
+    def locked(_path: Path, _seconds: float) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(tap_module, "open_reader", locked)
+    with proxy(later := Tap()) as context:
+        context.configure(later, codex_tap_db=str(line.database))
+        assert later._hosts.learned == frozenset()
+        later.done()
+
+
 # Options and the start
 
 
@@ -468,7 +607,7 @@ def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     """At the start one line names the watched hosts and the database."""
     line.configure(codex_tap_hosts=["Gateway.Example"])
     line.tap.running()
-    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gateway.example"
+    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gov.chatgpt.com, us.chatgpt.com, gateway.example"
     assert logged(caplog, logging.INFO) == [f"codex-tap: reading the limits of {hosts} into {line.database}"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from scripts.support.errors import NOTHING_YET
 from store.database import open_writer
 from store.edits import rename_account
-from store.models import Credits, Identity, Window
+from store.models import Credits, Identity, ModelUsage, Window
 from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
@@ -155,3 +155,12 @@ def test_a_name_that_is_anothers_e_mail(path: Path) -> None:
     assert invoke("next").stdout == "acct-a/user-a\n"
     assert invoke("guard", ALICE.email or "").exit_code == 2
     assert invoke("guard", "acct-b/user-b").stdout.startswith("go: bob@example.com, ")
+
+
+def test_a_model_that_is_not_available_is_told(path: Path) -> None:
+    """The reason names it, and until when."""
+    astra = ModelUsage(available=False, available_at=int(time.time()) + 9 * DAY)
+    record(path, snapshot(seen(20).reading.limits[0], at=time.time() - 60, model_usage={"gpt-6-astra": astra}))
+    result = invoke("next")
+    assert result.stdout == "alice@example.com\n"
+    assert result.stderr.startswith("80 % of 7 d left, resets in 2 d 23 h; gpt-6-astra is not available until ")

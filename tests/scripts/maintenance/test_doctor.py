@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from scripts.cli import cli
-from scripts.demo.certificates import Authority
+from scripts.launch.certificates import ensure_authority
 from scripts.maintenance.doctor import Check, examine
 from store.database import open_writer
 from store.files import LOG_FOLDER, certificate_folder
@@ -43,15 +43,9 @@ def address() -> str:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
+def certificate() -> Path:
     """The files of a certificate authority, as the proxy creates them."""
-    folder = certificate_folder()
-    folder.mkdir(parents=True)
-    key = folder / "mitmproxy-ca.pem"
-    key.touch(mode=0o600)
-    certificate = folder / "mitmproxy-ca-cert.pem"
-    certificate.write_bytes(Authority(tmp_path).ca_file.read_bytes())
-    return certificate
+    return ensure_authority(certificate_folder())
 
 
 @pytest.fixture
@@ -198,6 +192,28 @@ def test_a_missing_authority_is_a_note(path: Path, address: str) -> None:
 def test_an_authority_in_order(path: Path, address: str, certificate: Path) -> None:
     """The check has the path of the certificate."""
     assert found("certificate", path, address) == [Check("certificate", "ok", f"{certificate}, its key is private")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("mitmproxy-ca.pem", "", "mitmproxy-ca.pem is damaged"),
+        ("mitmproxy-ca.pem", None, "mitmproxy-ca.pem is missing"),
+        ("mitmproxy-ca-cert.pem", None, "mitmproxy-ca-cert.pem is missing"),
+        ("mitmproxy-dhparam.pem", "half", "mitmproxy-dhparam.pem is damaged"),
+    ],
+)
+def test_a_damaged_authority_is_a_problem(
+    name: str, content: str | None, reason: str, path: Path, address: str, certificate: Path
+) -> None:
+    """The check finds what the start of the proxy would find."""
+    if content is None:
+        (certificate.parent / name).unlink()
+    else:
+        (certificate.parent / name).write_text(content)
+    (check,) = found("certificate", path, address)
+    message = f"the certificate authority in {certificate.parent} is unusable: {reason}"
+    assert (check.level, check.message) == ("problem", message)
 
 
 @needs_modes

@@ -1,0 +1,50 @@
+"""The hosts that responses led Codex to."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from store.database import open_reader
+from store.models import Sighting, SightingKind
+from store.queries.sightings import SeenHost, load_learned_hosts, load_seen_hosts
+from store.settings import MAX_LEARNED_HOSTS
+from tests.support.databases import record
+from tests.support.factories import NOON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def seen(name: str, at: float = NOON, kind: SightingKind = SightingKind.HOST) -> Sighting:
+    return Sighting(kind=kind, name=name, seen_at=at)
+
+
+def test_watched_hosts_come_first(path: Path) -> None:
+    """Of each kind the newest is first; other sightings are left out."""
+    other = SightingKind.OTHER_HOST
+    record(
+        path,
+        seen("evil.example", NOON + 9, other),
+        seen("a.chatgpt.com"),
+        seen("b.chatgpt.com", NOON + 1),
+        seen("a.chatgpt.com", NOON + 2),
+        seen("x-field", kind=SightingKind.UNKNOWN_FIELD),
+    )
+    with closing(open_reader(path)) as connection:
+        assert load_seen_hosts(connection) == [
+            SeenHost("a.chatgpt.com", True, 2, NOON, NOON + 2),
+            SeenHost("b.chatgpt.com", True, 1, NOON + 1, NOON + 1),
+            SeenHost("evil.example", False, 1, NOON + 9, NOON + 9),
+        ]
+        assert load_learned_hosts(connection) == ["a.chatgpt.com", "b.chatgpt.com"]
+
+
+def test_stored_names_are_checked_again(path: Path) -> None:
+    """A database that others have changed teaches nothing else, and not too much."""
+    record(path, *(seen(name, NOON + 9) for name in ("evil.example", "ab.chatgpt.com", "auth.openai.com")))
+    record(path, *(seen(f"h{number}.chatgpt.com") for number in range(MAX_LEARNED_HOSTS + 5)))
+    with closing(open_reader(path)) as connection:
+        learned = load_learned_hosts(connection)
+    assert len(learned) == MAX_LEARNED_HOSTS
+    assert all(name.startswith("h") for name in learned)
