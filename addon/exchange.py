@@ -13,34 +13,43 @@ if TYPE_CHECKING:
 
 
 class RequestInfo(NamedTuple):
-    """Whose a request is, its thread, session and model, and what it asks for.
+    """Whose a request is, what its headers say of its turns, and what it asks for.
 
-    ``is_codex`` is true if its turns are Codex's: the hosts also serve programs that have nothing to do with it.
-    ``is_accounts_check`` is true if the response of chatgpt.com may name further hosts of the backend.
+    The fields up to ``client`` are those of `store.models.Turn`. ``is_codex`` is true if its turns are Codex's: the
+    hosts also serve programs that have nothing to do with it. ``is_accounts_check`` is true if the response of
+    chatgpt.com may name further hosts of the backend. ``unknown_login`` is the scheme of a login that names no account,
+    else None; nothing of such a request is stored but that its response has limits.
     """
 
     identity: Identity
     thread: str | None = None
     session: str | None = None
     model: str | None = None
+    tier: str | None = None
+    subagent: str | None = None
+    parent_thread: str | None = None
+    client: str | None = None
     is_codex: bool = False
     is_turn: bool = False
     is_usage_request: bool = False
     is_accounts_check: bool = False
+    unknown_login: str | None = None
 
 
 class Exchange:
     """A request while its response is under way: who asked and when, the response's headers, and the turn on it.
 
-    On a websocket one turn follows the other; ``info`` and ``requested_at`` are those of the latest.
+    On a websocket one turn follows the other; ``info`` and ``requested_at`` are those of the latest. ``is_sighted`` is
+    true once its unknown login is counted.
     """
 
-    __slots__ = ("fields", "info", "requested_at", "turn")
+    __slots__ = ("fields", "info", "is_sighted", "requested_at", "turn")
 
     def __init__(self, info: RequestInfo, requested_at: float, turn: OpenTurn | None = None) -> None:
         self.info = info
         self.requested_at = requested_at
         self.turn = turn
+        self.is_sighted = False
         self.fields: HeaderFields | None = None
 
     @property
@@ -50,14 +59,29 @@ class Exchange:
 
 
 class OpenTurn:
-    """A turn that is under way; ``info`` says whose it is, and its thread, session and model."""
+    """A turn that is under way; ``info`` says whose it is, and its thread, session and model.
 
-    __slots__ = ("first_byte_at", "info", "started_at", "status", "transport", "warm_up")
+    ``metadata`` is its ``x-codex-turn-metadata``, which is parsed when the turn has ended, and never stored. ``tier``
+    is the service tier of this turn alone.
+    """
 
-    def __init__(self, transport: Transport, started_at: float, info: RequestInfo, *, warm_up: bool) -> None:
+    __slots__ = ("first_byte_at", "info", "metadata", "started_at", "status", "tier", "transport", "warm_up")
+
+    def __init__(
+        self,
+        transport: Transport,
+        started_at: float,
+        info: RequestInfo,
+        metadata: bytes = b"",
+        *,
+        tier: str | None = None,
+        warm_up: bool,
+    ) -> None:
         self.transport = transport
         self.started_at = started_at
         self.info = info
+        self.metadata = metadata
+        self.tier = tier
         self.warm_up = warm_up
         self.first_byte_at: float | None = None
         self.status: int | None = None

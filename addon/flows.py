@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from addon import coerce
 from addon.exchange import Exchange, OpenTurn, RequestInfo
 from addon.hosts import Hosts, decode_ascii, is_teacher
-from addon.identity import Identities
+from addon.identity import NOBODY, Identities, login_scheme
 from addon.turns import is_turn, mentions_warm_up
 from store.models import Transport
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
+_ROUTING_TIER = re.compile(r"(?:^|[;,\s])tier=([^;,\s]+)")
 
 _MAX_ROUTING_LENGTH = 1024
 _ACCOUNTS_CHECK_PATH = "/wham/accounts/check"
@@ -36,8 +37,15 @@ _INFO_HEADERS = (
     b"chatgpt-account-id",
     b"thread-id",
     b"session-id",
+    b"session_id",
+    b"conversation_id",
     b"x-codex-routing-hint",
+    b"x-openai-subagent",
+    b"x-codex-parent-thread-id",
+    b"originator",
 )
+_SESSION_HEADERS = (b"session-id", b"session_id", b"conversation_id")
+"""The first of them that is there names the session: clients other than Codex write it with an underscore."""
 _TURN_METADATA = b"x-codex-turn-metadata"
 _WANTED = frozenset({*_INFO_HEADERS, _TURN_METADATA})
 _MAX_CACHED_REQUESTS = 256
@@ -46,9 +54,10 @@ _MAX_CACHED_REQUESTS = 256
 class FlowClassifier:
     """Classifies requests. Results are cached because the requests of one client differ in few relevant fields."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, secret: bytes) -> None:
+        """Create the classifier; `secret` keys the digests of short tokens."""
         self._hosts = hosts
-        self._identities = Identities()
+        self._identities = Identities(secret)
         # Keyed by Python's own keyed hash, as in `Identities`: the hashed values include a token.
         self._cache: dict[int, RequestInfo | None] = {}
 
@@ -57,7 +66,7 @@ class FlowClassifier:
         self._cache.clear()
 
     def classify(self, flow: HTTPFlow) -> Exchange | None:
-        """Return the exchange of a request; None if it is not Codex's or has no bearer.
+        """Return the exchange of a request; None if it is not to a watched host.
 
         The exchange of a request for a turn has the turn open.
         """
@@ -76,8 +85,10 @@ class FlowClassifier:
         requested_at = data.timestamp_start
         if not info.is_turn:
             return Exchange(info, requested_at)
-        is_warm_up = mentions_warm_up(wanted.get(_TURN_METADATA, b"")) is not None
-        return Exchange(info, requested_at, OpenTurn(Transport.HTTP, requested_at, info, warm_up=is_warm_up))
+        metadata = wanted.get(_TURN_METADATA, b"")
+        is_warm_up = mentions_warm_up(metadata) is not None
+        turn = OpenTurn(Transport.HTTP, requested_at, info, metadata, tier=info.tier, warm_up=is_warm_up)
+        return Exchange(info, requested_at, turn)
 
     def _read(self, data: RequestData, server_name: str | None, wanted: dict[bytes, bytes]) -> RequestInfo | None:
         hosts, address = self._hosts, data.host
@@ -86,19 +97,27 @@ class FlowClassifier:
         if not (hosts.names(wanted.get(b"host")) and hosts.names(data.authority)):
             return None
         identity = self._identities.identify(wanted.get(b"authorization"), wanted.get(b"chatgpt-account-id"))
-        if identity is None:
-            return None
         method, path = decode_ascii(data.method), decode_ascii(data.path)
-        thread, session = _id(wanted.get(b"thread-id")), _id(wanted.get(b"session-id"))
+        is_usage_request = _is_usage_request(method, path)
+        if identity is None:
+            scheme = login_scheme(wanted.get(b"authorization"))
+            return RequestInfo(NOBODY, is_usage_request=is_usage_request, unknown_login=scheme)
+        thread = _text(wanted.get(b"thread-id"))
+        session = next((each for name in _SESSION_HEADERS if (each := _text(wanted.get(name)))), None)
+        routing = decode_ascii(wanted.get(b"x-codex-routing-hint"))[:_MAX_ROUTING_LENGTH]
         is_codex = "/codex/" in path or thread is not None or session is not None
         return RequestInfo(
             identity,
             thread,
             session,
-            _routed_model(wanted.get(b"x-codex-routing-hint")),
+            _routed(_ROUTING_MODEL, routing),
+            _routed(_ROUTING_TIER, routing),
+            _text(wanted.get(b"x-openai-subagent")),
+            _text(wanted.get(b"x-codex-parent-thread-id")),
+            _text(wanted.get(b"originator")),
             is_codex=is_codex,
             is_turn=is_codex and is_turn(method, path),
-            is_usage_request=_is_usage_request(method, path),
+            is_usage_request=is_usage_request,
             is_accounts_check=data.scheme == b"https"
             and is_teacher(address, server_name, wanted.get(b"host"), data.authority)
             and _is_accounts_check(method, path),
@@ -123,10 +142,10 @@ def _is_accounts_check(method: str, path: str) -> bool:
     return method == "GET" and path.partition("?")[0].endswith(_ACCOUNTS_CHECK_PATH)
 
 
-def _id(value: bytes | None) -> str | None:
+def _text(value: bytes | None) -> str | None:
     return coerce.text(decode_ascii(value))
 
 
-def _routed_model(routing: bytes | None) -> str | None:
-    found = _ROUTING_MODEL.search(decode_ascii(routing)[:_MAX_ROUTING_LENGTH])
+def _routed(part: re.Pattern[str], routing: str) -> str | None:
+    found = part.search(routing)
     return coerce.text(found[1]) if found else None

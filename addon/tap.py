@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import re
 import signal
 import sqlite3
@@ -26,12 +27,14 @@ from addon.connection_cleanup import ConnectionCleanup
 from addon.control_channel import ControlChannel, listen_address, take_upstream_auth
 from addon.flows import FlowClassifier
 from addon.hosts import Hosts
+from addon.identity import with_reported_user
 from addon.log_redaction import LogRedaction, reduced
 from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage, SeenName
 from addon.traffic_counts import TrafficCounts
 from store.database import open_reader
 from store.errors import DatabaseError, SettingError, error_place
-from store.models import Source
+from store.files import load_token_secret
+from store.models import SightingKind, Source
 from store.queries.sightings import load_learned_hosts
 from store.record.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, database_path, default_database
@@ -97,7 +100,8 @@ class Tap:
 
     def __init__(self) -> None:
         self._hosts = Hosts()
-        self._flows = FlowClassifier(self._hosts)
+        self._token_secret = os.urandom(32)
+        self._flows = FlowClassifier(self._hosts, self._token_secret)
         self._exchanges: dict[str, Exchange] = {}
         self._path: Path | None = None
         self._recorder: Recorder[Observation] | None = None
@@ -142,7 +146,7 @@ class Tap:
         if "codex_tap_hosts" in updated:
             try:
                 self._hosts = Hosts(ctx.options.codex_tap_hosts)
-                self._flows = FlowClassifier(self._hosts)
+                self._flows = FlowClassifier(self._hosts, self._token_secret)
                 self._learn_stored_hosts()
             except ValueError as error:
                 self._reject_option(f"codex_tap_hosts: {error}")
@@ -226,13 +230,12 @@ class Tap:
         exchange = self._flows.classify(flow)
         if exchange is None:
             return
-        _counts.watched += 1
+        _counts.watched += exchange.info.unknown_login is None
         self._exchanges[flow.id] = exchange
         at = response.data.timestamp_start
         fields = exchange.fields = headers.collect(response.data.headers.fields)
-        if self._recorder and fields.limits:
-            _counts.note_limits(exchange.info.identity)
-            self._recorder.put(ObservedHeaders(exchange.info, exchange.requested_at, fields, at, status))
+        if fields.limits:
+            self._put(exchange, ObservedHeaders(exchange.info, exchange.requested_at, fields, at, status))
         if exchange.turn:
             exchange.turn.first_byte_at, exchange.turn.status = at, status
         feed = None if is_upgrade else self._body_reader(exchange, fields, at, status)
@@ -320,6 +323,7 @@ class Tap:
         self._end_turn(exchange, turns.parse_turn_body(body), time.time())
 
     def _read_usage(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
+        exchange.info = exchange.info._replace(identity=with_reported_user(exchange.info.identity, body))
         self._record(exchange, messages.read_usage(body, at), at, status)
 
     def _read_accounts(self, at: float, body: bytes) -> None:
@@ -348,9 +352,20 @@ class Tap:
     def _record(
         self, exchange: Exchange, message: messages.ParsedMessage | None, observed_at: float, status: int | None
     ) -> None:
-        if message and self._recorder:
+        if message:
+            self._put(exchange, ObservedMessage(exchange.info, exchange.requested_at, message, observed_at, status))
+
+    def _put(self, exchange: Exchange, observed: ObservedHeaders | ObservedMessage) -> None:
+        """Give limits to the recorder; where the login names no account, only that they were seen."""
+        scheme = exchange.info.unknown_login
+        if self._recorder is None:
+            return
+        if scheme is None:
             _counts.note_limits(exchange.info.identity)
-            self._recorder.put(ObservedMessage(exchange.info, exchange.requested_at, message, observed_at, status))
+            self._recorder.put(observed)
+        elif not exchange.is_sighted:
+            exchange.is_sighted = True
+            self._recorder.put(SeenName(SightingKind.UNKNOWN_LOGIN, scheme, observed.observed_at))
 
     def _open_turn(self, exchange: Exchange, content: bytes, at: float) -> None:
         """Start the turn requested by a client message. A turn still open is recorded as interrupted."""
@@ -391,7 +406,17 @@ class Tap:
             return
         self.done()
         self._path, self._recorder = path, recorder
+        self._load_token_secret(path)
         self._learn_stored_hosts()
+
+    def _load_token_secret(self, path: Path) -> None:
+        """Key the digests of short tokens with the secret beside the database, or with one that ends with the proxy."""
+        try:
+            self._token_secret = load_token_secret(path)
+        except OSError as error:
+            reason = f"the secret beside the database cannot be used ({error.strerror or error})"
+            self._log_once(logging.WARNING, f"{reason}; a short token is a new account after each start")
+        self._flows = FlowClassifier(self._hosts, self._token_secret)
 
     def _learn_stored_hosts(self) -> None:
         """Watch the hosts that earlier proxies learned."""

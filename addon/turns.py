@@ -6,7 +6,8 @@ No prompt and no output is stored: of the messages that contain them only named 
 - A warm-up is sent ahead of a turn: ``request_kind`` is ``prewarm`` in ``x-codex-turn-metadata``, and the message says
   ``"generate": false``.
 - The metadata is JSON in a header, and JSON in a string of the message's ``client_metadata``. It also holds paths and
-  URLs of the workspace.
+  URLs of the workspace: named fields are read, and it is never stored.
+- Other clients name a session and no thread, and no model: then the response tells the model.
 - A turn ends with ``response.completed``, ``response.failed``, ``response.incomplete`` or ``error``.
 """
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 INTERRUPTED = "interrupted"
 """Our own error type of a turn whose end was never seen."""
 
+MAX_METADATA_LENGTH = 64 * 1024
+"""Bytes of ``x-codex-turn-metadata`` that are parsed; a real one has about 1 kB."""
+
 MAX_TURN_END_LENGTH = 4 * 1024 * 1024
 """Bytes of a message that is parsed for its tokens; ``response.completed`` repeats the whole output."""
 
@@ -38,20 +42,27 @@ _GENERATES_NOTHING = re.compile(rb'"generate"\s*:\s*false\b')
 _CLIENT_METADATA = b'"client_metadata"'
 _MODEL = re.compile(rb'"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"')
 _USAGE, _ERROR = b'"usage"', b'"error"'
+_SERVICE_TIER = re.compile(rb'"service_tier"\s*:\s*"([A-Za-z0-9_-]{1,40})"')
 END_MARKS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', _ERROR)
 """Each event that ends a turn contains one of these."""
 
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
+_METADATA_NAMES = ("thread_id", "session_id", "model", "reasoning_effort", "subagent_kind", "parent_thread_id")
 _COLON = re.compile(r"\s*:\s*")
 _decode = json.JSONDecoder().raw_decode
 
 
 class TurnResult(NamedTuple):
-    """How a turn ended: the reported tokens, the server's type of an error, and its status."""
+    """How a turn ended: the reported tokens, and the server's type of an error and its status.
+
+    ``model`` is the one that responded, ``reasoning_effort`` the one that the response repeats.
+    """
 
     tokens: Tokens = Tokens()
     error_type: str | None = None
     status: int | None = None
+    model: str | None = None
+    reasoning_effort: str | None = None
 
 
 NO_RESULT = TurnResult()
@@ -76,7 +87,9 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
     if start is None:
         return None
     metadata = _client_metadata(content)
-    model = _MODEL.search(content, start.end(), start.end() + 200)
+    turn_metadata = metadata.get("x-codex-turn-metadata")
+    raw = turn_metadata.encode("utf-8", "replace") if isinstance(turn_metadata, str) else b""
+    model, tier = (each.search(content, start.end(), start.end() + 200) for each in (_MODEL, _SERVICE_TIER))
     return OpenTurn(
         Transport.WEBSOCKET,
         started_at,
@@ -84,8 +97,12 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
             thread=coerce.text(metadata.get("thread_id")) or inherited.thread,
             session=coerce.text(metadata.get("session_id")) or inherited.session,
             model=model[1].decode() if model else inherited.model,
+            subagent=coerce.text(metadata.get("x-openai-subagent")) or inherited.subagent,
+            parent_thread=coerce.text(metadata.get("x-codex-parent-thread-id")) or inherited.parent_thread,
         ),
-        warm_up=_generates_nothing(content) or _is_prewarm(metadata.get("x-codex-turn-metadata")),
+        raw,
+        tier=tier[1].decode() if tier else inherited.tier,
+        warm_up=_generates_nothing(content) or mentions_warm_up(raw) is not None,
     )
 
 
@@ -104,7 +121,9 @@ def parse_turn_end(content: bytes) -> TurnResult | None:
         return None
     response = coerce.mapping(event.get("response"))
     status = coerce.count(event.get("status") if event.get("status") is not None else event.get("status_code"))
-    return TurnResult(_tokens(response.get("usage")), _error_type(event, response), status)
+    return TurnResult(
+        _tokens(response.get("usage")), _error_type(event, response), status, *_model_and_effort(response)
+    )
 
 
 def parse_turn_body(content: bytes) -> TurnResult:
@@ -112,25 +131,35 @@ def parse_turn_body(content: bytes) -> TurnResult:
     if _USAGE not in content and _ERROR not in content:
         return NO_RESULT
     body = coerce.json_object(content)
-    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}))
+    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}), None, *_model_and_effort(body))
 
 
 def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: float) -> Turn:
     """Return the row of a turn that has ended; `limit_id` is the limit that it was charged to."""
+    info = turn.info
+    metadata = coerce.json_object(turn.metadata) if len(turn.metadata) <= MAX_METADATA_LENGTH else {}
+    said = {name: coerce.text(metadata.get(name)) for name in _METADATA_NAMES}
+    model = info.model or said["model"] or result.model
     return Turn(
-        identity=turn.info.identity,
+        identity=info.identity,
         transport=turn.transport,
         started_at=turn.started_at,
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
         limit_id=limit_id,
-        thread=turn.info.thread,
-        session=turn.info.session,
-        model=turn.info.model,
+        thread=info.thread or said["thread_id"],
+        session=info.session or said["session_id"],
+        model=model,
         warm_up=turn.warm_up,
         status=turn.status if result.status is None else result.status,
         error_type=result.error_type,
         tokens=result.tokens,
+        response_model=result.model if result.model != model else None,
+        reasoning_effort=said["reasoning_effort"] or result.reasoning_effort,
+        tier=turn.tier,
+        subagent=said["subagent_kind"] or info.subagent,
+        parent_thread=said["parent_thread_id"] or info.parent_thread,
+        client=info.client,
     )
 
 
@@ -152,15 +181,18 @@ def _generates_nothing(content: bytes) -> bool:
     return _GENERATE in content and _GENERATES_NOTHING.search(content) is not None
 
 
-def _is_prewarm(metadata: object) -> bool:
-    return isinstance(metadata, str) and mentions_warm_up(metadata.encode("utf-8", "replace")) is not None
+def _model_and_effort(response: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the model that responded, and its reasoning effort."""
+    return coerce.text(response.get("model")), coerce.text(coerce.mapping(response.get("reasoning")).get("effort"))
 
 
 def _tokens(usage: object) -> Tokens:
     counts = coerce.mapping(usage)
+    input_details = coerce.mapping(counts.get("input_tokens_details"))
     return Tokens(
         input=coerce.count(counts.get("input_tokens")),
-        cached=coerce.count(coerce.mapping(counts.get("input_tokens_details")).get("cached_tokens")),
+        cached=coerce.count(input_details.get("cached_tokens")),
+        cache_write=coerce.count(input_details.get("cache_write_tokens")),
         output=coerce.count(counts.get("output_tokens")),
         reasoning=coerce.count(coerce.mapping(counts.get("output_tokens_details")).get("reasoning_tokens")),
     )

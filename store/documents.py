@@ -5,7 +5,8 @@ What holds for every document:
 - Timestamps are Unix seconds; a name that ends in ``_seconds`` or ``_minutes`` has that unit.
 - Percentages run from 0 to 100; the server may report more. ``used_percent`` is stored as sent.
 - Null means that no message has reported the value. It never means 0 or false.
-- ``account`` is an account's key, ``name`` the name that a person gave it, ``email`` its e-mail address.
+- ``account`` is an account's key, ``label`` what to show for it, ``name`` the name that a person gave it, ``email`` its
+  e-mail address. Key and label name exactly one account, wherever a command or a path of the API takes one.
 - A slot is ``5h``, ``7d``, ``budget``, or a window's own length (``30d``). ``window_minutes`` and ``length`` are always
   the real length: the slot ``7d`` of a Free plan has the length ``30d``.
 - Later versions only add fields.
@@ -31,6 +32,7 @@ class AccountReference(TypedDict):
     """The account that a document, or a part of one, is about."""
 
     account: str
+    label: str
     name: str | None
     email: str | None
 
@@ -262,9 +264,9 @@ class UsageFigures(TypedDict):
 class UsageRow(UsageFigures):
     """The use of one thread, model, account, day or hour, or of none that was seen (``elsewhere``).
 
-    ``key`` is the thread, the model, the account's key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It
-    is null where none was reported, and in the row of use elsewhere. ``name`` is the name of the thread, or the
-    account's label; null where it would repeat the key.
+    ``key`` is the thread (the session of a client that names no threads), the model, the account's key, the day
+    (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row of use
+    elsewhere. ``name`` is the name of the thread, or the account's label; null where it would repeat the key.
     """
 
     key: str | None
@@ -469,7 +471,12 @@ class HistoryPointsDocument(TypedDict):
 
 
 class TurnEntry(AccountReference):
-    """A turn of Codex. Cached tokens are part of the input, reasoning ones of the output."""
+    """A turn of Codex. Tokens read from and written into the cache are part of the input, reasoning ones of the output.
+
+    ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
+    ``subagent`` is the kind of sub-agent (``review``, say), and ``parent_thread`` the thread that started it. ``tier``
+    is the requested service tier (``priority`` in Fast mode), and ``client`` the client's own name.
+    """
 
     id: int
     token_key: str
@@ -477,7 +484,14 @@ class TurnEntry(AccountReference):
     thread: str | None
     thread_name: str | None
     session: str | None
+    parent_thread: str | None
+    subagent: str | None
+    client: str | None
     model: str | None
+    response_model: str | None
+    """The model that responded, where it is not the requested one."""
+    reasoning_effort: str | None
+    tier: str | None
     transport: Literal["http", "websocket"]
     warm_up: bool
     started_at: float
@@ -487,6 +501,7 @@ class TurnEntry(AccountReference):
     error_type: str | None
     input_tokens: int | None
     cached_tokens: int | None
+    cache_write_tokens: int | None
     output_tokens: int | None
     reasoning_tokens: int | None
 
@@ -502,10 +517,14 @@ class TurnsDocument(TypedDict):
 
 
 class AccountEntry(AccountReference):
-    """An account, an element of ``codex-tap accounts --json``. The newest token key comes first."""
+    """An account, an element of ``codex-tap accounts --json``. The newest token key comes first.
+
+    ``merged`` has the keys of the accounts that were merged into this one.
+    """
 
     plan_type: str | None
     token_keys: list[str]
+    merged: list[str]
     first_seen_at: float
     last_seen_at: float
 
@@ -533,10 +552,12 @@ class ForgottenAccount(AccountDetail):
 class ThreadEntry(TypedDict):
     """A thread of Codex, an element of ``codex-tap threads --json``.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range. ``is_session`` is true if the client
+    names no threads: then ``thread`` is its session.
     """
 
     thread: str
+    is_session: bool
     name: str | None
     accounts: list[str]
     turns: int
@@ -580,6 +601,7 @@ class NextDocument(TypedDict):
 
     generated_at: int
     account: str | None
+    label: str | None
     name: str | None
     email: str | None
     reason: str
@@ -596,6 +618,7 @@ class GuardDocument(TypedDict):
     """
 
     account: str | None
+    label: str | None
     name: str | None
     email: str | None
     answer: Literal["go", "below", "old", "unknown"]

@@ -34,6 +34,9 @@ _CORRUPT, _BACKUP = ".corrupt-", ".v"
 _SPILL, _SPILL_SUFFIX = ".unwritten-", ".jsonl"
 _AUTHORITY_LOCK, _DAMAGED = "authority.lock", ".damaged-"
 _ALERTS_STATE, _ALERTS_LOCK = "-alerts.json", "-alerts.lock"
+_TOKEN_SECRET = "-token-secret"  # noqa: S105 (a file's name)
+
+_SECRET_BYTES = 32
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _REPLACE_TRIES = 5
@@ -112,6 +115,11 @@ def alerts_lock_path(database: Path) -> Path:
     return database.with_name(f"{database.name}{_ALERTS_LOCK}")
 
 
+def token_secret_path(database: Path) -> Path:
+    """Return the path of the secret that keys the digests of short tokens (`load_token_secret`)."""
+    return database.with_name(f"{database.name}{_TOKEN_SECRET}")
+
+
 # The names of all of these, as regular expressions. Earlier versions wrote partial files without the random part, or
 # without the suffix.
 
@@ -120,7 +128,7 @@ _PARTIAL = r"(\.[a-z0-9_]{8})?(\.part)?"
 DATABASE_SUFFIXES = (
     rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?(\.part)?)?(-wal|-shm|-journal)?"
     rf"|{re.escape(_SPILL)}\d+-[0-9a-f]{{8}}{re.escape(_SPILL_SUFFIX)}{_PARTIAL}"
-    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}"
+    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}|{re.escape(_TOKEN_SECRET)}{_PARTIAL}"
 )
 """The part of a name that follows the name of the database; it is empty for the database itself."""
 
@@ -185,6 +193,52 @@ def write_private(path: Path, content: bytes, *, executable: bool = False) -> No
         OSError: It cannot be written; an earlier file is still there, and nothing else is left behind.
 
     """
+    partial = _write_partial(path, content)
+    try:
+        if executable:
+            partial.chmod(0o700)
+        _replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_token_secret(database: Path) -> bytes:
+    """Return the secret beside a database that keys the digests of short tokens; it is created once.
+
+    Programs that start together get the same one.
+
+    Raises:
+        OSError: It can be neither read nor created, or what is there is not such a file.
+
+    """
+    path = token_secret_path(database)
+    if not os.path.lexists(path):
+        partial = _write_partial(path, os.urandom(_SECRET_BYTES))
+        try:
+            _publish(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    problem = ownership_problem(path)
+    secret = b"" if problem else path.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise OSError(f"{path} {problem or 'is not a secret of codex-tap'}")
+    return secret
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Give a complete file its name, unless there is a file of that name already."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        pass  # another program was first
+    except OSError:  # this file system has no hard links
+        if not os.path.lexists(path):
+            partial.rename(path)
+
+
+def _write_partial(path: Path, content: bytes) -> Path:
+    """Write a private file beside a path, complete on disk; return its path."""
     import tempfile
 
     create_private_folder(path.parent)
@@ -195,12 +249,10 @@ def write_private(path: Path, content: bytes, *, executable: bool = False) -> No
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if executable:
-            partial.chmod(0o700)
-        _replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return partial
 
 
 def _replace(partial: Path, path: Path) -> None:

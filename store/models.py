@@ -97,9 +97,10 @@ class Credits(Model):
 class Identity(Model):
     """The owner of a request. Made from a token, without holding it.
 
-    ``token_key`` is a visible prefix of the token, ``~`` and ten hex digits of its SHA-256. ``account_id`` and
-    ``user_id`` together are the account; a bearer that carries no claims is an account of its own, with its
-    token key for a user.
+    ``token_key`` is a visible prefix of the token, ``~`` and ten hex digits of a digest. ``account_id`` and ``user_id``
+    together are the account. A login that names no user has an empty ``user_id``, or its token key if it names no
+    account either; ``user_reported`` is true if a usage document named its user. ``former_key`` is the key that earlier
+    versions gave a short token: its digest gives the token away, so it is never written anywhere.
     """
 
     token_key: str
@@ -108,6 +109,8 @@ class Identity(Model):
     email: str | None = None
     plan_type: str | None = None
     expires_at: Timestamp | None = None
+    user_reported: bool = False
+    former_key: Annotated[str | None, Field(exclude=True, repr=False)] = None
 
 
 class ModelUsage(Model):

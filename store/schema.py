@@ -344,6 +344,9 @@ CREATE TABLE limit_names (
     limit_id TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- 1: `thread` is a session of a client that names no threads
+ALTER TABLE threads ADD COLUMN is_session INTEGER NOT NULL DEFAULT 0;
+
 -- 1: no message has given the id, which was made from a display name
 ALTER TABLE limits ADD COLUMN by_name INTEGER NOT NULL DEFAULT 0;
 

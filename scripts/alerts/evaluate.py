@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.alerting import Alert, AlertState, Rule, firing, track
+from store.analysis.alerting import About, Alert, AlertState, Rule, firing, track
 from store.queries.accounts import AccountError, find_account, load_accounts
 from store.queries.alert_input import load_alert_input
 from store.queries.limits import load_limit_ids
@@ -22,7 +22,7 @@ class Evaluation(NamedTuple):
 
     ``state`` is updated to now; the returned alerts are not yet recorded in it. ``quiet_until`` is when the current
     quiet hours end, or None outside of them. ``problems`` are sentences about rules that match nothing. ``accounts``
-    are the keys of all known accounts.
+    are the keys of all known accounts, and of those that were merged into them.
     """
 
     alerts: list[Alert]
@@ -40,10 +40,23 @@ def evaluate(
     rules, problems = _rules(settings.rules, known)
     problems += _unseen_limits(settings.rules, load_limit_ids(connection))
     found = load_alert_input(connection, now, rules, accounts=known, forecast=forecast)
-    state = track(state, rules, found, now)
+    state = track(_after_merges(state, known), rules, found, now)
     quiet_until = settings.quiet_hours.until(now) if settings.quiet_hours else None
-    keys = frozenset(account.key for account in known)
+    keys = frozenset(key for account in known for key in (account.key, *account.merged))
     return Evaluation(firing(rules, found, state, now), state, quiet_until, problems, keys)
+
+
+def _after_merges(state: AlertState, known: Sequence[Account]) -> AlertState:
+    """Return the state with what is about merged accounts as it is about the accounts that they belong to now."""
+    keys = {merged: account.key for account in known for merged in account.merged}
+
+    def renamed(about: About) -> About:
+        return about._replace(account=keys.get(about.account, about.account))
+
+    runs = {renamed(about): period for about, period in state.runs.items()} | {
+        about: period for about, period in state.runs.items() if about.account not in keys
+    }
+    return state._replace(runs=runs, told=tuple(mark._replace(about=renamed(mark.about)) for mark in state.told))
 
 
 def _rules(rules: Sequence[Rule], known: Sequence[Account]) -> tuple[list[Rule], list[str]]:

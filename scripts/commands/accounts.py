@@ -1,4 +1,4 @@
-"""``accounts``: list, name and delete accounts."""
+"""``accounts``: list, name, merge and delete accounts."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   codex-tap accounts name ann@ work        name an account "work"
+  codex-tap accounts merge work 8c1f       add the data of account 8c1f… to "work"
   codex-tap accounts forget work           delete an account and its data
 """,
 )
@@ -35,7 +36,7 @@ Examples:
 @database_option
 @click.pass_context
 def accounts(context: click.Context, *, form: Form | None, database: Path | None) -> None:
-    """List accounts; name or delete one."""
+    """List accounts; name, merge or delete them."""
     if context.invoked_subcommand is not None:
         reject_options(context)
         return
@@ -73,6 +74,7 @@ def _load(path: Path) -> list[Account]:
 def name_account(account: str, name: str | None, *, clear: bool, database: Path | None) -> None:
     """Name an account."""
     from store.edits import rename_account
+    from store.queries.accounts import labelled
 
     if clear == (name is not None):
         raise click.UsageError("Give either a NAME or --clear.")
@@ -85,7 +87,8 @@ def name_account(account: str, name: str | None, *, clear: bool, database: Path 
             rename_account(connection, chosen.id, wanted)
     except sqlite3.IntegrityError as error:
         raise CommandError(f"another account already has the name {wanted!r}", WRONG_USE) from error
-    label = _label(chosen._replace(name=None))
+    nameless = [account._replace(name=None) if account is chosen else account for account in found.known]
+    label = _label(next(account for account in labelled(nameless) if account.id == chosen.id))
     click.echo(f"{label} is now named {wanted}." if wanted else f"{label} has no name now.")
 
 
@@ -93,6 +96,39 @@ def _label(account: Account) -> str:
     from scripts.render.accounts import account_label
 
     return account_label(account)
+
+
+@accounts.command(
+    "merge",
+    help=f"""Add all data of OTHER to ACCOUNT, for two accounts that are one.
+
+    What comes for OTHER later goes to ACCOUNT, too. Where both have a name, ACCOUNT keeps its own. {ACCOUNT_HELP}
+    """,
+)
+@click.argument("account")
+@click.argument("other")
+@yes_option
+@database_option
+@click.pass_context
+def merge_accounts(context: click.Context, account: str, other: str, *, yes: bool, database: Path | None) -> None:
+    """Add all data of an account to another."""
+    from store import edits
+    from store.database import transaction
+    from store.queries.accounts import account_counts
+
+    path = database or default_database()
+    with session(path, [account, other]) as found:
+        if len(found.accounts) == 1:
+            raise CommandError(f"{account!r} and {other!r} are the same account", WRONG_USE)
+        kept, merged = found.accounts
+        counts = account_counts(found.connection, merged)
+    label, into, contents = _label(merged), _label(kept), _contents(counts)
+    question = f"{label}\ngoes to: {into}\nThis moves {contents}.\nThis cannot be undone. Merge them?"
+    if not yes and not click.confirm(question):
+        context.exit(1)
+    with open_for_writing(path) as connection, transaction(connection):
+        edits.merge_accounts(connection, kept.id, merged.id)
+    click.echo(f"Merged: {label} into {into} ({contents}).")
 
 
 @accounts.command(

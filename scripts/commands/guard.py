@@ -168,9 +168,9 @@ def _line(who: AccountStatus | None, found: GuardVerdict) -> str:
 def _document(who: AccountStatus | None, found: GuardVerdict, policy: GuardPolicy, exit_code: int) -> GuardDocument:
     """Return the document of ``guard --json``: the account, the fields of the verdict, and the policy."""
     account = (
-        {"account": who["account"], "name": who["name"], "email": who["email"]}
+        {"account": who["account"], "label": who["label"], "name": who["name"], "email": who["email"]}
         if who
-        else dict.fromkeys(("account", "name", "email"))
+        else dict.fromkeys(("account", "label", "name", "email"))
     )
     options = {"limit_id": policy.limit_id, "min_remaining": policy.min_remaining, "max_age_seconds": policy.max_age}
     return cast("GuardDocument", {**account, **found._asdict(), **options, "exit_code": exit_code})

@@ -97,7 +97,8 @@ def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
     """Return the keys of the accounts that may spend credits; None for all."""
     if spenders in {"all", "none"}:
         return None if spenders == "all" else set()
-    prefixes = [prefix.strip() for prefix in spenders.split(",") if prefix.strip()]
+    is_label = any(spenders in {account.label, account.key} for account in known)  # it may have a comma
+    prefixes = [spenders] if is_label else [prefix.strip() for prefix in spenders.split(",") if prefix.strip()]
     return {account.key for account in chosen_accounts(known, prefixes)}
 
 

@@ -113,6 +113,7 @@ def _json(found: _Outlook) -> str:
     who, limit, _ = found
     document: StatuslineDocument = {
         "account": who["account"],
+        "label": who["label"],
         "name": who["name"],
         "email": who["email"],
         "plan_type": who["plan_type"],

@@ -25,14 +25,15 @@ def render_accounts(known: Iterable[Account], profile: TerminalProfile) -> Text:
 
 
 def account_label(account: Account, glyphs: Glyphs = TYPOGRAPHIC) -> str:
-    """Return an account in one line: name, e-mail and plan."""
+    """Return an account in one line: its label, e-mail and plan."""
     plan = [sanitize(account.plan_type)] if account.plan_type else []
     return glyphs.dot.join([*title_parts(account.reference), *plan])
 
 
 def title_parts(account: AccountReference) -> list[str]:
-    """Return the name and the e-mail of an account, or its key if it has neither."""
-    return [sanitize(part) for part in (account["name"], account["email"]) if part] or [sanitize(account["account"])]
+    """Return what an account is called: its label, and its name and e-mail if they differ from it."""
+    names = (account["label"], account["name"], account["email"])
+    return [sanitize(name) for name in dict.fromkeys(names) if name]
 
 
 def _account(account: Account, profile: TerminalProfile) -> Iterator[Text]:
@@ -46,6 +47,8 @@ def _account(account: Account, profile: TerminalProfile) -> Iterator[Text]:
         yield from _field(name, token_key)
     if more:
         yield from _field("", f"and {more} earlier")
+    for key in account.merged:
+        yield from _field("merged", sanitize(key))
     yield from _field("seen", f"{first} to {last}")
 
 

@@ -13,6 +13,7 @@ from store.analysis import formatting
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable
 
     from rich.text import Text
 
@@ -92,6 +93,15 @@ def count(number: int, noun: str) -> str:
 def truncate(text: str, width: int, glyphs: Glyphs = TYPOGRAPHIC) -> str:
     """Shorten text to a width, with an ellipsis in the place of the rest."""
     return text if len(text) <= width else text[: max(0, width - len(glyphs.ellipsis))] + glyphs.ellipsis
+
+
+def label_width(labels: Iterable[str], width: int, glyphs: Glyphs = TYPOGRAPHIC) -> int:
+    """Return the width of a column of labels: at most `width`, unless two of them would look the same in it."""
+    different = set(labels)
+    widest = max(map(len, different), default=0)
+    return (
+        min(width, widest) if len({truncate(each, width, glyphs) for each in different}) == len(different) else widest
+    )
 
 
 def wrapped(text: str, profile: TerminalProfile, indent: int = 0, *, min_width: int = _MIN_WRAP_WIDTH) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from scripts.render.console import truncate, wrapped
+from scripts.render.console import label_width, truncate, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 
@@ -34,18 +34,15 @@ _MIN_TEXT_WIDTH = 30
 
 def render_events(document: EventsDocument, profile: TerminalProfile) -> Iterator[Text]:
     """Show the document of ``events --json``: time, kind, account and text of each event, and its note below."""
-    labels = {
-        account["account"]: truncate(sanitize(ranking.label(account)), _MAX_LABEL, profile.glyphs)
-        for account in document["accounts"]
-    }
+    labels = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
     shown = {event["account"] for event in document["events"]}
-    label_width = max((len(labels[key]) for key in shown), default=0) if len(labels) > 1 else 0
+    width = label_width([labels[key] for key in shown], _MAX_LABEL, profile.glyphs) if len(labels) > 1 else 0
     kind_width = max((len(event["kind"]) for event in document["events"]), default=0)
     for event in document["events"]:
         head = Text(f"{formatting.clock_time(event['at'], profile.zone)}  ")
         head.append(f"{event['kind'].replace('_', ' '):<{kind_width}}  ", _STYLES.get(event["kind"], ""))
-        if label_width:
-            head.append(f"{labels[event['account']]:<{label_width}}  ")
+        if width:
+            head.append(f"{truncate(labels[event['account']], width, profile.glyphs):<{width}}  ")
         yield from _event(event, head, profile)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import TerminalProfile, clock_time, level_style, truncate, window_length
+from scripts.render.console import TerminalProfile, clock_time, label_width, level_style, truncate, window_length
 from scripts.render.levels import level
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
@@ -54,12 +54,13 @@ class _Columns(NamedTuple):
         wide = profile.unlimited or profile.width >= _WIDE
         max_width = _MAX_LABEL if wide else _MAX_NARROW_LABEL
         last, times = (_LAST_WIDTH, _TIMES_WIDTH) if wide else (0, 0)
-        return cls(last, times, _column_width(labels, max_width), _column_width(limit_ids, max_width))
+        account, limit = (_column_width(values, max_width, profile) for values in (labels, limit_ids))
+        return cls(last, times, account, limit)
 
 
-def _column_width(values: Iterable[str], max_width: int) -> int:
-    widths = [len(sanitize(value)) for value in values]
-    return min(max_width, max(widths)) if len(widths) > 1 else 0
+def _column_width(values: Iterable[str], max_width: int, profile: TerminalProfile) -> int:
+    shown = [sanitize(value) for value in values]
+    return label_width(shown, max_width, profile.glyphs) if len(shown) > 1 else 0
 
 
 def _header(columns: _Columns) -> Text:

@@ -73,10 +73,9 @@ def render_status(
         for account, forecast in accounts
     ]
     columns = _columns([row for limits in rows for limit in limits for row in limit], profile)
-    titles = [title_parts(account) for account, _ in accounts]
     sections = []
-    for (account, forecast), title, limits in zip(accounts, titles, rows, strict=True):
-        section = [_heading([*_unique(title, account, titles), *_facts(account, now, profile)], profile)]
+    for (account, forecast), limits in zip(accounts, rows, strict=True):
+        section = [_heading([*title_parts(account), *_facts(account, now, profile)], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
         section += [Text(f"  {line}", "yellow") for line in _models(account, now, profile)]
@@ -101,12 +100,6 @@ def _forecast_line(account: AccountStatus, forecast: Forecasts, now: float, prof
     if any(window["note"] == TOO_LITTLE_HISTORY for window in windows.values()):
         return Text(TOO_LITTLE_HISTORY, "dim")
     return None
-
-
-def _unique(title: list[str], account: AccountStatus, titles: Sequence[list[str]]) -> list[str]:
-    """Return the title, with the account's key if another account has the same title."""
-    key = sanitize(account["account"])
-    return [*title, key] if titles.count(title) > 1 and title != [key] else title
 
 
 def _facts(account: AccountStatus, now: float, profile: TerminalProfile) -> list[str]:

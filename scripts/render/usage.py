@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import count, truncate, window_length, wrapped
+from scripts.render.console import count, label_width, truncate, window_length, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
@@ -148,8 +148,11 @@ def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile)
 def _columns(by: str, rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
     figures = tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
     fixed = len("  Points") + sum(width + len("  ") for width in figures)
-    wanted = min(_MAX_LABEL, max(len(by), *(len(row.label) for row in rows)))
-    label = wanted if profile.unlimited else max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+    labels = [row.label for row in rows]
+    wanted = min(_MAX_LABEL, max(len(by), *map(len, labels)))
+    if not profile.unlimited:
+        wanted = max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+    label = max(wanted, label_width(labels, wanted, profile.glyphs))
     room = profile.width - label - fixed - len("  ")
     return _Columns(label, min(room, _MAX_BAR) if room >= _MIN_BAR else 0, figures)
 

@@ -27,7 +27,7 @@ from scripts.support.version import version
 from store.constants import FULL_PERCENT, is_full
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
-from store.queries.accounts import load_accounts
+from store.queries.accounts import account_ids, load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
 from store.queries.status import load_status
@@ -106,8 +106,9 @@ class TurnCounter:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            if not self._is_same_file():
-                # Another file, with a history of its own to count.
+            if not self._is_same_file() or self._has_merged(connection):
+                # Another file, with a history of its own to count, or turns that went to another account.
+                self._complete = False
                 self.start()
                 return None
             self._advance(connection)
@@ -117,6 +118,10 @@ class TurnCounter:
 
     def _is_same_file(self) -> bool:
         return self._complete and inode(self._path) == self._inode
+
+    def _has_merged(self, connection: sqlite3.Connection) -> bool:
+        """Return True if turns were counted for an account that is gone: merged into another, or deleted."""
+        return not {account for account, _, _ in self._counts.turns} <= account_ids(connection)
 
     def _count_first(self) -> None:
         # If the database cannot be read, the next scrape tries again.
@@ -193,12 +198,8 @@ class Metrics:
 
 
 def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
-    """Return the label of each account by its id. Labels are unique: accounts that would share one get their keys."""
-    wanted = {each.id: each.label if with_emails else each.name or each.key for each in known}
-    often = Counter(wanted.values())
-    chosen = {account.id: wanted[account.id] if often[wanted[account.id]] == 1 else account.key for account in known}
-    again = Counter(chosen.values())
-    return {row_id: label if again[label] == 1 else f"{label}#{row_id}" for row_id, label in chosen.items()}
+    """Return the label of each account by its id; where it would be the e-mail, the key may be wanted instead."""
+    return {each.id: each.label if with_emails or each.label == each.name else each.key for each in known}
 
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:

@@ -27,6 +27,7 @@ class Candidate(BaseModel):
     """An account that may be meant."""
 
     account: str
+    label: str
     name: str | None
     email: str | None
 

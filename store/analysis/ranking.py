@@ -90,8 +90,8 @@ def in_use(document: StatusDocument) -> AccountStatus | None:
 
 
 def label(account: AccountReference) -> str:
-    """Return what people call an account: its name, else its e-mail, else its key."""
-    return account["name"] or account["email"] or account["account"]
+    """Return what people call an account; it names exactly one (`store.queries.accounts`)."""
+    return account["label"]
 
 
 def tightest_window(limit: LimitStatus) -> TightestWindow | None:
@@ -176,6 +176,7 @@ def rank_accounts(
     return {
         "generated_at": document["generated_at"],
         "account": first and first["account"],
+        "label": first and first["label"],
         "name": first and first["name"],
         "email": first and first["email"],
         "reason": first["reason"] if first else _no_account(ranking),
@@ -212,6 +213,7 @@ def _rank_entry(
     until = blocked_until(limit) if limit and usage == "blocked" else None
     return {
         "account": account["account"],
+        "label": account["label"],
         "name": account["name"],
         "email": account["email"],
         "plan_type": account["plan_type"],

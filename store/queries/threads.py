@@ -19,7 +19,10 @@ MAX_CANDIDATES = 10
 
 
 class Thread(NamedTuple):
-    """A thread of Codex; ``turns`` counts its answered turns in the time range that was asked for."""
+    """A thread of Codex; ``turns`` counts its answered turns in the time range that was asked for.
+
+    ``is_session`` is true if it is a session of a client that names no threads.
+    """
 
     thread: str
     name: str | None
@@ -27,6 +30,7 @@ class Thread(NamedTuple):
     turns: int
     first_seen_at: float
     last_seen_at: float
+    is_session: bool = False
 
 
 class ThreadError(Exception):
@@ -38,16 +42,17 @@ def load_threads(connection: sqlite3.Connection, since: float, accounts: Sequenc
     known = {account.id: account for account in accounts}
     with read_transaction(connection):
         rows = connection.execute(
-            "SELECT account, thread, name, first_seen_at, last_seen_at FROM threads WHERE last_seen_at >= ?"
+            "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads WHERE last_seen_at >= ?"
             " ORDER BY last_seen_at DESC, thread",
             (since,),
         ).fetchall()
         turns = _turns(connection, list(known), since)
     found: dict[str, Thread] = {}
-    for account, thread, name, first_at, last_at in rows:
+    for account, thread, is_session, name, first_at, last_at in rows:
         if account not in known:
             continue
-        one = Thread(thread, name, (known[account],), turns.get((account, thread), 0), first_at, last_at)
+        count = turns.get((account, thread), 0)
+        one = Thread(thread, name, (known[account],), count, first_at, last_at, bool(is_session))
         found[thread] = _joined(found[thread], one) if thread in found else one
     return list(found.values())
 
@@ -58,8 +63,8 @@ def _turns(connection: sqlite3.Connection, ids: list[int], since: float) -> dict
         (account, row[0]): row[1]
         for account in ids
         for row in connection.execute(
-            "SELECT thread, count(*) FROM requests WHERE account = ? AND ended_at >= ? AND thread IS NOT NULL"
-            " AND NOT warm_up AND coalesce(status, 0) < 400 GROUP BY thread",
+            "SELECT coalesce(thread, session) AS shown, count(*) FROM requests WHERE account = ? AND ended_at >= ?"
+            " AND shown IS NOT NULL AND NOT warm_up AND coalesce(status, 0) < 400 GROUP BY shown",
             (account, since),
         )
     }
@@ -79,6 +84,7 @@ def thread_entry(thread: Thread) -> ThreadEntry:
     """Return a thread as ``threads --json`` has it."""
     return {
         "thread": thread.thread,
+        "is_session": thread.is_session,
         "name": thread.name,
         "accounts": [account.key for account in thread.accounts],
         "turns": thread.turns,

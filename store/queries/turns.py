@@ -42,7 +42,7 @@ def load_turns(
 
 _COLUMNS = (
     "SELECT r.*, t.name AS thread_name FROM requests r"
-    " LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread"
+    " LEFT JOIN threads t ON t.account = r.account AND t.thread = coalesce(r.thread, r.session)"
 )
 _ALL = f"{_COLUMNS} WHERE :before IS NULL OR r.id < :before ORDER BY r.id DESC LIMIT :limit"
 # The index has an account's turns by their end. If the last turn of a page has been pruned, so have older ones.
@@ -62,7 +62,13 @@ def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
         "thread": row["thread"],
         "thread_name": row["thread_name"],
         "session": row["session"],
+        "parent_thread": row["parent_thread"],
+        "subagent": row["subagent"],
+        "client": row["client"],
         "model": row["model"],
+        "response_model": row["response_model"],
+        "reasoning_effort": row["reasoning_effort"],
+        "tier": row["tier"],
         "transport": row["transport"],
         "warm_up": bool(row["warm_up"]),
         "started_at": row["started_at"],
@@ -72,6 +78,7 @@ def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
         "error_type": row["error_type"],
         "input_tokens": row["input_tokens"],
         "cached_tokens": row["cached_tokens"],
+        "cache_write_tokens": row["cache_write_tokens"],
         "output_tokens": row["output_tokens"],
         "reasoning_tokens": row["reasoning_tokens"],
     }

@@ -273,7 +273,8 @@ def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSamp
 
 def _turns(cursor: sqlite3.Cursor, place: _Place, start: float, number: int) -> list[TurnUse]:
     account, limit = place.account.id, place.limit_id
-    columns = ", ".join(TurnUse._fields)
+    # Where the client names no thread, the turn is shown under its session.
+    columns = ", ".join("coalesce(thread, session)" if name == "thread" else name for name in TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
     more = max(0, number - len(newer))

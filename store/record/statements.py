@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from store.constants import flag
+from store.edits import merge_accounts, replace_token_key
 from store.models import Budget, Window
 from store.record.merge import Clock, Facts, LimitVerdict, State
 
@@ -90,20 +91,124 @@ def last_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM snapshots").fetchone()[0])
 
 
-def save_identity(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> int:
-    """Store when an account's token was seen, and return the account's row id."""
-    (account,) = connection.execute(
-        "INSERT INTO accounts (account_id, user_id, email, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET email = coalesce(excluded.email, email), last_seen_at = excluded.last_seen_at"
-        " RETURNING id",
-        (identity.account_id, identity.user_id, identity.email, seen_at, seen_at),
-    ).fetchone()
+class SavedIdentity(NamedTuple):
+    """The row id of an identity's account; ``moved_rows`` is true if rows came to it from another account."""
+
+    account: int
+    moved_rows: bool
+
+
+def save_identity(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> SavedIdentity:
+    """Store when an account's token was seen, and join accounts that turn out to be this one.
+
+    - An identity whose account was merged into another belongs to that one.
+    - A login that names no user belongs to the account that a usage document named for its token, else to the account
+      without a user.
+    - When a usage document names the user of such a login, and the workspace has no other known user, the account
+      without a user is joined with that user's; otherwise only the token goes over.
+    - Earlier versions made an account of each token without claims, and gave short tokens another key.
+    """
+    moved = identity.former_key is not None and replace_token_key(connection, identity.former_key, identity.token_key)
+    account = _find_account(connection, identity)
+    if account is None:
+        account = _insert_account(connection, identity, seen_at)
+    connection.execute(
+        # The e-mail of an account that was merged into this one is not this one's.
+        "UPDATE accounts SET last_seen_at = :at, email = CASE WHEN (account_id, user_id) = (:account_id, :user_id)"
+        " THEN coalesce(:email, email) ELSE coalesce(email, :email) END WHERE id = :account",
+        {
+            "at": seen_at,
+            "account_id": identity.account_id,
+            "user_id": identity.user_id,
+            "email": identity.email,
+            "account": account,
+        },
+    )
     connection.execute(
         "INSERT INTO tokens (token_key, account, first_seen_at, last_seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
         (identity.token_key, account, seen_at, seen_at, identity.expires_at),
     )
-    return int(account)
+    if identity.user_reported or not identity.user_id:
+        moved |= _join(connection, account, identity.account_id, identity.token_key)
+    if identity.user_reported:
+        moved |= _join_userless(connection, identity, account)
+    return SavedIdentity(account, moved)
+
+
+def _find_account(connection: sqlite3.Connection, identity: Identity) -> int | None:
+    """Return the account of an identity; None if it is a new one."""
+    found: list[tuple[int]] = []
+    ids = identity.account_id, identity.user_id
+    if not identity.user_id:
+        found = connection.execute(
+            "SELECT a.id FROM tokens t JOIN accounts a ON a.id = t.account"
+            " WHERE t.token_key = ? AND a.account_id = ? AND a.user_id NOT IN ('', t.token_key) LIMIT 2",
+            (identity.token_key, identity.account_id),
+        ).fetchall()
+    if len(found) != 1:
+        found = connection.execute(
+            "SELECT account FROM merged_accounts WHERE (account_id, user_id) = (?, ?)", ids
+        ).fetchall()
+    if not found:
+        found = connection.execute("SELECT id FROM accounts WHERE (account_id, user_id) = (?, ?)", ids).fetchall()
+    return found[0][0] if found else None
+
+
+def _insert_account(connection: sqlite3.Connection, identity: Identity, seen_at: float) -> int:
+    row = connection.execute(
+        "INSERT INTO accounts (account_id, user_id, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?) RETURNING id",
+        (identity.account_id, identity.user_id, seen_at, seen_at),
+    ).fetchone()
+    return int(row[0])
+
+
+def _join_userless(connection: sqlite3.Connection, identity: Identity, account: int) -> bool:
+    """Join the workspace's account without a user with the one that was named, if no other user can be meant.
+
+    Return True if rows or the token went over.
+    """
+    workspace = {"account_id": identity.account_id, "account": account, "token_key": identity.token_key}
+    joined = connection.execute(
+        "SELECT account FROM merged_accounts WHERE account_id = :account_id AND user_id = ''", workspace
+    ).fetchone()
+    if joined is None and connection.execute(_KNOWN_USERS, workspace).fetchone()[0] == 1:
+        moved = _join(connection, account, identity.account_id, "")
+        connection.execute(
+            "INSERT OR IGNORE INTO merged_accounts (account_id, user_id, account) VALUES (:account_id, '', :account)",
+            workspace,
+        )
+        return moved
+    if joined is not None and joined[0] != account:
+        # Two users of a workspace have logins without a user: from now on only the tokens tell them apart.
+        connection.execute(
+            "DELETE FROM merged_accounts WHERE account_id = :account_id AND user_id = ''"
+            " AND account IN (SELECT id FROM accounts WHERE account_id = :account_id)",
+            workspace,
+        )
+    released = connection.execute(
+        "DELETE FROM tokens WHERE token_key = :token_key AND account IN"
+        " (SELECT id FROM accounts WHERE account_id = :account_id AND user_id = '' AND id != :account)",
+        workspace,
+    )
+    return released.rowcount > 0
+
+
+_KNOWN_USERS = (
+    "SELECT count(*) FROM accounts a WHERE account_id = :account_id AND user_id != ''"
+    " AND NOT EXISTS (SELECT 1 FROM tokens WHERE account = a.id AND token_key = a.user_id)"
+)
+
+
+def _join(connection: sqlite3.Connection, account: int, account_id: str, user_id: str) -> bool:
+    """Join the account with these ids, which is another one; return False if there is none."""
+    row = connection.execute(
+        "SELECT id FROM accounts WHERE (account_id, user_id) = (?, ?) AND id != ?", (account_id, user_id, account)
+    ).fetchone()
+    if row is None:
+        return False
+    merge_accounts(connection, account, row[0])
+    return True
 
 
 def insert_snapshot(
@@ -224,14 +329,16 @@ def insert_turns(connection: sqlite3.Connection, turns: Iterable[tuple[int, Turn
     _execute_each(connection, _INSERT_TURN, [_turn_values(account, turn) for account, turn in turns])
 
 
-def save_thread(connection: sqlite3.Connection, account: int, thread: str, first_at: float, last_at: float) -> None:
-    """Store when an account's thread was seen."""
+def save_thread(
+    connection: sqlite3.Connection, account: int, thread: str, first_at: float, last_at: float, *, is_session: bool
+) -> None:
+    """Store when an account's thread was seen, or its session if the client names no threads."""
     connection.execute(
-        "INSERT INTO threads (account, thread, name, first_seen_at, last_seen_at)"
+        "INSERT INTO threads (account, thread, name, first_seen_at, last_seen_at, is_session)"
         # A thread that continues with another account keeps its name.
-        " VALUES (?, ?, (SELECT max(name) FROM threads WHERE thread = ?), ?, ?)"
+        " VALUES (?, ?, (SELECT max(name) FROM threads WHERE thread = ?), ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
-        (account, thread, thread, first_at, last_at),
+        (account, thread, thread, first_at, last_at, is_session),
     )
 
 

@@ -219,7 +219,7 @@ class SnapshotWriter:
                 self._pending.sightings.append(entry)
             else:
                 self._write_snapshot(entry, ordered_by_clock_to)
-        self._pending.write(self._connection)
+        self._write_pending()
         statements.insert_losses(self._connection, losses)
 
     def _write_turn(self, turn: Turn) -> None:
@@ -228,10 +228,13 @@ class SnapshotWriter:
             # The headers of a socket, which has many turns, do not name the limit of each.
             turn = turn.model_copy(update={"limit_id": self._limit_of_model(account, turn.model) or MAIN_LIMIT})
         self._pending.turns.append((account, turn))
-        if turn.thread:
-            key = account, turn.thread
+        thread = turn.thread or turn.session
+        if thread:
+            key = account, thread
             if abs(turn.ended_at - self._cache.threads.get(key, 0.0)) >= SIGHTING_SECONDS:
-                statements.save_thread(self._connection, *key, turn.started_at, turn.ended_at)
+                statements.save_thread(
+                    self._connection, *key, turn.started_at, turn.ended_at, is_session=turn.thread is None
+                )
                 self._cache.threads[key] = turn.ended_at
 
     def _write_snapshot(self, snapshot: Snapshot, ordered_by_clock_to: int) -> None:
@@ -407,9 +410,17 @@ class SnapshotWriter:
         key = identity.token_key, identity.account_id, identity.user_id
         account, noted_at = self._cache.accounts.get(key, (0, 0.0))
         if not account or abs(seen_at - noted_at) >= SIGHTING_SECONDS:
-            account = statements.save_identity(self._connection, identity, seen_at)
+            # Rows that go to another account have to be complete.
+            self._write_pending()
+            account, moved_rows = statements.save_identity(self._connection, identity, seen_at)
+            if moved_rows:
+                self._cache = _Cache()
             self._cache.accounts[key] = (account, seen_at)
         return account
+
+    def _write_pending(self) -> None:
+        self._pending.write(self._connection)
+        self._pending = _Pending()
 
     def _known_facts(self, account: int) -> Facts | None:
         facts = self._cache.facts

@@ -5,9 +5,12 @@
     {"about": "...", "source": "headers", "observed_at": 1795243200, "headers": [["name", "value"], ...]}
     {"about": "...", "source": "websocket", "observed_at": 1795243200, "message": {...}}
     {"about": "...", "source": "usage", "observed_at": 1795243200, "body": {...}}
+    {"about": "...", "source": "turn", "observed_at": 1795243200, "request": [["name", "value"], ...],
+     "message": {...}, "ending": {...}}
 
-`source` is ``headers``, ``upgrade``, ``websocket``, ``sse`` (its `stream` is a text), ``usage`` or ``error_body`` (with
-the limit that was `charged`). ``tests/data/NAME.expected.json`` holds the readings, without unset fields.
+`source` is ``headers``, ``upgrade``, ``websocket``, ``sse`` (its `stream` is a text), ``usage``, ``error_body`` (with
+the limit that was `charged`) or ``turn`` (its `request` has the headers, and `message` is null over HTTP).
+``tests/data/NAME.expected.json`` holds the readings, or the turn without its account, without unset fields.
 
 A new capture is a new test. ``python -m tests.addon.test_golden`` writes the expected files again; compare its
 changes with the wire by eye.
@@ -20,9 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mitmproxy.http import Headers
+from mitmproxy.test import tflow, tutils
 
-from addon import bodies, headers, messages
-from store.models import Source
+from addon import bodies, headers, messages, turns
+from addon.flows import FlowClassifier
+from addon.hosts import Hosts
+from store.models import Source, Turn
 
 DATA = Path(__file__).parents[1] / "data"
 CAPTURES = sorted(path for path in DATA.glob("*.json") if not path.stem.endswith(".expected"))
@@ -68,10 +75,42 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
+def read_turn(capture: dict[str, Any]) -> Turn:
+    """Return the turn of a capture."""
+    at, message = capture["observed_at"], capture["message"]
+    fields = [(name.encode(), value.encode()) for name, value in capture["request"]]
+    made = tutils.treq(
+        scheme=b"https",
+        host="chatgpt.com",
+        method=b"POST" if message is None else b"GET",
+        path=b"/backend-api/codex/responses",
+        authority=b"",
+        headers=Headers([(b"host", b"chatgpt.com"), (b"authorization", b"Bearer opaque"), *fields]),
+        timestamp_start=at,
+    )
+    flow = tflow.tflow(req=made)
+    flow.client_conn.sni = "chatgpt.com"
+    exchange = FlowClassifier(Hosts(), b"secret").classify(flow)
+    assert exchange
+    content = json.dumps(message).encode()
+    turn = exchange.turn if message is None else turns.parse_response_create(content, at, exchange.info)
+    ending = turns.parse_turn_end(json.dumps(capture["ending"]).encode())
+    assert turn
+    assert ending
+    return turns.finished_turn(turn, "codex", ending, at + 5)
+
+
+def result(capture: dict[str, Any]) -> Any:
+    """Return what a capture is read as."""
+    if capture["source"] == "turn":
+        return read_turn(capture).model_dump(mode="json", exclude_defaults=True, exclude={"identity"})
+    return [as_json(parsed) for parsed in read(capture)]
+
+
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_capture(capture: Path) -> None:
     """A capture is read as its expected file says."""
-    assert [as_json(parsed) for parsed in read(load(capture))] == load(expected_file(capture))
+    assert result(load(capture)) == load(expected_file(capture))
 
 
 def test_no_stray_files() -> None:
@@ -83,7 +122,7 @@ def test_no_stray_files() -> None:
 def write_expected() -> None:
     """Write the expected file of every capture again."""
     for capture in CAPTURES:
-        shown = [as_json(parsed) for parsed in read(load(capture))]
+        shown = result(load(capture))
         expected_file(capture).write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -126,7 +126,7 @@ TOKENS = st.one_of(
 @given(TOKENS, st.none() | st.binary(max_size=200))
 def test_identity(token: bytes, account_header: bytes | None) -> None:
     """Any token makes a valid identity that text can hold."""
-    check_identity(identify(token, account_header))
+    check_identity(identify(token, b"secret", account_header))
 
 
 @given(st.binary() | EVENTS, st.none() | _TEXTS, st.none() | _TEXTS, st.none() | st.binary())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import logging
+import os
 import sqlite3
 import ssl
+import stat
 import sys
 import zlib
 from contextlib import closing
@@ -26,7 +29,9 @@ from mitmproxy.tls import ClientHelloData
 from addon import bodies, flows, headers, identity, messages, observations, turns
 from addon import tap as tap_module
 from addon.tap import Tap
+from store.files import token_secret_path
 from tests.support.tap_line import NOW, PLUS, TOKEN, Line, proxy, request, upgraded
+from tests.support.wire_messages import USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,11 +90,10 @@ def test_watched_host_is_recorded(line: Line, names: dict[str, Any]) -> None:
         pytest.param({"named": "example.com", "authority": "chatgpt.com"}, id="h2, another host header"),
         pytest.param({"host": "example.com"}, id="another destination"),
         pytest.param({"host": "203.0.113.7", "sni": None, "named": "chatgpt.com"}, id="an address without a handshake"),
-        pytest.param({"token": None}, id="no bearer"),
     ],
 )
 def test_foreign_hosts_are_not_recorded(line: Line, names: dict[str, Any]) -> None:
-    """Nothing is recorded if any name is foreign, or if the request has no bearer token."""
+    """Nothing is recorded if any name is foreign."""
     line.complete(request(**names), PLUS)
     flow = line.open(request("/backend-api/wham/usage", method=b"GET", **names))
     line.respond(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + LIMITS_EVENT + b"\n\n"])
@@ -99,6 +103,86 @@ def test_foreign_hosts_are_not_recorded(line: Line, names: dict[str, Any]) -> No
     line.say(socket, LIMITS_EVENT)
     assert line.holds_nothing
     assert line.rows("source") == []
+
+
+def unknown_logins(line: Line) -> list[tuple[Any, ...]]:
+    line.tap.done()
+    with closing(sqlite3.connect(line.database)) as connection:
+        return connection.execute("SELECT kind, name, count FROM sightings").fetchall()
+
+
+def test_limits_of_an_unknown_login(line: Line) -> None:
+    """They are nobody's: a response with limits is counted by the scheme of its login; nothing else is stored."""
+    secret = "dXNlcjpwYXNzd29yZC10aGF0LWlzLWxvbmc="
+    usage = {"content-type": "application/json"}, [json.dumps(USAGE).encode()]
+    for fields in ({"token": None}, {"token": None, "Authorization": f"Basic {secret}"}):
+        line.complete(request(**fields), PLUS)
+        line.complete(request("/backend-api/wham/usage", method=b"GET", **fields), usage[0], chunks=usage[1])
+        line.complete(request("/backend-api/codex/models", method=b"GET", **fields), {})
+        socket = upgraded(line, PLUS, **fields)
+        for _ in range(3):
+            line.say(socket, b'{"type":"response.create","input":[]}', from_client=True)
+            line.say(socket, LIMITS_EVENT)
+        line.tap.websocket_end(socket)
+    assert line.holds_nothing
+    assert [line.rows("count(*)", table=table) for table in ("snapshots", "requests", "accounts")] == [[(0,)]] * 3
+    assert unknown_logins(line) == [("unknown_login", "Basic", 3), ("unknown_login", "none", 3)]
+    assert secret[:8].encode() not in b"".join(path.read_bytes() for path in line.database.parent.iterdir())
+
+
+def stored_accounts(line: Line) -> list[tuple[Any, ...]]:
+    line.tap.done()
+    with closing(sqlite3.connect(line.database)) as connection:
+        return connection.execute(
+            "SELECT account_id, user_id, email, (SELECT count(*) FROM tokens WHERE account = a.id),"
+            " (SELECT count(*) FROM snapshots WHERE account = a.id) FROM accounts a ORDER BY id"
+        ).fetchall()
+
+
+def test_agent_assertions(line: Line) -> None:
+    """Logins that are signed anew for each request are one account, with one token key."""
+    for number in range(5):
+        login = f"AgentAssertion eyJ{number}{'x' * 200}"
+        line.complete(request(token=None, Authorization=login, chatgpt_account_id="workspace"), PLUS)
+    assert stored_accounts(line) == [("workspace", "", None, 1, 1)]
+    assert unknown_logins(line) == []
+
+
+def test_opaque_tokens_of_one_account(line: Line) -> None:
+    """They are one account, and its user's once a usage document names the user."""
+    named = {**USAGE, "account_id": "workspace", "user_id": "user-1", "email": "ann@example.com"}
+    tokens = [f"at-{number}-{'x' * 60}" for number in range(4)]
+    for token in tokens[:3]:
+        line.complete(request(token=token, chatgpt_account_id="workspace"), PLUS)
+    usage = request("/backend-api/wham/usage", method=b"GET", token=tokens[1], chatgpt_account_id="workspace")
+    line.complete(usage, {"content-type": "application/json"}, chunks=[json.dumps(named).encode()])
+    line.complete(request(token=tokens[3], chatgpt_account_id="workspace"), PLUS)
+    ((*who, snapshots),) = stored_accounts(line)
+    assert who == ["workspace", "user-1", "ann@example.com", 4]
+    assert snapshots >= 1
+
+
+def test_short_tokens(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """The key of a short token is keyed with the secret beside the database, which is private and stays the same."""
+    line.complete(request(token="hunter42"), PLUS)
+    ((key,),) = line.rows("token_key")
+    secret = token_secret_path(line.database)
+    assert key == identity.token_key(b"hunter42", secret.read_bytes())
+    assert hashlib.sha256(b"hunter42").hexdigest()[:10].encode() not in line.database.read_bytes()
+    if os.name == "posix":
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert not caplog.messages
+
+
+def test_a_secret_that_cannot_be_used(line: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without it no key gives a token away: a secret of the process keys them."""
+    line.database = tmp_path / "other.sqlite3"
+    token_secret_path(line.database).write_bytes(b"short")
+    line.configure(codex_tap_db=str(line.database))
+    line.complete(request(token="hunter42"), PLUS)
+    ((key,),) = line.rows("token_key")
+    assert key not in {identity.token_key(b"hunter42", b"short"), f"hu~{hashlib.sha256(b'hunter42').hexdigest()[:10]}"}
+    assert any("is a new account after each start" in message for message in logged(caplog))
 
 
 def test_everything_is_streamed(line: Line) -> None:
@@ -114,9 +198,8 @@ def test_owner_model_and_thread(line: Line) -> None:
     """A snapshot has the account, the token's key, the model and the thread of its request."""
     flow = request(chatgpt_account_id="workspace", thread_id="019a-thread", x_codex_routing_hint="model=gpt-6.1-sol")
     line.complete(flow, PLUS)
-    assert line.rows("model", "thread", "token_key") == [
-        ("gpt-6.1-sol", "019a-thread", identity.token_key(TOKEN.encode()))
-    ]
+    key = identity.token_key(TOKEN.encode(), b"unused")
+    assert line.rows("model", "thread", "token_key") == [("gpt-6.1-sol", "019a-thread", key)]
     with closing(sqlite3.connect(line.database)) as connection:
         accounts = connection.execute("SELECT account_id, user_id, email FROM accounts").fetchall()
     assert accounts == [("workspace", "user", "someone@example.com")]

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from mitmproxy.test import tflow
 
 from tests.support.tap_line import NOW, PLUS, Line, request, upgraded
 
@@ -105,6 +106,140 @@ def test_turn_with_a_json_response(line: Line, body: bytes, status: int, found: 
     line.complete(request("/backend-api/codex/responses/compact"), {}, status=status, chunks=[body])
     columns = ("status", "error_type", "input_tokens", "cached_tokens")
     assert line.rows(*columns, table="requests") == [found]
+
+
+DETAILS = (
+    "thread",
+    "session",
+    "model",
+    "response_model",
+    "reasoning_effort",
+    "tier",
+    "subagent",
+    "parent_thread",
+    "client",
+)
+METADATA = {
+    "thread_id": "t-1",
+    "session_id": "s-1",
+    "model": "gpt-6.1-sol",
+    "reasoning_effort": "high",
+    "subagent_kind": "review",
+    "parent_thread_id": "t-0",
+    "request_kind": "turn",
+    "workspaces": {"/home/ann/secret-project": {"remote": "https://user:word@git.example/x"}},
+}
+
+
+def completed(**response: Any) -> bytes:
+    return json.dumps({"type": "response.completed", "response": {"usage": {"input_tokens": 7}, **response}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "response", "expected"),
+    [
+        pytest.param({}, {}, [None] * 9, id="nothing told"),
+        pytest.param({}, {"model": "gpt-x"}, [None, None, "gpt-x", *[None] * 6], id="the model of the response"),
+        pytest.param(
+            {"x-codex-routing-hint": "model=gpt-a;tier=priority"},
+            {"model": "gpt-b"},
+            [None, None, "gpt-a", "gpt-b", None, "priority", None, None, None],
+            id="another model responded",
+        ),
+        pytest.param(
+            {"x-codex-routing-hint": "model=gpt-a"},
+            {"model": "gpt-a", "reasoning": {"effort": "low"}},
+            [None, None, "gpt-a", None, "low", None, None, None, None],
+            id="the effort of the response",
+        ),
+        pytest.param(
+            {"session_id": "s-9", "originator": "opencode"},
+            {"model": "gpt-x"},
+            [None, "s-9", "gpt-x", *[None] * 5, "opencode"],
+            id="another client",
+        ),
+        pytest.param(
+            {"x-codex-turn-metadata": json.dumps(METADATA)},
+            {"reasoning": {"effort": "low"}},
+            ["t-1", "s-1", "gpt-6.1-sol", None, "high", None, "review", "t-0", None],
+            id="metadata",
+        ),
+        pytest.param(
+            {"x-openai-subagent": "review", "x-codex-parent-thread-id": "t-0", "thread-id": "t-1"},
+            {},
+            ["t-1", *[None] * 5, "review", "t-0", None],
+            id="a sub-agent by its headers",
+        ),
+        pytest.param(
+            {"x-codex-turn-metadata": json.dumps({**METADATA, "more": "x" * 70_000}), "originator": "x" * 500},
+            {"model": ["x"], "reasoning": "high"},
+            [*[None] * 8, "x" * 120],
+            id="long and of wrong types",
+        ),
+        pytest.param(
+            {"x-codex-turn-metadata": '{"reasoning_effort": "a\\u0000b", "subagent_kind": {}, "model": 5'},
+            {"model": "m\x1b"},
+            [None, None, "m�", *[None] * 6],
+            id="no JSON",
+        ),
+    ],
+)
+def test_details_of_a_turn(line: Line, fields: dict[str, str], response: dict[str, Any], expected: list[Any]) -> None:
+    """What a turn says of itself is stored, each field by itself, and its metadata never as a whole."""
+    flow = line.open(request())
+    flow.request.headers.update(fields)
+    line.respond(flow, {"content-type": "text/event-stream"}, chunks=[b"data: " + completed(**response) + b"\n\n"])
+    line.tap.response(flow)
+    assert line.rows(*DETAILS, table="requests") == [tuple(expected)]
+    assert b"secret-project" not in line.database.read_bytes()
+
+
+def test_details_of_websocket_turns(line: Line) -> None:
+    """Each message says it of its own turn; the upgrade says what a message leaves out."""
+    flow = request(method=b"GET", x_codex_routing_hint="model=gpt-a;tier=flex", originator="codex_exec")
+    line.respond(line.open(flow), {}, status=101)
+    flow.websocket = tflow.twebsocket(messages=False)
+    line.tap.response(flow)
+    of_review = {
+        "thread_id": "t-1",
+        "x-openai-subagent": "review",
+        "x-codex-parent-thread-id": "t-0",
+        "x-codex-turn-metadata": json.dumps({"reasoning_effort": "high"}),
+    }
+    for message in (
+        create(service_tier="priority", client_metadata=of_review),
+        create(client_metadata={"session_id": "s-2"}),
+    ):
+        line.say(flow, message, from_client=True)
+        line.say(flow, completed(model="gpt-6.1-luna-2026"))
+    model = ("gpt-6.1-luna", "gpt-6.1-luna-2026")
+    assert line.rows(*DETAILS, table="requests") == [
+        ("t-1", None, *model, "high", "priority", "review", "t-0", "codex_exec"),
+        ("t-1", "s-2", *model, None, "flex", "review", "t-0", "codex_exec"),
+    ]
+
+
+def test_tokens_written_into_the_cache(line: Line) -> None:
+    """They are a part of the input."""
+    details = {"cached_tokens": 10, "cache_write_tokens": 5}
+    line.complete(
+        request("/backend-api/codex/responses/compact"),
+        {},
+        chunks=[json.dumps({"model": "m", "usage": {"input_tokens": 20, "input_tokens_details": details}}).encode()],
+    )
+    assert line.rows("input_tokens", "cached_tokens", "cache_write_tokens", "model", table="requests") == [
+        (20, 10, 5, "m")
+    ]
+
+
+@pytest.mark.parametrize("names", [{"session_id": "s-1"}, {"conversation_id": "s-1"}])
+def test_a_client_without_threads(line: Line, names: dict[str, str]) -> None:
+    """Its turns have a session and no thread; what is listed is the session."""
+    flow = line.open(request())
+    flow.request.headers.update(names)
+    line.complete(flow, {})
+    assert line.rows("thread", "session", table="requests") == [(None, "s-1")]
+    assert line.rows("thread", "is_session", table="(SELECT *, thread AS id FROM threads)") == [("s-1", 1)]
 
 
 def test_turn_without_a_response(line: Line) -> None:

@@ -14,7 +14,7 @@ from addon import headers, messages, turns
 from addon.bodies import BodyTap, Document, events
 from addon.exchange import OpenTurn, RequestInfo
 from addon.hosts import UNREADABLE_ORIGIN, Hosts, backend_origins
-from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
+from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify, login_scheme
 from addon.raw_fields import _ALLOWED_FIELDS
 from addon.sse import MAX_EVENT_LENGTH, EventSplitter
 from store.models import Identity, Source, Transport
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Target = Callable[[bytes], None]
 
 OBSERVED_AT = 1_795_243_200.0
+_SECRET = b"secret"
 _SOMEBODY = Identity(token_key="key")
 _SEEN_ORIGIN = re.compile(rf"(https?://)?[a-z0-9._-]+(:[0-9]{{1,5}})?|{UNREADABLE_ORIGIN}", re.ASCII)
 _LEARNED_HOST = re.compile(r"[a-z0-9.-]+\.(chatgpt|openai)\.com", re.ASCII)
@@ -85,16 +86,17 @@ def fuzz_body(data: bytes) -> None:
 
 def fuzz_token(data: bytes) -> None:
     """A bearer, as it is."""
-    _check_identity(identify(data, b"acct"), data)
-    Identities().identify(b"Bearer " + data, data)
-    Identities().identify(data, None)
+    _check_identity(identify(data, _SECRET, b"acct"), data)
+    Identities(_SECRET).identify(b"Bearer " + data, data)
+    Identities(_SECRET).identify(data, None)
+    assert login_scheme(data).isprintable()
 
 
 def fuzz_claims(data: bytes) -> None:
     """A bearer whose claims these are."""
     segments = (b'{"alg":"RS256"}', data, b"signature")
     token = b".".join(base64.urlsafe_b64encode(segment).rstrip(b"=") for segment in segments)
-    _check_identity(identify(token), token)
+    _check_identity(identify(token, _SECRET), token)
 
 
 def fuzz_hosts(data: bytes) -> None:
@@ -120,15 +122,16 @@ def fuzz_backend_origins(data: bytes) -> None:
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
     turn = turns.parse_response_create(data, 1.0, RequestInfo(_SOMEBODY))
-    check_texts((turn.info.model, turn.info.thread, turn.info.session) if turn else ())
+    check_texts((*turn.info[1:8], turn.tier) if turn else ())
 
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    turn = OpenTurn(Transport.HTTP, 1.0, RequestInfo(_SOMEBODY), warm_up=False)
+    turn = OpenTurn(Transport.HTTP, 1.0, RequestInfo(_SOMEBODY), data, warm_up=False)
     for ending in (turns.parse_turn_end(data), turns.parse_turn_body(data)):
         if ending:
-            check_texts([turns.finished_turn(turn, "codex", ending, 2.0).error_type])
+            found = turns.finished_turn(turn, "codex", ending, 2.0)
+            check_texts([found.error_type, found.model, found.response_model, found.reasoning_effort, found.subagent])
 
 
 TARGETS: dict[str, Target] = {

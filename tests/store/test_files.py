@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +17,10 @@ from scripts.launch import codex_program
 from store import files
 from store.database import open_writer
 from store.errors import DatabaseError
-from store.files import backup_files, inode, quarantine
+from store.files import backup_files, inode, load_token_secret, quarantine, token_secret_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes are a POSIX matter here")
 
@@ -98,10 +100,11 @@ BESIDE: list[Callable[[Path], Path]] = [
     lambda database: files.backup_path(database, 3),
     files.alerts_state_path,
     files.alerts_lock_path,
+    files.token_secret_path,
 ]
 
 
-@pytest.mark.parametrize("make", BESIDE, ids=["database", "spill", "backup", "alerts state", "alerts lock"])
+@pytest.mark.parametrize("make", BESIDE, ids=["database", "spill", "backup", "alerts state", "alerts lock", "secret"])
 def test_each_file_beside_the_database_has_a_known_name(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     """`uninstall` deletes the files with these names; the same name taken already has a number behind it."""
     database = tmp_path / "tap.sqlite3"
@@ -188,3 +191,41 @@ def test_a_failed_quarantine_is_an_error(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(path), "rename", refuse)
     with pytest.raises(DatabaseError, match="cannot be set aside: Permission denied"):
         quarantine(path, inode(path))
+
+
+def test_the_secret_for_short_tokens(tmp_path: Path) -> None:
+    """It is created once, however many programs start together, and is private."""
+    database = tmp_path / "folder" / "tap.sqlite3"
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: load_token_secret(database), range(32)))
+    assert len(found) == 1
+    assert len(found.pop()) == 32
+    path = token_secret_path(database)
+    assert list(path.parent.iterdir()) == [path]
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_secret_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems have none."""
+    database = tmp_path / "tap.sqlite3"
+    monkeypatch.setattr(Path, "hardlink_to", _refuse)
+    assert load_token_secret(database) == load_token_secret(database) == token_secret_path(database).read_bytes()
+    assert list(tmp_path.iterdir()) == [token_secret_path(database)]
+
+
+def _refuse(*_: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("content", [b"", b"short", None])
+def test_a_secret_that_is_none(tmp_path: Path, content: bytes | None) -> None:
+    """A file of another length, and a link, are no secret."""
+    path = token_secret_path(tmp_path / "tap.sqlite3")
+    if content is None:
+        (tmp_path / "elsewhere").write_bytes(b"s" * 32)
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(OSError, match=r"is not a secret of codex-tap|is a link"):
+        load_token_secret(tmp_path / "tap.sqlite3")

@@ -16,7 +16,6 @@ from store.database import open_reader, open_writer, transaction
 from store.errors import DatabaseError
 from store.files import backup_files, partial_files
 from store.models import Window
-from store.record import statements
 from store.schema import SCHEMA_VERSION
 from tests.support.databases import record
 from tests.support.factories import ALICE, NOON, limit, snapshot, used
@@ -47,7 +46,7 @@ SCHEMA = {
     "sightings": "kind name count first_seen_at last_seen_at",
     "limit_names": "name limit_id",
     "merged_accounts": "account_id user_id account",
-    "threads": "account thread name first_seen_at last_seen_at",
+    "threads": "account thread name first_seen_at last_seen_at is_session",
     "turns": "started ended seconds account thread model transport warm_up status error_type"
     " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session"
     " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
@@ -130,15 +129,16 @@ def write_older_schema(path: Path, monkeypatch: pytest.MonkeyPatch, version: int
         then.setattr("store.schema.PROBES", ())
         connection = open_writer(path)
     with transaction(connection):
-        account = statements.save_identity(connection, ALICE, NOON)
+        connection.execute("INSERT INTO accounts VALUES (1, 'acct-a', 'user-a', NULL, NULL, ?, ?, NULL)", (NOON, NOON))
+        connection.execute("INSERT INTO tokens VALUES (?, 1, ?, ?, NULL)", (ALICE.token_key, NOON, NOON))
         for limit_id, percent in limits.items():
             row = connection.execute(
                 "INSERT INTO snapshots (account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at,"
                 " used_5h_percent, window_5h_minutes, resets_5h_at, source, raw)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 300, ?, 'websocket', '{}')",
-                (account, ALICE.token_key, limit_id, NOON, NOON, NOON, percent, NOON + 9_000),
+                (1, ALICE.token_key, limit_id, NOON, NOON, NOON, percent, NOON + 9_000),
             )
-            connection.execute("INSERT INTO limits VALUES (?, ?, ?)", (account, limit_id, row.lastrowid))
+            connection.execute("INSERT INTO limits VALUES (?, ?, ?)", (1, limit_id, row.lastrowid))
     connection.close()
 
 

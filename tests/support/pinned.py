@@ -181,6 +181,9 @@ def capture_entries() -> Iterator[tuple[str, list[Entry]]]:
     for path in test_golden.CAPTURES:
         capture = test_golden.load(path)
         who = identity(path.stem)
+        if capture["source"] == "turn":
+            yield path.stem, [test_golden.read_turn(capture).model_copy(update={"identity": who})]
+            continue
         yield (
             path.stem,
             [

@@ -338,6 +338,14 @@ COMMANDS: dict[str, list[Case]] = {
         piped("nobody somebody"),
         *nothing_seen("ben@ play"),
     ],
+    "accounts merge": [
+        piped("work ben@ --yes", "accounts", "status acct-ben", "threads"),
+        piped("work ben@", "accounts", stdin="n\n"),
+        piped("work acct-ann/user-ann"),
+        piped("work nobody"),
+        piped("work"),
+        *nothing_seen("work ben@"),
+    ],
     "accounts forget": [
         piped("ben@ --yes", "accounts", "status"),
         piped("ben@", "accounts", stdin="n\n"),

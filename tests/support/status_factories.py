@@ -68,6 +68,7 @@ def account(
     }
     found = {
         "account": f"{name}/key",
+        "label": name,
         "name": name,
         "email": None,
         "plan_type": plan_type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import sqlite3
 import statistics
@@ -14,6 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from scripts.cli import cli
+from scripts.demo.client import CodexClient
+from scripts.demo.codex import make_token
 from scripts.demo.replies import (
     Answer,
     Page,
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.demo.backend import Backend
-    from scripts.demo.client import CodexClient
 
 RESPONSES = "https://chatgpt.com/backend-api/codex/responses"
 USAGE = "https://chatgpt.com/backend-api/wham/usage"
@@ -344,3 +346,51 @@ def test_it_starts_with_a_locked_database(backend: Backend, path: Path) -> None:
         other.close()
 
         assert read(path, 1) == [("headers", 13.0)]
+
+
+def command(path: Path, *words: str) -> str:
+    """Return what a command prints."""
+    result = CliRunner().invoke(cli, [*words, "--db", str(path)], prog_name="codex-tap", catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("scheme", ["AgentAssertion eyJ", "Bearer at-"])
+def test_logins_that_name_no_user(backend: Backend, proxy: Proxy, path: Path, scheme: str) -> None:
+    """They are the account of their header, whatever the login is; then the user's that a usage document names."""
+    document = {**usage_document(FIVE, SEVEN, plan="pro"), "user_id": "user-1", "email": "ann@example.com"}
+    backend.answer(Answer(headers=FIGURES, usage=document))
+    authorities = [proxy.ca_file, backend.ca_file]
+    with CodexClient(proxy.proxy_url, authorities, account_id="ws-1") as client:
+
+        def login() -> list[tuple[str, str]]:
+            return [("authorization", scheme + secrets.token_urlsafe(60))]
+
+        for _ in range(2):
+            assert client.request("POST", RESPONSES, headers=login(), body=b"{}").status == 200
+        read(path, 1)
+        assert [each["account"] for each in json.loads(command(path, "accounts", "--json"))] == ["ws-1"]
+        assert client.get(USAGE, headers=login()).status == 200
+        read(path, 2)
+        (account,) = json.loads(command(path, "accounts", "--json"))
+    assert (account["account"], account["merged"], account["label"]) == ("ws-1/user-1", ["ws-1"], "ann@example.com")
+    assert command(path, "next").strip() == "ann@example.com"
+    if scheme.startswith("Agent"):
+        assert len(account["token_keys"]) == 1
+
+
+def test_two_workspaces_under_one_e_mail(backend: Backend, proxy: Proxy, path: Path) -> None:
+    """What is printed of either leads to it, and to nothing else."""
+    backend.answer(Answer(headers=FIGURES))
+    token = make_token("ws-1", "user-1", email="ann@example.com", expires_at=NOW + 864_000)
+    for number, workspace in enumerate(("ws-1", "ws-10")):
+        with CodexClient(
+            proxy.proxy_url, [proxy.ca_file, backend.ca_file], token=token, account_id=workspace
+        ) as client:
+            assert client.http_turn("say ok").status == 200
+        read(path, number + 1)
+    labels = [each["label"] for each in json.loads(command(path, "accounts", "--json"))]
+    assert labels == ["ws-1/user-1", "ws-10/user-1"]
+    assert command(path, "guard", command(path, "next").strip()).startswith("go: ws-1")
+    for label in labels:
+        assert command(path, "status", label).startswith(f"{label} · ann@example.com")

@@ -293,8 +293,10 @@ def _store_captures(folder: Path) -> str:
             if found:
                 lines += [
                     f"{table}: {row}"
-                    for table, column in (("accounts", "id"), ("snapshots", "account"), ("limits", "account"))
-                    for row in pinned.rows(connection, table, f"{column} = ?", (found["id"],))
+                    for table in ("accounts", "snapshots", "limits", "requests")
+                    for row in pinned.rows(
+                        connection, table, f"{'id' if table == 'accounts' else 'account'} = ?", (found["id"],)
+                    )
                 ]
             parts.append("\n".join([*lines, ""]))
     return "\n".join(parts)

@@ -147,6 +147,63 @@ def test_turns_and_what_they_used(codex: str, backend: Backend, tmp_path: Path, 
     assert len([row for row in document["rows"] if row["points"]]) == 4
 
 
+DETAILS = (
+    "thread",
+    "session",
+    "model",
+    "response_model",
+    "reasoning_effort",
+    "tier",
+    "subagent",
+    "parent_thread",
+    "client",
+)
+
+
+@pytest.mark.parametrize("transport", UPGRADE)
+def test_what_a_turn_says_of_itself(codex: str, backend: Backend, tmp_path: Path, transport: str) -> None:
+    """Effort and Fast mode as they were asked for, and a review as the sub-agent of the thread that started it."""
+    path, home = tmp_path / "tap.sqlite3", tmp_path / "home"
+    log_in(home, "acct-details", "user-1")
+    work = home / "work"
+    work.mkdir()
+    (work / "a.txt").write_text("a change to review\n")
+    subprocess.run(["git", "init", "--quiet", "."], cwd=work, check=True)  # noqa: S607 (the one in the PATH)
+    backend.answer(answer(13, "plus", upgrade=UPGRADE[transport]), account="acct-details")
+    fast = ["-c", "model_reasoning_effort=high", "-c", "service_tier=fast", "--skip-git-repo-check", "say ok"]
+    with Proxy(backend, database=path, arguments=["-q"]) as proxy:
+        environment = {**codex_environment(proxy, home), "CODEX_HOME": str(home)}
+        for words in (fast, ["review", "--uncommitted"]):
+            command = [codex, "exec", *words]
+            done = subprocess.run(
+                command,
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=60,
+            )
+            assert done.returncode == 0, done.stderr
+        assert proxy.stop() == 0
+
+    with contextlib.closing(open_reader(path)) as connection:
+        query = f"SELECT {', '.join(DETAILS)} FROM requests WHERE NOT warm_up ORDER BY id"  # noqa: S608 (our own columns)
+        found = [dict(row) for row in connection.execute(query)]
+        warm_ups = connection.execute("SELECT thread, session FROM requests WHERE warm_up ORDER BY id").fetchall()
+    asked, reviewed = found
+    assert asked["thread"] == asked["session"]
+    assert (asked["reasoning_effort"], asked["tier"], asked["subagent"], asked["parent_thread"]) == (
+        *("high", "priority"),
+        *(None, None),
+    )
+    assert (reviewed["tier"], reviewed["subagent"]) == (None, "review")
+    assert reviewed["parent_thread"] == reviewed["session"] != reviewed["thread"]
+    assert reviewed["parent_thread"] in {row["thread"] for row in warm_ups} or transport == "http"
+    assert {(each["model"], each["client"]) for each in found} == {("gpt-6.1-sol", "codex_exec")}
+    assert str(work).encode() not in b"".join(each.read_bytes() for each in tmp_path.glob("tap.sqlite3*"))
+
+
 @pytest.mark.parametrize("transport", UPGRADE)
 def test_no_secret_is_kept(codex: str, backend: Backend, tmp_path: Path, transport: str) -> None:
     """No token, cookie, prompt, answer, path or git URL is in any file, the log or the list of processes."""

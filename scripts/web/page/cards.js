@@ -91,7 +91,7 @@ function card(account, forecast, index, now) {
         account.plan_type
           ? make("span", { class: "plan", title: "Plan" }, make("bdi", {}, say.printable(account.plan_type)))
           : null,
-        account.name && account.email
+        account.email && account.email !== account.label
           ? make("p", { class: "mail" }, make("bdi", {}, say.printable(account.email)))
           : null,
       ),

@@ -57,7 +57,7 @@ function show(dialog, act, cancelled = () => {}) {
 export function askName(account, done) {
   const dialog = document.getElementById("rename");
   const input = dialog.querySelector("input");
-  part(dialog, "who").textContent = say.printable(account.email || account.account);
+  part(dialog, "who").textContent = say.printable(account.name ? account.email || account.account : account.label);
   input.value = account.name ?? "";
   show(dialog, async () => {
     const changed = await api.rename(account.account, input.value.trim() || null);

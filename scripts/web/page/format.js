@@ -153,7 +153,7 @@ export function plural(number, one, many = `${one}s`) {
 }
 
 export function accountLabel(account) {
-  return printable(account.name || account.email || account.account);
+  return printable(account.label);
 }
 
 const TOO_LITTLE_HISTORY = "too little history for a forecast";

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tests.support.command_line import invoke
 from tests.support.factories import BOB
 
 if TYPE_CHECKING:
@@ -38,3 +39,18 @@ def test_rules_that_match_nothing(desk: Desk) -> None:
         "Note: rule 1 is not in force: no account matches 'wrok'",
         "Note: rule 2 is not in force yet: unknown limit 'codecs'; known: codex",
     ]
+
+
+def test_alerts_of_a_merged_account_are_not_sent_again(desk: Desk) -> None:
+    """What was sent for the account that is gone counts for the one that it was merged into."""
+    desk.write()
+    desk.read(81, who=BOB)
+    with desk.watch() as watching:
+        desk.look(watching)
+        assert len(desk.noted()) == 1
+        desk.read(10)
+        desk.look(watching)
+        desk.read(82, who=BOB)
+        assert invoke("accounts", "merge", "alice", "bob", "--yes", "--db", desk.database).exit_code == 0
+        desk.look(watching)
+        assert len(desk.noted()) == 1

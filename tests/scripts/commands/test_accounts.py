@@ -19,7 +19,9 @@ def test_accounts_lists_what_is_known(two: Path) -> None:
     """The list has every account, as text and as JSON."""
     assert "bob@example.com · pro\n  account  acct-b/user-b\n  token    bob~" in invoke("accounts", "--db", two).stdout
     first, second = json.loads(invoke("accounts", "--json", "--db", two).stdout)
-    assert set(first) == {"account", "name", "email", "plan_type", "token_keys", "first_seen_at", "last_seen_at"}
+    assert set(first) == {
+        *("account", "label", "name", "email", "plan_type", "token_keys", "merged", "first_seen_at", "last_seen_at")
+    }
     assert (second["account"], second["plan_type"], second["token_keys"]) == ("acct-b/user-b", "pro", [BOB.token_key])
 
 
@@ -98,3 +100,41 @@ def test_naming_and_forgetting_make_no_database(path: Path, words: list[str]) ->
     result = invoke("accounts", *words, "--db", path)
     assert (result.exit_code, result.stderr) == (3, f"Error: {NOTHING_YET}\n")
     assert not path.exists()
+
+
+def test_two_accounts_are_merged(two: Path) -> None:
+    """The other's data and its names lead to the one that stays; before that, the command asks."""
+    contents = "2 snapshots of 2 limits, 1 token key"
+    question = f"bob@example.com · pro\ngoes to: alice@example.com · plus\nThis moves {contents}.\n"
+    declined = invoke("accounts", "merge", "ali", "bob", "--db", two, answer="n\n")
+    assert (declined.exit_code, declined.stdout.startswith(question)) == (1, True)
+    assert len(json.loads(invoke("accounts", "--json").stdout)) == 2
+
+    merged = invoke("accounts", "merge", "ali", "bob", "--yes")
+    assert (merged.exit_code, merged.stdout) == (
+        0,
+        "Merged: bob@example.com · pro into alice@example.com · plus (2 snapshots of 2 limits, 1 token key).\n",
+    )
+    (left,) = json.loads(invoke("accounts", "--json").stdout)
+    assert (left["account"], left["merged"]) == ("acct-a/user-a", ["acct-b/user-b"])
+    assert sorted(left["token_keys"]) == sorted([ALICE.token_key, BOB.token_key])
+    assert invoke("status", "acct-b").stdout == invoke("status", "alice").stdout
+    limits = json.loads(invoke("status", "--json").stdout)["accounts"][0]["limits"]
+    assert [each["limit_id"] for each in limits] == ["codex", "codex_bengalfox"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["ali", "alice"], "Error: 'ali' and 'alice' are the same account\n"),
+        (["ali", "carol"], "Error: no account matches 'carol'; there are:\n"),
+        (["a"], "Missing argument 'OTHER'"),
+    ],
+)
+def test_accounts_that_cannot_be_merged(two: Path, words: list[str], error: str) -> None:
+    """The error names the problem, and nothing changes."""
+    before = invoke("accounts", "--json", "--db", two).stdout
+    result = invoke("accounts", "merge", *words, "--yes")
+    assert result.exit_code == 2
+    assert error in result.stderr
+    assert invoke("accounts", "--json").stdout == before

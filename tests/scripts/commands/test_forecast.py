@@ -28,7 +28,7 @@ def test_each_window_has_a_line(path: Path) -> None:
 
     document = json.loads(invoke("forecast", "--json", "--db", path, "alice").stdout)
     (account,) = document["accounts"]
-    assert set(account) == {"account", "name", "email", "plan_type", "limits"}
+    assert set(account) == {"account", "label", "name", "email", "plan_type", "limits"}
     (main,) = account["limits"]
     week = main["windows"]["7d"]
     assert set(Forecast._fields) < set(week)

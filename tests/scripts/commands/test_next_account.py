@@ -12,7 +12,7 @@ import pytest
 from scripts.support.errors import NOTHING_YET
 from store.database import open_writer
 from store.edits import rename_account
-from store.models import Credits, ModelUsage, Window
+from store.models import Credits, Identity, ModelUsage, Window
 from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
@@ -21,7 +21,7 @@ from tests.support.status_factories import DAY
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from store.models import Identity, Snapshot
+    from store.models import Snapshot
 
 
 def seen(used: float, *, who: Identity = ALICE, balance: str | None = None) -> Snapshot:
@@ -89,12 +89,73 @@ def test_json(path: Path) -> None:
     """The ranking has every account, with every documented field."""
     record(path, seen(80), seen(20, who=BOB))
     document = json.loads(invoke("next", "--json").stdout)
-    assert set(document) == {"generated_at", "account", "name", "email", "reason", "ranking"}
-    fields = {"account", "name", "email", "plan_type", "usage", "room", "window", "remaining_percent", "resets_at"}
+    assert set(document) == {"generated_at", "account", "label", "name", "email", "reason", "ranking"}
+    fields = {
+        "account",
+        "label",
+        "name",
+        "email",
+        "plan_type",
+        "usage",
+        "room",
+        "window",
+        "remaining_percent",
+        "resets_at",
+    }
     fields |= {"length", "size", "size_from"}
     fields |= {"blocked_by", "blocked_until", "credits_balance", "age_seconds", "stale", "reason"}
     assert [set(each) for each in document["ranking"]] == [fields, fields]
     assert document["account"] == "acct-b/user-b"
+
+
+ANN = "ann@example.com"
+TWO_WORKSPACES = [
+    Identity(token_key=f"eyJhbGciOiJSUzI1NiIs~{number}", account_id=workspace, user_id="user-1", email=ANN)
+    for number, workspace in enumerate(("ws-1", "ws-10"))
+]
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        pytest.param(TWO_WORKSPACES, id="two workspaces under one e-mail"),
+        pytest.param(
+            [Identity(token_key="a~1", account_id="a"), Identity(token_key="a~2", account_id="a b")], id="prefix"
+        ),
+        pytest.param([Identity(token_key="-x~1", user_id="-x~1"), Identity(token_key="-~2", user_id="-~2")], id="dash"),
+        pytest.param(
+            [Identity(token_key="t~1", account_id="a/b"), Identity(token_key="t~2", account_id="a", user_id="b")],
+            id="one key",
+        ),
+        pytest.param([Identity(token_key="t~1", account_id="a$(x)*?'\"", email="'; \u202e@x")], id="odd characters"),
+        pytest.param([Identity(token_key="t~1", account_id="a", email="a, b@x"), ALICE], id="a comma"),
+    ],
+)
+def test_what_next_prints_names_one_account(path: Path, accounts: list[Identity]) -> None:
+    """It can be given to every other command, whichever account it is."""
+    for best in accounts:
+        record(path, *(seen(10 if who == best else 80, who=who) for who in accounts))
+        label = invoke("next").stdout.removesuffix("\n")
+        expected = json.loads(invoke("next", "--json").stdout)["account"]
+        for words in (
+            ["guard", label],
+            ["status", label],
+            ["history", label],
+            ["next", label],
+            ["next", "--credits", label],
+        ):
+            assert invoke(*words).exit_code in {0, 1}, invoke(*words).stderr
+        assert json.loads(invoke("guard", label, "--json").stdout)["account"] == expected
+        assert invoke("guard", label).stdout.startswith(f"go: {label}, ")
+
+
+def test_a_name_that_is_anothers_e_mail(path: Path) -> None:
+    """Neither account is called so."""
+    record(path, seen(10), seen(20, who=BOB))
+    assert invoke("accounts", "name", "bob", ALICE.email or "").exit_code == 0
+    assert invoke("next").stdout == "acct-a/user-a\n"
+    assert invoke("guard", ALICE.email or "").exit_code == 2
+    assert invoke("guard", "acct-b/user-b").stdout.startswith("go: bob@example.com, ")
 
 
 def test_a_model_that_is_not_available_is_told(path: Path) -> None:

@@ -56,7 +56,7 @@ def test_threads_are_listed_newest_first(three: Path) -> None:
 def test_json(three: Path) -> None:
     """A thread under two accounts is one entry; an old thread needs an earlier --since."""
     newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
-    assert set(newest) == {"thread", "name", "accounts", "turns", "first_seen_at", "last_seen_at"}
+    assert set(newest) == {"thread", "is_session", "name", "accounts", "turns", "first_seen_at", "last_seen_at"}
     assert (newest["thread"], newest["name"], newest["turns"]) == (SECOND, None, 2)
     assert newest["accounts"] == ["acct-alice/user-alice", "acct-bob/user-bob"]
     assert older["thread"] == FIRST

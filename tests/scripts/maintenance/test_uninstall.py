@@ -47,6 +47,8 @@ COMPANIONS = [
     "-alerts.json.part",
     "-alerts.json.abcd_123.part",
     "-alerts.lock",
+    "-token-secret",
+    "-token-secret.abcd_123.part",
 ]
 # A person's own copies, and files that only begin alike.
 OTHERS = [".bak", "-old", ".corrupt", "2", ".v1", ".unwritten", ".csv"]

@@ -17,7 +17,7 @@ from tests.support.timeline_factories import HOUR, five, row
 if TYPE_CHECKING:
     from store.analysis.timeline import WindowTimeline
 
-ANN = Account(1, "acct-a/user-a", "work", "ann@example.com", "plus", (), NOON, NOON)
+ANN = Account(1, "acct-a/user-a", "work", "ann@example.com", "plus", (), NOON, NOON, label="work")
 
 
 def drawn(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from scripts.render.console import TerminalProfile
     from store.documents import EventsDocument
 
-ALICE = {"account": "acct-a/user-a", "name": None, "email": "alice@example.com"}
-BOB = {"account": "acct-b/user-b", "name": "bob", "email": None}
+ALICE = {"account": "acct-a/user-a", "label": "alice@example.com", "name": None, "email": "alice@example.com"}
+BOB = {"account": "acct-b/user-b", "label": "bob", "name": "bob", "email": None}
 
 RESET = {
     **ALICE,
@@ -68,5 +68,5 @@ def test_no_events() -> None:
 def test_text_and_accounts_are_sanitized() -> None:
     """Escape sequences from the wire do not reach the terminal."""
     hostile = "\x1b[31mred"
-    who = {**ALICE, "email": hostile}
+    who = {**ALICE, "label": hostile}
     assert "\x1b" not in shown([who, BOB], {**RESET, **who, "text": hostile, "note": hostile})

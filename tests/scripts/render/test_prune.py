@@ -10,9 +10,9 @@ from store.queries.retention import PruneCounts
 from tests.support.factories import NOON
 from tests.support.rendering import UTC, lines
 
-ALICE = Account(1, "acct-a/user-a", None, "alice@example.com", "plus", (), NOON, NOON)
-BOB = Account(2, "acct-b/user-b", "bob", None, None, (), NOON, NOON)
-CAROL = Account(3, "acct-c/user-c", "carol", None, None, (), NOON, NOON)
+ALICE = Account(1, "acct-a/user-a", None, "alice@example.com", "plus", (), NOON, NOON, label="alice@example.com")
+BOB = Account(2, "acct-b/user-b", "bob", None, None, (), NOON, NOON, label="bob")
+CAROL = Account(3, "acct-c/user-c", "carol", None, None, (), NOON, NOON, label="carol")
 
 COUNTS = [
     PruneCounts(ALICE, snapshots=1_200, turns=1, threads=0, snapshots_kept=5, turns_kept=5),

@@ -8,8 +8,8 @@ from store.queries.threads import Thread
 from tests.support.factories import NOON
 from tests.support.rendering import UTC, lines
 
-ALICE = Account(1, "acct-a/user-a", None, "alice@example.com", "plus", (), NOON, NOON)
-BOB = Account(2, "acct-b/user-b", "bob", None, None, (), NOON, NOON)
+ALICE = Account(1, "acct-a/user-a", None, "alice@example.com", "plus", (), NOON, NOON, label="alice@example.com")
+BOB = Account(2, "acct-b/user-b", "bob", None, None, (), NOON, NOON, label="bob")
 
 NEW = Thread("0199aaaa-0000-7000-8000-000000000001", None, (ALICE, BOB), 12, NOON - 9_000, NOON - 3_600)
 OLD = Thread("0198bbbb-0000-7000-8000-000000000002", "docs", (BOB,), 3, NOON - 200_000, NOON - 100_000)

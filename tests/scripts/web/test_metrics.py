@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from store.database import open_writer, transaction
+from store.edits import merge_accounts
 from store.models import Budget, Credits, Identity, Tokens, Transport, Turn, Window
 from tests.support.databases import damage, record
 from tests.support.factories import ALICE, BOB, limit, snapshot, windows
@@ -169,7 +172,18 @@ def test_accounts_with_equal_names_have_different_labels(tmp_path: Path) -> None
     with Site(path, metrics_emails=True) as site:
         assert site.write("PATCH", "/api/accounts/bob", {"name": "acct-a/user-a"}).status == 200
         accounts = {dict(key)["account"] for key in counted(site)["codex_tap_limit_reached"]}
-    assert accounts == {"acct-a/user-a#1", "acct-a/user-a#2", "acct-t/user-t"}
+    assert accounts == {"acct-a/user-a", BOB.email, "acct-t/user-t"}
+
+
+def test_turns_of_a_merged_account_are_counted_for_the_other(tmp_path: Path) -> None:
+    """Its series ends, and that of the account that it was merged into has all turns of both."""
+    path = record(tmp_path / "web.sqlite3", reading(1), reading(2, who=BOB), turn(), turn(BOB), turn(BOB))
+    outcome = {"limit": "codex", "outcome": "answered"}
+    with Site(path, metrics_emails=True) as site:
+        assert counted(site)["codex_tap_turns_total"][labels(account=BOB.email or "", **outcome)] == 2
+        with closing(open_writer(path)) as connection, transaction(connection):
+            merge_accounts(connection, 1, 2)
+        assert counted(site)["codex_tap_turns_total"] == {labels(account=ALICE.email or "", **outcome): 3}
 
 
 def test_a_database_that_cannot_be_read_is_reported(site: Site, path: Path) -> None:

@@ -447,7 +447,7 @@ class Shown:
             "reset_unseen": False,
         }
         shown = {"limit_id": "codex", "limit_name": None, "windows": {"7d": window}, "observed_at": self.at}
-        account = {"account": self.account, "name": None, "email": None, "limits": [shown]}
+        account = {"account": self.account, "label": self.account, "name": None, "email": None, "limits": [shown]}
         status = {"generated_at": self.at, "accounts": [account]}
         return AlertInput(cast("StatusDocument", status), None, None, {})
 

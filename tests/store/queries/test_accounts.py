@@ -6,10 +6,21 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from store.database import open_reader, open_writer
-from store.edits import rename_account
-from store.queries.accounts import Account, AccountError, account_counts, find_account, in_order, load_accounts
+from scripts.support.sanitize import sanitize
+from store.database import open_reader, open_writer, transaction
+from store.edits import merge_accounts, rename_account
+from store.queries.accounts import (
+    Account,
+    AccountError,
+    account_counts,
+    find_account,
+    in_order,
+    labelled,
+    load_accounts,
+)
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
 
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
 ANN = Account(1, "acct-a/user-a", "work", "ann@example.com", "plus", ("k~2", "k~1"), NOON, NOON)
 BEN = Account(2, "acct-b/user-b", None, "ben@example.com", None, ("k~3",), NOON, NOON)
 OLD = Account(3, "workshop", None, None, None, (), NOON, NOON)
-KNOWN = [ANN, BEN, OLD]
+KNOWN = [ANN, BEN, OLD] = labelled([ANN, BEN, OLD])
 ANN_LINE = "  work  ann@example.com  acct-a/user-a  k~2"
 BEN_LINE = "  ben@example.com  acct-b/user-b  k~3"
 
@@ -35,10 +46,10 @@ def test_accounts_have_the_newest_facts(path: Path) -> None:
     with closing(open_reader(path)) as connection:
         alice, bob = load_accounts(connection)
     keys = ("alice~0000000009", ALICE.token_key)
-    assert alice == (1, "acct-a/user-a", "work", ALICE.email, "pro", keys, NOON, NOON + 90)
+    assert alice == Account(1, "acct-a/user-a", "work", ALICE.email, "pro", keys, NOON, NOON + 90, label="work")
     assert (bob.id, bob.name, bob.plan_type, bob.first_seen_at) == (2, None, None, NOON + 1)
     assert (alice.label, bob.label) == ("work", BOB.email)
-    assert alice.reference == {"account": "acct-a/user-a", "name": "work", "email": ALICE.email}
+    assert alice.reference == {"account": "acct-a/user-a", "label": "work", "name": "work", "email": ALICE.email}
 
 
 @pytest.mark.parametrize(
@@ -86,3 +97,63 @@ def test_the_rows_of_an_account_are_counted(path: Path) -> None:
         alice, bob = load_accounts(connection)
         assert account_counts(connection, alice) == (3, 2, 1)
         assert account_counts(connection, bob) == (1, 1, 1)
+
+
+_WORDS = st.sampled_from(["a", "A", "ab", "a/b", "#1", "#2", "-a", " a", "a\u202e", "a~1", "", "a, b"]) | st.text(
+    max_size=4
+)
+
+
+@st.composite
+def account_sets(draw: st.DrawFn) -> list[Account]:
+    """Accounts with ids, names, e-mails and token keys that are alike; names differ, as in the database."""
+    count = draw(st.integers(1, 6))
+    names = draw(st.lists(_WORDS.filter(bool), min_size=count, max_size=count, unique=True))
+    return [
+        Account(
+            id=number,
+            key=draw(_WORDS),
+            name=name if draw(st.booleans()) else None,
+            email=draw(st.none() | _WORDS),
+            plan_type=None,
+            token_keys=tuple(draw(st.lists(_WORDS, max_size=2))),
+            first_seen_at=NOON,
+            last_seen_at=NOON,
+            merged=tuple(draw(st.lists(_WORDS, max_size=1))),
+        )
+        for number, name in enumerate(names, 1)
+    ]
+
+
+@given(account_sets())
+def test_each_label_and_each_key_names_one_account(accounts: list[Account]) -> None:
+    """Whatever the accounts are called, what is printed of one leads back to it, as it is printed."""
+    known = labelled(accounts)
+    for account in known:
+        for word in (account.label, account.key):
+            assert find_account(known, word) == account
+            assert sanitize(word) == word == word.strip()
+            assert not word.startswith("-")
+
+
+@given(account_sets())
+def test_a_name_or_e_mail_of_one_account_alone_is_its_label(accounts: list[Account]) -> None:
+    """The key is shown only where nothing better names the account."""
+    for account in labelled(accounts):
+        others = [each for each in labelled(accounts) if each.id != account.id]
+        taken = {word for each in others for word in (each.name, each.email, each.key, *each.merged, *each.token_keys)}
+        wanted = [name for name in (account.name, account.email) if name and name not in taken]
+        plain = [name for name in wanted if name.isprintable() and name == name.strip() and not name.startswith("-")]
+        assert account.label == (plain[0] if plain else account.key)
+
+
+def test_the_key_of_a_merged_account_leads_to_the_other(path: Path) -> None:
+    """So rules and scripts that name it go on."""
+    record(path, used(1), used(2, who=BOB))
+    with closing(open_writer(path)) as connection, transaction(connection):
+        merge_accounts(connection, 1, 2)
+    with closing(open_reader(path)) as connection:
+        (alice,) = known = load_accounts(connection)
+    assert alice.merged == ("acct-b/user-b",)
+    assert find_account(known, "acct-b") == alice
+    assert find_account(known, BOB.token_key) == alice

@@ -61,6 +61,7 @@ def test_everything_but_the_present_can_be_deleted(path: Path) -> None:
     alice, _ = counts(path, NOON + 99 * DAY)
     assert alice.document == {
         "account": "acct-a/user-a",
+        "label": "alice@example.com",
         "name": None,
         "email": "alice@example.com",
         "snapshots": 8,

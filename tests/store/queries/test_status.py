@@ -40,6 +40,7 @@ def test_an_account_has_facts_and_limits(path: Path) -> None:
     assert document["generated_at"] == NOON + 60
     assert {name: value for name, value in alice.items() if name != "limits"} == {
         "account": "acct-a/user-a",
+        "label": ALICE.email,
         "name": None,
         "email": ALICE.email,
         "plan_type": "pro",

@@ -115,3 +115,20 @@ def test_a_name_may_be_taken(path: Path, name: str, but: str, taken: bool) -> No
     """A thread does not conflict with itself."""
     with closing(open_reader(path)) as connection:
         assert is_thread_name(connection, name, but=but) is taken
+
+
+def test_a_client_without_threads_has_its_sessions_listed(path: Path) -> None:
+    """A session is listed and named like a thread; a turn with a thread counts for the thread alone."""
+    record(
+        path,
+        turn(None, session="ses-1", at=NOON + 3 * HOUR),
+        turn(None, session="ses-1", at=NOON + 3 * HOUR + 5),
+        turn("0199-a", session="ses-2", at=NOON + 3 * HOUR + 9),
+    )
+    with closing(open_reader(path)) as connection:
+        found = map(thread_entry, load_threads(connection, NOON + 2 * HOUR + 60, load_accounts(connection)))
+        assert [(each["thread"], each["is_session"], each["turns"]) for each in found] == [
+            ("0199-a", False, 1),
+            ("ses-1", True, 2),
+        ]
+        assert find_thread(connection, "ses") == ("ses-1", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,3 +96,25 @@ def test_a_database_without_turns(path: Path) -> None:
         connection.execute("DELETE FROM requests")
         assert newest_turn(connection) == 0
         assert list(count_turns(connection, 0, 99)) == []
+
+
+def test_how_a_turn_was_asked_for(path: Path) -> None:
+    """It has all that is known of the request; a turn without a thread has the name of its session."""
+    asked: dict[str, Any] = {
+        "session": "ses-1",
+        "model": "m",
+        "response_model": "m-2",
+        "reasoning_effort": "high",
+        "tier": "priority",
+        "subagent": "review",
+        "parent_thread": "t-0",
+        "client": "codex_exec",
+    }
+    record(path, turn(None, at=NOON + 90, tokens=Tokens(input=9, cache_write=4), **asked))
+    with closing(open_writer(path)) as connection:
+        rename_thread(connection, "ses-1", "other client")
+    with closing(open_reader(path)) as connection:
+        entry, *others = load_turns(connection, load_accounts(connection))
+    assert {name: dict(entry)[name] for name in asked} == asked
+    assert (entry["thread"], entry["thread_name"], entry["cache_write_tokens"]) == (None, "other client", 4)
+    assert all(each["tier"] is None for each in others)

@@ -13,9 +13,12 @@ from scripts.render.export import USAGE_COLUMNS
 from store.analysis.attribution import DEFAULT_WEIGHTS
 from store.constants import GROUP_BY
 from store.database import open_reader, open_writer
+from store.edits import rename_thread
 from store.queries.accounts import load_accounts
 from store.queries.usage import NotSeenError, load_token_rates, load_usage
-from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
+from tests.support.databases import record
+from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history, used
+from tests.support.factories import turn as recorded_turn
 from tests.support.usage_factories import (
     DAY,
     DOCS,
@@ -242,3 +245,23 @@ def test_a_window_that_is_no_longer_reported(path: Path) -> None:
     add_rows(path, [{"first_seen_at": NOON - 60, "other_windows": '{"30d": [5, 43200, null]}', **unreported}])
     assert asked(path, NOON, since=NOON - 2 * DAY)["window"] == "30d"
     assert asked(path, NOON, since=NOON - 2 * DAY, window="7d")["total"]["points"] == pytest.approx(20.0001)
+
+
+def test_turns_without_a_thread_are_shown_under_their_session(path: Path) -> None:
+    """A client that names no threads is not lost among those that report nothing; a name of the session is shown."""
+    record(
+        path,
+        used(1),
+        *(recorded_turn(None, session="ses-1", at=NOON + at) for at in (10, 20)),
+        recorded_turn("t-1", session="ses-1", at=NOON + 30),
+        recorded_turn(None, at=NOON + 40),
+        used(1, seven=44, at=NOON + 60),
+    )
+    with contextlib.closing(open_writer(path)) as connection:
+        rename_thread(connection, "ses-1", "other client")
+    rows = asked(path, NOON + 90, by="thread", since=NOON - DAY)["rows"]
+    assert {(row["key"], row["name"], row["turns"]) for row in rows} == {
+        ("ses-1", "other client", 2),
+        ("t-1", None, 1),
+        (None, None, 1),
+    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from store import edits
 from store.database import open_writer
-from store.models import Credits, Sighting, SightingKind, Source, Tokens, Transport, Window
+from store.models import Credits, Identity, Sighting, SightingKind, Source, Tokens, Transport, Window
 from store.record import statements
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
@@ -180,7 +182,112 @@ def test_threads(path: Path) -> None:
     record(path, turn(who=BOB, at=NOON + 300))
 
     assert [tuple(row.values()) for row in rows(path, "SELECT * FROM threads ORDER BY account, thread")] == [
-        (1, "t-1", "refactor", NOON - 5, NOON + 90),
-        (1, "t-2", None, NOON - 5, NOON),
-        (2, "t-1", "refactor", NOON + 295, NOON + 300),
+        (1, "t-1", "refactor", NOON - 5, NOON + 90, 0),
+        (1, "t-2", None, NOON - 5, NOON, 0),
+        (2, "t-1", "refactor", NOON + 295, NOON + 300, 0),
     ]
+
+
+# Whose it is
+
+WORKSPACE = "ws"
+
+
+def opaque(key: str, **fields: Any) -> Identity:
+    """A login that names no user, but the workspace."""
+    return Identity(token_key=key, account_id=WORKSPACE, **fields)
+
+
+def reported(key: str, user: str) -> Identity:
+    """The same login, in a usage document that names its user."""
+    return opaque(key, user_id=user, email=f"{user}@x", user_reported=True)
+
+
+def owners(path: Path) -> list[tuple[str, list[float]]]:
+    """Return the user of each account, and the figures that are its own."""
+    found: dict[str, list[float]] = {}
+    query = "SELECT user_id, used_5h_percent FROM accounts a JOIN snapshots s ON s.account = a.id ORDER BY s.id"
+    for row in rows(path, query):
+        found.setdefault(row["user_id"], []).append(row["used_5h_percent"])
+    return sorted(found.items())
+
+
+JWT = Identity(token_key="jwt~1", account_id=WORKSPACE, user_id="ann", email="ann@x")
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param([opaque("k1"), opaque("k2")], [("", [0, 1])], id="tokens of one workspace"),
+        pytest.param(
+            [opaque("k1"), opaque("k2"), reported("k1", "ann"), opaque("k3")], [("ann", [0, 1, 2, 3])], id="named"
+        ),
+        pytest.param([reported("k1", "ann"), opaque("k1"), opaque("k2")], [("ann", [0, 1, 2])], id="named at once"),
+        pytest.param([JWT, opaque("k1")], [("", [1]), ("ann", [0])], id="nobody has named it"),
+        pytest.param([JWT, opaque("k1"), reported("k1", "ann")], [("ann", [0, 1, 2])], id="the user of another login"),
+        pytest.param(
+            [JWT, opaque("k1"), reported("k1", "ben"), opaque("k1"), opaque("k2")],
+            [("", [1, 4]), ("ann", [0]), ("ben", [2, 3])],
+            id="two candidates",
+        ),
+        pytest.param(
+            [opaque("k1"), reported("k1", "ann"), reported("k2", "ben"), opaque("k1"), opaque("k2"), opaque("k3")],
+            [("", [5]), ("ann", [0, 1, 3]), ("ben", [2, 4])],
+            id="a second user",
+        ),
+        pytest.param(
+            [reported("k1", "ann"), opaque("k1"), reported("k1", "ann"), reported("k1", "ann"), opaque("k9")],
+            [("ann", [0, 1, 2, 3, 4])],
+            id="named again and again",
+        ),
+        pytest.param(
+            [opaque("k1", user_id="k1"), opaque("k2", user_id="k2"), opaque("k1"), opaque("k2")],
+            [("", [0, 1, 2, 3])],
+            id="accounts of tokens, of an earlier version",
+        ),
+        pytest.param(
+            [opaque("k1", user_id="k1"), reported("k1", "ann"), opaque("k1")],
+            [("ann", [0, 1, 2])],
+            id="the account of a token is named",
+        ),
+        pytest.param(
+            [opaque("old", user_id="old"), opaque("new", former_key="old"), opaque("new", former_key="old")],
+            [("", [0, 1, 2])],
+            id="a short token of a workspace",
+        ),
+        pytest.param(
+            [
+                Identity(token_key="old", user_id="old"),
+                Identity(token_key="new", user_id="new", former_key="old"),
+            ],
+            [("new", [0, 1])],
+            id="a short token",
+        ),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_whose_it_is(
+    path: Path, seen: list[Identity], expected: list[tuple[str, list[float]]], *, together: bool
+) -> None:
+    """Logins that name no user are one account, and are joined with the user's as soon as that is certain."""
+    entries = [used(number, who=who, at=NOON + number * 100) for number, who in enumerate(seen)]
+    if together:
+        record(path, *entries)
+    else:
+        for entry in entries:
+            record(path, entry)
+    assert owners(path) == expected
+    held = rows(
+        path, "SELECT l.account FROM limits l JOIN snapshots s ON s.id = l.snapshot_id AND s.account = l.account"
+    )
+    assert len(held) == len(rows(path, "SELECT id FROM accounts")) == len(expected)
+
+
+def test_a_short_token_of_two_accounts(path: Path) -> None:
+    """Keys that were stored before are replaced, also where both keys are there already."""
+    old, new = (Identity(token_key=key, user_id=key) for key in ("old", "new"))
+    record(path, used(1, who=old), used(2, who=new, at=NOON + 60), turn("t-1", who=old))
+    record(path, used(3, who=new.model_copy(update={"former_key": "old"}), at=NOON + 120))
+    assert owners(path) == [("new", [1, 2, 3])]
+    assert [row["token_key"] for row in rows(path, "SELECT token_key FROM tokens")] == ["new"]
+    assert rows(path, "SELECT * FROM merged_accounts") == []
