@@ -29,6 +29,7 @@ _ALLOWED_FIELDS = frozenset(
         "has_credits",
         "limit_name",
         "limit_reached",
+        "limit_window_minutes",
         "limit_window_seconds",
         "metered_feature",
         "metered_limit_name",

@@ -7,6 +7,9 @@ from typing import Literal, get_args
 MAIN_LIMIT = "codex"
 """Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
 
+BUDGET_LIMIT = "spend_control"
+"""Id of the limit on what a member of a workspace may spend; it has amounts beside its percent."""
+
 FULL_PERCENT = 100.0
 
 RESET_JITTER_SECONDS = 60
@@ -21,6 +24,7 @@ EventKind = Literal[
     "window_reset",
     "window_reset_early",
     "window_moved",
+    "window_not_reset",
     "used_percent_fell",
     "window_appeared",
     "window_vanished",
@@ -43,6 +47,11 @@ GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 def is_full(used_percent: float | None) -> bool:
     """Return True if a window with this used percent is used up; an unknown percentage is not."""
     return used_percent is not None and used_percent >= FULL_PERCENT
+
+
+def same_length(one: int, other: int) -> bool:
+    """Return True if two lengths in minutes are one window's: the server rounds 10080 minutes to 10079."""
+    return abs(one - other) <= 0.01 * max(one, other)
 
 
 def is_zero(balance: str | None) -> bool:

@@ -55,7 +55,8 @@ class Limit(Model):
 
     ``windows`` maps slots (``5h``, ``7d``, else the real length such as ``30d``) to windows. ``{}`` says that the
     limit has no window, ``None`` that the message does not mention its windows. ``reached_until`` is the server's time
-    for the end of a reached limit, in Unix seconds.
+    for the end of a reached limit, in Unix seconds. ``reached_window_minutes`` is the length of the window that a
+    refusal names.
     """
 
     limit_id: str = MAIN_LIMIT
@@ -65,6 +66,7 @@ class Limit(Model):
     limit_reached: bool | None = None
     reached_type: str | None = None
     reached_until: Annotated[int, Field(gt=0)] | None = None
+    reached_window_minutes: Minutes | None = None
 
 
 class Credits(Model):

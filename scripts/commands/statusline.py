@@ -98,6 +98,8 @@ def _json(who: AccountStatus, limit: LimitStatus) -> str:
         "credits": who["credits"],
         "limit_id": limit["limit_id"],
         "windows": limit["windows"],
+        "state": limit["state"],
+        "state_until": limit["state_until"],
         "limit_reached": limit["limit_reached"],
         "reached_until": limit["reached_until"],
         "blocked_by": limit["blocked_by"],
@@ -138,8 +140,10 @@ def _line(
         parts.append(f"{length} {coloured(used + mark, level(window['used_percent']))}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
         parts.append(coloured("blocked!", "high") + _blocked_for(limit))
-    if limit["on_credits"]:
+    if limit["state"] == "on_credits":
         parts.append("credits")
+    if limit["state"] == "unknown":
+        parts.append("unknown")
     if limit["age_seconds"] >= STALE_SECONDS:
         parts.append(f"{short_duration(limit['age_seconds'])} old")
     return " ".join(parts)
@@ -147,9 +151,8 @@ def _line(
 
 def _blocked_for(limit: LimitStatus) -> str:
     from store.analysis.formatting import short_duration
-    from store.analysis.ranking import blocked_until
 
-    until, now = blocked_until(limit), limit["observed_at"] + limit["age_seconds"]
+    until, now = limit["state_until"], limit["observed_at"] + limit["age_seconds"]
     return "" if until is None else f" ({short_duration(until - now)})"
 
 
@@ -158,6 +161,8 @@ def _until(window: WindowStatus) -> str:
 
     if window["reset_unseen"]:
         return " (reset)"
+    if window["reset_overdue"]:
+        return " (due)"
     seconds = window["resets_in_seconds"]
     return "" if seconds is None else f" ({short_duration(seconds)})"
 
@@ -182,8 +187,8 @@ def _class(limit: LimitStatus, used: float | None) -> str:
     """Return the CSS class: ``blocked``, else ``stale``, else the level of the tightest window."""
     from store.analysis.ranking import STALE_SECONDS
 
-    if limit["blocked_by"]:
-        return "blocked"
+    if limit["state"] in {"refused", "unknown"}:
+        return "blocked" if limit["state"] == "refused" else "unknown"
     if limit["age_seconds"] >= STALE_SECONDS:
         return "stale"
     return level(used) or "unknown"

@@ -22,6 +22,7 @@ _STYLES = {
     "window_reset": "green",
     "window_reset_early": "bold yellow",
     "window_moved": "bold yellow",
+    "window_not_reset": "bold yellow",
     "used_percent_fell": "bold yellow",
     "used_elsewhere": "yellow",
 }

@@ -44,6 +44,7 @@ LIKELY = 0.5
 FEW_READINGS = "few readings"
 NO_READINGS = "no readings"
 RESET_UNSEEN = "reset, not seen since"
+NOT_RESET = "was due, not reset"
 NO_RESET_REPORTED = "no reset was reported"
 """The values of `Forecast.note`; None where there is nothing to add."""
 
@@ -103,8 +104,12 @@ def forecast(
         return Forecast(note=NO_READINGS)
     newest = known[-1]
     resets_at = None if newest.resets_at is None else int(newest.resets_at)
-    if window_status(WindowRow(newest.used_percent, window_minutes, resets_at), newest.until, now)["reset_unseen"]:
+    window = window_status(WindowRow(newest.used_percent, window_minutes, resets_at), newest.until, now)
+    if window["reset_unseen"]:
         return Forecast(readings=len(known), note=RESET_UNSEEN)
+    if window["reset_overdue"]:
+        # When it will be reset is unknown.
+        return Forecast(readings=len(known), note=NOT_RESET)
     if is_full(newest.used_percent):
         return _exhausted(newest, now, len(known))
     minutes = window_minutes or _WEEK_MINUTES

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from store.constants import flag
+from store.limit_state import LimitVerdict
 from store.models import Window
-from store.record.merge import Clock, Facts, LimitVerdict, State
+from store.record.merge import Clock, Facts, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -144,11 +145,11 @@ def insert_snapshot(
 
 
 def update_last_seen(connection: sqlite3.Connection, touched: Iterable[CurrentSnapshot]) -> None:
-    """Store when rows were seen again, and the resets of unused windows, which move forward."""
+    """Store when rows were seen again, when they last refused, and the resets of unused windows, which move forward."""
     _execute_each(
         connection,
         "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + ?,"
-        " server_time = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
+        " server_time = ?, refused_at = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
         [_touch_values(current) for current in touched],
     )
 
@@ -247,6 +248,8 @@ _STATE_NAMES = (
     "limit_reached",
     "reached_type",
     "reached_until",
+    "reached_window_minutes",
+    "refused_at",
     *_FACT_NAMES,
 )
 _FACT_COLUMNS = ", ".join(_FACT_NAMES)
@@ -340,7 +343,7 @@ def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
 def _touch_values(current: CurrentSnapshot) -> tuple[Any, ...]:
     five, seven, others = _window_values(current.state.windows)
     seen = (current.last_seen_at, current.windows_seen_at, current.pending_observations, current.server_time)
-    return (*seen, five[2], seven[2], others, current.row_id)
+    return (*seen, current.state.verdict.refused_at, five[2], seven[2], others, current.row_id)
 
 
 def _state(row: tuple[Any, ...]) -> State:
@@ -351,8 +354,8 @@ def _state(row: tuple[Any, ...]) -> State:
         for slot, (used, minutes, resets_at) in slots.items()
         if (used, minutes, resets_at) != (None, None, None)
     }
-    verdict = LimitVerdict(flag(row[8]), flag(row[9]), row[10], row[11])
-    return State(row[0], windows, verdict, _facts(row[12:]))
+    verdict = LimitVerdict(flag(row[8]), flag(row[9]), *row[10:14])
+    return State(row[0], windows, verdict, _facts(row[14:]))
 
 
 def _facts(row: tuple[Any, ...]) -> Facts:

@@ -12,6 +12,7 @@ const TONES = {
   window_reset: "low",
   window_reset_early: "medium",
   window_moved: "medium",
+  window_not_reset: "high",
   used_percent_fell: "medium",
   used_elsewhere: "medium",
 };

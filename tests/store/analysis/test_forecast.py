@@ -11,6 +11,7 @@ from store.analysis.forecast import (
     FEW_READINGS,
     NO_READINGS,
     NO_RESET_REPORTED,
+    NOT_RESET,
     RESET_UNSEEN,
     Forecast,
     Scenario,
@@ -120,6 +121,12 @@ CASES = {
         Forecast(runs_dry_at=NOON, runs_dry_low=NOON, runs_dry_high=NOON, safe=False, chance_dry=1.0, readings=1,
                  note=NO_RESET_REPORTED),
     ),
+    "due and not reset": (
+        [UsageSample(NOON - DAY, NOON - DAY, 50.0, NOON - DAY - 9)], Forecast(readings=1, note=NOT_RESET)
+    ),
+    "due and not reset, full": (
+        [UsageSample(NOON - 60, NOON - 60, 100.0, NOON - 60)], Forecast(readings=1, note=NOT_RESET)
+    ),
     "reset unseen": ([UsageSample(NOON - DAY, NOON - DAY, 50.0, NOON - HOUR)], Forecast(readings=1, note=RESET_UNSEEN)),
     "from the future": ([UsageSample(NOON + 60, NOON + 60, 50.0, NOON + HOUR)], Forecast(note=NO_READINGS)),
 }  # fmt: skip
@@ -217,7 +224,7 @@ def test_any_history_has_a_forecast(
         assert found.runs_dry_low is not None
         assert NOON <= found.runs_dry_low <= found.runs_dry_at <= (found.runs_dry_high or math.inf)
         assert not found.safe
-    assert (found.chance_dry is None) == (found.note in {NO_READINGS, RESET_UNSEEN})
+    assert (found.chance_dry is None) == (found.note in {NO_READINGS, NOT_RESET, RESET_UNSEEN})
 
 
 SCENARIO_LISTS = st.lists(
