@@ -16,7 +16,7 @@ from store.transitions import is_overdue
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from store.documents import CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
+    from store.documents import BudgetStatus, CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
     from store.limit_state import LimitState
 
 
@@ -28,6 +28,10 @@ STATE_COLUMNS = "allowed, limit_reached, reached_type, reached_until, reached_wi
 
 WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name in names), "other_windows"])
 """All columns that `slots` reads."""
+
+
+BUDGET_COLUMNS = "budget_limit, budget_used, budget_remaining, budget_unit, budget_source"
+"""All columns that `budget_status` reads."""
 
 
 class Row(Protocol):
@@ -91,6 +95,7 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
         "blocked_by": found.by,
         "windows": windows,
         "on_credits": found.state == "on_credits",
+        "budget": budget_status(row),
         "observed_at": int(seen_at),
         "age_seconds": max(0, int(now - seen_at)),
         "source": row["source"],
@@ -194,6 +199,18 @@ def credits_status(row: Row | None) -> CreditsStatus | None:
         "unlimited": flag(row["credits_unlimited"]),
         "balance": row["credits_balance"],
     }
+
+
+def budget_status(row: Row) -> BudgetStatus | None:
+    """Return the amounts of a snapshot; None for a limit without amounts."""
+    found: BudgetStatus = {
+        "limit": row["budget_limit"],
+        "used": row["budget_used"],
+        "remaining": row["budget_remaining"],
+        "unit": row["budget_unit"],
+        "source": row["budget_source"],
+    }
+    return found if any(found.values()) else None
 
 
 def has_credits_left(found: CreditsStatus | None) -> bool:

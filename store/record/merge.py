@@ -10,14 +10,16 @@ The authority of the sources:
   A message that mentions a limit without its windows (an error body) leaves them as they were.
 - **Verdict** (whether the limit is open or closed): `store.limit_state` says what each source may say of it, and what
   ends it.
-- **Account facts** (plan, credits, spend control, reset credits, promo): all sources report plan and credits; spend
-  control, reset credits and overage come from `usage` alone (reset credits from `headers` on some responses). Credits
-  are replaced as a whole. The plan in the token's claims counts only until a message reports one.
+- **Account facts** (plan, credits, spend control, reset credits, model usage, promo): all sources report plan and
+  credits; the others and overage come from `usage` alone (reset credits from `headers` on some responses). Credits are
+  replaced as a whole. The plan in the token's claims counts only until a message reports one. What was reported of
+  banked resets beside their number holds while the number stays.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from store.constants import SKEW_SECONDS, is_full, is_zero
 from store.limit_state import NO_VERDICT, LimitVerdict, credits_carry, ended_by_turn, next_verdict, refuses_for
@@ -27,7 +29,7 @@ from store.transitions import TransitionKind, WindowReading, same_reset, transit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store.models import Limit, Snapshot
+    from store.models import Budget, Limit, ModelUsage, RateLimits, Snapshot
 
 SERVER_CLOCK_GRAIN_SECONDS = 1
 """reset-at less reset-after is rounded to whole seconds by the server: closer readings have no order."""
@@ -46,6 +48,11 @@ class Facts(NamedTuple):
     spend_control_reached: bool | None = None
     reset_credits: int | None = None
     promo: str | None = None
+    model_usage: str | None = None
+    """JSON: model to [available, available at, credits would enable]."""
+    reset_credits_applicable: int | None = None
+    reset_credits_expire: str | None = None
+    """JSON: the timestamps at which the banked resets expire, earliest first."""
 
     @property
     def credits_carry(self) -> bool:
@@ -72,6 +79,7 @@ class State(NamedTuple):
     windows: Mapping[str, Window] = {}
     verdict: LimitVerdict = NO_VERDICT
     facts: Facts = Facts()
+    budget: Budget | None = None
 
 
 def merge_facts(snapshot: Snapshot, known: Facts | None) -> Facts:
@@ -82,8 +90,9 @@ def merge_facts(snapshot: Snapshot, known: Facts | None) -> Facts:
     return facts._replace(
         plan_type=reading.plan_type or old.plan_type,
         spend_control_reached=_known(reading.spend_control_reached, old.spend_control_reached),
-        reset_credits=_known(reading.reset_credits, old.reset_credits),
         promo=_known(reading.promo, old.promo) or None,
+        model_usage=old.model_usage if reading.model_usage is None else _model_usage(reading.model_usage),
+        **_banked_resets(reading, old),
     )
 
 
@@ -97,6 +106,7 @@ def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -
         windows=windows,
         verdict=next_verdict(_verdict(limit, snapshot), held),
         facts=facts,
+        budget=old.budget if limit.windows is None else limit.budget,
     )
 
 
@@ -106,6 +116,7 @@ def same(new: State, old: State, between: float = 0.0) -> bool:
         new.facts == old.facts
         and _same_verdict(new.verdict, old.verdict)
         and new.limit_name == old.limit_name
+        and new.budget == old.budget
         and new.windows.keys() == old.windows.keys()
         and all(_same_window(window, old.windows[slot], between) for slot, window in new.windows.items())
     )
@@ -183,6 +194,22 @@ def _credits(new: Credits, old: Facts) -> Facts:
         credits_balance=balance,
         overage_limit_reached=_known(new.overage_limit_reached, old.overage_limit_reached),
     )
+
+
+def _banked_resets(reading: RateLimits, old: Facts) -> dict[str, Any]:
+    number = _known(reading.reset_credits, old.reset_credits)
+    held = old if number == old.reset_credits else Facts()
+    expire = reading.reset_credits_expire
+    return {
+        "reset_credits": number,
+        "reset_credits_applicable": _known(reading.reset_credits_applicable, held.reset_credits_applicable),
+        "reset_credits_expire": held.reset_credits_expire if expire is None else json.dumps(expire),
+    }
+
+
+def _model_usage(found: Mapping[str, ModelUsage]) -> str | None:
+    usage = {model: [each.available, each.available_at, each.credits_would_enable] for model, each in found.items()}
+    return json.dumps(usage, sort_keys=True) if usage else None
 
 
 def _verdict(limit: Limit, snapshot: Snapshot) -> LimitVerdict:

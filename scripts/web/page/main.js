@@ -1,7 +1,7 @@
 // The page: its state, when documents are requested again, and where they are shown.
 
 import * as api from "./api.js";
-import { blockWords, cards, highest, nextChange, tick } from "./cards.js";
+import { blockWords, cards, highest, mainLimit, nextChange, tick } from "./cards.js";
 import { Charts, MAIN_LIMIT } from "./charts.js";
 import { askForget, askName, askToken } from "./dialogs.js";
 import { make, update } from "./dom.js";
@@ -209,7 +209,7 @@ function showUsage() {
 // Announce accounts that became blocked or opened again, for screen readers.
 function announceBlocks(usage, at) {
   for (const account of usage.accounts) {
-    const [main] = account.limits;
+    const main = mainLimit(account);
     // What is unknown has neither been blocked nor opened.
     if (main?.state === "unknown") continue;
     const words = blockWords(main, at);
