@@ -4,6 +4,7 @@ Messages (shapes as seen on the wire):
 
 - the event ``codex.rate_limits``, on the websocket and inside SSE bodies alike;
 - the event ``error`` of the websocket, which is a status, an error and a map of headers in one message;
+- the event ``response.failed``, whose response may have such an error as well;
 - the JSON body of a refused HTTP response, ``{"error": {"type": "usage_limit_reached", "resets_at": …, …}}``;
 - the document of ``GET …/wham/usage`` and ``/api/codex/usage``, with lengths in seconds where events have minutes;
 - that of ``GET …/rate-limit-reset-credits``, which lists the banked resets.
@@ -26,6 +27,7 @@ from addon.raw_fields import allowed_fields
 from addon.unknown_fields import unknown_keys
 from addon.windows import normalize
 from store.constants import MAIN_LIMIT, MAIN_NAMES, limit_slug
+from store.limit_state import ANY_REFUSAL
 from store.models import Limit, RateLimits, Source
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ MAX_EVENT_LENGTH = 1024 * 1024
 
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
 _WRITTEN_ID = re.compile(rf"{MAIN_LIMIT}[_-][a-z0-9_-]+", re.ASCII)
-_ANY_REFUSAL = "usage_limit_reached"
-_REFUSALS = (_ANY_REFUSAL, "rate_limit_reached", "_credits_depleted")
+_FAILED_TYPE = "response.failed"
+_FAILED_MARK = b'"response.failed"'
+_REFUSALS = (ANY_REFUSAL, "rate_limit_reached", "usage_limit_exceeded", "_credits_depleted")
 _POSITIONS = ("primary", "secondary")
 _WINDOWS = ("primary", "secondary", "primary_window", "secondary_window")
 
@@ -86,7 +89,9 @@ def may_contain_limits(content: bytes) -> bool:
     """Return True if an event may contain limits; none of thousands of text deltas does."""
     if len(content) > MAX_EVENT_LENGTH:
         return False
-    return _EVENT_MARK in content or (b'"error"' in content and _ERROR_MARK.search(content) is not None)
+    if _EVENT_MARK in content:
+        return True
+    return b'"error"' in content and (_FAILED_MARK in content or _ERROR_MARK.search(content) is not None)
 
 
 def read_event(
@@ -109,6 +114,8 @@ def read_event(
         return _parsed(carrier, _with_doubt(_read_limits(event, observed_at), event))
     if kind == "error":
         return _read_error_event(event, observed_at, billed)
+    if kind == _FAILED_TYPE:
+        return _read_error(coerce.mapping(event.get("response")), observed_at, billed)
     return None
 
 
@@ -119,7 +126,11 @@ def read_usage(content: bytes, observed_at: float) -> ParsedMessage | None:
 
 def read_error_body(content: bytes, observed_at: float, billed: str = MAIN_LIMIT) -> ParsedMessage | None:
     """Parse the body of a refused response; `billed` is the limit that the request was charged to."""
-    body = coerce.json_object(content)
+    return _read_error(coerce.json_object(content), observed_at, billed)
+
+
+def _read_error(body: Mapping[str, Any], observed_at: float, billed: str = MAIN_LIMIT) -> ParsedMessage | None:
+    """Parse an object whose ``error`` may say that a request was refused; `billed` is the limit it was charged to."""
     return _parsed(Source.ERROR, _refused(body, RateLimits(active_limit=billed), observed_at))
 
 
@@ -156,8 +167,9 @@ def _refused(body: Mapping[str, Any], known: RateLimits, observed_at: float) -> 
     verdict = {
         "limit_reached": True,
         "reached_until": reset.resets_at,
+        "reached_window_minutes": coerce.minutes(error.get("limit_window_minutes")),
         # "usage_limit_reached" is the name of any refusal; the others name the reason.
-        "reached_type": billed.reached_type or (None if kind == _ANY_REFUSAL else kind),
+        "reached_type": billed.reached_type or (None if kind == ANY_REFUSAL else kind),
     }
     return known.model_copy(
         update={

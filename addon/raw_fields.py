@@ -37,6 +37,7 @@ _ALLOWED_FIELDS = frozenset(
         "limit",
         "limit_name",
         "limit_reached",
+        "limit_window_minutes",
         "limit_window_seconds",
         "metered_feature",
         "metered_limit_name",

@@ -32,6 +32,7 @@ EventKind = Literal[
     "window_reset_early",
     "banked_reset_used",
     "window_moved",
+    "window_not_reset",
     "used_percent_fell",
     "window_appeared",
     "window_vanished",
@@ -62,6 +63,11 @@ def limit_slug(name: str) -> str:
 def is_full(used_percent: float | None) -> bool:
     """Return True if a window with this used percent is used up; an unknown percentage is not."""
     return used_percent is not None and used_percent >= FULL_PERCENT
+
+
+def same_length(one: int, other: int) -> bool:
+    """Return True if two lengths in minutes are one window's: the server rounds 10080 minutes to 10079."""
+    return abs(one - other) <= 0.01 * max(one, other)
 
 
 def is_zero(balance: str | None) -> bool:

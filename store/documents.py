@@ -67,6 +67,8 @@ class WindowStatus(TypedDict):
     resets_in_seconds: int | None
     reset_unseen: bool
     """Its reset has passed since it was last seen."""
+    reset_overdue: bool
+    """It was reported after ``resets_at``: it was due then, and was not reset."""
 
 
 class BudgetStatus(TypedDict):
@@ -91,16 +93,20 @@ class LimitStatus(TypedDict):
 
     limit_id: str
     limit_name: str | None
+    state: Literal["open", "refused", "on_credits", "unknown"]
+    """``blocked_by`` and ``on_credits`` follow from it."""
+    state_until: int | None
+    """When included usage comes back, where the limit is refused or on credits; null where that is unknown."""
     limit_reached: bool | None
     reached_type: str | None
     reached_until: int | None
     """When the server said that a reached limit comes back."""
     blocked_by: str | None
-    """The slot of the full window, `limit`, `credits`, or null where it is open."""
+    """What refuses: the slot of a window, `limit`, `credits`; null in any other state."""
     windows: dict[str, WindowStatus]
     """By slot: `5h`, `7d`, `budget`, else the real length (`30d`)."""
     on_credits: bool
-    """A window is full, and credits carry the limit."""
+    """The included usage is used up, and credits carry the limit."""
     budget: BudgetStatus | None
     """The amounts of a limit that has some, such as `spend_control`."""
     observed_at: int
@@ -157,6 +163,8 @@ class StatuslineDocument(AccountReference):
     credits: CreditsStatus | None
     limit_id: str
     windows: dict[str, WindowStatus]
+    state: Literal["open", "refused", "on_credits", "unknown"]
+    state_until: int | None
     limit_reached: bool | None
     reached_until: int | None
     blocked_by: str | None
@@ -454,6 +462,16 @@ class HistoryPoint(TypedDict):
     thread: str | None
 
 
+class HistoryReset(TypedDict):
+    """A reset of a window at ``at``; ``unseen`` is true where it was due then, and no reading has followed yet."""
+
+    account: str
+    limit_id: str
+    window: str
+    at: float
+    unseen: bool
+
+
 class HistoryPointsDocument(TypedDict):
     """The course of each limit, the oldest point first: ``/api/history``.
 
@@ -468,6 +486,8 @@ class HistoryPointsDocument(TypedDict):
     left_out: int
     accounts: list[AccountReference]
     entries: list[HistoryPoint]
+    resets: list[HistoryReset]
+    """The resets of each window, in the order of time."""
 
 
 class TurnEntry(AccountReference):

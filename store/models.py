@@ -68,7 +68,8 @@ class Limit(Model):
 
     ``windows`` maps slots (``5h``, ``7d``, else the real length such as ``30d``) to windows. ``{}`` says that the
     limit has no window, ``None`` that the message does not mention its windows. ``reached_until`` is the server's time
-    for the end of a reached limit, in Unix seconds. ``budget`` has the amounts of a limit that has some.
+    for the end of a reached limit, in Unix seconds. ``reached_window_minutes`` is the length of the window that a
+    refusal names. ``budget`` has the amounts of a limit that has some.
 
     ``by_name`` is true if the message gives no id, and ``limit_id`` was made from a display name: the store replaces it
     by the id that belongs to the name, once that is known.
@@ -81,6 +82,7 @@ class Limit(Model):
     limit_reached: bool | None = None
     reached_type: str | None = None
     reached_until: Annotated[int, Field(gt=0)] | None = None
+    reached_window_minutes: Minutes | None = None
     budget: Budget | None = None
     by_name: bool = False
 

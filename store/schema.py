@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
@@ -85,12 +85,16 @@ def _m003_budgets(database: Database) -> None:
     _execute_all(database, _BUDGETS_SCHEMA)
 
 
+def _m004_refusals(database: Database) -> None:
+    _execute_all(database, _REFUSALS_SCHEMA)
+
+
 def _execute_all(database: Database, statements: str) -> None:
     for statement in statements.split(";\n\n"):
         database.execute(statement)
 
 
-_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_budgets]
+_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_budgets, _m004_refusals]
 """All steps of the schema; a released one is never changed."""
 
 _INITIAL_SCHEMA = """
@@ -391,4 +395,13 @@ FROM requests r
 JOIN accounts a ON a.id = r.account
 LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
 ORDER BY r.id
+"""
+
+
+_REFUSALS_SCHEMA = """
+-- when a request was last refused because of the limit; null where none was since the limit was open
+ALTER TABLE snapshots ADD COLUMN refused_at REAL;
+
+-- the length of the window that is used up, where a refusal names it
+ALTER TABLE snapshots ADD COLUMN reached_window_minutes INTEGER
 """

@@ -102,7 +102,7 @@ class _Document(TypedDict):
 
     version: int
     since: dict[str, float]
-    runs: list[tuple[str, str, str | None, float, int | None]]
+    runs: list[tuple[str, str, str | None, float, int | None, float] | tuple[str, str, str | None, float, int | None]]
     told: list[_SentDocument]
     unsent: list[_PendingDocument]
 
@@ -135,10 +135,7 @@ def _document(state: State) -> _Document:
 def _memory(found: _Document) -> AlertState:
     return AlertState(
         since=found["since"],
-        runs={
-            About(account, limit_id, slot): Period(used, resets_at)
-            for account, limit_id, slot, used, resets_at in found["runs"]
-        },
+        runs={About(*run[:3]): Period(*run[3:]) for run in found["runs"]},
         told=tuple(
             SentAlert(
                 mark["kind"],

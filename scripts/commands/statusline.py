@@ -120,6 +120,8 @@ def _json(found: _Outlook) -> str:
         "credits": who["credits"],
         "limit_id": limit["limit_id"],
         "windows": limit["windows"],
+        "state": limit["state"],
+        "state_until": limit["state_until"],
         "limit_reached": limit["limit_reached"],
         "reached_until": limit["reached_until"],
         "blocked_by": limit["blocked_by"],
@@ -158,8 +160,10 @@ def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[st
         parts.append(f"{length} {coloured(used + mark, found.level(slot))}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
         parts.append(coloured("blocked!", "high") + _blocked_for(limit))
-    if limit["on_credits"]:
+    if limit["state"] == "on_credits":
         parts.append("credits")
+    if limit["state"] == "unknown":
+        parts.append("unknown")
     if limit["age_seconds"] >= STALE_SECONDS:
         parts.append(f"{short_duration(limit['age_seconds'])} old")
     return " ".join(parts)
@@ -167,9 +171,8 @@ def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[st
 
 def _blocked_for(limit: LimitStatus) -> str:
     from store.analysis.formatting import short_duration
-    from store.analysis.ranking import blocked_until
 
-    until, now = blocked_until(limit), limit["observed_at"] + limit["age_seconds"]
+    until, now = limit["state_until"], limit["observed_at"] + limit["age_seconds"]
     return "" if until is None else f" ({short_duration(until - now)})"
 
 
@@ -178,6 +181,8 @@ def _until(window: WindowStatus) -> str:
 
     if window["reset_unseen"]:
         return " (reset)"
+    if window["reset_overdue"]:
+        return " (due)"
     seconds = window["resets_in_seconds"]
     return "" if seconds is None else f" ({short_duration(seconds)})"
 
@@ -204,8 +209,8 @@ def _class(found: _Outlook) -> str:
     from store.analysis.ranking import STALE_SECONDS, tightest_window
 
     limit = found.limit
-    if limit["blocked_by"]:
-        return "blocked"
+    if limit["state"] in {"refused", "unknown"}:
+        return "blocked" if limit["state"] == "refused" else "unknown"
     if limit["age_seconds"] >= STALE_SECONDS:
         return "stale"
     tight = tightest_window(limit)

@@ -177,18 +177,20 @@ def _limit_status(limit: LimitStatus, now: float, zone: dt.tzinfo | None, *, tig
 
 
 def _blocked(limit: LimitStatus, now: float, zone: dt.tzinfo | None) -> str | None:
-    from store.analysis.formatting import short_moment, window_length
-    from store.analysis.ranking import blocked_until
+    from store.analysis.formatting import short_moment
+    from store.analysis.ranking import blocking_length
 
-    by = limit["blocked_by"]
+    by, length = limit["blocked_by"], blocking_length(limit)
+    if limit["state"] == "unknown" and any(window["reset_overdue"] for window in limit["windows"].values()):
+        return "not known whether it is blocked"
     if by is None:
-        return "used up, running on credits" if limit["on_credits"] else None
+        return "used up, running on credits" if limit["state"] == "on_credits" else None
     if by == "credits":
         return "blocked, credits are used up"
-    at = blocked_until(limit)
+    at = limit["state_until"]
     until = "" if at is None else f" until {short_moment(at, now, zone)}"
-    if by in limit["windows"]:
-        return f"blocked by {window_length(by, limit['windows'][by]['window_minutes'])}{until}"
+    if length:
+        return f"blocked by {length}{until}"
     return f"refused{until or ' by the server'}"
 
 
@@ -202,7 +204,12 @@ def _window(slot: str, window: WindowStatus, now: float, zone: dt.tzinfo | None)
     if used is None:
         return f"{length} {percent(used)} used"
     left = percent(max(0.0, 100 - rounded(used)))
-    resets = "" if resets_at is None else f", resets {short_moment(resets_at, now, zone)}"
+    if resets_at is None:
+        resets = ""
+    elif window["reset_overdue"]:
+        resets = f", was due {short_moment(resets_at, now, zone)}, not reset"
+    else:
+        resets = f", resets {short_moment(resets_at, now, zone)}"
     return f"{length} {percent(used)} used, {left} left{resets}"
 
 

@@ -23,6 +23,7 @@ _STYLES = {
     "window_reset_early": "bold yellow",
     "banked_reset_used": "green",
     "window_moved": "bold yellow",
+    "window_not_reset": "bold yellow",
     "used_percent_fell": "bold yellow",
     "used_elsewhere": "yellow",
 }

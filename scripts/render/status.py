@@ -16,7 +16,7 @@ from store.analysis.budgets import budget_text
 from store.analysis.forecast import TOO_LITTLE_HISTORY, most_urgent
 from store.analysis.formatting import DAY, UNKNOWN, decimal_amount, duration, percent
 from store.analysis.model_usage import unavailable_text
-from store.analysis.ranking import blocked_until, main_limit
+from store.analysis.ranking import blocking_length, main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,6 +158,8 @@ def _row(
 def _resets(window: WindowStatus, now: float, profile: TerminalProfile) -> str:
     if window["reset_unseen"]:
         return "reset, not seen since"
+    if window["reset_overdue"]:
+        return f"was due {clock_time(window['resets_at'] or 0, now, profile.zone)}, not reset"
     resets_at, seconds = window["resets_at"], window["resets_in_seconds"]
     if resets_at is None or seconds is None:
         return f"resets {UNKNOWN}"
@@ -199,7 +201,7 @@ def _limit(
         yield Text("    no windows reported", "dim")
     block = _block(limit, now, profile)
     if block:
-        yield Text("    ").append(block, "yellow" if limit["on_credits"] else "bold red")
+        yield Text("    ").append(block, "bold red" if limit["state"] == "refused" else "yellow")
 
 
 def _ago(seconds: float) -> str:
@@ -226,15 +228,17 @@ def _filled(used: float | None, width: int) -> int:
 
 
 def _block(limit: LimitStatus, now: float, profile: TerminalProfile) -> str | None:
-    """Return what blocks a limit and until when, or that credits carry it; None if it is open."""
-    windows, by, reached = limit["windows"], limit["blocked_by"], limit["reached_type"]
-    if limit["on_credits"]:
+    """Return what blocks a limit and until when, that credits carry it, or that it is unknown; None if it is open."""
+    by, reached, length = limit["blocked_by"], limit["reached_type"], blocking_length(limit)
+    if limit["state"] == "on_credits":
         return "used up, running on credits"
+    if limit["state"] == "unknown" and any(window["reset_overdue"] for window in limit["windows"].values()):
+        return "not known: nothing was seen since the reset was due"
     if by is None:
         return None
-    blocked_end = blocked_until(limit)
+    blocked_end = limit["state_until"]
     until = "" if blocked_end is None else f" until {clock_time(blocked_end, now, profile.zone)}"
-    if by in windows:
-        return f"blocked by {window_length(by, windows[by]['window_minutes'])}{until}"
+    if length:
+        return f"blocked by {length}{until}"
     kind = f" ({sanitize(reached)})" if reached else ""
     return f"blocked: credits are used up{kind}{until}" if by == "credits" else f"blocked by the server{kind}{until}"

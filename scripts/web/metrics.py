@@ -24,7 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from scripts.support.database import open_for_reading
 from scripts.support.version import version
-from store.constants import FULL_PERCENT, is_full
+from store.constants import FULL_PERCENT
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
 from store.queries.accounts import account_ids, load_accounts
@@ -221,7 +221,7 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
     )
     reached = GaugeMetricFamily(
         "codex_tap_limit_reached",
-        "1 if a window is full or the server says that the limit is reached.",
+        "1 if the included usage is used up: the limit is refused, or credits carry it.",
         labels=window[:2],
     )
     blocked = GaugeMetricFamily(
@@ -247,10 +247,10 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
             _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
-            full = any(is_full(each["used_percent"]) for each in limit["windows"].values())
             age.add_metric(names, max(0.0, now - limit["observed_at"]))
-            reached.add_metric(names, full or bool(limit["limit_reached"]))
-            blocked.add_metric(names, limit["blocked_by"] is not None)
+            if limit["state"] != "unknown":
+                reached.add_metric(names, limit["state"] != "open")
+                blocked.add_metric(names, limit["state"] == "refused")
             for name, family in budgets.items():
                 _add(family, [*names, _unit(limit["budget"])], _amount(limit["budget"], name))
             for slot, status in limit["windows"].items():

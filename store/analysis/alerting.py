@@ -4,8 +4,8 @@ An evaluation has three steps: `track` updates the periods of windows, `firing` 
 `record_sent` stores which were sent. During quiet hours the third is skipped, so alerts that still hold fire later. All
 state is in `AlertState`, which survives being written to a file and read back.
 
-A **period** of a window runs from one reset to the next. A reset time that moves while the used percent stays belongs
-to the same period, and so does one within 60 seconds. Each alert is sent once in each period.
+A **period** of a window runs from one reset to the next, by the rule of `store.transitions`. Each alert is sent once in
+each period.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from store.analysis.formatting import (
     percent,
     window_length,
 )
-from store.analysis.limit_status import same_reset
 from store.analysis.ranking import find_limit, label
-from store.constants import BUDGET_LIMIT, RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
+from store.constants import BUDGET_LIMIT, is_full
+from store.transitions import TransitionKind, WindowReading, same_reset, transition
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -132,10 +132,11 @@ class About(NamedTuple):
 
 
 class Period(NamedTuple):
-    """A period of a window as it was last seen."""
+    """A period of a window as it was last seen; ``seen_at`` is 0 in the state files of earlier versions."""
 
     used_percent: float
     resets_at: int | None
+    seen_at: float = 0.0
 
 
 class SentAlert(NamedTuple):
@@ -202,7 +203,7 @@ def track(state: AlertState, rules: Sequence[Rule], found: AlertInput, now: floa
     for window in _windows(found.status):
         before = state.runs.get(window.about)
         if window.used is not None and not window.reset_unseen:
-            present[window.about] = Period(window.used, window.resets_at)
+            present[window.about] = Period(window.used, window.resets_at, window.seen_at)
             sent = sent if before is None else list(_followed(sent, window, before))
         elif before is not None:
             unseen[window.about] = before
@@ -240,7 +241,10 @@ def record_sent(state: AlertState, alerts: Iterable[Alert], now: float) -> Alert
 
 
 class _Window(NamedTuple):
-    """A window of the document of ``status``, with its account and limit."""
+    """A window of the document of ``status``, with its account and limit.
+
+    ``used`` is None where it is not known what became of the window since it was due.
+    """
 
     about: About
     account: AccountStatus
@@ -249,6 +253,7 @@ class _Window(NamedTuple):
     minutes: int | None
     resets_at: int | None
     reset_unseen: bool
+    reset_overdue: bool
     seen_at: float
 
 
@@ -256,14 +261,16 @@ def _windows(status: StatusDocument) -> Iterator[_Window]:
     for account in status["accounts"]:
         for limit in account["limits"]:
             for slot, window in limit["windows"].items():
+                lost = window["reset_overdue"] and limit["state"] == "unknown"
                 yield _Window(
                     About(account["account"], limit["limit_id"], slot),
                     account,
                     limit["limit_name"],
-                    window["used_percent"],
+                    None if lost else window["used_percent"],
                     window["window_minutes"],
                     window["resets_at"],
                     window["reset_unseen"],
+                    window["reset_overdue"],
                     float(limit["observed_at"]),
                 )
 
@@ -282,18 +289,14 @@ def _followed(sent: Iterable[SentAlert], window: _Window, before: Period) -> Ite
 
 
 def _goes_on(period: Period, window: _Window) -> bool:
-    """Return True if a window is still in its period, by its reset or, without one, by its used percent."""
-    used, resets_at = window.used or 0.0, window.resets_at
-    if period.resets_at is None or resets_at is None:
-        passed = period.resets_at is not None and window.seen_at >= period.resets_at
-        return not passed and used >= period.used_percent / 2
-    moved = resets_at - period.resets_at
-    if abs(moved) <= RESET_JITTER_SECONDS:
-        return True
-    # A window at 0 % had not begun.
-    if not period.used_percent or used < period.used_percent:
+    """Return True if a window is still in its period."""
+    before = WindowReading(period.used_percent, window.minutes, period.resets_at, period.seen_at)
+    after = WindowReading(window.used or 0.0, window.minutes, window.resets_at, window.seen_at)
+    change = transition(before, after)
+    if not period.used_percent and change.kind is not TransitionKind.SAME:
+        # It had not begun.
         return False
-    return window.seen_at < period.resets_at - SKEW_SECONDS or moved < 0
+    return not change.is_reset
 
 
 def _is_remembered(mark: SentAlert, period: Period | None, now: float) -> bool:
@@ -323,7 +326,7 @@ class _AlertEvaluator:
             marks, targets, highest = self._passed(window)
             if highest is None:
                 continue
-            text = f"at {percent(window.used)} used{self._resets(window.resets_at)}"
+            text = f"at {percent(window.used)} used{self._resets_next(window)}"
             yield self._alert(USED, window, text, targets, marks, threshold=highest)
 
     def _passed(self, window: _Window) -> tuple[list[SentAlert], list[str], float | None]:
@@ -435,7 +438,7 @@ class _AlertEvaluator:
                 continue
             text = f"used elsewhere, {in_points(points)} of it past the tap; now {percent(window.used)} used"
             mark = SentAlert(ELSEWHERE, about, None, window.resets_at, None if window.resets_at else _rows(events[0]))
-            full = f"{text}{self._resets(window.resets_at)}"
+            full = f"{text}{self._resets_next(window)}"
             yield self._alert(ELSEWHERE, window, full, targets, [mark], at=events[-1]["at"])
 
     # Look-ups
@@ -487,6 +490,7 @@ class _AlertEvaluator:
             event["window_minutes"],
             event["after"]["resets_at"],
             reset_unseen=False,
+            reset_overdue=False,
             seen_at=event["after"]["seen_at"],
         )
         return self._alert(kind, window, text, targets, [mark], at=event["at"])
@@ -516,6 +520,11 @@ class _AlertEvaluator:
             targets=tuple(dict.fromkeys(targets)),
             marks=tuple(marks),
         )
+
+    def _resets_next(self, window: _Window) -> str:
+        if window.reset_overdue:
+            return f", was due {self._when(window.resets_at)} and was not reset"
+        return self._resets(window.resets_at)
 
     def _resets(self, at: int | None) -> str:
         return "" if at is None else f", resets {self._when(at)}"
@@ -549,7 +558,7 @@ def _rows(event: EventEntry) -> tuple[int, int]:
 
 
 def _is_closed(limit: LimitStatus) -> bool:
-    return limit["blocked_by"] is not None or limit["on_credits"] or bool(limit["limit_reached"])
+    return limit["state"] in {"refused", "on_credits"}
 
 
 def _is_current(window: _Window, reading: EventReading) -> bool:

@@ -24,9 +24,8 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.limit_status import same_reset
 from store.analysis.prices import CACHE_WRITE_PRICE, TOKEN_PRICES, tier_price
-from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS
+from store.transitions import WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,29 +117,12 @@ def is_pending(increased_at: float, now: float) -> bool:
 
 
 def increase(before: WindowSample, after: WindowSample) -> float:
-    """Return the points that were used between two samples; after a reset that is all that the later one shows.
-
-    A reset is never negative use. Neither is a percentage that fell while the reset stayed: the server corrected it.
-    """
-    used = after.used_percent
-    if used < before.used_percent:
-        return 0.0 if same_reset(before.resets_at, after.resets_at) else used
-    return used if _is_reset(before, after) else used - before.used_percent
+    """Return the points that were used between two samples; `store.transitions` says how many."""
+    return transition(_reading(before, before.last_at), _reading(after, after.first_at)).points
 
 
-def _is_reset(before: WindowSample, after: WindowSample) -> bool:
-    """Return True if a window was reset although its percentage did not fall.
-
-    Its reset time moved on, and either the old one had passed, or the new window began after the earlier sample. If the
-    new window began before, its reset was only postponed, and what was used stays used.
-    """
-    if before.resets_at is None or after.resets_at is None:
-        return False
-    if after.resets_at - before.resets_at <= RESET_JITTER_SECONDS:
-        return False
-    if after.window_minutes is None or before.resets_at <= after.first_at:
-        return True
-    return after.resets_at - after.window_minutes * 60 >= before.last_at - SKEW_SECONDS
+def _reading(sample: WindowSample, seen_at: float) -> WindowReading:
+    return WindowReading(sample.used_percent, sample.window_minutes, sample.resets_at, seen_at)
 
 
 def points_in_range(interval: Interval, since: float, until: float) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from store.analysis.formatting import clock_time, decimal_amount, duration, in_points, percent, window_length
 from store.constants import BUDGET_SLOT, MAIN_LIMIT
+from store.transitions import same_reset
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -120,10 +121,24 @@ def _window_moved(event: Event, zone: dt.tzinfo | None) -> str:
     )
 
 
+def _window_not_reset(event: Event, zone: dt.tzinfo | None) -> str:
+    was, now = event.before.used_percent, event.after.used_percent
+    course = f"still {percent(now)} used" if was == now else f"{percent(now)} used after {percent(was)}"
+    return (
+        f"The {_window(event)} was due {_time(event.before.resets_at, zone)} and was not reset, {course};"
+        f" now due {_time(event.after.resets_at, zone)}."
+    )
+
+
 def _used_percent_fell(event: Event, zone: dt.tzinfo | None) -> str:
-    known = event.before.resets_at is not None and event.after.resets_at is not None
-    stays = f"its reset stays {_time(event.after.resets_at, zone)}" if known else "its reset time is unknown"
-    return f"The {_window(event)} fell {_from_to(event)}; {stays}."
+    was, now = event.before.resets_at, event.after.resets_at
+    if was is None or now is None:
+        resets = "its reset time is unknown"
+    elif same_reset(was, now):
+        resets = f"its reset stays {_time(now, zone)}"
+    else:
+        resets = f"it now resets {_time(now, zone)} instead of {_time(was, zone)}"
+    return f"The {_window(event)} fell {_from_to(event)}; {resets}."
 
 
 def _window_appeared(event: Event, zone: dt.tzinfo | None) -> str:
@@ -167,6 +182,7 @@ _SENTENCES: dict[EventKind, Sentence] = {
     "window_reset_early": _window_reset_early,
     "banked_reset_used": _banked_reset_used,
     "window_moved": _window_moved,
+    "window_not_reset": _window_not_reset,
     "used_percent_fell": _used_percent_fell,
     "window_appeared": _window_appeared,
     "window_vanished": _window_vanished,

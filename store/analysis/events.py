@@ -16,8 +16,9 @@ from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
-from store.analysis.limit_status import WindowRow, slots
-from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
+from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
+from store.constants import SKEW_SECONDS, is_full, same_length
+from store.transitions import TransitionKind, WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ KINDS: dict[EventKind, str] = {
     "window_reset_early": "a window was reset before it was due",
     "banked_reset_used": "a banked reset was used: there is one fewer, and a window was reset before it was due",
     "window_moved": "a window's reset time was moved, and its used percent stayed",
-    "used_percent_fell": "a window's used percent fell, and its reset time stayed",
+    "window_not_reset": "a window was due, and was not reset",
+    "used_percent_fell": "a window's used percent fell without a reset",
     "window_appeared": "the limit has a new window",
     "window_vanished": "a window no longer exists",
     "plan_changed": "the account has another plan",
@@ -54,8 +56,6 @@ FAR_APART_SECONDS = 3_600
 MIN_ELSEWHERE = 1.0
 """The least points of an increase that are an event of their own."""
 
-_LENGTH_TOLERANCE = 0.01
-"""The share by which a window's length may differ from itself: the server rounds 10080 minutes to 10079."""
 
 _MAX_BALANCE_LENGTH = 40
 """Characters of a balance; a longer one is absurd."""
@@ -229,7 +229,7 @@ class _LimitRow:
     def __init__(self, row: Row) -> None:
         self.row = row
         self.windows = dict(slots(row))
-        self.verdict = (row["allowed"], row["limit_reached"], row["reached_type"], row["reached_until"])
+        self.verdict = row_verdict(row)
 
     @property
     def full(self) -> dict[str, WindowRow]:
@@ -239,8 +239,14 @@ class _LimitRow:
     @property
     def closed(self) -> bool:
         """Whether a window is full, or the server says that the limit is reached."""
-        allowed, limit_reached, reached_type, _ = self.verdict
-        return allowed == 0 or bool(limit_reached) or reached_type is not None or bool(self.full)
+        return self.verdict.closes or bool(self.full)
+
+    @property
+    def on_credits(self) -> bool:
+        """Whether credits carried the limit when the row was opened."""
+        seen_at = self.row["first_seen_at"]
+        windows = {slot: window_status(each, seen_at, seen_at) for slot, each in self.windows.items()}
+        return row_state(self.row, windows, self.row, seen_at, seen_at).state == "on_credits"
 
 
 class _Transition:
@@ -263,6 +269,12 @@ class _Transition:
     def far_apart(self) -> Doubt | None:
         """The doubt about when something happened, if the rows are far apart."""
         return None if self.apart < FAR_APART_SECONDS else Doubt("far_apart", self.apart)
+
+    @staticmethod
+    def reading(window: WindowRow, seen_at: float, skew: float) -> WindowReading:
+        """Return a window of one of the rows, by the server's clock."""
+        resets_at = None if window.resets_at is None else window.resets_at + skew
+        return WindowReading(window.used_percent or 0.0, window.window_minutes, resets_at, seen_at + skew)
 
     def until(self, at: int) -> float:
         """Return the seconds from the later row to a reset that the earlier row reports, by the server's clock."""
@@ -344,31 +356,24 @@ def _window_change(step: _Transition, window: _WindowChange) -> Iterator[Event]:
     # A window at 0 % has not begun, and its reset slides along with the clock.
     if not was.used_percent or now.used_percent is None:
         return
-    fell = now.used_percent < was.used_percent
-    moved = step.moved(window)
-    other = moved is not None and abs(moved) > RESET_JITTER_SECONDS
-    if not (fell or other):
-        return
+    kind = transition(
+        step.reading(was, step.left_at, step.skew_before), step.reading(now, step.seen_at, step.skew_after)
+    ).kind
     if step.clock_set_back:
-        if fell and other:
+        # How much time has passed is unknown, and with it what was due.
+        if kind is not TransitionKind.SAME and now.used_percent < was.used_percent:
             yield step.event("window_reset", window, doubt=Doubt("clock_set_back"))
-    elif _was_due(step, window) and (fell or (moved is not None and moved > RESET_JITTER_SECONDS)):
+    elif kind is TransitionKind.RESET:
         yield _reset(step, window)
-    elif fell and other:
+    elif kind is TransitionKind.RESET_EARLY:
         early = step.until(was.resets_at or 0)
         yield step.event("window_reset_early", window, seconds=early, doubt=step.far_apart)
-    elif fell:
+    elif kind is TransitionKind.LOWERED:
         yield _fell(step, window)
-    elif other and now.used_percent:
-        yield step.event("window_moved", window, seconds=moved, doubt=step.far_apart)
-
-
-def _was_due(step: _Transition, window: _WindowChange) -> bool:
-    """Return True if a window's reset had passed when it was seen again, or its whole length if no reset is known."""
-    was = window.before
-    if was.resets_at is not None:
-        return step.until(was.resets_at) <= SKEW_SECONDS
-    return was.window_minutes is not None and step.apart >= was.window_minutes * 60
+    elif kind is TransitionKind.NOT_RESET:
+        yield step.event("window_not_reset", window, seconds=step.moved(window))
+    elif kind is TransitionKind.MOVED and now.used_percent:
+        yield step.event("window_moved", window, seconds=step.moved(window), doubt=step.far_apart)
 
 
 def _reset(step: _Transition, window: _WindowChange) -> Event:
@@ -398,8 +403,11 @@ def _limit_state_events(step: _Transition, resets: Mapping[str, float]) -> Itera
     if freed_at is not None:
         yield _freed(step, freed_at, resets)
     opened = freed_at is not None or not step.was.closed
+    refused = step.now.verdict.refuses and not step.was.verdict.refuses
     if opened and step.now.closed:
-        yield _reached(step, after)
+        yield _reached(step, {} if refused and not after.keys() - before.keys() else after)
+    elif refused and step.was.on_credits:
+        yield _reached(step, {})
     elif before and (more := {slot: each for slot, each in after.items() if slot not in before}):
         yield _reached(step, more)
 
@@ -552,4 +560,4 @@ def _evidence(row: Row, seen_at: float, window: WindowRow) -> EventEvidence:
 
 def _same_length(one: WindowRow, other: WindowRow) -> bool:
     a, b = one.window_minutes, other.window_minutes
-    return a is None or b is None or abs(a - b) <= _LENGTH_TOLERANCE * max(a, b)
+    return a is None or b is None or same_length(a, b)

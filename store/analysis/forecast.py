@@ -46,6 +46,7 @@ LIKELY = 0.5
 TOO_LITTLE_HISTORY = "too little history for a forecast"
 NO_READINGS = "no readings"
 RESET_UNSEEN = "reset, not seen since"
+NOT_RESET = "was due, not reset"
 NO_RESET_REPORTED = "no reset was reported"
 """The values of `Forecast.note`; None where there is nothing to add. With the first three there is no forecast."""
 
@@ -109,8 +110,12 @@ def forecast(
         return Forecast(note=NO_READINGS)
     newest = known[-1]
     resets_at = None if newest.resets_at is None else int(newest.resets_at)
-    if window_status(WindowRow(newest.used_percent, window_minutes, resets_at), newest.until, now)["reset_unseen"]:
+    window = window_status(WindowRow(newest.used_percent, window_minutes, resets_at), newest.until, now)
+    if window["reset_unseen"]:
         return Forecast(readings=len(known), note=RESET_UNSEEN)
+    if window["reset_overdue"]:
+        # When it will be reset is unknown.
+        return Forecast(readings=len(known), note=NOT_RESET)
     if is_full(newest.used_percent):
         return _exhausted(newest, now, len(known))
     length = float(window_minutes * MINUTE) if window_minutes else _assumed_length(newest, now)

@@ -156,6 +156,12 @@ def compact_length(length: str) -> str:
     return "".join(length.split()).replace("min", "m")
 
 
+def slot_minutes(slot: str) -> int | None:
+    """Return the minutes that a slot such as ``5h`` or ``30d`` names; None where it names none."""
+    unit = {"m": 1, "h": 60, "d": 1_440}.get(slot[-1:])
+    return int(slot[:-1]) * unit if unit and slot[:-1].isdecimal() else None
+
+
 def _units(seconds: float, minute: str) -> list[tuple[int, str]]:
     whole = max(0, int(seconds))
     if whole < MINUTE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.formatting import clock_time, duration, find_slot, shown_windows
-from store.analysis.ranking import blocked_until, find_limit, main_limit, server_reason, window_left
+from store.analysis.ranking import block_reason, find_limit, main_limit, server_reason, window_left
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
     if policy.window is not None:
         only = find_slot(_lengths(limit), policy.window)
         windows = {slot: each for slot, each in windows.items() if slot == only}
-    if not windows and not limit["blocked_by"]:
+    if not windows and limit["state"] != "refused":
         return GuardVerdict("unknown", _no_window(limit, policy), age_seconds=limit["age_seconds"])
     return _apply_max_age(_evaluate(limit, windows, policy), limit, windows, policy)
 
@@ -81,9 +81,13 @@ def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: G
         blocked_by=limit["blocked_by"],
         age_seconds=limit["age_seconds"],
     )
-    if limit["blocked_by"]:
+    if limit["state"] == "refused":
         return _blocked(limit, facts)
-    low = [windows[slot]["resets_at"] for slot, remaining in left.items() if remaining < policy.min_remaining]
+    if limit["state"] == "unknown":
+        return facts._replace(answer="unknown", reason=facts.reason or "the state of the limit is unknown")
+    if limit["state"] == "on_credits":
+        facts = facts._replace(reason=f"{facts.reason}, running on credits" if facts.reason else "running on credits")
+    low = [_next_reset(windows[slot]) for slot, remaining in left.items() if remaining < policy.min_remaining]
     if low:
         known = [resets_at for resets_at in low if resets_at is not None]
         return facts._replace(answer="below", wait_until=max(known) if len(known) == len(low) else None)
@@ -92,11 +96,16 @@ def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: G
     return facts
 
 
+def _next_reset(window: WindowStatus) -> int | None:
+    return None if window["reset_overdue"] else window["resets_at"]
+
+
 def _blocked(limit: LimitStatus, facts: GuardVerdict) -> GuardVerdict:
-    by, until = limit["blocked_by"] or "", blocked_until(limit)
+    by, until = limit["blocked_by"] or "", limit["state_until"]
     window = limit["windows"].get(by)
-    if window is None:
-        reason = server_reason(limit) + ("" if until is None else f", until {clock_time(until)}")
+    if window is None or (window["remaining_percent"] or 0) > 0:
+        reason = server_reason(limit) if by in {"limit", "credits"} else block_reason(limit)
+        reason += "" if until is None else f", until {clock_time(until)}"
         return facts._replace(answer="below", reason=reason, wait_until=until)
     return facts._replace(
         answer="below",
@@ -115,7 +124,7 @@ def _apply_max_age(
     """Return the verdict, changed to ``old`` where the reading is too old to decide."""
     if limit["age_seconds"] <= policy.max_age or fresh.answer == "unknown":
         return fresh
-    if windows and not limit["blocked_by"] and all(each["reset_unseen"] for each in windows.values()):
+    if windows and limit["state"] != "refused" and all(each["reset_unseen"] for each in windows.values()):
         return fresh
     seen = f"seen {duration(limit['age_seconds'])} ago, but the maximum age is {duration(policy.max_age)}"
     return fresh._replace(answer="old", reason=f"{fresh.reason}, {seen}" if fresh.reason else seen)

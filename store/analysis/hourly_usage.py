@@ -16,6 +16,7 @@ from math import exp, log, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.constants import is_full
+from store.transitions import Transition, WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,8 +36,6 @@ TURN_SECONDS, _TURN_POINTS = 10 * MINUTE, 1.0
 """How long the turn that a reading came with may run on, and the points that it may use before the next reading."""
 
 _GAP_HOURS, _TURN_HOURS = _GAP_SECONDS / HOUR, TURN_SECONDS / HOUR
-_SAME_RESET_SECONDS = 600.0
-"""Resets closer than this are one (the server's clock and rounding); a real reset moves by hours."""
 
 
 class UsageSample(NamedTuple):
@@ -102,12 +101,12 @@ class HourlyUsage:
 
     def _spread_all(self, known: Sequence[UsageSample], length: float, origin: float) -> list[_Gap]:
         """Spread all increases over the time in which they arose; return the gaps."""
-        pairs = [(old, new, _is_reset(old, new)) for old, new in pairwise(known)]
+        pairs = [(old, new, _transition(old, new, length)) for old, new in pairwise(known)]
         turn = _usual_turn(pairs)
         found: list[_Gap] = []
-        for old, new, reset in pairs:
+        for old, new, change in pairs:
             begin, until, end = (old.at - origin) / HOUR, (old.until - origin) / HOUR, (new.at - origin) / HOUR
-            if reset:
+            if _lost_points(old, change):
                 begun = end if new.resets_at is None else (new.resets_at - length - origin) / HOUR
                 begun = min(max(begun, begin), end)
                 over = begun if old.resets_at is None else min(max((old.resets_at - origin) / HOUR, begin), begun)
@@ -116,11 +115,9 @@ class HourlyUsage:
             elif is_full(old.used_percent):
                 self._mark_unknown(begin, end)
             elif end - until > _GAP_HOURS:
-                found.append(
-                    self._spread_over_gap(begin, until, end, max(new.used_percent - old.used_percent, 0.0), turn)
-                )
+                found.append(self._spread_over_gap(begin, until, end, change.points, turn))
             else:
-                self._spread(begin, end, new.used_percent - old.used_percent)
+                self._spread(begin, end, change.points)
         return found
 
     def _spread_over_gap(self, begin: float, until: float, end: float, points: float, turn: float) -> _Gap:
@@ -305,7 +302,7 @@ days, plus a part that does not shrink with more days (both in shares of a day's
 _PACE_HOURS, _PACE_HALF_HOURS, _PACE_LEAST, _PACE_SHORTEST = 24, 2.0, 0.25, 0.25
 
 
-def _usual_turn(pairs: Iterable[tuple[UsageSample, UsageSample, bool]]) -> float:
+def _usual_turn(pairs: Iterable[tuple[UsageSample, UsageSample, Transition]]) -> float:
     """Return the usual points of a turn that runs into a gap.
 
     They come from the increases across short gaps, where others have little time to add to them, and are at most those
@@ -313,14 +310,13 @@ def _usual_turn(pairs: Iterable[tuple[UsageSample, UsageSample, bool]]) -> float
     """
     gaps = []
     points = seconds = 0.0
-    for old, new, reset in pairs:
-        if reset:
+    for old, new, change in pairs:
+        if _lost_points(old, change):
             continue
-        increase = new.used_percent - old.used_percent
         if new.at - old.until > _GAP_SECONDS:
-            gaps.append((new.at - old.until, increase))
+            gaps.append((new.at - old.until, change.points))
         else:
-            points += increase
+            points += change.points
             seconds += new.at - old.at
     gaps.sort()
     increases = sorted(increase for _, increase in gaps[: (len(gaps) + 1) // 2])
@@ -328,10 +324,15 @@ def _usual_turn(pairs: Iterable[tuple[UsageSample, UsageSample, bool]]) -> float
     return max(_TURN_POINTS, min(most, increases[len(increases) // 2])) if increases else _TURN_POINTS
 
 
-def _is_reset(old: UsageSample, new: UsageSample) -> bool:
-    if old.resets_at is None or new.resets_at is None:
-        return new.used_percent < old.used_percent
-    if old.used_percent == 0:
-        # The reset of an unused window slides with the clock: no points were lost.
-        return False
-    return new.resets_at - old.resets_at > _SAME_RESET_SECONDS
+def _transition(old: UsageSample, new: UsageSample, length: float) -> Transition:
+    minutes = round(length / MINUTE)
+    # `until` of a sample may cover readings that the sampling left out, which were of the next period.
+    return transition(
+        WindowReading(old.used_percent, minutes, old.resets_at, old.at),
+        WindowReading(new.used_percent, minutes, new.resets_at, new.at),
+    )
+
+
+def _lost_points(old: UsageSample, change: Transition) -> bool:
+    """Return True if the last points before a reset were never reported; of an unused window none were lost."""
+    return change.is_reset and old.used_percent > 0

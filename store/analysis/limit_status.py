@@ -10,16 +10,22 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from store.analysis.formatting import length_code
-from store.constants import BUDGET_LIMIT, FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
+from store.constants import BUDGET_LIMIT, FULL_PERCENT, flag
+from store.limit_state import LimitVerdict, WindowFigures, credits_carry, credits_left, limit_state
+from store.transitions import is_overdue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from store.documents import BudgetStatus, CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
+    from store.limit_state import LimitState
 
 
 SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"resets_{slot}_at") for slot in ("5h", "7d")}
 """The columns of the slots that have their own, in the order of the fields of `WindowRow`."""
+
+STATE_COLUMNS = "allowed, limit_reached, reached_type, reached_until, reached_window_minutes, refused_at, server_time"
+"""All columns that `row_verdict` and `window_status` read beside those of windows."""
 
 WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name in names), "other_windows"])
 """All columns that `slots` reads."""
@@ -54,16 +60,18 @@ class WindowRow(NamedTuple):
         }
 
 
-class Blocked(NamedTuple):
-    """Whether a limit is closed, and by what.
+class _Facts(NamedTuple):
+    """The columns of a row that say whether credits carry a limit."""
 
-    ``by`` is the slot of the full window, ``"limit"`` where the server says so without a full window, ``"credits"``
-    where those ran out, None where the limit is open. ``on_credits`` is true where a window is full and credits carry
-    the limit.
-    """
+    has_credits: bool | None
+    credits_unlimited: bool | None
+    credits_balance: str | None
+    overage_limit_reached: bool | None
+    spend_control_reached: bool | None
 
-    by: str | None
-    on_credits: bool
+
+FACT_COLUMNS = ", ".join(_Facts._fields)
+"""All columns that say whether credits carry a limit."""
 
 
 def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
@@ -74,26 +82,66 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
     """
     # A message may report that a limit is reached, or credits, without windows: those are as old as before.
     seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
-    windows = {slot: window_status(window, seen_at, now) for slot, window in slots(row)}
-    lapsed = _verdict_lapsed(row, windows, now)
-    # Credits do not pay for what a budget no longer allows.
-    on_credits = row["limit_id"] != BUDGET_LIMIT and _can_spend_credits(facts or row)
-    blocked = _blocked(row, windows, lapsed=lapsed, on_credits=on_credits)
+    # The server's clock is that of the last message with one: that of the windows only if the row is one message.
+    server_time = row["server_time"] if row["first_seen_at"] == row["last_seen_at"] == seen_at else None
+    windows = {slot: window_status(window, seen_at, now, server_time) for slot, window in slots(row)}
+    found = row_state(row, windows, facts or row, seen_at, now)
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
-        "limit_reached": None if lapsed else flag(row["limit_reached"]),
-        "reached_type": None if lapsed else row["reached_type"],
-        "reached_until": None if lapsed else row["reached_until"],
-        "blocked_by": blocked.by,
+        "state": found.state,
+        "state_until": found.until,
+        "limit_reached": None if found.lapsed else flag(row["limit_reached"]),
+        "reached_type": None if found.lapsed else row["reached_type"],
+        "reached_until": None if found.lapsed else row["reached_until"],
+        "blocked_by": found.by,
         "windows": windows,
-        "on_credits": blocked.on_credits,
+        "on_credits": found.state == "on_credits",
         "budget": budget_status(row),
         "observed_at": int(seen_at),
         "age_seconds": max(0, int(now - seen_at)),
         "source": row["source"],
         "model": row["model"],
     }
+
+
+def row_state(row: Row, windows: Mapping[str, WindowStatus], facts: Row, seen_at: float, now: float) -> LimitState:
+    """Return the state of the limit of a snapshot at `now`.
+
+    Args:
+        row: The snapshot.
+        windows: Its windows as they are at `now`.
+        facts: The row with the account's credits.
+        seen_at: When the windows were last reported.
+        now: When it is asked, in Unix seconds.
+
+    """
+    figures = {
+        slot: WindowFigures(
+            window["used_percent"],
+            window["window_minutes"],
+            window["resets_at"],
+            was_reset=window["reset_unseen"],
+            overdue=window["reset_overdue"],
+            age_seconds=now - seen_at,
+        )
+        for slot, window in windows.items()
+    }
+    # Credits do not pay for what a budget no longer allows.
+    carry = row["limit_id"] != BUDGET_LIMIT and _credits_carry(facts)
+    return limit_state(row_verdict(row), figures, credits_carry=carry, now=now)
+
+
+def row_verdict(row: Row) -> LimitVerdict:
+    """Return the server's word on the limit of a snapshot."""
+    return LimitVerdict(
+        flag(row["allowed"]),
+        flag(row["limit_reached"]),
+        row["reached_type"],
+        row["reached_until"],
+        row["reached_window_minutes"],
+        row["refused_at"],
+    )
 
 
 def slots(row: Row) -> Iterator[tuple[str, WindowRow]]:
@@ -115,9 +163,22 @@ def reported_windows(row: Row) -> dict[str, ReportedWindow]:
     return {slot: window.document for slot, window in slots(row)}
 
 
-def window_status(window: WindowRow, seen_at: float, now: float) -> WindowStatus:
-    """Return a window as it is now; one whose reset has passed unseen counts as reset."""
-    reset = _has_reset(window, seen_at, now)
+def window_status(window: WindowRow, seen_at: float, now: float, server_time: float | None = None) -> WindowStatus:
+    """Return a window as it is now.
+
+    A window whose reset has passed unseen counts as reset. One that was reported after the reset that it names was not
+    reset then: its figure stays.
+
+    Args:
+        window: The window as it was last reported.
+        seen_at: When that was.
+        now: When it is asked, in Unix seconds.
+        server_time: The server's own clock when it was reported, if it is known.
+
+    """
+    # A window at 0 % has not begun: nothing of it was left to be reset.
+    overdue = window.used_percent != 0 and is_overdue(window.resets_at, seen_at, server_time)
+    reset = not overdue and _has_reset(window, seen_at, now)
     used = 0.0 if reset else window.used_percent
     resets_at = window.resets_at
     return {
@@ -128,12 +189,8 @@ def window_status(window: WindowRow, seen_at: float, now: float) -> WindowStatus
         "resets_at": resets_at,
         "resets_in_seconds": None if resets_at is None else max(0, int(resets_at - now)),
         "reset_unseen": reset,
+        "reset_overdue": overdue,
     }
-
-
-def same_reset(one: int | None, other: int | None) -> bool:
-    """Return True if two reset times mean one reset; an unknown time equals none."""
-    return one is not None and other is not None and abs(one - other) <= RESET_JITTER_SECONDS
 
 
 def credits_status(row: Row | None) -> CreditsStatus | None:
@@ -159,61 +216,17 @@ def budget_status(row: Row) -> BudgetStatus | None:
     return found if any(found.values()) else None
 
 
-def credits_left(found: CreditsStatus | None) -> bool:
+def has_credits_left(found: CreditsStatus | None) -> bool:
     """Return True if credits are known to be left."""
-    if found is None:
-        return False
-    return bool(found["unlimited"] or (found["has_credits"] and not is_zero(found["balance"])))
+    return found is not None and credits_left(found["has_credits"], found["unlimited"], found["balance"])
 
 
 def _has_reset(window: WindowRow, seen_at: float, now: float) -> bool:
     if window.resets_at is None:
         # No window outlives its own length.
         return window.window_minutes is not None and now >= seen_at + window.window_minutes * 60
-    if now < window.resets_at:
-        return False
-    # Seen after its reset: the clocks differ a little, and the figure is that of the window that began then.
-    return seen_at < window.resets_at or now - seen_at > SKEW_SECONDS
+    return now >= window.resets_at
 
 
-def _verdict_lapsed(row: Row, windows: Mapping[str, WindowStatus], now: float) -> bool:
-    """Return True if the server's verdict is over: at the time it gave, else with the reset of its windows."""
-    until = row["reached_until"]
-    if until is not None:
-        return bool(until <= now)
-    return any(window["reset_unseen"] for window in windows.values()) and not _full(windows)
-
-
-def _blocked(row: Row, windows: Mapping[str, WindowStatus], *, lapsed: bool, on_credits: bool) -> Blocked:
-    full = _full(windows)
-    refused = not lapsed and _refused(row, on_credits=on_credits)
-    allowed = not lapsed and bool(row["allowed"])
-    if not refused and (allowed or on_credits or not full):
-        return Blocked(None, bool(full) and on_credits)
-    if refused and "credits" in (row["reached_type"] or ""):
-        return Blocked("credits", on_credits=False)
-    return Blocked(max(full, key=full.__getitem__) if full else "limit", on_credits=False)
-
-
-def _refused(row: Row, *, on_credits: bool) -> bool:
-    """Return True if the server's verdict closes the limit.
-
-    Rows of earlier versions may have an older "allowed" beside a refusal, which is the newer of the two.
-    """
-    if flag(row["allowed"]) is False or row["reached_type"] is not None or row["reached_until"] is not None:
-        return True
-    return bool(row["limit_reached"]) and not on_credits
-
-
-def _full(windows: Mapping[str, WindowStatus]) -> dict[str, float]:
-    """Return the slots of the full windows, and when each window is available again."""
-    return {
-        slot: window["resets_at"] or float("inf") for slot, window in windows.items() if is_full(window["used_percent"])
-    }
-
-
-def _can_spend_credits(row: Row) -> bool:
-    """Return True if credits carry a full window: some are left, and no cap on spending them is reached."""
-    if row["overage_limit_reached"] or row["spend_control_reached"]:
-        return False
-    return credits_left(credits_status(row))
+def _credits_carry(row: Row) -> bool:
+    return credits_carry(_Facts(*(row[name] for name in _Facts._fields)))

@@ -16,11 +16,11 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.formatting import clock_time, decimal_amount, duration, percent, window_length
-from store.analysis.limit_status import credits_left
+from store.analysis.formatting import clock_time, decimal_amount, duration, percent, slot_minutes, window_length
+from store.analysis.limit_status import has_credits_left
 from store.analysis.model_usage import unavailable_text
 from store.analysis.prices import plan_size
-from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT, is_full
+from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -102,18 +102,6 @@ def tightest_window(limit: LimitStatus) -> TightestWindow | None:
         if window["remaining_percent"] is not None
     ]
     return min(found, key=lambda each: (each.headroom, each.window["remaining_percent"]), default=None)
-
-
-def blocked_until(limit: LimitStatus) -> int | None:
-    """Return when a closed limit opens again: after the resets of its full windows and the time that the server gave.
-
-    None where that is unknown.
-    """
-    ends = [window["resets_at"] for window in limit["windows"].values() if is_full(window["used_percent"])]
-    if limit["reached_until"] is not None:
-        ends.append(limit["reached_until"])
-    known = [end for end in ends if end is not None]
-    return max(known, default=None) if len(known) == len(ends) else None
 
 
 def headroom(window: WindowStatus) -> float:
@@ -210,7 +198,7 @@ def _rank_entry(
     tight = tightest_window(limit) if limit else None
     usage = _usage(account, limit, tight, may_spend=credits_for is None or account["account"] in credits_for)
     age = limit["age_seconds"] if limit else None
-    until = blocked_until(limit) if limit and usage == "blocked" else None
+    until = limit["state_until"] if limit and usage == "blocked" else None
     return {
         "account": account["account"],
         "label": account["label"],
@@ -242,13 +230,11 @@ def _usage(
 ) -> Usage:
     if limit is None:
         return "unknown"
-    if limit["blocked_by"]:
+    if limit["state"] == "refused":
         return "blocked"
-    if limit["on_credits"] or limit["limit_reached"]:
-        return "credits" if may_spend and credits_left(account["credits"]) else "blocked"
-    if tight is None:
-        return "unknown"
-    return "blocked" if is_full(tight.window["used_percent"]) else "included"
+    if limit["state"] == "on_credits":
+        return "credits" if may_spend and has_credits_left(account["credits"]) else "blocked"
+    return "unknown" if tight is None or limit["state"] == "unknown" else "included"
 
 
 # Reasons
@@ -284,6 +270,8 @@ def window_left(slot: str, window: WindowStatus) -> str:
     left = f"{percent(window['remaining_percent'])} of {window_length(slot, window['window_minutes'])} left"
     if window["reset_unseen"]:
         return f"{left}, reset, not seen since"
+    if window["reset_overdue"]:
+        return f"{left}, was due {clock_time(window['resets_at'] or 0)}, not reset"
     seconds = window["resets_in_seconds"]
     return left if seconds is None else f"{left}, resets in {duration(seconds)}"
 
@@ -299,11 +287,20 @@ def _credits(account: AccountStatus) -> str:
 
 def block_reason(limit: LimitStatus) -> str:
     """Return a phrase that says why a limit is blocked."""
+    length = blocking_length(limit)
+    if length:
+        return f"blocked by {length}"
+    return f"blocked: {server_reason(limit)}" if limit["blocked_by"] else "included usage is used up"
+
+
+def blocking_length(limit: LimitStatus) -> str | None:
+    """Return the length of the window that blocks a limit, in words; None where no window does."""
     by = limit["blocked_by"]
-    window = limit["windows"].get(by) if by else None
-    if by and window:
-        return f"blocked by {window_length(by, window['window_minutes'])}"
-    return f"blocked: {server_reason(limit)}" if by else "included usage is used up"
+    if by in {None, "limit", "credits"}:
+        return None
+    window = limit["windows"].get(by)
+    # A refusal may name a window that no message has reported yet.
+    return window_length(by, window["window_minutes"] if window else slot_minutes(by))
 
 
 def server_reason(limit: LimitStatus) -> str:

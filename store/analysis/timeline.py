@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import slots
-from store.constants import RESET_JITTER_SECONDS
+from store.transitions import Transition, TransitionKind, WindowReading, is_overdue, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +35,34 @@ class Reset(NamedTuple):
 
     at: float
     unseen: bool
+
+
+def window_resets(rows: Iterable[Row], until: float) -> list[tuple[str, Reset]]:
+    """Return the resets of the windows of a limit up to `until`, each with the slot of its window.
+
+    The rows are those of one limit, without late ones, in the order of arrival.
+    """
+    found: list[tuple[str, Reset]] = []
+    last: dict[str, WindowReading] = {}
+    for row in rows:
+        current: dict[str, WindowReading] = {}
+        for slot, window in slots(row):
+            if window.used_percent is None:
+                continue
+            reading = WindowReading(window.used_percent, window.window_minutes, window.resets_at, row["first_seen_at"])
+            before = last.get(slot)
+            change = transition(before, reading) if before is not None and before.used_percent else None
+            if before is not None and change is not None and change.is_reset:
+                found.append(
+                    (slot, Reset(_reset_at(change, _due(before), before.seen_at, reading.seen_at), unseen=False))
+                )
+            current[slot] = reading._replace(seen_at=row["last_seen_at"])
+        last = current
+    for slot, reading in last.items():
+        due = _due(reading)
+        if due is not None and due <= until and reading.used_percent:
+            found.append((slot, Reset(due, unseen=True)))
+    return found
 
 
 @dataclass
@@ -86,6 +114,7 @@ class _TimelineBuilder:
         self._used: float | None = None
         self._resets_at: float | None = None
         self._unseen = False
+        self._reading: WindowReading | None = None
         self._bucket_end_at = 0.0
 
     def add_rising(self, window: WindowRow, at: float, seen_at: float) -> bool:
@@ -105,6 +134,7 @@ class _TimelineBuilder:
         ):
             return False
         self._used, self._at = used, max(at, seen_at)
+        self._reading = WindowReading(used, window.window_minutes, window.resets_at, seen_at)
         self.timeline.readings += 1
         return True
 
@@ -113,54 +143,48 @@ class _TimelineBuilder:
         if window.used_percent is None:
             self.end(at)
             return
-        self.advance(at)
-        if self._was_reset(window):
-            # A reset that passed unseen was noted when it was due.
-            if self._unseen:
-                self._confirm()
-            else:
-                self._note_reset(at, unseen=False)
-        self._used, self._unseen = window.used_percent, False
+        reading = WindowReading(window.used_percent, window.window_minutes, window.resets_at, at)
+        self._pass_to(at, reading)
+        self._used, self._reading = window.used_percent, reading._replace(seen_at=seen_at)
         self._hold(self._used, self._at, max(self._at, seen_at))
-        self._resets_at = _due(window, seen_at)
+        self._resets_at = _due(self._reading)
         self.timeline.window_minutes = window.window_minutes or self.timeline.window_minutes
         self._count(at, seen_at)
         self._bucket_end_at = self._bucket_end()
 
     def advance(self, to: float) -> None:
-        """Move on to a timestamp; a reset on the way empties the window."""
+        """Move on to a timestamp that no reading follows; a reset on the way empties the window."""
         to = max(to, self._at)
         if self._used is not None and self._resets_at is not None and self._at < self._resets_at <= to:
-            self._hold(self._used, self._at, self._resets_at)
-            if self._used:
-                self._note_reset(self._resets_at, unseen=True)
-            self._used, self._unseen, self._resets_at = 0.0, True, None
+            self._empty(self._resets_at, unseen=True)
         if self._used is not None:
             self._hold(self._used, self._at, to)
         self._at = to
 
+    def _pass_to(self, at: float, reading: WindowReading) -> None:
+        """Move on to the next reading, which says what happened on the way."""
+        before = self._reading
+        change = None if before is None or self._used is None else transition(before, reading)
+        if before is not None and change is not None and change.is_reset and before.used_percent:
+            self._empty(_reset_at(change, self._resets_at, self._at, at), unseen=False)
+        to = max(at, self._at)
+        if self._used is not None:
+            self._hold(self._used, self._at, to)
+        self._at, self._unseen = to, False
+
+    def _empty(self, at: float, *, unseen: bool) -> None:
+        """Note a reset: the window is empty from then on."""
+        if self._used is not None:
+            self._hold(self._used, self._at, at)
+        if self._used and self._begin <= at <= self._end:
+            self.timeline.resets.append(Reset(at, unseen))
+        self._used, self._unseen, self._resets_at = 0.0, True, None
+
     def end(self, at: float) -> None:
         """Note that nothing is known of the window from a timestamp on."""
         self.advance(at)
-        self._used, self._resets_at, self._unseen = None, None, False
+        self._used, self._resets_at, self._unseen, self._reading = None, None, False, None
         self.timeline.now = None
-
-    def _was_reset(self, window: WindowRow) -> bool:
-        if self._used is None or window.used_percent is None:
-            return False
-        if self._unseen:
-            return True
-        if self._resets_at is None or window.resets_at is None:
-            return window.used_percent < self._used
-        return window.used_percent < self._used and window.resets_at > self._resets_at + RESET_JITTER_SECONDS
-
-    def _note_reset(self, at: float, *, unseen: bool) -> None:
-        if self._begin <= at <= self._end:
-            self.timeline.resets.append(Reset(at, unseen))
-
-    def _confirm(self) -> None:
-        if self.timeline.resets and self.timeline.resets[-1].unseen:
-            self.timeline.resets[-1] = self.timeline.resets[-1]._replace(unseen=False)
 
     def _bucket_end(self) -> float:
         """Return the end of the current bucket, or the reset if that comes first."""
@@ -197,9 +221,15 @@ class _TimelineBuilder:
             self.timeline.columns[column] = Bucket(min(there.low, used), max(there.high, used), used, unseen)
 
 
-def _due(window: WindowRow, seen_at: float) -> float | None:
-    """Return when the window empties; without a reported reset, after its length."""
-    if window.resets_at is not None:
-        # Seen after its own reset: the clocks differ a little, and the next reset counts.
-        return window.resets_at if window.resets_at > seen_at else None
-    return None if window.window_minutes is None else seen_at + window.window_minutes * 60
+def _reset_at(change: Transition, due: float | None, left_at: float, seen_at: float) -> float:
+    """Return when a window was reset: when it was due between two readings, else when the later one was seen."""
+    on_time = change.kind is TransitionKind.RESET and due is not None and left_at < due <= seen_at
+    return due if on_time and due is not None else seen_at
+
+
+def _due(reading: WindowReading) -> float | None:
+    """Return when the window of a reading empties; without a reported reset, after its length."""
+    if reading.resets_at is not None:
+        # Reported after its own reset: that one did not take place.
+        return None if is_overdue(reading.resets_at, reading.seen_at) else reading.resets_at
+    return None if reading.window_minutes is None else reading.seen_at + reading.window_minutes * 60

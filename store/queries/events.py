@@ -22,7 +22,7 @@ from store.analysis.events import (
     unattributed,
 )
 from store.analysis.formatting import DAY, length_code
-from store.analysis.limit_status import WINDOW_COLUMNS
+from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.turns import OF_LIMIT
@@ -181,9 +181,8 @@ class _EventQuery:
 
 
 _ROWS = f"""
-SELECT id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, server_time, {WINDOW_COLUMNS},
-    allowed, limit_reached, reached_type, reached_until, plan_type, has_credits, credits_unlimited, credits_balance,
-    reset_credits, source
+SELECT id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, {WINDOW_COLUMNS},
+    {STATE_COLUMNS}, {FACT_COLUMNS}, plan_type, reset_credits, source
 FROM snapshots
 WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at >= coalesce(
     (SELECT max(first_seen_at) FROM snapshots

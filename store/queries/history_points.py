@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, reported_windows
+from store.analysis.timeline import window_resets
 from store.constants import flag
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from store.documents import HistoryPoint, HistoryPointsDocument
+    from store.documents import HistoryPoint, HistoryPointsDocument, HistoryReset
     from store.queries.accounts import Account
 
 
@@ -39,14 +40,15 @@ def load_history_points(
             row_id for limit in _limits(connection, span, list(chosen)) for row_id in _row_ids(connection, limit, span)
         )
         newest = found[-most:] if most else []
-        entries = [_entry(row, chosen[row["account"]]) for row in _rows(connection, newest)]
+        rows = _rows(connection, newest)
     return {
         "since": span.since,
         "until": span.until,
         "step_seconds": span.step,
         "left_out": len(found) - len(newest),
         "accounts": [account.reference for account in chosen.values()],
-        "entries": entries,
+        "entries": [_entry(row, chosen[row["account"]]) for row in rows],
+        "resets": _resets(rows, chosen, span.until),
     }
 
 
@@ -59,6 +61,7 @@ def empty_history_points(span: PointRange) -> HistoryPointsDocument:
         "left_out": 0,
         "accounts": [],
         "entries": [],
+        "resets": [],
     }
 
 
@@ -102,6 +105,25 @@ def _rows(connection: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Ro
         marks = ",".join("?" * len(part))
         found += connection.execute(f"SELECT {_COLUMNS} FROM snapshots WHERE id IN ({marks}) ORDER BY id", part)  # noqa: S608 (marks)
     return found
+
+
+def _resets(rows: Sequence[sqlite3.Row], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
+    """Return the resets between the points of each limit, and those that were due after the last one."""
+    by_limit: dict[tuple[int, str], list[sqlite3.Row]] = {}
+    for row in rows:
+        by_limit.setdefault((row["account"], row["limit_id"]), []).append(row)
+    found: list[HistoryReset] = [
+        {
+            "account": chosen[account].key,
+            "limit_id": limit_id,
+            "window": slot,
+            "at": reset.at,
+            "unseen": reset.unseen,
+        }
+        for (account, limit_id), of_limit in by_limit.items()
+        for slot, reset in window_resets(of_limit, until)
+    ]
+    return sorted(found, key=lambda reset: reset["at"])
 
 
 def _entry(row: sqlite3.Row, account: Account) -> HistoryPoint:

@@ -8,13 +8,8 @@ The authority of the sources:
 
 - **Windows**: every source, and always as a whole: a limit that is mentioned with windows has those and no others.
   A message that mentions a limit without its windows (an error body) leaves them as they were.
-- **Verdict** (``allowed``, ``limit_reached``, ``reached_type``, ``reached_until``): `websocket`, `sse` and `usage`
-  report ``allowed`` and ``limit_reached``; `headers` and `upgrade` only a ``reached_type``, on refused responses;
-  `error` reports that the limit is reached. The latest verdict decides: an older contrary one is dropped with all its
-  parts, an older one of the same kind completes it. A refused request says that nothing is allowed.
-- A verdict not repeated holds for a while: an open one until the full windows are others; a refusal until the time
-  that the server gave, until one of its full windows is no longer full, or until the server completes a turn (`headers`
-  with a status below 400).
+- **Verdict** (whether the limit is open or closed): `store.limit_state` says what each source may say of it, and what
+  ends it.
 - **Account facts** (plan, credits, spend control, reset credits, model usage, promo): all sources report plan and
   credits; the others and overage come from `usage` alone (reset credits from `headers` on some responses). Credits are
   replaced as a whole. The plan in the token's claims counts only until a message reports one. What was reported of
@@ -26,8 +21,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full, is_zero
+from store.constants import SKEW_SECONDS, is_full, is_zero
+from store.limit_state import NO_VERDICT, LimitVerdict, credits_carry, ended_by_turn, next_verdict, refuses_for
 from store.models import Credits, Source, Window
+from store.transitions import TransitionKind, WindowReading, same_reset, transition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,14 +54,10 @@ class Facts(NamedTuple):
     reset_credits_expire: str | None = None
     """JSON: the timestamps at which the banked resets expire, earliest first."""
 
-
-class LimitVerdict(NamedTuple):
-    """The server's own statement whether a limit is open or closed."""
-
-    allowed: bool | None = None
-    limit_reached: bool | None = None
-    reached_type: str | None = None
-    reached_until: int | None = None
+    @property
+    def credits_carry(self) -> bool:
+        """Whether credits carry a limit that is used up."""
+        return credits_carry(self)
 
 
 class Clock(NamedTuple):
@@ -84,7 +77,7 @@ class State(NamedTuple):
 
     limit_name: str | None = None
     windows: Mapping[str, Window] = {}
-    verdict: LimitVerdict = LimitVerdict()
+    verdict: LimitVerdict = NO_VERDICT
     facts: Facts = Facts()
     budget: Budget | None = None
 
@@ -107,32 +100,35 @@ def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -
     """Return the limit's state after a message that mentions it."""
     old = known or State()
     windows = old.windows if limit.windows is None else limit.windows
-    carried = old.verdict if _verdict_holds(snapshot, old, windows) else LimitVerdict()
+    held = old.verdict if _verdict_holds(snapshot, old, windows, facts) else NO_VERDICT
     return State(
         limit_name=limit.limit_name or old.limit_name,
         windows=windows,
-        verdict=_merge_verdict(_verdict(limit, snapshot), carried),
+        verdict=next_verdict(_verdict(limit, snapshot), held),
         facts=facts,
         budget=old.budget if limit.windows is None else limit.budget,
     )
 
 
-def same(new: State, old: State) -> bool:
-    """Return True if two states agree, so that one row stands for both."""
+def same(new: State, old: State, between: float = 0.0) -> bool:
+    """Return True if two states agree, so that one row stands for both; `between` is the time between them."""
     return (
         new.facts == old.facts
-        and new.verdict == old.verdict
+        and _same_verdict(new.verdict, old.verdict)
         and new.limit_name == old.limit_name
         and new.budget == old.budget
         and new.windows.keys() == old.windows.keys()
-        and all(_same_window(window, old.windows[slot]) for slot, window in new.windows.items())
+        and all(_same_window(window, old.windows[slot], between) for slot, window in new.windows.items())
     )
 
 
-def with_current_resets(new: State, old: State) -> State:
-    """Return `old` with the resets of unused windows from `new`; the server moves those forward with the clock."""
+def renewed(new: State, old: State) -> State:
+    """Return `old` with what goes on while a state stays the same: the resets of unused windows, and the last refusal.
+
+    The server moves the resets of unused windows forward with the clock.
+    """
     windows = {slot: new.windows[slot] if _unused(window) else window for slot, window in old.windows.items()}
-    return old._replace(windows=windows)
+    return old._replace(windows=windows, verdict=new.verdict)
 
 
 def read_clock(snapshot: Snapshot) -> Clock | None:
@@ -177,7 +173,7 @@ def is_credible(clock: Clock, windows: Mapping[str, Window], known: Clock | None
     if known is None or abs(clock.skew) <= SKEW_SECONDS or abs(clock.skew - known.skew) <= SKEW_SECONDS:
         return True
     return not any(
-        slot in before and _same_timestamp(window.resets_at, before[slot].resets_at)
+        slot in before and same_reset(window.resets_at, before[slot].resets_at)
         for slot, window in windows.items()
         if window.resets_at is not None and not _unused(window)
     )
@@ -221,54 +217,54 @@ def _verdict(limit: Limit, snapshot: Snapshot) -> LimitVerdict:
     failed = snapshot.source is Source.ERROR or (snapshot.status is not None and snapshot.status >= 400)
     refused = failed and (limit.limit_reached or limit.reached_type is not None)
     return LimitVerdict(
-        False if refused else limit.allowed, limit.limit_reached, limit.reached_type, limit.reached_until
+        False if refused else limit.allowed,
+        limit.limit_reached,
+        limit.reached_type,
+        limit.reached_until,
+        limit.reached_window_minutes,
+        snapshot.observed_at if refused or refuses_for(limit.reached_type) else None,
     )
 
 
-def _merge_verdict(new: LimitVerdict, carried: LimitVerdict) -> LimitVerdict:
-    """Complete a verdict by the parts of an earlier one, unless the two are contrary."""
-    if new.allowed is None and new.limit_reached is None and new.reached_type is None:
-        return carried
-    if _opens(new) or _opens(carried):
-        return new
-    return LimitVerdict(
-        _known(new.allowed, carried.allowed),
-        _known(new.limit_reached, carried.limit_reached),
-        _known(new.reached_type, carried.reached_type),
-        _known(new.reached_until, carried.reached_until),
-    )
+def _same_verdict(new: LimitVerdict, old: LimitVerdict) -> bool:
+    return new[:-1] == old[:-1] and (new.refused_at is None) == (old.refused_at is None)
 
 
-def _opens(verdict: LimitVerdict) -> bool:
-    """Return True if a verdict has a part that says outright that the limit is open."""
-    return verdict.allowed is True or verdict.limit_reached is False
-
-
-def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]) -> bool:
+def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window], facts: Facts) -> bool:
     verdict = old.verdict
-    if not (verdict.allowed is False or verdict.limit_reached or verdict.reached_type):
+    if not verdict.closes:
         return _full(windows) == _full(old.windows)
-    completed = snapshot.source is Source.HEADERS and snapshot.status is not None and snapshot.status < 400
     over = verdict.reached_until is not None and verdict.reached_until <= snapshot.observed_at
-    return not (completed or over) and _full(old.windows) <= _full(windows)
+    ended = is_answer(snapshot) and ended_by_turn(verdict, snapshot.requested_at, on_credits=facts.credits_carry)
+    return not (over or ended) and _full(old.windows) <= _full(windows)
+
+
+def is_answer(snapshot: Snapshot) -> bool:
+    """Return True if a message says that the server answered a turn: the headers of its response, or its end.
+
+    The end of a turn on a websocket has the status 200; no message on the wire of a websocket has.
+    """
+    of_turn = snapshot.source is Source.HEADERS or snapshot.source is Source.WEBSOCKET
+    return of_turn and snapshot.status is not None and snapshot.status < 400
 
 
 def _full(windows: Mapping[str, Window]) -> set[str]:
     return {slot for slot, window in windows.items() if is_full(window.used_percent)}
 
 
-def _same_window(new: Window, old: Window) -> bool:
-    return (
-        new.used_percent == old.used_percent
-        and new.window_minutes == old.window_minutes
-        and (_unused(new) or _same_timestamp(new.resets_at, old.resets_at))
-    )
+def _same_window(new: Window, old: Window, between: float) -> bool:
+    if new.used_percent != old.used_percent or new.window_minutes != old.window_minutes:
+        return False
+    if same_reset(new.resets_at, old.resets_at) or new.resets_at == old.resets_at:
+        return True
+    return _unused(new) and _slides(new, old, between)
 
 
-def _same_timestamp(new: int | None, old: int | None) -> bool:
-    if new is None or old is None:
-        return new is old
-    return abs(new - old) <= RESET_JITTER_SECONDS
+def _slides(new: Window, old: Window, between: float) -> bool:
+    before = WindowReading(0.0, old.window_minutes, old.resets_at, 0.0)
+    after = WindowReading(0.0, new.window_minutes, new.resets_at, between)
+    # Without a length or a date nothing says that it does not.
+    return transition(before, after).kind in (TransitionKind.SLID, TransitionKind.SAME)
 
 
 def _unused(window: Window) -> bool:

@@ -14,8 +14,9 @@ from pydantic_core import to_json
 
 from store.constants import flag
 from store.edits import merge_accounts, replace_token_key
+from store.limit_state import LimitVerdict
 from store.models import Budget, Window
-from store.record.merge import Clock, Facts, LimitVerdict, State
+from store.record.merge import Clock, Facts, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -254,11 +255,11 @@ def insert_snapshot(
 
 
 def update_last_seen(connection: sqlite3.Connection, touched: Iterable[CurrentSnapshot]) -> None:
-    """Store when rows were seen again, and the resets of unused windows, which move forward."""
+    """Store when rows were seen again, when they last refused, and the resets of unused windows, which move forward."""
     _execute_each(
         connection,
         "UPDATE snapshots SET last_seen_at = ?, windows_seen_at = ?, observations = observations + ?,"
-        " server_time = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
+        " server_time = ?, refused_at = ?, resets_5h_at = ?, resets_7d_at = ?, other_windows = ? WHERE id = ?",
         [_touch_values(current) for current in touched],
     )
 
@@ -405,6 +406,8 @@ _STATE_NAMES = (
     "limit_reached",
     "reached_type",
     "reached_until",
+    "reached_window_minutes",
+    "refused_at",
     *_BUDGET_NAMES,
     *_FACT_NAMES,
 )
@@ -504,7 +507,7 @@ def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
 def _touch_values(current: CurrentSnapshot) -> tuple[Any, ...]:
     five, seven, others = _window_values(current.state.windows)
     seen = (current.last_seen_at, current.windows_seen_at, current.pending_observations, current.server_time)
-    return (*seen, five[2], seven[2], others, current.row_id)
+    return (*seen, current.state.verdict.refused_at, five[2], seven[2], others, current.row_id)
 
 
 def _state(row: tuple[Any, ...]) -> State:
@@ -515,10 +518,10 @@ def _state(row: tuple[Any, ...]) -> State:
         for slot, (used, minutes, resets_at) in slots.items()
         if (used, minutes, resets_at) != (None, None, None)
     }
-    verdict = LimitVerdict(flag(row[8]), flag(row[9]), row[10], row[11])
-    budget = row[12:17]
+    verdict = LimitVerdict(flag(row[8]), flag(row[9]), *row[10:14])
+    budget = row[14:19]
     amounts = Budget(**dict(zip(Budget.model_fields, budget, strict=True))) if any(budget) else None
-    return State(row[0], windows, verdict, _facts(row[17:]), amounts)
+    return State(row[0], windows, verdict, _facts(row[19:]), amounts)
 
 
 def _facts(row: tuple[Any, ...]) -> Facts:

@@ -15,7 +15,8 @@ from store.constants import BUDGET_LIMIT, MAIN_LIMIT, MAIN_NAMES, limit_slug
 from store.database import close_without_checkpoint, open_writer, transaction
 from store.errors import DatabaseError
 from store.files import inode
-from store.models import Limit, Sighting, SightingKind, Snapshot, Transport, Turn
+from store.limit_state import ended_by_turn
+from store.models import Limit, RateLimits, Sighting, SightingKind, Snapshot, Source, Transport, Turn
 from store.record import statements
 from store.record.merge import (
     Facts,
@@ -24,8 +25,8 @@ from store.record.merge import (
     merge,
     merge_facts,
     read_clock,
+    renewed,
     same,
-    with_current_resets,
 )
 from store.record.statements import CurrentSnapshot
 from store.retention import prune
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from store.models import Identity, RateLimits
+    from store.models import Identity
     from store.record.merge import Clock, State
     from store.record.statements import Loss
 
@@ -214,7 +215,7 @@ class SnapshotWriter:
         """Write entries; the rows up to the id `ordered_by_clock_to` may be newer than they are."""
         for entry in entries:
             if isinstance(entry, Turn):
-                self._write_turn(entry)
+                self._write_turn(entry, ordered_by_clock_to)
             elif isinstance(entry, Sighting):
                 self._pending.sightings.append(entry)
             else:
@@ -222,7 +223,7 @@ class SnapshotWriter:
         self._write_pending()
         statements.insert_losses(self._connection, losses)
 
-    def _write_turn(self, turn: Turn) -> None:
+    def _write_turn(self, turn: Turn, ordered_by_clock_to: int) -> None:
         account = self._account(turn.identity, turn.ended_at)
         if turn.limit_id == MAIN_LIMIT and turn.transport is Transport.WEBSOCKET:
             # The headers of a socket, which has many turns, do not name the limit of each.
@@ -236,6 +237,23 @@ class SnapshotWriter:
                     self._connection, *key, turn.started_at, turn.ended_at, is_session=turn.thread is None
                 )
                 self._cache.threads[key] = turn.ended_at
+        if _was_completed(turn):
+            self._note_answer((account, turn.limit_id), turn, ordered_by_clock_to)
+
+    def _note_answer(self, key: _Key, turn: Turn, ordered_by_clock_to: int) -> None:
+        """Let a turn that the server completed end what it contradicts: the word that its limit is closed.
+
+        On a websocket the end of a turn is the only sign of it; over HTTP the headers were one already.
+        """
+        current = self._current_snapshot(key)
+        if current is None or not current.state.verdict.closes:
+            return
+        answer, facts = _answer(turn), self._known_facts(key[0]) or current.state.facts
+        ended = ended_by_turn(current.state.verdict, turn.started_at, on_credits=facts.credits_carry)
+        if ended and not _is_late(answer, current, ordered_by_clock_to):
+            self._write_limit(key, answer.reading.limits[0], answer, facts, ordered_by_clock_to)
+            # The next message is compared with what holds now, not with the one before.
+            self._cache.last.pop(key[0], None)
 
     def _write_snapshot(self, snapshot: Snapshot, ordered_by_clock_to: int) -> None:
         account = self._account(snapshot.identity, snapshot.observed_at)
@@ -273,7 +291,8 @@ class SnapshotWriter:
             for current in cached
             if current is not None and not _is_late(snapshot, current, ordered_by_clock_to)
         ]
-        if len(found) < len(limits):
+        # While a request is refused, each message either repeats it or ends it.
+        if len(found) < len(limits) or any(current.state.verdict.refuses for current in found):
             return False
         for limit, current in zip(limits, found, strict=True):
             self._touch(current, snapshot, limit)
@@ -290,8 +309,8 @@ class SnapshotWriter:
             # The next message is compared with the present one, not with this.
             self._cache.last.pop(key[0], None)
             return None
-        if current and same(state, current.state):
-            current.state = with_current_resets(state, current.state)
+        if current and same(state, current.state, snapshot.observed_at - _seen_at(current)):
+            current.state = renewed(state, current.state)
             self._touch(current, snapshot, limit)
             return current.row_id
         clock = _clock(snapshot, state, current)
@@ -435,6 +454,30 @@ class SnapshotWriter:
         return current[key]
 
 
+def _was_completed(turn: Turn) -> bool:
+    """Return True if the server completed a turn; a warm-up uses nothing, and says nothing of the limit."""
+    return turn.error_type is None and not turn.warm_up and (turn.status is None or turn.status < 400)
+
+
+def _answer(turn: Turn) -> Snapshot:
+    """Return the message that stands for the end of a turn: it mentions the limit, and says nothing of its windows."""
+    return Snapshot(
+        identity=turn.identity,
+        observed_at=turn.ended_at,
+        requested_at=turn.started_at,
+        source=Source.WEBSOCKET if turn.transport is Transport.WEBSOCKET else Source.HEADERS,
+        reading=RateLimits(limits=(Limit(limit_id=turn.limit_id),), active_limit=turn.limit_id),
+        status=200,
+        model=turn.model,
+        thread=turn.thread,
+    )
+
+
+def _seen_at(current: CurrentSnapshot) -> float:
+    """Return when a row's windows were last seen."""
+    return current.last_seen_at if current.windows_seen_at is None else current.windows_seen_at
+
+
 def _windows_seen_at(limit: Limit, snapshot: Snapshot, current: CurrentSnapshot | None) -> float | None:
     """Return when a message last contained the limit's windows."""
     if limit.windows is not None:
@@ -445,8 +488,7 @@ def _windows_seen_at(limit: Limit, snapshot: Snapshot, current: CurrentSnapshot 
 def _is_late(snapshot: Snapshot, current: CurrentSnapshot, ordered_by_clock_to: int) -> bool:
     """Return True if a snapshot is older than the current row of its limit."""
     if current.row_id <= ordered_by_clock_to:
-        seen_at = current.windows_seen_at or current.last_seen_at
-        return snapshot.observed_at < seen_at or is_late(snapshot, current.clock)
+        return snapshot.observed_at < _seen_at(current) or is_late(snapshot, current.clock)
     return is_late(snapshot, current.clock)
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from addon.messages import MAX_EVENT_LENGTH, ParsedMessage, read_error_body, read_event, read_usage
+from addon.messages import (
+    MAX_EVENT_LENGTH,
+    ParsedMessage,
+    may_contain_limits,
+    read_error_body,
+    read_event,
+    read_usage,
+)
 from store.models import Credits, Limit, RateLimits, Source, Window
 from tests.support.wire_messages import (
     BOTH,
@@ -479,6 +486,21 @@ def test_error_event_prefers_the_consistent_clock() -> None:
         ({"error": ERROR}, "codex", REFUSED),
         ({"error": ERROR}, FOX, REFUSED.model_copy(update={"limit_id": FOX})),
         ({"error": {"code": "usage_limit_reached"}}, "codex", Limit(limit_reached=True)),
+        (
+            {"error": {"type": "usage_limit_reached", "limit_window_minutes": 300}},
+            "codex",
+            Limit(limit_reached=True, reached_window_minutes=300),
+        ),
+        (
+            {"error": {"type": "usage_limit_reached", "limit_window_minutes": "soon"}},
+            "codex",
+            Limit(limit_reached=True),
+        ),
+        (
+            {"error": {"type": "subscription_sharing_usage_limit_exceeded"}},
+            "codex",
+            Limit(limit_reached=True, reached_type="subscription_sharing_usage_limit_exceeded"),
+        ),
         ({"error": {"type": "server_error"}}, "codex", None),
         ({"error": {"type": "insufficient_quota", "code": "rate_limit_exceeded"}}, "codex", None),
         ({"error": None}, "codex", None),
@@ -491,6 +513,20 @@ def test_error_body(body: object, charged: str, limit: Limit | None) -> None:
     parsed = read_error_body(json.dumps(body).encode(), NOW, charged)
     assert limits_of(parsed) == (() if limit is None else (limit,))
     assert (parsed and parsed.source) == (None if limit is None else Source.ERROR)
+
+    failed = {"type": "response.failed", "response": body}
+    inside = read_event(json.dumps(failed).encode(), NOW, Source.SSE, charged)
+    assert inside == parsed
+
+
+def test_a_failed_response_without_an_error_is_no_refusal() -> None:
+    """Nor is one that only mentions the event in its text."""
+    assert read_event(b'{"type":"response.failed","response":null}', NOW) is None
+    assert (
+        read_event(json.dumps({"type": "response.created", "text": '"response.failed" "error"'}).encode(), NOW) is None
+    )
+    assert not may_contain_limits(b'{"type":"response.failed","response":{}}')
+    assert may_contain_limits(b'{"type":"response.failed","response":{"error":{}}}')
 
 
 def test_error_body_as_seen() -> None:

@@ -1,7 +1,4 @@
-"""Was this window reset? Today's results of the six functions that decide it, for two readings ten minutes apart.
-
-The six do not agree. A change of one of them, or one rule for all, shows here.
-"""
+"""Was this window reset? All who need to know ask `store.transitions`, and agree: two readings ten minutes apart."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from store.transitions import Transition, TransitionKind, WindowReading, transition
 from tests.support import pinned
 from tests.support.pinned import NOW
 
@@ -35,7 +33,7 @@ class Results(NamedTuple):
     """Results for two readings.
 
     usage: the points that ``usage`` counts between them.
-    forecast: whether the forecast counts all of the second figure as used since the first reading.
+    forecast: the points that the forecast takes for used between them.
     plot: the resets that ``history --plot`` counts.
     page: the resets that the page draws.
     alerts: whether an alert that was sent at the first reading still counts as sent.
@@ -43,7 +41,7 @@ class Results(NamedTuple):
     """
 
     usage: float
-    forecast: bool
+    forecast: float
     plot: int
     page: int
     alerts: bool
@@ -51,50 +49,101 @@ class Results(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Two readings, and today's results."""
+    """Two readings, what happened between them, and the event about it."""
 
     before: Reading
     after: Reading
-    results: Results
+    kind: TransitionKind
+    points: float
+    event: str | None = None
 
 
 ROWS = {
     "fell, reset moved 2 h sooner": Row(
         Reading(40, BEFORE + 4 * HOUR),
         Reading(5, BEFORE + 2 * HOUR),
-        Results(5, forecast=False, plot=0, page=1, alerts=False, events=("window_reset_early",)),
+        TransitionKind.LOWERED,
+        0,
+        "used_percent_fell",
     ),
     "fell, reset moved 5 min later": Row(
         Reading(40, BEFORE + 4 * HOUR),
         Reading(5, BEFORE + 4 * HOUR + 5 * MINUTE),
-        Results(5, forecast=False, plot=1, page=1, alerts=False, events=("window_reset_early",)),
+        TransitionKind.LOWERED,
+        0,
+        "used_percent_fell",
     ),
-    "fell, reset moved 2 h later, not due": Row(
+    "fell, began between the readings, not due": Row(
         Reading(40, BEFORE + 2 * HOUR),
-        Reading(5, BEFORE + 4 * HOUR),
-        Results(5, forecast=True, plot=1, page=1, alerts=False, events=("window_reset_early",)),
+        Reading(5, BEFORE + 5 * HOUR + 5 * MINUTE),
+        TransitionKind.RESET_EARLY,
+        5,
+        "window_reset_early",
+    ),
+    "fell, was due": Row(
+        Reading(40, BEFORE + 5 * MINUTE),
+        Reading(5, BEFORE + 5 * HOUR + 5 * MINUTE),
+        TransitionKind.RESET,
+        5,
+        "window_reset",
     ),
     "fell, second reset missing": Row(
+        Reading(40, BEFORE + 4 * HOUR), Reading(5, None), TransitionKind.LOWERED, 0, "used_percent_fell"
+    ),
+    "fell, the same reset": Row(
         Reading(40, BEFORE + 4 * HOUR),
-        Reading(5, None),
-        Results(5, forecast=True, plot=1, page=1, alerts=False, events=("used_percent_fell",)),
+        Reading(5, BEFORE + 4 * HOUR),
+        TransitionKind.LOWERED,
+        0,
+        "used_percent_fell",
     ),
     "rose, reset moved 5 h later, not due": Row(
         Reading(40, BEFORE + 15 * MINUTE + 40),
         Reading(45, BEFORE + 15 * MINUTE + 40 + 5 * HOUR),
-        Results(45, forecast=True, plot=0, page=0, alerts=True, events=("window_moved",)),
+        TransitionKind.MOVED,
+        5,
+        "window_moved",
     ),
-    "rose, reset passed meanwhile": Row(
+    "rose more than is possible, reset passed meanwhile": Row(
         Reading(40, BEFORE + 5 * MINUTE),
         Reading(45, BEFORE + 5 * MINUTE + 5 * HOUR),
-        Results(45, forecast=True, plot=1, page=1, alerts=False, events=("window_reset",)),
+        TransitionKind.NOT_RESET,
+        5,
+        "window_not_reset",
+    ),
+    "rose, reset passed meanwhile": Row(
+        Reading(4, BEFORE + 5 * MINUTE),
+        Reading(9, BEFORE + 5 * MINUTE + 5 * HOUR),
+        TransitionKind.RESET,
+        9,
+        "window_reset",
+    ),
+    "the same figure, was due": Row(
+        Reading(89, BEFORE + 10 * MINUTE - 1),
+        Reading(89, BEFORE + 2 * HOUR),
+        TransitionKind.NOT_RESET,
+        0,
+        "window_not_reset",
     ),
     "same figure, reset moved 2 h later": Row(
-        Reading(40, BEFORE + 2 * HOUR),
-        Reading(40, BEFORE + 4 * HOUR),
-        Results(0, forecast=True, plot=0, page=0, alerts=True, events=("window_moved",)),
+        Reading(40, BEFORE + 2 * HOUR), Reading(40, BEFORE + 4 * HOUR), TransitionKind.MOVED, 0, "window_moved"
     ),
+    "rose, the same reset": Row(Reading(40, BEFORE + 4 * HOUR), Reading(45, BEFORE + 4 * HOUR), TransitionKind.SAME, 5),
 }
+
+
+def expected(row: Row) -> Results:
+    """Return the results that follow from what happened."""
+    is_reset = Transition(row.kind, row.points).is_reset
+    return Results(
+        usage=row.points,
+        forecast=row.points,
+        plot=int(is_reset),
+        page=int(is_reset),
+        alerts=not is_reset,
+        events=(row.event,) if row.event else (),
+    )
+
 
 RULES = '[targets]\nlog = ["true"]\n\n[[rules]]\nat = [3]\n'
 
@@ -115,10 +164,9 @@ def used_points() -> float:
     return float(json.loads(printed("usage", "--window", "5h", "--json"))["total"]["points"])
 
 
-def forecast_counts_all(row: Row) -> bool:
-    points = pinned.forecast_points([(BEFORE, *row.before), (AFTER, *row.after)], AFTER, LENGTH)
-    # What others may have used meanwhile can come on top of it.
-    return points >= row.after.used
+def forecast_points(row: Row) -> float:
+    """Return the whole points that the forecast counts; before a reset, unseen use can come on top of them."""
+    return int(pinned.forecast_points([(BEFORE, *row.before), (AFTER, *row.after)], AFTER, LENGTH))
 
 
 def resets_in_plot() -> int:
@@ -126,8 +174,9 @@ def resets_in_plot() -> int:
     return int(counted[1]) if counted else 0
 
 
-def resets_on_page(node: str) -> int:
-    history = {"since": BEFORE - HOUR, "entries": json.loads(printed("history", "--json"))}
+def resets_on_page(home: Path, node: str) -> int:
+    with pinned.site(home / "tap.sqlite3") as site:
+        history = site.get("/api/history?since=24h").document
     given = {"source": pinned.PAGE_LINES.read_text("utf-8"), "history": history, "now": NOW}
     program = [node, "--input-type=module", "--eval", COUNT_RESETS]
     ended = subprocess.run(program, input=json.dumps(given).encode(), capture_output=True, check=True)
@@ -142,7 +191,7 @@ def still_sent(home: Path, before: Reading) -> bool:
     state = {
         "version": 1,
         "since": {},
-        "runs": [[*about, before.used, before.resets_at]],
+        "runs": [[*about, before.used, before.resets_at, BEFORE]],
         "told": [{**sent, "told_at": float(BEFORE), "text": "3 % is used", "rows": None}],
         "unsent": [],
     }
@@ -159,21 +208,26 @@ def event_kinds() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-def test_results(row: Row, tmp_path: Path) -> None:
-    """Six functions decide on the same two readings; without Node.js the page's is left out."""
+def test_all_agree(row: Row, tmp_path: Path) -> None:
+    """Each says of the same two readings what follows from the one transition; the page's part needs Node.js."""
     readings = (
         pinned.snapshot(pinned.identity("ann"), at, pinned.limit({"5h": (each.used, LENGTH // 60, each.resets_at)}))
         for at, each in ((BEFORE, row.before), (AFTER, row.after))
     )
+    before, after = (
+        WindowReading(each.used, LENGTH // 60, each.resets_at, at)
+        for at, each in ((BEFORE, row.before), (AFTER, row.after))
+    )
+    assert transition(before, after) == Transition(row.kind, row.points)
     node = shutil.which("node")
     with pinned.stand_still(tmp_path):
         pinned.record(tmp_path / "tap.sqlite3", readings)
         found = Results(
             usage=used_points(),
-            forecast=forecast_counts_all(row),
+            forecast=forecast_points(row),
             plot=resets_in_plot(),
-            page=resets_on_page(node) if node else row.results.page,
+            page=resets_on_page(tmp_path, node) if node else expected(row).page,
             alerts=still_sent(tmp_path, row.before),
             events=event_kinds(),
         )
-    assert found == row.results
+    assert found == expected(row)

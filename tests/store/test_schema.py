@@ -36,7 +36,7 @@ SCHEMA = {
     " allowed limit_reached reached_type reached_until plan_type has_credits credits_unlimited credits_balance"
     " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw"
     " budget_limit budget_used budget_remaining budget_unit budget_source model_usage reset_credits_applicable"
-    " reset_credits_expire",
+    " reset_credits_expire refused_at reached_window_minutes",
     "limits": "account limit_id snapshot_id by_name",
     "losses": "id at count reason",
     "spills": "name taken_at",

@@ -26,6 +26,7 @@ def _window(used: float | None, hours_left: float | None, slot: str, **fields: A
         "resets_at": None if seconds is None else NOON + seconds,
         "resets_in_seconds": seconds,
         "reset_unseen": False,
+        "reset_overdue": False,
         **fields,
     }
     return cast("WindowStatus", window)
@@ -50,9 +51,14 @@ def account(
     **fields: Any,
 ) -> AccountStatus:
     """An account with these windows in its main limit; without windows, one of which nothing is known."""
+    full = [window["resets_at"] for window in (windows or {}).values() if window["remaining_percent"] == 0]
+    ends = [*full, *([fields["reached_until"]] if fields.get("reached_until") else [])]
+    closed = "refused" if fields.get("blocked_by") else "on_credits" if fields.get("on_credits") else None
     main: dict[str, Any] = {
         "limit_id": "codex",
         "limit_name": None,
+        "state": closed or "open",
+        "state_until": max(filter(None, ends), default=None) if closed and None not in ends else None,
         "limit_reached": None,
         "reached_type": None,
         "reached_until": None,

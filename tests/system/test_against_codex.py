@@ -170,6 +170,17 @@ CASES = {
         told(codex=(FULL, SEVEN)),
         {"premium": {}},
     ),
+    "refused inside response.failed": Case(
+        Answer(
+            events=[
+                rate_limits_event(FULL, SEVEN),
+                {"type": "response.failed", "response": {"id": "r-1", **error_body(resets_at=NOW + 9_000)}},
+            ],
+            completes=False,
+        ),
+        told(codex=(FULL, SEVEN)),
+        {"codex": {}},
+    ),
     "message inside an SSE body": Case(over_http(events=[rate_limits_event(FIVE, SEVEN)]), MAIN, {"codex": {}}),
     "headers of the websocket's upgrade": Case(Answer(headers=headers(FIVE, SEVEN)), MAIN, {}),
 }

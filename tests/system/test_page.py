@@ -690,6 +690,12 @@ def test_a_forecast_reads_as_in_the_terminal(module: Watched, at: float) -> None
             id="reset-early",
         ),
         pytest.param(
+            [(100, 150, 80, 500), (300, 300, 5, 900), (350, 350, 9, 900)],
+            [[100, 80], [300, 5], [350, 9], [400, 9]],
+            [{"at": 300, "unseen": False}],
+            id="reset-early-and-used-again",
+        ),
+        pytest.param(
             [(100, 150, 80, 500), (300, 300, 70, 510)], [[100, 80], [300, 70], [400, 70]], [], id="fallen-not-reset"
         ),
         pytest.param(
@@ -717,7 +723,7 @@ def test_lines(
     points: list[list[float | None]],
     resets: list[dict[str, object]],
 ) -> None:
-    """A line holds each reading until the next; a reset is a fall, at its own time if that is known."""
+    """A line holds each reading until the next; a reset is a fall, at the time that the API gives."""
     entries = [
         {
             "first_seen_at": first,
@@ -727,7 +733,8 @@ def test_lines(
         for first, last, used, until in readings
     ]
     found = module.page.evaluate(
-        "async (entries) => (await import('/static/series.js')).lineOf(entries, '5h', 50, 400)", entries
+        "async ([entries, resets]) => (await import('/static/series.js')).lineOf(entries, '5h', resets, 50, 400)",
+        [entries, resets],
     )
     assert (found["points"], found["resets"]) == (points, resets)
 

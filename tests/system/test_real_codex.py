@@ -23,6 +23,8 @@ from scripts.demo.replies import (
     Pause,
     WireWindow,
     credits_object,
+    error_body,
+    error_event,
     limit_headers,
     rate_limits_event,
     token_counts,
@@ -202,6 +204,68 @@ def test_what_a_turn_says_of_itself(codex: str, backend: Backend, tmp_path: Path
     assert reviewed["parent_thread"] in {row["thread"] for row in warm_ups} or transport == "http"
     assert {(each["model"], each["client"]) for each in found} == {("gpt-6.1-sol", "codex_exec")}
     assert str(work).encode() not in b"".join(each.read_bytes() for each in tmp_path.glob("tap.sqlite3*"))
+
+
+def main_limit(path: Path) -> dict[str, Any]:
+    """Return the one limit of the one account."""
+    (account,) = status(path)["accounts"]
+    (limit,) = account["limits"]
+    return dict(limit)
+
+
+def wait_for_state(path: Path, state: str) -> dict[str, Any]:
+    """Return the one limit of the one account, once it is in a state."""
+    wait_until(lambda: main_limit(path)["state"] == state, lambda: str(main_limit(path)))
+    return main_limit(path)
+
+
+def said(path: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the document of a command."""
+    command = [sys.executable, str(CLI), *words, "--json", "--db", str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return found.returncode, json.loads(found.stdout)
+
+
+@pytest.mark.parametrize("transport", UPGRADE)
+def test_refused_and_then_carried_by_credits(codex: str, backend: Backend, tmp_path: Path, transport: str) -> None:
+    """A refusal after "allowed" closes the limit; a turn that completes on credits ends it, whatever else is said."""
+    path, home, until = tmp_path / "tap.sqlite3", tmp_path / "home", int(time.time()) + 345_600
+    free, full = WireWindow(25, 10_080, until), WireWindow(100, 300, NOW + 9_000)
+    money = credits_object(has=True, balance="12.5")
+    over_http = transport == "http"
+    allowed = rate_limits_event(free, plan="pro")
+    refused = Answer(
+        upgrade=UPGRADE[transport],
+        status=429 if over_http else 200,
+        headers=limit_headers(free, plan="pro"),
+        body=error_body(plan="pro", resets_at=until, resets_in=345_600) if over_http else {},
+        events=[] if over_http else [allowed, error_event(plan="pro", resets_at=until, resets_in=345_600)],
+        completes=False,
+    )
+    used_up = rate_limits_event(full, plan="pro", allowed=False, limit_reached=True, credits=money)
+    carried = Answer(
+        upgrade=UPGRADE[transport],
+        headers=limit_headers(full, plan="pro", credits=money) if over_http else {},
+        events=[used_up],
+    )
+    log_in(home, "acct-pro", "user-1", email="pro@example.com", plan="pro")
+    states: list[tuple[object, ...]] = []
+    with Proxy(backend, database=path, arguments=["-q"]) as proxy:
+        for told, state in ((refused, "refused"), (carried, "on_credits")):
+            backend.answer(told, account="acct-pro")
+            exec_turn(codex, home, "say ok", codex_environment(proxy, home))
+            limit = wait_for_state(path, state)
+            code, verdict = said(path, "guard")
+            _, ranked = said(path, "next", "--credits", "all")
+            states.append((limit["state"], limit["state_until"], limit["blocked_by"], code, verdict["blocked_by"]))
+            states.append((ranked["ranking"][0]["usage"],))
+
+    assert states == [
+        ("refused", until, "limit", 1, "limit"),
+        ("blocked",),
+        ("on_credits", NOW + 9_000, None, 1, None),
+        ("credits",),
+    ]
 
 
 @pytest.mark.parametrize("transport", UPGRADE)

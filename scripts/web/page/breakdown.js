@@ -13,6 +13,7 @@ const TONES = {
   window_reset_early: "medium",
   banked_reset_used: "low",
   window_moved: "medium",
+  window_not_reset: "high",
   used_percent_fell: "medium",
   used_elsewhere: "medium",
 };

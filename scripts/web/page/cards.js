@@ -25,25 +25,17 @@ export function tick(root, now) {
 export function blockWords(limit, now) {
   const by = limit?.blocked_by;
   if (!by) return null;
-  const at = blockedUntil(limit);
+  const at = limit.state_until;
   const until = at === null ? "" : ` until ${say.moment(at, now)}`;
-  const window = limit.windows[by];
-  if (window) return `Blocked by ${say.windowName(by, window.window_minutes)}${until}`;
+  if (by !== "limit" && by !== "credits") {
+    return `Blocked by ${say.windowName(by, limit.windows[by]?.window_minutes ?? null)}${until}`;
+  }
   const type = limit.reached_type ? ` (${say.printable(limit.reached_type)})` : "";
   return by === "credits" ? `Blocked: credits are used up${type}${until}` : `Blocked by the server${type}${until}`;
 }
 
-// When a closed limit opens again: after the resets of its full windows and the time that the server gave.
-function blockedUntil(limit) {
-  const ends = Object.values(limit.windows)
-    .filter((window) => window.remaining_percent === 0)
-    .map((window) => window.resets_at);
-  if (limit.reached_until !== null) ends.push(limit.reached_until);
-  return ends.length === 0 || ends.includes(null) ? null : Math.max(...ends);
-}
-
-// When the documents change next without a new reading: at a reset, when a passed reset counts as unseen, or at the end
-// of a refusal.
+// When the documents change next without a new reading: at a reset, at the end of a refusal, or when a figure from after
+// its own reset no longer counts.
 export function nextChange(usage, now) {
   const timestamps = usage.accounts
     .flatMap((account) => account.limits)
@@ -51,7 +43,7 @@ export function nextChange(usage, now) {
       limit.reached_until,
       ...Object.values(limit.windows)
         .filter((window) => window.resets_at !== null && !window.reset_unseen)
-        .map((window) => (window.resets_at > now ? window.resets_at : limit.observed_at + 121)),
+        .map((window) => (window.reset_overdue ? limit.observed_at + OLD_SECONDS : window.resets_at)),
     ]);
   return Math.min(...timestamps.filter((at) => at !== null && at > now));
 }
@@ -144,7 +136,10 @@ function limitBody(limit, forecasts, now) {
   const windows = Object.entries(limit.windows);
   return [
     blocked ? make("p", { class: "alarm" }, blocked) : null,
-    limit.on_credits ? make("p", { class: "alarm calm" }, "Used up, running on credits") : null,
+    limit.state === "on_credits" ? make("p", { class: "alarm calm" }, "Used up, running on credits") : null,
+    limit.state === "unknown" && windows.some(([, window]) => window.reset_overdue)
+      ? make("p", { class: "alarm calm" }, "Not known: nothing was seen since the reset was due")
+      : null,
     windows.length ? null : make("p", { class: "quiet" }, "No data about windows."),
     budgetWords(limit) ? make("p", { class: "quiet" }, make("bdi", {}, budgetWords(limit))) : null,
     make(
@@ -159,7 +154,7 @@ function windowBody(slot, window, forecast, limit, now) {
   const used = window.used_percent;
   const length = say.windowLength(slot, window.window_minutes);
   const overruled = limit.blocked_by && limit.blocked_by !== slot && (used ?? 0) < 100;
-  const words = window.reset_unseen || overruled ? null : say.forecastWords(forecast, now);
+  const words = window.reset_unseen || window.reset_overdue || overruled ? null : say.forecastWords(forecast, now);
   return make(
     "div",
     { class: "window", "data-level": say.windowLevel(used, forecast), "data-overruled": Boolean(overruled) },
@@ -199,6 +194,7 @@ function resets(window, now) {
   if (at === null) return window.reset_unseen ? "reset, not seen since" : "reset unknown";
   const clock = make("time", { datetime: say.machineMoment(at), title: say.fullMoment(at) }, say.moment(at, now));
   if (window.reset_unseen) return ["reset, not seen since (due ", clock, ")"];
+  if (window.reset_overdue) return ["was due ", clock, ", not reset"];
   const counting = make("span", { class: "countdown", "data-until": String(at) }, say.countdown(at - now));
   return ["resets in ", counting, " · ", clock];
 }

@@ -209,7 +209,10 @@ function showUsage() {
 // Announce accounts that became blocked or opened again, for screen readers.
 function announceBlocks(usage, at) {
   for (const account of usage.accounts) {
-    const words = blockWords(mainLimit(account), at);
+    const main = mainLimit(account);
+    // What is unknown has neither been blocked nor opened.
+    if (main?.state === "unknown") continue;
+    const words = blockWords(main, at);
     const before = known.blocked.get(account.account);
     if (words && before === null) speak(`${say.accountLabel(account)}: ${words}`);
     if (!words && before) speak(`${say.accountLabel(account)} is open again`);

@@ -1,6 +1,5 @@
 // Turns the entries of a history into the series of a chart: pure functions; timestamps are Unix seconds.
 
-const JITTER_SECONDS = 60; // reset times this close together mean one reset
 const MAX_LINES = 6;
 const SLOTS = ["5h", "7d"];
 
@@ -23,16 +22,18 @@ export function limitsOf(history, now) {
       account,
       limit_id,
       limit_name,
-      lines: slots.slice(0, MAX_LINES).map((slot) => lineOf(entries, slot, history.since, now)),
+      lines: slots.slice(0, MAX_LINES).map((slot) => {
+        const of = (reset) => reset.account === account && reset.limit_id === limit_id && reset.window === slot;
+        return lineOf(entries, slot, history.resets.filter(of), history.since, now);
+      }),
     };
   });
 }
 
-// Return the used percent of a window as steps. A reset that passed unseen is a fall to 0 at the time of the reset.
-export function lineOf(entries, slot, since, now) {
+// Return the used percent of a window as steps. At each of its resets, the line falls to 0 until the next reading.
+export function lineOf(entries, slot, resets, since, now) {
   const points = [];
-  const resets = [];
-  let before = null;
+  const waiting = resets.filter(({ at }) => at <= now);
   let minutes = null;
   const put = (at, used) => {
     // The clock may have been set back, but the times of a chart must ascend.
@@ -40,41 +41,29 @@ export function lineOf(entries, slot, since, now) {
     if (points.at(-1)?.[0] === place) points.pop();
     points.push([place, used]);
   };
-  const reset = (at, unseen) => at >= since && at <= now && resets.push({ at, unseen });
+  const passResets = (until) => {
+    while (waiting.length && waiting[0].at <= until) {
+      const { at } = waiting.shift();
+      if (at < until) put(at, 0);
+    }
+  };
+  let known = false;
   for (const entry of entries) {
     const window = entry.windows[slot];
     if (!window || window.used_percent === null) {
-      if (before) put(entry.first_seen_at, null);
-      before = null;
+      if (known) put(entry.first_seen_at, null);
+      known = false;
       continue;
     }
-    if (before?.used_percent) {
-      const due = before.resets_at;
-      if (due !== null && due > before.last_seen_at && due <= entry.first_seen_at) {
-        put(due, 0);
-        reset(due, false);
-      } else if (window.used_percent < before.used_percent && otherReset(before, window)) {
-        reset(entry.first_seen_at, false);
-      }
-    }
+    passResets(entry.first_seen_at);
     put(entry.first_seen_at, window.used_percent);
     minutes = window.window_minutes ?? minutes;
-    before = { ...window, last_seen_at: entry.last_seen_at };
+    known = true;
   }
-  if (before?.used_percent && before.resets_at > before.last_seen_at && before.resets_at <= now) {
-    put(before.resets_at, 0);
-    reset(before.resets_at, true);
-  }
+  for (const { at } of waiting) put(at, 0);
   if (points.length) put(now, points.at(-1)[1]);
-  return { slot, minutes, points, resets };
-}
-
-function otherReset(before, window) {
-  return (
-    before.resets_at === null ||
-    window.resets_at === null ||
-    Math.abs(window.resets_at - before.resets_at) > JITTER_SECONDS
-  );
+  const shown = resets.filter(({ at }) => at >= since && at <= now).map(({ at, unseen }) => ({ at, unseen }));
+  return { slot, minutes, points, resets: shown };
 }
 
 // Return the columns for the chart library: all timestamps, and the value of each line at each timestamp.

@@ -35,7 +35,7 @@ def eventful(path: Path) -> Path:
     return record(
         path,
         reported(seven(40)),
-        reported(seven(1, RESET_7D + DAY), 60),
+        reported(seven(1, RESET_7D + 4 * DAY), 60),
         reported(five(9), who=BOB),
         reported(five(100), 70, who=BOB),
     )
@@ -69,7 +69,7 @@ def test_csv_and_ndjson_have_a_row_for_each_event(eventful: Path) -> None:
     assert [row["kind"] for row in table] == [each["kind"] for each in lines]
     first = next(row for row in table if row["kind"] == "window_reset_early")
     assert (first["before_id"], first["after_id"], first["moment"]) == ("1", "2", "2026-11-21T12:01:00+00:00")
-    assert (first["before_used_percent"], first["after_resets_at"]) == ("40.0", str(RESET_7D + DAY))
+    assert (first["before_used_percent"], first["after_resets_at"]) == ("40.0", str(RESET_7D + 4 * DAY))
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,11 @@ def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) 
     """Each account has a line of facts, each limit its age, each window its length, bar, used, left and reset."""
     first = used(13, 41, at=NOON - 100, plan_type="plus")
     second = snapshot(
-        limit(windows(62.5, 100), allowed=False, limit_reached=True),
+        limit(windows(62.5, 100), limit_reached=True),
         limit(windows(64, 9), limit_id="codex_bengalfox", limit_name="GPT-5.3-Codex-Spark"),
         who=BOB,
         at=NOON - 7_500,
+        status=429,
         plan_type="pro",
         credits=Credits(has_credits=True, unlimited=False, balance="9.5"),
     )

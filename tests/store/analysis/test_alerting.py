@@ -27,6 +27,7 @@ from store.edits import forget_account
 from store.models import Window
 from store.queries.accounts import load_accounts
 from store.queries.alert_input import load_alert_input
+from store.transitions import WindowReading, transition
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn
 
@@ -129,12 +130,15 @@ def test_the_highest_passed_threshold_fires(path: Path) -> None:
         (reported(85, 60, RESET + 5 * HOUR), False),  # moved, and the used percent stayed
         (reported(85, 60, RESET - 5 * HOUR), False),
         (reported(80, 60, RESET), False),
-        (reported(80, 60, RESET + 5 * HOUR), True),  # reset early, and used again
-        (reported(90, RESET - NOON + 60, NEXT), True),
-        (reported(81, RESET - NOON - 60, NEXT), True),  # the server's clock is ahead
+        (reported(80, 60, NOON + 7 * DAY + 60), True),  # reset early, and used again
+        (reported(80, 60, RESET + 5 * HOUR), False),  # the server gave use back
+        (reported(90, RESET - NOON + 2 * DAY, NEXT), True),
+        (reported(81, RESET - NOON + 60, NEXT), False),  # was due, and not reset
+        (reported(80, RESET - NOON - 60, NEXT), True),  # the server's clock is ahead
         (reported(81, RESET - NOON - 100, RESET - 90), False),  # as late, and not reset
         (reported(85, 60, None), False),
-        (reported(85, RESET - NOON + 60, None), True),
+        (reported(85, RESET - NOON + 60, None), False),
+        (reported(80, RESET - NOON + 60, None), True),
     ],
 )
 def test_what_begins_a_period(path: Path, second: Snapshot, again: bool) -> None:
@@ -145,13 +149,21 @@ def test_what_begins_a_period(path: Path, second: Snapshot, again: bool) -> None
 
 
 def test_a_window_without_a_reported_reset(path: Path) -> None:
-    """A fall to less than half counts as a reset; a smaller one does not."""
+    """A fall is a reset once the window's whole length has passed."""
     evaluator = Evaluator(path, AT).record(reported(85, 0, None))
     assert evaluator.texts(1) == ["7 d limit at 85 % used"]
     assert evaluator.record(reported(79, 60, None)).texts(61) == []
     assert evaluator.record(reported(86, 120, None)).texts(121) == []
-    assert evaluator.record(reported(20, 180, None)).texts(181) == []
-    assert evaluator.record(reported(88, 240, None)).texts(241) == ["7 d limit at 88 % used"]
+    assert evaluator.record(reported(83, 120 + 7 * DAY, None)).texts(121 + 7 * DAY) == ["7 d limit at 83 % used"]
+
+
+def test_a_window_that_was_due_and_not_reset(path: Path) -> None:
+    """It is as full as it was, until it is not known any more."""
+    seen = RESET - NOON + 600
+    assert Evaluator(path, AT).record(reported(97, seen)).texts(seen + 3_599) == [
+        "7 d limit at 97 % used, was due Tue 14:00 and was not reset"
+    ]
+    assert Evaluator(path, AT, asks("window_reset", "limit_reached")).texts(seen + 3_600) == []
 
 
 def test_an_unused_window_has_no_period(path: Path) -> None:
@@ -445,8 +457,10 @@ class Shown:
             "window_minutes": 10_080,
             "resets_at": self.resets_at,
             "reset_unseen": False,
+            "reset_overdue": False,
         }
-        shown = {"limit_id": "codex", "limit_name": None, "windows": {"7d": window}, "observed_at": self.at}
+        limit = {"limit_id": "codex", "limit_name": None, "state": "open"}
+        shown = {**limit, "windows": {"7d": window}, "observed_at": self.at}
         account = {"account": self.account, "label": self.account, "name": None, "email": None, "limits": [shown]}
         status = {"generated_at": self.at, "accounts": [account]}
         return AlertInput(cast("StatusDocument", status), None, None, {})
@@ -522,12 +536,13 @@ def test_each_passed_threshold_fires_once_in_a_period(periods: list[list[Shown]]
 
 
 def _begins_period(before: Shown, first: Shown) -> bool:
-    """Return True if a period is visibly another one: its reset passed, or the used percent fell."""
+    """Return True if a period is visibly another one: a reset was seen, or the window had not begun."""
     assert before.resets_at is not None
     assert first.resets_at is not None
     if abs(first.resets_at - before.resets_at) <= MINUTE:
         return False
-    return first.at >= before.resets_at or (first.used or 0) < (before.used or 0) or not before.used
+    readings = (WindowReading(each.used or 0, 10_080, each.resets_at, each.at) for each in (before, first))
+    return not before.used or transition(*readings).is_reset
 
 
 @given(

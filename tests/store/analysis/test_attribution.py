@@ -30,9 +30,11 @@ from tests.support.usage_factories import DAY, WEEK, any_samples, any_turns, by_
         pytest.param(sample(40), sample(40, 60), 0, id="no change"),
         pytest.param(sample(40), sample(43, 60, resets_at=WEEK + 60), 3, id="the reset jitters"),
         pytest.param(sample(90), sample(2, WEEK + 60, resets_at=2 * WEEK + 30), 2, id="a reset on time"),
-        pytest.param(sample(3), sample(5, WEEK + 60, resets_at=2 * WEEK + 30), 5, id="a reset on time, more use"),
+        pytest.param(sample(3), sample(5, WEEK + 7_200, resets_at=2 * WEEK + 30), 5, id="a reset on time, more use"),
+        pytest.param(sample(3), sample(5, WEEK + 60, resets_at=2 * WEEK + 30), 2, id="due, and not reset"),
+        pytest.param(sample(89), sample(89, WEEK + 5, resets_at=WEEK + 4 * DAY), 0, id="due, not reset, not used"),
         pytest.param(sample(90, DAY), sample(4, 2 * DAY, resets_at=WEEK + 2 * DAY), 4, id="an early reset"),
-        pytest.param(sample(2, DAY), sample(4, 2 * DAY, resets_at=WEEK + 2 * DAY), 4, id="an early reset, more use"),
+        pytest.param(sample(2, DAY), sample(4, 2 * DAY, resets_at=WEEK + 2 * DAY), 2, id="moved on"),
         pytest.param(sample(40, DAY), sample(41, DAY + 60, resets_at=WEEK + 7_200), 1, id="a later reset"),
         pytest.param(sample(40, DAY), sample(41, DAY + 60, resets_at=WEEK - 7_200), 1, id="a sooner reset"),
         pytest.param(sample(90), sample(0, 60, resets_at=WEEK + 60), 0, id="a reset without use"),
@@ -40,7 +42,8 @@ from tests.support.usage_factories import DAY, WEEK, any_samples, any_turns, by_
         pytest.param(sample(0), sample(7, DAY, resets_at=WEEK + DAY), 7, id="the first use of a window"),
         pytest.param(sample(40), sample(38, 60), 0, id="a correction by the server"),
         pytest.param(sample(40, resets_at=None), sample(42, 60, resets_at=None), 2, id="no reset reported"),
-        pytest.param(sample(40, resets_at=None), sample(3, 60, resets_at=None), 3, id="a fall, no reset reported"),
+        pytest.param(sample(40, resets_at=None), sample(3, 60, resets_at=None), 0, id="a fall, no reset reported"),
+        pytest.param(sample(40, resets_at=None), sample(3, WEEK, resets_at=None), 3, id="a fall after a whole length"),
     ],
 )
 def test_the_increase_of_a_window(before: WindowSample, after: WindowSample, points: float) -> None:

@@ -60,7 +60,10 @@ def test_each_kind_has_a_meaning() -> None:
         (five(40), five(2, RESET_5H + 6 * HOUR), 3 * HOUR, ["window_reset"]),
         (five(40), five(55, RESET_5H + 6 * HOUR), 3 * HOUR, ["window_reset"]),
         (five(40), five(0, RESET_5H + 6 * HOUR), 3 * HOUR, ["window_reset"]),
-        (five(40), five(0), 3 * HOUR, ["window_reset"]),
+        (five(40), five(0), 3 * HOUR, ["used_percent_fell"]),
+        (five(40), five(30, RESET_5H + HOUR), HOUR, ["used_percent_fell"]),
+        (five(40), five(40, RESET_5H + 5 * HOUR), 2 * HOUR + 5, ["window_not_reset"]),
+        (five(40), five(42, RESET_5H + HOUR), 3 * HOUR, ["window_not_reset"]),
         (five(40), five(0, None), 3 * HOUR, ["window_reset"]),
         (five(40), five(2, RESET_5H + 5 * HOUR), 2 * HOUR - 30, ["window_reset"]),
         (five(40), five(2, RESET_5H + 4 * HOUR), HOUR, ["window_reset_early"]),
@@ -104,15 +107,26 @@ def test_a_reset_on_time_has_the_time_it_was_due(path: Path) -> None:
 def test_an_early_reset_has_both_times(path: Path) -> None:
     """It has both readings, both reset times, and the seconds by which the reset was early."""
     (reset,) = happened(
-        path, reported(seven(40)), reported(seven(1, RESET_7D + 2 * DAY), DAY), kinds=["window_reset_early"]
+        path, reported(seven(40)), reported(seven(1, NOON + 8 * DAY), DAY), kinds=["window_reset_early"]
     )
     assert (reset["at"], reset["seconds"]) == (NOON + DAY, 2 * DAY)
-    assert (reset["before"]["resets_at"], reset["after"]["resets_at"]) == (RESET_7D, RESET_7D + 2 * DAY)
+    assert (reset["before"]["resets_at"], reset["after"]["resets_at"]) == (RESET_7D, NOON + 8 * DAY)
     assert reset["text"] == (
         "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was due 2026-11-24 12:00,"
-        " and the next reset is 2026-11-26 12:00."
+        " and the next reset is 2026-11-29 12:00."
     )
     assert reset["note"] == "The two readings are 1 d apart; it happened at some time between them."
+
+
+def test_a_window_that_was_due_and_not_reset(path: Path) -> None:
+    """It stays as full as it was, and nothing of it was used elsewhere."""
+    document = events_document(record(path, reported(seven(89)), reported(seven(89, RESET_7D + 4 * DAY), 3 * DAY + 5)))
+    (event,) = document["events"]
+    assert (event["kind"], event["at"], event["seconds"]) == ("window_not_reset", NOON + 3 * DAY + 5, 4 * DAY)
+    assert event["text"] == (
+        "The 7 d window was due 2026-11-24 12:00 and was not reset, still 89 % used; now due 2026-11-28 12:00."
+    )
+    assert event["note"] is None
 
 
 def test_a_moved_reset_has_both_times(path: Path) -> None:
@@ -416,6 +430,10 @@ rows = st.lists(
             "credits_unlimited": st.sampled_from([None, 0, 1]),
             "credits_balance": st.sampled_from([None, "", "0", "9.5", ".", "1e9", "-1", "NaN", "x", "٣"]),
             "server_time": st.none() | st.integers(-50, 50).map(lambda hours: float(NOON + hours * HOUR)),
+            "refused_at": st.sampled_from([None, float(NOON)]),
+            "reached_window_minutes": st.sampled_from([None, 300]),
+            "overage_limit_reached": st.sampled_from([None, 0, 1]),
+            "spend_control_reached": st.sampled_from([None, 0, 1]),
         }
     ),
     max_size=8,
@@ -473,6 +491,7 @@ def test_an_unchanged_state_is_not_an_event(made: list[dict[str, Any]], times: i
                 "resets_7d_at": None,
                 "server_time": None,
                 "reached_until": None,
+                "refused_at": None,
             }
             for number in range(1, times + 1)
         ]
@@ -516,8 +535,8 @@ def test_a_step_of_the_clock_adds_no_event(steps: list[tuple[int, int]], data: s
 _COLUMNS = (
     *("limit_name", "used_5h_percent", "window_5h_minutes", "resets_5h_at", "other_windows", "allowed"),
     *("limit_reached", "reached_type", "reached_until", "plan_type", "has_credits", "credits_unlimited"),
+    *("credits_balance", "reached_window_minutes", "refused_at", "overage_limit_reached", "spend_control_reached"),
     "reset_credits",
-    "credits_balance",
 )
 
 
@@ -529,14 +548,14 @@ def with_banked(number: int, used: float, after: float, resets_at: float = RESET
     ("snapshots", "expected"),
     [
         pytest.param(
-            [with_banked(2, 90, 0), with_banked(1, 0, MINUTE, RESET_7D + DAY)],
+            [with_banked(2, 90, 0), with_banked(1, 0, MINUTE, NOON + 7 * DAY)],
             ["window_reset_early", "banked_reset_used"],
             id="both in one message",
         ),
         pytest.param(
             [
                 with_banked(2, 90, 0),
-                reported(seven(0, RESET_7D + DAY), MINUTE),
+                reported(seven(0, NOON + 7 * DAY), MINUTE),
                 snapshot(at=NOON + 5 * MINUTE, source=Source.USAGE, reset_credits=1),
             ],
             ["window_reset_early", "banked_reset_used"],
@@ -546,7 +565,7 @@ def with_banked(number: int, used: float, after: float, resets_at: float = RESET
             [
                 with_banked(2, 90, 0),
                 snapshot(at=NOON + MINUTE, source=Source.USAGE, reset_credits=1),
-                reported(seven(0, RESET_7D + DAY), 5 * MINUTE),
+                reported(seven(0, NOON + 7 * DAY), 5 * MINUTE),
             ],
             ["window_reset_early", "banked_reset_used"],
             id="the number first",
@@ -554,26 +573,26 @@ def with_banked(number: int, used: float, after: float, resets_at: float = RESET
         pytest.param(
             [
                 reported({**five(50), **seven(90)}, 0, reset_credits=2),
-                reported({**five(0, RESET_5H + HOUR), **seven(0, RESET_7D + DAY)}, MINUTE, reset_credits=1),
+                reported({**five(0, NOON + 5 * HOUR), **seven(0, NOON + 7 * DAY)}, MINUTE, reset_credits=1),
             ],
             ["window_reset_early", "window_reset_early", "banked_reset_used"],
             id="two windows at once",
         ),
         pytest.param([with_banked(2, 90, 0), with_banked(1, 91, MINUTE)], [], id="one that expired"),
         pytest.param(
-            [with_banked(2, 90, 0), with_banked(2, 0, MINUTE, RESET_7D + DAY)], ["window_reset_early"], id="none used"
+            [with_banked(2, 90, 0), with_banked(2, 0, MINUTE, NOON + 7 * DAY)], ["window_reset_early"], id="none used"
         ),
         pytest.param(
-            [with_banked(3, 90, 0), with_banked(1, 0, MINUTE, RESET_7D + DAY)], ["window_reset_early"], id="two fewer"
+            [with_banked(3, 90, 0), with_banked(1, 0, MINUTE, NOON + 7 * DAY)], ["window_reset_early"], id="two fewer"
         ),
         pytest.param(
-            [with_banked(1, 90, 0), with_banked(2, 0, MINUTE, RESET_7D + DAY)], ["window_reset_early"], id="one more"
+            [with_banked(1, 90, 0), with_banked(2, 0, MINUTE, NOON + 7 * DAY)], ["window_reset_early"], id="one more"
         ),
         pytest.param(
             [
                 with_banked(2, 90, 0),
-                with_banked(2, 0, MINUTE, RESET_7D + DAY),
-                with_banked(1, 0, 2 * HOUR, RESET_7D + DAY),
+                with_banked(2, 0, MINUTE, NOON + 7 * DAY),
+                with_banked(1, 0, 2 * HOUR, NOON + 7 * DAY),
             ],
             ["window_reset_early"],
             id="hours apart",

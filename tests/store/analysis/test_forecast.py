@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from store.analysis.forecast import (
     NO_READINGS,
     NO_RESET_REPORTED,
+    NOT_RESET,
     RESET_UNSEEN,
     TOO_LITTLE_HISTORY,
     Forecast,
@@ -120,6 +121,12 @@ CASES = {
         [UsageSample(NOON - 60, NOON, 104.0, None)],
         Forecast(runs_dry_at=NOON, runs_dry_low=NOON, runs_dry_high=NOON, safe=False, chance_dry=1.0, readings=1,
                  note=NO_RESET_REPORTED),
+    ),
+    "due and not reset": (
+        [UsageSample(NOON - DAY, NOON - DAY, 50.0, NOON - DAY - 9)], Forecast(readings=1, note=NOT_RESET)
+    ),
+    "due and not reset, full": (
+        [UsageSample(NOON - 60, NOON - 60, 100.0, NOON - 60)], Forecast(readings=1, note=NOT_RESET)
     ),
     "reset unseen": ([UsageSample(NOON - DAY, NOON - DAY, 50.0, NOON - HOUR)], Forecast(readings=1, note=RESET_UNSEEN)),
     "from the future": ([UsageSample(NOON + 60, NOON + 60, 50.0, NOON + HOUR)], Forecast(note=NO_READINGS)),
@@ -281,7 +288,7 @@ def test_any_history_has_a_forecast(
         assert found.runs_dry_low is not None
         assert NOON <= found.runs_dry_low <= found.runs_dry_at <= (found.runs_dry_high or math.inf)
         assert not found.safe
-    assert (found.chance_dry is None) == (found.note in {NO_READINGS, RESET_UNSEEN, TOO_LITTLE_HISTORY})
+    assert (found.chance_dry is None) == (found.note in {NO_READINGS, NOT_RESET, RESET_UNSEEN, TOO_LITTLE_HISTORY})
     assert (found.safe is None) == (found.chance_dry is None)
 
 

@@ -41,6 +41,9 @@ RESET = {"reset_unseen": True, "remaining_percent": 100.0, "resets_in_seconds": 
         ({}, {"blocked_by": "credits"}, GuardPolicy(), "below"),
         (seven(100), {"on_credits": True}, GuardPolicy(), "below"),
         (seven(100), {"on_credits": True}, GuardPolicy(min_remaining=0), "go"),
+        (seven(20), {"state": "unknown"}, GuardPolicy(), "unknown"),
+        (seven(100), {"state": "unknown", **OLD}, GuardPolicy(), "unknown"),
+        ({}, {"state": "refused", "blocked_by": "5h"}, GuardPolicy(), "below"),
         (five(20), OLD, GuardPolicy(), "old"),
         (five(95), OLD, GuardPolicy(), "old"),
         (five(20), OLD, GuardPolicy(max_age=3 * HOUR), "go"),
@@ -73,6 +76,8 @@ def test_the_verdict(
         (five(50, 2), {"blocked_by": "limit", "reached_until": NOON + 60}, NOON + 60),
         (five(100, 2), {"blocked_by": "5h", "reached_until": NOON + 3 * HOUR}, NOON + 3 * HOUR),
         (five(100, None), {"blocked_by": "5h", "reached_until": NOON + 3 * HOUR}, None),
+        (five(100, 2, reset_overdue=True), {}, None),
+        (five(95, 2, reset_overdue=True) | seven(95, 30), {}, None),
         (five(50, 2), {}, None),
         (five(95, 2), OLD, NOON + 2 * HOUR),
     ],
@@ -90,6 +95,10 @@ def test_the_reason_names_the_window_that_decides() -> None:
         5.0,
         "5 % of 5 h left, resets in 2 h 30 min",
     )
+    named = verdict(account("work", five(95), blocked_by="7d", state_until=NOON), GuardPolicy())
+    assert named.reason.startswith("blocked by 7 d, until ")
+    carried = verdict(account("work", five(100), on_credits=True), GuardPolicy())
+    assert carried.reason == "0 % of 5 h left, resets in 2 h 30 min, running on credits"
     old = verdict(account("work", five(95), **OLD), GuardPolicy())
     assert old.reason.endswith("resets in 2 h 30 min, seen 2 h ago, but the maximum age is 1 h")
 

@@ -54,6 +54,12 @@ def test_an_increase_is_spread_between_its_readings() -> None:
     assert half_past.used == pytest.approx([1, 1, 0])
 
 
+def test_a_reset_after_readings_that_the_sampling_left_out() -> None:
+    """A sample seems to last until the next one: the window that began meanwhile was reset all the same."""
+    usage = hourly(sample(40, 0, until=6, resets=5), sample(3, 6, resets=10.5), now=6.5, length=FIVE_HOURS)
+    assert usage.used[5] == pytest.approx(3)
+
+
 def test_hours_are_local() -> None:
     """With a time zone of half an hour, hours begin at half past."""
     usage = hourly(*QUARTERS, now=2, utc_offset=1_800.0)

@@ -18,6 +18,7 @@ def row(five: float | None = 13.0, seven: float | None = 41.0, **fields: Any) ->
     return {
         "limit_id": "codex",
         "limit_name": None,
+        "first_seen_at": float(SEEN),
         "last_seen_at": float(SEEN),
         "windows_seen_at": float(SEEN),
         "used_5h_percent": five,
@@ -31,6 +32,9 @@ def row(five: float | None = 13.0, seven: float | None = 41.0, **fields: Any) ->
         "model": "gpt-6.1-sol",
         **dict.fromkeys(
             (
+                "server_time",
+                "refused_at",
+                "reached_window_minutes",
                 "allowed",
                 "limit_reached",
                 "reached_type",
@@ -47,11 +51,18 @@ def row(five: float | None = 13.0, seven: float | None = 41.0, **fields: Any) ->
     }
 
 
+def seen(at: float) -> dict[str, float]:
+    """The times of a row of one message."""
+    return {"first_seen_at": at, "last_seen_at": at, "windows_seen_at": at}
+
+
 def test_a_limit_as_it_was_just_seen() -> None:
     """The document has every documented field."""
     assert limit_status(row(seven=None), NOON + 100.9) == {
         "limit_id": "codex",
         "limit_name": None,
+        "state": "open",
+        "state_until": None,
         "limit_reached": None,
         "reached_type": None,
         "reached_until": None,
@@ -65,6 +76,7 @@ def test_a_limit_as_it_was_just_seen() -> None:
                 "resets_at": FIVE_RESET,
                 "resets_in_seconds": 8_899,
                 "reset_unseen": False,
+                "reset_overdue": False,
             }
         },
         "on_credits": False,
@@ -122,7 +134,26 @@ def test_age_of_a_limit_without_windows() -> None:
         pytest.param({}, FIVE_RESET - 1, False, id="before"),
         pytest.param({}, FIVE_RESET, True, id="at-its-reset"),
         pytest.param({"windows_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 60, False, id="seen-just-after-it"),
-        pytest.param({"windows_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 3_600, True, id="seen-after-it-long-ago"),
+        pytest.param({"windows_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 9_999, False, id="seen-after-it-long-ago"),
+        pytest.param(
+            {**seen(FIVE_RESET + 30.0), "server_time": FIVE_RESET - 10.0},
+            FIVE_RESET + 31,
+            True,
+            id="seen-after-it-by-our-clock-alone",
+        ),
+        pytest.param(
+            {**seen(FIVE_RESET + 30.0), "first_seen_at": FIVE_RESET - 40.0, "server_time": FIVE_RESET - 10.0},
+            FIVE_RESET + 31,
+            False,
+            id="seen-after-it-and-the-servers-clock-is-of-an-earlier-message",
+        ),
+        pytest.param(
+            {**seen(FIVE_RESET - 30.0), "server_time": FIVE_RESET + 10.0},
+            FIVE_RESET + 31,
+            False,
+            id="seen-before-it-by-our-clock-alone",
+        ),
+        pytest.param({"five": 0.0, "windows_seen_at": FIVE_RESET + 30.0}, FIVE_RESET + 31, True, id="never-used"),
         pytest.param({"resets_5h_at": None}, NOON + 17_999, False, id="reset-unknown"),
         pytest.param({"resets_5h_at": None}, NOON + 18_000, True, id="reset-unknown-but-older-than-its-length"),
         pytest.param({"resets_5h_at": None, "window_5h_minutes": None}, NOON + 10**9, False, id="nothing-known"),
@@ -156,7 +187,11 @@ CREDITS = {"has_credits": 1, "credits_unlimited": 0, "credits_balance": "9.5"}
         pytest.param({"five": 100.0, "credits_unlimited": 1}, None, True, id="unlimited"),
         pytest.param({"five": 100.0, **CREDITS, "overage_limit_reached": 1}, "5h", False, id="overage-limit"),
         pytest.param({"five": 100.0, **CREDITS, "spend_control_reached": 1}, "5h", False, id="spend-control"),
-        pytest.param({"five": 100.0, **CREDITS, "allowed": 0}, "5h", False, id="refused-in-spite-of-credits"),
+        pytest.param({"five": 100.0, **CREDITS, "allowed": 0}, None, True, id="not-allowed-and-carried-by-credits"),
+        pytest.param({**CREDITS, "allowed": 0, "limit_reached": 1}, None, True, id="used-up-without-a-full-window"),
+        pytest.param(
+            {"five": 100.0, **CREDITS, "allowed": 0, "refused_at": NOON}, "5h", False, id="refused-in-spite-of-credits"
+        ),
         pytest.param({"five": 100.0, "allowed": 1}, None, False, id="allowed-whatever-the-figure"),
         pytest.param({"limit_reached": 1}, "limit", False, id="reached-without-a-full-window"),
         pytest.param({"reached_type": "rate_limit_reached"}, "limit", False, id="reached-type-without-full-window"),

@@ -187,13 +187,23 @@ def test_the_order_of_ways_to_use_an_account() -> None:
         (None, None, "blocked"),
     ],
 )
-@pytest.mark.parametrize("state", [CARRIED, {"limit_reached": True}])
 def test_credits_count_if_allowed_and_available(
-    credits_for: Collection[str] | None, balance: str | None, usage: str, state: dict[str, Any]
+    credits_for: Collection[str] | None, balance: str | None, usage: str
 ) -> None:
     """Otherwise an account without included usage is blocked."""
-    work = account("work", seven(100), credits=balance, **state)
+    work = account("work", seven(100), credits=balance, **CARRIED)
     assert order(work, credits_for=credits_for) == [("work", usage)]
+
+
+def test_the_state_decides_and_not_the_figure() -> None:
+    """A full window that the server still allows is open, and the last choice; an unknown state is unknown."""
+    full = account("full", seven(100))
+    unknown = account("unknown", seven(100, reset_overdue=True), state="unknown")
+    assert order(unknown, account("free", seven(10)), full) == [
+        ("free", "included"),
+        ("full", "included"),
+        ("unknown", "unknown"),
+    ]
 
 
 def test_credits_do_not_open_a_blocked_limit() -> None:

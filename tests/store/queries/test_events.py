@@ -12,6 +12,7 @@ from store.queries.events import load_events
 from tests.support.databases import record
 from tests.support.event_factories import (
     DAY,
+    HOUR,
     NOW,
     events_document,
     five,
@@ -39,7 +40,7 @@ def test_options_narrow_the_events(path: Path) -> None:
         path,
         reported(five(40), 0, plan_type="plus"),
         reported(five(30), 10, plan_type="pro"),
-        reported(five(20), 5 * DAY, plan_type="pro"),
+        reported(five(0, NOON + 5 * DAY + HOUR), 5 * DAY, plan_type="pro"),
         snapshot(limit(five(9), limit_id="other"), at=NOON + 5 * DAY),
         reported(five(9), 0, who=BOB),
         reported(five(8), 10, who=BOB),

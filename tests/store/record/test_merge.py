@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
+from store.limit_state import LimitVerdict
 from store.models import Credits, Limit, ModelUsage, Source, Window
 from store.record.merge import (
     Clock,
     Facts,
-    LimitVerdict,
     State,
     is_credible,
     is_late,
     merge,
     merge_facts,
+    renewed,
     same,
-    with_current_resets,
 )
 from tests.support.factories import ALICE, NOON, limit, snapshot, windows
 
@@ -220,16 +220,30 @@ def window(used: float | None = 50.0, minutes: int = 300, resets_at: int | None 
         pytest.param(window(resets_at=NOON + 61), window(), False, id="reset-moved"),
         pytest.param(window(resets_at=None), window(), False, id="reset-unknown"),
         pytest.param(window(0, resets_at=NOON + 9_999), window(0), True, id="unused-reset-slides"),
+        pytest.param(window(0, resets_at=NOON + 10_060), window(0), False, id="unused-reset-moves-by-more"),
+        pytest.param(window(0, resets_at=None), window(0), True, id="unused-reset-unknown"),
         pytest.param(window(0, resets_at=NOON + 9_999), window(1), False, id="used-again"),
         pytest.param(window()._replace(facts=Facts(plan_type="pro")), window(), False, id="plan"),
         pytest.param(window()._replace(verdict=REFUSED), window(), False, id="verdict"),
+        pytest.param(
+            window()._replace(verdict=REFUSED._replace(refused_at=2)),
+            window()._replace(verdict=REFUSED._replace(refused_at=1)),
+            True,
+            id="refused-again",
+        ),
+        pytest.param(
+            window()._replace(verdict=REFUSED._replace(refused_at=2)),
+            window()._replace(verdict=REFUSED),
+            False,
+            id="refused-after-a-report",
+        ),
         pytest.param(window()._replace(limit_name="Spark"), window(), False, id="name"),
         pytest.param(State(windows=windows(50, 50)), State(windows=windows(50)), False, id="window-appeared"),
     ],
 )
 def test_same(new: State, old: State, expected: bool) -> None:
     """One row stands for equal states, apart from jitter and the resets of unused windows."""
-    assert same(new, old) is expected
+    assert same(new, old, 9_999) is expected
 
 
 def test_only_resets_of_unused_windows_move() -> None:
@@ -237,10 +251,10 @@ def test_only_resets_of_unused_windows_move() -> None:
     old = State(windows=windows(0, 41, at=NOON))
     new = State(windows=windows(0, 41, at=NOON + 30))
 
-    renewed = with_current_resets(new, old)
+    found = renewed(new, old)
 
-    assert renewed.windows["5h"] == new.windows["5h"]
-    assert renewed.windows["7d"] == old.windows["7d"]
+    assert found.windows["5h"] == new.windows["5h"]
+    assert found.windows["7d"] == old.windows["7d"]
 
 
 HOUR = 3_600

@@ -88,6 +88,8 @@ def test_the_columns_of_a_snapshot(path: Path) -> None:
         "model_usage": None,
         "reset_credits_applicable": None,
         "reset_credits_expire": None,
+        "refused_at": None,
+        "reached_window_minutes": None,
     }
 
 

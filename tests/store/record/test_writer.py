@@ -11,6 +11,7 @@ from hypothesis.strategies import DataObject, data, integers, sampled_from
 
 from store.constants import limit_slug
 from store.models import Budget, Credits, Snapshot, Source, Transport, Window
+from store.record.writer import SnapshotWriter
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
 from tests.support.recorded_rows import current, figures, rows
@@ -18,7 +19,7 @@ from tests.support.recorded_rows import current, figures, rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from store.models import Limit
+    from store.models import Limit, Turn
 
 
 def test_the_same_figures_again_are_one_row(path: Path) -> None:
@@ -39,7 +40,8 @@ def test_a_figure_that_comes_back_is_a_new_row(path: Path) -> None:
 
 def test_the_reset_of_an_unused_window_moves_in_its_row(path: Path) -> None:
     """An unused window always resets a full length from now."""
-    record(path, snapshot(limit(windows(0, at=NOON))), snapshot(limit(windows(0, at=NOON + 7_000))))
+    later = snapshot(limit(windows(0, at=NOON + 7_000)), at=NOON + 7_000)
+    record(path, snapshot(limit(windows(0, at=NOON))), later)
 
     (row,) = rows(path)
     assert (row["observations"], row["resets_5h_at"]) == (2, NOON + 7_000 + 9_000)
@@ -108,6 +110,73 @@ def test_a_refusal_without_figures_makes_no_figure_newer(path: Path) -> None:
     row = current(path)
     assert (row["used_5h_percent"], row["limit_reached"], row["observations"]) == (100.0, 1, 2)
     assert (row["windows_seen_at"], row["last_seen_at"]) == (NOON, NOON + 90)
+
+
+REFUSED: dict[str, Any] = {"source": Source.ERROR, "status": 429}
+
+
+def verdicts(path: Path) -> list[tuple[object, ...]]:
+    """Return source, verdict and observations of each row."""
+    return [(row["source"], row["limit_reached"], row["refused_at"], row["observations"]) for row in rows(path)]
+
+
+def test_a_completed_turn_ends_a_refusal(path: Path) -> None:
+    """Its row has the windows as they were, and their age; the next message is compared with it."""
+    refusal = limit(None, limit_reached=True)
+    record(
+        path,
+        used(50, source=Source.WEBSOCKET, status=None),
+        snapshot(refusal, at=NOON + 60, **REFUSED),
+        snapshot(refusal, at=NOON + 90, **REFUSED),
+        turn(at=NOON + 120),
+        turn(at=NOON + 130),
+        snapshot(refusal, at=NOON + 140, **REFUSED),
+    )
+
+    assert verdicts(path) == [
+        ("websocket", None, None, 1),
+        ("error", 1, NOON + 90, 2),
+        ("websocket", None, None, 1),
+        ("error", 1, NOON + 140, 1),
+    ]
+    assert [row["windows_seen_at"] for row in rows(path)] == [NOON] * 4
+    assert [(row["status"], row["model"], row["thread"]) for row in rows(path)][2] == (200, None, "t-1")
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        pytest.param(turn(at=NOON + 62), id="requested before the refusal"),
+        pytest.param(turn(at=NOON + 120, warm_up=True), id="a warm-up"),
+        pytest.param(turn(at=NOON + 120, error_type="interrupted"), id="interrupted"),
+        pytest.param(turn(at=NOON + 120, status=400), id="another failure"),
+        pytest.param(turn(at=NOON + 120, limit_id="codex_bengalfox"), id="another limit"),
+        pytest.param(turn(at=NOON + 120, who=BOB), id="another account"),
+    ],
+)
+def test_what_does_not_end_a_refusal(path: Path, ended: Turn) -> None:
+    """Only a turn on that limit that was requested since, and that the server completed, ends it."""
+    record(path, used(50), snapshot(limit(None, limit_reached=True), at=NOON + 60, **REFUSED), ended)
+
+    assert verdicts(path) == [("headers", None, None, 1), ("error", 1, NOON + 60, 1)]
+
+
+def test_a_refusal_is_known_in_another_run(path: Path) -> None:
+    """When it came stands in the database, so that a turn of another proxy ends it, or one from before does not."""
+    record(path, used(50), snapshot(limit(None, limit_reached=True), at=NOON + 60, **REFUSED))
+    record(path, turn(at=NOON + 64))
+    assert current(path)["refused_at"] == NOON + 60
+    record(path, turn(at=NOON + 65))
+    assert (current(path)["refused_at"], current(path)["limit_reached"]) == (None, None)
+
+
+def test_a_turn_from_a_spill_ends_no_later_refusal(path: Path) -> None:
+    """Only the clock tells the order of what an earlier stop left."""
+    record(path, used(50), snapshot(limit(None, limit_reached=True), at=NOON + 60, **REFUSED))
+    writer = SnapshotWriter(path)
+    assert writer.import_spill("left", NOON + 99, [turn(at=NOON - 10)], [])
+    writer.close()
+    assert current(path)["refused_at"] == NOON + 60
 
 
 def test_the_newest_credits_count_for_every_limit(path: Path) -> None:
