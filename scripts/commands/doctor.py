@@ -33,7 +33,7 @@ UNHEALTHY = 1
 @click.pass_context
 def doctor(context: click.Context, *, address: str, form: Form | None, database: Path | None) -> None:
     """Check the set-up, and print what to do about problems."""
-    from scripts.maintenance.doctor import examine
+    from scripts.maintenance.doctor.examine import examine
 
     found = examine(database or default_database(), address, os.environ, time.time())
     healthy = all(check.level != "problem" for check in found)

@@ -1,0 +1,143 @@
+"""Checks of the proxy: its certificate authority, its address, the shell's way to it, and its log."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.launch import session
+from scripts.launch.certificates import CorporateCa
+from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
+from scripts.launch.proxy_log import log_files
+from scripts.maintenance.doctor.check import Check, age
+from scripts.maintenance.doctor.recorded import is_private
+from scripts.support.errors import WRONG_USE, LaunchError
+from store.settings import WATCHED_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_WINDOWS = sys.platform == "win32"
+PROBE_SECONDS = 2.0
+
+_LOG_LINE = re.compile(r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>ERROR|CRITICAL) \S+: (?P<text>.+)")
+_MAX_LOG_BYTES = 65_536
+_MAX_LOG_TEXT = 200
+
+
+def check_authority(certificate: Path) -> Iterator[Check]:
+    """Check the files of the certificate authority."""
+    key = certificate.with_name("mitmproxy-ca.pem")
+    if not certificate.exists() or not key.exists():
+        yield Check("certificate", "note", "no certificate authority yet; the first start of the proxy creates it")
+    elif not os.access(certificate, os.R_OK) or not os.access(key, os.R_OK):
+        yield Check(
+            "certificate",
+            "problem",
+            f"{certificate} or its key cannot be read",
+            f"change the owner of {key.parent} to yourself",
+        )
+    elif not is_private(key):
+        yield Check("certificate", "problem", f"other users can read its key {key}", f"chmod 600 {key}")
+    else:
+        yield Check("certificate", "ok", f"{certificate}, its key is private")
+
+
+def check_log(folder: Path, now: float) -> Iterator[Check]:
+    """Report the last error in the newest log file; a proxy creates its file with its first warning."""
+    for path in itertools.islice(log_files(folder), 1):
+        name, advice = "log", "no action is needed while Codex works"
+        found = _last_error(path)
+        if found is None:
+            yield Check(name, "note", f"the proxy's warnings are in {path}", advice)
+        else:
+            at, text = found
+            yield Check(name, "note", f"the last error of a proxy, {age(now - at)} ago: {text}; more in {path}", advice)
+
+
+def _last_error(path: Path) -> tuple[float, str] | None:
+    """Return the time (Unix seconds) and the first line of the last error at the end of a log file."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_LOG_BYTES))
+        lines = file.read(_MAX_LOG_BYTES).decode("utf-8", "replace").splitlines()
+    for line in reversed(lines):
+        match = _LOG_LINE.match(line)
+        if match:
+            with contextlib.suppress(ValueError, OverflowError):
+                at = time.mktime(time.strptime(match["at"], "%Y-%m-%d %H:%M:%S"))
+                return at, match["text"][:_MAX_LOG_TEXT]
+    return None
+
+
+def check_way(environ: Mapping[str, str], address: str, certificate: Path) -> Iterator[Check]:
+    """Check the proxy at an address, and whether Codex in this shell goes through it.
+
+    Raises:
+        LaunchError: with exit code 2, ``address`` is not ``host:port``.
+    """
+    try:
+        session.probe(address, certificate, seconds=PROBE_SECONDS)
+    except LaunchError as error:
+        if error.exit_code == WRONG_USE:
+            raise
+        # A problem only if the shell leads there, which the check of the environment reports.
+        yield Check("proxy", "note", str(error), "codex-tap run does not need it, it starts its own proxy")
+        is_running = False
+    else:
+        yield Check("proxy", "ok", f"a codex-tap proxy runs at {address}")
+        is_running = True
+    yield from _check_environment(environ, address, certificate, is_running=is_running)
+
+
+def _check_environment(
+    environ: Mapping[str, str], address: str, certificate: Path, *, is_running: bool
+) -> Iterator[Check]:
+    name = "environment"
+    try:
+        upstream = find_upstream(environ, windows=_WINDOWS)
+        corporate = find_corporate_ca(environ, windows=_WINDOWS)
+        if corporate:
+            CorporateCa.read(*corporate)
+    except LaunchError as error:
+        yield Check(name, "problem", str(error), "correct the variable, or unset it")
+        return
+    leads_here = upstream is not None and upstream.url == f"http://{address}"
+    if upstream and not leads_here:
+        yield Check(name, "ok", f"this shell uses the proxy {upstream.url}; the tap forwards everything to it")
+    elif not upstream:
+        yield Check(name, "ok", "this shell uses no proxy, so only codex-tap run goes through the tap")
+    elif not is_running:
+        message = f"this shell uses the proxy {address}, which does not run: its programs have no network access"
+        yield Check(name, "problem", message, "start codex-tap proxy there, or unset HTTPS_PROXY https_proxy")
+    else:
+        yield from _check_route(environ, certificate, f'eval "$(codex-tap env --proxy {address})"')
+
+
+def _check_route(environ: Mapping[str, str], certificate: Path, advice: str) -> Iterator[Check]:
+    """Check that Codex in a shell that uses the proxy goes through it and trusts its certificate."""
+    name, found = "environment", False
+    for variable in ("NO_PROXY", "no_proxy"):
+        value = environ.get(variable, "")
+        if without_bypasses(value, WATCHED_HOSTS) != value:
+            found = True
+            yield Check(name, "problem", f"{variable}={value} makes Codex bypass the proxy", advice)
+    if not trusts(environ.get(CA_VARIABLE), certificate):
+        found = True
+        yield Check(name, "problem", f"{CA_VARIABLE} does not name the proxy's certificate", advice)
+    if not found:
+        yield Check(name, "ok", "Codex in this shell goes through the proxy")
+
+
+def trusts(named: str | None, certificate: Path) -> bool:
+    """Return True if the file that a variable names has the proxy's certificate, alone or among others."""
+    try:
+        trusted = Path(named or "").read_text("utf-8", "replace")
+        return "".join(certificate.read_text("utf-8").split()) in "".join(trusted.split())
+    except OSError:
+        return False

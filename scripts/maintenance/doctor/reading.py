@@ -1,0 +1,145 @@
+"""Is Codex read? Compares Codex's session files with what was recorded."""
+
+from __future__ import annotations
+
+import sqlite3
+import tomllib
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from scripts.launch.codex_env_file import env_file
+from scripts.maintenance.doctor.check import Check, age
+from scripts.maintenance.doctor.session_files import SessionFile, newest_sessions
+from scripts.support.database import open_for_reading
+from store.analysis.formatting import DAY, HOUR
+from store.errors import DatabaseError, MissingError
+from store.queries.health import LastRead, load_last_read, load_last_turns
+from store.settings import WATCHED_HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+FIRST_READING = "run Codex through the tap once: codex-tap run codex"
+
+_BYPASS = (
+    "start it with codex-tap run codex, or let codex-tap install lead every codex through the tap; "
+    "the other lines may have the reason"
+)
+
+GRACE_SECONDS = 600.0
+"""Codex writes its file while a response arrives, and a turn is recorded at its end, so times differ by minutes."""
+
+_SESSIONS = 20
+_SCAN_SECONDS = 1.0
+_SHORT_THREAD = 8
+_MAX_CONFIG_BYTES = 1_000_000
+_BASE_URLS = ("openai_base_url", "chatgpt_base_url")
+
+
+class _Recorded(NamedTuple):
+    """What was recorded: when last, and the last turn of each thread (Unix seconds)."""
+
+    last: LastRead
+    turns: Mapping[str, float]
+
+    def misses(self, session: SessionFile, now: float) -> bool:
+        """Return True if the latest turns of a session were not recorded."""
+        turn_at = self.turns.get(session.thread)
+        if turn_at is not None:
+            return session.written_at > turn_at + GRACE_SECONDS
+        # The first turn of a session is recorded at its end.
+        return self.is_older_than(session) or now > session.written_at + GRACE_SECONDS
+
+    def is_older_than(self, session: SessionFile) -> bool:
+        """Return True if nothing was recorded at the time of the latest turn of a session."""
+        return session.written_at > (self.last.at or 0.0) + GRACE_SECONDS
+
+
+def check_reading(database: Path, environ: Mapping[str, str], now: float) -> Iterator[Check]:
+    """Check that what Codex did last was read.
+
+    Args:
+        database: the database.
+        environ: the environment, for CODEX_HOME.
+        now: in Unix seconds.
+    """
+    home = env_file(environ).parent
+    found = newest_sessions(home, _SESSIONS, seconds=_SCAN_SECONDS)
+    # The clock of a file server may be wrong; a file from the future says nothing.
+    sessions = [each for each in found if each.written_at < now + GRACE_SECONDS]
+    try:
+        with open_for_reading(database) as connection:
+            threads = [each.thread for each in sessions]
+            recorded = _Recorded(load_last_read(connection), load_last_turns(connection, threads))
+    except MissingError:
+        recorded = _Recorded(LastRead(None, newest_deleted=False), {})
+    except (DatabaseError, sqlite3.Error, OSError):
+        return  # the check of the database reports it
+    yield _compare(sessions, recorded, home, now) if sessions else _judge_age(recorded.last, now)
+
+
+def _compare(sessions: Sequence[SessionFile], recorded: _Recorded, home: Path, now: float) -> Check:
+    worked, last = f"Codex worked {age(now - sessions[0].written_at)} ago", recorded.last
+    if last.newest_deleted and recorded.is_older_than(sessions[0]):
+        message = f"{worked}; whether it was read is unknown, because the newest readings were deleted"
+        return Check("reading", "note", message)
+    if last.at is None:
+        return Check("reading", "note", f"no readings yet, and {worked}", FIRST_READING)
+    read = f"the last reading is {age(now - last.at)} old"
+    if recorded.is_older_than(sessions[0]):
+        return _bypass(f"{worked}, {read}: it goes round the tap", home, is_recent=sessions[0].written_at > now - DAY)
+    missed = [each for each in sessions if each.written_at > now - HOUR and recorded.misses(each, now)]
+    if missed:
+        message = (
+            f"{read}, but the latest turns of {_sessions(missed)} were not read; "
+            f"Codex worked there {age(now - missed[0].written_at)} ago"
+        )
+        return Check("reading", "note", message, _elsewhere(home) or _BYPASS)
+    return Check("reading", "ok", f"Codex is read: it worked {age(now - sessions[0].written_at)} ago, {read}")
+
+
+def _bypass(message: str, home: Path, *, is_recent: bool) -> Check:
+    elsewhere = _elsewhere(home)
+    return Check("reading", "problem" if is_recent and not elsewhere else "note", message, elsewhere or _BYPASS)
+
+
+def _judge_age(last: LastRead, now: float) -> Check:
+    """Judge the readings alone: Codex has no session files here."""
+    if last.at is None:
+        return Check("reading", "note", "no readings yet", FIRST_READING)
+    message = f"the newest reading is {age(now - last.at)} old"
+    if now - last.at < DAY:
+        return Check("reading", "ok", message)
+    return Check("reading", "note", message, f"if Codex was used since then, it bypassed the tap; {FIRST_READING}")
+
+
+def _sessions(missed: Sequence[SessionFile]) -> str:
+    named = f"session {missed[0].thread[:_SHORT_THREAD]}"
+    return named if len(missed) == 1 else f"{named} and {len(missed) - 1} more"
+
+
+def _elsewhere(home: Path) -> str | None:
+    """Return why turns of Codex may not concern the tap at all: its configuration names another provider."""
+    try:
+        with (home / "config.toml").open("rb") as file:
+            config = tomllib.loads(file.read(_MAX_CONFIG_BYTES).decode())
+    except (OSError, ValueError):
+        return None
+    profiles = config.get("profiles")
+    profile = profiles.get(str(config.get("profile"))) if isinstance(profiles, dict) else None
+    settings = {**config, **(profile if isinstance(profile, dict) else {})}
+    if settings.get("model_provider") not in {None, "openai"}:
+        return "config.toml sets another model_provider, whose turns codex-tap does not read unless --host names it"
+    for name in _BASE_URLS:
+        if not _is_watched(settings.get(name)):
+            return f"config.toml sets {name}; codex-tap reads another host if --host names it"
+    return None
+
+
+def _is_watched(url: object) -> bool:
+    try:
+        host = urlsplit(url).hostname if isinstance(url, str) else None
+    except ValueError:
+        return False
+    return host is None or host in WATCHED_HOSTS
