@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-# mitmproxy executes this file by its path: in a checkout, the package it belongs to is not importable by itself.
+# mitmproxy executes this file by its path. A folder `addon` or `store` of the user's must not be found before ours.
 _root = str(Path(__file__).resolve().parent.parent)
-if _root not in sys.path:
-    sys.path.append(_root)
+sys.path[:] = [_root, *(each for each in sys.path if each != _root)]
 
 from addon.tap import Tap  # noqa: E402 (importable only from here on)
 

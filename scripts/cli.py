@@ -17,6 +17,9 @@ if __package__ in {None, ""}:
     # Run as `python scripts/cli.py`: the checkout replaces this folder, at the front of the path.
     _here = Path(__file__).resolve().parent
     sys.path[:] = [str(_here.parent), *(each for each in sys.path if each != str(_here))]
+    from codex_tap_cli import isolate
+
+    isolate()
 
 import click
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Literal
 from store.settings import data_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from store.errors import Inode
 
 PARTIAL_SUFFIX = ".part"
@@ -30,6 +32,7 @@ COMPANION_SUFFIXES = ("-wal", "-shm")
 
 _CORRUPT, _BACKUP = ".corrupt-", ".v"
 _SPILL, _SPILL_SUFFIX = ".unwritten-", ".jsonl"
+_AUTHORITY_LOCK, _DAMAGED = "authority.lock", ".damaged-"
 _ALERTS_STATE, _ALERTS_LOCK = "-alerts.json", "-alerts.lock"
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -65,6 +68,11 @@ BundleKind = Literal["command", "node", "upstream"]
 def bundle_file(folder: Path, kind: BundleKind, digest: str) -> Path:
     """Return the file of a bundle of certificates, named after the SHA-256 digest of its content."""
     return folder / f"{kind}-{digest[:16]}.pem"
+
+
+def authority_lock_path(folder: Path) -> Path:
+    """Return the path of the lock that a process holds while it makes files of a certificate authority."""
+    return folder / _AUTHORITY_LOCK
 
 
 SHIM_MARKER = ".codex-tap-shim"
@@ -117,7 +125,8 @@ DATABASE_SUFFIXES = (
 """The part of a name that follows the name of the database; it is empty for the database itself."""
 
 AUTHORITY_NAMES = (
-    r"mitmproxy-(ca|ca-cert|dhparam)\.(pem|p12|cer)"  # mitmproxy's own files
+    rf"mitmproxy-(ca|ca-cert|dhparam)\.(pem|p12|cer)({re.escape(_DAMAGED)}\d{{8}}-\d{{6}}(-\d+)?|{_PARTIAL})"
+    rf"|{re.escape(_AUTHORITY_LOCK)}"
     rf"|(command|node|upstream)-[0-9a-f]{{16}}\.pem{_PARTIAL}"
     r"|tmp[a-z0-9_]{8}"
 )
@@ -207,6 +216,47 @@ def _replace(partial: Path, path: Path) -> None:
             return
 
 
+# Locks
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock, which the operating system releases when the process ends in any way.
+
+    Args:
+        path: The file of the lock, which is created with mode 0600 if it is missing.
+        wait: Wait for a process that holds the lock.
+
+    Raises:
+        BlockingIOError: Another process holds it, and `wait` is false.
+        OSError: The file cannot be created.
+
+    """
+    create_private_folder(path.parent)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        _lock(descriptor, wait=wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> None:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if not wait:
+            raise BlockingIOError(error.errno, error.strerror) from error
+        # A file system without locks: two processes that start at once for the first time are rarer.
+
+
 # Files that are there
 
 
@@ -241,6 +291,21 @@ def free_name(wanted: Path) -> Path:
         number += 1
         found = wanted.with_name(f"{wanted.name}-{number}")
     return found
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to a name that says so, make it private and return its new path.
+
+    Raises:
+        OSError: It cannot be renamed.
+
+    """
+    aside = free_name(path.with_name(f"{path.name}{_DAMAGED}{time.strftime('%Y%m%d-%H%M%S')}"))
+    path.rename(aside)
+    with contextlib.suppress(OSError):  # it belongs to another user
+        if stat.S_ISREG(aside.lstat().st_mode):
+            aside.chmod(0o600)
+    return aside
 
 
 def quarantine(path: Path, damaged: Inode | None) -> Path | None:

@@ -71,7 +71,8 @@ def test_architecture_has_each_module() -> None:
     """The tree in docs/architecture.md names every module but commands and renderers, and none that does not exist."""
     page = read(REPOSITORY / "docs" / "architecture.md")
     named = set(_MODULE.findall(page[page.index("## The tree") : page.index("## Rules")]))
-    modules = [path for room in ("addon", "store", "scripts") for path in (REPOSITORY / room).rglob("*.py")]
+    rooms = ("addon", "store", "scripts")
+    modules = [*REPOSITORY.glob("*.py"), *(path for room in rooms for path in (REPOSITORY / room).rglob("*.py"))]
     one_for_each_topic = [REPOSITORY / "scripts" / room for room in ("commands", "render", "demo")]
     expected = {path.name for path in modules if path.parent not in one_for_each_topic} - {"__init__.py"}
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
-from store.files import alerts_lock_path, create_private_folder, write_private
+from store.files import alerts_lock_path, locked, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,27 +111,11 @@ def exclusive_lock(database: Path) -> Iterator[None]:
         StateError: the lock file cannot be created.
     """
     path = alerts_lock_path(database)
-    try:
-        create_private_folder(path.parent)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise StateError(f"{path} cannot be created: {error.strerror or error}") from error
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            _lock(descriptor)
-        except OSError as error:
+            stack.enter_context(locked(path, wait=False))
+        except BlockingIOError as error:
             raise AlreadyRunningError(f"another codex-tap already watches {database}") from error
+        except OSError as error:
+            raise StateError(f"{path} cannot be created: {error.strerror or error}") from error
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import re
-import shutil
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.launch import authority
+from scripts.launch.authority import pem_certificates
 from scripts.support.errors import LaunchError
-from store.files import bundle_file, create_private_folder, write_private
+from scripts.support.output_queue import STDERR
+from store.files import bundle_file, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from scripts.launch.authority import Damage
     from store.files import BundleKind
-
-# mitmproxy makes its key private; the modes of its other files depend on the umask.
-_CREATE_AUTHORITY = (
-    "import os, pathlib, sys; from mitmproxy.certs import CertStore; os.umask(0o077); "
-    "CertStore.create_store(pathlib.Path(sys.argv[1]), 'mitmproxy', 2048)"
-)
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class CorporateCa:
             text = Path(path).read_text("utf-8", "replace")
         except OSError as error:
             raise LaunchError(f"{variable} names {path}, which cannot be read: {error.strerror}") from error
-        certificates = _certificates(text)
+        certificates = pem_certificates(text)
         if not certificates or not _are_usable(certificates):
             raise LaunchError(f"{variable} names {path}, which has no usable certificate (PEM)")
         return cls(certificates)
@@ -54,25 +46,29 @@ class CorporateCa:
 
 def ca_certificate(folder: Path) -> Path:
     """Return the path of the certificate of the authority in ``folder``; it need not exist."""
-    return folder / "mitmproxy-ca-cert.pem"
+    return folder / authority.PUBLIC
 
 
 def ensure_authority(folder: Path) -> Path:
-    """Create the authority if it is missing and return the path of its certificate.
+    """Create the authority if it is missing, replace it if it is damaged, and return the path of its certificate.
 
-    It is created in a temporary folder that is then renamed: two proxies that start at the same time for the first time
-    would otherwise use different certificates, and Codex would refuse one of them.
+    A line on stderr reports a replacement.
 
     Raises:
         LaunchError: the folder cannot be written.
     """
-    certificate = ca_certificate(folder)
-    if not certificate.exists():
+    if authority.find_damage(folder) is not None:
         try:
-            _create_authority(folder)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise LaunchError(f"no certificate can be created in {folder}: {error}") from error
-    return certificate
+            repaired = authority.repair(folder)
+        except subprocess.SubprocessError as error:
+            raise LaunchError(f"no certificate authority can be created in {folder}: {_reason(error)}") from error
+        except OSError as error:
+            advice = f"make {folder} a folder that you can write to"
+            reason = error.strerror or error
+            raise LaunchError(f"no certificate authority can be created in {folder}: {reason}; {advice}") from error
+        if repaired and repaired[1]:
+            STDERR.put(f"codex-tap: {_repair_message(folder, *repaired)}")
+    return ca_certificate(folder)
 
 
 def upstream_bundle(folder: Path, corporate: CorporateCa) -> Path:
@@ -81,7 +77,7 @@ def upstream_bundle(folder: Path, corporate: CorporateCa) -> Path:
 
     # mitmproxy's option replaces certifi's list.
     public = Path(certifi.where()).read_text("utf-8")
-    return _write_bundle(folder, "upstream", (*_certificates(public), *corporate.certificates))
+    return _write_bundle(folder, "upstream", (*pem_certificates(public), *corporate.certificates))
 
 
 def command_bundle(folder: Path, ca_file: Path, corporate: CorporateCa | None) -> Path:
@@ -121,7 +117,7 @@ def node_bundle(folder: Path, ca_file: Path, before: str | None) -> Path:
 def _with_corporate(folder: Path, kind: BundleKind, ca_file: Path, corporate: CorporateCa) -> Path:
     """Return a bundle of the proxy's and the company's certificates, or ``ca_file`` if it has all of them."""
     try:
-        own = _certificates(ca_file.read_text("utf-8"))
+        own = pem_certificates(ca_file.read_text("utf-8"))
     except OSError as error:
         raise LaunchError(f"the proxy's certificate {ca_file} cannot be read: {error.strerror}") from error
     if set(corporate.certificates) <= set(own):
@@ -129,30 +125,20 @@ def _with_corporate(folder: Path, kind: BundleKind, ca_file: Path, corporate: Co
     return _write_bundle(folder, kind, (*own, *corporate.certificates))
 
 
-def _create_authority(folder: Path) -> None:
-    create_private_folder(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-        program = [sys.executable, "-P", "-c", _CREATE_AUTHORITY, str(temporary)]
-        subprocess.run(program, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-        _replace_empty_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _repair_message(folder: Path, damage: Damage, aside: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in aside)
+    return (
+        f"the certificate authority in {folder} was made anew: {damage.reason}; "
+        f"restart the commands and proxies that run through codex-tap (set aside: {names})"
+    )
 
 
-def _replace_empty_folder(temporary: Path, folder: Path) -> None:
-    # Only an empty folder can be replaced, so the first of two processes wins. If the folder has bundles of an earlier
-    # authority, the proxy creates the new authority itself.
-    with contextlib.suppress(OSError):
-        if sys.platform == "win32":  # a rename replaces no folder there, not even an empty one
-            folder.rmdir()
-        temporary.rename(folder)
-
-
-def _certificates(text: str) -> tuple[str, ...]:
-    """Return the certificates of a PEM text without duplicates."""
-    found = (re.sub(r"\s*\n\s*", "\n", block) for block in _CERTIFICATE.findall(text))
-    return tuple(dict.fromkeys(found))
+def _reason(error: subprocess.SubprocessError) -> str:
+    """Return the last line of what the program printed, without its traceback."""
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = error.stderr.decode("utf-8", "replace").splitlines()
+        return lines[-1] if lines else f"exit code {error.returncode}"
+    return "mitmproxy does not respond"
 
 
 def _are_usable(certificates: Iterable[str]) -> bool:
@@ -169,9 +155,9 @@ def _write_bundle(folder: Path, kind: BundleKind, certificates: Iterable[str]) -
     """Write a bundle whose name follows from its content, so that every start with the same content shares the file."""
     content = "".join(f"{certificate}\n" for certificate in dict.fromkeys(certificates)).encode()
     path = bundle_file(folder, kind, hashlib.sha256(content).hexdigest())
-    if path.exists():
-        return path
     try:
+        if path.is_file() and path.read_bytes() == content:
+            return path
         write_private(path, content)
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error.strerror}") from error

@@ -93,8 +93,8 @@ class ChildProcess:
     def _start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
-                # -P: a file in the user's folder must not take the place of a module.
-                [sys.executable, "-P", "-X", "utf8", *arguments],
+                # -E and -P: neither the user's PYTHON* variables nor a file in the folder may replace a module.
+                [sys.executable, "-E", "-P", "-X", "utf8", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -102,7 +102,9 @@ class Command:
             LaunchError: it cannot be executed, or its interpreter is missing.
         """
         try:
-            self._process = subprocess.Popen(self._arguments, env=self._environ)
+            # It inherits what this process inherited, such as the pipe of a shell's <(…). The descriptors that Python
+            # opens are not inheritable.
+            self._process = subprocess.Popen(self._arguments, env=self._environ, close_fds=sys.platform == "win32")
         except OSError as error:
             code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
             raise LaunchError(f"{self._arguments[0]} cannot be executed: {error.strerror}", code) from error

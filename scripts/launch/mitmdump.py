@@ -26,14 +26,12 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.tools import dump
 from mitmproxy.tools.main import mitmdump
 
-# The program is run by its path and with -P, so the root of its package may be missing in sys.path.
-_root = str(Path(__file__).resolve().parents[2])
-if _root not in sys.path:
-    sys.path.append(_root)
+# The program is run by its path and with -P. Another package of the same name must not be found before this one.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.launch.proxy_log import LogFile  # noqa: E402 (as above)
-from scripts.support.loopback import is_loopback  # noqa: E402 (as above)
-from scripts.support.output_queue import OutputQueue, write_unbuffered  # noqa: E402 (importable only from here on)
+from scripts.launch.proxy_log import LogFile
+from scripts.support.loopback import is_loopback
+from scripts.support.output_queue import OutputQueue, write_unbuffered
 
 if TYPE_CHECKING:
     from mitmproxy.options import Options

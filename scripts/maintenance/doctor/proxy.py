@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.launch import session
+from scripts.launch import authority, session
 from scripts.launch.certificates import CorporateCa
 from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
 from scripts.launch.proxy_log import log_files
@@ -33,20 +33,18 @@ _MAX_LOG_TEXT = 200
 
 def check_authority(certificate: Path) -> Iterator[Check]:
     """Check the files of the certificate authority."""
-    key = certificate.with_name("mitmproxy-ca.pem")
-    if not certificate.exists() or not key.exists():
-        yield Check("certificate", "note", "no certificate authority yet; the first start of the proxy creates it")
-    elif not os.access(certificate, os.R_OK) or not os.access(key, os.R_OK):
-        yield Check(
-            "certificate",
-            "problem",
-            f"{certificate} or its key cannot be read",
-            f"change the owner of {key.parent} to yourself",
-        )
+    name, key = "certificate", certificate.with_name(authority.KEY)
+    if authority.is_missing(certificate.parent):
+        yield Check(name, "note", "no certificate authority yet; the first start of the proxy creates it")
+        return
+    damage = authority.find_damage(certificate.parent)
+    if damage is not None:
+        advice = "the next start of the proxy makes a new one; then restart the commands that run through codex-tap"
+        yield Check(name, "problem", f"the certificate authority in {key.parent} is unusable: {damage.reason}", advice)
     elif not is_private(key):
-        yield Check("certificate", "problem", f"other users can read its key {key}", f"chmod 600 {key}")
+        yield Check(name, "problem", f"other users can read its key {key}", f"chmod 600 {key}")
     else:
-        yield Check("certificate", "ok", f"{certificate}, its key is private")
+        yield Check(name, "ok", f"{certificate}, its key is private")
 
 
 def check_log(folder: Path, now: float) -> Iterator[Check]:

@@ -8,12 +8,14 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from store.files import certificate_folder, shim_folder
+from tests.support.command_line import CLI
 from tests.support.launcher import (
     LIVELY,
     POSIX,
@@ -47,6 +49,33 @@ def test_the_commands_exit_code_is_the_launchers(program: str, code: int) -> Non
     """A script can use the launcher in place of the command; the proxy adds no output."""
     done = run(*python(program))
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@POSIX
+@pytest.mark.skipif(shutil.which("bash") is None, reason="process substitution of bash")
+@pytest.mark.parametrize("options", ["", "--serve"])
+def test_the_shells_descriptors_reach_the_command(options: str) -> None:
+    """It reads the pipes of the shell, and has no descriptor that it would not have without the launcher."""
+    tapped = f"{shlex.join([sys.executable, str(CLI)])} run {options}"
+    listing = shlex.join(python("import os; print(sorted(each for each in os.listdir('/dev/fd')))"))
+    script = f"""
+        {tapped} cat <(echo one) <(echo two)
+        exec 7</dev/null 9>/dev/null
+        {listing}
+        {tapped} {listing}
+    """
+    done = subprocess.run(
+        [shutil.which("bash") or "", "-c", script],
+        env=environment(),
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    one, two, without, through = done.stdout.splitlines()
+    assert (one, two) == ("one", "two")
+    assert "7" in through
+    assert through == without
 
 
 def test_the_command_has_its_own_stdin_and_stdout(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.demo.certificates import Authority
+from scripts.launch.certificates import ca_certificate, ensure_authority
 from store.files import certificate_folder
 from tests.support.databases import record
 from tests.support.factories import used
@@ -31,16 +32,19 @@ def address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
+@pytest.fixture(scope="session")
+def authority_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate authority, which takes a second to make."""
+    folder = tmp_path_factory.mktemp("authority") / "ca"
+    ensure_authority(folder)
+    return folder
+
+
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """The files of a certificate authority, as the proxy creates them."""
-    folder = certificate_folder()
-    folder.mkdir(parents=True)
-    key = folder / "mitmproxy-ca.pem"
-    key.touch(mode=0o600)
-    certificate = folder / "mitmproxy-ca-cert.pem"
-    certificate.write_bytes(Authority(tmp_path).ca_file.read_bytes())
-    return certificate
+def certificate(authority_folder: Path) -> Path:
+    """The files of a certificate authority in the user's folder."""
+    shutil.copytree(authority_folder, certificate_folder())
+    return ca_certificate(certificate_folder())
 
 
 @pytest.fixture

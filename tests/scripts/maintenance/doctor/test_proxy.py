@@ -45,6 +45,26 @@ def test_an_authority_in_order(certificate: Path) -> None:
     assert list(check_authority(certificate)) == [Check("certificate", "ok", f"{certificate}, its key is private")]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("mitmproxy-ca.pem", "", "mitmproxy-ca.pem is damaged"),
+        ("mitmproxy-ca.pem", None, "mitmproxy-ca.pem is missing"),
+        ("mitmproxy-ca-cert.pem", None, "mitmproxy-ca-cert.pem is missing"),
+        ("mitmproxy-dhparam.pem", "half", "mitmproxy-dhparam.pem is damaged"),
+    ],
+)
+def test_a_damaged_authority_is_a_problem(certificate: Path, name: str, content: str | None, reason: str) -> None:
+    """The check finds what the start of the proxy would find."""
+    if content is None:
+        (certificate.parent / name).unlink()
+    else:
+        (certificate.parent / name).write_text(content)
+    (check,) = check_authority(certificate)
+    message = f"the certificate authority in {certificate.parent} is unusable: {reason}"
+    assert (check.level, check.message) == ("problem", message)
+
+
 @needs_modes
 def test_a_key_that_others_can_read_is_a_problem(certificate: Path) -> None:
     """With the key, any host can be impersonated to this user's Codex."""
