@@ -42,7 +42,7 @@ def plan_uninstall(database: Path) -> UninstallPlan:
     data, logs = data_folder().absolute(), files.log_folder().absolute()
     databases = dict.fromkeys((database.absolute(), default_database({}).absolute()))
     ours = [path for path in databases if is_ours(path)]
-    folders = [*_authority_folders(), *_real_folder(files.shim_folder())]
+    folders = [*_authority_folders(), *_real_folder(files.shim_folder()), *_real_folder(files.proxies_folder())]
     # A configuration of alerts may hold secrets, so it is deleted; one in another place than ours is the user's own.
     alerts = default_path({}).absolute()
     found = [
@@ -50,6 +50,7 @@ def plan_uninstall(database: Path) -> UninstallPlan:
         *(file for path in databases for file in _companions(path)),
         *(file for folder in _authority_folders() for file in _files(folder, files.AUTHORITY_NAMES)),
         *(file for folder in _real_folder(files.shim_folder()) for file in _files(folder, files.SHIM_NAMES)),
+        *(file for folder in _real_folder(files.proxies_folder()) for file in _files(folder, files.PROXY_NAMES)),
         *_files(data, files.PROBED_NAMES),
         *_files(alerts.parent, re.escape(alerts.name)),
         *log_files(logs),
