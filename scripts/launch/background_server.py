@@ -7,10 +7,13 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scripts.launch.codex_program import accepts_flag
+from scripts.launch.environment import without_tap
 from scripts.launch.shim import place_shim, search_path
 from store.files import probed_programs
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 1.0
 _PROCESSES = Path("/proc")
 _MAX_BYTES = 1_000_000
+_RESTART_SECONDS = 10.0
 
 
 def warnings(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
@@ -96,3 +100,39 @@ def _why_not_embedded(codex: str, environ: Mapping[str, str]) -> str | None:
     if accepts is None:
         return f"it is unknown whether {codex} accepts --no-daemon"
     return None if accepts else f"{codex} does not accept --no-daemon"
+
+
+Restart = Literal["none", "restarted", "waiting", "failed"]
+"""No server runs; it is another process now; it restarts when its turn has ended; it could not be restarted."""
+
+
+def restart_server(environ: Mapping[str, str], *, seconds: float = _RESTART_SECONDS) -> Restart:
+    """Restart the background server, so that it reads Codex's ``.env`` anew.
+
+    Codex itself waits for the end of a turn. It is left to that when the time is over: a server that was told to end
+    and is not started again would leave an open session without one.
+
+    Args:
+        environ: the environment of the user's shell, which the server gets without the variables of the tap.
+        seconds: how long to wait.
+    """
+    if not server_runs(environ):
+        return "none"
+    clean = without_tap(environ)
+    codex = shutil.which("codex", path=search_path(clean))
+    if codex is None:
+        return "failed"
+    try:
+        process = subprocess.Popen(
+            [codex, "app-server", "daemon", "restart"],
+            env=clean,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=sys.platform != "win32",
+        )
+        return "restarted" if process.wait(seconds) == 0 else "failed"
+    except subprocess.TimeoutExpired:
+        return "waiting"
+    except OSError:
+        return "failed"
