@@ -157,6 +157,11 @@ def passes_through(proxy: RunningProxy, answer: Answer) -> bool:
     return bool(proxy.instance) and expected in (line.lower() for line in answer.headers[1:])
 
 
+def is_tunnel(answer: Answer) -> bool:
+    """Return True if a codex-tap that holds a port passes connections through unread, whichever it is."""
+    return any(line.lower().startswith(f"{INSTANCE_HEADER}:".lower()) for line in answer.headers[1:])
+
+
 def has_certificate(answer: Answer, certificate: bytes) -> bool:
     """Return True if the response is this certificate (PEM)."""
     return answer.body.split() == certificate.split()

@@ -10,6 +10,7 @@ up. If codex-tap or its Python is removed, both start the next ``codex`` without
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from scripts.launch.environment import TAP_VARIABLE
 from store.files import SHIM_MARKER, installed_folder, probed_programs, shim_folder, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _PROGRAM = Path(codex_program.__file__).resolve()
 
@@ -79,6 +80,9 @@ fi
 exec "$found" "$@"
 """
 
+_POSIX_PROGRAMS = re.compile(r"^if \[ -f (?P<program>.+) \] && (?P<python>.+) -I -S -c ", re.MULTILINE)
+_WINDOWS_PROGRAMS = re.compile(r"^if exist (?P<python>\"[^\"]+\") if exist (?P<program>\"[^\"]+\") ", re.MULTILINE)
+
 _WINDOWS = """\
 @echo off
 rem Made by codex-tap: {purpose}.
@@ -134,6 +138,25 @@ def place_installed(tapped: Path) -> Path:
     """
     script = _windows_installed(tapped) if sys.platform == "win32" else _posix_installed(tapped)
     return _place(installed_folder(), *script)
+
+
+def installed_programs() -> tuple[Path, ...]:
+    """Return what the installed script starts, a Python and its program; nothing if there is no such script.
+
+    A script of another version or another copy of codex-tap names those of that one.
+    """
+    folder = installed_folder()
+    if sys.platform == "win32":
+        return _found(folder / "codex.cmd", _WINDOWS_PROGRAMS, lambda quoted: quoted[1:-1].replace("%%", "%"))
+    return _found(folder / "codex", _POSIX_PROGRAMS, lambda quoted: shlex.split(quoted)[0])
+
+
+def _found(script: Path, pattern: re.Pattern[str], unquote: Callable[[str], str]) -> tuple[Path, ...]:
+    try:
+        match = pattern.search(os.fsdecode(script.read_bytes()))
+        return () if match is None else (Path(unquote(match["python"])), Path(unquote(match["program"])))
+    except (OSError, ValueError, IndexError):
+        return ()
 
 
 def _place(place: Path, name: str, content: bytes) -> Path:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from scripts.launch import session
 from scripts.launch.background_server import server_environment, server_runs
 from scripts.launch.environment import find_corporate_ca, find_upstream, without_bypasses
 from scripts.maintenance.doctor.check import Check
-from scripts.maintenance.doctor.proxy import PROBE_SECONDS, trusts
+from scripts.maintenance.doctor.proxy import PROBE_SECONDS, listens, proxy_state, trusts
 from scripts.support.errors import LaunchError
 from store.settings import WATCHED_HOSTS
 
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
 _NAME = "server"
 _RESTART = "restart it from a shell without that proxy: codex app-server daemon restart"
 _UNREAD = "sessions that use it are not read; codex-tap run codex does not use it"
-_PORTS = {"http": 80, "https": 443}
-_CONNECT_SECONDS = 1.0
 
 
 def check_background_server(environ: Mapping[str, str], certificate: Path) -> Iterator[Check]:
@@ -55,22 +50,14 @@ def _judge(found: Mapping[str, str], certificate: Path) -> Check:
     if upstream is None or without_bypasses(no_proxy, WATCHED_HOSTS) != no_proxy:
         return Check(_NAME, "note", "Codex's background server runs without a proxy", _UNREAD)
     proxy = f"Codex's background server uses the proxy {upstream.url}"
-    if not _listens(upstream.url):
+    if not listens(upstream.url):
         message = f"{proxy}, which does not respond: sessions that use the server wait for the network"
         return Check(_NAME, "problem", message, _RESTART)
-    with contextlib.suppress(LaunchError):
-        session.probe(upstream.url.removeprefix("http://"), certificate, seconds=PROBE_SECONDS)
-        _, trusted = find_corporate_ca(found, windows=False) or ("", "")
-        if not trusts(trusted, certificate):
-            return Check(_NAME, "problem", f"{proxy}, whose certificate it does not trust", _RESTART)
-        return Check(_NAME, "ok", f"{proxy}, which is codex-tap's")
-    return Check(_NAME, "note", f"{proxy}, which is not codex-tap's", _UNREAD)
-
-
-def _listens(url: str) -> bool:
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    match proxy_state(upstream.url.removeprefix("http://"), certificate, PROBE_SECONDS):
+        case "reads" | "unread":
+            _, trusted = find_corporate_ca(found, windows=False) or ("", "")
+            if not trusts(trusted, certificate):
+                return Check(_NAME, "problem", f"{proxy}, whose certificate it does not trust", _RESTART)
+            return Check(_NAME, "ok", f"{proxy}, which is codex-tap's")
+        case _:
+            return Check(_NAME, "note", f"{proxy}, which is not codex-tap's", _UNREAD)

@@ -17,7 +17,14 @@ _MAX_BYTES = 65_536
 
 
 class ProgramError(Exception):
-    """A program cannot be started, takes too long, or ends with a failure; the message says which."""
+    """A program cannot be started, takes too long, or ends with a failure; the message says which.
+
+    ``exit_code`` is that of a failure, and None in the other cases.
+    """
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def program_output(command: Sequence[str], environ: Mapping[str, str], seconds: float) -> str:
@@ -41,7 +48,7 @@ def program_output(command: Sequence[str], environ: Mapping[str, str], seconds: 
             raise ProgramError(getattr(error, "strerror", None) or "it cannot be started") from error
         code = _wait(process, seconds)
         if code != 0:
-            raise ProgramError(f"no response in {seconds:.0f} s" if code is None else _exit_text(code))
+            raise ProgramError(f"no response in {seconds:.0f} s" if code is None else _exit_text(code), code)
         output.seek(0)
         return output.read(_MAX_BYTES).decode("utf-8", "replace")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from scripts.launch.certificates import ca_certificate
 from scripts.maintenance.doctor.background_server import check_background_server
+from scripts.maintenance.doctor.installed_codex import check_installed_codex
+from scripts.maintenance.doctor.installed_service import check_bundle, check_env_file, check_port, check_service
 from scripts.maintenance.doctor.parallel import Job, run_all
 from scripts.maintenance.doctor.programs import check_codex, check_versions
 from scripts.maintenance.doctor.proxy import check_authority, check_log, check_way
@@ -41,6 +43,11 @@ def examine(database: Path, address: str, environ: Mapping[str, str], now: float
     certificate = ca_certificate(certificate_folder())
     jobs = [
         Job("reading", lambda: check_reading(database, environ, now)),
+        Job("shells", lambda: check_installed_codex(environ)),
+        Job("service", lambda: check_service(environ, now)),
+        Job("port", lambda: check_port(certificate)),
+        Job(".env", lambda: check_env_file(environ, certificate)),
+        Job("bundle", lambda: check_bundle(certificate)),
         Job("proxy", lambda: check_way(environ, address, certificate)),
         Job("server", lambda: check_background_server(environ, certificate)),
         Job("codex", lambda: check_codex(environ)),

@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from scripts.launch.shim import search_path
 from scripts.maintenance.doctor.bounded_program import ProgramError, program_output
 from scripts.maintenance.doctor.check import Check
 from scripts.support.version import version
@@ -32,7 +33,7 @@ def check_versions() -> Iterator[Check]:
 
 def check_codex(environ: Mapping[str, str]) -> Iterator[Check]:
     """Check that there is a Codex that can be started."""
-    codex = shutil.which("codex", path=environ.get("PATH"))
+    codex = shutil.which("codex", path=search_path(environ))
     if codex is None:
         yield Check("codex", "problem", "not found", "get it with: npm install -g @openai/codex")
         return

@@ -6,18 +6,23 @@ import contextlib
 import itertools
 import os
 import re
+import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
-from scripts.launch import authority, session
+from scripts.launch import authority
 from scripts.launch.certificates import CorporateCa
+from scripts.launch.codex_env_file import leads_to
 from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
 from scripts.launch.proxy_log import log_files
+from scripts.launch.running_proxies import ask, has_certificate, is_tunnel, running_proxies
 from scripts.maintenance.doctor.check import Check, age
 from scripts.maintenance.doctor.recorded import is_private
-from scripts.support.errors import WRONG_USE, LaunchError
+from scripts.support.errors import LaunchError
+from scripts.support.loopback import is_loopback
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 
 _WINDOWS = sys.platform == "win32"
 PROBE_SECONDS = 2.0
+_CONNECT_SECONDS = 1.0
+_PORTS = {"http": 80, "https": 443}
 
 _LOG_LINE = re.compile(r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>ERROR|CRITICAL) \S+: (?P<text>.+)")
 _MAX_LOG_BYTES = 65_536
@@ -79,23 +86,54 @@ def check_way(environ: Mapping[str, str], address: str, certificate: Path) -> It
     Raises:
         LaunchError: with exit code 2, ``address`` is not ``host:port``.
     """
+    yield _judge_proxy(address, proxy_state(address, certificate, PROBE_SECONDS))
+    yield from _check_environment(environ, address, certificate)
+
+
+def _judge_proxy(address: str, state: ProxyState) -> Check:
+    not_needed = "codex-tap run does not need it, it starts its own proxy"
+    match state:
+        case "reads":
+            return Check("proxy", "ok", f"a codex-tap proxy runs at {address}")
+        case "unread":
+            message = f"the codex-tap proxy at {address} passes everything through unread, until it has started again"
+            return Check("proxy", "problem", message, "if it lasts, start it anew: codex-tap proxy")
+        case "missing":
+            return Check("proxy", "off", f"no codex-tap proxy runs at {address}", not_needed)
+        case "silent":
+            return Check("proxy", "note", f"what listens at {address} does not respond like a proxy", not_needed)
+        case "other":
+            return Check("proxy", "note", f"what listens at {address} is not a codex-tap proxy of yours", not_needed)
+
+
+ProxyState = Literal["reads", "unread", "missing", "silent", "other"]
+"""What is at an address: a proxy of ours, one that passes everything through, nothing, no proxy, another proxy."""
+
+
+def proxy_state(address: str, certificate: Path, seconds: float) -> ProxyState:
+    """Return what is at an address.
+
+    Args:
+        address: ``host:port``.
+        certificate: the certificate of the proxy's authority; it need not exist.
+        seconds: how long to wait for a response.
+
+    Raises:
+        LaunchError: with exit code 2, ``address`` is not ``host:port``.
+    """
     try:
-        session.probe(address, certificate, seconds=PROBE_SECONDS)
-    except LaunchError as error:
-        if error.exit_code == WRONG_USE:
-            raise
-        # A problem only if the shell leads there, which the check of the environment reports.
-        yield Check("proxy", "note", str(error), "codex-tap run does not need it, it starts its own proxy")
-        is_running = False
-    else:
-        yield Check("proxy", "ok", f"a codex-tap proxy runs at {address}")
-        is_running = True
-    yield from _check_environment(environ, address, certificate, is_running=is_running)
+        answer = ask(address, seconds)
+    except ConnectionRefusedError:
+        return "missing"
+    except OSError:
+        return "silent"
+    with contextlib.suppress(OSError):
+        if has_certificate(answer, certificate.read_bytes()):
+            return "reads"
+    return "unread" if is_tunnel(answer) else "other"
 
 
-def _check_environment(
-    environ: Mapping[str, str], address: str, certificate: Path, *, is_running: bool
-) -> Iterator[Check]:
+def _check_environment(environ: Mapping[str, str], address: str, certificate: Path) -> Iterator[Check]:
     name = "environment"
     try:
         upstream = find_upstream(environ, windows=_WINDOWS)
@@ -105,16 +143,33 @@ def _check_environment(
     except LaunchError as error:
         yield Check(name, "problem", str(error), "correct the variable, or unset it")
         return
-    leads_here = upstream is not None and upstream.url == f"http://{address}"
-    if upstream and not leads_here:
-        yield Check(name, "ok", f"this shell uses the proxy {upstream.url}; the tap forwards everything to it")
-    elif not upstream:
-        yield Check(name, "ok", "this shell uses no proxy, so only codex-tap run goes through the tap")
-    elif not is_running:
-        message = f"this shell uses the proxy {address}, which does not run: its programs have no network access"
-        yield Check(name, "problem", message, "start codex-tap proxy there, or unset HTTPS_PROXY https_proxy")
+    if upstream is None:
+        yield Check(name, "ok", "this shell uses no proxy")
+    elif is_loopback(urlsplit(upstream.url).hostname or "") and not listens(upstream.url):
+        message = f"this shell uses the proxy {upstream.url}, which does not run: its programs have no network access"
+        yield Check(name, "problem", message, "start the proxy, or unset HTTPS_PROXY https_proxy")
+    elif _is_ours(upstream.url, address, certificate):
+        used = upstream.url.removeprefix("http://")
+        yield from _check_route(environ, certificate, f'eval "$(codex-tap env --proxy {used})"')
     else:
-        yield from _check_route(environ, certificate, f'eval "$(codex-tap env --proxy {address})"')
+        yield Check(name, "ok", f"this shell uses the proxy {upstream.url}; the tap forwards everything to it")
+
+
+def _is_ours(url: str, address: str, certificate: Path) -> bool:
+    """Return True if a proxy's URL is that of a proxy of codex-tap."""
+    if any(leads_to(url, each.address) for each in running_proxies()):
+        return True
+    return leads_to(url, address) and proxy_state(address, certificate, PROBE_SECONDS) in {"reads", "unread"}
+
+
+def listens(url: str) -> bool:
+    """Return True if something accepts connections at the address of a proxy's URL."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _check_route(environ: Mapping[str, str], certificate: Path, advice: str) -> Iterator[Check]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def test_the_first_line_says_whether_codex_is_read(path: Path, address: str, codex: str) -> None:
     """The others follow the way of the traffic."""
     found = [each.name for each in examine(path, address, {**os.environ, "PATH": codex}, NOON)]
-    assert found == ["reading", "proxy", "environment", "server", "codex", "versions", "certificate", "database"]
+    way = ["shells", "service", "proxy", "environment", "server", "codex", "versions", "certificate", "database"]
+    assert found == ["reading", *way]
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
+from scripts.launch.running_proxies import Kind, describe, published
 from scripts.maintenance.doctor.check import Check
 from scripts.maintenance.doctor.proxy import check_authority, check_log, check_way
 from scripts.support.errors import LaunchError
 from store.files import certificate_folder
 from tests.support.factories import NOON
+from tests.support.harness import Listener, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +77,10 @@ def test_a_key_that_others_can_read_is_a_problem(certificate: Path) -> None:
     assert (check.level, check.advice) == ("problem", f"chmod 600 {key}")
 
 
-def test_a_proxy_that_does_not_run_is_a_note(address: str) -> None:
+def test_a_proxy_that_does_not_run_is_off(address: str) -> None:
     """`codex-tap run` does not need it."""
-    assert levels(way("proxy", address)) == ["note"]
+    (check,) = way("proxy", address)
+    assert (check.level, check.message) == ("off", f"no codex-tap proxy runs at {address}")
 
 
 def test_a_running_proxy(proxy: str) -> None:
@@ -88,6 +92,36 @@ def test_another_program_on_the_port_is_not_a_proxy() -> None:
     """A program that only listens there, and never responds, is a note."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert levels(way("proxy", f"127.0.0.1:{server.getsockname()[1]}")) == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("head", "level", "word"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "note", "is not a codex-tap proxy of yours"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nX-Codex-Tap: 1f\r\n\r\n", "problem", "passes everything through unread"),
+        (b"SSH-2.0-OpenSSH\r\n", "note", "does not respond like a proxy"),
+    ],
+)
+def test_what_listens_is_told_by_its_response(head: bytes, level: str, word: str) -> None:
+    """A codex-tap whose mitmdump is missing says that it is one."""
+
+    def serve(client: socket.socket) -> None:
+        with client:
+            client.recv(65_536)
+            client.sendall(head)
+
+    with contextlib.closing(Listener(serve)) as listener:
+        (check,) = way("proxy", f"127.0.0.1:{listener.port}")
+    assert (check.level, word in check.message) == (level, True)
+
+
+@pytest.mark.parametrize("kind", ["run", "proxy", "installed"])
+def test_a_shell_under_the_tap(certificate: Path, proxy: str, tmp_path: Path, kind: Kind) -> None:
+    """Its proxy is found by its file, at whatever address it runs."""
+    environ = {"HTTPS_PROXY": f"http://{proxy}", "CODEX_CA_CERTIFICATE": str(certificate)}
+    with published(describe(proxy, tmp_path / "tap.sqlite3", [], kind=kind, instance="")):
+        (check,) = way("environment", f"127.0.0.1:{free_port()}", environ)
+    assert (check.level, check.message) == ("ok", "Codex in this shell goes through the proxy")
 
 
 def test_an_invalid_address_is_wrong_use() -> None:
