@@ -10,6 +10,7 @@ from scripts.launch.environment import find_corporate_ca, find_upstream, without
 from scripts.maintenance.doctor.check import Check
 from scripts.maintenance.doctor.proxy import PROBE_SECONDS, listens, proxy_state, trusts
 from scripts.support.errors import LaunchError
+from scripts.support.installation import load_installation
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = "server"
-_RESTART = "restart it from a shell without that proxy: codex app-server daemon restart"
-_UNREAD = "sessions that use it are not read; codex-tap run codex does not use it"
+_RESTART = "restart it, from a shell without a proxy of codex-tap: codex app-server daemon restart"
 
 
 def check_background_server(environ: Mapping[str, str], certificate: Path) -> Iterator[Check]:
@@ -36,7 +36,7 @@ def check_background_server(environ: Mapping[str, str], certificate: Path) -> It
         found = server_environment(environ)
         if found is None:
             message = "Codex's background server runs; the proxy that it uses cannot be found out here"
-            yield Check(_NAME, "note", message, "if interactive sessions are not read, " + _RESTART)
+            yield Check(_NAME, "note", message, f"if interactive sessions are not read, {_RESTART}")
         else:
             yield _judge(found, certificate)
 
@@ -45,10 +45,10 @@ def _judge(found: Mapping[str, str], certificate: Path) -> Check:
     try:
         upstream = find_upstream(found, windows=False)
     except LaunchError as error:
-        return Check(_NAME, "note", f"Codex's background server: {error}", _UNREAD)
+        return _unread(f"Codex's background server: {error}")
     no_proxy = found.get("NO_PROXY") or found.get("no_proxy") or ""
     if upstream is None or without_bypasses(no_proxy, WATCHED_HOSTS) != no_proxy:
-        return Check(_NAME, "note", "Codex's background server runs without a proxy", _UNREAD)
+        return _unread("Codex's background server runs without a proxy")
     proxy = f"Codex's background server uses the proxy {upstream.url}"
     if not listens(upstream.url):
         message = f"{proxy}, which does not respond: sessions that use the server wait for the network"
@@ -60,4 +60,11 @@ def _judge(found: Mapping[str, str], certificate: Path) -> Check:
                 return Check(_NAME, "problem", f"{proxy}, whose certificate it does not trust", _RESTART)
             return Check(_NAME, "ok", f"{proxy}, which is codex-tap's")
         case _:
-            return Check(_NAME, "note", f"{proxy}, which is not codex-tap's", _UNREAD)
+            return _unread(f"{proxy}, which is not codex-tap's")
+
+
+def _unread(message: str) -> Check:
+    """Return the result for a server that works and bypasses the tap, which is a problem only beside the service."""
+    if load_installation().always is None:
+        return Check(_NAME, "note", message, "sessions that use it are not read; codex-tap run codex does not use it")
+    return Check(_NAME, "problem", f"{message}, so sessions that use it are not read", _RESTART)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.maintenance.doctor.background_server import check_background_server
+from scripts.support.installation import AlwaysOn, Installation, save_installation
 from tests.support.background_server import listening_socket, running_server
 from tests.support.harness import Listener
 
@@ -64,6 +65,15 @@ def test_a_server_without_a_proxy(tmp_path: Path, certificate: Path, proxy: str,
     filled = {name: value.format(proxy=proxy) for name, value in environ.items()}
     check = judged(tmp_path / "codex", certificate, filled)
     assert (check.level, check.message) == ("note", "Codex's background server runs without a proxy")
+
+
+@on_linux
+def test_beside_the_service_a_server_without_a_proxy_is_a_problem(tmp_path: Path, certificate: Path) -> None:
+    """It was started before, and never reads Codex's `.env` again."""
+    save_installation(Installation(always=AlwaysOn(9, "/x/.env", "none")))
+    check = judged(tmp_path / "codex", certificate, {})
+    assert (check.level, "are not read" in check.message) == ("problem", True)
+    assert "codex app-server daemon restart" in (check.advice or "")
 
 
 @on_linux
