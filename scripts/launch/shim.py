@@ -71,7 +71,7 @@ case ${{1-}} in
 app-server) [ "${{2-}}" != daemon ] || exec "$found" "$@" ;;
 esac
 if [ -f {tapped} ] && {python} -I -S -c "" </dev/null >/dev/null 2>&1; then
-    exec {python} -E -P {tapped} "$@"
+    exec {python} -E -P {tapped} "$found" "$@"
 fi
 if [ -t 2 ]; then
     echo "codex-tap: codex runs without codex-tap, which is not at" {root} "any more" >&2
@@ -83,12 +83,12 @@ _WINDOWS = """\
 @echo off
 rem Made by codex-tap: {purpose}.
 setlocal DisableDelayedExpansion
-if exist {python} if exist {program} goto tapped
 set "CODEX_TAP_FOUND="
 for %%D in ("%PATH:;=" "%") do if not exist "%%~D\\{marker}" for %%E in (exe cmd) do (
     if not defined CODEX_TAP_FOUND if exist "%%~D\\codex.%%E" set "CODEX_TAP_FOUND=%%~D\\codex.%%E"
 )
 if not defined CODEX_TAP_FOUND exit /b 127
+if exist {python} if exist {program} goto tapped
 "%CODEX_TAP_FOUND%" %*
 exit /b
 :tapped
@@ -196,10 +196,10 @@ def _windows_shim() -> tuple[str, bytes]:
 
 
 def _windows_installed(tapped: Path) -> tuple[str, bytes]:
-    return _windows(_INSTALLED_PURPOSE, tapped, "-E -P")
+    return _windows(_INSTALLED_PURPOSE, tapped, "-E -P", '"%CODEX_TAP_FOUND%" ')
 
 
-def _windows(purpose: str, program: Path, options: str, arguments: str = "") -> tuple[str, bytes]:
+def _windows(purpose: str, program: Path, options: str, arguments: str) -> tuple[str, bytes]:
     text = _WINDOWS.format(
         purpose=purpose,
         marker=SHIM_MARKER,
