@@ -10,7 +10,6 @@ import pytest
 
 from scripts.install.service_manager import (
     Launchd,
-    NoManager,
     Outcome,
     ServiceManager,
     Systemd,
@@ -36,6 +35,7 @@ class Programs:
         self._outcomes = outcomes or {}
 
     def __call__(self, command: Sequence[str]) -> Outcome:
+        """Record a command and return its outcome."""
         line = " ".join(command)
         self.calls.append(line)
         return next((outcome for words, outcome in self._outcomes.items() if words in line), (0, ""))
@@ -77,7 +77,6 @@ def test_what_other_managers_need(manager: ServiceManager, failing: str) -> None
     assert failing in str(manager.why_not())
     assert Launchd(Programs(), 501).why_not() is None
     assert TaskScheduler({}, Programs()).why_not() is None
-    assert NoManager().why_not() is None
 
 
 def managers(programs: Programs) -> list[ServiceManager]:
@@ -132,7 +131,7 @@ def test_a_service_is_started_and_stopped(number: int, started: list[str], stopp
 
 def test_a_failure_is_reported() -> None:
     """With the program's own first line."""
-    with pytest.raises(CommandError, match="systemctl --user enable codex-tap.service failed: no way"):
+    with pytest.raises(CommandError, match=r"systemctl --user enable codex-tap\.service failed: no way"):
         Systemd({}, Programs({"enable": (1, "no way\nat all")}), "me").start(COMMAND)
 
 

@@ -21,9 +21,11 @@ class Memory:
         self.text = text
 
     def read(self) -> str | None:
+        """Return it."""
         return self.text
 
     def write(self, text: str | None) -> None:
+        """Store another one."""
         self.text = text
 
 
@@ -49,7 +51,7 @@ def test_everything_is_written_and_recorded() -> None:
 def test_a_second_shell_is_added() -> None:
     """What is on record for the first one stays."""
     for shell in ("zsh", "fish"):
-        apply_shell(plan_shell(shell, [], os.environ))  # type: ignore[arg-type]
+        apply_shell(plan_shell(shell, [], os.environ))
     assert len(load_installation().blocks) == 2
 
 

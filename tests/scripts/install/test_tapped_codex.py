@@ -51,6 +51,7 @@ class Home:
         }
 
     def codex(self, *arguments: str, stdin: str = "", **more: str) -> tuple[int, str, str]:
+        """Run the installed codex; return its exit code, stdout and stderr."""
         done = subprocess.run(
             [self.installed / "codex", *arguments],
             env=self.environ | more,
