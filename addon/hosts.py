@@ -7,13 +7,12 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from store.settings import WATCHED_HOSTS
+from store.settings import WATCHED_HOSTS, checked_host, plain_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 _PORT = re.compile(r":[0-9]*$")
 
 
@@ -30,7 +29,7 @@ class Hosts:
             ValueError: One of them is not a host name.
 
         """
-        self._names = {*WATCHED_HOSTS, *map(_checked_host_name, more)}
+        self._names = {*WATCHED_HOSTS, *map(checked_host, more)}
         self.watches = lru_cache(maxsize=1024)(self._watches)
 
     def __str__(self) -> str:
@@ -56,26 +55,15 @@ class Hosts:
 
         Without TLS there is no proof that a host is one of Codex's own.
         """
-        return self._holds(address) and _plain_name(address) not in WATCHED_HOSTS
+        return self._holds(address) and plain_host(address) not in WATCHED_HOSTS
 
     def _holds(self, name: str | None) -> bool:
-        return name is not None and _plain_name(name) in self._names
+        return name is not None and plain_host(name) in self._names
 
 
 def decode_ascii(value: bytes | None) -> str:
     """Return the text of a header value; what is not ASCII is replaced."""
     return (value or b"").decode("ascii", "replace")
-
-
-def _checked_host_name(given: str) -> str:
-    name = _plain_name(given.strip())
-    if not (_HOST.fullmatch(name) and len(name) <= 253):
-        raise ValueError(f"{given!r} is not a host name; omit scheme, port and path, as in gateway.example")
-    return name
-
-
-def _plain_name(name: str) -> str:
-    return name.lower().rstrip(".")
 
 
 def _is_ip(address: str) -> bool:

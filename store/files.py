@@ -105,6 +105,16 @@ def probed_programs() -> Path:
     return data_folder() / "codex-programs.json"
 
 
+def proxies_folder() -> Path:
+    """Return the folder with a file for each proxy that runs (`scripts.launch.running_proxies`)."""
+    return data_folder() / "proxies"
+
+
+def proxy_file(pid: int, port: int) -> Path:
+    """Return the file of the proxy of a process at a port."""
+    return proxies_folder() / f"{pid}-{port}.json"
+
+
 # Paths beside the database
 
 
@@ -154,6 +164,7 @@ SHIM_NAMES = rf"(codex|codex\.cmd|{re.escape(SHIM_MARKER)}){_PARTIAL}"
 SERVICE_NAMES = rf"(holder\.py|config\.json|status\.json|task\.xml){_PARTIAL}"
 INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
+PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 
 

@@ -6,6 +6,7 @@ Nothing heavy is imported here: every command of the CLI, and the prompt of a sh
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 WATCHED_HOSTS = ("chatgpt.com", "chat.openai.com", "api.openai.com")
 """The hosts whose connections are decrypted and whose figures are believed, without telemetry hosts."""
 
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable with the path of the database."""
 
-UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
-"""Environment variable with ``user:password`` of an upstream proxy: others can read a command line, not this."""
-
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
+
+COUNTED = "codex-tap counted"
+"""The proxy's line on stdout after each turn, followed by its counts so far: a proxy that is killed reports no end."""
 
 ENDED = "codex-tap ended"
 """The proxy's line on stdout at its end, followed by its counts (`addon.traffic_counts`) as JSON."""
@@ -39,3 +42,21 @@ def default_database(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the database's path: ``CODEX_TAP_DB`` if it is set, else in the data folder."""
     chosen = environ.get(DATABASE_VARIABLE)
     return Path(chosen).expanduser() if chosen else data_folder() / "codex-tap.sqlite3"
+
+
+def plain_host(name: str) -> str:
+    """Return the one form of a host name: lower case, without a dot at its end."""
+    return name.lower().rstrip(".")
+
+
+def checked_host(given: str) -> str:
+    """Return the one form of a host name that a person gave.
+
+    Raises:
+        ValueError: It is not a host name.
+
+    """
+    name = plain_host(given.strip())
+    if not (_HOST.fullmatch(name) and len(name) <= 253):
+        raise ValueError(f"{given!r} is not a host name; omit scheme, port and path, as in gateway.example")
+    return name

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _INTERRUPTED = 130
+_CONNECT_SECONDS = 1.0
 
 
 def main(command: Sequence[str]) -> int:
@@ -37,14 +38,28 @@ def main(command: Sequence[str]) -> int:
 def _run(command: Sequence[str]) -> int:
     from scripts.launch import session
     from scripts.launch.codex_program import takes_turns, without_daemon
-    from scripts.launch.environment import leads_through_tap
+    from scripts.launch.environment import leads_through_tap, without_tap
     from store.files import probed_programs
 
     if not takes_turns(command[1:]) or _is_always_read():
         return _become(command)
-    if leads_through_tap(os.environ):
+    if leads_through_tap(os.environ) and _is_open(os.environ["HTTPS_PROXY"]):
         return _become(without_daemon(command, probed_programs()))
-    return session.run(command, hosts=_gateways())
+    # A program that outlives a `codex-tap run`, such as a terminal multiplexer, hands on the address of a closed port.
+    return session.run(command, hosts=_gateways(), environ=without_tap(os.environ))
+
+
+def _is_open(proxy: str) -> bool:
+    """Return True if something listens at the URL of a proxy on this machine."""
+    import socket
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(proxy)
+    try:
+        socket.create_connection((parts.hostname, parts.port or 80), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_always_read() -> bool:

@@ -152,6 +152,12 @@ def find_bypass(environ: Mapping[str, str], address: str, hosts: Iterable[str], 
     return Bypass(path, from_file) if from_file and not leads_to(effective.get(decisive, ""), address) else None
 
 
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the file sets, for a Codex that is started with ``environ``; none without a file."""
+    text = _read(env_file(environ))
+    return {} if text is None else parse(text, environ)
+
+
 def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the text of the file sets; ``$NAME`` refers to ``environ`` and to earlier lines."""
     every: dict[str, str] = {}

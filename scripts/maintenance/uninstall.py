@@ -46,6 +46,7 @@ def plan_uninstall(database: Path) -> UninstallPlan:
         files.shim_folder(): files.SHIM_NAMES,
         files.installed_folder(): files.SHIM_NAMES,
         files.service_folder(): files.SERVICE_NAMES,
+        files.proxies_folder(): files.PROXY_NAMES,
     }
     folders = [*_authority_folders(), *(folder for each in programs for folder in _real_folder(each))]
     # A configuration of alerts may hold secrets, so it is deleted; one in another place than ours is the user's own.
