@@ -52,6 +52,9 @@ def proxy(
     from scripts.launch import session
 
     if held:
+        from scripts.install.trusted_bundle import refresh_installed
+
+        refresh_installed()
         context.exit(session.installed_proxy(database=database, hosts=hosts))
     if serves:
         check_serving()

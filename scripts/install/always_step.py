@@ -49,7 +49,7 @@ _WINDOWS = sys.platform == "win32"
 _HOLDER = Path(session.__file__).with_name("holder.py")
 _CLI = Path(__file__).resolve().parents[1] / "cli.py"
 _ANSWER_SECONDS = 60.0
-_BRIEFLY_SECONDS = 5.0
+_CONNECT_SECONDS = 2.0
 _RETRY_SECONDS = 0.2
 _CONTAINER_FILES = (Path("/.dockerenv"), Path("/run/.containerenv"))
 # What the proxy and the programs beside it need; above all no key and no token.
@@ -182,12 +182,12 @@ def start_service(plan: AlwaysPlan, manager: ServiceManager, command: Sequence[s
     """
     before = load_installation()
     _record(before, replace(plan.always, service=manager.name), plan)
+    if isinstance(manager, NoManager) and not _is_open(plan.address):
+        return False
     try:
         manager.start(command)
-        wait_until_it_answers(plan.address, _BRIEFLY_SECONDS if isinstance(manager, NoManager) else _ANSWER_SECONDS)
+        wait_until_it_answers(plan.address, _ANSWER_SECONDS)
     except CommandError:
-        if isinstance(manager, NoManager):
-            return False
         if before.always is None:
             with contextlib.suppress(CommandError):
                 manager.stop()
@@ -316,6 +316,16 @@ def _check_port(port: int, known: AlwaysOn | None) -> None:
             if known is None or known.port != port:
                 message = f"{HOST}:{port} cannot be used: {error.strerror}; choose another port with --port"
                 raise CommandError(message, FAILED) from error
+
+
+def _is_open(address: str) -> bool:
+    """Return True if something listens at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _check_trust(environ: Mapping[str, str]) -> None:

@@ -59,13 +59,14 @@ def take_out(content: bytes, ours: Collection[bytes] | None = None) -> Removed:
     kept: list[bytes] = []
     edited: list[bytes] = []
     notes: list[bytes] = []
-    last_end = 0  # how many lines are kept before the end of the last block
+    last_end, line_end = 0, b"\n"  # how many lines are kept before the end of the last block, and its line ends
     lines = content.splitlines(keepends=True)
     while lines:
         line = lines.pop(0)
         if line.strip() != BEGIN:
             kept.append(line)
             continue
+        line_end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
         inside, lines = _split_at_end(lines, ours)
         notes += [each.strip() for each in inside if each.strip() in _NOTES]
         foreign = [each for each in inside if not _is_ours(each, ours)]
@@ -73,7 +74,7 @@ def take_out(content: bytes, ours: Collection[bytes] | None = None) -> Removed:
         kept += foreign
         last_end = len(kept)
     if _NO_LINE_END in notes and not edited and 0 < last_end == len(kept):
-        kept[-1] = kept[-1].rstrip(b"\r\n")
+        kept[-1] = kept[-1].removesuffix(line_end)
     rest = b"".join(kept)
     return Removed(None if not rest and _CREATED in notes else rest, tuple(edited))
 

@@ -1,8 +1,8 @@
 """What the installed ``codex`` runs: ``codex-tap run codex``, or Codex alone where that is not possible.
 
-It is run as a program, with the arguments of Codex. Whatever keeps codex-tap from starting, its dependencies or a
-mistake in it included, costs the user one line and not the session: until the command has started, every failure ends
-in Codex itself.
+It is run as a program, with the path of Codex and its arguments. Whatever keeps codex-tap from starting, a missing
+dependency or a mistake in it included, costs the user one line and not the session: until the command has started,
+every failure ends in Codex itself.
 """
 
 from __future__ import annotations
@@ -17,39 +17,49 @@ if TYPE_CHECKING:
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _INTERRUPTED = 130
+_CONNECT_SECONDS = 1.0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run Codex with these arguments and return its exit code; on POSIX this process may become Codex."""
+def main(command: Sequence[str]) -> int:
+    """Run Codex, given by its path and arguments, and return its exit code; on POSIX this process may become Codex."""
     sys.path[:] = [_ROOT, *(each for each in sys.path if each != _ROOT)]
     try:
-        return _run(arguments)
+        return _run(command)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except Exception as error:
         if _has_started():
             raise
-        return _run_alone(arguments, error)
+        print(f"codex-tap: codex runs without codex-tap, which cannot start: {_reason(error)}", file=sys.stderr)
+    sys.stderr.flush()
+    return _become(command)
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(command: Sequence[str]) -> int:
     from scripts.launch import session
     from scripts.launch.codex_program import takes_turns, without_daemon
-    from scripts.launch.command import find_program
-    from scripts.launch.environment import leads_through_tap
-    from scripts.launch.shim import search_path
+    from scripts.launch.environment import leads_through_tap, without_tap
     from store.files import probed_programs
 
-    codex = find_program("codex", search_path(os.environ))
-    if not takes_turns(arguments) or _is_always_read():
-        return _become(codex, arguments)
-    if leads_through_tap(os.environ):
-        return _become(*_split(without_daemon([codex, *arguments], probed_programs())))
-    return session.run([codex, *arguments], hosts=_gateways())
+    if not takes_turns(command[1:]) or _is_always_read():
+        return _become(command)
+    if leads_through_tap(os.environ) and _is_open(os.environ["HTTPS_PROXY"]):
+        return _become(without_daemon(command, probed_programs()))
+    # A program that outlives a `codex-tap run`, such as a terminal multiplexer, hands on the address of a closed port.
+    return session.run(command, hosts=_gateways(), environ=without_tap(os.environ))
 
 
-def _split(command: list[str]) -> tuple[str, list[str]]:
-    return command[0], command[1:]
+def _is_open(proxy: str) -> bool:
+    """Return True if something listens at the URL of a proxy on this machine."""
+    import socket
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(proxy)
+    try:
+        socket.create_connection((parts.hostname, parts.port or 80), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_always_read() -> bool:
@@ -70,42 +80,23 @@ def _gateways() -> Sequence[str]:
 def _has_started() -> bool:
     """Return True if the user's command has started in this process."""
     command = sys.modules.get("scripts.launch.command")
-    return command is not None and bool(command.Command.has_started)
+    return bool(getattr(getattr(command, "Command", None), "has_started", False))
 
 
-def _run_alone(arguments: Sequence[str], error: Exception) -> int:
-    """Print why codex-tap does not start, in one line, and run Codex."""
-    reason = type(error).__name__
-    exit_code: int | None = getattr(error, "exit_code", None)
-    if exit_code is not None:  # an expected failure, with a message for people
-        reason = " ".join(str(error).split())
-    codex = _find_codex()
-    if codex is None:
-        print(f"codex-tap: {reason}", file=sys.stderr)
-        return exit_code or 127
-    print(f"codex-tap: codex runs without codex-tap, which cannot start: {reason}", file=sys.stderr, flush=True)
-    return _become(codex, arguments)
+def _reason(error: Exception) -> str:
+    """Return the message of an expected failure, or the kind of any other, in one line."""
+    is_expected = hasattr(error, "exit_code")
+    return " ".join(str(error).split()) if is_expected else type(error).__name__
 
 
-def _find_codex() -> str | None:
-    """Return the path of Codex, with the standard library alone and one file that needs no more."""
-    import shutil
-
-    try:
-        from scripts.launch.codex_program import without_shims
-    except Exception:  # noqa: BLE001 (a damaged checkout)
-        return None
-    return shutil.which("codex", path=without_shims(os.environ.get("PATH", os.defpath)))
-
-
-def _become(codex: str, arguments: Sequence[str]) -> int:
+def _become(command: Sequence[str]) -> int:
     if sys.platform != "win32":
-        os.execv(codex, [codex, *arguments])  # noqa: S606 (the user's own program)
+        os.execv(command[0], [*command])  # noqa: S606 (the user's own program)
     import signal
     import subprocess
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches Codex as well, which decides
-    return subprocess.call([codex, *arguments])
+    return subprocess.call(command)
 
 
 if __name__ == "__main__":

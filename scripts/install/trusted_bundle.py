@@ -13,8 +13,9 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from scripts.launch.certificates import CorporateCa, ca_certificate
+from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority
 from scripts.support.errors import LaunchError
+from scripts.support.installation import load_installation
 from store.files import certificate_folder, trusted_file, write_private
 
 if TYPE_CHECKING:
@@ -55,6 +56,21 @@ def refresh(before: str | None) -> Path:
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def refresh_installed() -> None:
+    """Write the file of the installed service anew if that is due; a failure is printed, and the file stays as it is.
+
+    Called when the proxy of the service starts: its certificate, the system's, or the user's may be another one.
+    """
+    always = load_installation().always
+    if always is None:
+        return
+    try:
+        ensure_authority(certificate_folder())
+        refresh(always.trusted_before)
+    except LaunchError as error:
+        print(f"codex-tap: {trusted_file()} is not renewed: {error}", file=sys.stderr, flush=True)
 
 
 def bundle(*groups: Iterable[str]) -> bytes:

@@ -87,7 +87,7 @@ def leads_through_tap(environ: Mapping[str, str]) -> bool:
 
 
 def without_tap(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the variables that lead a command through the tap, if they do."""
+    """Return the environment without the variables that lead a command through the tap, if it does."""
     if not leads_through_tap(environ):
         return dict(environ)
     url = environ[TAP_VARIABLE]

@@ -1,7 +1,7 @@
 """Scripts ``codex`` that are first in PATH and start the next ``codex`` there.
 
 The shim is first in the PATH of a command under the tap, and adds ``--no-daemon``. The installed script is first in the
-PATH of the user's shells, and runs ``codex-tap run codex``; under the tap it does what the shim does.
+PATH of the user's shells, and runs ``codex-tap run codex``.
 
 Each has a folder of its own in the data folder and stays there, so a killed ``codex-tap run`` leaves nothing to clean
 up. If codex-tap or its Python is removed, both start the next ``codex`` without changes.
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from scripts.launch import codex_program
 from scripts.launch.codex_program import DEPTH_VARIABLE, MAX_DEPTH, WITHOUT_TURNS, without_shims
-from scripts.launch.environment import TAP_VARIABLE
 from store.files import SHIM_MARKER, installed_folder, probed_programs, shim_folder, write_private
 
 if TYPE_CHECKING:
@@ -65,14 +64,12 @@ exec "$found" ${{flag:+"$flag"}} "$@"
 
 # Python is started once before, because a damaged one cannot be replaced by Codex any more after `exec`.
 _RUN_TAPPED = """\
-if [ -n "${{{tap}-}}" ] && [ "${{HTTPS_PROXY-}}" = "${tap}" ]; then
-{add_flag}fi
 case ${{1-}} in
 {plain}) exec "$found" "$@" ;;
 app-server) [ "${{2-}}" != daemon ] || exec "$found" "$@" ;;
 esac
 if [ -f {tapped} ] && {python} -I -S -c "" </dev/null >/dev/null 2>&1; then
-    exec {python} -E -P {tapped} "$@"
+    exec {python} -E -P {tapped} "$found" "$@"
 fi
 if [ -t 2 ]; then
     echo "codex-tap: codex runs without codex-tap, which is not at" {root} "any more" >&2
@@ -87,12 +84,12 @@ _WINDOWS = """\
 @echo off
 rem Made by codex-tap: {purpose}.
 setlocal DisableDelayedExpansion
-if exist {python} if exist {program} goto tapped
 set "CODEX_TAP_FOUND="
 for %%D in ("%PATH:;=" "%") do if not exist "%%~D\\{marker}" for %%E in (exe cmd) do (
     if not defined CODEX_TAP_FOUND if exist "%%~D\\codex.%%E" set "CODEX_TAP_FOUND=%%~D\\codex.%%E"
 )
 if not defined CODEX_TAP_FOUND exit /b 127
+if exist {python} if exist {program} goto tapped
 "%CODEX_TAP_FOUND%" %*
 exit /b
 :tapped
@@ -183,8 +180,6 @@ def _posix_shim() -> tuple[str, bytes]:
 
 def _posix_installed(tapped: Path) -> tuple[str, bytes]:
     action = _RUN_TAPPED.format(
-        tap=TAP_VARIABLE,
-        add_flag=_add_flag(),
         plain="|".join(sorted(WITHOUT_TURNS)),
         tapped=shlex.quote(str(tapped)),
         python=shlex.quote(sys.executable),
@@ -219,10 +214,10 @@ def _windows_shim() -> tuple[str, bytes]:
 
 
 def _windows_installed(tapped: Path) -> tuple[str, bytes]:
-    return _windows(_INSTALLED_PURPOSE, tapped, "-E -P")
+    return _windows(_INSTALLED_PURPOSE, tapped, "-E -P", '"%CODEX_TAP_FOUND%" ')
 
 
-def _windows(purpose: str, program: Path, options: str, arguments: str = "") -> tuple[str, bytes]:
+def _windows(purpose: str, program: Path, options: str, arguments: str) -> tuple[str, bytes]:
     text = _WINDOWS.format(
         purpose=purpose,
         marker=SHIM_MARKER,
