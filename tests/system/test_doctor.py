@@ -17,6 +17,7 @@ import pytest
 from scripts.demo.codex import exec_turn, log_in
 from scripts.demo.replies import Answer, Pause
 from tests.support.harness import REPOSITORY, free_port, processes_with, wait_until
+from tests.system.test_install import EXEC, Home, installed_line
 
 if not sys.platform.startswith("linux"):
     pytest.skip("the environment of Codex's background server can be read on Linux alone", allow_module_level=True)
@@ -52,6 +53,15 @@ def _environment(tmp_path: Path, codex: str, backend: Backend) -> Iterator[dict[
     shutil.rmtree(tmp_path / "codex")
 
 
+@pytest.fixture(name="home")
+def _home(tmp_path: Path, codex: str, backend: Backend, request: pytest.FixtureRequest) -> Iterator[Home]:
+    account = f"acct-{request.node.name}".replace("_", "-")
+    backend.answer(Answer(events=[Pause(1.5)]), account=account)
+    home = Home(tmp_path, codex, backend, account)
+    yield home
+    home.end()
+
+
 def end_processes(home: Path) -> None:
     """End the background server and its updater."""
     asked = set[int]()
@@ -67,10 +77,17 @@ def end_processes(home: Path) -> None:
     wait_until(all_ended, lambda: f"left behind: {processes_with(str(home))}")
 
 
-def doctor(environment: Mapping[str, str]) -> tuple[int, dict[str, tuple[str, str]]]:
+def doctor(environment: Mapping[str, str], checkout: Path = REPOSITORY) -> tuple[int, dict[str, tuple[str, str]]]:
     """Return the exit code of the command, and the level and message of each check."""
     done = subprocess.run(
-        [*TAP, "doctor", "--json", "--proxy", f"127.0.0.1:{free_port()}"],
+        [
+            sys.executable,
+            str(checkout / "scripts" / "cli.py"),
+            "doctor",
+            "--json",
+            "--proxy",
+            f"127.0.0.1:{free_port()}",
+        ],
         env=dict(environment),
         capture_output=True,
         text=True,
@@ -135,3 +152,49 @@ def test_the_background_server_has_a_proxy_that_ended(environment: dict[str, str
     code, found = doctor(environment)
     assert (code, found["server"][0]) == (1, "problem")
     assert found["server"][1].startswith(f"Codex's background server uses the proxy {dead}, which does not respond")
+
+
+@pytest.mark.timeout(180)
+def test_a_machine_with_the_service(home: Home) -> None:
+    """Everything is in order after the installation; then Codex's `.env` is overridden, and the checkout deleted."""
+    port = free_port()
+    arguments = ("install", "--always", "--no-service", "--yes", "--port", str(port))
+    with home.service(installed_line(home.tap(*arguments))):
+        home.tap(*arguments)
+        assert home.exec(*EXEC) == "ok\n"
+        home.turn("codex")
+        code, found = doctor(home.environment)
+        assert (code, {name for name, (level, _) in found.items() if level not in {"ok", "note"}}) == (
+            0,
+            {"shells", "proxy"},
+        )
+        for name in ("reading", "port", ".env", "bundle", "server", "certificate", "database"):
+            assert found[name][0] == "ok", found[name]
+        assert found["server"][1].endswith(f"http://127.0.0.1:{port}, which is codex-tap's")
+
+        with (home.codex_home / ".env").open("a") as file:
+            file.write("HTTPS_PROXY=http://127.0.0.1:1\n")
+        shutil.rmtree(home.checkout)
+        for pid, command in processes_with(str(home.folder)).items():
+            if "mitmdump.py" in command:
+                os.kill(pid, signal.SIGKILL)
+        code, found = doctor(home.environment)
+        assert code == 1
+        assert found[".env"][0] == found["port"][0] == "problem"
+        assert found["port"][1].startswith(f"127.0.0.1:{port} passes everything through unread")
+        # The service writes its state once a second.
+        wait_until(
+            lambda: "the proxy ended with" in doctor(home.environment)[1]["service"][1], lambda: str(found["service"])
+        )
+
+
+def test_a_codex_that_is_typed(home: Home) -> None:
+    """In a shell that was there before, the installed codex is not in PATH."""
+    home.tap("install", "--yes")
+    code, found = doctor(home.environment, home.checkout)
+    assert (code, found["shells"][0]) == (0, "note")
+    home.environment["PATH"] = f"{home.data / 'bin'}:{home.environment['PATH']}"
+    assert home.exec(*EXEC) == "ok\n"
+    code, found = doctor(home.environment, home.checkout)
+    assert (code, found["shells"]) == (0, ("ok", "a codex typed in this shell runs through codex-tap"))
+    assert found["codex"][0] == "ok"
