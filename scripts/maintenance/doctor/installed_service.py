@@ -114,7 +114,7 @@ def check_env_file(environ: Mapping[str, str], certificate: Path) -> Iterator[Ch
     if not found and path != env_file(environ):
         message = f"{path} leads Codex to the service; CODEX_HOME of this shell is another folder"
         found.append(Check(".env", "note", message, "a Codex with that CODEX_HOME is not led there"))
-    yield from found or [Check(".env", "ok", f"{path} leads every Codex to {HOST}:{always.port}")]
+    yield from found or [Check(".env", "ok", f"every Codex is led to {HOST}:{always.port}")]
 
 
 def _check_without_service(environ: Mapping[str, str]) -> Iterator[Check]:
@@ -177,7 +177,7 @@ def check_bundle(certificate: Path) -> Iterator[Check]:
             message = f"{path} lacks certificates that the system trusts by now: {len(missing)}"
             yield Check(name, "note", message, f"renew it: {_AGAIN}")
         else:
-            yield Check(name, "ok", f"{path} has all certificates of the system, and that of codex-tap")
+            yield Check(name, "ok", "all certificates of the system are there, and that of codex-tap")
 
 
 def _bounded(manager: ServiceManager) -> ServiceManager:

@@ -13,6 +13,7 @@ from scripts.maintenance.doctor.session_files import SessionFile, newest_session
 from scripts.support.database import open_for_reading
 from store.analysis.formatting import DAY, HOUR
 from store.errors import DatabaseError, MissingError
+from store.files import installation_file
 from store.queries.health import LastRead, load_last_read, load_last_turns
 from store.settings import WATCHED_HOSTS
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-FIRST_READING = "run Codex through the tap once: codex-tap run codex"
+    from store.documents import CheckLevel
 
-_BYPASS = (
-    "start it with codex-tap run codex, or let codex-tap install lead every codex through the tap; "
-    "the other lines may have the reason"
+_FIRST_READING = "run Codex through the tap once: codex-tap run codex"
+_FIRST_READING_INSTALLED = "use Codex once, in a new shell"
+_BYPASS = "start it with codex-tap run codex, or let codex-tap install do that; the other lines may have the reason"
+_BYPASS_INSTALLED = (
+    "it may have been started before the installation, or by a path; the other lines may have the reason"
 )
 
 GRACE_SECONDS = 600.0
@@ -56,6 +59,11 @@ class _Recorded(NamedTuple):
         return session.written_at > (self.last.at or 0.0) + GRACE_SECONDS
 
 
+def first_reading_advice() -> str:
+    """Return how to get the first reading."""
+    return _FIRST_READING_INSTALLED if _installed_at() is not None else _FIRST_READING
+
+
 def check_reading(database: Path, environ: Mapping[str, str], now: float) -> Iterator[Check]:
     """Check that what Codex did last was read.
 
@@ -84,34 +92,51 @@ def _compare(sessions: Sequence[SessionFile], recorded: _Recorded, home: Path, n
     if last.newest_deleted and recorded.is_older_than(sessions[0]):
         message = f"{worked}; whether it was read is unknown, because the newest readings were deleted"
         return Check("reading", "note", message)
+    installed_at, is_recent = _installed_at(), sessions[0].written_at > now - DAY
+    if last.at is None and installed_at is not None and sessions[0].written_at > installed_at + GRACE_SECONDS:
+        message = f"{worked}, and nothing was read since the installation {age(now - installed_at)} ago"
+        return _bypass(f"{message}: it goes round the tap", home, is_recent=is_recent)
     if last.at is None:
-        return Check("reading", "note", f"no readings yet, and {worked}", FIRST_READING)
+        return Check("reading", "note", f"no readings yet, and {worked}", first_reading_advice())
     read = f"the last reading is {age(now - last.at)} old"
     if recorded.is_older_than(sessions[0]):
-        return _bypass(f"{worked}, {read}: it goes round the tap", home, is_recent=sessions[0].written_at > now - DAY)
+        return _bypass(f"{worked}, {read}: it goes round the tap", home, is_recent=is_recent)
     missed = [each for each in sessions if each.written_at > now - HOUR and recorded.misses(each, now)]
     if missed:
         message = (
             f"{read}, but the latest turns of {_sessions(missed)} were not read; "
             f"Codex worked there {age(now - missed[0].written_at)} ago"
         )
-        return Check("reading", "note", message, _elsewhere(home) or _BYPASS)
+        return Check("reading", "note", message, _elsewhere(home) or _bypass_advice())
     return Check("reading", "ok", f"Codex is read: it worked {age(now - sessions[0].written_at)} ago, {read}")
 
 
 def _bypass(message: str, home: Path, *, is_recent: bool) -> Check:
     elsewhere = _elsewhere(home)
-    return Check("reading", "problem" if is_recent and not elsewhere else "note", message, elsewhere or _BYPASS)
+    level: CheckLevel = "problem" if is_recent and not elsewhere else "note"
+    return Check("reading", level, message, elsewhere or _bypass_advice())
+
+
+def _bypass_advice() -> str:
+    return _BYPASS_INSTALLED if _installed_at() is not None else _BYPASS
 
 
 def _judge_age(last: LastRead, now: float) -> Check:
     """Judge the readings alone: Codex has no session files here."""
     if last.at is None:
-        return Check("reading", "note", "no readings yet", FIRST_READING)
+        return Check("reading", "note", "no readings yet", first_reading_advice())
     message = f"the newest reading is {age(now - last.at)} old"
     if now - last.at < DAY:
         return Check("reading", "ok", message)
-    return Check("reading", "note", message, f"if Codex was used since then, it bypassed the tap; {FIRST_READING}")
+    return Check("reading", "note", message, f"if Codex was used since then, it bypassed the tap; {_bypass_advice()}")
+
+
+def _installed_at() -> float | None:
+    """Return when `codex-tap install` was last run (Unix seconds), or None if nothing is installed."""
+    try:
+        return installation_file().stat().st_mtime
+    except OSError:
+        return None
 
 
 def _sessions(missed: Sequence[SessionFile]) -> str:

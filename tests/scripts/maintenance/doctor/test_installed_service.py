@@ -265,9 +265,9 @@ def test_an_env_file_without_the_service(content: str, message: str) -> None:
 
 
 def test_an_env_file_in_order() -> None:
-    """The result names the file and the port."""
-    path = install(26_339)
-    assert env_file() == [Check(".env", "ok", f"{path} leads every Codex to 127.0.0.1:26339")]
+    """The result names the port."""
+    install(26_339)
+    assert env_file() == [Check(".env", "ok", "every Codex is led to 127.0.0.1:26339")]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_an_env_file_that_was_changed(change: object, level: str, message: str) 
 @pytest.mark.parametrize(
     ("environ", "level", "message"),
     [
-        ({"NO_PROXY": "localhost"}, "ok", "leads every Codex"),
+        ({"NO_PROXY": "localhost"}, "ok", "every Codex is led to"),
         ({"no_proxy": ".chatgpt.com"}, "problem", "NO_PROXY makes a Codex of this shell bypass the service"),
         ({"CODEX_CA_CERTIFICATE": "/x/corp.pem"}, "problem", "CODEX_CA_CERTIFICATE keeps a Codex of this shell from"),
         ({"CODEX_HOME": "/another"}, "note", "CODEX_HOME of this shell is another folder"),
@@ -350,7 +350,7 @@ def test_the_certificates(certificate: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     path = trusted_bundle.refresh(None)
     ((_, level, message, _),) = bundle(certificate)
-    assert (level, message) == ("ok", "has all certificates of the system, and that of codex-tap")
+    assert (level, message) == ("ok", "certificates of the system are there, and that of codex-tap")
 
     roots = trusted_bundle.system_roots()
     path.write_text("".join(f"{each}\n" for each in roots))

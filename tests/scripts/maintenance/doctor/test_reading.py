@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.maintenance.doctor.reading import check_reading
+from scripts.support.installation import Installation, save_installation
+from store.files import installation_file
 from tests.scripts.maintenance.doctor.test_session_files import thread_of, write_session
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, turn, used
@@ -187,3 +190,26 @@ def test_a_damaged_database_is_left_to_its_own_check(path: Path, home: Path) -> 
     """There is one line about it."""
     path.write_text("dear diary, " * 100)
     assert list(check_reading(path, {"CODEX_HOME": str(home)}, NOON)) == []
+
+
+@pytest.mark.parametrize(
+    ("installed_at", "level", "message"),
+    [
+        (
+            NOON - 2 * HOUR,
+            "problem",
+            "Codex worked 3 min ago, and nothing was read since the installation 2 h ago: it goes round the tap",
+        ),
+        (NOON - 60, "note", "no readings yet, and Codex worked 3 min ago"),
+    ],
+    ids=["it worked since", "it worked before"],
+)
+def test_nothing_was_read_since_the_installation(
+    path: Path, home: Path, installed_at: float, level: str, message: str
+) -> None:
+    """A turn of before the installation proves nothing."""
+    save_installation(Installation({"/x/.bashrc": []}))
+    os.utime(installation_file(), (installed_at, installed_at))
+    check = reading(path, home)
+    assert (check.level, check.message) == (level, message)
+    assert "codex-tap run" not in (check.advice or "")
