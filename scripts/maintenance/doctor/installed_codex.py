@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scripts.support.installation import Installation
 
 _NAME = "shells"
-_AGAIN = "codex-tap install"
+_REPAIR = "repair it: codex-tap install"
 # Of a definition that begins with `codex` itself, the shell still runs the first codex in PATH.
 _DEFINITION = re.compile(
     rb"""^\s*(alias\s+codex(=|\s+)['"]?+(?!codex\b)\S|function\s+codex\b|codex\s*\(\))""", re.MULTILINE
@@ -41,6 +41,8 @@ def check_installed_codex(environ: Mapping[str, str]) -> Iterator[Check]:
             yield Check(_NAME, "off", message, "to read every codex that you type: codex-tap install")
         return
     problem = _program_problem() or _path_problem(environ, installed)
+    if problem and installed.always:
+        problem = problem._replace(level="note")  # the service reads the other codex as well
     yield problem or Check(_NAME, "ok", "a codex typed in this shell runs through codex-tap")
     for path in _definitions(installed):
         message = f"{path} defines codex as an alias or a function, which a shell prefers to the one of codex-tap"
@@ -50,12 +52,12 @@ def check_installed_codex(environ: Mapping[str, str]) -> Iterator[Check]:
 def _program_problem() -> Check | None:
     programs = installed_programs()
     if not programs:
-        return Check(_NAME, "problem", f"{installed_folder()} has no codex of codex-tap", _AGAIN)
+        return Check(_NAME, "problem", f"{installed_folder()} has no codex of codex-tap", _REPAIR)
     missing = next((each for each in programs if not each.exists()), None)
     if missing is not None:
-        return Check(_NAME, "problem", f"codex runs without codex-tap, because {missing} does not exist", _AGAIN)
+        return Check(_NAME, "problem", f"codex runs without codex-tap, because {missing} does not exist", _REPAIR)
     if programs[-1] != PROGRAM:
-        return Check(_NAME, "note", f"codex runs through another copy of codex-tap, {programs[-1]}", _AGAIN)
+        return Check(_NAME, "note", f"codex runs through another copy of codex-tap, {programs[-1]}", _REPAIR)
     return None
 
 
@@ -66,10 +68,10 @@ def _path_problem(environ: Mapping[str, str], installed: Installation) -> Check 
     if first is None or Path(first).parent in {installed_folder().absolute(), shim_folder().absolute()}:
         return None  # a command under the tap has the shim's folder before
     if str(installed_folder().absolute()) in path.split(os.pathsep):
-        return Check(_NAME, "problem", f"PATH has {first} before the codex of codex-tap", _AGAIN)
+        return Check(_NAME, "problem", f"PATH has {first} before the codex of codex-tap", _REPAIR)
     lost = next((each for each in _start_up_files(installed) if not has_block(_read(each))), None)
     if lost is not None:
-        return Check(_NAME, "problem", f"{lost} no longer puts the codex of codex-tap into PATH", _AGAIN)
+        return Check(_NAME, "problem", f"{lost} no longer puts the codex of codex-tap into PATH", _REPAIR)
     message = f"the PATH of this shell does not have the codex of codex-tap, but {first}"
     return Check(_NAME, "note", message, "open a new shell")
 

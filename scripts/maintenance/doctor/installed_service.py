@@ -12,7 +12,7 @@ from scripts.install import env_block, trusted_bundle
 from scripts.install.always_step import HOST, own_environment
 from scripts.install.service_manager import Launchd, Systemd, TaskScheduler, manager_named
 from scripts.launch.certificates import CorporateCa
-from scripts.launch.codex_env_file import assignments, env_file, exempting_list, find_bypass, parse
+from scripts.launch.codex_env_file import env_file, exempting_list, find_bypass, parse
 from scripts.launch.environment import CA_VARIABLE
 from scripts.launch.running_proxies import running_proxies
 from scripts.launch.service_status import load_service_status
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _WINDOWS = sys.platform == "win32"
 _AGAIN = "codex-tap install --always"
+_REPAIR = f"repair it: {_AGAIN}"
 _MANAGER_SECONDS = 2.0
 _PORT_SECONDS = 5.0  # the service lets a connection wait for 3 s before it passes it through
 _NO_ADDRESS = "127.0.0.1:0"
@@ -48,7 +49,7 @@ def check_service(environ: Mapping[str, str], now: float) -> Iterator[Check]:
         return
     manager = _bounded(manager_named(always.service, environ))
     if manager.file is not None and not manager.file.exists():
-        yield Check(name, "problem", f"{manager.file} is missing, so nothing starts the service", _AGAIN)
+        yield Check(name, "problem", f"{manager.file} is missing, so nothing starts the service", _REPAIR)
         return
     reason = manager.why_not()
     if reason:
@@ -108,7 +109,7 @@ def check_env_file(environ: Mapping[str, str], certificate: Path) -> Iterator[Ch
     always, path = installed.always, Path(installed.always.env_file)
     content = _read(path)
     if content is None or not env_block.has_traces(content):
-        yield Check(".env", "problem", f"{path} does not lead Codex to the service any more", _AGAIN)
+        yield Check(".env", "problem", f"{path} does not lead Codex to the service any more", _REPAIR)
         return
     found = list(_block_problems(content, installed, always, own_environment(environ, always), certificate))
     if not found and path != env_file(environ):
@@ -144,12 +145,11 @@ def _block_problems(
     found, expected = parse(text, environ), parse("\n".join(lines), {})
     wrong = [name for name, value in expected.items() if found.get(name) != value]
     if wrong:
-        names = ", ".join(wrong)
-        is_set = {each.name for each in assignments(text)} >= set(wrong)
-        reason = f"sets {names} to something else than" if is_set else f"does not set {names} as"
-        yield Check(".env", "problem", f"{always.env_file} {reason} codex-tap wrote it", _AGAIN)
+        yield Check(
+            ".env", "problem", f"{always.env_file} no longer sets {', '.join(wrong)} as codex-tap wrote it", _REPAIR
+        )
     if exempting_list(environ, found, (*WATCHED_HOSTS, *installed.gateways)) is not None:
-        yield Check(".env", "problem", "NO_PROXY makes a Codex of this shell bypass the service", _AGAIN)
+        yield Check(".env", "problem", "NO_PROXY makes a Codex of this shell bypass the service", _REPAIR)
     if environ.get(CA_VARIABLE) and not trusts(environ[CA_VARIABLE], certificate):
         message = f"{CA_VARIABLE} keeps a Codex of this shell from trusting the service"
         yield Check(
@@ -167,15 +167,17 @@ def check_bundle(certificate: Path) -> Iterator[Check]:
         return
     name, path = "bundle", trusted_file().absolute()
     if not path.exists():
-        yield Check(name, "problem", f"{path} is missing: Codex cannot connect to anything", _AGAIN)
+        yield Check(name, "problem", f"{path} is missing: Codex cannot connect to anything", _REPAIR)
     elif not trusts(str(path), certificate):
-        yield Check(name, "problem", f"{path} does not have the certificate of codex-tap: Codex cannot connect", _AGAIN)
+        yield Check(
+            name, "problem", f"{path} does not have the certificate of codex-tap: Codex cannot connect", _REPAIR
+        )
     else:
         own = set(CorporateCa.read(name, str(path)).certificates)
         missing = [each for each in trusted_bundle.system_roots() if each not in own]
         if missing:
             message = f"{path} lacks certificates that the system trusts by now: {len(missing)}"
-            yield Check(name, "note", message, f"renew it: {_AGAIN}")
+            yield Check(name, "note", message, _REPAIR)
         else:
             yield Check(name, "ok", "all certificates of the system are there, and that of codex-tap")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from scripts.install.shell_step import PROGRAM, apply_shell, plan_shell
 from scripts.launch.shim import place_installed
 from scripts.maintenance.doctor.check import Check
 from scripts.maintenance.doctor.installed_codex import check_installed_codex
-from scripts.support.installation import AlwaysOn, Installation, save_installation
+from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store.files import installed_folder, shim_folder
 from tests.support.codex_programs import make_codex
 
@@ -82,6 +83,13 @@ def test_another_codex_comes_first(
     places = {"real": real, "installed": installed}
     (check,) = found(*(places[each] for each in folders))
     assert (check.level, check.message) == (level, message.format(real=real))
+
+
+def test_beside_the_service_another_codex_is_a_note(installed: Path, real: Path) -> None:
+    """It is read as well."""
+    save_installation(replace(load_installation(), always=AlwaysOn(1, "/x/.env", "none")))
+    (check,) = found(real, installed)
+    assert check.level == "note"
 
 
 def test_a_block_that_was_lost(installed: Path, real: Path) -> None:

@@ -278,22 +278,22 @@ def test_an_env_file_in_order() -> None:
         (
             lambda text: text + b"HTTPS_PROXY=http://me:pw@corp.example\n",
             "problem",
-            "{} sets HTTPS_PROXY to something else than codex-tap wrote it",
+            "{} no longer sets HTTPS_PROXY as codex-tap wrote it",
         ),
         (
             lambda text: text.replace(b":26339", b":26340"),
             "problem",
-            "{} sets HTTPS_PROXY to something else than codex-tap wrote it",
+            "{} no longer sets HTTPS_PROXY as codex-tap wrote it",
         ),
         (
             lambda text: text.replace(b"SSL_CERT_FILE", b"# SSL"),
             "problem",
-            "{} does not set SSL_CERT_FILE as codex-tap wrote it",
+            "{} no longer sets SSL_CERT_FILE as codex-tap wrote it",
         ),
         (
             lambda text: b'A="open\n' + text,
             "problem",
-            "{} does not set HTTPS_PROXY, SSL_CERT_FILE as codex-tap wrote it",
+            "{} no longer sets HTTPS_PROXY, SSL_CERT_FILE as codex-tap wrote it",
         ),
         (
             lambda text: text.replace(b"# <<<", b"B=secret\n# <<<"),
