@@ -242,7 +242,7 @@ def _check_recording(database: Path, hosts: Sequence[str]) -> None:
         with contextlib.suppress(DamagedError, FullError, LockedError):  # the recorder finds a way
             open_writer(database).close()
     except (DatabaseError, ValueError) as error:
-        raise LaunchError(f"the proxy cannot start: {error}") from error
+        raise LaunchError(f"the proxy did not start: {error}") from error
 
 
 @contextlib.contextmanager
