@@ -55,7 +55,7 @@ def proxy(
         from scripts.install.trusted_bundle import refresh_installed
 
         refresh_installed()
-        context.exit(session.installed_proxy(database=database, hosts=hosts))
+        context.exit(session.installed_proxy(database=database, hosts=hosts, serve=serves, alerts=sends_alerts))
     if serves:
         check_serving()
     if sends_alerts:

@@ -114,7 +114,7 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
         server = restart_server(own_environment(environ, always))
         plan.manager.stop()
         _end_holder()
-        _delete(files.service_folder(), files.HOLDER_PROGRAM, files.HOLDER_CONFIG, files.HOLDER_STATUS)
+    _delete(files.service_folder(), files.HOLDER_PROGRAM, files.HOLDER_CONFIG, files.HOLDER_STATUS)
     for change in plan.start_up:
         change.file.replace(change.after)
     if registry is not None and plan.installed.in_user_path is not None:

@@ -82,14 +82,14 @@ def show_own(outcome: Outcome, database: Path, *, bypass: Bypass | None) -> None
         counts = Counts.sum(outcome.summaries)
         token_keys = set(counts.token_keys)
         accounts = _status(database, lambda each: not token_keys.isdisjoint(each.token_keys))
-        begin = opening(counts, bypass=bypass, failure=_decisive_failure(counts, outcome))
-        _print("; ".join([begin, *_disturbances(outcome)]), accounts)
+        failure = _decisive_failure(counts, outcome)
+        begin = opening(counts, bypass=bypass, failure=failure)
+        _print("; ".join([begin, *_disturbances(outcome, told=failure)]), accounts)
 
 
 def problems(outcome: Outcome) -> str:
     """Return what went wrong with the proxy of a run, in one line; an empty text if nothing did."""
-    failures = [] if outcome.restarts and outcome.was_ready else outcome.failures[-1:]
-    return "; ".join([*failures, *_disturbances(outcome)])
+    return "; ".join(_disturbances(outcome))
 
 
 class SharedProxyLine:
@@ -157,17 +157,19 @@ def figures(
 
 def _decisive_failure(counts: Counts, outcome: Outcome) -> str | None:
     """Return why nothing was read, if the proxy is the reason."""
-    if outcome.failures and not counts.connections:
+    if counts.turns or counts.limits or counts.connections:
+        return None
+    if outcome.failures:
         return outcome.failures[-1]
-    if outcome.tunnelled and not counts.connections:
-        return "the proxy was not ready in time"
-    return None
+    return "the proxy was not ready in time" if outcome.tunnelled else None
 
 
-def _disturbances(outcome: Outcome) -> Iterator[str]:
-    """Yield what the user may want to know of a proxy that was not always there."""
-    if outcome.restarts and outcome.was_ready:
-        yield f"the proxy ended and was started again{'' if outcome.restarts == 1 else f' {outcome.restarts} times'}"
+def _disturbances(outcome: Outcome, *, told: str | None = None) -> Iterator[str]:
+    """Yield what the user may want to know of a proxy that was not always there, except what is ``told`` already."""
+    last = outcome.failures[-1] if outcome.failures else None
+    if last is not None and last != told:
+        times = f" {outcome.restarts} times" if outcome.restarts > 1 else ""
+        yield last + (f" and was started again{times}" if outcome.restarts and outcome.was_ready else "")
     if outcome.tunnelled:
         many = outcome.tunnelled != 1
         yield f"{outcome.tunnelled:,} connection{'s were' if many else ' was'} passed through unread"

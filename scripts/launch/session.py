@@ -242,7 +242,7 @@ def _check_recording(database: Path, hosts: Sequence[str]) -> None:
         with contextlib.suppress(DamagedError, FullError, LockedError):  # the recorder finds a way
             open_writer(database).close()
     except (DatabaseError, ValueError) as error:
-        raise LaunchError(f"the proxy cannot start: {error}") from error
+        raise LaunchError(f"the proxy did not start: {error}") from error
 
 
 @contextlib.contextmanager
@@ -314,7 +314,12 @@ def proxy(
 
 @drained_at_exit()
 def installed_proxy(
-    *, database: Path | None = None, hosts: Sequence[str] = (), environ: Mapping[str, str] = os.environ
+    *,
+    database: Path | None = None,
+    hosts: Sequence[str] = (),
+    serve: bool = False,
+    alerts: bool = False,
+    environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run mitmdump with the addon at the socket that the installed service holds, until it ends or stdin does.
 
@@ -324,6 +329,8 @@ def installed_proxy(
     Args:
         database: the file to record to; None leaves it to the environment and the default.
         hosts: gateways to watch beside Codex's own hosts.
+        serve: also serve the web page.
+        alerts: also send alerts.
         environ: the environment that the proxy's environment is based on.
 
     Raises:
@@ -346,11 +353,12 @@ def installed_proxy(
     mine = setup.describe(listener, kind="installed", instance=values.get("instance", ""), pid=values.get("holder"))
     arguments = proxy_arguments(setup.options(*listener.getsockname()[:2]), hosts)
     with (
+        _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars,
         _starter(arguments, environ, config, listener, echo=True)() as process,
         Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
     ):
         on_stdin_eof(process.ask_to_end)
-        if _announce_proxy(process, setup, ()):
+        if _announce_proxy(process, setup, sidecars):
             publish(mine)  # for as long as the service holds the port
         return shell_exit_code(process.wait())
 

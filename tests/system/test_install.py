@@ -147,7 +147,7 @@ def test_a_codex_of_a_shell_is_read(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [None, b"FOO=bar\r\nHTTPS_PROXY={proxy}\r\nNO_PROXY=localhost,chatgpt.com"], ids=["no file", "a file"]
+    "env", [None, b"FOO=bar\r\nHTTPS_PROXY={proxy}\r\nNO_PROXY=localhost,api.openai.com"], ids=["no file", "a file"]
 )
 def test_every_codex_is_read_by_the_service(home: Home, backend: Backend, env: bytes | None) -> None:
     """Scripts, and the TUI with its background server; without the checkout they work on, unread."""
