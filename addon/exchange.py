@@ -16,6 +16,7 @@ class RequestInfo(NamedTuple):
     """Whose a request is, its thread, session and model, and what it asks for.
 
     ``is_codex`` is true if its turns are Codex's: the hosts also serve programs that have nothing to do with it.
+    ``is_accounts_check`` is true if the response of chatgpt.com may name further hosts of the backend.
     """
 
     identity: Identity
@@ -25,6 +26,7 @@ class RequestInfo(NamedTuple):
     is_codex: bool = False
     is_turn: bool = False
     is_usage_request: bool = False
+    is_accounts_check: bool = False
 
 
 class Exchange:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from addon import coerce
 from addon.exchange import Exchange, OpenTurn, RequestInfo
-from addon.hosts import Hosts, decode_ascii
+from addon.hosts import Hosts, decode_ascii, is_teacher
 from addon.identity import Identities
 from addon.turns import is_turn, mentions_warm_up
 from store.models import Transport
@@ -24,6 +24,7 @@ _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
 
 _MAX_ROUTING_LENGTH = 1024
 _USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
+_ACCOUNTS_CHECK_PATH = "/wham/accounts/check"
 _INFO_HEADERS = (
     b"host",
     b"authorization",
@@ -45,6 +46,10 @@ class FlowClassifier:
         self._identities = Identities()
         # Keyed by Python's own keyed hash, as in `Identities`: the hashed values include a token.
         self._cache: dict[int, RequestInfo | None] = {}
+
+    def forget(self) -> None:
+        """Forget all results: the watched hosts have changed."""
+        self._cache.clear()
 
     def classify(self, flow: HTTPFlow) -> Exchange | None:
         """Return the exchange of a request; None if it is not Codex's or has no bearer.
@@ -89,6 +94,9 @@ class FlowClassifier:
             is_codex=is_codex,
             is_turn=is_codex and is_turn(method, path),
             is_usage_request=_is_usage_request(method, path),
+            is_accounts_check=data.scheme == b"https"
+            and is_teacher(address, server_name, wanted.get(b"host"), data.authority)
+            and _is_accounts_check(method, path),
         )
 
 
@@ -104,6 +112,10 @@ def _wanted_headers(data: RequestData) -> dict[bytes, bytes]:
 
 def _is_usage_request(method: str, path: str) -> bool:
     return method == "GET" and path.partition("?")[0].endswith(_USAGE_PATHS)
+
+
+def _is_accounts_check(method: str, path: str) -> bool:
+    return method == "GET" and path.partition("?")[0].endswith(_ACCOUNTS_CHECK_PATH)
 
 
 def _id(value: bytes | None) -> str | None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers, turns
 from store.constants import MAIN_LIMIT
-from store.models import Snapshot, Source
+from store.models import Sighting, Snapshot, Source
 
 if TYPE_CHECKING:
     from addon.exchange import OpenTurn, RequestInfo
     from addon.headers import HeaderFields
     from addon.messages import ParsedMessage
     from addon.turns import TurnResult
-    from store.models import RateLimits, Turn
+    from store.models import RateLimits, SightingKind, Turn
 
 
 class ObservedHeaders(NamedTuple):
@@ -49,11 +49,21 @@ class EndedTurn(NamedTuple):
     ended_at: float
 
 
-Observation = ObservedHeaders | ObservedMessage | EndedTurn
+class SeenName(NamedTuple):
+    """Something that was seen by name, such as a host that a response names; ``seen_at`` is in Unix seconds."""
+
+    kind: SightingKind
+    name: str
+    seen_at: float
 
 
-def parse(observed: Observation) -> Snapshot | Turn | None:
+Observation = ObservedHeaders | ObservedMessage | EndedTurn | SeenName
+
+
+def parse(observed: Observation) -> Snapshot | Turn | Sighting | None:
     """Return the entry of the store for an observation; None if it says nothing of limits."""
+    if isinstance(observed, SeenName):
+        return Sighting(kind=observed.kind, name=observed.name, seen_at=observed.seen_at)
     if isinstance(observed, EndedTurn):
         limit_id = headers.billed_limit_id(observed.fields) if observed.fields else MAIN_LIMIT
         return turns.finished_turn(observed.turn, limit_id, observed.result, observed.ended_at)

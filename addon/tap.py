@@ -13,6 +13,7 @@ import contextlib
 import functools
 import logging
 import signal
+import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +21,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mitmproxy import ctx, exceptions
 
-from addon import bodies, headers, messages, mitmproxy_defaults, observations, turns
+from addon import bodies, headers, hosts, messages, mitmproxy_defaults, observations, turns
 from addon.control_channel import ControlChannel, listen_address
 from addon.flows import FlowClassifier
 from addon.gc_schedule import GcSchedule
 from addon.hosts import Hosts
 from addon.log_redaction import LogRedaction, reduced
-from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage
+from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage, SeenName
 from addon.traffic_counts import TrafficCounts
+from store.database import open_reader
 from store.errors import DatabaseError, error_place
 from store.models import Source
+from store.queries.sightings import load_learned_hosts
 from store.record.recorder import Recorder
 from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
 
@@ -132,6 +135,7 @@ class Tap:
             try:
                 self._hosts = Hosts(ctx.options.codex_tap_hosts)
                 self._flows = FlowClassifier(self._hosts)
+                self._learn_stored_hosts()
             except ValueError as error:
                 self._reject_option(f"codex_tap_hosts: {error}")
         if ctx.options.codex_tap_keep_days < 0:
@@ -289,6 +293,8 @@ class Tap:
             return bodies.Document(functools.partial(self._read_body, exchange, at, status))
         if exchange.info.is_usage_request:
             return bodies.Document(functools.partial(self._read_usage, exchange, at, status))
+        if exchange.info.is_accounts_check and status == 200:
+            return bodies.Document(functools.partial(self._read_accounts, at))
         return None
 
     def _read_body(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
@@ -298,6 +304,17 @@ class Tap:
 
     def _read_usage(self, exchange: Exchange, at: float, status: int, body: bytes) -> None:
         self._record(exchange, messages.read_usage(body, at), at, status)
+
+    def _read_accounts(self, at: float, body: bytes) -> None:
+        """Learn the hosts that Codex will use instead of chatgpt.com."""
+        before = self._hosts.learned
+        for origin in hosts.backend_origins(body):
+            seen = self._hosts.sight(origin)
+            if seen and self._recorder:
+                self._recorder.put(SeenName(*seen, at))
+        if self._hosts.learned != before:
+            self._flows.forget()
+            logger.info("codex-tap: watching also %s", ", ".join(sorted(self._hosts.learned - before)))
 
     def _read_sse(self, exchange: Exchange, status: int, data: bytes) -> None:
         if not data.startswith(messages.OUTPUT_EVENT_PREFIXES):
@@ -350,6 +367,20 @@ class Tap:
             return
         self.done()
         self._path, self._recorder = path, recorder
+        self._learn_stored_hosts()
+
+    def _learn_stored_hosts(self) -> None:
+        """Watch the hosts that earlier proxies learned."""
+        if self._path is None:
+            return
+        try:
+            with contextlib.closing(open_reader(self._path)) as connection:
+                stored = load_learned_hosts(connection)
+        except (DatabaseError, sqlite3.Error) as error:  # the next accounts/check response names them again
+            logger.info("codex-tap: cannot read the learned hosts (%s)", type(error).__name__)
+            return
+        for host in stored:
+            self._hosts.learn(host)
 
     def _reject_option(self, message: str) -> None:
         """Reject an option: at start by the error line that makes mitmproxy exit, later by restoring the old value."""

@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WATCHED_HOSTS = ("chatgpt.com", "chat.openai.com", "api.openai.com")
+WATCHED_HOSTS = ("chatgpt.com", "us.chatgpt.com", "gov.chatgpt.com", "chat.openai.com", "api.openai.com")
 """The hosts whose connections are decrypted and whose figures are believed, without telemetry hosts."""
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+
+MAX_LEARNED_HOSTS = 20
+"""Hosts at most that are watched because a response of chatgpt.com led Codex to them."""
+
+_LEARNABLE_SUFFIXES = (".chatgpt.com", ".openai.com")
+_NEVER_LEARNED = ("ab.chatgpt.com", "auth.openai.com", "auth0.openai.com")  # telemetry, and where people log in
+_LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable with the path of the database."""
@@ -29,6 +36,21 @@ COUNTED = "codex-tap counted"
 
 ENDED = "codex-tap ended"
 """The proxy's line on stdout at its end, followed by its counts (`addon.traffic_counts`) as JSON."""
+
+
+def may_be_learned(host: str) -> bool:
+    """Return True if a host, in lower case, would be watched if a response of chatgpt.com led Codex to it."""
+    if not host.endswith(_LEARNABLE_SUFFIXES) or len(host) > 253:
+        return False
+    if any(host == never or host.endswith(f".{never}") for never in _NEVER_LEARNED):
+        return False
+    return all(_is_label(label) for label in host.split("."))
+
+
+def _is_label(label: str) -> bool:
+    # A label with "--" in third place is an encoded one, which people see as other letters.
+    has_edge = label.startswith("-") or label.endswith("-") or label[2:4] == "--"
+    return 0 < len(label) <= 63 and not has_edge and set(label) <= _LABEL_CHARACTERS
 
 
 def data_folder() -> Path:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from scripts.support.errors import LaunchError
-from store.settings import WATCHED_HOSTS
+from store.settings import WATCHED_HOSTS, may_be_learned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,10 +98,18 @@ def without_tap(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def without_bypasses(no_proxy: str, hosts: Sequence[str]) -> str:
-    """Return the ``NO_PROXY`` list without the entries that exempt one of ``hosts`` from the proxy."""
+def without_bypasses(no_proxy: str, hosts: Sequence[str], *, learnable: bool = False) -> str:
+    """Return the ``NO_PROXY`` list without the entries that exempt one of ``hosts`` from the proxy.
+
+    Args:
+        no_proxy: the list.
+        hosts: the watched hosts.
+        learnable: leave out the entries of hosts, too, that the tap may learn while the command runs.
+    """
     entries = [entry for entry in re.split(r"[,\s]+", no_proxy) if entry]
     kept = [entry for entry in entries if not any(_bypasses(entry, host) for host in hosts)]
+    if learnable:
+        kept = [entry for entry in kept if not may_be_learned(_domain(entry.removesuffix(f":{_HTTPS_PORT}")))]
     return no_proxy if len(kept) == len(entries) else ",".join(kept)
 
 
@@ -162,7 +170,7 @@ def _set(environ: dict[str, str], name: str, value: str, *, windows: bool) -> No
 
 
 def _remove_bypasses(environ: dict[str, str], name: str, hosts: Sequence[str]) -> None:
-    kept = without_bypasses(environ[name], hosts)
+    kept = without_bypasses(environ[name], hosts, learnable=True)
     if kept or not environ[name]:
         environ[name] = kept
     else:
@@ -200,9 +208,13 @@ def _bypasses(entry: str, host: str) -> bool:
         return False
     if name == "*":
         return True
-    domain = name.removeprefix("*").strip(".")
+    domain = _domain(name)
     host = host.lower()
     return bool(domain) and (host == domain or host.endswith("." + domain))
+
+
+def _domain(name: str) -> str:
+    return name.lower().removeprefix("*").strip(".")
 
 
 def parse_proxy_url(url: str) -> Upstream:

@@ -1,13 +1,14 @@
-"""What was seen beside limits and turns: hosts, unknown fields and unknown logins, by name."""
+"""What was seen by name beside limits and turns: hosts that responses led Codex to, unknown fields and logins."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.models import SightingKind
+from store.settings import MAX_LEARNED_HOSTS, may_be_learned
+
 if TYPE_CHECKING:
     import sqlite3
-
-    from store.models import SightingKind
 
 
 class SightingCount(NamedTuple):
@@ -19,9 +20,15 @@ class SightingCount(NamedTuple):
 
 
 def load_sightings(connection: sqlite3.Connection, kind: SightingKind) -> list[SightingCount]:
-    """Return the names of a kind, the latest first."""
+    """Return the names of a kind, the newest first."""
     rows = connection.execute(
         "SELECT name, count, last_seen_at FROM sightings WHERE kind = ? ORDER BY last_seen_at DESC, name",
         (kind.value,),
     )
     return [SightingCount(*row) for row in rows]
+
+
+def load_learned_hosts(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of the hosts to watch because a response of chatgpt.com led Codex to them."""
+    names = [host.name for host in load_sightings(connection, SightingKind.HOST) if may_be_learned(host.name)]
+    return names[:MAX_LEARNED_HOSTS]

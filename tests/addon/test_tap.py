@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import sqlite3
 import ssl
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import brotli
 import pytest
+import zstandard
 from mitmproxy import exceptions
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import parse_client_hello
@@ -377,6 +381,141 @@ def test_too_many_limits(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     assert logged(caplog) == ["codex-tap: a response named too many limits; 184 were left out"]
 
 
+# Hosts that a response leads Codex to
+
+
+ACCOUNTS_CHECK = "/backend-api/wham/accounts/check"
+AU: dict[str, Any] = {"host": "au.chatgpt.com", "sni": "au.chatgpt.com", "named": "au.chatgpt.com"}
+
+
+def accounts(origin: str = "https://au.chatgpt.com", **more: object) -> bytes:
+    entry = {"id": "the-marked-workspace", "workspace_backend_origin": origin, **more}
+    return json.dumps({"accounts": [entry], "email": "marked@example.com"}).encode()
+
+
+def sightings(line: Line) -> list[tuple[Any, ...]]:
+    """Stop recording and return what was seen by name."""
+    line.tap.done()
+    with closing(sqlite3.connect(line.database)) as connection:
+        return connection.execute("SELECT kind, name, count FROM sightings ORDER BY kind, name").fetchall()
+
+
+def is_watched(line: Line, host: str) -> bool:
+    """Return True if the tap would decrypt a connection to a host, and read the figures of its responses."""
+    asked = line.open(request(host=host, sni=host, named=host))
+    return line.tap._hosts.watches(host, host) and line.tap._flows.classify(asked) is not None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [
+        ("", bytes),
+        ("gzip", gzip.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.compress),
+        ("deflate", zlib.compress),
+    ],
+)
+def test_a_host_is_learned(line: Line, encoding: str, encode: Callable[[bytes], bytes]) -> None:
+    """A response of chatgpt.com leads to a further host, which is watched from then on; nothing else is kept of it."""
+    assert not is_watched(line, "au.chatgpt.com")
+    body = encode(accounts())
+    fields = {"content-type": "application/json", "content-encoding": encoding}
+    check = request(ACCOUNTS_CHECK, method=b"GET")
+    line.complete(check, fields, chunks=[body[:20], body[20:]])
+    assert is_watched(line, "au.chatgpt.com")
+    line.complete(request(**AU), PLUS)
+    assert line.rows("used_5h_percent") == [(13.0,)]
+    assert sightings(line) == [("host", "au.chatgpt.com", 1)]
+    written = b"".join(file.read_bytes() for file in line.database.parent.iterdir())
+    assert b"marked" not in written
+
+
+@pytest.mark.parametrize("names", [{"named": None, "authority": "chatgpt.com"}, {"host": "104.18.32.47"}])
+def test_a_host_is_learned_over_http2_and_by_address(line: Line, names: dict[str, Any]) -> None:
+    """Each name that there is has to be chatgpt.com."""
+    line.complete(request(f"{ACCOUNTS_CHECK}?x=1", method=b"GET", **names), chunks=[accounts()])
+    assert is_watched(line, "au.chatgpt.com")
+
+
+@pytest.mark.parametrize(
+    ("asked", "response"),
+    [
+        pytest.param(
+            {"host": "gateway.example", "sni": "gateway.example", "named": "gateway.example"}, {}, id="gateway"
+        ),
+        pytest.param({"host": "gateway.example"}, {}, id="gateway under another name"),
+        pytest.param({"host": "us.chatgpt.com", "sni": "us.chatgpt.com", "named": "us.chatgpt.com"}, {}, id="us"),
+        pytest.param({"named": "api.openai.com"}, {}, id="another watched host"),
+        pytest.param({"method": b"POST"}, {}, id="no question"),
+        pytest.param({"path": "/backend-api/codex/models"}, {}, id="another path"),
+        pytest.param({"path": "/x?/wham/accounts/check"}, {}, id="a query"),
+        pytest.param({}, {"status": 403}, id="refused"),
+        pytest.param({}, {"status": 302}, id="led elsewhere"),
+        pytest.param({}, {"chunks": [accounts(filler="x" * bodies.MAX_JSON_LENGTH)]}, id="too long"),
+        pytest.param({}, {"chunks": [accounts()[:-9]]}, id="cut off"),
+        pytest.param({}, {"fields": {"content-encoding": "gzip"}}, id="not what it says"),
+        pytest.param({}, {"fields": {"content-encoding": "unknown"}}, id="an unknown encoding"),
+    ],
+)
+def test_no_host_is_learned(line: Line, asked: dict[str, Any], response: dict[str, Any]) -> None:
+    """From anything but a complete accounts/check response of chatgpt.com."""
+    line.configure(codex_tap_hosts=["gateway.example"])
+    line.complete(
+        request(**{"path": ACCOUNTS_CHECK, "method": b"GET", **asked}), **{"chunks": [accounts()], **response}
+    )
+    assert not is_watched(line, "au.chatgpt.com")
+    assert sightings(line) == []
+
+
+def test_plain_http_teaches_nothing(line: Line) -> None:
+    """Without TLS anybody could respond."""
+    check = request(ACCOUNTS_CHECK, method=b"GET", sni=None)
+    check.request.scheme = "http"
+    line.complete(check, chunks=[accounts()])
+    assert not is_watched(line, "au.chatgpt.com")
+    assert sightings(line) == []
+
+
+def test_other_hosts_are_counted(line: Line) -> None:
+    """They are not watched, and a password in an origin is not kept."""
+    for origin in ("https://evil.example", "https://me:secret@au.chatgpt.com:8443/x", "https://ab.chatgpt.com") * 2:
+        line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts(origin)])
+    line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts("NO_CONSTRAINT")])
+    line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts("https://us.chatgpt.com")])
+    assert not any(is_watched(line, host) for host in ("evil.example", "au.chatgpt.com", "ab.chatgpt.com"))
+    assert sightings(line) == [
+        ("other_host", "ab.chatgpt.com", 2),
+        ("other_host", "evil.example", 2),
+        ("other_host", "https://au.chatgpt.com:8443", 2),
+    ]
+
+
+def test_learned_hosts_are_remembered(line: Line) -> None:
+    """The next proxy with the same database watches them from its start, and so does this one with other options."""
+    line.complete(request(ACCOUNTS_CHECK, method=b"GET"), chunks=[accounts()])
+    line.tap.done()
+    line.configure(codex_tap_hosts=["gateway.example"])
+    assert is_watched(line, "au.chatgpt.com")
+    with proxy(later := Tap()) as context:
+        context.configure(later, codex_tap_db=str(line.database))
+        assert later._hosts.watches("au.chatgpt.com", "au.chatgpt.com")
+        later.done()
+
+
+def test_learned_hosts_that_cannot_be_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tap starts without them."""
+
+    def locked(_path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(tap_module, "open_reader", locked)
+    with proxy(later := Tap()) as context:
+        context.configure(later, codex_tap_db=str(line.database))
+        assert later._hosts.learned == frozenset()
+        later.done()
+
+
 # Options and the start
 
 
@@ -384,7 +523,7 @@ def test_start_line(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     """At the start one line names the watched hosts and the database."""
     line.configure(codex_tap_hosts=["Gateway.Example"])
     line.tap.running()
-    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gateway.example"
+    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gov.chatgpt.com, us.chatgpt.com, gateway.example"
     assert logged(caplog, logging.INFO) == [f"codex-tap: reading the limits of {hosts} into {line.database}"]
 
 

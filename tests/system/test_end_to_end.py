@@ -252,7 +252,7 @@ def test_the_start_line(backend: Backend, path: Path) -> None:
         proxy.wait_for_output("reading the limits of")
         (line,) = [line for line in proxy.output().splitlines() if "reading the limits of" in line]
 
-    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gateway.example"
+    hosts = "api.openai.com, chat.openai.com, chatgpt.com, gov.chatgpt.com, us.chatgpt.com, gateway.example"
     assert line.endswith(f"codex-tap: reading the limits of {hosts} into {path}")
 
 

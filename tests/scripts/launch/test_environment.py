@@ -65,6 +65,23 @@ def test_only_entries_that_bypass_the_tap_leave_no_proxy(before: str, after: str
     assert without_bypasses(before, WATCHED_HOSTS) == after
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("au.chatgpt.com,localhost", "localhost"),
+        (".AU.chatgpt.com,*.sg.api.openai.com:443,localhost", "localhost"),
+        ("au.chatgpt.com:8443,ab.chatgpt.com,auth.openai.com", "au.chatgpt.com:8443,ab.chatgpt.com,auth.openai.com"),
+        ("notchatgpt.com, .corp.example", "notchatgpt.com, .corp.example"),
+    ],
+)
+def test_hosts_that_may_be_learned_leave_no_proxy(before: str, after: str) -> None:
+    """A response may lead Codex there while the command runs; the tap tunnels what it does not watch."""
+    changed = command_environment(
+        {"NO_PROXY": before}, proxy_url=PROXY, ca_file="ca", node_ca_file="node", gateways=(), windows=False
+    )
+    assert changed["NO_PROXY"] == after
+
+
 def test_a_gateway_is_watched_as_well() -> None:
     """A gateway is not exempted either."""
     assert without_bypasses("corp.example,x.example", ["gateway.corp.example"]) == "x.example"
