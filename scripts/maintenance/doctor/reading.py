@@ -59,7 +59,7 @@ class _Recorded(NamedTuple):
         return session.written_at > (self.last.at or 0.0) + GRACE_SECONDS
 
 
-def first_reading_advice() -> str:
+def _first_reading_advice() -> str:
     """Return how to get the first reading."""
     return _FIRST_READING_INSTALLED if _installed_at() is not None else _FIRST_READING
 
@@ -83,7 +83,8 @@ def check_reading(database: Path, environ: Mapping[str, str], now: float) -> Ite
     except MissingError:
         recorded = _Recorded(LastRead(None, newest_deleted=False), {})
     except (DatabaseError, sqlite3.Error, OSError):
-        return  # the check of the database reports it
+        yield Check("reading", "note", "not known, because the database cannot be read")
+        return
     yield _compare(sessions, recorded, home, now) if sessions else _judge_age(recorded.last, now)
 
 
@@ -97,7 +98,7 @@ def _compare(sessions: Sequence[SessionFile], recorded: _Recorded, home: Path, n
         message = f"{worked}, and nothing was read since the installation {age(now - installed_at)} ago"
         return _bypass(f"{message}: it goes round the tap", home, is_recent=is_recent)
     if last.at is None:
-        return Check("reading", "note", f"no readings yet, and {worked}", first_reading_advice())
+        return Check("reading", "note", f"no readings yet, and {worked}", _first_reading_advice())
     read = f"the last reading is {age(now - last.at)} old"
     if recorded.is_older_than(sessions[0]):
         return _bypass(f"{worked}, {read}: it goes round the tap", home, is_recent=is_recent)
@@ -124,7 +125,7 @@ def _bypass_advice() -> str:
 def _judge_age(last: LastRead, now: float) -> Check:
     """Judge the readings alone: Codex has no session files here."""
     if last.at is None:
-        return Check("reading", "note", "no readings yet", first_reading_advice())
+        return Check("reading", "note", "no readings yet", _first_reading_advice())
     message = f"the newest reading is {age(now - last.at)} old"
     if now - last.at < DAY:
         return Check("reading", "ok", message)

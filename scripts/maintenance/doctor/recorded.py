@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from scripts.maintenance.doctor.check import Check, age
-from scripts.maintenance.doctor.reading import first_reading_advice
 from scripts.support.database import open_for_reading
 from store.errors import DatabaseError, MissingError
 from store.files import backup_files, spill_files
@@ -35,7 +34,7 @@ def check_database(path: Path, now: float) -> Iterator[Check]:
             found, lost = load_summary(connection), load_losses(connection)
             sightings = {kind: load_sightings(connection, kind) for kind in SightingKind}
     except MissingError:
-        yield Check(name, "note", f"no readings yet; {path} is missing or empty", first_reading_advice())
+        yield Check(name, "note", f"{path} is missing or empty; the first reading creates it")
         return
     except (DatabaseError, sqlite3.Error, OSError) as error:
         yield Check(name, "problem", str(error), f"use another file with --db or {DATABASE_VARIABLE}")

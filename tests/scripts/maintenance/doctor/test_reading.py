@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.maintenance.doctor.check import Check
 from scripts.maintenance.doctor.reading import check_reading
 from scripts.support.installation import Installation, save_installation
 from store.files import installation_file
@@ -19,7 +20,6 @@ from tests.support.factories import BOB, NOON, turn, used
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scripts.maintenance.doctor.check import Check
 
 HOUR = 3_600
 THREAD, OTHER = thread_of(NOON - 90_000, 1), thread_of(NOON - 90_000, 2)
@@ -187,9 +187,9 @@ def test_nothing_at_all(tmp_path: Path, path: Path) -> None:
 
 
 def test_a_damaged_database_is_left_to_its_own_check(path: Path, home: Path) -> None:
-    """There is one line about it."""
+    """The reason is in its line."""
     path.write_text("dear diary, " * 100)
-    assert list(check_reading(path, {"CODEX_HOME": str(home)}, NOON)) == []
+    assert reading(path, home) == Check("reading", "note", "not known, because the database cannot be read")
 
 
 @pytest.mark.parametrize(
