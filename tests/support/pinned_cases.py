@@ -176,7 +176,8 @@ def _with_session_and_sightings(home: Path) -> None:
     session = home / "sessions" / "2026" / "11" / "21" / f"rollout-2026-11-21T11-00-00-{_THREAD}.jsonl"
     session.parent.mkdir(parents=True)
     session.write_text("", "utf-8")
-    os.utime(session, (NOW - 180, NOW - 180))
+    for path, written_at in ((session, NOW - 180), (session.parent, NOW - 3_600)):
+        os.utime(path, (written_at, written_at))
     seen = [
         ("host", "eu.chatgpt.com", 2),
         ("other_host", "backend.example", 1),

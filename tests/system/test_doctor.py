@@ -105,7 +105,7 @@ def take_turn(codex: str, environment: Mapping[str, str], home: Path) -> None:
 
 
 def test_a_codex_that_goes_round_the_tap(codex: str, environment: dict[str, str], tmp_path: Path) -> None:
-    """A turn under the tap is read; hours later, one without it is not."""
+    """A turn under the tap is read; hours later, one without it is not, and a look into the archive is no turn."""
     code, found = doctor(environment)
     assert (code, found["reading"]) == (0, ("note", "no readings yet"))
 
@@ -132,6 +132,14 @@ def test_a_codex_that_goes_round_the_tap(codex: str, environment: dict[str, str]
         ):
             connection.execute(statement, (HOURS,))
         connection.commit()
+    (session,) = (tmp_path / "codex" / "sessions").rglob("*.jsonl")
+    for action in ("archive", "unarchive"):
+        subprocess.run(
+            [codex, action, session.stem[-36:]], env=environment, check=True, capture_output=True, timeout=60
+        )
+    code, found = doctor(environment)
+    assert (code, found["reading"]) == (0, ("ok", "the newest reading is 2 h old"))
+
     take_turn(codex, environment, tmp_path / "codex")
     code, found = doctor(environment)
     assert (code, found["reading"][0]) == (1, "problem")

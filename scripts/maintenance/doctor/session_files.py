@@ -1,8 +1,9 @@
 """Codex's session files, by their names and the times at which they were last written; no file is opened.
 
 A session is ``sessions/YEAR/MONTH/DAY/rollout-TIME-THREAD.jsonl`` in CODEX_HOME, and is moved to ``archived_sessions``
-when it is archived. THREAD begins with the time at which the session was created (UUID version 7). Codex writes the
-file during each turn. A fork is written once when it is created, and a session that is only opened is not written.
+when it is archived. As observed with Codex 0.169.0, each turn writes the file, and a session that is only opened is not
+written. Two times say nothing about turns: a fork is written when it is created, and a session that is taken out of the
+archive gets the time at which that was done. Both are the time of the last change of the folder.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"rollout-.+-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.jsonl", re.ASCII)
-_UUID_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7")
 _FIRST_FOLDERS = 3
-_WITHOUT_TURN_SECONDS = 1.0
+_PUT_THERE_SECONDS = 1.0
 
 
 class SessionFile(NamedTuple):
@@ -64,15 +64,17 @@ def _numbered_folders(folder: str) -> list[str]:
 def _sessions(folders: Iterator[str], deadline: float) -> Iterator[SessionFile]:
     for folder in folders:
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            changed_at = os.stat(folder).st_mtime  # noqa: PTH116 (there may be thousands)
             for entry in entries:
                 if time.monotonic() > deadline:
                     return
-                found = _session(entry)
+                found = _session(entry, changed_at)
                 if found:
                     yield found
 
 
-def _session(entry: os.DirEntry[str]) -> SessionFile | None:
+def _session(entry: os.DirEntry[str], changed_at: float) -> SessionFile | None:
+    """Return the session of a file in a folder that was last changed at a time (Unix seconds), or None."""
     match = _NAME.fullmatch(entry.name)
     if match is None:
         return None
@@ -80,13 +82,4 @@ def _session(entry: os.DirEntry[str]) -> SessionFile | None:
         written_at = entry.stat(follow_symlinks=False).st_mtime
     except OSError:  # it was moved meanwhile
         return None
-    created_at = _created_at(match[1])
-    if created_at is not None and 0 <= written_at - created_at < _WITHOUT_TURN_SECONDS:
-        return None
-    return SessionFile(match[1], written_at)
-
-
-def _created_at(thread: str) -> float | None:
-    if not _UUID_7.match(thread):
-        return None
-    return int(thread[:8] + thread[9:13], 16) / 1000
+    return None if abs(written_at - changed_at) < _PUT_THERE_SECONDS else SessionFile(match[1], written_at)

@@ -13,7 +13,7 @@ from scripts.maintenance.doctor.check import Check
 from scripts.maintenance.doctor.reading import check_reading
 from scripts.support.installation import Installation, save_installation
 from store.files import installation_file
-from tests.scripts.maintenance.doctor.test_session_files import thread_of, write_session
+from tests.scripts.maintenance.doctor.test_session_files import thread, write_session
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, turn, used
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 HOUR = 3_600
-THREAD, OTHER = thread_of(NOON - 90_000, 1), thread_of(NOON - 90_000, 2)
+THREAD, OTHER = thread(0xA << 124), thread(0xB << 124)
 
 
 def reading(path: Path, home: Path, now: float = NOON) -> Check:

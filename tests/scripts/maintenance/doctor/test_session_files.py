@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def thread_of(created_at: float, number: int = 0) -> str:
-    """Return a thread's id as Codex makes them: a UUID of version 7, which begins with its time."""
-    milliseconds = int(created_at * 1000)
-    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0x8 << 60 | number))
+def thread(number: int) -> str:
+    """Return the id of a thread."""
+    return str(uuid.UUID(int=number))
 
 
 def write_session(
@@ -29,6 +28,7 @@ def write_session(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("private")
     os.utime(path, (written_at, written_at))
+    os.utime(path.parent, (NOON - 9_000, NOON - 9_000))
     return SessionFile(thread, written_at)
 
 
@@ -38,7 +38,7 @@ def found(home: Path, *, seconds: float = 30) -> list[SessionFile]:
 
 def test_the_latest_sessions_come_first(tmp_path: Path) -> None:
     """One that is resumed stays in the folder of its first day, and one that is archived moves."""
-    threads = [thread_of(NOON - 9_000, number) for number in range(5)]
+    threads = [thread(number) for number in range(5)]
     resumed = write_session(tmp_path, threads[0], NOON, folder="sessions/2025/01/02")
     archived = write_session(tmp_path, threads[1], NOON - 20, folder="archived_sessions")
     today = write_session(tmp_path, threads[2], NOON - 10)
@@ -48,26 +48,21 @@ def test_the_latest_sessions_come_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("created_at", "count"),
-    [(NOON - 0.5, 0), (NOON - 1.5, 1), (NOON + 60, 1)],
-    ids=["a fork without a turn", "a short turn", "a clock that was set back"],
+    ("changed_at", "count"),
+    [(NOON - 0.5, 0), (NOON + 0.5, 0), (NOON - 1.5, 1), (NOON + 60, 1)],
+    ids=["a fork", "taken out of the archive", "a short turn", "another session came later"],
 )
-def test_a_file_that_was_written_once_has_no_turn(tmp_path: Path, created_at: float, count: int) -> None:
-    """Codex writes the file of a fork when it creates it."""
-    write_session(tmp_path, thread_of(created_at), NOON)
+def test_a_file_that_was_only_put_there_has_no_turn(tmp_path: Path, changed_at: float, count: int) -> None:
+    """Its time is that of the last change of its folder."""
+    write_session(tmp_path, thread(1), NOON)
+    os.utime(tmp_path / "sessions/2026/11/21", (changed_at, changed_at))
     assert len(found(tmp_path)) == count
-
-
-def test_a_thread_of_another_form_is_a_session(tmp_path: Path) -> None:
-    """Older versions of Codex made random ids, which have no time."""
-    session = write_session(tmp_path, "0b5a7c9e-1111-4222-8333-0123456789ab", NOON)
-    assert found(tmp_path) == [session]
 
 
 def test_other_names_are_ignored(tmp_path: Path) -> None:
     """A compressed file was not written by a turn."""
-    write_session(tmp_path, thread_of(NOON - 90), NOON, end=".jsonl.zst")
-    write_session(tmp_path, thread_of(NOON - 90), NOON, folder="sessions/2026/11/notes")
+    write_session(tmp_path, thread(1), NOON, end=".jsonl.zst")
+    write_session(tmp_path, thread(1), NOON, folder="sessions/2026/11/notes")
     write_session(tmp_path, "no-thread", NOON)
     (tmp_path / "sessions" / "2026" / "12").touch()
     assert found(tmp_path) == []
@@ -80,5 +75,5 @@ def test_no_sessions(tmp_path: Path) -> None:
 
 def test_the_search_ends_with_its_time(tmp_path: Path) -> None:
     """However many files there are."""
-    write_session(tmp_path, thread_of(NOON - 90), NOON)
+    write_session(tmp_path, thread(1), NOON)
     assert found(tmp_path, seconds=-1) == []
