@@ -13,6 +13,7 @@ from addon.decoders import decoder
 from addon.sse import EventSplitter
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
 
@@ -21,11 +22,25 @@ logger = logging.getLogger(__name__)
 MAX_JSON_LENGTH = 1024 * 1024
 """Bytes of a JSON body, decoded; a longer one is not read."""
 
+MAX_DECODED_LENGTH = 128 * 1024 * 1024
+"""Bytes of a whole body, decoded; the rest of a longer one is not read. The longest turn has about 40 MB of events."""
+
+MAX_EVENTS = 10_000
+"""Events of one body that are looked into; a real one has a few."""
+
+
+MAX_ENDS = 10
+"""Empty chunks of one JSON body at which it is read."""
+
+
+class TooLongError(ValueError):
+    """A body has more bytes or events than are looked into."""
+
 
 class BodyTap:
     """A callable for ``flow.response.stream``: passes each chunk to a reader, decoded, and returns it as it is."""
 
-    __slots__ = ("_decode", "_feed")
+    __slots__ = ("_decode", "_feed", "_length")
 
     def __init__(self, feed: Callable[[bytes], None], encoding: bytes) -> None:
         """Create the callable for one response.
@@ -37,12 +52,16 @@ class BodyTap:
         """
         self._feed: Callable[[bytes], None] | None = feed
         self._decode = decoder(encoding) if encoding else bytes
+        self._length = 0
 
     def __call__(self, chunk: bytes) -> bytes:
         """Return the chunk; mitmproxy passes ``b""`` at the end of the body."""
         if self._feed and self._decode:
             try:
                 decoded = self._decode(chunk) if chunk else b""
+                self._length += len(decoded)
+                if self._length > MAX_DECODED_LENGTH:
+                    raise TooLongError  # noqa: TRY301 (handled like every other reason to stop)
                 # A chunk may decode to nothing yet, which is not the end.
                 if decoded or not chunk:
                     self._feed(decoded)
@@ -52,12 +71,17 @@ class BodyTap:
         return chunk
 
 
-def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Return a reader of server-sent events; it calls `show` with the data of each."""
-    splitter = EventSplitter()
+def events(show: Callable[[bytes], None], marks: re.Pattern[bytes] | None = None) -> Callable[[bytes], None]:
+    """Return a reader of server-sent events; it calls `show` with the data of each in which `marks` match."""
+    splitter = EventSplitter(marks)
+    count = 0
 
     def feed(chunk: bytes) -> None:
+        nonlocal count
         for data in splitter.feed(chunk):
+            count += 1
+            if count > MAX_EVENTS:
+                raise TooLongError
             show(data)
 
     return feed
@@ -66,12 +90,13 @@ def events(show: Callable[[bytes], None]) -> Callable[[bytes], None]:
 class Document:
     """A reader of a JSON body; it calls `show` with the whole body, unless that is too long."""
 
-    __slots__ = ("_length", "_parts", "_show", "_shown")
+    __slots__ = ("_ends", "_length", "_parts", "_show", "_shown")
 
     def __init__(self, show: Callable[[bytes], None]) -> None:
         self._show = show
         self._parts: list[bytes] = []
         self._length = 0
+        self._ends = 0
         self._shown = False
 
     def __call__(self, chunk: bytes) -> None:
@@ -82,7 +107,8 @@ class Document:
         elif chunk:
             self._parts.append(chunk)
             self._shown = False
-        elif not self._shown:
+        elif not self._shown and self._ends < MAX_ENDS:
             # An empty chunk (an empty DATA frame) may also come before the end, and then nothing new after it.
             self._shown = True
+            self._ends += 1
             self._show(b"".join(self._parts))

@@ -143,8 +143,21 @@ def mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+MAX_CONTAINERS = 50_000
+"""Objects and lists of one JSON text, brackets in its strings included; a long turn's last event has hundreds."""
+
+MAX_VALUES = 500_000
+"""Values of one JSON text, counted by commas, those in its strings included."""
+
+
 def json_object(content: bytes | str) -> dict[str, Any]:
-    """Return the object that JSON holds, or an empty one for anything else, absurdly deep nesting included."""
+    """Return the object that JSON holds, or an empty one for anything else.
+
+    That includes absurdly deep nesting, and more values than a real message has, which would take long to parse.
+    """
+    raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS or raw.count(b",") > MAX_VALUES:
+        return {}
     try:
         return mapping(json.loads(content))
     except (ValueError, RecursionError):

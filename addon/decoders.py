@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-MAX_DECODED = 16 * 1024 * 1024
+MAX_DECODED = 4 * 1024 * 1024
 """Bytes that one chunk may decode to; every real response stays far below."""
 
 # These decoders have no output limit: they get a chunk in steps, each of which decodes to about 16 MiB at most.

@@ -99,11 +99,12 @@ class Hosts:
         host = plain_host(found[2]) if found else ""
         if found is None or not _is_host_name(host):
             return SightingKind.OTHER_HOST, UNREADABLE_ORIGIN
-        if origin.lower().rstrip("/") == f"https://{host}":
-            if self.learn(host):
-                return SightingKind.HOST, host
-            return None if host in self._names else (SightingKind.OTHER_HOST, host)
-        return SightingKind.OTHER_HOST, f"{found[1].lower()}://{host}{found[3] or ''}"[:200]
+        scheme = found[1].lower()
+        if scheme == "https" and host in self._names:
+            return (SightingKind.HOST, host) if host in self._learned else None
+        if origin.lower().rstrip("/") != f"https://{host}":
+            return SightingKind.OTHER_HOST, f"{scheme}://{host}{found[3] or ''}"[:200]
+        return SightingKind.HOST if self.learn(host) else SightingKind.OTHER_HOST, host
 
     def _holds(self, name: str | None) -> bool:
         return name is not None and plain_host(name) in self._names

@@ -32,6 +32,12 @@ MAIN_NAMES = frozenset({MAIN_LIMIT, "premium"})
 _EVENT_TYPE = "codex.rate_limits"
 # Searched for before any JSON is parsed: none of thousands of text deltas contains either.
 _EVENT_MARK = _EVENT_TYPE.encode()
+EVENT_MARKS = (_EVENT_MARK, b'"error"')
+"""Each event with limits contains one of these."""
+
+MAX_EVENT_LENGTH = 1024 * 1024
+"""Bytes of an event that is parsed for limits; a real one has about 500."""
+
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
 _ANY_REFUSAL = "usage_limit_reached"
 _REFUSALS = (_ANY_REFUSAL, "rate_limit_reached", "_credits_depleted")
@@ -66,6 +72,8 @@ class ParsedMessage(NamedTuple):
 
 def may_contain_limits(content: bytes) -> bool:
     """Return True if an event may contain limits; none of thousands of text deltas does."""
+    if len(content) > MAX_EVENT_LENGTH:
+        return False
     return _EVENT_MARK in content or (b'"error"' in content and _ERROR_MARK.search(content) is not None)
 
 

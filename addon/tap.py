@@ -12,32 +12,33 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import signal
 import sqlite3
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, hosts, messages, mitmproxy_defaults, observations, turns
+from addon.connection_cleanup import ConnectionCleanup
 from addon.control_channel import ControlChannel, listen_address
 from addon.flows import FlowClassifier
-from addon.gc_schedule import GcSchedule
 from addon.hosts import Hosts
 from addon.log_redaction import LogRedaction, reduced
 from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage, SeenName
 from addon.traffic_counts import TrafficCounts
 from store.database import open_reader
-from store.errors import DatabaseError, error_place
+from store.errors import DatabaseError, SettingError, error_place
 from store.models import Source
 from store.queries.sightings import load_learned_hosts
 from store.record.recorder import Recorder
-from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, default_database
+from store.settings import DATABASE_VARIABLE, WATCHED_HOSTS, database_path, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
@@ -52,13 +53,17 @@ logger = logging.getLogger(__name__)
 Data = TypeVar("Data")
 
 _EVENTS = b"text/event-stream"
+_EVENT_MARKS = re.compile(b"|".join(map(re.escape, (*messages.EVENT_MARKS, *turns.END_MARKS))))
 _DISTRUST = ("unknown ca", "bad certificate", "certificate unknown")
 """OpenSSL's words for the alerts of a client that does not trust a certificate."""
+
+_LEARNED_SECONDS = 0.5
+"""How long a start waits for a locked database to name the learned hosts."""
 
 # One of each for the process: a reload of the script makes a new tap, and two watchers would share out stdin's lines.
 _lifeline = ControlChannel(lambda: ctx.master.shutdown())  # noqa: PLW0108 (there is no master yet)
 _counts = TrafficCounts()
-_gc_schedule = GcSchedule(lambda seconds, collect: ctx.master.event_loop.call_later(seconds, collect))  # noqa: PLW0108 (as above)
+_cleanup = ConnectionCleanup(lambda seconds, free: ctx.master.event_loop.call_later(seconds, free))  # noqa: PLW0108 (as above)
 _log_redaction = LogRedaction(lambda: bool(getattr(ctx.master.addons.get("proxyserver"), "connections", ())))
 
 
@@ -141,8 +146,7 @@ class Tap:
         if ctx.options.codex_tap_keep_days < 0:
             self._reject_option("codex_tap_keep_days: give a number of days, or 0 to keep everything")
         if "codex_tap_db" in updated:
-            chosen = ctx.options.codex_tap_db
-            self._open_recorder(Path(chosen).expanduser() if chosen else default_database())
+            self._open_database(ctx.options.codex_tap_db)
         if self._recorder:
             self._recorder.keep_days = max(0, ctx.options.codex_tap_keep_days)
 
@@ -150,7 +154,7 @@ class Tap:
         """Log the watched hosts and the database in one line."""
         self._running = True
         _end_on_hangup()
-        _gc_schedule.begin()
+        _cleanup.begin()
         _log_redaction.begin()
         logger.info("codex-tap: reading the limits of %s into %s", self._hosts, self._path)
         if ctx.options.codex_tap_lifeline:
@@ -174,6 +178,16 @@ class Tap:
         if self._hosts.watches(address[0] if address else None, data.client_hello.sni):
             data.ignore_connection = decided_by_others
             _counts.watched += 1
+
+    @guarded
+    def tls_start_client(self, data: TlsData) -> None:
+        """Remember what is to be freed after the connection."""
+        _cleanup.tls_started(data)
+
+    @guarded
+    def tls_start_server(self, data: TlsData) -> None:
+        """Remember what is to be freed after the connection."""
+        _cleanup.tls_started(data)
 
     @guarded
     def tls_failed_client(self, data: TlsData) -> None:
@@ -267,9 +281,9 @@ class Tap:
             flow.websocket.messages.clear()
 
     @guarded
-    def client_disconnected(self, _client: Client) -> None:
-        """Schedule a garbage collection of the connection."""
-        _gc_schedule.connection_closed()
+    def client_disconnected(self, client: Client) -> None:
+        """Schedule the end of the connection's TLS."""
+        _cleanup.client_disconnected(client)
 
     def _log_once(self, level: int, message: str) -> None:
         if message not in self._logged:
@@ -288,7 +302,7 @@ class Tap:
     ) -> Callable[[bytes], None] | None:
         """Return the reader of a body, or None if the body cannot contain limits or tokens."""
         if fields.content_type[: len(_EVENTS)].lower() == _EVENTS:
-            return bodies.events(functools.partial(self._read_sse, exchange, status))
+            return bodies.events(functools.partial(self._read_sse, exchange, status), _EVENT_MARKS)
         if status >= 400 or exchange.turn:
             return bodies.Document(functools.partial(self._read_body, exchange, at, status))
         if exchange.info.is_usage_request:
@@ -355,6 +369,14 @@ class Tap:
         if exchange and exchange.turn:
             self._end_turn(exchange, result, time.time())
 
+    def _open_database(self, chosen: str) -> None:
+        try:
+            path = database_path(chosen) if chosen else default_database()
+        except SettingError as error:
+            self._reject_option(str(error))
+        else:
+            self._open_recorder(path)
+
     def _open_recorder(self, path: Path) -> None:
         """Record into a database from now on; the recorder of the previous one is closed first."""
         if path == self._path:
@@ -374,7 +396,7 @@ class Tap:
         if self._path is None:
             return
         try:
-            with contextlib.closing(open_reader(self._path)) as connection:
+            with contextlib.closing(open_reader(self._path, _LEARNED_SECONDS)) as connection:
                 stored = load_learned_hosts(connection)
         except (DatabaseError, sqlite3.Error) as error:  # the next accounts/check response names them again
             logger.info("codex-tap: cannot read the learned hosts (%s)", type(error).__name__)

@@ -38,7 +38,9 @@ _GENERATES_NOTHING = re.compile(rb'"generate"\s*:\s*false\b')
 _CLIENT_METADATA = b'"client_metadata"'
 _MODEL = re.compile(rb'"model"\s*:\s*"([A-Za-z0-9._:/@+-]{1,120})"')
 _USAGE, _ERROR = b'"usage"', b'"error"'
-_ENDINGS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', _ERROR)
+END_MARKS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', _ERROR)
+"""Each event that ends a turn contains one of these."""
+
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
 _COLON = re.compile(r"\s*:\s*")
 _decode = json.JSONDecoder().raw_decode
@@ -89,7 +91,7 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
 
 def may_end(content: bytes) -> bool:
     """Return True if an event may end a turn; none of thousands of text deltas does."""
-    return any(mark in content for mark in _ENDINGS)
+    return any(mark in content for mark in END_MARKS)
 
 
 def parse_turn_end(content: bytes) -> TurnResult | None:

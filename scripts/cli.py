@@ -5,13 +5,15 @@ The module of a command is imported only when the command runs: people put these
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import io
+import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __package__ in {None, ""}:
     # Run as `python scripts/cli.py`: the checkout replaces this folder, at the front of the path.
@@ -27,6 +29,9 @@ from scripts.commands.options import reject_options
 from scripts.commands.status import status, status_options
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from scripts.support.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _COMMANDS = {
     "status": "status:status",
@@ -89,38 +94,75 @@ class Commands(click.Group):
             gc.enable()
         return name, command, rest
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the command line."""
+        with _failures_explained():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        try:
+        with _failures_explained():
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+
+
+@contextlib.contextmanager
+def _failures_explained() -> Iterator[None]:
+    """End in a message and an exit code if an expected failure is raised."""
+    try:
+        yield
+    except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+        raise  # click's own, or handled by click
+    except Exception as error:
+        failure = _explained(error)
+        if failure is None:
             raise
-        except Exception as error:
-            failure = _explained(error)
-            if failure is None:
-                raise
-            message, exit_code = failure
-            # Names in the message (an e-mail, a limit) may come from the wire.
+        message, exit_code = failure
+        # Names in the message (an e-mail, a limit) may come from the wire.
+        with contextlib.suppress(OSError):
             click.echo("Error: " + "\n".join(sanitize(line) for line in message.splitlines()), err=True)
-            ctx.exit(exit_code)
+        raise click.exceptions.Exit(exit_code) from error
 
 
 def _explained(error: Exception) -> tuple[str, int] | None:
     """Return the message and the exit code of an expected failure; None for any other."""
-    from store.errors import DatabaseError, MissingError
+    from store.errors import DatabaseError, MissingError, SettingError
     from store.queries.accounts import AccountError
 
+    message, exit_code = str(error), FAILED
     if isinstance(error, CommandError):
-        return str(error), error.exit_code
-    if isinstance(error, MissingError):
-        return NOTHING_YET, NOTHING_KNOWN
-    if isinstance(error, AccountError):
-        return str(error), WRONG_USE
-    if isinstance(error, DatabaseError):
-        return str(error), FAILED
-    if isinstance(error, sqlite3.Error):
-        return f"the database cannot be used: {error}", FAILED
-    return None
+        exit_code = error.exit_code
+    elif isinstance(error, MissingError):
+        message, exit_code = NOTHING_YET, NOTHING_KNOWN
+    elif isinstance(error, AccountError):
+        exit_code = WRONG_USE
+    elif isinstance(error, sqlite3.Error):
+        message = f"the database cannot be used: {error}"
+    elif isinstance(error, OSError):
+        message = _explained_by_system(error)
+    elif not isinstance(error, DatabaseError | SettingError):
+        return None
+    return message, exit_code
+
+
+def _explained_by_system(error: OSError) -> str:
+    """Return the message for a failure that the operating system reports."""
+    reason = error.strerror or type(error).__name__
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    if isinstance(error, FileNotFoundError):
+        return f"the current folder cannot be used: {reason}; change to another folder"
+    _discard_output()
+    return f"the output cannot be written: {reason}"
+
+
+def _discard_output() -> None:
+    """Discard what stdout still holds: Python would try to write it again at its end, and print a traceback."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:

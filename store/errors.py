@@ -10,6 +10,10 @@ class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
+class SettingError(Exception):
+    """A setting names a place that does not exist; the message says which and what to do."""
+
+
 class LockedError(DatabaseError):
     """Another writer holds the database now; try again later."""
 

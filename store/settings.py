@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from store.errors import SettingError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,17 +55,73 @@ def _is_label(label: str) -> bool:
     return 0 < len(label) <= 63 and not has_edge and set(label) <= _LABEL_CHARACTERS
 
 
+_NO_HOME = "set HOME to an absolute path"
+
+
 def data_folder() -> Path:
-    """Return the platform's data folder of codex-tap; it need not exist."""
+    """Return the platform's data folder of codex-tap; it need not exist.
+
+    Raises:
+        SettingError: The user has no home folder.
+
+    """
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("codex-tap", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("codex-tap", appauthor=False))
+    except RuntimeError:
+        raise SettingError(f"you have no home folder; {_NO_HOME}, or name a file with {DATABASE_VARIABLE}") from None
+
+
+def config_folder() -> Path:
+    """Return the platform's configuration folder of codex-tap; it need not exist.
+
+    Raises:
+        SettingError: The user has no home folder.
+
+    """
+    import platformdirs
+
+    try:
+        return Path(platformdirs.user_config_dir("codex-tap", appauthor=False))
+    except RuntimeError:
+        raise SettingError(f"you have no home folder; {_NO_HOME}") from None
+
+
+def expand_home(path: Path) -> Path:
+    """Return a path with ``~`` or ``~user`` at its beginning replaced by that user's home folder.
+
+    Raises:
+        SettingError: There is no such user, or no home folder.
+
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise SettingError(f"{path} names a user without a home folder; give an absolute path") from None
 
 
 def default_database(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the database's path: ``CODEX_TAP_DB`` if it is set, else in the data folder."""
+    """Return the database's path: ``CODEX_TAP_DB`` if it is set, else in the data folder.
+
+    Raises:
+        SettingError: The variable names no file, or the user has no home folder.
+
+    """
     chosen = environ.get(DATABASE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else data_folder() / "codex-tap.sqlite3"
+    return database_path(chosen) if chosen else data_folder() / "codex-tap.sqlite3"
+
+
+def database_path(chosen: str) -> Path:
+    """Return the path of a database that a person named.
+
+    Raises:
+        SettingError: It is no file: SQLite would keep ``:memory:`` in memory only, and lose it at the end.
+
+    """
+    if chosen == ":memory:" or chosen.startswith("file:"):
+        raise SettingError(f"{chosen} is not the path of a file; name one, such as ~/codex-tap.sqlite3")
+    return expand_home(Path(chosen))
 
 
 def plain_host(name: str) -> str:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import stat
 import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from store.settings import config_folder, expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,11 +101,7 @@ class Settings(NamedTuple):
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the path of the file: ``CODEX_TAP_ALERTS`` if set, else in the platform's configuration folder."""
     chosen = environ.get(ALERTS_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("codex-tap", appauthor=False)) / "alerts.toml"
+    return expand_home(Path(chosen)) if chosen else config_folder() / "alerts.toml"
 
 
 def load(path: Path) -> Settings:
@@ -147,11 +146,19 @@ def _parsed_toml(path: Path, text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: invalid TOML: {error}") from None
+        raise SettingsError(f"{path}: invalid TOML: {_without_urls(str(error))}") from None
     except RecursionError:
         raise SettingsError(f"{path}: invalid TOML: too deeply nested") from None
     except ValueError:  # of Python's int(): more digits than it reads
         raise SettingsError(f"{path}: invalid TOML: a number is too long") from None
+
+
+def _without_urls(message: str) -> str:
+    """Return the parser's message without the keys that it quotes, if a URL, which may be secret, is among them."""
+    if "://" not in message:
+        return message
+    beginning, place = re.split(r"[('\"]", message, maxsplit=1)[0], message.rpartition(" (at ")
+    return f"{beginning}…{place[1]}{place[2]}"
 
 
 def others_can_read(path: Path) -> bool:

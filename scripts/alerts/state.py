@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
+from store.documents import AlertKind, AlertMessage  # noqa: TC001 (pydantic reads the types at run time)
 from store.files import alerts_lock_path, locked, write_private
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic reads the types of a TypedDict of this kind alone
+    from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from store.documents import AlertMessage
 
 _VERSION = 1
 
@@ -45,16 +52,18 @@ def load(path: Path) -> State:
         StateError: the file cannot be read, is damaged, or is of another version.
     """
     try:
-        found = json.loads(path.read_bytes())
-        if found["version"] != _VERSION:
-            raise StateError(f"{path} was written by another codex-tap (version {found['version']})")
-        return State(_memory(found), tuple(PendingMessage(**each) for each in found["unsent"]))
+        content = path.read_bytes()
     except FileNotFoundError:
         return State()
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StateError(f"{path} is damaged ({type(error).__name__})") from error
+    try:
+        found = TypeAdapter(_Document).validate_json(content)
+    except ValidationError as error:
+        raise StateError(f"{path} is damaged ({error.error_count()} values are invalid)") from None
+    if found["version"] != _VERSION:
+        raise StateError(f"{path} was written by another codex-tap (version {found['version']})")
+    return State(_memory(found), tuple(PendingMessage(**each) for each in found["unsent"]))
 
 
 def save(path: Path, state: State) -> None:
@@ -70,26 +79,76 @@ def save(path: Path, state: State) -> None:
         raise StateError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _document(state: State) -> dict[str, Any]:
+class _SentDocument(TypedDict):
+    kind: AlertKind
+    about: tuple[str, str, str | None]
+    threshold: float | None
+    resets_at: int | None
+    rows: tuple[int, int] | None
+    told_at: float
+    text: str
+
+
+class _PendingDocument(TypedDict):
+    target: str
+    message: AlertMessage
+    tries: Annotated[int, Field(ge=0)]
+    due_at: float
+
+
+@with_config(ConfigDict(strict=True, allow_inf_nan=False))
+class _Document(TypedDict):
+    """The contents of the file as JSON."""
+
+    version: int
+    since: dict[str, float]
+    runs: list[tuple[str, str, str | None, float, int | None]]
+    told: list[_SentDocument]
+    unsent: list[_PendingDocument]
+
+
+def _document(state: State) -> _Document:
     memory = state.memory
     return {
         "version": _VERSION,
         "since": dict(memory.since),
-        "runs": [[*about, *run] for about, run in memory.runs.items()],
-        "told": [{**mark._asdict(), "about": list(mark.about)} for mark in memory.told],
-        "unsent": [each._asdict() for each in state.unsent],
+        "runs": [(*about, *run) for about, run in memory.runs.items()],
+        "told": [
+            {
+                "kind": mark.kind,
+                "about": mark.about,
+                "threshold": mark.threshold,
+                "resets_at": mark.resets_at,
+                "rows": mark.rows,
+                "told_at": mark.told_at,
+                "text": mark.text,
+            }
+            for mark in memory.told
+        ],
+        "unsent": [
+            {"target": each.target, "message": each.message, "tries": each.tries, "due_at": each.due_at}
+            for each in state.unsent
+        ],
     }
 
 
-def _memory(found: dict[str, Any]) -> AlertState:
+def _memory(found: _Document) -> AlertState:
     return AlertState(
-        since={str(kind): float(at) for kind, at in found["since"].items()},
+        since=found["since"],
         runs={
-            About(account, limit_id, slot): Period(float(used), resets_at)
+            About(account, limit_id, slot): Period(used, resets_at)
             for account, limit_id, slot, used, resets_at in found["runs"]
         },
         told=tuple(
-            SentAlert(**{**mark, "about": About(*mark["about"]), "rows": mark["rows"] and tuple(mark["rows"])})
+            SentAlert(
+                mark["kind"],
+                About(*mark["about"]),
+                mark["threshold"],
+                mark["resets_at"],
+                mark["rows"],
+                mark["told_at"],
+                mark["text"],
+            )
             for mark in found["told"]
         ),
     )

@@ -18,7 +18,7 @@ from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
+from store.settings import default_database, expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ _LOCK_RETRY_SECONDS = 3.0
 def _config_path(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path:
     from scripts.alerts.settings import default_path
 
-    return value.expanduser() if value else default_path()
+    return expand_home(value) if value else default_path()
 
 
 config_option = click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.settings import DATABASE_VARIABLE
+from store.settings import DATABASE_VARIABLE, database_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +22,9 @@ PROXY_ADDRESS = "127.0.0.1:8080"
 # Validators
 
 
-def expand_path(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Return the path with ``~`` replaced by the user's home folder."""
-    return value.expanduser() if value else None
+def expand_database(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Return the path of a database with ``~`` replaced by the user's home folder."""
+    return database_path(str(value)) if value else None
 
 
 def parse_since_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -96,7 +96,7 @@ database_option = click.option(
     "database",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    callback=expand_path,
+    callback=expand_database,
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
 

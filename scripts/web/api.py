@@ -38,6 +38,7 @@ from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_usage
 
 if TYPE_CHECKING:
+    from scripts.web.change_stream import Hub
     from store.queries.accounts import Account
 
 MAX_ENTRIES = 50_000
@@ -357,11 +358,8 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 @router.get("/api/stream", response_class=StreamingResponse, responses=_EVENTS)
 async def get_stream(request: Request) -> StreamingResponse:
     """Notifications of changes, as server-sent events."""
-    hub = request.app.state.hub
-    if hub.is_full:
-        raise HTTPException(503, "too many streams are open")
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
+    hub: Hub = request.app.state.hub
+    return hub.respond()
 
 
 @router.get("/health", response_model=documents.HealthDocument, responses=_UNCHANGED)

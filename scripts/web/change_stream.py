@@ -12,11 +12,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from starlette.responses import StreamingResponse
+
 from scripts.support.database_watcher import DatabaseWatcher
+from scripts.web.responses import problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
 
 POLL_SECONDS = 0.5
 """Time between two polls of the file."""
@@ -45,10 +50,21 @@ class Hub:
         self._closing = False
         self.listeners = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the maximum number of streams is open."""
-        return self.listeners >= MAX_LISTENERS
+    def respond(self) -> ChangeStream:
+        """Return the response to a request for a stream."""
+        return ChangeStream(self)
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[bool]:
+        """Take the place of one stream meanwhile, and yield whether one was free."""
+        if self.listeners >= MAX_LISTENERS:
+            yield False
+            return
+        self.listeners += 1
+        try:
+            yield True
+        finally:
+            self.listeners -= 1
 
     async def watch(self) -> None:
         """Poll the file until cancelled."""
@@ -74,27 +90,43 @@ class Hub:
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield the events of a stream, the first one at once: a browser that reconnects then requests what changed."""
-        self.listeners += 1
-        try:
-            yield f"retry: {_RETRY_MILLISECONDS}\n\n".encode()
-            sent: int | None = None
-            while not self._closing:
-                changed = self._changed
-                if sent != self._number:
-                    sent = self._number
-                    yield _event(sent)
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                        await changed.wait()
-                    continue
-                yield b": nothing new\n\n"
-        finally:
-            self.listeners -= 1
+        yield f"retry: {_RETRY_MILLISECONDS}\n\n".encode()
+        sent: int | None = None
+        while not self._closing:
+            changed = self._changed
+            if sent != self._number:
+                sent = self._number
+                yield _event(sent)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    await changed.wait()
+                continue
+            yield b": nothing new\n\n"
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+class ChangeStream(StreamingResponse):
+    """A stream of changes, or a 503 if too many are open.
+
+    The place is taken without an `await` after the check: many requests at once cannot all find the last one free.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(hub.events(), media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the client or the hub ends it."""
+        with self._hub.place() as is_free:
+            if is_free:
+                await super().__call__(scope, receive, send)
+            else:
+                await problem(503, "too many streams are open")(scope, receive, send)
 
 
 def _event(number: int) -> bytes:

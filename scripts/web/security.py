@@ -18,6 +18,8 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+
 from scripts.web.responses import problem
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 WRITE_HEADER = "x-codex-tap"
 """The header, of any value, that a write needs if the server has no token."""
 
+
+MAX_BODY_LENGTH = 65_536
+"""Bytes of a request's body; those of the page have less than a hundred."""
+
+_TOO_LONG = "The body is too long."
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -77,7 +84,7 @@ class SecurityMiddleware:
         headers = dict(scope["headers"])
         refusal = self._refusal(scope, headers)
         if refusal is None:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, _bounded(receive), send_with_headers)
             return
         status, detail = refusal
         challenge = {"WWW-Authenticate": 'Bearer realm="codex-tap"'} if status == 401 else {}
@@ -87,6 +94,8 @@ class SecurityMiddleware:
         """Return the status and the reason of a refusal, or None."""
         if not self._is_our_name(headers.get(b"host", b"").decode("latin-1")):
             return 421, "The Host header does not name this server."
+        if _is_above(headers.get(b"content-length", b"0"), MAX_BODY_LENGTH):
+            return 413, _TOO_LONG
         reads = scope["method"] in _READING
         if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _OTHER_SITES and not (
             reads and headers.get(b"sec-fetch-mode") == b"navigate"
@@ -113,6 +122,26 @@ class SecurityMiddleware:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         assert self._token is not None
         return scheme.lower() == b"bearer" and hmac.compare_digest(_digest(given.strip()), self._token)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Return a `receive` that refuses a body above the maximum length, which has no or a wrong length in its head."""
+    length = 0
+
+    async def receive_bounded() -> Message:
+        nonlocal length
+        message = await receive()
+        length += len(message.get("body", b""))
+        if length > MAX_BODY_LENGTH:
+            raise HTTPException(413, _TOO_LONG)
+        return message
+
+    return receive_bounded
+
+
+def _is_above(written: bytes, most: int) -> bool:
+    """Return True if a header's number is above a bound; h11 has checked that it is a number of at most 20 digits."""
+    return written.isdigit() and int(written) > most
 
 
 def _is_page_path(path: str) -> bool:

@@ -13,12 +13,16 @@ import uvicorn
 
 from scripts.support.shutdown import on_stdin_eof
 from scripts.web.app import create_app
+from scripts.web.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
     from scripts.web.app import App, Settings
+
+MAX_CONNECTIONS = 256
+"""Connections that are open at once, idle ones included; a further request gets a 503."""
 
 _GRACE_SECONDS = 2
 _KEEP_OPEN_SECONDS = 30
@@ -41,7 +45,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 site.app,
-                http="h11",
+                http=BoundedProtocol,
+                limit_concurrency=MAX_CONNECTIONS,
                 loop="asyncio",
                 ws="none",
                 lifespan="on",

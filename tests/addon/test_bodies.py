@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from addon.bodies import MAX_JSON_LENGTH, BodyTap, Document, events
+from addon import bodies
+from addon.bodies import MAX_ENDS, MAX_JSON_LENGTH, BodyTap, Document, events
 from tests.support.encodings import ENCODINGS, PLAIN, pieces
 
 if TYPE_CHECKING:
@@ -110,3 +111,39 @@ def test_events() -> None:
     feed(b"ta: b\n\ndata: c\n\n")
     feed(b"")
     assert seen == [b"a", b"b", b"c"]
+
+
+def test_many_empty_chunks() -> None:
+    """A body with an empty chunk after each byte is not read again and again."""
+    seen: list[bytes] = []
+    feed = Document(seen.append)
+    for _ in range(1_000):
+        feed(b"x")
+        feed(b"")
+    assert len(seen) == MAX_ENDS
+
+
+def test_the_events_of_a_body_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """Past the maximum number of events, a body passes unread."""
+    caplog.set_level(logging.INFO, "addon")
+    seen: list[bytes] = []
+    tap = BodyTap(events(seen.append), b"")
+    chunk = b"data: a\n\n" * 1_000
+    for _ in range(20):
+        assert tap(chunk) is chunk
+    assert len(seen) == bodies.MAX_EVENTS
+    assert caplog.messages == ["codex-tap: stopped parsing a response body (TooLongError)"]
+
+
+@pytest.mark.parametrize(("encoding", "encode"), ENCODINGS.values(), ids=ENCODINGS.keys())
+def test_the_length_of_a_body_is_bounded(
+    encoding: str, encode: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the maximum length of what it decodes to, a body passes unread, whatever each chunk decodes to."""
+    monkeypatch.setattr(bodies, "MAX_DECODED_LENGTH", len(PLAIN) // 2)
+    shown: list[bytes] = []
+    tap = BodyTap(shown.append, encoding.encode())
+    body = encode(PLAIN)
+    assert b"".join(map(tap, [*pieces(body, 100), b""])) == body
+    assert len(b"".join(shown)) <= len(PLAIN) // 2
+    assert b"" not in shown

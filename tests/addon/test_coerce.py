@@ -309,3 +309,29 @@ def test_window(values: tuple[object, object, object, object], window: Window | 
     """A window needs a use, a length or a reset; an unbelievable figure is dropped by itself."""
     observed_at = RESET if values[2] == RESET and values[3] == 0 else NOW
     assert coerce.window(*values, observed_at).window == window
+
+
+@pytest.mark.parametrize(
+    ("content", "is_read"),
+    [
+        (b'{"a":[%s0]}' % (b"[]," * (coerce.MAX_CONTAINERS - 2)), True),
+        (b'{"a":[%s0]}' % (b"[]," * (coerce.MAX_CONTAINERS - 1)), False),
+        (b'{"a":[%s0]}' % (b"0," * coerce.MAX_VALUES), True),
+        (b'{"a":[%s0]}' % (b"0," * (coerce.MAX_VALUES + 1)), False),
+        (b'{"a":"%s"}' % (b"x" * 4_000_000), True),
+        (b"[" * 1_000 + b"]" * 1_000, False),
+        (b'{"a":' * 20_000 + b"0" + b"}" * 20_000, False),
+    ],
+    ids=[
+        "most containers",
+        "one container more",
+        "most values",
+        "one value more",
+        "a long text",
+        "no object",
+        "deeper than Python parses",
+    ],
+)
+def test_json_object(content: bytes, is_read: bool) -> None:
+    """A text with more values than a real message is not parsed, because that would hold up all connections."""
+    assert bool(coerce.json_object(content)) is is_read

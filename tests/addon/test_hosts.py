@@ -127,6 +127,8 @@ HOST, OTHER = SightingKind.HOST, SightingKind.OTHER_HOST
         ("https://chatgpt.com", None),
         ("https://us.chatgpt.com", None),
         ("https://gateway.example", None),
+        ("https://us.chatgpt.com:443/x", None),
+        ("http://us.chatgpt.com", (OTHER, "http://us.chatgpt.com")),
         ("https://ab.chatgpt.com", (OTHER, "ab.chatgpt.com")),
         ("https://x.ab.chatgpt.com", (OTHER, "x.ab.chatgpt.com")),
         ("https://auth.openai.com", (OTHER, "auth.openai.com")),

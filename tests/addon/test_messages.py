@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addon.messages import ParsedMessage, read_error_body, read_event, read_usage
+from addon.messages import MAX_EVENT_LENGTH, ParsedMessage, read_error_body, read_event, read_usage
 from store.models import Credits, Limit, RateLimits, Source, Window
 from tests.support.wire_messages import (
     BOTH,
@@ -643,3 +643,11 @@ def _replaced(document: Any, place: tuple[str | int, ...], value: object) -> Any
         inner = inner[key]
     inner[place[-1]] = value
     return copied
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(MAX_EVENT_LENGTH, True), (MAX_EVENT_LENGTH + 1, False)])
+def test_a_long_event_is_not_parsed(length: int, is_read: bool) -> None:
+    """An event of limits is parsed up to a length that no real one comes near."""
+    event = b'{"type":"codex.rate_limits","rate_limits":{"primary":{"used_percent":7,"window_minutes":300}},"x":"'
+    event += b"x" * (length - len(event) - 2) + b'"}'
+    assert (read_event(event, 0.0) is not None) is is_read

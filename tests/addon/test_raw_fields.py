@@ -37,7 +37,7 @@ def test_raw_of_a_map() -> None:
 
 def test_raw_is_bounded() -> None:
     """A message whose known fields alone are huge is stored without any of them; its figures are read."""
-    wide = [[[["x" * 120] * 16] * 16] * 16] * 16
+    wide = [[["x" * 120] * 16] * 16] * 16
     parsed = read_event(event(rate_limits=figures(), code=wide), NOW)
     assert limits_of(parsed) == (MAIN,)
     assert parsed is not None

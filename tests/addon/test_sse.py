@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from addon.sse import MAX_EVENT_LENGTH, EventSplitter
 
@@ -23,6 +26,12 @@ STREAMS: dict[str, tuple[bytes, list[bytes]]] = {
     "CRLF": (b"event: x\r\ndata: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
     "CR": (b"event: x\rdata: a\r\rdata: b\r\r", [b"a", b"b"]),
     "an event in each": (b"data: a\n\ndata: b\r\n\r\ndata: c\r\r", [b"a", b"b", b"c"]),
+    "mixed ends of a blank line": (
+        b"data: a\n\r\ndata: b\r\n\ndata: c\n\rdata: d\r\n\rdata: e\r\r\ndata: f\r\n\r\ndata: g\n\n",
+        [b"a", b"b", b"c", b"d", b"e", b"f", b"g"],
+    ),
+    "mixed ends of lines": (b"data: a\rdata: b\r\ndata: c\ndata: d\n\r\n", [b"a\nb\nc\nd"]),
+    "a byte order mark": (b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n", [b"a"]),
     "more blank lines": (b"\n\n\ndata: a\n\n\n\n\ndata: b\n\n", [b"a", b"b"]),
     "no data": (b"event: x\n\n: ping\n\ndata:\n\n", []),
     "another field": (b"datum: a\n\nxdata: b\n\n", []),
@@ -87,9 +96,36 @@ def test_long_in_pieces(stream: bytes, events: list[bytes]) -> None:
     assert split(cut(stream, range(1_000, len(stream), 16_384))) == events
 
 
-def test_memory_is_bounded() -> None:
+MARK = re.compile(rb"wanted")
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"data: ", b"data:", b"wanted", b"want", b"ed", b"x", b"\r", b"\n", b"event: "]), max_size=60
+    ),
+    st.lists(st.integers(0, 400), max_size=8),
+)
+def test_unwanted_events_are_left_out(parts: list[bytes], cuts: list[int]) -> None:
+    """However a stream is cut, exactly the events with a mark in their data are shown, in their order.
+
+    A mark in another field (the name of the event) may show an event, too.
+    """
+    stream = b"".join(parts)
+    everything = split([stream])
+    splitter = EventSplitter(MARK)
+    shown = [
+        data for chunk in cut(stream, sorted(at for at in cuts if at < len(stream))) for data in splitter.feed(chunk)
+    ]
+
+    rest = iter(everything)
+    assert all(data in rest for data in shown)  # in the order of the stream
+    assert [data for data in shown if MARK.search(data)] == [data for data in everything if MARK.search(data)]
+
+
+@pytest.mark.parametrize("marks", [None, MARK], ids=["all wanted", "few wanted"])
+def test_memory_is_bounded(marks: re.Pattern[bytes] | None) -> None:
     """An event without an end is not held beyond the maximum length."""
-    splitter = EventSplitter()
+    splitter = EventSplitter(marks)
     for _ in range(100):
         assert splitter.feed(b"x" * 65_536) == []
         assert len(splitter._rest) <= MAX_EVENT_LENGTH + 3

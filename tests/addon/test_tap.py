@@ -506,7 +506,7 @@ def test_learned_hosts_are_remembered(line: Line) -> None:
 def test_learned_hosts_that_cannot_be_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tap starts without them."""
 
-    def locked(_path: Path) -> sqlite3.Connection:
+    def locked(_path: Path, _seconds: float) -> sqlite3.Connection:
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr(tap_module, "open_reader", locked)

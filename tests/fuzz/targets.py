@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from addon import headers, messages, turns
 from addon.bodies import BodyTap, Document, events
 from addon.exchange import OpenTurn, RequestInfo
-from addon.hosts import Hosts
+from addon.hosts import UNREADABLE_ORIGIN, Hosts, backend_origins
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify
 from addon.raw_fields import _ALLOWED_FIELDS
 from addon.sse import MAX_EVENT_LENGTH, EventSplitter
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 OBSERVED_AT = 1_795_243_200.0
 _SOMEBODY = Identity(token_key="key")
+_SEEN_ORIGIN = re.compile(rf"(https?://)?[a-z0-9._-]+(:[0-9]{{1,5}})?|{UNREADABLE_ORIGIN}", re.ASCII)
+_LEARNED_HOST = re.compile(r"[a-z0-9.-]+\.(chatgpt|openai)\.com", re.ASCII)
 _ENCODINGS = (b"", b"gzip", b"deflate", b"br", b"zstd", b"unknown")
 
 
@@ -105,6 +108,15 @@ def fuzz_hosts(data: bytes) -> None:
         assert _is_watched(lines[2].decode("ascii").rpartition(":")[0] or lines[2].decode("ascii")), lines[2]
 
 
+def fuzz_backend_origins(data: bytes) -> None:
+    """The body of an accounts/check response, and an origin: no name of another domain is ever watched."""
+    hosts = Hosts()
+    for origin in [*backend_origins(data), data.decode("utf-8", "surrogateescape")]:
+        seen = hosts.sight(origin)
+        assert seen is None or _SEEN_ORIGIN.fullmatch(seen[1]), seen
+    assert all(_LEARNED_HOST.fullmatch(name) for name in hosts.learned), hosts.learned
+
+
 def fuzz_client_message(data: bytes) -> None:
     """A websocket message of the client."""
     turn = turns.parse_response_create(data, 1.0, RequestInfo(_SOMEBODY))
@@ -132,7 +144,8 @@ DICTIONARY: list[bytes] = sorted(
         *headers._FAMILY_PARTS,
         *headers._RESPONSE_PARTS,
         *WATCHED_HOSTS,
-        *("x-codex-", "x-codex-fox-", "codex.rate_limits", "usage_limit_reached", "headers", "message"),
+        *("x-codex-", "x-codex-fox-", "codex.rate_limits", "usage_limit_reached", "headers", "message", "accounts"),
+        *("workspace_backend_origin", "NO_CONSTRAINT", "https://", "http://", "@", ":443", ".openai.com", "xn--"),
         *(AUTH_CLAIM, PROFILE_CLAIM, "chatgpt_account_id", "chatgpt_user_id", "chatgpt_plan_type", "email", "exp"),
         *("NaN", "1e999", "-1", "null", "true", "False", "\\ud800", "\\u0000", "data:", "\n\n", "\r\n\r\n", "event:"),
         *('{"type":"response.create","model":"', '{"type":"error"', "\x1b[2J", "9" * 30, "[[[[", "{}"),

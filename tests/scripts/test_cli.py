@@ -48,6 +48,79 @@ def test_a_file_that_is_not_a_database_is_a_failure(tmp_path: Path, arguments: l
     assert result.stderr == f"Error: {path} is not a SQLite database; move it away or name another file\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["doctor"], ["serve"], ["run", "true"], ["proxy"], ["threads"], ["uninstall"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ("~nosuchuser/x", "~nosuchuser/x names a user without a home folder; give an absolute path"),
+        (":memory:", ":memory: is not the path of a file; name one, such as ~/codex-tap.sqlite3"),
+        ("file:x?mode=memory", "file:x?mode=memory is not the path of a file; name one, such as ~/codex-tap.sqlite3"),
+    ],
+)
+def test_a_database_that_is_no_path(
+    arguments: list[str], chosen: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit code is 4, with one line that says what to do, for the option and for the variable."""
+    result = invoke(*arguments[:1], "--db", chosen, *arguments[1:])
+    assert (result.exit_code, result.stdout, result.stderr) == (4, "", f"Error: {reason}\n")
+    monkeypatch.setenv("CODEX_TAP_DB", chosen)
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (4, "", f"Error: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["doctor"], ["run", "true"], ["env"], ["alerts", "check"]], ids=" ".join
+)
+def test_no_home_folder(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home folder, as in some containers, is told to name one."""
+    for name in ("HOME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "CODEX_TAP_DB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it is where the user database has no entry
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith("Error: you have no home folder; set HOME to an absolute path")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are in the file system on POSIX alone")
+def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
+    """Opening it would wait for another program for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    result = invoke("status", "--db", tmp_path / "pipe")
+    assert result.exit_code == 4
+    assert result.stderr.endswith("/pipe is not a regular file; name another file with --db or CODEX_TAP_DB\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110 (a device)
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["status", "--json"], ["accounts"], ["--help"], ["--version"], ["doctor"]], ids=" ".join
+)
+def test_a_full_output_is_a_failure(two: Path, arguments: list[str]) -> None:
+    """What cannot be printed is one line on standard error and exit code 4; without that line, the same code."""
+    command = [sys.executable, str(CLI), *arguments]
+    environ = {**os.environ, "CODEX_TAP_DB": str(two)}
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environ, check=False, text=True)
+        assert (found.returncode, found.stderr) == (4, "Error: the output cannot be written: No space left on device\n")
+        silent = subprocess.run(command, stdout=full, stderr=full, env=environ, check=False)
+        assert silent.returncode == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the current folder cannot be deleted on Windows")
+@pytest.mark.parametrize("arguments", [["run", "true"], ["doctor"], ["uninstall", "--yes"]], ids=" ".join)
+def test_a_deleted_current_folder(tmp_path: Path, arguments: list[str]) -> None:
+    """A relative path in a deleted folder is a failure in one line."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = f"rmdir {folder}; exec {sys.executable} {CLI} {arguments[0]} --db x.db {' '.join(arguments[1:])}"
+    found = subprocess.run(["/bin/sh", "-c", script], cwd=folder, check=False, capture_output=True, text=True)
+    assert "Traceback" not in found.stderr
+    assert found.returncode in {1, 4}
+
+
 def test_a_damaged_database_is_a_failure(two: Path) -> None:
     """Overwritten pages end in an error message, not in a traceback."""
     data = two.read_bytes()

@@ -76,7 +76,11 @@ class Site:
 
 
 def ask(
-    port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: str | bytes | None = None
+    port: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: str | bytes | Iterator[bytes] | None = None,
 ) -> Answer:
     """Send one request on a connection of its own, and return the whole response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)

@@ -90,3 +90,30 @@ def test_the_module_is_light() -> None:
     program = "import sys, scripts.alerts.settings as found; found.default_path(); print('pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[targets."{url}"]\n[targets."{url}"]',
+        '["{url}"]\n["{url}"]',
+        'x = {{ "{url}" = 1, "{url}" = 2 }}',
+        '"{url}" = 1\n"{url}" = 2',
+        "[targets]\nphone = {url}",
+        "[targets]\n{url} = 'phone'",
+        '[targets]\n"{url}" = "phone"',
+        '[targets]\nphone = ["curl", "{url}\\u0000"]',
+        '[[rules]]\nat = [80]\ntargets = ["{url}"]',
+        '[[rules]]\nat = [80]\ntargets = "{url}"',
+        '[[rules]]\n"{url}" = true',
+        '[[rules]]\nat = [80]\nwindow = "{url}"',
+        "[[rules]]\naccount = {url}",
+        'quiet_hours = "{url}"',
+    ],
+)
+def test_no_error_quotes_a_url(path: Path, text: str) -> None:
+    """A URL in a wrong place, as a key or as a value, is not printed: it may be secret."""
+    path.write_text(text.format(url="ntfys://user:geheim@host/topic"), encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert "geheim" not in str(caught.value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from typing import TYPE_CHECKING
 
 from scripts.support.database import open_for_writing
@@ -59,3 +61,18 @@ def test_a_closed_stream_frees_its_place(path: Path, monkeypatch: pytest.MonkeyP
                 refused = site.get("/api/stream")
                 assert (refused.status, refused.headers["content-type"]) == (503, "application/problem+json")
             wait_until(lambda: site.api.state.hub.listeners == 0, lambda: "streams are still held")
+
+
+def test_many_requests_at_once_get_no_more_streams(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that arrive together share out the places, and the others get a 503."""
+    monkeypatch.setattr("scripts.web.change_stream.MAX_LISTENERS", 4)
+    request = b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Site(path) as site, contextlib.ExitStack() as clients:
+        opened = [
+            clients.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", site.port), 20)))
+            for _ in range(40)
+        ]
+        for client in opened:
+            client.sendall(request)
+        statuses = [client.recv(12)[-3:] for client in opened]
+        assert (statuses.count(b"200"), statuses.count(b"503")) == (4, 36)

@@ -200,3 +200,13 @@ def test_every_response_restricts_the_browser(site: Site, method: str, asked: st
     assert found["cache-control"] in {"no-cache", "no-store"}
     assert "server" not in found
     assert not [name for name in found if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("has_length", [True, False], ids=["with its length", "in chunks"])
+def test_a_long_body_is_refused(site: Site, has_length: bool) -> None:
+    """A body above the maximum length is not read to its end, whether its length is in the head or not."""
+    piece = b" " * 65_536
+    body = piece * 2 if has_length else iter([piece] * 2)
+    headers = {"X-Codex-Tap": "1", "Content-Type": "application/json"}
+    refused = ask(site.port, "PATCH", "/api/accounts/alice", headers, body)
+    assert (refused.status, refused.document["detail"]) == (413, "The body is too long.")

@@ -1,0 +1,67 @@
+"""Keeps the proxy's memory flat, however many connections come and go, without a pause for the open ones.
+
+A connection that mitmproxy has closed is garbage in cycles, and holds some hundred kilobytes of OpenSSL's memory. The
+collector of Python goes by the number of objects and knows nothing of that memory: it lets a hundred such connections
+gather. A collection of our own would free it, but takes the longer the more connections are open. So what holds
+OpenSSL's memory is taken out of the closed connection's layers; the small rest waits for Python's own collections.
+
+The objects from before the first connection never become garbage: they are excluded from all collections.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from mitmproxy.connection import ConnectionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy.connection import Client
+    from mitmproxy.tls import TlsData
+
+DELAY_SECONDS = 0.5
+"""How long after a client's disconnection its TLS is freed; mitmproxy closes the connections to servers after it."""
+
+
+class ConnectionCleanup:
+    """Frees the TLS objects of closed connections. One instance per process."""
+
+    def __init__(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
+        """Create it.
+
+        Args:
+            call_later: Calls a function after so many seconds, in the thread of the proxy.
+
+        """
+        self._call_later = call_later
+        self._has_begun = False
+        self._started: dict[str, list[TlsData]] = {}
+
+    def begin(self) -> None:
+        """Exclude all present objects from collections: once, before there is traffic."""
+        if not self._has_begun:
+            self._has_begun = True
+            gc.collect()
+            gc.freeze()
+
+    def tls_started(self, data: TlsData) -> None:
+        """Remember the layers of a TLS connection with a client, or with a server on its behalf."""
+        self._started.setdefault(data.context.client.id, []).append(data)
+
+    def client_disconnected(self, client: Client) -> None:
+        """Schedule the end of the client's TLS, and of that of the servers that it was connected to."""
+        started = self._started.pop(client.id, None)
+        if started:
+            self._call_later(DELAY_SECONDS, lambda: _free(started))
+
+
+def _free(started: list[TlsData]) -> None:
+    """Free the TLS of closed connections; one that is still open, against all expectation, is left to Python."""
+    for data in started:
+        if data.conn.state is ConnectionState.CLOSED:
+            for layer in data.context.layers:
+                if getattr(layer, "tls", None) is data.ssl_conn:
+                    layer.tls = None  # type: ignore[attr-defined]  # of mitmproxy's TLS layers
+            data.ssl_conn = None
