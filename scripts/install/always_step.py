@@ -108,7 +108,7 @@ def plan_always(
     port = port or (known.port if known else DEFAULT_PORT)
     address = f"{HOST}:{port}"
     environ = own_environment(environ, known)
-    path = env_file(environ)
+    path = env_file(environ).absolute()
     _check_home(path.parent)
     _check_port(port, known)
     _check_trust(environ)
@@ -226,13 +226,13 @@ def wait_until_it_answers(address: str, seconds: float) -> None:
 
 
 def _record(before: Installation, always: AlwaysOn, plan: AlwaysPlan) -> None:
-    blocks = before.blocks | {always.env_file: list(plan.env_lines)}
     if before.always is not None and before.always.env_file != always.env_file:
         raise CommandError(
             f"{before.always.env_file} leads to the service; undo that first: codex-tap uninstall --keep-data", FAILED
         )
     try:
-        save_installation(replace(before, blocks=blocks, gateways=tuple(plan.gateways), always=always))
+        recorded = before.with_block(always.env_file, plan.env_lines)
+        save_installation(replace(recorded, gateways=tuple(plan.gateways), always=always))
     except OSError as error:
         raise CommandError(f"{files.installation_file()} cannot be written: {error.strerror}", FAILED) from error
 

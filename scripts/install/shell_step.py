@@ -74,12 +74,13 @@ def apply_shell(plan: ShellPlan, registry: UserPath | None = None) -> None:
     Raises:
         CommandError: something cannot be written; each file is as before or as planned.
     """
-    before = load_installation()
-    blocks = before.blocks | {str(change.file.path): list(plan.lines) for change in plan.files}
-    in_user_path = str(plan.folder) if registry is not None else before.in_user_path
+    installed = load_installation()
+    for change in plan.files:
+        installed = installed.with_block(str(change.file.path), plan.lines)
+    in_user_path = str(plan.folder) if registry is not None else installed.in_user_path
     try:
         place_installed(PROGRAM)
-        save_installation(replace(before, blocks=blocks, in_user_path=in_user_path, gateways=tuple(plan.gateways)))
+        save_installation(replace(installed, in_user_path=in_user_path, gateways=tuple(plan.gateways)))
         for change in plan.files:
             change.file.replace(change.after)
         if registry is not None and plan.user_path is not None:

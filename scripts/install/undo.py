@@ -82,7 +82,7 @@ def plan_undo(environ: Mapping[str, str]) -> UndoPlan:
     installed = load_installation()
     always = installed.always
     manager = manager_named(always.service, environ) if always else manager_of(sys.platform, environ)
-    env = _plan_env(Path(always.env_file) if always else env_file(environ), installed)
+    env = _plan_env(Path(always.env_file) if always else env_file(environ).absolute(), installed)
     start_up: list[FileChange] = []
     problems: dict[str, str] = {}
     usual = [str(path) for shell in SHELL_NAMES for path in start_up_files(shell, environ, sys.platform)]

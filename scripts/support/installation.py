@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from store.files import installation_file, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _VERSION = 1
@@ -45,6 +46,16 @@ class Installation:
     """The folder that was put into the user's PATH in the registry of Windows."""
 
     always: AlwaysOn | None = None
+
+    def with_block(self, path: str, lines: Sequence[str]) -> Installation:
+        """Return the record with the lines of a block, beside those of an earlier one, which may still be in the file.
+
+        Args:
+            path: the file of the user's.
+            lines: the lines of the block.
+        """
+        every = dict.fromkeys([*self.blocks.get(path, ()), *lines])
+        return replace(self, blocks={**self.blocks, path: list(every)})
 
 
 def load_installation() -> Installation:

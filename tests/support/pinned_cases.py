@@ -488,6 +488,15 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--shell tcsh"),
         piped(_ADDRESS, environment={"SSL_CERT_FILE": "{home}/nowhere.pem"}),
     ],
+    "install": [
+        piped("--shell bash", stdin="n\n"),
+        piped("--shell zsh --yes", "install --shell zsh --yes", "uninstall --keep-data --yes"),
+        *(piped(f"--print --shell {shell}") for shell in ("bash", "fish", "powershell")),
+        piped(""),
+        piped("--port {port}"),
+        piped("--always --print"),
+        piped("--always", environment={"HTTPS_PROXY": "http://h:1", "CODEX_TAP_PROXY": "http://h:1"}),
+    ],
     "prune": [
         text("--older-than 5d"),
         piped("--older-than 5d --json"),
@@ -529,6 +538,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--yes", prepare=_of_somebody_else),
         piped("", stdin="n\n"),
         piped("", stdin="y\n"),
+        piped("--keep-data"),
         piped("--yes", database="no database"),
         piped("--yes", database="not a database"),
     ],

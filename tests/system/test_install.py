@@ -8,10 +8,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.demo.replies import Answer, Pause
 from tests.support.harness import REPOSITORY, free_port, processes_with, wait_until
 
 if sys.platform == "win32":
@@ -110,6 +112,15 @@ def quit_codex(terminal: Terminal) -> None:
     terminal.wait_for("codex resume")
 
 
+def press_enter_until_done(terminal: Terminal, turns: int) -> bool:
+    """Press Enter, which an open session loses while it connects to the server again; return True after the turns."""
+    if terminal.screen().count("• ok") == turns:
+        return True
+    terminal.press("\r")
+    time.sleep(0.5)
+    return False
+
+
 @pytest.fixture(name="home")
 def _home(tmp_path: Path, codex: str, backend: Backend, request: pytest.FixtureRequest) -> Iterator[Home]:
     account = f"acct-{abs(hash(request.node.name))}"
@@ -203,3 +214,25 @@ def test_the_service_outlives_the_checkout(home: Home) -> None:
         wait_until(lambda: service.poll() is not None, lambda: "the service runs on")
     assert home.files() == before
     assert home.exec(*EXEC) == "ok\n"
+
+
+def test_a_turn_that_runs_is_not_interrupted(home: Home, backend: Backend) -> None:
+    """The background server restarts after it, and the open session goes on through the service."""
+    arguments = ("install", "--always", "--no-service", "--yes", "--port", str(free_port()))
+    with home.service(installed_line(home.tap(*arguments))), home.terminal("codex") as terminal:
+        take_turn(terminal, "first")
+        server = home.server()
+        backend.answer(Answer(events=[Pause(25)]), account=home.account)
+        terminal.enter("second")
+        terminal.wait_for("esc to interrupt")
+        assert "restarts as soon as its turn has ended" in home.tap(*arguments)
+        wait_until(lambda: "esc to interrupt" not in terminal.screen(), terminal.screen, 60)
+        assert terminal.screen().count("• ok") == 2
+        assert home.recorded() == set()
+        backend.answer(Answer(), account=home.account)
+        wait_until(lambda: home.server() not in {server, None}, lambda: "the server does not restart")
+        terminal.press("third")
+        wait_until(lambda: press_enter_until_done(terminal, 3), terminal.screen)
+        quit_codex(terminal)
+        wait_until(lambda: len(home.recorded()) == 1, lambda: "the third turn is not recorded")
+        home.tap("uninstall", "--keep-data", "--yes")

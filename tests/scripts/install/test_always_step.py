@@ -163,6 +163,21 @@ def test_repeated_in_a_command_that_codex_runs(env: Path) -> None:
     assert again.env.after == first.env.after
 
 
+def test_another_port_replaces_the_first(env: Path) -> None:
+    """Also if the command was stopped in between: the line of the first port is known for what it is."""
+    env.write_text("A=1\n")
+    first = plan(26_001)
+    start_service(first, NoManager(), write_service(first))
+    lead_codex(first, os.environ)
+    second = plan(26_002)
+    start_service(second, NoManager(), write_service(second))
+    again = plan()
+    assert (again.address, again.env.edited) == ("127.0.0.1:26002", ())
+    lead_codex(again, os.environ)
+    assert parse(env.read_text(), {})["HTTPS_PROXY"] == "http://127.0.0.1:26002"
+    assert "26001" not in env.read_text()
+
+
 def test_a_list_of_the_environment_is_narrowed(env: Path) -> None:
     """It would lead round the service."""
     assert "NO_PROXY=localhost" in plan(NO_PROXY="localhost,chatgpt.com").env_lines

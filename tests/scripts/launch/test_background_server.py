@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings as warnings_module
 from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.launch.background_server import server_environment, warnings
+from scripts.launch.background_server import restart_server, server_environment, warnings
 from tests.support.background_server import listening_socket, write_pid_file
 from tests.support.codex_programs import ACCEPTS, REFUSES, SYSTEM, make_codex
 
@@ -82,3 +83,35 @@ def test_an_environment_that_cannot_be_found_out(tmp_path: Path, content: str | 
         (tmp_path / "app-server-daemon" / "daemon.pid").write_text(content)
     assert server_environment({"CODEX_HOME": str(tmp_path)}, tmp_path / "proc") is None
     assert server_environment({"CODEX_HOME": str(tmp_path)}, tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [("exit 0", "restarted"), ("exit 3", "failed"), ("sleep 2", "waiting"), (None, "failed")],
+)
+def test_the_server_is_restarted(tmp_path: Path, script: str | None, outcome: str) -> None:
+    """With the user's environment, not that of the tap; a turn that runs is not interrupted."""
+    program = tmp_path / "bin" / "codex"
+    if script is not None:
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\necho "$* ${{HTTPS_PROXY:-none}} $MINE" >{tmp_path}/call\n{script}\n')
+        program.chmod(0o755)
+    environ = {
+        "PATH": f"{tmp_path / 'bin'}:{SYSTEM}",
+        "CODEX_HOME": str(tmp_path / "home"),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "CODEX_TAP_PROXY": "http://127.0.0.1:9",
+        "MINE": "yes",
+    }
+    with listening_socket(tmp_path / "home"), warnings_module.catch_warnings():
+        warnings_module.simplefilter("ignore", ResourceWarning)  # a process that is left to itself
+        assert restart_server(environ, seconds=0.5) == outcome
+    if script is not None:
+        assert (tmp_path / "call").read_text() == "app-server daemon restart none yes\n"
+
+
+def test_no_server_is_started(tmp_path: Path) -> None:
+    """Where none runs, the next Codex starts one by itself."""
+    make_codex(tmp_path / "bin")
+    assert restart_server({"PATH": f"{tmp_path / 'bin'}:{SYSTEM}", "CODEX_HOME": str(tmp_path)}) == "none"
+    assert not (tmp_path / "bin" / "calls").exists()
