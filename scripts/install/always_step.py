@@ -29,6 +29,7 @@ from scripts.launch.environment import (
     leads_through_tap,
     may_redirect_plain_http,
 )
+from scripts.launch.service_status import load_service_status
 from scripts.support.errors import FAILED, CommandError, LaunchError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store import files
@@ -219,7 +220,9 @@ def wait_until_it_answers(address: str, seconds: float) -> None:
             session.probe(address, certificate)
         except LaunchError as error:
             if time.monotonic() > deadline:
-                raise CommandError(f"the service does not work: {_service_error() or error}", FAILED) from error
+                status = load_service_status()
+                reason = status.last_error if status and status.last_error else error
+                raise CommandError(f"the service does not work: {reason}", FAILED) from error
         else:
             return
         time.sleep(_RETRY_SECONDS)
@@ -235,14 +238,6 @@ def _record(before: Installation, always: AlwaysOn, plan: AlwaysPlan) -> None:
         save_installation(replace(recorded, gateways=tuple(plan.gateways), always=always))
     except OSError as error:
         raise CommandError(f"{files.installation_file()} cannot be written: {error.strerror}", FAILED) from error
-
-
-def _service_error() -> str | None:
-    """Return the last error that the service has written down."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        error = json.loads((files.service_folder() / files.HOLDER_STATUS).read_bytes())["last_error"]
-        return error if isinstance(error, str) else None
-    return None
 
 
 def _find_upstream(effective: Mapping[str, str], address: str) -> Upstream | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from scripts.install.start_up_files import SHELL_NAMES, start_up_files
 from scripts.install.user_files import UserFile
 from scripts.launch.background_server import Restart, restart_server
 from scripts.launch.codex_env_file import env_file
+from scripts.launch.service_status import load_service_status
 from scripts.support.errors import FAILED, CommandError
 from scripts.support.installation import Installation, load_installation, save_installation
 from store import files
@@ -130,10 +130,10 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
 
 def _end_holder() -> None:
     """End a service that the user runs, where the system tells that a process is one."""
-    try:
-        pid = int(json.loads((files.service_folder() / files.HOLDER_STATUS).read_bytes())["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    status = load_service_status()
+    if status is None or status.pid is None:
         return
+    pid = status.pid
     deadline = time.monotonic() + _END_SECONDS
     with contextlib.suppress(OSError):
         if _is_holder(pid):

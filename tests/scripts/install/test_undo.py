@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -149,12 +150,13 @@ def test_a_service_that_the_user_runs_is_ended() -> None:
         status = files.service_folder() / files.HOLDER_STATUS
         while not status.exists():
             assert service.poll() is None
+        written = json.loads(status.read_text())
         apply_undo(plan_undo(os.environ), os.environ)
         assert service.wait(30) is not None
 
     install_all(free_port())
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
-        status.write_text(f'{{"pid": {other.pid}}}')
+        status.write_text(json.dumps(written | {"pid": other.pid}))
         apply_undo(plan_undo(os.environ), os.environ)
         assert other.poll() is None
         other.send_signal(signal.SIGKILL)
