@@ -47,11 +47,15 @@ def check_service(environ: Mapping[str, str], now: float) -> Iterator[Check]:
     if always is None:
         yield Check(name, "off", "not installed: the Codex of an editor is not read", f"to read it: {_AGAIN}")
         return
-    manager = _bounded(manager_named(always.service, environ))
+    unanswered: list[str] = []
+    manager = _bounded(manager_named(always.service, environ), unanswered)
     if manager.file is not None and not manager.file.exists():
         yield Check(name, "problem", f"{manager.file} is missing, so nothing starts the service", _REPAIR)
         return
     reason = manager.why_not()
+    if unanswered:
+        yield Check(name, "note", f"{manager.name} cannot be asked about the service: {unanswered[0]}")
+        return
     if reason:
         message, _, advice = reason.rpartition("; ")
         yield Check(name, "problem", message, advice)
@@ -182,16 +186,23 @@ def check_bundle(certificate: Path) -> Iterator[Check]:
             yield Check(name, "ok", "all certificates of the system are there, and that of codex-tap")
 
 
-def _bounded(manager: ServiceManager) -> ServiceManager:
-    """Return the manager, with programs that are given two seconds each."""
-    return replace(manager, run=_run) if isinstance(manager, Systemd | Launchd | TaskScheduler) else manager
+def _bounded(manager: ServiceManager, unanswered: list[str]) -> ServiceManager:
+    """Return the manager, with programs that are given two seconds each.
 
+    Args:
+        manager: the manager.
+        unanswered: gets the reason of each program that does not start or does not end in time.
+    """
 
-def _run(command: Sequence[str]) -> Outcome:
-    try:
-        return 0, program_output(command, os.environ, _MANAGER_SECONDS).strip()
-    except ProgramError as error:
-        return _NOT_STARTED if error.exit_code is None else error.exit_code, str(error)
+    def run(command: Sequence[str]) -> Outcome:
+        try:
+            return 0, program_output(command, os.environ, _MANAGER_SECONDS).strip()
+        except ProgramError as error:
+            if error.exit_code is None:
+                unanswered.append(str(error))
+            return error.exit_code or _NOT_STARTED, str(error)
+
+    return replace(manager, run=run) if isinstance(manager, Systemd | Launchd | TaskScheduler) else manager
 
 
 def _times(number: int) -> str:

@@ -17,7 +17,7 @@ from scripts.support.version import version
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CODEX_SECONDS = 6.0
+_CODEX_SECONDS = 4.0
 
 
 def check_versions() -> Iterator[Check]:
