@@ -123,7 +123,7 @@ def running_proxies() -> list[RunningProxy]:
         proxy = _read(path)
         if proxy is None:
             continue
-        if _is_alive(proxy.pid):
+        if is_alive(proxy.pid):
             found.append(proxy)
         else:
             withdraw(proxy)
@@ -195,7 +195,8 @@ def _is_valid(proxy: RunningProxy) -> bool:
     )
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return True if a process of this user runs; on Windows that is assumed."""
     if sys.platform == "win32":  # a signal would end the process; who asks the proxy finds out
         return True
     try:

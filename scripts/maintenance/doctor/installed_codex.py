@@ -35,7 +35,7 @@ def check_installed_codex(environ: Mapping[str, str]) -> Iterator[Check]:
     installed = load_installation()
     if not shells_installed(installed):
         if installed.always:
-            yield Check(_NAME, "off", "not installed, and not needed beside the service")
+            yield Check(_NAME, "off", "not installed; with the service it is not needed")
         else:
             message = "not installed: only codex-tap run codex is read"
             yield Check(_NAME, "off", message, "to read every codex that you type: codex-tap install")
@@ -69,7 +69,7 @@ def _path_problem(environ: Mapping[str, str], installed: Installation) -> Check 
         return None  # a command under the tap has the shim's folder before
     if str(installed_folder().absolute()) in path.split(os.pathsep):
         return Check(_NAME, "problem", f"PATH has {first} before the codex of codex-tap", _REPAIR)
-    lost = next((each for each in _start_up_files(installed) if not has_block(_read(each))), None)
+    lost = next((each for each in _start_up_files(installed) if not has_block(read_bounded(each) or b"")), None)
     if lost is not None:
         return Check(_NAME, "problem", f"{lost} no longer puts the codex of codex-tap into PATH", _REPAIR)
     message = f"the PATH of this shell does not have the codex of codex-tap, but {first}"
@@ -79,7 +79,7 @@ def _path_problem(environ: Mapping[str, str], installed: Installation) -> Check 
 def _definitions(installed: Installation) -> Iterator[Path]:
     files = _start_up_files(installed)
     beside = [path.with_name(name) for path in files for name in _BESIDE]
-    yield from (each for each in dict.fromkeys([*files, *beside]) if _DEFINITION.search(_read(each)))
+    yield from (each for each in dict.fromkeys([*files, *beside]) if _DEFINITION.search(read_bounded(each) or b""))
 
 
 def _start_up_files(installed: Installation) -> list[Path]:
@@ -87,11 +87,12 @@ def _start_up_files(installed: Installation) -> list[Path]:
     return [Path(path) for path in installed.blocks if always is None or path != always.env_file]
 
 
-def _read(path: Path) -> bytes:
+def read_bounded(path: Path) -> bytes | None:
+    """Return the content of a file of the user's, at most a megabyte; None if there is no such file."""
     try:
-        if not path.is_file():
-            return b""
+        if not path.is_file():  # a named pipe is not read
+            return None
         with path.open("rb") as file:
             return file.read(_MAX_BYTES)
     except OSError:
-        return b""
+        return None

@@ -14,10 +14,11 @@ from scripts.install.service_manager import Launchd, Systemd, TaskScheduler, man
 from scripts.launch.certificates import CorporateCa
 from scripts.launch.codex_env_file import env_file, exempting_list, find_bypass, parse
 from scripts.launch.environment import CA_VARIABLE
-from scripts.launch.running_proxies import running_proxies
+from scripts.launch.running_proxies import is_alive, running_proxies
 from scripts.launch.service_status import load_service_status
 from scripts.maintenance.doctor.bounded_program import ProgramError, program_output
 from scripts.maintenance.doctor.check import Check, age
+from scripts.maintenance.doctor.installed_codex import read_bounded
 from scripts.maintenance.doctor.proxy import proxy_state, trusts
 from scripts.support.installation import load_installation
 from store.analysis.formatting import DAY
@@ -37,7 +38,6 @@ _REPAIR = f"repair it: {_AGAIN}"
 _MANAGER_SECONDS = 2.0
 _PORT_SECONDS = 5.0  # the service lets a connection wait for 3 s before it passes it through
 _NO_ADDRESS = "127.0.0.1:0"
-_MAX_BYTES = 1_000_000
 _NOT_STARTED = 127
 
 
@@ -64,6 +64,9 @@ def check_service(environ: Mapping[str, str], now: float) -> Iterator[Check]:
     status = load_service_status()
     if status is None or status.pid is None:
         yield Check(name, "note", f"{run_by}; {'it has ended' if status else 'it has not reported its state'}")
+        return
+    if not is_alive(status.pid):
+        yield Check(name, "problem", f"{run_by}; it has ended without a report", _REPAIR)
         return
     yield _judge_status(run_by, status, now)
 
@@ -111,7 +114,7 @@ def check_env_file(environ: Mapping[str, str], certificate: Path) -> Iterator[Ch
         yield from _check_without_service(environ)
         return
     always, path = installed.always, Path(installed.always.env_file)
-    content = _read(path)
+    content = read_bounded(path)
     if content is None or not env_block.has_traces(content):
         yield Check(".env", "problem", f"{path} does not lead Codex to the service any more", _REPAIR)
         return
@@ -124,7 +127,7 @@ def check_env_file(environ: Mapping[str, str], certificate: Path) -> Iterator[Ch
 
 def _check_without_service(environ: Mapping[str, str]) -> Iterator[Check]:
     path = env_file(environ)
-    content = _read(path)
+    content = read_bounded(path)
     if content is None:
         return
     if env_block.has_traces(content):
@@ -207,13 +210,3 @@ def _bounded(manager: ServiceManager, unanswered: list[str]) -> ServiceManager:
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number:,} times"
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return file.read(_MAX_BYTES)
-    except OSError:
-        return None

@@ -99,7 +99,9 @@ def _judge_proxy(address: str, state: ProxyState) -> Check:
             message = f"the codex-tap proxy at {address} passes everything through unread, until it has started again"
             return Check("proxy", "problem", message, "if it lasts, start it anew: codex-tap proxy")
         case "missing":
-            return Check("proxy", "off", f"no codex-tap proxy runs at {address}", not_needed)
+            others = ", ".join(each.address for each in running_proxies() if each.kind == "proxy")
+            found = f"; there is one at {others}" if others else ""
+            return Check("proxy", "off", f"no codex-tap proxy runs at {address}{found}", not_needed)
         case "silent":
             return Check("proxy", "note", f"what listens at {address} does not respond like a proxy", not_needed)
         case "other":

@@ -49,7 +49,7 @@ def installed(real: Path) -> Path:
     ("always", "message"),
     [
         (None, "not installed: only codex-tap run codex is read"),
-        (AlwaysOn(1, "/x/.env", "none"), "not installed, and not needed beside the service"),
+        (AlwaysOn(1, "/x/.env", "none"), "not installed; with the service it is not needed"),
     ],
 )
 def test_nothing_installed(always: AlwaysOn | None, message: str) -> None:

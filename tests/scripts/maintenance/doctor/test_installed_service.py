@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STATUS = {
     "version": 1,
-    "pid": 4,
+    "pid": os.getpid(),
     "started_at": NOON - 7_200,
     "child_pid": 5,
     "restarts": 0,
@@ -79,6 +79,12 @@ def test_no_service() -> None:
     ("changed", "level", "message"),
     [
         ({}, "ok", RUNS),
+        pytest.param(
+            {"pid": 2**22 + 1},
+            "problem",
+            f"{RUNS.partition(',')[0]}; it has ended without a report",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="a signal would end a process there"),
+        ),
         ({"pid": None}, "note", "you run the service; it has ended"),
         ({"pid": "x"}, "note", "you run the service; it has not reported its state"),
         (

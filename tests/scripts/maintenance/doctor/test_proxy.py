@@ -8,6 +8,7 @@ import socket
 import stat
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import certifi
@@ -23,7 +24,6 @@ from tests.support.harness import Listener, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="files have no modes there")
 
@@ -81,6 +81,9 @@ def test_a_proxy_that_does_not_run_is_off(address: str) -> None:
     """`codex-tap run` does not need it."""
     (check,) = way("proxy", address)
     assert (check.level, check.message) == ("off", f"no codex-tap proxy runs at {address}")
+    with published(describe("127.0.0.1:8081", Path("/x/tap.sqlite3"), [], kind="proxy", instance="")):
+        (check,) = way("proxy", address)
+    assert check.message == f"no codex-tap proxy runs at {address}; there is one at 127.0.0.1:8081"
 
 
 def test_a_running_proxy(proxy: str) -> None:
