@@ -14,6 +14,7 @@ is renamed. Nothing heavy is imported here: reading commands run in shell prompt
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING
@@ -60,12 +61,7 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
     except OSError as error:
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        connection = _connect_reading(path, seconds)
-        try:
-            version = schema.schema_version(connection, path)
-        except BaseException:
-            connection.close()
-            raise
+        connection, version = _open_reading(path, seconds)
     except sqlite3.Error as error:
         raise _translate_error(path, error) from error
     if version < schema.SCHEMA_VERSION:
@@ -79,8 +75,31 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
     return connection
 
 
-def _connect_reading(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=seconds)
+def _open_reading(path: Path, seconds: float) -> tuple[sqlite3.Connection, int]:
+    """Return a connection and the schema version of the file.
+
+    A reader of a write-ahead log needs its index, a file beside the database. On a read-only medium SQLite cannot
+    create that; where no log was left, the file is complete without, and nobody can write it.
+    """
+    try:
+        return _with_version(_connect_reading(path, seconds), path)
+    except sqlite3.OperationalError as error:
+        log = path.with_name(f"{path.name}-wal")
+        if error_code(error) != sqlite3.SQLITE_CANTOPEN or os.access(path.parent, os.W_OK) or log.exists():
+            raise
+    return _with_version(_connect_reading(path, seconds, "&immutable=1"), path)
+
+
+def _with_version(connection: sqlite3.Connection, path: Path) -> tuple[sqlite3.Connection, int]:
+    try:
+        return connection, schema.schema_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _connect_reading(path: Path, seconds: float = READ_SECONDS, options: str = "") -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{options}", uri=True, timeout=seconds)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -194,15 +213,18 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 def _back_up(path: Path, version: int) -> Path:
     """Copy the database beside itself, with the same permissions; return the copy's path."""
     copy = files.backup_path(path, version)
-    files.create_private(copy)
+    partial = copy.with_name(f"{copy.name}{files.PARTIAL_SUFFIX}")
     try:
+        partial.unlink(missing_ok=True)  # of a program that was killed; one that runs has the lock, which is ours
+        files.create_private(partial)
         with (
             contextlib.closing(_connect_reading(path)) as source,
-            contextlib.closing(sqlite3.connect(copy)) as target,
+            contextlib.closing(sqlite3.connect(partial)) as target,
         ):
             source.backup(target)
+        partial.rename(copy)
     except BaseException:
-        copy.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     return copy
 

@@ -152,7 +152,7 @@ def alerts_lock_path(database: Path) -> Path:
 _PARTIAL = r"(\.[a-z0-9_]{8})?(\.part)?"
 
 DATABASE_SUFFIXES = (
-    rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?)?(-wal|-shm|-journal)?"
+    rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?(\.part)?)?(-wal|-shm|-journal)?"
     rf"|{re.escape(_SPILL)}\d+-[0-9a-f]{{8}}{re.escape(_SPILL_SUFFIX)}{_PARTIAL}"
     rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}"
 )
@@ -374,7 +374,7 @@ def quarantine(path: Path, damaged: Inode | None) -> Path | None:
 def backup_files(path: Path) -> list[Path]:
     """Return the damaged databases that were set aside, and the copies that were made before a migration."""
     found = [*_beside(path, f"{path.name}{_CORRUPT}"), *_beside(path, f"{path.name}{_BACKUP}")]
-    return [each for each in found if not each.name.endswith(COMPANION_SUFFIXES)]
+    return [each for each in found if not each.name.endswith((*COMPANION_SUFFIXES, PARTIAL_SUFFIX))]
 
 
 def spill_files(path: Path) -> list[Path]:

@@ -27,7 +27,7 @@ from store.record.statements import Loss
 from store.record.writer import SnapshotWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from store.errors import Inode
@@ -254,12 +254,19 @@ class Recorder(Generic[Observed]):
             del self._spills[0]
 
     def _import_spill(self, writer: SnapshotWriter, path: Path, found: spill.Spill) -> None:
-        now = time.time()
-        losses = list(found.losses)
-        if found.unreadable:
-            losses.append(Loss(now, found.unreadable, "could not be read again"))
-        if writer.import_spill(path.name, now, found.entries, losses):
-            _log(logging.INFO, "imported %d readings of an earlier stop", len(found.entries))
+        now, entries, unreadable = time.time(), found.entries, found.unreadable
+        try:
+            is_new = writer.import_spill(path.name, now, entries, _with_unreadable(found.losses, unreadable, now))
+        except (DatabaseError, OSError):
+            raise
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _DATA_ERRORS):
+                raise
+            entries = [entry for entry in entries if writer.can_write(entry)]
+            unreadable += len(found.entries) - len(entries)
+            is_new = writer.import_spill(path.name, now, entries, _with_unreadable(found.losses, unreadable, now))
+        if is_new:
+            _log(logging.INFO, "imported %d readings of an earlier stop", len(entries))
         spill.remove(path)
 
     def _open_writer(self) -> SnapshotWriter:
@@ -385,6 +392,10 @@ class Recorder(Generic[Observed]):
         if self._writer:
             self._writer.close()
             self._writer = None
+
+
+def _with_unreadable(losses: Iterable[Loss], unreadable: int, now: float) -> list[Loss]:
+    return [*losses, *([Loss(now, unreadable, "could not be read again")] if unreadable else [])]
 
 
 def _subjects(entry: Snapshot | Sighting) -> set[tuple[str, ...]]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_FILES = 40
 """Spill files beside a database that nobody can write."""
 
+MAX_LENGTH = 64 * 1024 * 1024
+"""Bytes of a file that is read; a transaction's worth of the largest entries has 20 MB."""
+
 
 class Spill(NamedTuple):
     """The content of a file; ``unreadable`` counts lines that this program cannot parse."""
@@ -55,19 +58,21 @@ def read(path: Path) -> Spill:
 
     Raises:
         FileNotFoundError: Another proxy has imported it meanwhile.
-        OSError: The file cannot be read, or is a link or another user's.
+        OSError: The file cannot be read, is too long, or is a link or another user's.
 
     """
     problem = ownership_problem(path)
     if problem:
         raise OSError(f"{path} {problem}")
+    if path.stat().st_size > MAX_LENGTH:
+        raise OSError(f"{path} is longer than any file that codex-tap writes; move it away")
     entries: list[Entry] = []
     losses: list[Loss] = []
     unreadable = 0
     for line in path.read_bytes().splitlines():
         try:
             _parse_line(line, entries, losses)
-        except (ValueError, TypeError, KeyError):
+        except Exception:  # noqa: BLE001 (whatever is wrong with one line, the others are read)
             unreadable += 1
     return Spill(entries, losses, unreadable)
 

@@ -7,10 +7,12 @@ written with the transaction: one statement for each row that was seen again, ho
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from store.database import close_without_checkpoint, open_writer, transaction
+from store.errors import DatabaseError
 from store.files import inode
 from store.models import Limit, Sighting, Snapshot, Turn
 from store.record import statements
@@ -29,7 +31,6 @@ from store.retention import prune
 from store.schema import schema_version
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -86,6 +87,14 @@ class _Pending:
             current.pending_observations = 0
 
 
+class _UndoneError(Exception):
+    """Undoes a transaction."""
+
+
+def _undo() -> NoReturn:
+    raise _UndoneError
+
+
 class SnapshotWriter:
     """The one writing connection of a recorder."""
 
@@ -133,6 +142,25 @@ class SnapshotWriter:
             if is_new:
                 self._write_all(entries, losses, ordered_by_clock_to=statements.last_id(self._connection))
         return is_new
+
+    def can_write(self, entry: Entry) -> bool:
+        """Return True if an entry can be written, by doing so and undoing it.
+
+        Raises:
+            sqlite3.OperationalError: The database cannot be written now.
+            DatabaseError: A newer program has taken the file over.
+
+        """
+        try:
+            with self._transaction():
+                self._write_all([entry], ())
+                _undo()
+        except _UndoneError:
+            return True
+        except (sqlite3.OperationalError, DatabaseError):
+            raise
+        except Exception:  # noqa: BLE001 (whatever is wrong with one entry, the others are written)
+            return False
 
     def prune(self, before: float, most: int) -> int:
         """Delete at most `most` rows from before a timestamp (Unix seconds); return the number of deleted rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from store.files import inode
 from store.settings import default_database
 from tests.support.databases import record
 from tests.support.factories import used
+from tests.support.harness import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +168,23 @@ def test_a_reader_of_an_empty_file_finds_nothing(path: Path) -> None:
 
     with pytest.raises(MissingError, match="still empty"):
         open_reader(path)
+
+
+_READ = "import sys; from pathlib import Path; from store.database import open_reader; \
+print(open_reader(Path(sys.argv[1])).execute('SELECT used_5h_percent FROM snapshots').fetchone()[0])"
+
+
+def test_a_read_only_medium(path: Path) -> None:
+    """A database that was closed cleanly is read where SQLite can create no file beside it."""
+    record(path, used(13))
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 77; exec "$2" -c "$3" "$4"'
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", str(path.parent), sys.executable]
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is missing, so no read-only medium can be mounted")
+    found = subprocess.run([*words, _READ, str(path)], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if found.returncode in {1, 77} and "Traceback" not in found.stderr:
+        pytest.skip(f"no read-only medium can be mounted here: {found.stderr.strip()}")
+    assert (found.stdout, found.stderr) == ("13.0\n", "")
 
 
 def test_a_reader_cannot_write(path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +14,11 @@ import pytest
 from store import schema
 from store.database import open_reader, open_writer
 from store.errors import DatabaseError
-from store.files import backup_files
+from store.files import backup_files, partial_files
 from store.schema import SCHEMA_VERSION
 from tests.support.databases import record
 from tests.support.factories import NOON, used
+from tests.support.harness import REPOSITORY
 from tests.support.recorded_rows import rows
 
 if TYPE_CHECKING:
@@ -141,6 +144,33 @@ def test_a_backup_is_never_overwritten(path: Path, monkeypatch: pytest.MonkeyPat
 
     assert first.read_bytes() == b"an earlier copy"
     assert backup_files(path) == [first, first.with_name(f"{first.name}-1")]
+
+
+_KILLED_IN_THE_BACKUP = """
+import os, sys
+from pathlib import Path
+from store import schema
+from store.database import open_writer
+
+schema.SCHEMA_VERSION += 1
+schema._MIGRATIONS.append(lambda database: None)
+Path.rename = lambda *_: os._exit(9)
+open_writer(Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_migration_leaves_no_half_backup(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup appears under its name when it is complete; the next start makes it."""
+    older_schema(monkeypatch, path, add_a_column)
+    killed = subprocess.run([sys.executable, "-c", _KILLED_IN_THE_BACKUP, path], cwd=REPOSITORY, check=False)
+    assert killed.returncode == 9
+    assert backup_files(path) == []
+    assert partial_files(path) == [path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak.part")]
+
+    open_writer(path).close()
+
+    assert backup_files(path) == [path.with_name(f"{path.name}.v{SCHEMA_VERSION}.bak")]
+    assert partial_files(path) == []
 
 
 def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

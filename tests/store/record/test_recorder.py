@@ -25,7 +25,7 @@ from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, use
 from tests.support.recorded_rows import current, figures, figures_if_any, locked, rows, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from store.record.writer import Entry
@@ -161,6 +161,34 @@ def test_a_spill_file_is_imported_once(path: Path, recorder: Recorder[Entry]) ->
 
     assert all(each.close() for each in together)
     assert figures(path) == [(float(index), 1) for index in range(50)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.replace('"limit_id":"codex_fox"', '"limit_id":"\\ud800"'),
+        lambda line: line.replace('"used_percent":14.0', '"used_percent":1e999'),
+        lambda line: line.replace('"resets_at":1', '"resets_at":99999999999999999999'),
+        lambda line: line[:-1] + "[" * 50_000,
+        lambda line: line.replace('"status":200', '"status":99999999999999999999'),
+    ],
+    ids=["lone surrogate", "infinity", "a time beyond SQLite's integers", "deep", "a status beyond them"],
+)
+def test_one_bad_line_of_a_spill_file(path: Path, change: Callable[[str], str]) -> None:
+    """The other lines are imported, the bad one is counted, and recording goes on in this run and the next one."""
+    record(path)
+    bad = snapshot(limit(windows(14, 41), limit_id="codex_fox"), status=200)
+    spilled = spill.write(path, [used(13), bad, used(15)], [])
+    first, second, third = spilled.read_text().splitlines()
+    assert change(second) != second
+    spilled.write_text(f"{first}\n{change(second)}\n{third}\n")
+
+    record(path, used(16))
+
+    assert figures(path) == [(13.0, 1), (15.0, 1), (16.0, 1)]
+    assert spill_files(path) == []
+    losses = rows(path, "SELECT count, reason FROM losses")
+    assert losses == [{"count": 1, "reason": "could not be read again"}]
 
 
 def test_a_spill_file_that_stayed_is_not_imported_again(path: Path, recorder: Recorder[Entry]) -> None:

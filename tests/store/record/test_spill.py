@@ -101,6 +101,8 @@ def test_unreadable_lines_are_counted(database: Path) -> None:
     path = spill.write(database, [used(13), used(14)], [])
     first, second = path.read_text().splitlines()
     broken = ["", "{", "[]", "7", '{"reason": 1}', '{"identity": {}}', '{"another": "field"}']
+    broken += ["[" * 100_000, "null", '"text"', '{"reason": "x", "at": 1e999, "number": 1e999}', '{"kind": "host"}']
+    broken += ['{"transport": "http"}', '{"observed_at": %s}' % ("9" * 5_000)]
     path.write_text("\n".join([first, *broken, second[:-1], second]))
 
     found = spill.read(path)
@@ -110,6 +112,16 @@ def test_unreadable_lines_are_counted(database: Path) -> None:
         used(14).reading.limits,
     ]
     assert found.unreadable == len(broken) + 1
+
+
+def test_a_long_file_is_not_read(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that codex-tap cannot have written is refused before it fills the memory."""
+    path = spill.write(database, [used(13)], [])
+    monkeypatch.setattr(spill, "MAX_LENGTH", path.stat().st_size)
+    assert spill.read(path).entries
+    monkeypatch.setattr(spill, "MAX_LENGTH", path.stat().st_size - 1)
+    with pytest.raises(OSError, match="longer than any file that codex-tap writes"):
+        spill.read(path)
 
 
 def link(path: Path) -> None:
