@@ -103,10 +103,11 @@ def _check_options(
 def _install_shell(
     context: click.Context, shell: ShellName | None, hosts: Sequence[str], *, only_prints: bool, yes: bool
 ) -> None:
-    from scripts.install.shell_step import PROGRAM, apply_shell, plan_shell
+    from dataclasses import replace
+
+    from scripts.install.shell_step import apply_shell, plan_shell
     from scripts.install.start_up_files import guess_shell
     from scripts.install.undo import user_registry
-    from scripts.launch.shim import place_installed
 
     chosen = shell or guess_shell(os.environ, sys.platform)
     if chosen is None:
@@ -114,10 +115,7 @@ def _install_shell(
     registry = user_registry() if chosen == "powershell" else None
     plan = plan_shell(chosen, hosts, os.environ, registry)
     if only_prints:
-        try:
-            place_installed(PROGRAM)
-        except (OSError, ValueError) as error:
-            raise CommandError(f"codex-tap cannot be installed: {error}", FAILED) from error
+        apply_shell(replace(plan, files=(), user_path=None))
         click.echo(plan.lines[-1])
         return
     _show_shell(plan)

@@ -105,8 +105,8 @@ def _report(plan: UndoPlan, undone: Undone) -> None:
         running = ", ".join(map(str, undone.users))
         click.echo(f"These may still use the port, and have no network until they are restarted: processes {running}.")
     if undone.kept is not None:
-        until = "they end" if undone.users else "the next start of the system"
-        click.echo(f"{undone.kept} stays for running programs; after {until}, delete it with codex-tap uninstall.")
+        until = "they have ended" if undone.users else "the system was started anew"
+        click.echo(f"{undone.kept} stays for running programs; delete it when {until}.")
     if plan.start_up:
         click.echo("Close the shells that are open, or type in them:  hash -r")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.install import env_block, shared_home, trusted_bundle
 from scripts.install.file_change import FileChange
-from scripts.install.service_manager import NoManager, base_interpreter
+from scripts.install.service_manager import NoManager, base_interpreter, without_window
 from scripts.install.user_files import UserFile
 from scripts.launch import session
 from scripts.launch.background_server import Restart, restart_server
@@ -278,7 +278,7 @@ def _config(
 def _command(gateways: Sequence[str], *, serve: bool, alerts: bool) -> list[str]:
     options = [part for gateway in gateways for part in ("--host", gateway)]
     options += [option for option, given in (("--serve", serve), ("--alerts", alerts)) if given]
-    return [sys.executable, "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
+    return [without_window(sys.executable), "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
 
 
 def _check_home(folder: Path) -> None:

@@ -6,6 +6,7 @@ import getpass
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 60
 _NOT_STARTED = 127
+_BOOTSTRAP_TRIES, _BOOTSTRAP_PAUSE = 20, 0.25
 
 Outcome = tuple[int, str]
 """The exit code of a program, and its output with its errors."""
@@ -139,7 +141,13 @@ class Launchd:
         """Write the property list and load it."""
         self.run(["launchctl", "bootout", f"{self._domain}/{LABEL}"])  # an earlier one, if there is one
         _write(self.file, launchd_agent(command))
-        _check(self.run, ["launchctl", "bootstrap", self._domain, str(self.file)])
+        bootstrap = ["launchctl", "bootstrap", self._domain, str(self.file)]
+        for _ in range(_BOOTSTRAP_TRIES):  # the end of the earlier one takes a moment
+            code, _output = self.run(bootstrap)
+            if code == 0:
+                return
+            time.sleep(_BOOTSTRAP_PAUSE)
+        _check(self.run, bootstrap)
 
     def stop(self) -> None:
         """Unload the agent and delete its property list."""
@@ -219,10 +227,15 @@ def manager_named(name: str, environ: Mapping[str, str]) -> ServiceManager:
 
 
 def base_interpreter(platform: str = sys.platform) -> str:
-    """Return the Python that a virtual environment is made of, which outlives it; without a console on Windows."""
-    python = Path(getattr(sys, "_base_executable", None) or sys.executable).absolute()
-    windowless = python.with_name("pythonw.exe")
-    return str(windowless if platform == "win32" and windowless.exists() else python)
+    """Return the Python that a virtual environment is made of, which outlives it."""
+    return without_window(getattr(sys, "_base_executable", None) or sys.executable, platform)
+
+
+def without_window(python: str, platform: str = sys.platform) -> str:
+    """Return the absolute path of an interpreter; on Windows that of its twin that opens no window."""
+    path = Path(python).absolute()
+    twin = path.with_name("pythonw.exe")
+    return str(twin if platform == "win32" and twin.exists() else path)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from scripts.install import env_block, windows_path
 from scripts.install.always_step import own_environment
-from scripts.install.codex_processes import processes_using
+from scripts.install.codex_processes import processes_using, seconds_since_boot
 from scripts.install.file_change import FileChange, plan_removal
 from scripts.install.service_manager import manager_named, manager_of
 from scripts.install.start_up_files import SHELL_NAMES, start_up_files
@@ -110,6 +110,7 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
     server: Restart = "none"
     if plan.env is not None:
         plan.env.file.replace(plan.env.after)
+    restored_at = seconds_since_boot()
     if always is not None or plan.env is not None:
         server = restart_server(own_environment(environ, always))
         plan.manager.stop()
@@ -123,7 +124,7 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
         if after != before:
             registry.write(after)
     _delete(files.installed_folder(), "codex", "codex.cmd", files.SHIM_MARKER)
-    users, kept = _settle_certificates(was_always=always is not None or plan.env is not None)
+    users, kept = _settle_certificates(restored_at, was_always=always is not None or plan.env is not None)
     _forget(plan)
     return Undone(server, users, kept)
 
@@ -165,12 +166,12 @@ def _plan_env(path: Path, installed: Installation) -> FileChange | None:
     return FileChange(file, restored.content, restored.edited)
 
 
-def _settle_certificates(*, was_always: bool) -> tuple[list[int] | None, Path | None]:
+def _settle_certificates(restored_at: float, *, was_always: bool) -> tuple[list[int] | None, Path | None]:
     """Delete the certificates, unless a process may still read them: a missing file would cut it off."""
     path = files.trusted_file().absolute()
     if not path.exists():
         return [], None
-    users = processes_using(path)
+    users = processes_using(path, restored_at)
     if users or (users is None and was_always):
         return users, path
     path.unlink(missing_ok=True)

@@ -135,7 +135,7 @@ def test_uninstall_undoes_it_as_well(bashrc: Path) -> None:
 
 def test_without_a_service_manager(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command is printed; once it runs, .env is written; the upstream's password is nowhere in the output."""
-    monkeypatch.setattr(undo, "processes_using", lambda _path: [])
+    monkeypatch.setattr(undo, "processes_using", lambda *_: [])
     env.write_text("HTTPS_PROXY=http://me:s3cret@127.0.0.1:9\n")
     before, port = env.read_bytes(), free_port()
     arguments = ("install", "--always", "--no-service", "--yes", "--port", str(port))

@@ -18,6 +18,7 @@ from scripts.install.service_manager import (
     manager_named,
     manager_of,
     run_program,
+    without_window,
 )
 from scripts.support.errors import CommandError
 
@@ -149,6 +150,24 @@ def test_a_program_is_run_to_its_end() -> None:
     code, output = run_program([sys.executable, "-c", program])
     assert (code, sorted(output.splitlines())) == (3, ["err", "out"])
     assert run_program(["/nowhere/at/all"]) == (127, "No such file or directory")
+
+
+def test_an_earlier_agent_that_ends_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launchd refuses the new one until then."""
+    monkeypatch.setattr("scripts.install.service_manager._BOOTSTRAP_PAUSE", 0)
+    programs = Programs({"bootstrap": (5, "Input/output error")})
+    with pytest.raises(CommandError, match="Input/output error"):
+        Launchd(programs, 501).start(COMMAND)
+    assert sum("bootstrap" in each for each in programs.calls) > 10
+
+
+def test_an_interpreter_without_a_window(tmp_path: Path) -> None:
+    """A service on Windows would show an empty console otherwise."""
+    python, twin = tmp_path / "python.exe", tmp_path / "pythonw.exe"
+    assert without_window(str(python), "win32") == str(python)
+    twin.touch()
+    assert without_window(str(python), "win32") == str(twin)
+    assert without_window(str(python), "linux") == str(python)
 
 
 def test_the_interpreter_outlives_the_environment() -> None:

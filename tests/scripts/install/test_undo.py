@@ -55,7 +55,7 @@ def user_files() -> dict[str, bytes]:
 
 def test_all_files_are_as_before(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte for byte; a second time there is nothing to do."""
-    monkeypatch.setattr(undo, "processes_using", lambda _path: [])
+    monkeypatch.setattr(undo, "processes_using", lambda *_: [])
     env.write_bytes(b"A=1\r\nHTTPS_PROXY=http://corp:1\r\n")
     (Path.home() / ".bashrc").write_bytes(b"alias x=y")
     before = user_files()
@@ -73,17 +73,17 @@ def test_all_files_are_as_before(env: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_certificates_stay_while_they_are_used(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing file would cut the process off; the next time they are deleted."""
     install_all()
-    monkeypatch.setattr(undo, "processes_using", lambda _path: [7])
+    monkeypatch.setattr(undo, "processes_using", lambda *_: [7])
     undone = apply_undo(plan_undo(os.environ), os.environ)
     assert (undone.users, undone.kept, env.exists()) == ([7], files.trusted_file().absolute(), False)
-    monkeypatch.setattr(undo, "processes_using", lambda _path: [])
+    monkeypatch.setattr(undo, "processes_using", lambda *_: [])
     assert apply_undo(plan_undo(os.environ), os.environ).kept is None
     assert not files.trusted_file().exists()
 
 
 def test_where_processes_cannot_be_seen_they_stay_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the next time that it is asked for."""
-    monkeypatch.setattr(undo, "processes_using", lambda _path: None)
+    monkeypatch.setattr(undo, "processes_using", lambda *_: None)
     install_all()
     assert apply_undo(plan_undo(os.environ), os.environ).kept == files.trusted_file().absolute()
     assert apply_undo(plan_undo(os.environ), os.environ).kept is None
@@ -177,7 +177,7 @@ def test_killed_in_the_middle(env: Path, monkeypatch: pytest.MonkeyPatch, count:
             raise KeyboardInterrupt
         return replace(self, target)
 
-    monkeypatch.setattr(undo, "processes_using", lambda _path: [])
+    monkeypatch.setattr(undo, "processes_using", lambda *_: [])
     monkeypatch.setattr(Path, "replace", die)
     with contextlib.suppress(KeyboardInterrupt):
         install_all()
