@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from scripts.launch.codex_env_file import env_file
+from scripts.launch.running_proxies import running_proxies
 from scripts.maintenance.doctor.check import Check, age
 from scripts.maintenance.doctor.session_files import SessionFile, newest_sessions
 from scripts.support.database import open_for_reading
 from store.analysis.formatting import DAY, HOUR
 from store.errors import DatabaseError, MissingError
-from store.files import installation_file
+from store.files import backup_files, installation_file, spill_files
 from store.queries.health import LastRead, load_last_read, load_last_turns
 from store.settings import WATCHED_HOSTS
 
@@ -41,10 +42,14 @@ _BASE_URLS = ("openai_base_url", "chatgpt_base_url")
 
 
 class _Recorded(NamedTuple):
-    """What was recorded: when last, and the last turn of each thread (Unix seconds)."""
+    """What was recorded: when last, and the last turn of each thread (Unix seconds).
+
+    ``doubt`` is a reason why later readings may be elsewhere, or None.
+    """
 
     last: LastRead
     turns: Mapping[str, float]
+    doubt: str | None
 
     def misses(self, session: SessionFile, now: float) -> bool:
         """Return True if the latest turns of a session were not recorded."""
@@ -79,20 +84,34 @@ def check_reading(database: Path, environ: Mapping[str, str], now: float) -> Ite
     try:
         with open_for_reading(database) as connection:
             threads = [each.thread for each in sessions]
-            recorded = _Recorded(load_last_read(connection), load_last_turns(connection, threads))
+            last, turns = load_last_read(connection), load_last_turns(connection, threads)
     except MissingError:
-        recorded = _Recorded(LastRead(None, newest_deleted=False), {})
+        last, turns = LastRead(None, newest_deleted=False), {}
     except (DatabaseError, sqlite3.Error, OSError):
         yield Check("reading", "note", "not known, because the database cannot be read")
         return
-    yield _compare(sessions, recorded, home, now) if sessions else _judge_age(recorded.last, now)
+    if sessions:
+        yield _compare(sessions, _Recorded(last, turns, _find_doubt(database, last)), home, now)
+    else:
+        yield _judge_age(last, now)
+
+
+def _find_doubt(database: Path, last: LastRead) -> str | None:
+    """Return why readings may be missing in the database although Codex was read, or None."""
+    if last.newest_deleted:
+        return "the newest readings were deleted"
+    if spill_files(database):
+        return "some readings are not in the database yet"
+    if last.at is None and backup_files(database):
+        return "an earlier database was set aside"
+    other = next((each for each in running_proxies() if not each.records_to(database)), None)
+    return None if other is None else f"the proxy at {other.address} records to another database, {other.database}"
 
 
 def _compare(sessions: Sequence[SessionFile], recorded: _Recorded, home: Path, now: float) -> Check:
     worked, last = f"Codex worked {age(now - sessions[0].written_at)} ago", recorded.last
-    if last.newest_deleted and recorded.is_older_than(sessions[0]):
-        message = f"{worked}; whether it was read is unknown, because the newest readings were deleted"
-        return Check("reading", "note", message)
+    if recorded.doubt and recorded.is_older_than(sessions[0]):
+        return Check("reading", "note", f"{worked}; whether it was read is unknown, because {recorded.doubt}")
     installed_at, is_recent = _installed_at(), sessions[0].written_at > now - DAY
     if last.at is None and installed_at is not None and sessions[0].written_at > installed_at + GRACE_SECONDS:
         message = f"{worked}, and nothing was read since the installation {age(now - installed_at)} ago"
@@ -103,7 +122,7 @@ def _compare(sessions: Sequence[SessionFile], recorded: _Recorded, home: Path, n
     if recorded.is_older_than(sessions[0]):
         return _bypass(f"{worked}, {read}: it goes round the tap", home, is_recent=is_recent)
     missed = [each for each in sessions if each.written_at > now - HOUR and recorded.misses(each, now)]
-    if missed:
+    if missed and not recorded.doubt:
         message = (
             f"{read}, but the latest turns of {_sessions(missed)} were not read; "
             f"Codex worked there {age(now - missed[0].written_at)} ago"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.launch.running_proxies import describe, published
 from scripts.maintenance.doctor.check import Check
 from scripts.maintenance.doctor.reading import check_reading
 from scripts.support.installation import Installation, save_installation
 from store.files import installation_file
+from store.record import spill
 from tests.scripts.maintenance.doctor.test_session_files import thread, write_session
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, turn, used
@@ -120,6 +122,29 @@ def test_deleted_readings_prove_nothing(path: Path, home: Path) -> None:
 
     record(path, used(14, at=NOON - HOUR), turn("t-9", at=NOON - HOUR))
     assert reading(path, home).level == "problem"
+
+
+def test_readings_that_are_elsewhere_prove_nothing(path: Path, home: Path) -> None:
+    """In a file that is not imported yet, in a database that was set aside, or in that of another proxy."""
+    other = path.with_name("other.sqlite3")
+    with published(describe("127.0.0.1:8081", other, [], kind="installed", instance="")):
+        message = f"because the proxy at 127.0.0.1:8081 records to another database, {other}"
+        assert message in reading(path, home).message
+        record(path, used(13, at=NOON - 2 * HOUR))
+        assert message in reading(path, home).message
+    assert reading(path, home).level == "problem"
+
+    spill.write(path, [used(14)], [])
+    check = reading(path, home)
+    assert (check.level, "some readings are not in the database yet" in check.message) == ("note", True)
+
+
+def test_a_new_database_proves_nothing(path: Path, home: Path) -> None:
+    """The damaged one before it may have had readings."""
+    save_installation(Installation({"/x/.bashrc": []}))
+    os.utime(installation_file(), (NOON - 2 * HOUR, NOON - 2 * HOUR))
+    path.with_name(f"{path.name}.corrupt-20261120-101500").touch()
+    assert "an earlier database was set aside" in reading(path, home).message
 
 
 def test_one_of_two_sessions_is_not_read(path: Path, home: Path) -> None:
