@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.formatting import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
-    from store.documents import CheckLevel
+    from store.documents import CheckEntry, CheckLevel
 
 
 class Check(NamedTuple):
@@ -21,6 +21,10 @@ class Check(NamedTuple):
     level: CheckLevel
     message: str
     advice: str | None = None
+
+    def entry(self) -> CheckEntry:
+        """Return it as ``doctor --json`` writes it."""
+        return {"name": self.name, "level": self.level, "message": self.message, "advice": self.advice}
 
 
 def age(seconds: float) -> str:
