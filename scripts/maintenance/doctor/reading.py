@@ -52,12 +52,11 @@ class _Recorded(NamedTuple):
     doubt: str | None
 
     def misses(self, session: SessionFile, now: float) -> bool:
-        """Return True if the latest turns of a session were not recorded."""
+        """Return True if the latest turns of a session were not recorded, while others were."""
         turn_at = self.turns.get(session.thread)
         if turn_at is not None:
             return session.written_at > turn_at + GRACE_SECONDS
-        # The first turn of a session is recorded at its end.
-        return self.is_older_than(session) or now > session.written_at + GRACE_SECONDS
+        return now > session.written_at + GRACE_SECONDS  # its first turn may still run
 
     def is_older_than(self, session: SessionFile) -> bool:
         """Return True if nothing was recorded at the time of the latest turn of a session."""

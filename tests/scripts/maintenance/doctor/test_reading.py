@@ -171,6 +171,15 @@ def test_a_session_that_was_never_read(path: Path, home: Path, written_at: float
     assert reading(path, home).level == level
 
 
+def test_a_session_that_another_proxy_may_have_read(path: Path, home: Path) -> None:
+    """It is not called unread."""
+    write_session(home, OTHER, NOON - 700)
+    record(path, used(13, at=NOON - 60), turn(THREAD, at=NOON - 60))
+    with published(describe("127.0.0.1:8081", path.with_name("other"), [], kind="run", instance="")):
+        assert reading(path, home).level == "ok"
+    assert reading(path, home).level == "note"
+
+
 def test_a_client_without_threads_is_known_by_its_session(path: Path, home: Path) -> None:
     """Older versions of Codex name only the session."""
     write_session(home, OTHER, NOON - 700)
