@@ -7,7 +7,7 @@ import contextlib
 import socket
 import subprocess
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mitmproxy.options import Options
@@ -118,7 +118,8 @@ def test_a_listening_socket_is_adopted(monkeypatch: pytest.MonkeyPatch, *, by_th
 
     async def main(listener: socket.socket) -> list[bytes]:
         port = listener.getsockname()[1]
-        instance = SimpleNamespace(handle_stream=serve)
+        instance: Any = SimpleNamespace(handle_stream=serve)
+        server: Any
         answers = []
         for _ in range(2):  # a second server takes the place of the first one
             asked = [asyncio.ensure_future(ask(port)) for _ in range(3)]
