@@ -18,7 +18,7 @@ from scripts.demo.replies import Answer, Pause
 from store.database import open_reader
 from tests.support.command_line import in_terminal, needs_terminal
 from tests.support.harness import wait_until
-from tests.support.launcher import PS, descendants, read_line, started
+from tests.support.launcher import mitmdump_of, read_line, started
 from tests.system.test_real_codex import CLI, answer, run_environment
 
 if sys.platform == "win32":
@@ -61,14 +61,6 @@ def turns(path: Path, account: str | None = None) -> int:
             {"account": account},
         ).fetchone()
     return int(count)
-
-
-def mitmdump_of(pid: int) -> int | None:
-    """The mitmdump that a launcher has started."""
-    listed = subprocess.run([PS, "-A", "-ww", "-o", "pid=,args="], capture_output=True, check=True, text=True).stdout
-    programs = {int(line.split(None, 1)[0]): line for line in listed.splitlines()}
-    found = [each for each in descendants(pid) if "launch/mitmdump.py" in programs.get(each, "")]
-    return found[0] if found else None
 
 
 def kill_mitmdump(pid: int) -> None:
@@ -181,6 +173,7 @@ def test_a_proxy_that_never_starts(codex: str, backend: Backend, environ: dict[s
     assert turns(tmp_path / "tap.sqlite3") == 0
 
 
+@pytest.mark.timeout(300)
 def test_fifty_at_once(codex: str, environ: dict[str, str], tmp_path: Path) -> None:
     """All succeed, and all are read."""
     homes = [tmp_path / f"home-{number}" for number in range(MANY)]
