@@ -29,10 +29,12 @@ from scripts.launch.environment import (
     leads_through_tap,
     may_redirect_plain_http,
 )
+from scripts.launch.shared_proxy import refuse_second
 from scripts.support.errors import FAILED, CommandError, LaunchError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
+from scripts.support.version import version
 from store import files
-from store.settings import WATCHED_HOSTS
+from store.settings import WATCHED_HOSTS, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +109,7 @@ def plan_always(
     known = installed.always
     port = port or (known.port if known else DEFAULT_PORT)
     address = f"{HOST}:{port}"
-    environ = own_environment(environ, known)
+    given, environ = environ, own_environment(environ, known)
     path = env_file(environ).absolute()
     _check_home(path.parent)
     _check_port(port, known)
@@ -118,7 +120,12 @@ def plan_always(
     if file.content is not None:
         before = env_block.restore(file.content, installed.blocks.get(str(path)))
     effective = {**environ, **parse((before.content or b"").decode("utf-8", "replace"), environ)}
-    upstream = _find_upstream(effective, address)
+    refuse_second(effective, default_database(environ), address)
+    upstream = find_upstream(effective, windows=_WINDOWS)
+    trusted_before = effective.get("SSL_CERT_FILE")
+    if environ != given:  # the variables of the block stand where those of the user's environment stood
+        upstream = upstream or _earlier_upstream()
+        trusted_before = trusted_before or (known.trusted_before if known else None)
     chosen = env_block.variables(
         environ,
         before.content,
@@ -128,7 +135,6 @@ def plan_always(
         plain_http=bool(gateways) and may_redirect_plain_http(effective, windows=_WINDOWS),
     )
     after = env_block.insert(before.content, chosen, environ, path)
-    trusted_before = effective.get("SSL_CERT_FILE") or (known.trusted_before if known else None)
     if trusted_before:
         CorporateCa.read("SSL_CERT_FILE", trusted_before)
     config = _config(environ, port, upstream, trusted_before, _command(gateways, serve=serve, alerts=alerts))
@@ -174,8 +180,27 @@ def write_service(plan: AlwaysPlan) -> Sequence[str]:
     return [base_interpreter(), "-I", "-S", str(program), str(config)]
 
 
-def start_service(plan: AlwaysPlan, manager: ServiceManager, command: Sequence[str]) -> bool:
+def is_current(plan: AlwaysPlan, manager: ServiceManager) -> bool:
+    """Return True if the service is installed as planned, so that its open connections need not be closed."""
+    folder = files.service_folder()
+    try:
+        is_same = (folder / files.HOLDER_PROGRAM).read_bytes() == _HOLDER.read_bytes()
+        config = json.loads((folder / files.HOLDER_CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(is_same and config == plan.config and (manager.file is None or manager.file.exists()))
+
+
+def start_service(
+    plan: AlwaysPlan, manager: ServiceManager, command: Sequence[str], *, is_running: bool = False
+) -> bool:
     """Start the service, and return True as soon as it has answered a request; False if nothing runs it yet.
+
+    Args:
+        plan: the plan.
+        manager: what runs the service.
+        command: the command that runs it.
+        is_running: the service need not be started if it listens.
 
     Raises:
         CommandError: it does not start or does not answer; a service that was not there before is stopped again.
@@ -185,7 +210,8 @@ def start_service(plan: AlwaysPlan, manager: ServiceManager, command: Sequence[s
     if isinstance(manager, NoManager) and not _is_open(plan.address):
         return False
     try:
-        manager.start(command)
+        if not (is_running and _is_open(plan.address)):
+            manager.start(command)
         wait_until_it_answers(plan.address, _ANSWER_SECONDS)
     except CommandError:
         if before.always is None:
@@ -245,11 +271,8 @@ def _service_error() -> str | None:
     return None
 
 
-def _find_upstream(effective: Mapping[str, str], address: str) -> Upstream | None:
-    """Return the proxy that Codex would use without the service; that of an earlier installation if none is named."""
-    found = find_upstream(effective, windows=_WINDOWS)
-    if found is not None and not leads_to(found.url, address):
-        return found
+def _earlier_upstream() -> Upstream | None:
+    """Return the upstream proxy of the service as it is installed."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         config = json.loads((files.service_folder() / files.HOLDER_CONFIG).read_bytes())
         if config["upstream"]:
@@ -269,6 +292,7 @@ def _config(
         handed_on["SSL_CERT_FILE"] = trusted_before
     return {
         "version": 1,
+        "codex_tap": version(),  # another one is started anew
         "host": HOST,
         "port": port,
         "command": list(command),
