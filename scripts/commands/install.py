@@ -36,14 +36,14 @@ _SERVER: dict[Restart, str] = {
 Examples:
   codex-tap install              a codex typed in a shell is read
   codex-tap install --print      only show the line for the shell
-  codex-tap install --always     the editor's Codex and the desktop app as well
+  codex-tap install --always     the editor's Codex and others as well
 """,
 )
 @click.option("--shell", type=click.Choice(_SHELLS), help="Shell to set up. [default: guessed]")
-@click.option("--print", "only_prints", is_flag=True, help="Print the line for the shell's start-up file; change none.")
-@click.option("--always", is_flag=True, help="Run a service with one fixed port that Codex's own .env names.")
+@click.option("--print", "only_prints", is_flag=True, help="Print the line for a start-up file; change none.")
+@click.option("--always", is_flag=True, help="Run a service that Codex's own .env leads to.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the service. [default: 26339]")
-@click.option("--no-service", is_flag=True, help="Use no service manager: you run the service yourself.")
+@click.option("--no-service", is_flag=True, help="Use no service manager; you run the service.")
 @host_option
 @serve_option
 @alerts_option

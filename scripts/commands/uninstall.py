@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @database_option
 @click.pass_context
 def uninstall(context: click.Context, *, yes: bool, keep_data: bool, database: Path | None) -> None:
-    """Undo codex-tap install, and delete everything that codex-tap stores on this machine.
+    """Undo install, and delete everything that codex-tap stored.
 
     What install changed in your files is taken out again, and its service is stopped. What is deleted is the database
     with the files that belong to it, and the proxy's certificate authority with its private key. Files that codex-tap
