@@ -123,7 +123,7 @@ def _install_shell(
     chosen = shell or guess_shell(os.environ, sys.platform)
     if chosen is None:
         raise CommandError(f"your shell is not known; name it with --shell ({', '.join(_SHELLS)})", WRONG_USE)
-    registry = user_registry() if chosen == "powershell" else None
+    registry = user_registry()
     plan = plan_shell(chosen, hosts, os.environ, registry)
     if only_prints:
         apply_shell(replace(plan, files=(), user_path=None))
