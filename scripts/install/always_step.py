@@ -217,6 +217,7 @@ def start_service(
         if before.always is None:
             with contextlib.suppress(CommandError):
                 manager.stop()
+            delete_service()
             save_installation(before)
         raise
     return True
@@ -230,6 +231,22 @@ def lead_codex(plan: AlwaysPlan, environ: Mapping[str, str]) -> Restart:
     """
     plan.env.file.replace(plan.env.after)
     return restart_server(own_environment(environ, load_installation().always))
+
+
+def delete_service() -> None:
+    """Delete the files of the service, whose configuration may have a password.
+
+    Raises:
+        CommandError: a file cannot be deleted.
+    """
+    folder = files.service_folder()
+    try:
+        for name in (files.HOLDER_PROGRAM, files.HOLDER_CONFIG, files.HOLDER_STATUS):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandError(f"{error.filename} cannot be deleted: {error.strerror}", FAILED) from error
+    with contextlib.suppress(OSError):  # it has foreign files
+        folder.rmdir()
 
 
 def wait_until_it_answers(address: str, seconds: float) -> None:

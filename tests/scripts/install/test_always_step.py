@@ -132,6 +132,7 @@ def test_a_service_that_does_not_work_is_undone(env: Path, manager: Manager, mon
     with pytest.raises(CommandError, match="the service does not work"):
         start_service(found, manager, write_service(found))
     assert (env.exists(), manager.processes, load_installation()) == (False, [], Installation())
+    assert not files.service_folder().exists()
 
 
 def test_without_a_manager_nothing_leads_to_a_closed_port(env: Path) -> None:

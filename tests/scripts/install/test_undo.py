@@ -14,7 +14,7 @@ import pytest
 
 from scripts.install import undo
 from scripts.install.always_step import lead_codex, plan_always, start_service, write_service
-from scripts.install.service_manager import NoManager
+from scripts.install.service_manager import NoManager, Systemd
 from scripts.install.shell_step import apply_shell, plan_shell
 from scripts.install.undo import Undone, apply_undo, plan_undo
 from scripts.support.errors import CommandError
@@ -184,6 +184,16 @@ def test_killed_in_the_middle(env: Path, monkeypatch: pytest.MonkeyPatch, count:
         assert Path(path).read_bytes().startswith(content)
     apply_undo(plan_undo(os.environ), os.environ)
     assert user_files() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the manager of Linux")
+def test_a_service_that_the_system_ran_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed again without a manager, it is stopped there as well."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(Systemd, "stop", lambda self: calls.append([self.name]))
+    install_all()
+    apply_undo(plan_undo(os.environ), os.environ)
+    assert calls == [["systemd"]]
 
 
 def test_an_empty_record_is_kept_out() -> None:
