@@ -101,6 +101,8 @@ def _report(plan: UndoPlan, undone: Undone) -> None:
         click.echo("Codex's background server was restarted.")
     elif undone.server != "none":
         click.echo("Codex's background server still uses the port; restart it:  codex app-server daemon restart")
+    if undone.still_listens and plan.installed.always is not None:
+        click.echo(f"Something still listens at port {plan.installed.always.port}: end the service that you run.")
     if plan.env is not None and undone.users:
         running = ", ".join(map(str, undone.users))
         click.echo(f"These may still use the port, and have no network until they are restarted: processes {running}.")

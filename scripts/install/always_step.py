@@ -207,10 +207,10 @@ def start_service(
     """
     before = load_installation()
     _record(before, replace(plan.always, service=manager.name), plan)
-    if isinstance(manager, NoManager) and not _is_open(plan.address):
+    if isinstance(manager, NoManager) and not is_open(plan.address):
         return False
     try:
-        if not (is_running and _is_open(plan.address)):
+        if not (is_running and is_open(plan.address)):
             manager.start(command)
         wait_until_it_answers(plan.address, _ANSWER_SECONDS)
     except CommandError:
@@ -359,7 +359,7 @@ def _check_port(port: int, known: AlwaysOn | None) -> None:
                 raise CommandError(message, FAILED) from error
 
 
-def _is_open(address: str) -> bool:
+def is_open(address: str) -> bool:
     """Return True if something listens at ``host:port``."""
     host, _, port = address.rpartition(":")
     try:

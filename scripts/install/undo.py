@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.install import env_block, windows_path
-from scripts.install.always_step import delete_service, own_environment
+from scripts.install.always_step import HOST, delete_service, is_open, own_environment
 from scripts.install.codex_processes import processes_using, seconds_since_boot
 from scripts.install.file_change import FileChange, plan_removal
 from scripts.install.service_manager import NoManager, manager_named, manager_of
@@ -54,12 +54,6 @@ class UndoPlan:
         """Return True if nothing is installed."""
         return self.installed == Installation() and self.env is None and not self.start_up
 
-    @property
-    def edited(self) -> list[tuple[Path, str]]:
-        """The lines of the user's in blocks, which stay, with their files."""
-        changes = [*([self.env] if self.env else []), *self.start_up]
-        return [(change.file.path, line.decode("utf-8", "replace")) for change in changes for line in change.edited]
-
 
 @dataclass(frozen=True)
 class Undone:
@@ -71,6 +65,9 @@ class Undone:
 
     kept: Path | None
     """The file of certificates, if it stays for them."""
+
+    still_listens: bool = False
+    """Whether something listens at the port of the service still, such as one that the user runs."""
 
 
 def plan_undo(environ: Mapping[str, str]) -> UndoPlan:
@@ -130,7 +127,7 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
     _delete_program()
     users, kept = _settle_certificates(restored_at, was_always=always is not None or plan.env is not None)
     _forget(plan)
-    return Undone(server, users, kept)
+    return Undone(server, users, kept, always is not None and is_open(f"{HOST}:{always.port}"))
 
 
 def _end_holder() -> None:

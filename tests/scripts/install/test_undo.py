@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from scripts.install.service_manager import NoManager, Systemd
 from scripts.install.shell_step import apply_shell, plan_shell
 from scripts.install.undo import Undone, apply_undo, plan_undo
 from scripts.support.errors import CommandError
-from scripts.support.installation import Installation, load_installation, save_installation
+from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store import files
 from tests.scripts.install.test_shell_step import Memory
 from tests.support.harness import free_port
@@ -184,6 +185,16 @@ def test_killed_in_the_middle(env: Path, monkeypatch: pytest.MonkeyPatch, count:
         assert Path(path).read_bytes().startswith(content)
     apply_undo(plan_undo(os.environ), os.environ)
     assert user_files() == before
+
+
+def test_something_that_listens_still_is_reported() -> None:
+    """A service that another user or system runs is not ended."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        save_installation(Installation(always=AlwaysOn(port, "/nowhere/.env", "none")))
+        assert apply_undo(plan_undo(os.environ), os.environ).still_listens
+    save_installation(Installation(always=AlwaysOn(port, "/nowhere/.env", "none")))
+    assert not apply_undo(plan_undo(os.environ), os.environ).still_listens
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the manager of Linux")
