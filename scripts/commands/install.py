@@ -36,14 +36,14 @@ _SERVER: dict[Restart, str] = {
 Examples:
   codex-tap install              a codex typed in a shell is read
   codex-tap install --print      only show the line for the shell
-  codex-tap install --always     the editor's Codex and the desktop app as well
+  codex-tap install --always     the editor's Codex and others as well
 """,
 )
 @click.option("--shell", type=click.Choice(_SHELLS), help="Shell to set up. [default: guessed]")
-@click.option("--print", "only_prints", is_flag=True, help="Print the line for the shell's start-up file; change none.")
-@click.option("--always", is_flag=True, help="Run a service with one fixed port that Codex's own .env names.")
+@click.option("--print", "only_prints", is_flag=True, help="Print the line for a start-up file; change none.")
+@click.option("--always", is_flag=True, help="Run a service that Codex's own .env leads to.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the service. [default: 26339]")
-@click.option("--no-service", is_flag=True, help="Use no service manager: you run the service yourself.")
+@click.option("--no-service", is_flag=True, help="Use no service manager; you run the service.")
 @host_option
 @serve_option
 @alerts_option
@@ -75,8 +75,9 @@ def install(
     _check_options(
         always=always, shell=shell, only_prints=only_prints, port=port, others=(no_service, serves, sends_alerts)
     )
+    gateways = _checked(hosts)
     if not always:
-        _install_shell(context, shell, hosts, only_prints=only_prints, yes=yes)
+        _install_shell(context, shell, gateways, only_prints=only_prints, yes=yes)
         return
     if serves:
         check_serving()
@@ -84,7 +85,7 @@ def install(
         check_alerts()
     from scripts.install.always_step import plan_always
 
-    plan = plan_always(os.environ, port=port, gateways=hosts, serve=serves, alerts=sends_alerts)
+    plan = plan_always(os.environ, port=port, gateways=gateways, serve=serves, alerts=sends_alerts)
     _install_always(context, plan, uses_service=not no_service, yes=yes)
 
 
@@ -100,6 +101,16 @@ def _check_options(
             raise click.UsageError(f"{option} cannot be combined with --always.")
 
 
+def _checked(hosts: Sequence[str]) -> list[str]:
+    """Return the gateways in one form."""
+    from store.settings import checked_host
+
+    try:
+        return [checked_host(host) for host in hosts]
+    except ValueError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
 def _install_shell(
     context: click.Context, shell: ShellName | None, hosts: Sequence[str], *, only_prints: bool, yes: bool
 ) -> None:
@@ -112,7 +123,7 @@ def _install_shell(
     chosen = shell or guess_shell(os.environ, sys.platform)
     if chosen is None:
         raise CommandError(f"your shell is not known; name it with --shell ({', '.join(_SHELLS)})", WRONG_USE)
-    registry = user_registry() if chosen == "powershell" else None
+    registry = user_registry()
     plan = plan_shell(chosen, hosts, os.environ, registry)
     if only_prints:
         apply_shell(replace(plan, files=(), user_path=None))
@@ -151,7 +162,7 @@ def _report_edited(files: Sequence[FileChange]) -> None:
 
 
 def _install_always(context: click.Context, plan: AlwaysPlan, *, uses_service: bool, yes: bool) -> None:
-    from scripts.install.always_step import lead_codex, start_service, write_service
+    from scripts.install.always_step import is_current, lead_codex, start_service, write_service
     from scripts.install.service_manager import NoManager, manager_of
 
     manager = manager_of(sys.platform, os.environ) if uses_service else NoManager()
@@ -161,8 +172,9 @@ def _install_always(context: click.Context, plan: AlwaysPlan, *, uses_service: b
     _show_always(plan, manager.file)
     if not yes and not click.confirm("Do it?"):
         context.exit(1)
+    is_running = is_current(plan, manager)
     command = write_service(plan)
-    if not start_service(plan, manager, command):
+    if not start_service(plan, manager, command, is_running=is_running):
         click.echo(
             "Nothing listens at that port yet, so Codex's .env is unchanged. Run this at every start of the system:\n"
             f"  {_joined(command)}\nThen repeat the command."
@@ -171,6 +183,8 @@ def _install_always(context: click.Context, plan: AlwaysPlan, *, uses_service: b
     server = lead_codex(plan, os.environ)
     _report_edited([plan.env])
     click.echo(f"Done. The service answers at {plan.address}, and every Codex that starts from now on is read.")
+    if not uses_service:
+        click.echo("You run the service: while it does not run, Codex has no network.")
     if server in _SERVER:
         click.echo(_SERVER[server])
     click.echo(_UNDO)

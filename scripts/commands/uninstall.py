@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @database_option
 @click.pass_context
 def uninstall(context: click.Context, *, yes: bool, keep_data: bool, database: Path | None) -> None:
-    """Undo codex-tap install, and delete everything that codex-tap stores on this machine.
+    """Undo install, and delete everything that codex-tap stored.
 
     What install changed in your files is taken out again, and its service is stopped. What is deleted is the database
     with the files that belong to it, and the proxy's certificate authority with its private key. Files that codex-tap
@@ -101,6 +101,8 @@ def _report(plan: UndoPlan, undone: Undone) -> None:
         click.echo("Codex's background server was restarted.")
     elif undone.server != "none":
         click.echo("Codex's background server still uses the port; restart it:  codex app-server daemon restart")
+    if undone.still_listens and plan.installed.always is not None:
+        click.echo(f"Something still listens at port {plan.installed.always.port}: end the service that you run.")
     if plan.env is not None and undone.users:
         running = ", ".join(map(str, undone.users))
         click.echo(f"These may still use the port, and have no network until they are restarted: processes {running}.")

@@ -30,10 +30,12 @@ from scripts.launch.environment import (
     may_redirect_plain_http,
 )
 from scripts.launch.service_status import load_service_status
+from scripts.launch.shared_proxy import refuse_second
 from scripts.support.errors import FAILED, CommandError, LaunchError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
+from scripts.support.version import version
 from store import files
-from store.settings import WATCHED_HOSTS
+from store.settings import WATCHED_HOSTS, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +110,7 @@ def plan_always(
     known = installed.always
     port = port or (known.port if known else DEFAULT_PORT)
     address = f"{HOST}:{port}"
-    environ = own_environment(environ, known)
+    given, environ = environ, own_environment(environ, known)
     path = env_file(environ).absolute()
     _check_home(path.parent)
     _check_port(port, known)
@@ -119,7 +121,12 @@ def plan_always(
     if file.content is not None:
         before = env_block.restore(file.content, installed.blocks.get(str(path)))
     effective = {**environ, **parse((before.content or b"").decode("utf-8", "replace"), environ)}
-    upstream = _find_upstream(effective, address)
+    refuse_second(effective, default_database(environ), address)
+    upstream = find_upstream(effective, windows=_WINDOWS)
+    trusted_before = effective.get("SSL_CERT_FILE")
+    if environ != given:  # the variables of the block stand where those of the user's environment stood
+        upstream = upstream or _earlier_upstream()
+        trusted_before = trusted_before or (known.trusted_before if known else None)
     chosen = env_block.variables(
         environ,
         before.content,
@@ -129,7 +136,6 @@ def plan_always(
         plain_http=bool(gateways) and may_redirect_plain_http(effective, windows=_WINDOWS),
     )
     after = env_block.insert(before.content, chosen, environ, path)
-    trusted_before = effective.get("SSL_CERT_FILE") or (known.trusted_before if known else None)
     if trusted_before:
         CorporateCa.read("SSL_CERT_FILE", trusted_before)
     config = _config(environ, port, upstream, trusted_before, _command(gateways, serve=serve, alerts=alerts))
@@ -175,23 +181,44 @@ def write_service(plan: AlwaysPlan) -> Sequence[str]:
     return [base_interpreter(), "-I", "-S", str(program), str(config)]
 
 
-def start_service(plan: AlwaysPlan, manager: ServiceManager, command: Sequence[str]) -> bool:
+def is_current(plan: AlwaysPlan, manager: ServiceManager) -> bool:
+    """Return True if the service is installed as planned, so that its open connections need not be closed."""
+    folder = files.service_folder()
+    try:
+        is_same = (folder / files.HOLDER_PROGRAM).read_bytes() == _HOLDER.read_bytes()
+        config = json.loads((folder / files.HOLDER_CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(is_same and config == plan.config and (manager.file is None or manager.file.exists()))
+
+
+def start_service(
+    plan: AlwaysPlan, manager: ServiceManager, command: Sequence[str], *, is_running: bool = False
+) -> bool:
     """Start the service, and return True as soon as it has answered a request; False if nothing runs it yet.
+
+    Args:
+        plan: the plan.
+        manager: what runs the service.
+        command: the command that runs it.
+        is_running: the service need not be started if it listens.
 
     Raises:
         CommandError: it does not start or does not answer; a service that was not there before is stopped again.
     """
     before = load_installation()
     _record(before, replace(plan.always, service=manager.name), plan)
-    if isinstance(manager, NoManager) and not _is_open(plan.address):
+    if isinstance(manager, NoManager) and not is_open(plan.address):
         return False
     try:
-        manager.start(command)
+        if not (is_running and is_open(plan.address)):
+            manager.start(command)
         wait_until_it_answers(plan.address, _ANSWER_SECONDS)
     except CommandError:
         if before.always is None:
             with contextlib.suppress(CommandError):
                 manager.stop()
+            delete_service()
             save_installation(before)
         raise
     return True
@@ -205,6 +232,22 @@ def lead_codex(plan: AlwaysPlan, environ: Mapping[str, str]) -> Restart:
     """
     plan.env.file.replace(plan.env.after)
     return restart_server(own_environment(environ, load_installation().always))
+
+
+def delete_service() -> None:
+    """Delete the files of the service, whose configuration may have a password.
+
+    Raises:
+        CommandError: a file cannot be deleted.
+    """
+    folder = files.service_folder()
+    try:
+        for name in (files.HOLDER_PROGRAM, files.HOLDER_CONFIG, files.HOLDER_STATUS):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandError(f"{error.filename} cannot be deleted: {error.strerror}", FAILED) from error
+    with contextlib.suppress(OSError):  # it has foreign files
+        folder.rmdir()
 
 
 def wait_until_it_answers(address: str, seconds: float) -> None:
@@ -240,11 +283,8 @@ def _record(before: Installation, always: AlwaysOn, plan: AlwaysPlan) -> None:
         raise CommandError(f"{files.installation_file()} cannot be written: {error.strerror}", FAILED) from error
 
 
-def _find_upstream(effective: Mapping[str, str], address: str) -> Upstream | None:
-    """Return the proxy that Codex would use without the service; that of an earlier installation if none is named."""
-    found = find_upstream(effective, windows=_WINDOWS)
-    if found is not None and not leads_to(found.url, address):
-        return found
+def _earlier_upstream() -> Upstream | None:
+    """Return the upstream proxy of the service as it is installed."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         config = json.loads((files.service_folder() / files.HOLDER_CONFIG).read_bytes())
         if config["upstream"]:
@@ -264,6 +304,7 @@ def _config(
         handed_on["SSL_CERT_FILE"] = trusted_before
     return {
         "version": 1,
+        "codex_tap": version(),  # another one is started anew
         "host": HOST,
         "port": port,
         "command": list(command),
@@ -313,7 +354,7 @@ def _check_port(port: int, known: AlwaysOn | None) -> None:
                 raise CommandError(message, FAILED) from error
 
 
-def _is_open(address: str) -> bool:
+def is_open(address: str) -> bool:
     """Return True if something listens at ``host:port``."""
     host, _, port = address.rpartition(":")
     try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _COMMENT = "# Made by codex-tap install --always; codex-tap uninstall removes this block."
 _SET_ASIDE = "#codex-tap: "
+_LINE_START = re.compile(r"^(?=.)", re.MULTILINE | re.DOTALL)
 _PREFIX = re.compile(rf"^{re.escape(_SET_ASIDE)}", re.MULTILINE)
 
 
@@ -140,8 +141,9 @@ def _set_aside(text: str, chosen: Mapping[str, str]) -> str:
 
 def _comment_out(text: str, found: Sequence[Assignment], prefix: str) -> str:
     for each in reversed(found):
-        lines = text[each.start : each.end].splitlines(keepends=True)
-        text = text[: each.start] + "".join(prefix + line for line in lines) + text[each.end :]
+        # Not `splitlines`: only a line feed ends a line of the file.
+        commented = _LINE_START.sub(prefix, text[each.start : each.end])
+        text = text[: each.start] + commented + text[each.end :]
     return text
 
 

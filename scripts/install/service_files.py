@@ -41,6 +41,7 @@ StartLimitIntervalSec=0
 ExecStart={words}
 Restart=always
 RestartSec={_PAUSE_SECONDS}
+KillMode=mixed
 UMask=0077
 
 [Install]

@@ -41,7 +41,17 @@ def _run(command: Sequence[str]) -> int:
     from scripts.launch.environment import leads_through_tap, without_tap
     from store.files import probed_programs
 
-    if not takes_turns(command[1:]) or _is_always_read():
+    if not takes_turns(command[1:]):
+        return _become(command)
+    service = _service_of_codex()
+    if service is not None:
+        if not _is_open(service):
+            print(
+                f"codex-tap: nothing listens at {service}, to which Codex's own .env leads; start the service, "
+                "or undo it with: codex-tap uninstall --keep-data",
+                file=sys.stderr,
+                flush=True,
+            )
         return _become(command)
     if leads_through_tap(os.environ) and _is_open(os.environ["HTTPS_PROXY"]):
         return _become(without_daemon(command, probed_programs()))
@@ -62,13 +72,15 @@ def _is_open(proxy: str) -> bool:
     return True
 
 
-def _is_always_read() -> bool:
-    """Return True if Codex's own ``.env`` leads it to the always-on service."""
+def _service_of_codex() -> str | None:
+    """Return the URL of the always-on service if Codex's own ``.env`` leads there, or None."""
     from scripts.launch.codex_env_file import env_file, is_led_to
     from scripts.support.installation import load_installation
 
     always = load_installation().always
-    return always is not None and is_led_to(env_file(os.environ), f"127.0.0.1:{always.port}")
+    if always is None or not is_led_to(env_file(os.environ), f"127.0.0.1:{always.port}"):
+        return None
+    return f"http://127.0.0.1:{always.port}"
 
 
 def _gateways() -> Sequence[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.install import env_block, windows_path
-from scripts.install.always_step import own_environment
+from scripts.install.always_step import HOST, delete_service, is_open, own_environment
 from scripts.install.codex_processes import processes_using, seconds_since_boot
 from scripts.install.file_change import FileChange, plan_removal
-from scripts.install.service_manager import manager_named, manager_of
+from scripts.install.service_manager import NoManager, manager_named, manager_of
 from scripts.install.start_up_files import SHELL_NAMES, start_up_files
 from scripts.install.user_files import UserFile
 from scripts.launch.background_server import Restart, restart_server
@@ -54,12 +54,6 @@ class UndoPlan:
         """Return True if nothing is installed."""
         return self.installed == Installation() and self.env is None and not self.start_up
 
-    @property
-    def edited(self) -> list[tuple[Path, str]]:
-        """The lines of the user's in blocks, which stay, with their files."""
-        changes = [*([self.env] if self.env else []), *self.start_up]
-        return [(change.file.path, line.decode("utf-8", "replace")) for change in changes for line in change.edited]
-
 
 @dataclass(frozen=True)
 class Undone:
@@ -72,6 +66,9 @@ class Undone:
     kept: Path | None
     """The file of certificates, if it stays for them."""
 
+    still_listens: bool = False
+    """Whether something listens at the port of the service still, such as one that the user runs."""
+
 
 def plan_undo(environ: Mapping[str, str]) -> UndoPlan:
     """Find out what is to be changed back: what is on record, and blocks in the usual places, should that be lost.
@@ -81,7 +78,11 @@ def plan_undo(environ: Mapping[str, str]) -> UndoPlan:
     """
     installed = load_installation()
     always = installed.always
-    manager = manager_named(always.service, environ) if always else manager_of(sys.platform, environ)
+    # A service that the user runs may have been run by the system before.
+    if always is None or always.service == NoManager.name:
+        manager = manager_of(sys.platform, environ)
+    else:
+        manager = manager_named(always.service, environ)
     env = _plan_env(Path(always.env_file) if always else env_file(environ).absolute(), installed)
     start_up: list[FileChange] = []
     problems: dict[str, str] = {}
@@ -115,7 +116,7 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
         server = restart_server(own_environment(environ, always))
         plan.manager.stop()
         _end_holder()
-    _delete(files.service_folder(), files.HOLDER_PROGRAM, files.HOLDER_CONFIG, files.HOLDER_STATUS)
+    delete_service()
     for change in plan.start_up:
         change.file.replace(change.after)
     if registry is not None and plan.installed.in_user_path is not None:
@@ -123,10 +124,10 @@ def apply_undo(plan: UndoPlan, environ: Mapping[str, str], registry: UserPath | 
         after = windows_path.take_out(before, plan.installed.in_user_path)
         if after != before:
             registry.write(after)
-    _delete(files.installed_folder(), "codex", "codex.cmd", files.SHIM_MARKER)
+    _delete_program()
     users, kept = _settle_certificates(restored_at, was_always=always is not None or plan.env is not None)
     _forget(plan)
-    return Undone(server, users, kept)
+    return Undone(server, users, kept, always is not None and is_open(f"{HOST}:{always.port}"))
 
 
 def _end_holder() -> None:
@@ -178,9 +179,10 @@ def _settle_certificates(restored_at: float, *, was_always: bool) -> tuple[list[
     return [], None
 
 
-def _delete(folder: Path, *names: str) -> None:
+def _delete_program() -> None:
+    folder = files.installed_folder()
     try:
-        for name in names:
+        for name in ("codex", "codex.cmd", files.SHIM_MARKER):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise CommandError(f"{error.filename} cannot be deleted: {error.strerror}", FAILED) from error

@@ -22,7 +22,7 @@ if sys.platform == "win32":
 from tests.system.test_tui import Machine, take_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from scripts.demo.backend import Backend
@@ -58,9 +58,12 @@ class Home(Machine):
         """The data folder."""
         return self.folder / ".local" / "share" / "codex-tap"
 
+    prefix: Sequence[str] = ()
+    """What codex-tap is run by."""
+
     def tap(self, *arguments: str) -> str:
         """Run codex-tap, which succeeds, and return its output."""
-        command = [sys.executable, str(self.checkout / "scripts" / "cli.py"), *arguments]
+        command = [*self.prefix, sys.executable, str(self.checkout / "scripts" / "cli.py"), *arguments]
         done = subprocess.run(
             command, env=self.environment, cwd=self.work, capture_output=True, text=True, check=False, timeout=120
         )

@@ -49,6 +49,7 @@ def _env() -> Path:
         (["--always", "--shell", "bash"], "--shell cannot be combined with --always"),
         (["--always", "--port", "0"], "0 is not in the range"),
         (["--shell", "tcsh"], "'tcsh' is not one of"),
+        (["--host", "https://gateway.example/"], "is not a host name"),
     ],
 )
 def test_wrong_use(arguments: list[str], error: str) -> None:

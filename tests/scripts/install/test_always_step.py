@@ -20,6 +20,7 @@ from scripts.install import always_step
 from scripts.install.always_step import (
     DEFAULT_PORT,
     AlwaysPlan,
+    is_current,
     lead_codex,
     own_environment,
     plan_always,
@@ -28,10 +29,12 @@ from scripts.install.always_step import (
 )
 from scripts.install.service_manager import NoManager
 from scripts.launch.codex_env_file import parse
+from scripts.launch.held_proxy import socket_address
+from scripts.launch.running_proxies import describe, published
 from scripts.support.errors import CommandError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store import files
-from store.settings import data_folder
+from store.settings import data_folder, default_database
 from tests.support.harness import free_port
 
 if TYPE_CHECKING:
@@ -114,7 +117,11 @@ def test_the_service_answers_before_codex_is_led_there(env: Path, manager: Manag
     again = plan()
     assert again.address == found.address
     assert not again.env.is_needed
-    assert start_service(again, manager, write_service(again))
+    assert is_current(again, manager)
+    (process,) = manager.processes
+    assert start_service(again, manager, write_service(again), is_running=True)
+    assert manager.processes == [process]
+    assert not is_current(plan(gateways=["g"]), manager)
 
 
 def test_a_service_that_does_not_work_is_undone(env: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +132,7 @@ def test_a_service_that_does_not_work_is_undone(env: Path, manager: Manager, mon
     with pytest.raises(CommandError, match="the service does not work"):
         start_service(found, manager, write_service(found))
     assert (env.exists(), manager.processes, load_installation()) == (False, [], Installation())
+    assert not files.service_folder().exists()
 
 
 def test_without_a_manager_nothing_leads_to_a_closed_port(env: Path) -> None:
@@ -161,6 +169,16 @@ def test_repeated_in_a_command_that_codex_runs(env: Path) -> None:
     again = plan(None, **block)
     assert again.config == first.config
     assert again.env.after == first.env.after
+    assert plan().config["upstream"] is None
+
+
+def test_a_second_tap_in_a_row_is_refused() -> None:
+    """It would record each turn twice."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = socket_address(listener)
+        mine = describe(address, default_database(), (), kind="proxy", instance="x")
+        with published(mine), pytest.raises(CommandError, match="recorded twice"):
+            plan(HTTPS_PROXY=f"http://{address}")
 
 
 def test_another_port_replaces_the_first(env: Path) -> None:

@@ -45,6 +45,7 @@ FILES = {
     "a proxy without line end": b"HTTPS_PROXY=http://corp:3128",
     "a quote over two lines": b'SSL_CERT_FILE="/a\nb"\nX=1\n',
     "another variable refers to it": b"HTTPS_PROXY=http://corp:3128\nMY_PROXY=$HTTPS_PROXY\n",
+    "lone carriage returns": b"A=1\n\rHTTPS_PROXY=x\rB=2",
     "not UTF-8": b"NAME=caf\xe9\nHTTPS_PROXY=http://corp:1\n",
     "invalid lines": b"what is this\nFOO=un quoted\nBAR=1\n",
 }
@@ -61,7 +62,13 @@ def test_the_file_is_restored_byte_for_byte(content: bytes | None) -> None:
     assert env_block.restore(changed, None) == (content, ())
 
 
-@given(st.text("AB=\"'\\$#\n\r \ufeff", max_size=30).map(str.encode))
+PIECES = [
+    *("HTTPS_PROXY", "SSL_CERT_FILE", "A=1", "=", " = ", "export ", "http://u:p@c:1", "$HTTPS_PROXY", "${A}", "x y"),
+    *("\n", "\n\n", "\r\n", "\r", "\x0c", "\u2028", "'", '"', "\\", "#", "# ", "#codex-tap:", "\ufeff", "é"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map(lambda pieces: "".join(pieces).encode()))
 def test_any_file_is_restored_or_refused(content: bytes) -> None:
     """A file in which Codex would not read the block is refused."""
     try:

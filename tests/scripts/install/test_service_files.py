@@ -41,6 +41,7 @@ def test_the_unit_never_gives_up() -> None:
         'ExecStart="/usr/bin/python3" "/a b%%$$"',
         "Restart=always",
         "RestartSec=2",
+        "KillMode=mixed",
         "StartLimitIntervalSec=0",
         "WantedBy=default.target",
     } <= {*lines}

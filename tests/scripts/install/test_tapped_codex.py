@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -172,13 +173,27 @@ def test_copies_of_it_end(home: Home) -> None:
     assert home.codex("exec", **{DEPTH_VARIABLE: "." * MAX_DEPTH})[0] == 127
 
 
-@pytest.mark.parametrize(("proxy", "tapped"), [("http://127.0.0.1:26339", ""), ("http://127.0.0.1:26340", "yes")])
-def test_with_the_service_codex_is_read_there(home: Home, proxy: str, tapped: str) -> None:
-    """Codex's own .env beats the environment, so a proxy of its own would stand idle."""
+@pytest.mark.parametrize("listens", [True, False])
+def test_with_the_service_codex_is_read_there(home: Home, listens: bool) -> None:
+    """Codex's own .env beats the environment, so a proxy of its own would stand idle; a closed port is reported."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, env = server.getsockname()[1], home.folder / ".env"
+        env.write_text(f"HTTPS_PROXY=http://127.0.0.1:{port}\n")
+        save_installation(Installation(always=AlwaysOn(port, str(env), "none")))
+        if not listens:
+            server.close()
+        code, output, errors = home.codex("exec")
+    assert (code, output) == (7, "tapped=|proxy=|exec|")
+    assert errors.startswith("" if listens else f"codex-tap: nothing listens at http://127.0.0.1:{port}")
+    assert len(errors.splitlines()) == (0 if listens else 1)
+
+
+def test_another_proxy_in_env_is_not_the_service(home: Home) -> None:
+    """There Codex gets a proxy of its own, as with `codex-tap run`."""
     env = home.folder / ".env"
-    env.write_text(f"HTTPS_PROXY={proxy}\n")
-    save_installation(Installation({}, always=AlwaysOn(26339, str(env), "none")))
-    assert home.codex("exec")[1].startswith(f"tapped={tapped}|")
+    env.write_text("HTTPS_PROXY=http://127.0.0.1:9\n")
+    save_installation(Installation(always=AlwaysOn(26339, str(env), "none")))
+    assert home.codex("exec")[1].startswith("tapped=yes|")
 
 
 def test_the_users_own_variables_do_no_harm(home: Home) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,11 @@ import pytest
 
 from scripts.install import undo
 from scripts.install.always_step import lead_codex, plan_always, start_service, write_service
-from scripts.install.service_manager import NoManager
+from scripts.install.service_manager import NoManager, Systemd
 from scripts.install.shell_step import apply_shell, plan_shell
 from scripts.install.undo import Undone, apply_undo, plan_undo
 from scripts.support.errors import CommandError
-from scripts.support.installation import Installation, load_installation, save_installation
+from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store import files
 from tests.scripts.install.test_shell_step import Memory
 from tests.support.harness import free_port
@@ -186,6 +187,26 @@ def test_killed_in_the_middle(env: Path, monkeypatch: pytest.MonkeyPatch, count:
         assert Path(path).read_bytes().startswith(content)
     apply_undo(plan_undo(os.environ), os.environ)
     assert user_files() == before
+
+
+def test_something_that_listens_still_is_reported() -> None:
+    """A service that another user or system runs is not ended."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        save_installation(Installation(always=AlwaysOn(port, "/nowhere/.env", "none")))
+        assert apply_undo(plan_undo(os.environ), os.environ).still_listens
+    save_installation(Installation(always=AlwaysOn(port, "/nowhere/.env", "none")))
+    assert not apply_undo(plan_undo(os.environ), os.environ).still_listens
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the manager of Linux")
+def test_a_service_that_the_system_ran_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed again without a manager, it is stopped there as well."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(Systemd, "stop", lambda self: calls.append([self.name]))
+    install_all()
+    apply_undo(plan_undo(os.environ), os.environ)
+    assert calls == [["systemd"]]
 
 
 def test_an_empty_record_is_kept_out() -> None:
