@@ -6,11 +6,13 @@ negative, absurd or of another type is dropped alone; its neighbours stay.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.constants import limit_slug
 from store.models import Window
 
 if TYPE_CHECKING:
@@ -39,9 +41,10 @@ CACHE_SIZE = 4096
 MAX_TEXT_LENGTH = 120
 """Characters of a name or type, which people see; a longer one is cut."""
 
+_MAX_DATE_LENGTH = 40
+
 # ASCII only and no exponent: float() would also take full-width digits, "1_0", "nan", "inf" and "1e999".
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
-_NO_ID = re.compile(r"[^a-z0-9_.]+", re.ASCII)
 _TRUE = {"true", "1"}
 _FALSE = {"false", "0"}
 
@@ -85,6 +88,18 @@ def timestamp(value: object) -> int | None:
     if not found:
         return None
     return round(found / 1000 if found > MILLISECONDS_ABOVE else found) or None
+
+
+def date(value: object) -> int | None:
+    """Return the timestamp (Unix seconds) of a date in ISO 8601, or of a number; a date without a zone is in UTC."""
+    if not isinstance(value, str) or len(value) > _MAX_DATE_LENGTH:
+        return timestamp(value)
+    try:
+        found = dt.datetime.fromisoformat(value)
+    except ValueError:
+        return timestamp(value)
+    at = (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+    return round(at) if 1 <= at <= MILLISECONDS_ABOVE else None
 
 
 def count(value: object) -> int | None:
@@ -135,7 +150,7 @@ def decimal(value: object) -> str | None:
 def limit_id(value: object) -> str | None:
     """Return a limit's id in its canonical spelling: lower case, ``-`` and blanks as ``_``."""
     name = text(value)
-    return _NO_ID.sub("_", name.lower()).strip("_") or None if name else None
+    return limit_slug(name) or None if name else None
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 _ROUTING_MODEL = re.compile(r"(?:^|[;,\s])model=([^;,\s]+)")
 
 _MAX_ROUTING_LENGTH = 1024
-_USAGE_PATHS = ("/wham/usage", "/api/codex/usage")
 _ACCOUNTS_CHECK_PATH = "/wham/accounts/check"
+_USAGE_PATHS = (
+    "/wham/usage",
+    "/api/codex/usage",
+    "/wham/rate-limit-reset-credits",
+    "/api/codex/rate-limit-reset-credits",
+)
 _INFO_HEADERS = (
     b"host",
     b"authorization",

@@ -3,12 +3,15 @@
 Facts of live responses (all seen or reported on 200, 101 and 429 alike):
 
 - Fields of one limit share a family: ``x-codex-primary-…`` is the plain family, ``x-codex-bengalfox-primary-…`` the
-  family of the limit ``codex_bengalfox``, whose name is in ``x-codex-bengalfox-limit-name``.
+  family of the limit ``codex_bengalfox``, whose name is in ``x-codex-bengalfox-limit-name``. A family is a limit's id
+  with ``-`` for ``_``, and need not begin with ``codex``: ``x-base-model-inference-primary-…``. Codex takes any
+  ``x-…-primary-used-percent`` for one.
 - The plain family is whatever limit is active. Where ``x-codex-active-limit`` names a family that is present, the plain
   one is its copy and says nothing of the main limit; where it names none of them (``premium``), the plain family is the
   main limit. The name decides, never equal numbers.
 - "No such window" is written as used 0, minutes 0 and an empty or missing reset.
-- The ``x-codex-`` prefix also carries session state: only the fields named here are read and stored.
+- The ``x-codex-`` prefix also carries session state: only the fields named here are read and stored. Of others that
+  look like a limit the name is counted (`addon.unknown_fields`).
 
 Consecutive responses carry nearly the same headers: only the countdowns to the resets differ. So two results are
 cached, the static part of a header set and its rate limits by the times of their resets.
@@ -24,15 +27,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from addon import coerce
 from addon.coerce import MAX_FAMILIES
 from addon.raw_fields import clean_raw
+from addon.unknown_fields import MAX_UNKNOWN, is_unknown_header
 from addon.windows import normalize
-from store.constants import MAIN_LIMIT
+from store.constants import MAIN_LIMIT, MAIN_NAMES
 from store.models import Credits, Limit, RateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-
-PREFIX = "x-codex-"
 
 MAX_NAME_LENGTH = 100
 """Characters of a header's name; every known one is much shorter."""
@@ -54,26 +56,36 @@ _FAMILY_PARTS = (
     "primary-over-secondary-limit-percent",
     "limit-name",
 )
-_RESPONSE_PARTS = (
-    "active-limit",
-    "allowed",
-    "credits-balance",
-    "credits-has-credits",
-    "credits-unlimited",
-    "limit-reached",
-    "plan-type",
-    "promo-message",
-    "rate-limit-reached-type",
-    "rate-limit-reset-credits-available",
+_RESPONSE_PARTS = frozenset(
+    {
+        "active-limit",
+        "allowed",
+        "credits-balance",
+        "credits-has-credits",
+        "credits-unlimited",
+        "limit-reached",
+        "plan-type",
+        "promo-message",
+        "rate-limit-reached-type",
+        "rate-limit-reset-credits-available",
+    }
 )
-_FAMILY = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
+_UNKNOWN_PART = "?"
+_PREFIX = "x-"
+_RESPONSE_PREFIX = "x-codex-"
+_PART_ENDINGS = tuple(f"-{part}" for part in _FAMILY_PARTS)
+_FAMILY = re.compile(r"(?=[a-z0-9])[a-z0-9_]+(?:-[a-z0-9_]+)*", re.ASCII)
+_CODEX_FAMILIES = f"{MAIN_LIMIT}_"
+
+MAX_FAMILY_LENGTH = 46
+"""Characters of a family's name; every known one is much shorter."""
 
 
 class Field(NamedTuple):
     """A wanted header: its lower-case name, its family (``""``: the plain one; None: the whole response) and its part.
 
-    A family is written with ``_``, as in limit ids. ``is_reset`` is true for the time of a reset, which differs from
-    response to response.
+    A family is the id of its limit, written with ``_``. ``is_reset`` is true for the time of a reset, which differs
+    from response to response. The part of an unknown field that looks like a limit is `_UNKNOWN_PART`.
     """
 
     name: str
@@ -88,7 +100,10 @@ _BODY_FIELDS = {field.name: field for field in (_CONTENT_TYPE, _CONTENT_ENCODING
 
 
 class HeaderFields(NamedTuple):
-    """The wanted headers of a response, as they came: the rate-limit fields, and the type and encoding of the body."""
+    """The wanted headers of a response, as they came: the rate-limit fields, and the type and encoding of the body.
+
+    An unknown field that looks like a limit comes without its value.
+    """
 
     limits: Sequence[tuple[bytes, bytes]]
     content_type: bytes = b""
@@ -111,6 +126,8 @@ def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
             content_type = content_type or header[1]
         elif field is _CONTENT_ENCODING:
             content_encoding = content_encoding or header[1]
+        elif field.part is _UNKNOWN_PART:
+            limits.append((header[0], b""))
         else:
             limits.append(header)
     return HeaderFields(limits, content_type, content_encoding)
@@ -122,19 +139,18 @@ def classify(name: bytes) -> Field | None:
     lower = name[: MAX_NAME_LENGTH + 1].decode("latin-1").lower()
     if len(lower) > MAX_NAME_LENGTH:
         return None
-    if not lower.startswith(PREFIX):
+    if not lower.startswith(_PREFIX):
         return _BODY_FIELDS.get(lower)
-    rest = lower[len(PREFIX) :]
-    if rest in _RESPONSE_PARTS:
-        return Field(lower, None, rest)
-    for part in _FAMILY_PARTS:
-        is_reset = part.endswith(("reset-at", "reset-after-seconds"))
-        if rest == part:
-            return Field(lower, "", part, is_reset)
-        family = rest.removesuffix(f"-{part}")
-        if family != rest and _FAMILY.fullmatch(family):
-            return Field(lower, family.replace("-", "_"), part, is_reset)
-    return None
+    if lower.startswith(_RESPONSE_PREFIX) and lower[len(_RESPONSE_PREFIX) :] in _RESPONSE_PARTS:
+        return Field(lower, None, lower[len(_RESPONSE_PREFIX) :])
+    if lower.endswith(_PART_ENDINGS):
+        part = next(part for part in _FAMILY_PARTS if lower.endswith(f"-{part}"))
+        family = lower[len(_PREFIX) : -len(part) - 1]
+        if len(family) <= MAX_FAMILY_LENGTH and _FAMILY.fullmatch(family):
+            family = family.replace("-", "_")
+            is_reset = part.endswith(("reset-at", "reset-after-seconds"))
+            return Field(lower, "" if family in MAIN_NAMES else family, part, is_reset)
+    return Field(lower, None, _UNKNOWN_PART) if is_unknown_header(lower) else None
 
 
 def read(found: HeaderFields, observed_at: float) -> RateLimits | None:
@@ -153,8 +169,10 @@ def read_mapping(mapping: Mapping[str, object], observed_at: float) -> RateLimit
     values: dict[Field, object] = {}
     for name, value in mapping.items():
         field = classify(name.encode("utf-8", "replace"))
-        if field is not None and field.name not in _BODY_FIELDS:
-            values.setdefault(field, value if isinstance(value, str | int | float) else None)
+        if field is None or field.name in _BODY_FIELDS:
+            continue
+        is_known = field.part is not _UNKNOWN_PART and isinstance(value, str | int | float)
+        values.setdefault(field, value if is_known else None)
     # Not from the cache, whose keys do not tell True from 1.
     return _rate_limits(_parse_static(*_static_fields(values)), values, observed_at) if values else None
 
@@ -165,20 +183,26 @@ def billed_limit_id(found: HeaderFields) -> str:
 
 
 def has_content(limit: Limit) -> bool:
-    """Return True if a limit is more than its id."""
-    parts = (limit.windows, limit.limit_name, limit.allowed, limit.limit_reached, limit.reached_type)
+    """Return True if a limit is more than its id, or the name that the id was made from."""
+    name = None if limit.by_name else limit.limit_name
+    parts = (limit.windows, name, limit.allowed, limit.limit_reached, limit.reached_type)
     return any(value is not None for value in parts)
 
 
 def is_empty(reading: RateLimits) -> bool:
-    """Return True if a message has neither a limit nor a fact of the account."""
-    facts = (reading.plan_type, reading.credits, reading.reset_credits, reading.spend_control_reached)
-    return not (reading.limits or reading.promo) and all(fact is None for fact in facts)
+    """Return True if a message has neither a limit nor a fact of the account nor an unknown field."""
+    facts = (
+        reading.plan_type,
+        reading.credits,
+        reading.reset_credits,
+        reading.spend_control_reached,
+        reading.model_usage,
+    )
+    return not (reading.limits or reading.promo or reading.unknown_fields) and all(fact is None for fact in facts)
 
 
-def limit_id(family: str) -> str:
-    """Return the limit id of a family: ``codex`` for the plain one, ``codex_bengalfox`` for ``bengalfox``."""
-    return f"{MAIN_LIMIT}_{family}" if family else MAIN_LIMIT
+def _limit_id(family: str) -> str:
+    return family or MAIN_LIMIT
 
 
 class _Position(NamedTuple):
@@ -209,6 +233,7 @@ class _StaticPart:
     reset_credits: int | None
     promo: str | None
     left_out: int
+    unknown_fields: tuple[str, ...]
     raw: Mapping[Field, object]
 
     @cached_property
@@ -271,6 +296,7 @@ def _limits_by_resets(
         reset_credits=static.reset_credits,
         promo=static.promo,
         left_out=static.left_out,
+        unknown_fields=static.unknown_fields,
     )
     return None if is_empty(made) else made
 
@@ -307,13 +333,14 @@ def _parse_static(fields: tuple[Field, ...], static_values: tuple[object, ...]) 
     response = {field.part: value for field, value in values.items() if field.family is None}
     families = _by_family(fields)
     active = _active_family(coerce.limit_id(response.get("active-limit")), families)
+    families = {family: parts for family, parts in families.items() if family == active or _is_limit(family, parts)}
     # The limit that was charged comes first: it is the last to be left out.
     billed = active or ""
     chosen = sorted(families, key=lambda family: family != billed)[:MAX_FAMILIES]
     shown = {None, "", *chosen}
     return _StaticPart(
         families=tuple(_family(family, families[family], values) for family in chosen),
-        billed_limit_id=limit_id(billed),
+        billed_limit_id=_limit_id(billed),
         verdict={
             "allowed": coerce.flag(response.get("allowed")),
             "limit_reached": coerce.flag(response.get("limit-reached")),
@@ -324,7 +351,12 @@ def _parse_static(fields: tuple[Field, ...], static_values: tuple[object, ...]) 
         reset_credits=coerce.count(response.get("rate-limit-reset-credits-available")),
         promo=coerce.text(response.get("promo-message")),
         left_out=len(families) - len(chosen),
-        raw={field: clean_raw(value) for field, value in values.items() if field.family in shown},
+        unknown_fields=tuple([field.name for field in values if field.part is _UNKNOWN_PART][:MAX_UNKNOWN]),
+        raw={
+            field: clean_raw(value)
+            for field, value in values.items()
+            if field.family in shown and field.part is not _UNKNOWN_PART
+        },
     )
 
 
@@ -340,13 +372,18 @@ def _by_family(fields: Iterable[Field]) -> dict[str, dict[str, Field]]:
     return families
 
 
+def _is_limit(family: str, parts: Mapping[str, Field]) -> bool:
+    """Return True if a family is a limit; outside of ``x-codex-`` by Codex's own test, for other headers end alike."""
+    return not family or family.startswith(_CODEX_FAMILIES) or "primary-used-percent" in parts
+
+
 def _active_family(named: str | None, families: dict[str, dict[str, Field]]) -> str | None:
     """Return the family of which the plain one is a copy, and drop the copy.
 
     An active family that brings no windows of its own gets the plain ones.
     """
     for family, parts in families.items():
-        if family and named in (limit_id(family), family):
+        if family and named in (family, family.removeprefix(_CODEX_FAMILIES)):
             plain = families.pop("", {})
             if not any(part.startswith(_POSITIONS) for part in parts):
                 families[family] = {**plain, **parts}
@@ -367,7 +404,7 @@ def _family(family: str, parts: Mapping[str, Field], values: Mapping[Field, obje
         )
         for position in _POSITIONS
     )
-    return _Family(limit_id(family), coerce.text(value("limit-name")), (primary, secondary))
+    return _Family(_limit_id(family), coerce.text(value("limit-name")), (primary, secondary))
 
 
 def _credits(response: Mapping[str, object]) -> Credits | None:

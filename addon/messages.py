@@ -5,7 +5,11 @@ Messages (shapes as seen on the wire):
 - the event ``codex.rate_limits``, on the websocket and inside SSE bodies alike;
 - the event ``error`` of the websocket, which is a status, an error and a map of headers in one message;
 - the JSON body of a refused HTTP response, ``{"error": {"type": "usage_limit_reached", "resets_at": …, …}}``;
-- the document of ``GET …/wham/usage`` and ``/api/codex/usage``, with lengths in seconds where events have minutes.
+- the document of ``GET …/wham/usage`` and ``/api/codex/usage``, with lengths in seconds where events have minutes;
+- that of ``GET …/rate-limit-reset-credits``, which lists the banked resets.
+
+A limit is named by its id, by its display name, or not at all. What the two others stand for depends on names that
+other messages tell, so it is marked (`Limit.by_name`, `RateLimits.unnamed`), and the store decides.
 
 Anything else, anything that is not JSON, and anything of another shape is None: not an error, not ours.
 """
@@ -15,19 +19,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import coerce, headers
+from addon import account_facts, coerce, headers
+from addon.budgets import budget_limit, says_no_budget
 from addon.coerce import MAX_FAMILIES
 from addon.raw_fields import allowed_fields
+from addon.unknown_fields import unknown_keys
 from addon.windows import normalize
-from store.constants import MAIN_LIMIT
-from store.models import Credits, Limit, RateLimits, Source
+from store.constants import MAIN_LIMIT, MAIN_NAMES, limit_slug
+from store.models import Limit, RateLimits, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
-MAIN_NAMES = frozenset({MAIN_LIMIT, "premium"})
-"""The server's names of the main limit."""
 
 _EVENT_TYPE = "codex.rate_limits"
 # Searched for before any JSON is parsed: none of thousands of text deltas contains either.
@@ -39,6 +42,7 @@ MAX_EVENT_LENGTH = 1024 * 1024
 """Bytes of an event that is parsed for limits; a real one has about 500."""
 
 _ERROR_MARK = re.compile(rb'"type"\s*:\s*"error"')
+_WRITTEN_ID = re.compile(rf"{MAIN_LIMIT}[_-][a-z0-9_-]+", re.ASCII)
 _ANY_REFUSAL = "usage_limit_reached"
 _REFUSALS = (_ANY_REFUSAL, "rate_limit_reached", "_credits_depleted")
 _POSITIONS = ("primary", "secondary")
@@ -70,6 +74,14 @@ class ParsedMessage(NamedTuple):
     status: int | None = None
 
 
+class _Name(NamedTuple):
+    """What a message calls a limit; ``by_name`` is true if the id was made from a display name."""
+
+    limit_id: str
+    limit_name: str | None = None
+    by_name: bool = False
+
+
 def may_contain_limits(content: bytes) -> bool:
     """Return True if an event may contain limits; none of thousands of text deltas does."""
     if len(content) > MAX_EVENT_LENGTH:
@@ -94,14 +106,14 @@ def read_event(
     event = coerce.json_object(content)
     kind = event.get("type")
     if kind == _EVENT_TYPE:
-        return _parsed(carrier, _read_limits(event, observed_at))
+        return _parsed(carrier, _with_doubt(_read_limits(event, observed_at), event))
     if kind == "error":
         return _read_error_event(event, observed_at, billed)
     return None
 
 
 def read_usage(content: bytes, observed_at: float) -> ParsedMessage | None:
-    """Parse a usage document."""
+    """Parse a usage document, or the document of the banked resets."""
     return _parsed(Source.USAGE, _read_limits(coerce.json_object(content), observed_at))
 
 
@@ -126,7 +138,8 @@ def _read_error_event(event: Mapping[str, Any], observed_at: float, billed: str)
     """Parse an error of the websocket: its headers have the figures, its error says that the request was refused."""
     limits = headers.read_mapping(coerce.mapping(event.get("headers")), observed_at)
     status = coerce.number(_first_present(event, "status", "status_code"), 999)
-    refused = _refused(event, limits or RateLimits(active_limit=billed), observed_at)
+    unknown = RateLimits(active_limit=billed, unnamed=billed == MAIN_LIMIT)
+    refused = _refused(event, limits or unknown, observed_at)
     return _parsed(Source.ERROR, refused or limits, round(status) if status else None)
 
 
@@ -156,66 +169,83 @@ def _refused(body: Mapping[str, Any], known: RateLimits, observed_at: float) -> 
     )
 
 
-def _read_limits(document: Mapping[str, Any], observed_at: float) -> RateLimits | None:
+def _with_doubt(reading: RateLimits, event: Mapping[str, Any]) -> RateLimits:
+    """Mark the main figures of an event that does not name their limit."""
+    is_unnamed = _named(event, None) is None and any(limit.limit_id == MAIN_LIMIT for limit in reading.limits)
+    return reading.model_copy(update={"unnamed": True}) if is_unnamed else reading
+
+
+def _read_limits(document: Mapping[str, Any], observed_at: float) -> RateLimits:
     """Parse the shape that events and usage documents share under slightly different names."""
-    billed = _limit_name(document, None) or MAIN_LIMIT
-    entries = list(_entries(document, billed))
+    main = _named(document, None) or _Name(MAIN_LIMIT)
+    entries = list(_entries(document, main))
     limits: dict[str, Limit] = {}
     times: list[float | None] = []
-    for limit_id, name, figures in entries[:MAX_FAMILIES]:
-        limit, window_times = _limit(limit_id, name, figures, observed_at)
+    for name, figures in entries[:MAX_FAMILIES]:
+        limit, window_times = _limit(name, figures, observed_at)
         times.extend(window_times)
         if headers.has_content(limit):
-            limits.setdefault(limit_id, limit)
+            limits.setdefault(limit.limit_id, limit)
     reached_type = _kind(document.get("rate_limit_reached_type"))
     if reached_type:
-        limit = limits.get(billed) or Limit(limit_id=billed)
-        limits[billed] = limit.model_copy(update={"reached_type": reached_type})
+        limit = limits.get(main.limit_id) or Limit(**main._asdict())
+        limits[main.limit_id] = limit.model_copy(update={"reached_type": reached_type})
+    budget, budget_time = budget_limit(document, observed_at)
+    if budget:
+        limits[budget.limit_id] = budget
     return RateLimits(
         limits=tuple(limits.values()),
-        active_limit=billed,
+        active_limit=main.limit_id,
+        no_budget=says_no_budget(document),
         plan_type=coerce.text(document.get("plan_type")),
-        credits=_credits(coerce.mapping(document.get("credits"))),
-        spend_control_reached=coerce.flag(coerce.mapping(document.get("spend_control")).get("reached")),
-        reset_credits=coerce.count(coerce.mapping(document.get("rate_limit_reset_credits")).get("available_count")),
-        promo=_promo(document),
-        server_time=coerce.server_time(times, observed_at),
+        server_time=coerce.server_time([*times, budget_time], observed_at),
         left_out=max(0, len(entries) - MAX_FAMILIES),
+        unknown_fields=unknown_keys(document),
         raw=allowed_fields(document),
+        **account_facts.read(document),
     )
 
 
-def _entries(document: Mapping[str, Any], billed: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
-    """Yield id, name and figures of each limit in the document."""
-    main = _first_present(document, "rate_limits", "rate_limit")
-    if isinstance(main, dict):
-        yield billed, coerce.text(document.get("limit_name")), main
+def _entries(document: Mapping[str, Any], main: _Name) -> Iterator[tuple[_Name, Mapping[str, Any]]]:
+    """Yield name and figures of each limit in the document."""
+    figures = _first_present(document, "rate_limits", "rate_limit")
+    if isinstance(figures, dict):
+        yield main, figures
     review = _first_present(document, "code_review_rate_limits", "code_review_rate_limit")
     if isinstance(review, dict):
-        yield "code_review", None, review
+        yield _Name("code_review"), review
     more = document.get("additional_rate_limits")
     pairs = (
         more.items() if isinstance(more, dict) else ((None, item) for item in more) if isinstance(more, list) else ()
     )
     for key, value in pairs:
         item = coerce.mapping(value)
-        limit_id = _limit_name(item, key)
-        if limit_id:
-            figures = item.get("rate_limit", item.get("rate_limits", item))
-            yield limit_id, coerce.text(item.get("limit_name")), coerce.mapping(figures)
+        name = _named(item, key)
+        if name:
+            yield name, coerce.mapping(item.get("rate_limit", item.get("rate_limits", item)))
 
 
-def _limit_name(item: Mapping[str, Any], key: object) -> str | None:
-    """Return the id of the limit of an entry, found under `key` in a map; an id overrides the human name."""
-    for name in (item.get("metered_feature"), item.get("metered_limit_name"), key, item.get("limit_name")):
-        found = coerce.limit_id(name)
+def _named(item: Mapping[str, Any], key: str | None) -> _Name | None:
+    """Return the name of the limit of an entry, found under `key` in a map; None if nothing names it."""
+    display = coerce.text(item.get("limit_name"))
+    spelled = coerce.limit_id(key)
+    # A key that is written otherwise than an id is a display name.
+    shown = display or (None if spelled == key else coerce.text(key))
+    for told in (item.get("metered_feature"), item.get("metered_limit_name")):
+        found = coerce.limit_id(told)
         if found:
-            return MAIN_LIMIT if found in MAIN_NAMES else found
-    return None
+            return _Name(MAIN_LIMIT if found in MAIN_NAMES else found, shown)
+    found = spelled or coerce.limit_id(display)
+    if found is None:
+        return None
+    if found in MAIN_NAMES:
+        return _Name(MAIN_LIMIT, display)
+    is_id = _WRITTEN_ID.fullmatch((spelled and key) or display or "") is not None
+    return _Name(found, shown, by_name=not is_id and (display is None or limit_slug(display) == found))
 
 
 def _limit(
-    limit_id: str, name: str | None, figures: Mapping[str, Any], observed_at: float
+    name: _Name, figures: Mapping[str, Any], observed_at: float
 ) -> tuple[Limit, tuple[float | None, float | None]]:
     """Return a limit, and the server's own time by each of its windows."""
     primary, secondary = (
@@ -226,8 +256,7 @@ def _limit(
     absent = any(field in figures and figures[field] is None for field in _WINDOWS)
     readable = primary.readable or secondary.readable or absent
     limit = Limit(
-        limit_id=limit_id,
-        limit_name=name,
+        **name._asdict(),
         windows=normalize(primary.window, secondary.window, observed_at) if readable else None,
         allowed=coerce.flag(figures.get("allowed")),
         limit_reached=coerce.flag(figures.get("limit_reached")),
@@ -249,24 +278,6 @@ def _window(figures: Mapping[str, Any], observed_at: float) -> coerce.ParsedWind
     )
 
 
-def _credits(fields: Mapping[str, Any]) -> Credits | None:
-    found = Credits(
-        has_credits=coerce.flag(fields.get("has_credits")),
-        unlimited=coerce.flag(fields.get("unlimited")),
-        balance=coerce.decimal(fields.get("balance")),
-        overage_limit_reached=coerce.flag(fields.get("overage_limit_reached")),
-    )
-    return None if found == Credits() else found
-
-
 def _kind(value: object) -> str | None:
     """Return a reached type, which is a word or an object with a word as its type."""
     return coerce.text(coerce.mapping(value).get("type") if isinstance(value, dict) else value)
-
-
-def _promo(document: Mapping[str, Any]) -> str | None:
-    """Return the text of the promo; ``""`` if the document says that there is none."""
-    if "promo" not in document:
-        return None
-    promo = document["promo"]
-    return coerce.text(coerce.mapping(promo).get("message") if isinstance(promo, dict) else promo) or ""

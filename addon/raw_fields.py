@@ -19,19 +19,28 @@ _ALLOWED_FIELDS = frozenset(
     {
         "additional_rate_limits",
         "allowed",
+        "applicable_available_count",
+        "available",
+        "available_at",
         "available_count",
         "balance",
         "code",
         "code_review_rate_limit",
         "code_review_rate_limits",
         "credits",
+        "credits_would_enable",
         "error",
+        "expires_at",
+        "granted_at",
         "has_credits",
+        "individual_limit",
+        "limit",
         "limit_name",
         "limit_reached",
         "limit_window_seconds",
         "metered_feature",
         "metered_limit_name",
+        "model_usage",
         "overage_limit_reached",
         "plan_type",
         "primary",
@@ -42,17 +51,22 @@ _ALLOWED_FIELDS = frozenset(
         "rate_limit_reset_credits",
         "rate_limits",
         "reached",
+        "remaining",
+        "remaining_percent",
         "reset_after_seconds",
         "reset_at",
         "resets_at",
         "resets_in_seconds",
         "secondary",
         "secondary_window",
+        "source",
         "spend_control",
         "status",
         "status_code",
         "type",
+        "unit",
         "unlimited",
+        "used",
         "used_percent",
         "window_minutes",
     }
@@ -79,6 +93,9 @@ def _raw_value(key: str, value: object, depth: int) -> object:
     if isinstance(value, dict) and key == "additional_rate_limits":
         named = list(value.items())[:MAX_FAMILIES]
         return {coerce.limit_id(name) or "": _pick(coerce.mapping(item), depth + 1) for name, item in named}
+    if isinstance(value, dict) and key == "model_usage":
+        models = list(value.items())[:MAX_FAMILIES]
+        return {coerce.text(name) or "": _pick(coerce.mapping(item), depth + 1) for name, item in models}
     if isinstance(value, dict):
         return _pick(value, depth + 1)
     if isinstance(value, list):

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 MAIN_LIMIT = "codex"
 """Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
+
+MAIN_NAMES = frozenset({MAIN_LIMIT, "premium"})
+"""The server's names of the main limit."""
+
+BUDGET_LIMIT = "spend_control"
+"""Id of the limit on what a member of a workspace may spend; it has amounts beside its percent."""
+
+BUDGET_SLOT = "budget"
+"""The slot of a budget's one window, whose length the server does not tell."""
 
 FULL_PERCENT = 100.0
 
@@ -20,6 +30,7 @@ EventKind = Literal[
     "limit_freed",
     "window_reset",
     "window_reset_early",
+    "banked_reset_used",
     "window_moved",
     "used_percent_fell",
     "window_appeared",
@@ -38,6 +49,14 @@ GroupBy = Literal["thread", "model", "day", "hour", "account"]
 
 GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 """What a row of `store.documents.UsageDocument` can stand for."""
+
+
+_NOT_IN_IDS = re.compile(r"[^a-z0-9_.]+", re.ASCII)
+
+
+def limit_slug(name: str) -> str:
+    """Return a limit's id as it follows from its name: lower case, ``-``, blanks and the like as ``_``."""
+    return _NOT_IN_IDS.sub("_", name.lower()).strip("_")
 
 
 def is_full(used_percent: float | None) -> bool:

@@ -62,6 +62,19 @@ class WindowStatus(TypedDict):
     """Its reset has passed since it was last seen."""
 
 
+class BudgetStatus(TypedDict):
+    """The amounts of a limit that counts credits or money, as decimal strings; `unit` is null for credits.
+
+    `source` is the server's word for where the budget comes from.
+    """
+
+    limit: str | None
+    used: str | None
+    remaining: str | None
+    unit: str | None
+    source: str | None
+
+
 class LimitStatus(TypedDict):
     """A limit of an account as it is now, the main limit (``codex``) first among an account's limits.
 
@@ -81,6 +94,8 @@ class LimitStatus(TypedDict):
     """By slot: `5h`, `7d`, else the real length (`30d`)."""
     on_credits: bool
     """A window is full, and credits carry the limit."""
+    budget: BudgetStatus | None
+    """The amounts of a limit that has some, such as `spend_control`."""
     observed_at: int
     age_seconds: int
     source: str
@@ -95,6 +110,14 @@ class CreditsStatus(TypedDict):
     balance: str | None
 
 
+class UnavailableModel(TypedDict):
+    """A model that the account cannot use now."""
+
+    model: str
+    available_at: int | None
+    credits_would_enable: bool | None
+
+
 class AccountStatus(AccountReference):
     """An account and its limits as they are now; ``token_key`` is that of its newest token."""
 
@@ -103,6 +126,12 @@ class AccountStatus(AccountReference):
     credits: CreditsStatus | None
     spend_control_reached: bool | None
     reset_credits: int | None
+    """How many banked resets are left."""
+    reset_credits_applicable: int | None
+    """How many of them can be used now."""
+    reset_credits_expire: list[int] | None
+    """When each of them expires, the earliest first."""
+    unavailable_models: list[UnavailableModel]
     promo: str | None
     limits: list[LimitStatus]
 
@@ -375,6 +404,7 @@ class HistoryEntry(AccountReference):
     observations: int
     late: bool
     windows: dict[str, ReportedWindow]
+    budget: BudgetStatus | None
     allowed: bool | None
     limit_reached: bool | None
     reached_type: str | None
@@ -399,6 +429,7 @@ class HistoryPoint(TypedDict):
     last_seen_at: float
     observations: int
     windows: dict[str, ReportedWindow]
+    budget: BudgetStatus | None
     limit_reached: bool | None
     plan_type: str | None
     source: str

@@ -50,12 +50,28 @@ class Window(Model):
     resets_at: Annotated[int, Field(gt=0)] | None = None
 
 
+class Budget(Model):
+    """The amounts of a limit that counts credits or money, as decimal strings; ``unit`` None stands for credits.
+
+    ``source`` is the server's word for where the budget comes from.
+    """
+
+    limit: str | None = None
+    used: str | None = None
+    remaining: str | None = None
+    unit: str | None = None
+    source: str | None = None
+
+
 class Limit(Model):
     """One limit as a message states it.
 
     ``windows`` maps slots (``5h``, ``7d``, else the real length such as ``30d``) to windows. ``{}`` says that the
     limit has no window, ``None`` that the message does not mention its windows. ``reached_until`` is the server's time
-    for the end of a reached limit, in Unix seconds.
+    for the end of a reached limit, in Unix seconds. ``budget`` has the amounts of a limit that has some.
+
+    ``by_name`` is true if the message gives no id, and ``limit_id`` was made from a display name: the store replaces it
+    by the id that belongs to the name, once that is known.
     """
 
     limit_id: str = MAIN_LIMIT
@@ -65,6 +81,8 @@ class Limit(Model):
     limit_reached: bool | None = None
     reached_type: str | None = None
     reached_until: Annotated[int, Field(gt=0)] | None = None
+    budget: Budget | None = None
+    by_name: bool = False
 
 
 class Credits(Model):
@@ -92,6 +110,14 @@ class Identity(Model):
     expires_at: Timestamp | None = None
 
 
+class ModelUsage(Model):
+    """Whether a model can be used: if not, from when on (Unix seconds), and whether credits would make it usable."""
+
+    available: bool | None = None
+    available_at: Annotated[int, Field(gt=0)] | None = None
+    credits_would_enable: bool | None = None
+
+
 class RateLimits(Model):
     """The rate limits of one message, without the account.
 
@@ -99,17 +125,29 @@ class RateLimits(Model):
     (reset-at less reset-after), in Unix seconds, if a window had both and no two windows contradict each other.
     ``left_out`` counts limits above the maximum for one message. ``raw`` holds the message's known rate-limit fields as
     they came, for audit.
+
+    ``unnamed`` is true if the message does not name the limit of its main figures: on a turn of a model that has a
+    limit of its own, they are those of that limit. ``no_budget`` is true if it says that there is no budget.
+    ``reset_credits`` counts banked resets, ``reset_credits_applicable`` those that can be used now, and
+    ``reset_credits_expire`` has the timestamps at which they expire, earliest first. ``unknown_fields`` has the names,
+    never the values, of fields that look like limits and are not known.
     """
 
     limits: tuple[Limit, ...] = ()
     active_limit: str = MAIN_LIMIT
+    unnamed: bool = False
+    no_budget: bool = False
     plan_type: str | None = None
     credits: Credits | None = None
     spend_control_reached: bool | None = None
     reset_credits: Annotated[int, Field(ge=0)] | None = None
+    reset_credits_applicable: Annotated[int, Field(ge=0)] | None = None
+    reset_credits_expire: tuple[int, ...] | None = None
+    model_usage: dict[str, ModelUsage] | None = None
     promo: str | None = None
     server_time: Timestamp | None = None
     left_out: int = 0
+    unknown_fields: tuple[str, ...] = ()
     raw: dict[str, Any] = {}
 
 

@@ -344,6 +344,12 @@ CREATE TABLE limit_names (
     limit_id TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- 1: no message has given the id, which was made from a display name
+ALTER TABLE limits ADD COLUMN by_name INTEGER NOT NULL DEFAULT 0;
+
+-- earlier versions had ids of further limits from headers, where they began so, and ids made from names
+UPDATE limits SET by_name = 1 WHERE limit_id NOT IN ('codex', 'code_review') AND limit_id NOT GLOB 'codex_*';
+
 CREATE TABLE merged_accounts (
     account_id TEXT NOT NULL,
     user_id TEXT NOT NULL,

@@ -123,6 +123,7 @@ def limit_headers(
     secondary: WireWindow | None = None,
     *,
     family: str | None = None,
+    limit_id: str = "codex",
     limit_name: str | None = None,
     plan: str | None = None,
     active: str | None = None,
@@ -132,9 +133,10 @@ def limit_headers(
 ) -> dict[str, str]:
     """Return one family of `x-codex-*` headers: that of a further limit if `family` ("bengalfox") is given.
 
-    Merge two families with `{**limit_headers(…), **limit_headers(…, family="bengalfox")}`.
+    A limit whose id does not begin with `codex` is given by its `limit_id` ("base_model_inference"). Merge two families
+    with `{**limit_headers(…), **limit_headers(…, family="bengalfox")}`.
     """
-    prefix = f"x-codex-{family}-" if family else "x-codex-"
+    prefix = f"x-{limit_id.replace('_', '-')}-" + (f"{family}-" if family else "")
     found = {
         **_window_headers(f"{prefix}primary-", primary),
         **_window_headers(f"{prefix}secondary-", secondary),
@@ -250,6 +252,21 @@ def usage_rate_limit(
         "limit_reached": limit_reached,
         "primary_window": _usage_window(primary),
         "secondary_window": _usage_window(secondary),
+    }
+
+
+def individual_limit(limit: int, used: int, resets_in: int, now: int) -> Json:
+    """Return the `spend_control.individual_limit` of the usage document: a budget of credits."""
+    percent = round(100 * used / limit)
+    return {
+        "source": "group_based_spend_controls",
+        "limit": str(limit),
+        "used": str(used),
+        "remaining": str(limit - used),
+        "used_percent": percent,
+        "remaining_percent": 100 - percent,
+        "reset_after_seconds": resets_in,
+        "reset_at": now + resets_in,
     }
 
 

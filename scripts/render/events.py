@@ -21,6 +21,7 @@ _STYLES = {
     "limit_freed": "green",
     "window_reset": "green",
     "window_reset_early": "bold yellow",
+    "banked_reset_used": "green",
     "window_moved": "bold yellow",
     "used_percent_fell": "bold yellow",
     "used_elsewhere": "yellow",

@@ -54,6 +54,10 @@ HISTORY_COLUMNS = (
     "model",
     "thread",
     "token_key",
+    "budget_limit",
+    "budget_used",
+    "budget_remaining",
+    "budget_unit",
 )
 """The columns of ``history --csv``: ``…_at`` is in Unix seconds, the same name without it is in ISO 8601 (UTC)."""
 
@@ -171,6 +175,8 @@ def _history_values(entry: HistoryEntry) -> Iterator[tuple[str, Any]]:
     yield "has_credits", credits_status.get("has_credits")
     yield "credits_unlimited", credits_status.get("unlimited")
     yield "credits_balance", credits_status.get("balance")
+    for name, amount in (entry["budget"] or {}).items():
+        yield f"budget_{name}", amount
     yield "first_seen", iso(entry["first_seen_at"])
     yield "last_seen", iso(entry["last_seen_at"])
     others: dict[str, Any] = dict(entry["windows"])

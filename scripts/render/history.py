@@ -9,6 +9,7 @@ from rich.text import Text
 from scripts.render.console import TerminalProfile, clock_time, colour, truncate, window_length
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
+from store.analysis.budgets import budget_text
 from store.analysis.formatting import percent
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def _row(entry: HistoryEntry, columns: _Columns, profile: TerminalProfile) -> Te
         used = window["used_percent"]
         text.append(f"{window_length(slot, window['window_minutes'])} ")
         text.append(f"{percent(used):<6}", colour(used)).append("  ")
+    amounts = budget_text(entry["budget"]) if entry["budget"] else None
+    if amounts:
+        text.append(f"{sanitize(amounts)}  ")
     if not entry["windows"]:
         text.append("no figures  ", "dim")
     if entry["limit_reached"] or entry["reached_type"]:

@@ -11,7 +11,9 @@ from scripts.render.console import TerminalProfile, clock_time, window_length
 from scripts.render.forecast import render_most_urgent, window_style
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting
+from store.analysis.budgets import budget_text
 from store.analysis.formatting import DAY, UNKNOWN, duration, percent
+from store.analysis.model_usage import unavailable_text
 from store.analysis.ranking import blocked_until
 
 if TYPE_CHECKING:
@@ -58,9 +60,10 @@ def render_status(
     titles = [title_parts(account) for account, _ in accounts]
     sections = []
     for (account, urgent), title, limits in zip(accounts, titles, rows, strict=True):
-        section = [_heading([*_unique(title, account, titles), *_facts(account)], profile)]
+        section = [_heading([*_unique(title, account, titles), *_facts(account, now, profile)], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
+        section += [Text(f"  {line}", "yellow") for line in _models(account, now, profile)]
         if urgent:
             section.append(Text("  ").append(render_most_urgent(urgent[0], now, profile)))
         sections.append(Text("\n").join(section))
@@ -73,7 +76,7 @@ def _unique(title: list[str], account: AccountStatus, titles: Sequence[list[str]
     return [*title, key] if titles.count(title) > 1 and title != [key] else title
 
 
-def _facts(account: AccountStatus) -> list[str]:
+def _facts(account: AccountStatus, now: float, profile: TerminalProfile) -> list[str]:
     """Return the facts on the account as a whole: plan, credits, resets to spend, a spending limit."""
     facts = [sanitize(account["plan_type"])] if account["plan_type"] else []
     credit = account["credits"]
@@ -82,10 +85,24 @@ def _facts(account: AccountStatus) -> list[str]:
     elif credit and credit["has_credits"]:
         facts.append(f"credits {sanitize(credit['balance'] or UNKNOWN)}")
     if account["reset_credits"]:
-        facts.append(f"resets to spend: {account['reset_credits']}")
+        facts.append(f"resets to spend: {account['reset_credits']}{_banked(account, now, profile)}")
     if account["spend_control_reached"]:
         facts.append("spending limit reached")
     return facts
+
+
+def _banked(account: AccountStatus, now: float, profile: TerminalProfile) -> str:
+    """Return what is known of banked resets beside their number: whether they can be used, and when one expires."""
+    notes = ["none now"] if account["reset_credits_applicable"] == 0 else []
+    left = [at for at in account["reset_credits_expire"] or [] if at > now]
+    if left:
+        first = "the first " if len(left) > 1 else ""
+        notes.append(f"{first}until {clock_time(left[0], now, profile.zone)}")
+    return f" ({', '.join(notes)})" if notes else ""
+
+
+def _models(account: AccountStatus, now: float, profile: TerminalProfile) -> list[str]:
+    return [sanitize(unavailable_text(each, now, profile.zone)) for each in account["unavailable_models"]]
 
 
 def _heading(parts: Sequence[str], profile: TerminalProfile) -> Text:
@@ -139,10 +156,12 @@ def _limit(
 ) -> Iterator[Text]:
     name, limit_id = limit["limit_name"], sanitize(limit["limit_id"])
     title = f"{sanitize(name)} ({limit_id})" if name and name != limit["limit_id"] else limit_id
+    amounts = budget_text(limit["budget"]) if limit["budget"] else None
     age = limit["age_seconds"]
     yield (
         Text("  ")
         .append(title)
+        .append(f": {sanitize(amounts)}" if amounts else "")
         .append(f"{profile.glyphs.dot}seen {_ago(age)}", "yellow" if age >= _OLD_SECONDS else "dim")
     )
     for row in rows:

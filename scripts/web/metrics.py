@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -34,12 +34,12 @@ from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from prometheus_client.core import Metric
 
-    from store.documents import CreditsStatus, StatusDocument
+    from store.documents import BudgetStatus, CreditsStatus, StatusDocument
     from store.errors import Inode
     from store.queries.accounts import Account
 
@@ -228,6 +228,12 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
         "1 if no turn gets through: the limit is reached, and credits do not carry it.",
         labels=window[:2],
     )
+    budgets = {
+        name: GaugeMetricFamily(
+            f"codex_tap_budget_{name}", f"{text} a budget, in its unit.", labels=[*window[:2], "unit"]
+        )
+        for name, text in (("limit", "Size of"), ("used", "Used amount of"), ("remaining", "Remaining amount of"))
+    }
     credit = GaugeMetricFamily(
         "codex_tap_credits_balance", "Credits left, if the server reports them.", labels=["account"]
     )
@@ -244,17 +250,28 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
             age.add_metric(names, max(0.0, now - limit["observed_at"]))
             reached.add_metric(names, full or bool(limit["limit_reached"]))
             blocked.add_metric(names, limit["blocked_by"] is not None)
+            for name, family in budgets.items():
+                _add(family, [*names, _unit(limit["budget"])], _amount(limit["budget"], name))
             for slot, status in limit["windows"].items():
                 _add(used, [*names, slot], status["used_percent"], FULL_PERCENT)
                 _add(remaining, [*names, slot], status["remaining_percent"], FULL_PERCENT)
                 _add(resets, [*names, slot], status["resets_at"])
-    return used, remaining, resets, age, reached, blocked, credit, unlimited
+    return used, remaining, resets, age, reached, blocked, *budgets.values(), credit, unlimited
 
 
 def _add(family: GaugeMetricFamily, labels: Sequence[str], value: float | None, divisor: float = 1.0) -> None:
     """Add a value. An unknown value is absent rather than 0."""
     if value is not None:
         family.add_metric(labels, value / divisor)
+
+
+def _unit(found: BudgetStatus | None) -> str:
+    return (found and found["unit"]) or "credits"
+
+
+def _amount(found: BudgetStatus | None, name: str) -> float | None:
+    amounts: Mapping[str, Any] = found or {}
+    return None if amounts.get(name) is None else float(amounts[name])
 
 
 def _balance(found: CreditsStatus) -> float | None:

@@ -18,7 +18,7 @@ from store.analysis.forecast import LIKELY
 from store.analysis.formatting import DAY, clock_time, duration, in_points, local_time, percent, window_length
 from store.analysis.limit_status import same_reset
 from store.analysis.ranking import find_limit, label
-from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
+from store.constants import BUDGET_LIMIT, RESET_JITTER_SECONDS, SKEW_SECONDS, is_full
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -523,7 +523,9 @@ def _covers(reached: Alert, passed: Alert) -> bool:
 
 
 def _window_name(window: _Window) -> str:
-    """Return the words for a window's limit: ``7 d limit``, ``limit of GPT-5.3-Codex-Spark``."""
+    """Return the words for a window's limit: ``7 d limit``, ``limit of GPT-5.3-Codex-Spark``; a budget has its name."""
+    if window.about.limit_id == BUDGET_LIMIT:
+        return window.limit_name or BUDGET_LIMIT
     length = "" if window.about.slot is None else f"{window_length(window.about.slot, window.minutes)} "
     return f"{length}limit{limit_suffix(window.about.limit_id, window.limit_name)}"
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import clock_time, duration, in_points, percent, window_length
-from store.constants import MAIN_LIMIT
+from store.constants import BUDGET_SLOT, MAIN_LIMIT
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -48,7 +48,9 @@ _NOTES = {
 
 
 def _window(event: Event) -> str:
-    """Return ``7 d window``, with the limit if it is not the main one."""
+    """Return ``7 d window``, with the limit if it is not the main one; a budget is called as its limit."""
+    if event.slot == BUDGET_SLOT:
+        return event.limit_name or BUDGET_SLOT
     return f"{_length(event)} window{limit_suffix(event.limit_id, event.limit_name)}"
 
 
@@ -106,6 +108,10 @@ def _window_reset_early(event: Event, zone: dt.tzinfo | None) -> str:
     )
 
 
+def _banked_reset_used(event: Event, _zone: dt.tzinfo | None) -> str:
+    return f"A banked reset was used: the {_window(event)} was reset, {_from_to(event)}."
+
+
 def _window_moved(event: Event, zone: dt.tzinfo | None) -> str:
     moved = event.seconds or 0.0
     return (
@@ -159,6 +165,7 @@ _SENTENCES: dict[EventKind, Sentence] = {
     "limit_freed": _limit_freed,
     "window_reset": _window_reset,
     "window_reset_early": _window_reset_early,
+    "banked_reset_used": _banked_reset_used,
     "window_moved": _window_moved,
     "used_percent_fell": _used_percent_fell,
     "window_appeared": _window_appeared,

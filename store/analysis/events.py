@@ -32,6 +32,7 @@ KINDS: dict[EventKind, str] = {
     "limit_freed": "the limit is open again: after a reset, or because the server says so",
     "window_reset": "a window was reset when it was due",
     "window_reset_early": "a window was reset before it was due",
+    "banked_reset_used": "a banked reset was used: there is one fewer, and a window was reset before it was due",
     "window_moved": "a window's reset time was moved, and its used percent stayed",
     "used_percent_fell": "a window's used percent fell, and its reset time stayed",
     "window_appeared": "the limit has a new window",
@@ -133,16 +134,53 @@ def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
     """Yield the events and increases in the rows of all limits of one account, in the order of arrival."""
     newest: dict[str, _LimitRow] = {}
     samples: dict[tuple[str, str], tuple[WindowSample, Row]] = {}
+    banked = _BankedResets()
     last: Row | None = None
     for row in rows:
         current = _LimitRow(row)
         before = newest.get(row["limit_id"])
         if before is not None and (before.windows != current.windows or before.verdict != current.verdict):
-            yield from _limit_events(_Transition(before, current))
+            for event in _limit_events(_Transition(before, current)):
+                yield event
+                yield from banked.reset(event)
         yield from _increases(current, samples)
         if last is not None:
             yield from _account_events(last, row)
+            yield from banked.count(last, row)
         newest[row["limit_id"]], last = current, row
+
+
+class _BankedResets:
+    """Pairs a number of banked resets that fell by one with a window that was reset early.
+
+    Messages report the two apart from each other, in either order, and at most an hour apart.
+    """
+
+    def __init__(self) -> None:
+        self._fell_at: float | None = None
+        self._reset: Event | None = None
+
+    def reset(self, event: Event) -> Iterator[Event]:
+        """Yield that a banked reset was used, if the number fell before this event."""
+        if event.kind != "window_reset_early":
+            return
+        seen_at = event.after.seen_at
+        if self._fell_at is not None and abs(seen_at - self._fell_at) <= FAR_APART_SECONDS:
+            self._fell_at = None
+            yield event._replace(kind="banked_reset_used")
+        elif self._reset is None or self._reset.after.seen_at != seen_at:
+            self._reset = event
+
+    def count(self, before: Row, after: Row) -> Iterator[Event]:
+        """Yield that a banked reset was used, if the number fell after an early reset."""
+        old, new, seen_at = before["reset_credits"], after["reset_credits"], after["first_seen_at"]
+        if old is None or new is None or old - new != 1:
+            return
+        reset, self._reset = self._reset, None
+        if reset is not None and abs(seen_at - reset.after.seen_at) <= FAR_APART_SECONDS:
+            yield reset._replace(kind="banked_reset_used")
+        else:
+            self._fell_at = seen_at
 
 
 def unattributed(

@@ -12,6 +12,8 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 _WEEK = 6 * DAY
 
+_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?")
+
 
 def duration(seconds: float) -> str:
     """Format a duration in its two largest units, rounded down: ``2 h 30 min``, ``3 d 4 h``, ``45 s``."""
@@ -66,6 +68,14 @@ def percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{figure(value)} %"
 
 
+def decimal_amount(written: str) -> str:
+    """Format the text of a decimal number, as servers send amounts: ``25000.50`` becomes ``25,000.50``."""
+    if not _DECIMAL.fullmatch(written):
+        return written
+    whole_part, point, rest = written.partition(".")
+    return f"{int(whole_part):,}{point}{rest}"
+
+
 def figure(value: float) -> str:
     """Format a number with a decimal if it has one, rounded down."""
     return f"{rounded(value):.1f}".removesuffix(".0")
@@ -87,9 +97,13 @@ def whole(value: float) -> int:
 
 
 def window_length(slot: str, minutes: int | None) -> str:
-    """Format a window's real length (``5 h``, ``30 d``); where it is unknown, that of its slot with a ``?``."""
+    """Format a window's real length (``5 h``, ``30 d``); where it is unknown, that of its slot with a ``?``.
+
+    A slot without a number (``budget``) is a name.
+    """
     if minutes is None:
-        return re.sub(r"^(\d+)", r"\1 ", slot) + UNKNOWN
+        written, known = re.subn(r"^(\d+)", r"\1 ", slot)
+        return written + UNKNOWN if known else slot
     # 10079 minutes, as a server sends them, mean seven days.
     seconds = minutes * MINUTE
     return duration(seconds if seconds < DAY else whole(seconds / HOUR) * HOUR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.formatting import clock_time, duration
-from store.analysis.ranking import blocked_until, find_limit, server_reason, window_left
+from store.analysis.ranking import blocked_until, find_limit, main_limit, server_reason, window_left
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
     than the policy allows decides neither way, unless the windows that count have been reset since: then the limit
     counts as reset.
     """
-    limit = find_limit(account, policy.limit_id)
+    limit = main_limit(account) if policy.limit_id == MAIN_LIMIT else find_limit(account, policy.limit_id)
     if limit is None:
         return GuardVerdict("unknown", f"nothing is known of the limit {policy.limit_id}")
     windows = {slot: each for slot, each in limit["windows"].items() if policy.window in {None, slot}}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from store.constants import FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
+from store.constants import BUDGET_LIMIT, FULL_PERCENT, RESET_JITTER_SECONDS, SKEW_SECONDS, flag, is_full, is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from store.documents import CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
+    from store.documents import BudgetStatus, CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
 
 
 SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"resets_{slot}_at") for slot in ("5h", "7d")}
@@ -22,6 +22,10 @@ SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"reset
 
 WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name in names), "other_windows"])
 """All columns that `slots` reads."""
+
+
+BUDGET_COLUMNS = "budget_limit, budget_used, budget_remaining, budget_unit, budget_source"
+"""All columns that `budget_status` reads."""
 
 
 class Row(Protocol):
@@ -70,7 +74,9 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
     seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
     windows = {slot: window_status(window, seen_at, now) for slot, window in slots(row)}
     lapsed = _verdict_lapsed(row, windows, now)
-    blocked = _blocked(row, windows, lapsed=lapsed, on_credits=_can_spend_credits(facts or row))
+    # Credits do not pay for what a budget no longer allows.
+    on_credits = row["limit_id"] != BUDGET_LIMIT and _can_spend_credits(facts or row)
+    blocked = _blocked(row, windows, lapsed=lapsed, on_credits=on_credits)
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
@@ -80,6 +86,7 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
         "blocked_by": blocked.by,
         "windows": windows,
         "on_credits": blocked.on_credits,
+        "budget": budget_status(row),
         "observed_at": int(seen_at),
         "age_seconds": max(0, int(now - seen_at)),
         "source": row["source"],
@@ -135,6 +142,18 @@ def credits_status(row: Row | None) -> CreditsStatus | None:
         "unlimited": flag(row["credits_unlimited"]),
         "balance": row["credits_balance"],
     }
+
+
+def budget_status(row: Row) -> BudgetStatus | None:
+    """Return the amounts of a snapshot; None for a limit without amounts."""
+    found: BudgetStatus = {
+        "limit": row["budget_limit"],
+        "used": row["budget_used"],
+        "remaining": row["budget_remaining"],
+        "unit": row["budget_unit"],
+        "source": row["budget_source"],
+    }
+    return found if any(found.values()) else None
 
 
 def credits_left(found: CreditsStatus | None) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.formatting import clock_time, duration, percent, window_length
 from store.analysis.limit_status import credits_left
-from store.constants import MAIN_LIMIT, is_full
+from store.analysis.model_usage import unavailable_text
+from store.constants import BUDGET_LIMIT, MAIN_LIMIT, is_full
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -52,8 +53,14 @@ def find_limit(account: AccountStatus, limit_id: str | None) -> LimitStatus | No
 
 
 def main_limit(account: AccountStatus) -> LimitStatus | None:
-    """Return an account's main limit; None where it was never reported."""
-    return find_limit(account, MAIN_LIMIT)
+    """Return an account's main limit; None where it was never reported.
+
+    Where the server reports nothing of it, the account's budget stands for it.
+    """
+    found = find_limit(account, MAIN_LIMIT)
+    if found and (found["windows"] or found["blocked_by"]):
+        return found
+    return find_limit(account, BUDGET_LIMIT) or found
 
 
 def in_use(document: StatusDocument) -> AccountStatus | None:
@@ -117,7 +124,8 @@ def rank_accounts(
     Accounts of which nothing is known follow, then blocked ones, the first to open again ahead. `zone` is that of the
     times in reasons, by default the machine's own.
     """
-    ranking = [_rank_entry(each, credits_for, zone) for each in document["accounts"]]
+    now = document["generated_at"]
+    ranking = [_rank_entry(each, credits_for, now, zone) for each in document["accounts"]]
     ranking.sort(key=_rank)
     first = ranking[0] if ranking and ranking[0]["usage"] != "blocked" else None
     return {
@@ -149,7 +157,9 @@ def _rank(entry: RankingEntry) -> tuple[int, float, float, float]:
     )
 
 
-def _rank_entry(account: AccountStatus, credits_for: Collection[str] | None, zone: dt.tzinfo | None) -> RankingEntry:
+def _rank_entry(
+    account: AccountStatus, credits_for: Collection[str] | None, now: float, zone: dt.tzinfo | None
+) -> RankingEntry:
     limit = main_limit(account)
     tight = tightest_window(limit) if limit else None
     usage = _usage(account, limit, tight, may_spend=credits_for is None or account["account"] in credits_for)
@@ -170,7 +180,10 @@ def _rank_entry(account: AccountStatus, credits_for: Collection[str] | None, zon
         "credits_balance": account["credits"] and account["credits"]["balance"],
         "age_seconds": age,
         "stale": age is None or age >= STALE_SECONDS,
-        "reason": _reason(account, limit, tight, usage) + _available_again(usage, until, zone) + _age(limit),
+        "reason": _reason(account, limit, tight, usage)
+        + _available_again(usage, until, zone)
+        + _age(limit)
+        + _models(account, now, zone),
     }
 
 
@@ -203,6 +216,11 @@ def _available_again(usage: Usage, until: int | None, zone: dt.tzinfo | None) ->
     if usage != "blocked":
         return ""
     return "; the reset time is unknown" if until is None else f" until {clock_time(until, zone)}"
+
+
+def _models(account: AccountStatus, now: float, zone: dt.tzinfo | None) -> str:
+    """Return the models that cannot be used, as an addition to a statement."""
+    return "".join(f"; {unavailable_text(each, now, zone)}" for each in account["unavailable_models"])
 
 
 def _age(limit: LimitStatus | None) -> str:

@@ -26,6 +26,7 @@ from store.analysis.formatting import DAY
 from store.analysis.limit_status import WINDOW_COLUMNS
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
     import sqlite3
@@ -166,7 +167,8 @@ class _EventQuery:
             return
         start = max(self.turns_known_since, min(each.interval.start for each in increases))
         end = max(each.interval.end for each in increases) + MAX_TURN_SECONDS
-        values = (account, increases[0].after["limit_id"], start, end)
+        limit_id = increases[0].after["limit_id"]
+        values = (account, limit_id, limit_id, start, end)
         turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]
         yield from unattributed(increases, turns, self._now, self.turns_known_since)
 
@@ -178,7 +180,7 @@ class _EventQuery:
 _ROWS = f"""
 SELECT id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, server_time, {WINDOW_COLUMNS},
     allowed, limit_reached, reached_type, reached_until, plan_type, has_credits, credits_unlimited, credits_balance,
-    source
+    reset_credits, source
 FROM snapshots
 WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at >= coalesce(
     (SELECT max(first_seen_at) FROM snapshots
@@ -190,7 +192,7 @@ ORDER BY +id
 
 _TURNS = f"""
 SELECT {", ".join(TurnUse._fields)} FROM requests
-WHERE account = ? AND limit_id = ? AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
+WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
 """  # noqa: S608 (constant columns)
 
 

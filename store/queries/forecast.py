@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.analysis.budgets import BUDGET_WINDOW_MINUTES
 from store.analysis.forecast import SCENARIOS, forecast
 from store.analysis.formatting import DAY, HOUR
 from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
-from store.constants import FULL_PERCENT, is_full
+from store.analysis.ranking import main_limit
+from store.constants import BUDGET_SLOT, FULL_PERCENT, is_full
 from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
 
@@ -91,7 +93,8 @@ def urgent_windows(
     with read_transaction(connection):
         for account in status["accounts"]:
             row_id = ids.get(account["account"])
-            urgent = _urgent(connection, row_id, account["limits"][0], now) if row_id and account["limits"] else []
+            limit = main_limit(account)
+            urgent = _urgent(connection, row_id, limit, now) if row_id and limit else []
             if urgent:
                 found[account["account"]] = urgent
     return found
@@ -158,7 +161,7 @@ def _window(
     found = forecast(
         samples_of(rows, slot),
         now,
-        window_minutes=window.window_minutes,
+        window_minutes=BUDGET_WINDOW_MINUTES if slot == BUDGET_SLOT else window.window_minutes,
         utc_offset=time.localtime(now).tm_gmtoff,
         paths=sampling.paths,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from store.analysis.limit_status import credits_status, reported_windows
+from store.analysis.limit_status import budget_status, credits_status, reported_windows
 from store.constants import flag
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _history_entry(row: sqlite3.Row, account: Account) -> HistoryEntry:
         "observations": row["observations"],
         "late": bool(row["late"]),
         "windows": reported_windows(row),
+        "budget": budget_status(row),
         "allowed": flag(row["allowed"]),
         "limit_reached": flag(row["limit_reached"]),
         "reached_type": row["reached_type"],

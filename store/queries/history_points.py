@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.limit_status import WINDOW_COLUMNS, reported_windows
+from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, reported_windows
 from store.constants import flag
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
@@ -89,7 +89,7 @@ _STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step
 
 _COLUMNS = (
     f"id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations, {WINDOW_COLUMNS},"
-    " limit_reached, plan_type, source, status, model, thread"
+    f" {BUDGET_COLUMNS}, limit_reached, plan_type, source, status, model, thread"
 )
 _BATCH = 500
 """Rows per statement."""
@@ -114,6 +114,7 @@ def _entry(row: sqlite3.Row, account: Account) -> HistoryPoint:
         "last_seen_at": row["last_seen_at"],
         "observations": row["observations"],
         "windows": reported_windows(row),
+        "budget": budget_status(row),
         "limit_reached": flag(row["limit_reached"]),
         "plan_type": row["plan_type"],
         "source": row["source"],

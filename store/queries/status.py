@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from store.analysis.limit_status import credits_status, limit_status
+from store.analysis.model_usage import unavailable_models
 from store.constants import flag
 from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
@@ -41,6 +43,10 @@ def _facts_rows(connection: sqlite3.Connection) -> dict[int, sqlite3.Row]:
     return {row["account"]: row for row in rows}
 
 
+def _loaded(written: str | None) -> list[int] | None:
+    return json.loads(written) if written else None
+
+
 def _account_status(
     account: Account, facts: sqlite3.Row | None, snapshots: Sequence[sqlite3.Row], now: float
 ) -> AccountStatus:
@@ -51,6 +57,9 @@ def _account_status(
         "credits": credits_status(facts),
         "spend_control_reached": flag(facts["spend_control_reached"]) if facts else None,
         "reset_credits": facts["reset_credits"] if facts else None,
+        "reset_credits_applicable": facts["reset_credits_applicable"] if facts else None,
+        "reset_credits_expire": _loaded(facts["reset_credits_expire"]) if facts else None,
+        "unavailable_models": unavailable_models(facts["model_usage"], now) if facts else [],
         "promo": facts["promo"] if facts else None,
         "limits": [limit_status(row, now, facts) for row in snapshots],
     }

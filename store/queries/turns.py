@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.constants import BUDGET_LIMIT
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 TOKEN_KINDS = ("input", "cached", "output", "reasoning")
 """The kinds of tokens; ``cached`` is part of ``input``, ``reasoning`` part of ``output``."""
+
+OF_LIMIT = f"(limit_id = ? OR ? = '{BUDGET_LIMIT}')"
+"""Condition for the turns that use a limit, given twice: any turn of a member uses what the member may spend."""
 
 
 def load_turns(

@@ -21,10 +21,11 @@ from store.analysis.attribution import (
 from store.analysis.formatting import dated
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
-from store.constants import MAIN_LIMIT
+from store.constants import BUDGET_LIMIT, MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.limits import current_snapshots, load_limit_ids
+from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -71,6 +72,8 @@ def load_usage(
     with read_transaction(connection):
         limit = _limit(connection, limit_id)
         seen = _windows(connection, chosen, limit)
+        if not seen and limit_id is None:
+            limit, seen = _budget(connection, chosen) or (limit, seen)
         slot = window if seen and window else _default_window(seen)
         histories = [_history(connection, account, limit, slot, period) for account in chosen if slot]
         names = _thread_names(connection) if by == "thread" else {}
@@ -118,6 +121,12 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     if wanted is not None and wanted not in known:
         raise NotSeenError(f"no limit {wanted!r} has been seen; there are: {', '.join(known)}")
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
+
+
+def _budget(connection: sqlite3.Connection, chosen: Sequence[Account]) -> tuple[str, dict[str, int | None]] | None:
+    """Return the budget, which stands for a main limit without windows, and its window; None if there is none."""
+    seen = _windows(connection, chosen, BUDGET_LIMIT)
+    return (BUDGET_LIMIT, seen) if seen else None
 
 
 def _windows(connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None) -> dict[str, int | None]:
@@ -182,10 +191,11 @@ def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSamp
 
 def _turns(cursor: sqlite3.Cursor, account: int, limit: str | None, start: float) -> list[TurnUse]:
     columns = ", ".join(TurnUse._fields)
-    select = f"SELECT {columns} FROM requests WHERE account = ? AND limit_id = ? AND ended_at"  # noqa: S608 (constants)
-    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, start)).fetchall()
+    select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
+    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
     more = max(0, FIT_TURNS - len(newer))
-    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", (account, limit, start, more)).fetchall()
+    values = (account, limit, limit, start, more)
+    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", values).fetchall()
     return [TurnUse._make(row) for row in (*reversed(older), *newer)]
 
 

@@ -15,14 +15,16 @@ The authority of the sources:
 - A verdict not repeated holds for a while: an open one until the full windows are others; a refusal until the time
   that the server gave, until one of its full windows is no longer full, or until the server completes a turn (`headers`
   with a status below 400).
-- **Account facts** (plan, credits, spend control, reset credits, promo): all sources report plan and credits; spend
-  control, reset credits and overage come from `usage` alone (reset credits from `headers` on some responses). Credits
-  are replaced as a whole. The plan in the token's claims counts only until a message reports one.
+- **Account facts** (plan, credits, spend control, reset credits, model usage, promo): all sources report plan and
+  credits; the others and overage come from `usage` alone (reset credits from `headers` on some responses). Credits are
+  replaced as a whole. The plan in the token's claims counts only until a message reports one. What was reported of
+  banked resets beside their number holds while the number stays.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS, is_full, is_zero
 from store.models import Credits, Source, Window
@@ -30,7 +32,7 @@ from store.models import Credits, Source, Window
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store.models import Limit, Snapshot
+    from store.models import Budget, Limit, ModelUsage, RateLimits, Snapshot
 
 SERVER_CLOCK_GRAIN_SECONDS = 1
 """reset-at less reset-after is rounded to whole seconds by the server: closer readings have no order."""
@@ -49,6 +51,11 @@ class Facts(NamedTuple):
     spend_control_reached: bool | None = None
     reset_credits: int | None = None
     promo: str | None = None
+    model_usage: str | None = None
+    """JSON: model to [available, available at, credits would enable]."""
+    reset_credits_applicable: int | None = None
+    reset_credits_expire: str | None = None
+    """JSON: the timestamps at which the banked resets expire, earliest first."""
 
 
 class LimitVerdict(NamedTuple):
@@ -79,6 +86,7 @@ class State(NamedTuple):
     windows: Mapping[str, Window] = {}
     verdict: LimitVerdict = LimitVerdict()
     facts: Facts = Facts()
+    budget: Budget | None = None
 
 
 def merge_facts(snapshot: Snapshot, known: Facts | None) -> Facts:
@@ -89,8 +97,9 @@ def merge_facts(snapshot: Snapshot, known: Facts | None) -> Facts:
     return facts._replace(
         plan_type=reading.plan_type or old.plan_type,
         spend_control_reached=_known(reading.spend_control_reached, old.spend_control_reached),
-        reset_credits=_known(reading.reset_credits, old.reset_credits),
         promo=_known(reading.promo, old.promo) or None,
+        model_usage=old.model_usage if reading.model_usage is None else _model_usage(reading.model_usage),
+        **_banked_resets(reading, old),
     )
 
 
@@ -104,6 +113,7 @@ def merge(limit: Limit, snapshot: Snapshot, known: State | None, facts: Facts) -
         windows=windows,
         verdict=_merge_verdict(_verdict(limit, snapshot), carried),
         facts=facts,
+        budget=old.budget if limit.windows is None else limit.budget,
     )
 
 
@@ -113,6 +123,7 @@ def same(new: State, old: State) -> bool:
         new.facts == old.facts
         and new.verdict == old.verdict
         and new.limit_name == old.limit_name
+        and new.budget == old.budget
         and new.windows.keys() == old.windows.keys()
         and all(_same_window(window, old.windows[slot]) for slot, window in new.windows.items())
     )
@@ -187,6 +198,22 @@ def _credits(new: Credits, old: Facts) -> Facts:
         credits_balance=balance,
         overage_limit_reached=_known(new.overage_limit_reached, old.overage_limit_reached),
     )
+
+
+def _banked_resets(reading: RateLimits, old: Facts) -> dict[str, Any]:
+    number = _known(reading.reset_credits, old.reset_credits)
+    held = old if number == old.reset_credits else Facts()
+    expire = reading.reset_credits_expire
+    return {
+        "reset_credits": number,
+        "reset_credits_applicable": _known(reading.reset_credits_applicable, held.reset_credits_applicable),
+        "reset_credits_expire": held.reset_credits_expire if expire is None else json.dumps(expire),
+    }
+
+
+def _model_usage(found: Mapping[str, ModelUsage]) -> str | None:
+    usage = {model: [each.available, each.available_at, each.credits_would_enable] for model, each in found.items()}
+    return json.dumps(usage, sort_keys=True) if usage else None
 
 
 def _verdict(limit: Limit, snapshot: Snapshot) -> LimitVerdict:

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from store.constants import flag
-from store.models import Window
+from store.models import Budget, Window
 from store.record.merge import Clock, Facts, LimitVerdict, State
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from store.models import Identity, Sighting, Snapshot, Turn
 
 
 MAX_SIGHTINGS = 100
 """Names of each kind of sighting that are stored: the wire must not fill the disk with names."""
+
+
+MAX_LIMIT_NAMES = 100
+"""Display names of limits that are stored, for the same reason."""
 
 
 @dataclass(slots=True)
@@ -137,6 +141,7 @@ def insert_snapshot(
             *seven,
             others,
             *state.verdict,
+            *_budget_values(state.budget),
             *state.facts,
         ),
     )
@@ -153,14 +158,56 @@ def update_last_seen(connection: sqlite3.Connection, touched: Iterable[CurrentSn
     )
 
 
-def set_current_snapshots(connection: sqlite3.Connection, pointers: Mapping[tuple[int, str], int]) -> None:
-    """Make rows the current ones of their limits."""
+def set_current_snapshots(
+    connection: sqlite3.Connection, pointers: Mapping[tuple[int, str], int], named: Collection[tuple[int, str]]
+) -> None:
+    """Make rows the current ones of their limits; the ids of the `named` limits were made from their display names."""
     _execute_each(
         connection,
-        "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id",
-        [(*key, row_id) for key, row_id in pointers.items()],
+        "INSERT INTO limits (account, limit_id, snapshot_id, by_name) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET snapshot_id = excluded.snapshot_id, by_name = min(by_name, excluded.by_name)",
+        [(*key, row_id, key in named) for key, row_id in pointers.items()],
     )
+
+
+def find_limit_names(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the ids of limits by their display names."""
+    return dict(connection.execute("SELECT name, limit_id FROM limit_names").fetchall())
+
+
+def save_limit_name(connection: sqlite3.Connection, name: str, limit_id: str) -> None:
+    """Store the id of a display name, the newest one if there were several; at most `MAX_LIMIT_NAMES` are stored."""
+    connection.execute(
+        "INSERT INTO limit_names (name, limit_id) SELECT :name, :limit_id"
+        " WHERE (SELECT count(*) FROM limit_names WHERE name != :name) < :most"
+        " ON CONFLICT DO UPDATE SET limit_id = excluded.limit_id",
+        {"name": name, "limit_id": limit_id, "most": MAX_LIMIT_NAMES},
+    )
+
+
+def move_named_limit(connection: sqlite3.Connection, named: str, limit_id: str) -> None:
+    """Give the rows of a limit that was stored under an id made from its name to the limit that it is.
+
+    `named` is that id. A limit of which a message gave that very id stays. Of two current rows the one that was seen
+    last is the current one.
+    """
+    accounts = connection.execute("SELECT account FROM limits WHERE limit_id = ? AND by_name", (named,)).fetchall()
+    for (account,) in accounts:
+        values = {"account": account, "named": named, "limit_id": limit_id}
+        for table in ("snapshots", "requests"):
+            connection.execute(
+                f"UPDATE {table} SET limit_id = :limit_id WHERE account = :account AND limit_id = :named",  # noqa: S608 (constants)
+                values,
+            )
+        connection.execute(
+            "INSERT INTO limits (account, limit_id, snapshot_id)"
+            " SELECT account, :limit_id, snapshot_id FROM limits WHERE account = :account AND limit_id = :named"
+            " ON CONFLICT DO UPDATE SET by_name = 0, snapshot_id ="
+            " (SELECT id FROM snapshots WHERE id IN (limits.snapshot_id, excluded.snapshot_id)"
+            " ORDER BY last_seen_at DESC, id DESC LIMIT 1)",
+            values,
+        )
+        connection.execute("DELETE FROM limits WHERE account = :account AND limit_id = :named", values)
 
 
 def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, int]) -> None:
@@ -233,7 +280,11 @@ _FACT_NAMES = (
     "spend_control_reached",
     "reset_credits",
     "promo",
+    "model_usage",
+    "reset_credits_applicable",
+    "reset_credits_expire",
 )
+_BUDGET_NAMES = ("budget_limit", "budget_used", "budget_remaining", "budget_unit", "budget_source")
 _STATE_NAMES = (
     "limit_name",
     "used_5h_percent",
@@ -247,6 +298,7 @@ _STATE_NAMES = (
     "limit_reached",
     "reached_type",
     "reached_until",
+    *_BUDGET_NAMES,
     *_FACT_NAMES,
 )
 _FACT_COLUMNS = ", ".join(_FACT_NAMES)
@@ -307,6 +359,11 @@ def _window_values(windows: Mapping[str, Window]) -> tuple[_WindowValues, _Windo
     return five, seven, _json(values) if values else None
 
 
+def _budget_values(budget: Budget | None) -> tuple[str | None, ...]:
+    found = budget or Budget()
+    return found.limit, found.used, found.remaining, found.unit, found.source
+
+
 def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
     tokens = turn.tokens
     return (
@@ -352,11 +409,13 @@ def _state(row: tuple[Any, ...]) -> State:
         if (used, minutes, resets_at) != (None, None, None)
     }
     verdict = LimitVerdict(flag(row[8]), flag(row[9]), row[10], row[11])
-    return State(row[0], windows, verdict, _facts(row[12:]))
+    budget = row[12:17]
+    amounts = Budget(**dict(zip(Budget.model_fields, budget, strict=True))) if any(budget) else None
+    return State(row[0], windows, verdict, _facts(row[17:]), amounts)
 
 
 def _facts(row: tuple[Any, ...]) -> Facts:
-    plan_type, has_credits, unlimited, balance, overage, spend_control, reset_credits, promo = row
+    plan_type, has_credits, unlimited, balance, overage, spend_control, reset_credits, promo, *more = row
     return Facts(
         plan_type,
         flag(has_credits),
@@ -366,4 +425,5 @@ def _facts(row: tuple[Any, ...]) -> Facts:
         flag(spend_control),
         reset_credits,
         promo,
+        *more,
     )

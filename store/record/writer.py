@@ -11,10 +11,11 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from store.constants import BUDGET_LIMIT, MAIN_LIMIT, MAIN_NAMES, limit_slug
 from store.database import close_without_checkpoint, open_writer, transaction
 from store.errors import DatabaseError
 from store.files import inode
-from store.models import Limit, Sighting, Snapshot, Turn
+from store.models import Limit, Sighting, SightingKind, Snapshot, Transport, Turn
 from store.record import statements
 from store.record.merge import (
     Facts,
@@ -61,6 +62,7 @@ class _Cache:
     current: dict[_Key, CurrentSnapshot | None] = field(default_factory=dict)
     last: dict[int, Snapshot] = field(default_factory=dict)
     threads: dict[_Key, float] = field(default_factory=dict)
+    names: dict[str, str] | None = None
 
     @property
     def is_full(self) -> bool:
@@ -75,11 +77,12 @@ class _Pending:
     turns: list[tuple[int, Turn]] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
     current_snapshots: dict[_Key, int] = field(default_factory=dict)
+    named: set[_Key] = field(default_factory=set)
     facts_snapshots: dict[int, int] = field(default_factory=dict)
 
     def write(self, connection: sqlite3.Connection) -> None:
         statements.update_last_seen(connection, self.touched.values())
-        statements.set_current_snapshots(connection, self.current_snapshots)
+        statements.set_current_snapshots(connection, self.current_snapshots, self.named)
         statements.set_facts_snapshots(connection, self.facts_snapshots)
         statements.insert_turns(connection, self.turns)
         statements.save_sightings(connection, self.sightings)
@@ -221,6 +224,9 @@ class SnapshotWriter:
 
     def _write_turn(self, turn: Turn) -> None:
         account = self._account(turn.identity, turn.ended_at)
+        if turn.limit_id == MAIN_LIMIT and turn.transport is Transport.WEBSOCKET:
+            # The headers of a socket, which has many turns, do not name the limit of each.
+            turn = turn.model_copy(update={"limit_id": self._limit_of_model(account, turn.model) or MAIN_LIMIT})
         self._pending.turns.append((account, turn))
         if turn.thread:
             key = account, turn.thread
@@ -230,6 +236,12 @@ class SnapshotWriter:
 
     def _write_snapshot(self, snapshot: Snapshot, ordered_by_clock_to: int) -> None:
         account = self._account(snapshot.identity, snapshot.observed_at)
+        self._pending.sightings += [
+            Sighting(kind=SightingKind.UNKNOWN_FIELD, name=name, seen_at=snapshot.observed_at)
+            for name in snapshot.reading.unknown_fields
+        ]
+        self._learn_names(snapshot.reading.limits)
+        snapshot = self._without_budget(account, self._identified(account, snapshot))
         known = self._known_facts(account)
         last = self._cache.last.get(account)
         if known is None or last is None or not _same_facts(snapshot, last):
@@ -288,6 +300,7 @@ class SnapshotWriter:
                 row_id, state, latest, server_time, _windows_seen_at(limit, snapshot, current), snapshot.observed_at
             )
             self._pending.current_snapshots[key] = row_id
+            (self._pending.named.add if limit.by_name else self._pending.named.discard)(key)
         return row_id
 
     def _insert(
@@ -320,6 +333,74 @@ class SnapshotWriter:
             current.clock, current.server_time = clock, clock.server_time
         current.pending_observations += 1
         self._pending.touched[current.row_id] = current
+
+    def _learn_names(self, limits: Iterable[Limit]) -> None:
+        """Store which limits the display names of a message belong to, and move what was stored under a name alone."""
+        told: set[str] = set()
+        for limit in limits:
+            name = limit.limit_name
+            if name is None or name in told or limit.by_name or limit.budget:
+                continue
+            told.add(name)
+            names, slug = self._names(), limit_slug(name)
+            is_new = names.get(name) != limit.limit_id and (name in names or len(names) < statements.MAX_LIMIT_NAMES)
+            if is_new and slug not in {limit.limit_id, *MAIN_NAMES} and limit.limit_id != MAIN_LIMIT:
+                # The rows are moved as they are in the file.
+                self._pending.write(self._connection)
+                self._pending = _Pending()
+                statements.save_limit_name(self._connection, name, limit.limit_id)
+                statements.move_named_limit(self._connection, slug, limit.limit_id)
+                self._cache.names = None
+                self._cache.current.clear()
+                self._cache.last.clear()
+
+    def _identified(self, account: int, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot with the ids of the limits that its message calls by a display name, or not at all."""
+        reading = snapshot.reading
+        if not (reading.unnamed or any(limit.by_name for limit in reading.limits)):
+            return snapshot
+        ids = {limit_slug(name): limit_id for name, limit_id in self._names().items()}
+        own = self._limit_of_model(account, snapshot.model, reading.limits) if reading.unnamed else None
+        limits: dict[str, Limit] = {}
+        # The figures without a name are a copy where the limit is there by its name as well.
+        for limit in sorted(reading.limits, key=lambda each: own is not None and each.limit_id == MAIN_LIMIT):
+            changed: dict[str, object] = {}
+            if limit.by_name and limit.limit_id in ids:
+                changed = {"limit_id": ids[limit.limit_id], "limit_name": None, "by_name": False}
+            elif own and limit.limit_id == MAIN_LIMIT:
+                changed = {"limit_id": ids.get(own, own), "by_name": own not in {*ids, *ids.values()}}
+            found = limit.model_copy(update=changed)
+            limits.setdefault(found.limit_id, found)
+        return snapshot.model_copy(update={"reading": reading.model_copy(update={"limits": tuple(limits.values())})})
+
+    def _without_budget(self, account: int, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot with an empty budget if its message says that the known one no longer exists."""
+        reading = snapshot.reading
+        if not reading.no_budget or self._current_snapshot((account, BUDGET_LIMIT)) is None:
+            return snapshot
+        limits = (*reading.limits, Limit(limit_id=BUDGET_LIMIT, windows={}))
+        return snapshot.model_copy(update={"reading": reading.model_copy(update={"limits": limits})})
+
+    def _limit_of_model(self, account: int, model: str | None, told: Iterable[Limit] = ()) -> str | None:
+        """Return the id of the limit whose display name is a model's name; None if the model has no limit of its own.
+
+        `told` are the limits of the message itself.
+        """
+        if model is None:
+            return None
+        known = self._names().get(model)
+        slug = limit_slug(model)
+        if known or slug in MAIN_NAMES or not slug:
+            return known
+        if any(limit.by_name and (limit.limit_name or limit.limit_id) == model for limit in told):
+            return slug
+        current = self._current_snapshot((account, slug))
+        return slug if current and (current.state.limit_name or slug) == model else None
+
+    def _names(self) -> dict[str, str]:
+        if self._cache.names is None:
+            self._cache.names = statements.find_limit_names(self._connection)
+        return self._cache.names
 
     def _account(self, identity: Identity, seen_at: float) -> int:
         """Return the account's row; when it was seen is written once in a while, not for each message."""
@@ -377,6 +458,9 @@ def _account_facts(reading: RateLimits) -> tuple[object, ...]:
         reading.plan_type,
         reading.spend_control_reached,
         reading.reset_credits,
+        reading.reset_credits_applicable,
+        reading.reset_credits_expire,
+        reading.model_usage,
         reading.promo,
     )
 

@@ -106,6 +106,10 @@ def test_no_exchange(fields: dict[str, str]) -> None:
     [
         ("/backend-api/wham/usage", b"GET", True),
         ("/wham/usage", b"GET", True),
+        ("/backend-api/wham/rate-limit-reset-credits", b"GET", True),
+        ("/api/codex/rate-limit-reset-credits?a=b", b"GET", True),
+        ("/backend-api/wham/rate-limit-reset-credits", b"POST", False),
+        ("/backend-api/wham/rate-limit-reset-credits/use", b"GET", False),
         ("/api/codex/usage", b"GET", True),
         ("/api/codex/usage?window=7d", b"GET", True),
         ("/backend-api/wham/usage", b"POST", False),

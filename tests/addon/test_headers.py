@@ -203,7 +203,8 @@ def test_response(response: Response, way: Any) -> None:
     """A response says the same however its headers are written, ordered and accompanied."""
     reading = read(way(response.fields), response.observed_at)
     assert reading is not None
-    assert reading.model_copy(update={"raw": {}}) == response.reading
+    assert reading.model_copy(update={"raw": {}, "unknown_fields": ()}) == response.reading
+    assert reading.unknown_fields == (("x-codex-primary-mood",) if way is _WAYS["among others"] else ())
 
 
 @pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
@@ -220,6 +221,11 @@ def test_cut_short(response: Response) -> None:
     for name, value in response.fields.items():
         read({other: value for other, value in response.fields.items() if other != name}, response.observed_at)
         read({name: value}, response.observed_at)
+
+
+def slot_of(limit_id: str) -> Limit:
+    """Return a limit of which 1 % is used, in a window of unknown length."""
+    return Limit(limit_id=limit_id, windows={"7d": Window(used_percent=1)})
 
 
 PLAIN = family(IN_FIVE_HOURS)
@@ -251,6 +257,92 @@ def test_active_limit(active: str | None, limits: tuple[Limit, ...]) -> None:
     assert reading is not None
     assert reading.limits == limits
     assert reading.active_limit == limits[0].limit_id
+
+
+def other_family(name: str, figures: Mapping[str, str] = IN_FIVE_HOURS, **parts: str) -> dict[str, str]:
+    """Return the primary window of a family that does not begin with ``x-codex-``."""
+    fields = {f"x-{name}-primary-{_PARTS[part]}": value for part, value in figures.items()}
+    return {**fields, **{f"x-{name}-{part.replace('_', '-')}": value for part, value in parts.items()}}
+
+
+RESERVE = other_family("base-model-inference", {"used": "14", "minutes": "300"}, limit_name="gpt-reserve")
+RESERVE_LIMIT = Limit(
+    limit_id="base_model_inference",
+    limit_name="gpt-reserve",
+    windows={"5h": Window(used_percent=14, window_minutes=300)},
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "limits"),
+    [
+        pytest.param(
+            {**PLAIN, **RESERVE, "x-codex-active-limit": "premium"}, (MAIN_LIMIT, RESERVE_LIMIT), id="another is active"
+        ),
+        pytest.param(
+            {**PLAIN, **RESERVE, "x-codex-active-limit": "base_model_inference"}, (RESERVE_LIMIT,), id="it is active"
+        ),
+        pytest.param(
+            {**PLAIN, **RESERVE, "x-codex-active-limit": "Base-Model-Inference"},
+            (RESERVE_LIMIT,),
+            id="spelled otherwise",
+        ),
+        pytest.param(
+            {**PLAIN, **RESERVE, "x-codex-active-limit": "model_inference"},
+            (MAIN_LIMIT, RESERVE_LIMIT),
+            id="a part of it",
+        ),
+        pytest.param(
+            {**PLAIN, **FOX, **RESERVE, "x-codex-active-limit": "codex_bengalfox"},
+            (FOX_LIMIT, RESERVE_LIMIT),
+            id="a third is active",
+        ),
+        pytest.param(
+            {**PLAIN, "x-reserve-limit-name": "R", "x-codex-active-limit": "reserve"},
+            (Limit(limit_id="reserve", limit_name="R", windows={"5h": FIVE_HOURS}),),
+            id="active without windows of its own",
+        ),
+        pytest.param(
+            other_family("gpt-6-1-sol-30d", {"used": "1"}), (slot_of("gpt_6_1_sol_30d"),), id="digits, dashes"
+        ),
+        pytest.param(other_family("a_b-c", {"used": "1"}), (slot_of("a_b_c"),), id="an underscore"),
+        pytest.param(other_family("7", {"used": "1"}), (slot_of("7"),), id="one digit"),
+        pytest.param(other_family("a" * 46, {"used": "1"}), (slot_of("a" * 46),), id="a long name"),
+        pytest.param(other_family("a" * 47, {"used": "1"}), (), id="too long a name"),
+        pytest.param(other_family("premium"), (MAIN_LIMIT,), id="the main limit by its other name"),
+        pytest.param({**PLAIN, **other_family("premium", IN_SEVEN_DAYS)}, (MAIN_LIMIT,), id="the main limit twice"),
+        pytest.param({**PLAIN, "x-shop-limit-name": "Shop"}, (MAIN_LIMIT,), id="a stranger's name"),
+        pytest.param({**PLAIN, "x-shop-primary-reset-at": "1795252200"}, (MAIN_LIMIT,), id="a stranger's reset"),
+        pytest.param({**PLAIN, "x-shop-secondary-used-percent": "5"}, (MAIN_LIMIT,), id="a stranger's second window"),
+        pytest.param(
+            {
+                **PLAIN,
+                "x-ratelimit-limit-requests": "60",
+                "x-ratelimit-remaining-requests": "59",
+                "x-ratelimit-reset-requests": "1s",
+                "x-ratelimit-primary": "5",
+                "ratelimit-primary-used-percent": "5",
+                "x-primary-used-percent": "5",
+                "x--primary-used-percent": "5",
+                "x-a--b-primary-used-percent": "5",
+                "x--a-primary-used-percent": "5",
+                "x-a.b-primary-used-percent": "5",
+                "x-_a-primary-used-percent": "5",
+                "x-café-primary-used-percent": "5",
+                "x-a b-primary-used-percent": "5",
+                "x-a\x1b-primary-used-percent": "5",
+            },
+            (MAIN_LIMIT,),
+            id="strangers that look alike",
+        ),
+    ],
+)
+def test_a_family_that_begins_otherwise(fields: dict[str, str], limits: tuple[Limit, ...]) -> None:
+    """A family is a limit's id, whatever it begins with; it has a used percent, or is the active one."""
+    reading = read(fields)
+    assert (reading.limits if reading else ()) == limits
+    assert (reading.active_limit if reading else "codex") in {"codex", *(limit.limit_id for limit in limits[:1])}
+    assert reading is None or "shop" not in json.dumps(reading.raw)
 
 
 def test_equal_numbers_decide_nothing() -> None:

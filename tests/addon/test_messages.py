@@ -107,11 +107,11 @@ EVENTS: dict[str, tuple[dict[str, Any], tuple[Limit, ...]]] = {
     ),
     "further limits as a map by human names": (
         {"additional_rate_limits": {SPARK: {"metered_feature": FOX, "rate_limit": figures()}}},
-        (Limit(limit_id=FOX, windows=BOTH),),
+        (Limit(limit_id=FOX, limit_name=SPARK, windows=BOTH),),
     ),
     "further limits as a map, the name the only id": (
         {"additional_rate_limits": {SPARK: {"rate_limits": figures()}}},
-        (Limit(limit_id="gpt_5.3_codex_spark", windows=BOTH),),
+        (Limit(limit_id="gpt_5.3_codex_spark", limit_name=SPARK, windows=BOTH, by_name=True),),
     ),
     "further limits as a list": (
         {
@@ -129,7 +129,23 @@ EVENTS: dict[str, tuple[dict[str, Any], tuple[Limit, ...]]] = {
     ),
     "further limits as a list, the name the only id": (
         {"additional_rate_limits": [{"limit_name": SPARK, **figures()}]},
-        (Limit(limit_id="gpt_5.3_codex_spark", limit_name=SPARK, windows=BOTH),),
+        (Limit(limit_id="gpt_5.3_codex_spark", limit_name=SPARK, windows=BOTH, by_name=True),),
+    ),
+    "further limits as a map, the name written like an id": (
+        {"additional_rate_limits": {"luna": figures()}},
+        (Limit(limit_id="luna", windows=BOTH, by_name=True),),
+    ),
+    "further limits as a map by ids, with names that are others": (
+        {"additional_rate_limits": {"luna": {"limit_name": SPARK, **figures()}}},
+        (Limit(limit_id="luna", limit_name=SPARK, windows=BOTH),),
+    ),
+    "further limits by names without figures": (
+        {"rate_limits": figures(), "additional_rate_limits": {SPARK: {}, "luna": None}},
+        (MAIN,),
+    ),
+    "named by a display name": (
+        {"rate_limits": figures(), "limit_name": SPARK},
+        (Limit(limit_id="gpt_5.3_codex_spark", limit_name=SPARK, windows=BOTH, by_name=True),),
     ),
     "a further limit with nothing but its name": (
         {"additional_rate_limits": [{"limit_name": SPARK, "metered_feature": FOX, "rate_limit": None}]},
@@ -234,6 +250,7 @@ def test_event_as_seen() -> None:
             credits=Credits(has_credits=False, unlimited=False, balance="0"),
             promo="",
             server_time=NOW,
+            unnamed=True,
         ),
     )
 
@@ -499,6 +516,7 @@ def test_usage_as_seen() -> None:
             spend_control_reached=False,
             reset_credits=2,
             promo="",
+            no_budget=True,
             server_time=NOW,
         ),
     )

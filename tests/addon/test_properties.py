@@ -56,9 +56,11 @@ DOCUMENTS = st.one_of(st.binary(), EVENTS, st.builds(lambda value: json.dumps(va
 _NAMES = st.one_of(
     st.binary(max_size=60),
     st.builds(
-        lambda family, part: f"X-Codex-{family}{part}".encode(),
-        st.sampled_from(["", "fox-", "f_x-", "-", "\xe9-"]),
-        st.sampled_from([*headers._FAMILY_PARTS, *sorted(headers._RESPONSE_PARTS)]),
+        lambda family, part: f"X-{family}-{part}".encode(),
+        st.sampled_from(
+            ["Codex", "Codex-fox", "Codex-f_x", "Codex-", "Codex-\xe9", "Base-Model-Inference", "premium", "7", ""]
+        ),
+        st.sampled_from([*headers._FAMILY_PARTS, *sorted(headers._RESPONSE_PARTS), "primary-mood", "spend-limit"]),
     ),
 )
 _VALUES = st.binary(max_size=60) | _ODD.map(str.encode) | st.integers(0, 2**40).map(lambda number: b"%d" % number)

@@ -146,6 +146,11 @@ DICTIONARY: list[bytes] = sorted(
         *WATCHED_HOSTS,
         *("x-codex-", "x-codex-fox-", "codex.rate_limits", "usage_limit_reached", "headers", "message", "accounts"),
         *("workspace_backend_origin", "NO_CONSTRAINT", "https://", "http://", "@", ":443", ".openai.com", "xn--"),
+        *(
+            "x-base-model-inference-",
+            "tertiary",
+            "2026-11-30T14:38:22Z",
+        ),
         *(AUTH_CLAIM, PROFILE_CLAIM, "chatgpt_account_id", "chatgpt_user_id", "chatgpt_plan_type", "email", "exp"),
         *("NaN", "1e999", "-1", "null", "true", "False", "\\ud800", "\\u0000", "data:", "\n\n", "\r\n\r\n", "event:"),
         *('{"type":"response.create","model":"', '{"type":"error"', "\x1b[2J", "9" * 30, "[[[[", "{}"),

@@ -144,7 +144,7 @@ def write(path: Path, slot: str, rows: list[Row]) -> None:
         f" VALUES (1, 'ann~0000000001', 'codex', ?, ?, ?, 'headers', ?, {WINDOW_MINUTES[slot]}, ?, '{{}}')",
         [(row.first_seen_at, row.last_seen_at, row.last_seen_at, row.used_percent, row.resets_at) for row in rows],
     )
-    connection.execute("INSERT INTO limits SELECT account, limit_id, max(id) FROM snapshots GROUP BY 1, 2")
+    connection.execute("INSERT INTO limits SELECT account, limit_id, max(id), 0 FROM snapshots GROUP BY 1, 2")
     connection.execute("COMMIT")
     connection.close()
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store import schema
-from store.database import open_reader, open_writer
+from store.database import open_reader, open_writer, transaction
 from store.errors import DatabaseError
 from store.files import backup_files, partial_files
+from store.models import Window
+from store.record import statements
 from store.schema import SCHEMA_VERSION
 from tests.support.databases import record
-from tests.support.factories import NOON, used
+from tests.support.factories import ALICE, NOON, limit, snapshot, used
 from tests.support.harness import REPOSITORY
 from tests.support.recorded_rows import rows
 
@@ -36,7 +38,7 @@ SCHEMA = {
     " overage_limit_reached spend_control_reached reset_credits promo source status model thread raw"
     " budget_limit budget_used budget_remaining budget_unit budget_source model_usage reset_credits_applicable"
     " reset_credits_expire",
-    "limits": "account limit_id snapshot_id",
+    "limits": "account limit_id snapshot_id by_name",
     "losses": "id at count reason",
     "spills": "name taken_at",
     "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
@@ -54,6 +56,10 @@ SCHEMA = {
     "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
     " limit_reached reached_type last_seen source model token_key",
 }
+
+
+def used_5h(percent: float) -> Window:
+    return Window(used_percent=percent, window_minutes=300, resets_at=NOON + 9_000)
 
 
 def columns(connection: sqlite3.Connection, table: str) -> str:
@@ -116,22 +122,62 @@ def test_an_older_schema_is_migrated_and_backed_up(path: Path, monkeypatch: pyte
     connection.close()
 
 
-def test_the_first_schema_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the first schema keeps its rows and goes on; it then has all later tables and columns."""
+def write_older_schema(path: Path, monkeypatch: pytest.MonkeyPatch, version: int, **limits: float) -> None:
+    """Write a file of an older schema, with a row for each limit of Alice's by its used percent of 5 h."""
     with monkeypatch.context() as then:
-        then.setattr("store.schema.SCHEMA_VERSION", 1)
-        then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:1])
+        then.setattr("store.schema.SCHEMA_VERSION", version)
+        then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:version])
         then.setattr("store.schema.PROBES", ())
-        record(path, used(13))
+        connection = open_writer(path)
+    with transaction(connection):
+        account = statements.save_identity(connection, ALICE, NOON)
+        for limit_id, percent in limits.items():
+            row = connection.execute(
+                "INSERT INTO snapshots (account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at,"
+                " used_5h_percent, window_5h_minutes, resets_5h_at, source, raw)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 300, ?, 'websocket', '{}')",
+                (account, ALICE.token_key, limit_id, NOON, NOON, NOON, percent, NOON + 9_000),
+            )
+            connection.execute("INSERT INTO limits VALUES (?, ?, ?)", (account, limit_id, row.lastrowid))
+    connection.close()
 
-    record(path, used(13), used(14))
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_schema_of_this_program_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """A file of an earlier schema keeps its rows and goes on; it then has all later tables and columns."""
+    write_older_schema(path, monkeypatch, version, codex=13)
+
+    record(path, snapshot(limit({"5h": used_5h(13)})), snapshot(limit({"5h": used_5h(14)})))
 
     connection = open_reader(path)
     assert [columns(connection, table) for table in SCHEMA] == list(SCHEMA.values())
     found = connection.execute("SELECT used_5h_percent, observations FROM snapshots").fetchall()
     assert [tuple(row) for row in found] == [(13.0, 2), (14.0, 1)]
     connection.close()
-    assert backup_files(path) == [path.with_name(f"{path.name}.v1.bak")]
+    assert backup_files(path) == [path.with_name(f"{path.name}.v{version}.bak")]
+
+
+def test_rows_that_an_older_version_stored_under_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found under the limit's id once its name is told; limits of known ids are left alone."""
+    older = {"codex": 13, "codex_bengalfox": 60, "codex_other": 5, "gpt_5.3_codex_spark": 64}
+    write_older_schema(path, monkeypatch, 2, **older)
+    fox = limit({"5h": used_5h(65)}, limit_id="codex_bengalfox", limit_name="GPT-5.3-Codex-Spark")
+    other = limit({"5h": used_5h(9)}, limit_id="codex_fox", limit_name="Codex Other")
+
+    record(path, snapshot(fox, other))
+
+    found = rows(path, "SELECT limit_id, used_5h_percent FROM snapshots ORDER BY id")
+    assert [(row["limit_id"], row["used_5h_percent"]) for row in found] == [
+        ("codex", 13),
+        ("codex_bengalfox", 60),
+        ("codex_other", 5),
+        ("codex_bengalfox", 64),
+        ("codex_bengalfox", 65),
+        ("codex_fox", 9),
+    ]
+    assert {row["limit_id"] for row in rows(path, "SELECT limit_id FROM limits")} == {
+        *("codex", "codex_bengalfox", "codex_fox", "codex_other")
+    }
 
 
 def test_a_backup_is_never_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

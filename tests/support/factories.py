@@ -111,7 +111,7 @@ def _insert_samples(connection: sqlite3.Connection, account: int, history: Accou
             (account, history.limit_id, first_at, last_at, last_at, used, minutes, resets_at),
         ).lastrowid
     if newest is not None:
-        connection.execute("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", (account, history.limit_id, newest))
+        connection.execute("INSERT OR REPLACE INTO limits VALUES (?, ?, ?, 0)", (account, history.limit_id, newest))
 
 
 def _insert_turn(connection: sqlite3.Connection, account: int, limit_id: str, turn: TurnUse) -> None:

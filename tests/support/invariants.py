@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from addon.coerce import MAX_FAMILIES, MAX_TEXT_LENGTH
 from addon.raw_fields import MAX_RAW_CHARACTERS
+from addon.unknown_fields import MAX_UNKNOWN
 from store.models import Identity, RateLimits, Snapshot, Source
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ def check_reading(reading: RateLimits | None, observed_at: float) -> None:
     written.encode()
     assert written.isprintable()
     assert len(json.dumps(reading.raw, allow_nan=False)) <= 2 * MAX_RAW_CHARACTERS
-    assert len(reading.limits) <= MAX_FAMILIES + 1
+    # Beside those of the message: the limit that is refused, and the budget.
+    assert len(reading.limits) <= MAX_FAMILIES + 2
+    assert len(reading.unknown_fields) <= MAX_UNKNOWN
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", name) for name in reading.unknown_fields)
 
 
 def check_identity(found: Identity) -> None:

@@ -57,6 +57,7 @@ def account(
         "blocked_by": None,
         "windows": windows,
         "on_credits": False,
+        "budget": None,
         "observed_at": NOON - 100,
         "age_seconds": 100,
         "source": "headers",
@@ -72,6 +73,9 @@ def account(
         "credits": {"has_credits": credits is not None, "unlimited": False, "balance": credits},
         "spend_control_reached": None,
         "reset_credits": None,
+        "reset_credits_applicable": None,
+        "reset_credits_expire": None,
+        "unavailable_models": [],
         "promo": None,
         "limits": [] if windows is None else [main],
     }

@@ -21,6 +21,7 @@ from scripts.demo.replies import (
     credits_object,
     error_body,
     error_event,
+    individual_limit,
     limit_headers,
     rate_limits_event,
     usage_document,
@@ -62,6 +63,7 @@ FIVE, SEVEN, MONTH = window(13, 300, 9_000), window(41, 10_080, 300_000), window
 SPARK_FIVE, SPARK_SEVEN = window(7, 300, 8_000), window(3, 10_080, 200_000)
 FULL = FIVE._replace(used=100)
 SPARK_HEADERS = limit_headers(SPARK_FIVE, SPARK_SEVEN, family="bengalfox", limit_name="GPT-5.3-Codex-Spark")
+RESERVE_HEADERS = limit_headers(SPARK_FIVE, SPARK_SEVEN, limit_id="base_model_inference", limit_name="gpt-reserve")
 REFUSED = limit_headers(FULL, SEVEN, plan="plus", active="premium", reached_type=REACHED)
 
 
@@ -75,6 +77,7 @@ def told(**limits: tuple[WireWindow, ...]) -> Figures:
 
 MAIN = told(codex=(FIVE, SEVEN))
 SPARK = told(codex_bengalfox=(SPARK_FIVE, SPARK_SEVEN))
+RESERVE = told(base_model_inference=(SPARK_FIVE, SPARK_SEVEN))
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,26 @@ CASES = {
                     },
                 )
             ]
+        ),
+        {**MAIN, **SPARK},
+        MAIN,
+    ),
+    "a limit whose id begins otherwise": Case(
+        over_http(headers(FIVE, SEVEN), RESERVE_HEADERS), {**MAIN, **RESERVE}, RESERVE
+    ),
+    "a turn charged to a limit whose id begins otherwise": Case(
+        over_http(headers(SPARK_FIVE, SPARK_SEVEN, active="base_model_inference"), RESERVE_HEADERS), RESERVE
+    ),
+    "further limits by their display names": Case(
+        Answer(
+            headers=SPARK_HEADERS,
+            events=[
+                rate_limits_event(
+                    FIVE,
+                    SEVEN,
+                    additional={"GPT-5.3-Codex-Spark": rate_limits_event(SPARK_FIVE, SPARK_SEVEN)["rate_limits"]},
+                )
+            ],
         ),
         {**MAIN, **SPARK},
         MAIN,
@@ -238,3 +261,27 @@ def test_app_server(codex: str, backend: Backend, proxy: Proxy, path: Path, tmp_
     assert tap_figures(path, account_id) == said == {**MAIN, **SPARK}
     assert account["plan_type"] == answer["rateLimits"]["planType"] == "pro"
     assert [limit["limit_name"] for limit in account["limits"]] == [None, "GPT-5.3-Codex-Spark"]
+
+
+def test_app_server_budget(codex: str, backend: Backend, proxy: Proxy, path: Path, tmp_path: Path) -> None:
+    """A budget is the individual limit of ``account/rateLimits/read``, with the same amounts and figures."""
+    account_id = "acct-budget"
+    budget = individual_limit(25_000, 24_000, 1_681_405, int(time.time()))
+    spend_control = {"reached": False, "individual_limit": budget}
+    unlimited = {"has_credits": True, "unlimited": False, "balance": None}
+    usage = usage_document(plan="business", rate_limit=None, credits=unlimited, spend_control=spend_control)
+    backend.answer(Answer(usage=usage), account=account_id)
+    log_in(tmp_path / "home", account_id, "user-1")
+
+    answer = app_server_rate_limits(codex, tmp_path / "home", codex_environment(proxy, tmp_path / "home"))
+
+    wait_until(lambda: tapped(path, account_id) is not None, lambda: "nothing was recorded", seconds=10)
+    account = tapped(path, account_id)
+    assert account is not None
+    said = answer["rateLimits"]["individualLimit"]
+    (limit,) = account["limits"]
+    window = limit["windows"]["budget"]
+    assert (limit["limit_id"], answer["rateLimits"]["primary"]) == ("spend_control", None)
+    assert (limit["budget"]["limit"], limit["budget"]["used"]) == (said["limit"], said["used"]) == ("25000", "24000")
+    assert (window["remaining_percent"], window["resets_at"]) == (said["remainingPercent"], said["resetsAt"])
+    assert limit["limit_reached"] is answer["rateLimits"]["spendControlReached"] is False

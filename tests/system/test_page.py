@@ -20,7 +20,7 @@ from scripts.demo.replies import Answer, WireWindow, limit_headers, token_counts
 from scripts.render.console import clock_time
 from scripts.render.forecast import words
 from store.analysis import formatting
-from store.models import Credits, Identity, Source, Tokens, Window
+from store.models import Budget, Credits, Identity, ModelUsage, Source, Tokens, Window
 from tests.support.browser import PHONE, opened, running_browser
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
@@ -200,6 +200,28 @@ def test_further_limits_are_folded(browser: Browser, server: Program, path: Path
         expect(watched.page.get_by_role("article", name="bob@example.com")).to_have_count(0)
         expect(spark).to_be_visible()
         assert watched.page.evaluate("document.activeElement.ariaLabel") == "Rename alice@example.com"
+
+
+def test_a_budget(browser: Browser, server: Program, path: Path) -> None:
+    """A budget stands for a main limit without windows, with its amounts; models and banked resets are told."""
+    now = time.time()
+    amounts = Budget(limit="25000", used="24000", remaining="1000")
+    window = {"budget": Window(used_percent=96.0, resets_at=int(now) + 19 * 86_400)}
+    budget = limit(window, limit_id="spend_control", limit_name="Monthly credit limit", budget=amounts)
+    models = {"gpt-6-astra": ModelUsage(available=False, available_at=int(now) + 9 * 86_400)}
+    banked: dict[str, Any] = {
+        "reset_credits": 2,
+        "reset_credits_applicable": 0,
+        "reset_credits_expire": (int(now) + 86_400,),
+    }
+    record(path, snapshot(limit({}), budget, at=now - 10, model_usage=models, **banked))
+    with opened(browser, server.port, wait=".card") as watched:
+        words = watched.words(".card")
+        assert "Monthly credit limit: 24,000 of 25,000 credits" in words
+        assert "budget 96 % used 4 % left" in words
+        assert "Resets to spend 2 (none now, until " in words
+        assert "gpt-6-astra not available until " in words
+        assert "1 further limit" in words
 
 
 def test_past(browser: Browser, server: Program, path: Path) -> None:

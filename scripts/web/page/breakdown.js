@@ -11,6 +11,7 @@ const TONES = {
   limit_freed: "low",
   window_reset: "low",
   window_reset_early: "medium",
+  banked_reset_used: "low",
   window_moved: "medium",
   used_percent_fell: "medium",
   used_elsewhere: "medium",

@@ -59,14 +59,22 @@ export function nextChange(usage, now) {
 // The highest used percent of all main limits; null if none is known.
 export function highest(usage) {
   const known = usage.accounts
-    .flatMap((account) => Object.values(account.limits[0]?.windows ?? {}))
+    .flatMap((account) => Object.values(mainLimit(account)?.windows ?? {}))
     .map((window) => window.used_percent)
     .filter((used) => used !== null);
   return known.length ? Math.max(...known) : null;
 }
 
+// The limit that an account's card is about: a budget stands for a main limit of which nothing is reported.
+export function mainLimit(account) {
+  const first = account.limits[0];
+  if (first && (first.blocked_by || Object.keys(first.windows).length)) return first;
+  return account.limits.find((limit) => limit.budget) ?? first;
+}
+
 function card(account, forecast, index, now) {
-  const [main, ...further] = account.limits;
+  const main = mainLimit(account);
+  const further = account.limits.filter((limit) => limit !== main);
   const label = say.accountLabel(account);
   const title = `account-${index}`;
   const age = main ? now - main.observed_at : 0;
@@ -90,7 +98,7 @@ function card(account, forecast, index, now) {
       main
         ? limitBody(main, forecastOf(forecast, main), now)
         : make("p", { class: "quiet" }, "No data yet."),
-      facts(account),
+      facts(account, now),
       further.length ? furtherLimits(further, forecast, main, now) : null,
       make(
         "footer",
@@ -138,6 +146,7 @@ function limitBody(limit, forecasts, now) {
     blocked ? make("p", { class: "alarm" }, blocked) : null,
     limit.on_credits ? make("p", { class: "alarm calm" }, "Used up, running on credits") : null,
     windows.length ? null : make("p", { class: "quiet" }, "No data about windows."),
+    budgetWords(limit) ? make("p", { class: "quiet" }, make("bdi", {}, budgetWords(limit))) : null,
     make(
       "div",
       { class: "windows" },
@@ -194,10 +203,35 @@ function resets(window, now) {
   return ["resets in ", counting, " · ", clock];
 }
 
-function facts(account) {
+// The amounts of a limit: "Monthly credit limit: 24,000 of 25,000 credits"; null if it has none.
+function budgetWords(limit) {
+  if (!limit.budget) return null;
+  const { limit: whole, used, remaining } = limit.budget;
+  const unit = say.printable(limit.budget.unit ?? "credits");
+  const size = whole === null ? ` ${unit}` : ` of ${say.amount(whole)} ${unit}`;
+  const name = say.printable(limit.limit_name || limit.limit_id);
+  if (used !== null) return `${name}: ${say.amount(used)}${size}${whole === null ? " used" : ""}`;
+  if (remaining !== null) return `${name}: ${say.amount(remaining)}${size} left`;
+  return whole === null ? null : `${name}: ${say.amount(whole)} ${unit}`;
+}
+
+function bankedWords(account, now) {
+  const notes = account.reset_credits_applicable === 0 ? ["none now"] : [];
+  const left = (account.reset_credits_expire ?? []).filter((at) => at > now);
+  if (left.length) notes.push(`${left.length > 1 ? "the first " : ""}until ${say.moment(left[0], now)}`);
+  return String(account.reset_credits) + (notes.length ? ` (${notes.join(", ")})` : "");
+}
+
+function modelWords(model, now) {
+  const until = model.available_at === null ? "" : ` until ${say.moment(model.available_at, now)}`;
+  return `not available${until}${model.credits_would_enable ? ", or with credits" : ""}`;
+}
+
+function facts(account, now) {
   const found = [["Credits", creditWords(account.credits)]];
-  if (account.reset_credits) found.push(["Resets to spend", String(account.reset_credits)]);
+  if (account.reset_credits) found.push(["Resets to spend", bankedWords(account, now)]);
   if (account.spend_control_reached) found.push(["Spending limit", "reached"]);
+  found.push(...account.unavailable_models.map((each) => [say.printable(each.model), modelWords(each, now)]));
   return make(
     "dl",
     { class: "facts" },

@@ -101,9 +101,11 @@ export function level(used) {
   return used <= 80 ? "medium" : "high";
 }
 
-// The real length of a window: "5 h", "30 d"; if unknown, that of its slot with a "?".
+// The real length of a window: "5 h", "30 d"; if unknown, that of its slot with a "?". A slot without a number is a name.
 export function windowLength(slot, minutes) {
-  if (minutes === null || minutes === undefined) return `${printable(slot).replace(/^(\d+)/, "$1 ")}?`;
+  if (minutes === null || minutes === undefined) {
+    return /^\d/.test(slot) ? `${printable(slot).replace(/^(\d+)/, "$1 ")}?` : printable(slot);
+  }
   // A server may send 10079 minutes for seven days.
   const seconds = minutes * MINUTE;
   return duration(seconds < DAY ? seconds : Math.round(seconds / HOUR) * HOUR);
@@ -120,6 +122,11 @@ export function count(number) {
   const [size, unit] = number < 1e6 ? [1e3, "k"] : number < 1e9 ? [1e6, "M"] : [1e9, "G"];
   const scaled = number / size;
   return `${scaled < 10 ? scaled.toFixed(1) : Math.floor(scaled)} ${unit}`;
+}
+
+// An amount that a server sent as a decimal text: "24,000.50".
+export function amount(written) {
+  return printable(written).replace(/^\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ","));
 }
 
 export function plural(number, one, many = `${one}s`) {

@@ -1,7 +1,7 @@
 // The page: its state, when documents are requested again, and where they are shown.
 
 import * as api from "./api.js";
-import { blockWords, cards, highest, nextChange, tick } from "./cards.js";
+import { blockWords, cards, highest, mainLimit, nextChange, tick } from "./cards.js";
 import { Charts, MAIN_LIMIT } from "./charts.js";
 import { askForget, askName, askToken } from "./dialogs.js";
 import { make, update } from "./dom.js";
@@ -209,7 +209,7 @@ function showUsage() {
 // Announce accounts that became blocked or opened again, for screen readers.
 function announceBlocks(usage, at) {
   for (const account of usage.accounts) {
-    const words = blockWords(account.limits[0], at);
+    const words = blockWords(mainLimit(account), at);
     const before = known.blocked.get(account.account);
     if (words && before === null) speak(`${say.accountLabel(account)}: ${words}`);
     if (!words && before) speak(`${say.accountLabel(account)} is open again`);

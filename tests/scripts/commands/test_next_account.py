@@ -12,7 +12,7 @@ import pytest
 from scripts.support.errors import NOTHING_YET
 from store.database import open_writer
 from store.edits import rename_account
-from store.models import Credits, Window
+from store.models import Credits, ModelUsage, Window
 from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
@@ -94,3 +94,12 @@ def test_json(path: Path) -> None:
     fields |= {"blocked_by", "blocked_until", "credits_balance", "age_seconds", "stale", "reason"}
     assert [set(each) for each in document["ranking"]] == [fields, fields]
     assert document["account"] == "acct-b/user-b"
+
+
+def test_a_model_that_is_not_available_is_told(path: Path) -> None:
+    """The reason names it, and until when."""
+    astra = ModelUsage(available=False, available_at=int(time.time()) + 9 * DAY)
+    record(path, snapshot(seen(20).reading.limits[0], at=time.time() - 60, model_usage={"gpt-6-astra": astra}))
+    result = invoke("next")
+    assert result.stdout == "alice@example.com\n"
+    assert result.stderr.startswith("80 % of 7 d left, resets in 2 d 23 h; gpt-6-astra is not available until ")

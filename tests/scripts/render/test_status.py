@@ -15,7 +15,7 @@ from scripts.render.console import detect_profile, print_text
 from scripts.render.status import render_status
 from store.analysis.forecast import Forecast
 from store.database import open_reader
-from store.models import Credits, Identity, Window
+from store.models import Credits, Identity, ModelUsage, Window
 from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from tests.support.databases import record
@@ -240,3 +240,32 @@ def test_colours_leave_the_text_alone(tmp_path: Path) -> None:
     without = coloured(tmp_path, seen, forecasts={})
     plain = [Text.from_ansi(each).plain.splitlines()[:3] for each in (with_forecast, without)]
     assert plain[0] == plain[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fact"),
+    [
+        ({"reset_credits": 2}, "resets to spend: 2"),
+        ({"reset_credits": 2, "reset_credits_applicable": 2}, "resets to spend: 2"),
+        ({"reset_credits": 2, "reset_credits_applicable": 0}, "resets to spend: 2 (none now)"),
+        ({"reset_credits": 1, "reset_credits_expire": (NOON + 3_600,)}, "resets to spend: 1 (until 13:00)"),
+        (
+            {"reset_credits": 2, "reset_credits_expire": (NOON - 5, NOON + 3_600, NOON + 7_200)},
+            "resets to spend: 2 (the first until 13:00)",
+        ),
+        ({"reset_credits": 0, "reset_credits_applicable": 0}, None),
+    ],
+)
+def test_banked_resets_have_their_end(tmp_path: Path, fields: dict[str, Any], fact: str | None) -> None:
+    """Beside their number it says whether they can be used now, and until when."""
+    heading, *_ = shown(tmp_path, snapshot(limit(windows(13)), **fields)).splitlines()
+    assert heading == " · ".join(["alice@example.com", *([fact] if fact else [])])
+
+
+def test_a_model_that_is_not_available_has_a_line(tmp_path: Path) -> None:
+    """It names the model and the time, and goes when that has come."""
+    astra = ModelUsage(available=False, available_at=NOON + 3_600, credits_would_enable=True)
+    found = snapshot(limit(windows(13)), model_usage={"gpt-6-\x1bastra": astra, "sol": ModelUsage(available=True)})
+    line = "  gpt-6-\N{REPLACEMENT CHARACTER}astra is not available until 13:00, or with credits"
+    assert shown(tmp_path, found).splitlines()[-1] == line
+    assert "available" not in shown(tmp_path / "later", found, now=NOON + 3_600)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from store.models import Credits, Identity, Tokens, Transport, Turn
+from store.models import Budget, Credits, Identity, Tokens, Transport, Turn, Window
 from tests.support.databases import damage, record
 from tests.support.factories import ALICE, BOB, limit, snapshot, windows
 from tests.support.harness import REPOSITORY, wait_until
@@ -219,3 +219,19 @@ def test_the_alert_rules_use_exported_metrics(exported: set[str]) -> None:
         assert set(_NAME.findall(rule["expr"])) <= exported
         assert _NAME.findall(rule["expr"])
         assert rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize(("unit", "label"), [(None, "credits"), ("usd", "usd")])
+def test_a_budget_has_its_amounts(tmp_path: Path, unit: str | None, label: str) -> None:
+    """They have the unit as a label; what is unknown is absent. The window is that of any limit."""
+    amounts = Budget(limit="25000", used="24000.5", unit=unit)
+    found = limit({"budget": Window(used_percent=96)}, limit_id="spend_control", budget=amounts)
+    path = record(tmp_path / "tap.sqlite3", snapshot(limit(windows(13)), found, at=time.time() - 10))
+    with Site(path) as site:
+        metrics = scrape(site)
+    names = labels(account="acct-a/user-a", limit="spend_control", unit=label)
+    assert metrics["codex_tap_budget_limit"] == {names: 25_000}
+    assert metrics["codex_tap_budget_used"] == {names: 24_000.5}
+    assert "codex_tap_budget_remaining" not in metrics
+    window = labels(account="acct-a/user-a", limit="spend_control", window="budget")
+    assert metrics["codex_tap_limit_used_ratio"][window] == 0.96

@@ -14,6 +14,7 @@ from store.database import open_reader
 from store.models import Credits, Source, Window
 from store.queries.accounts import load_accounts
 from store.queries.events import load_events
+from tests.support.databases import record
 from tests.support.event_factories import (
     DAY,
     HOUR,
@@ -30,7 +31,7 @@ from tests.support.event_factories import (
     turn_use,
     window,
 )
-from tests.support.factories import ALICE, BOB, NOON, AccountHistory, insert_history, limit, snapshot
+from tests.support.factories import ALICE, BOB, NOON, AccountHistory, insert_history, limit, snapshot, turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -392,6 +393,7 @@ rows = st.lists(
             "reached_until": st.sampled_from([None, NOON, NOON + 5 * HOUR]),
             "plan_type": st.sampled_from([None, "plus", "pro"]),
             "has_credits": st.sampled_from([None, 0, 1]),
+            "reset_credits": st.sampled_from([None, 0, 1, 2]),
             "credits_unlimited": st.sampled_from([None, 0, 1]),
             "credits_balance": st.sampled_from([None, "", "0", "9.5", ".", "1e9", "-1", "NaN", "x", "٣"]),
             "server_time": st.none() | st.integers(-50, 50).map(lambda hours: float(NOON + hours * HOUR)),
@@ -495,5 +497,86 @@ def test_a_step_of_the_clock_adds_no_event(steps: list[tuple[int, int]], data: s
 _COLUMNS = (
     *("limit_name", "used_5h_percent", "window_5h_minutes", "resets_5h_at", "other_windows", "allowed"),
     *("limit_reached", "reached_type", "reached_until", "plan_type", "has_credits", "credits_unlimited"),
+    "reset_credits",
     "credits_balance",
 )
+
+
+def with_banked(number: int, used: float, after: float, resets_at: float = RESET_7D, **fields: Any) -> Snapshot:
+    return reported(seven(used, resets_at), after, reset_credits=number, **fields)
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "expected"),
+    [
+        pytest.param(
+            [with_banked(2, 90, 0), with_banked(1, 0, MINUTE, RESET_7D + DAY)],
+            ["window_reset_early", "banked_reset_used"],
+            id="both in one message",
+        ),
+        pytest.param(
+            [
+                with_banked(2, 90, 0),
+                reported(seven(0, RESET_7D + DAY), MINUTE),
+                snapshot(at=NOON + 5 * MINUTE, source=Source.USAGE, reset_credits=1),
+            ],
+            ["window_reset_early", "banked_reset_used"],
+            id="the reset first",
+        ),
+        pytest.param(
+            [
+                with_banked(2, 90, 0),
+                snapshot(at=NOON + MINUTE, source=Source.USAGE, reset_credits=1),
+                reported(seven(0, RESET_7D + DAY), 5 * MINUTE),
+            ],
+            ["window_reset_early", "banked_reset_used"],
+            id="the number first",
+        ),
+        pytest.param(
+            [
+                reported({**five(50), **seven(90)}, 0, reset_credits=2),
+                reported({**five(0, RESET_5H + HOUR), **seven(0, RESET_7D + DAY)}, MINUTE, reset_credits=1),
+            ],
+            ["window_reset_early", "window_reset_early", "banked_reset_used"],
+            id="two windows at once",
+        ),
+        pytest.param([with_banked(2, 90, 0), with_banked(1, 91, MINUTE)], [], id="one that expired"),
+        pytest.param(
+            [with_banked(2, 90, 0), with_banked(2, 0, MINUTE, RESET_7D + DAY)], ["window_reset_early"], id="none used"
+        ),
+        pytest.param(
+            [with_banked(3, 90, 0), with_banked(1, 0, MINUTE, RESET_7D + DAY)], ["window_reset_early"], id="two fewer"
+        ),
+        pytest.param(
+            [with_banked(1, 90, 0), with_banked(2, 0, MINUTE, RESET_7D + DAY)], ["window_reset_early"], id="one more"
+        ),
+        pytest.param(
+            [
+                with_banked(2, 90, 0),
+                with_banked(2, 0, MINUTE, RESET_7D + DAY),
+                with_banked(1, 0, 2 * HOUR, RESET_7D + DAY),
+            ],
+            ["window_reset_early"],
+            id="hours apart",
+        ),
+        pytest.param(
+            [with_banked(2, 90, 0), with_banked(1, 0, 4 * DAY, RESET_7D + 7 * DAY)],
+            ["window_reset"],
+            id="a reset that was due",
+        ),
+    ],
+)
+def test_a_banked_reset_that_was_used(path: Path, snapshots: list[Snapshot], expected: list[str]) -> None:
+    """The number of banked resets falls by one, and a window is reset early, in whatever order they are told."""
+    assert [event["kind"] for event in happened(path, *snapshots)] == expected
+
+
+def test_turns_of_any_limit_use_a_budget(path: Path) -> None:
+    """A budget counts what all turns of a member cost: none of it was used elsewhere."""
+
+    def budget(used: float, after: float) -> Snapshot:
+        return snapshot(limit({"budget": window(used, RESET_7D, None)}, limit_id="spend_control"), at=NOON + after)
+
+    record(path, budget(10, 0), turn(at=NOON + MINUTE), budget(14, 2 * MINUTE), budget(20, 10 * MINUTE))
+    found = [event for event in events_document(path)["events"] if event["kind"] == "used_elsewhere"]
+    assert [(event["slot"], event["points"]) for event in found] == [("budget", 6.0)]

@@ -40,6 +40,7 @@ def row(five: float | None = 13.0, seven: float | None = 41.0, **fields: Any) ->
                 "credits_balance",
                 "overage_limit_reached",
                 "spend_control_reached",
+                *("budget_limit", "budget_used", "budget_remaining", "budget_unit", "budget_source"),
             )
         ),
         **fields,
@@ -66,6 +67,7 @@ def test_a_limit_as_it_was_just_seen() -> None:
             }
         },
         "on_credits": False,
+        "budget": None,
         "observed_at": NOON,
         "age_seconds": 100,
         "source": "headers",
@@ -209,3 +211,25 @@ def test_a_verdict_ends_with_the_reset(
     standing = limit_status(row(limit_reached=1, allowed=0, **fields), now)
 
     assert (standing["blocked_by"], standing["limit_reached"]) == (blocked_by, limit_reached)
+
+
+AMOUNTS = {"budget_limit": "25000", "budget_used": "25000", "budget_remaining": "0"}
+
+
+@pytest.mark.parametrize(
+    ("used", "fields", "blocked_by"),
+    [
+        pytest.param(96, {}, None, id="open"),
+        pytest.param(100, {}, "budget", id="full"),
+        pytest.param(100, CREDITS, "budget", id="credits-do-not-carry-it"),
+        pytest.param(96, {"limit_reached": 1}, "limit", id="reached-as-the-server-says"),
+    ],
+)
+def test_a_budget(used: float, fields: dict[str, Any], blocked_by: str | None) -> None:
+    """A budget that is used up is closed until its reset, whatever credits there are."""
+    window = {"budget": [used, None, SEVEN_RESET]}
+    budget = row(None, None, limit_id="spend_control", other_windows=json.dumps(window), **AMOUNTS, **fields)
+    found = limit_status(budget, NOON + 60)
+    assert (found["blocked_by"], found["on_credits"]) == (blocked_by, False)
+    assert found["windows"]["budget"]["resets_at"] == SEVEN_RESET
+    assert found["budget"] == {"limit": "25000", "used": "25000", "remaining": "0", "unit": None, "source": None}

@@ -47,6 +47,9 @@ def test_an_account_has_facts_and_limits(path: Path) -> None:
         "credits": {"has_credits": True, "unlimited": False, "balance": "9.5"},
         "spend_control_reached": True,
         "reset_credits": 2,
+        "reset_credits_applicable": None,
+        "reset_credits_expire": None,
+        "unavailable_models": [],
         "promo": None,
     }
     assert [(each["limit_id"], each["observed_at"]) for each in limits] == [("codex", NOON), ("a_bengalfox", NOON + 30)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.models import Credits, Limit, Source, Window
+from store.models import Credits, Limit, ModelUsage, Source, Window
 from store.record.merge import (
     Clock,
     Facts,
@@ -23,6 +23,7 @@ from tests.support.factories import ALICE, NOON, limit, snapshot, windows
 
 FREE = windows(13, 41)
 FULL = windows(100, 41)
+BANKED = Facts(reset_credits=2, reset_credits_applicable=0, reset_credits_expire=f"[{NOON}, {NOON + 5}]")
 REFUSED = LimitVerdict(allowed=False, limit_reached=True, reached_type="rate_limit_reached")
 
 
@@ -58,6 +59,29 @@ REFUSED = LimitVerdict(allowed=False, limit_reached=True, reached_type="rate_lim
             id="no-and-zero-count",
         ),
         pytest.param({"promo": ""}, Facts(promo="half price"), Facts(), id="a-promo-ends"),
+        pytest.param(
+            {"reset_credits": 2, "reset_credits_applicable": 0, "reset_credits_expire": (NOON, NOON + 5)},
+            None,
+            BANKED,
+            id="banked-resets",
+        ),
+        pytest.param({"reset_credits": 2}, BANKED, BANKED, id="as-many-banked-resets-as-before"),
+        pytest.param({}, BANKED, BANKED, id="banked-resets-not-mentioned-stay"),
+        pytest.param({"reset_credits": 1}, BANKED, Facts(reset_credits=1), id="which-one-was-used-is-unknown"),
+        pytest.param(
+            {"reset_credits": 1, "reset_credits_expire": (NOON,)},
+            BANKED,
+            Facts(reset_credits=1, reset_credits_expire=f"[{NOON}]"),
+            id="the-others-are-listed",
+        ),
+        pytest.param(
+            {"model_usage": {"sol": ModelUsage(available=True), "astra": ModelUsage(available_at=NOON)}},
+            None,
+            Facts(model_usage=f'{{"astra": [null, {NOON}, null], "sol": [true, null, null]}}'),
+            id="models",
+        ),
+        pytest.param({}, Facts(model_usage="{}"), Facts(model_usage="{}"), id="models-not-mentioned-stay"),
+        pytest.param({"model_usage": {}}, Facts(model_usage='{"sol": []}'), Facts(), id="no-models-any-more"),
         pytest.param({}, Facts(promo="half price"), Facts(promo="half price"), id="a-promo-not-mentioned-stays"),
     ],
 )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis.strategies import DataObject, data, integers, sampled_from
 
-from store.models import Credits, Snapshot, Source
+from store.constants import limit_slug
+from store.models import Budget, Credits, Snapshot, Source, Transport, Window
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
+from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
 from tests.support.recorded_rows import current, figures, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+    from store.models import Limit
 
 
 def test_the_same_figures_again_are_one_row(path: Path) -> None:
@@ -185,3 +188,280 @@ def test_order_is_the_order_of_arrival(path: Path) -> None:
     record(path, used(13, at=NOON), used(14, at=NOON - 3_600))
 
     assert current(path)["used_5h_percent"] == 14.0
+
+
+DAY = 86_400
+SPARK = "GPT-5.3-Codex-Spark"
+FOX = "codex_bengalfox"
+
+
+def fox(percent: float, *, name: str | None = SPARK, limit_id: str = FOX) -> Limit:
+    """The limit as headers and usage documents tell it: by its id."""
+    return limit(windows(percent), limit_id=limit_id, limit_name=name)
+
+
+def spark(percent: float, name: str = SPARK) -> Limit:
+    """The limit as a websocket message tells it: by its display name."""
+    return limit(windows(percent), limit_id=limit_slug(name), limit_name=name, by_name=True)
+
+
+def limits_seen(path: Path) -> list[tuple[str, float]]:
+    """Return the limit and the 5h figure of each snapshot."""
+    return [(row["limit_id"], row["used_5h_percent"]) for row in rows(path)]
+
+
+def pointers(path: Path) -> dict[tuple[int, str], float]:
+    """Return the 5h figure of the current row of each limit, by account and limit."""
+    query = "SELECT l.account, l.limit_id, s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id"
+    return {(row["account"], row["limit_id"]): row["used_5h_percent"] for row in rows(path, query)}
+
+
+@pytest.mark.parametrize(
+    ("entries", "seen", "now"),
+    [
+        pytest.param(
+            [snapshot(fox(60)), snapshot(spark(64))],
+            [(FOX, 60), (FOX, 64)],
+            {(1, FOX): 64},
+            id="the id first",
+        ),
+        pytest.param(
+            [snapshot(spark(60)), snapshot(spark(64)), snapshot(fox(66))],
+            [(FOX, 60), (FOX, 64), (FOX, 66)],
+            {(1, FOX): 66},
+            id="the name first",
+        ),
+        pytest.param(
+            [snapshot(spark(60)), snapshot(fox(60)), snapshot(spark(60))],
+            [(FOX, 60)],
+            {(1, FOX): 60},
+            id="the same figures by name and by id",
+        ),
+        pytest.param(
+            [snapshot(fox(50, name=None)), snapshot(spark(60), at=NOON + 60), snapshot(fox(60), at=NOON + 120)],
+            [(FOX, 50), (FOX, 60)],
+            {(1, FOX): 60},
+            id="rows under both, the name's the newer",
+        ),
+        pytest.param(
+            [
+                snapshot(spark(50)),
+                snapshot(fox(60, name=None), at=NOON + 60),
+                snapshot(limit(limit_id=FOX, limit_name=SPARK), at=NOON + 120),
+            ],
+            [(FOX, 50), (FOX, 60), (FOX, 60)],
+            {(1, FOX): 60},
+            id="rows under both, the id's the newer",
+        ),
+        pytest.param(
+            [snapshot(spark(60), who=ALICE), snapshot(spark(7), who=BOB), snapshot(fox(61), who=BOB)],
+            [(FOX, 60), (FOX, 7), (FOX, 61)],
+            {(1, FOX): 60, (2, FOX): 61},
+            id="two accounts",
+        ),
+        pytest.param(
+            [snapshot(fox(60)), snapshot(spark(61)), snapshot(fox(1, limit_id="codex_owl")), snapshot(spark(2))],
+            [(FOX, 60), (FOX, 61), ("codex_owl", 1), ("codex_owl", 2)],
+            {(1, FOX): 61, (1, "codex_owl"): 2},
+            id="a name that goes to another id",
+        ),
+        pytest.param(
+            [snapshot(fox(60), fox(1, limit_id="codex_owl")), snapshot(spark(61))],
+            [(FOX, 60), ("codex_owl", 1), (FOX, 61)],
+            {(1, FOX): 61, (1, "codex_owl"): 1},
+            id="a name of two ids in one message",
+        ),
+        pytest.param(
+            [snapshot(fox(60)), snapshot(spark(64, name="gpt-5.3-codex-spark"))],
+            [(FOX, 60), (FOX, 64)],
+            {(1, FOX): 64},
+            id="the name in another spelling",
+        ),
+        pytest.param(
+            [snapshot(fox(60), spark(64))],
+            [(FOX, 60)],
+            {(1, FOX): 60},
+            id="by id and by name in one message",
+        ),
+        pytest.param(
+            [snapshot(limit(windows(5), limit_id="luna")), snapshot(fox(60, name="luna"))],
+            [("luna", 5), (FOX, 60)],
+            {(1, "luna"): 5, (1, FOX): 60},
+            id="a name that is the id of another limit",
+        ),
+        pytest.param(
+            [used(13), snapshot(fox(60, name="codex")), snapshot(fox(61, name="Premium")), used(14)],
+            [("codex", 13), (FOX, 60), (FOX, 61), ("codex", 14)],
+            {(1, "codex"): 14, (1, FOX): 61},
+            id="a name of the main limit's",
+        ),
+    ],
+)
+def test_a_name_leads_to_the_id(
+    path: Path, entries: list[Snapshot], seen: list[tuple[str, float]], now: dict[tuple[int, str], float]
+) -> None:
+    """A limit is one limit, whether messages give its id or its display name, and whichever came first."""
+    record(path, *entries)
+
+    assert limits_seen(path) == seen
+    assert pointers(path) == now
+
+
+def test_a_name_is_remembered(path: Path) -> None:
+    """A later start of the proxy knows the names as well."""
+    record(path, snapshot(fox(60)))
+    record(path, snapshot(spark(64)))
+
+    assert limits_seen(path) == [(FOX, 60), (FOX, 64)]
+    assert [tuple(row.values()) for row in rows(path, "SELECT * FROM limit_names")] == [(SPARK, FOX)]
+
+
+def test_a_late_row_under_a_name_is_moved_as_well(path: Path) -> None:
+    """A message that was overtaken on its way stays in the history of its limit, and is not its present."""
+    late = snapshot(spark(59), at=NOON + 20, requested_at=NOON, server_time=NOON)
+    record(path, snapshot(spark(60), at=NOON + 10, server_time=NOON + 10.0), late, snapshot(fox(60), at=NOON + 30))
+
+    assert limits_seen(path) == [(FOX, 60), (FOX, 59)]
+    assert [row["late"] for row in rows(path)] == [0, 1]
+    assert pointers(path) == {(1, FOX): 60}
+
+
+def test_names_are_bounded(path: Path) -> None:
+    """The wire cannot fill the disk with names."""
+    record(path, *(snapshot(fox(1, name=f"Name {number}", limit_id=f"codex_{number}")) for number in range(120)))
+
+    assert len(rows(path, "SELECT * FROM limit_names")) == 100
+
+
+RESERVE = "base_model_inference"
+
+
+def unnamed(percent: float, *more: Limit, model: str | None = "gpt-reserve", **fields: Any) -> Snapshot:
+    """A websocket message that does not name the limit of its main figures."""
+    found = snapshot(limit(windows(percent)), *more, source=Source.WEBSOCKET, unnamed=True, **fields)
+    return found.model_copy(update={"model": model})
+
+
+@pytest.mark.parametrize(
+    ("entries", "seen"),
+    [
+        pytest.param(
+            [snapshot(fox(14, name="gpt-reserve", limit_id=RESERVE)), unnamed(15)],
+            [(RESERVE, 14), (RESERVE, 15)],
+            id="its name is known",
+        ),
+        pytest.param(
+            [unnamed(15, spark(15, name="gpt-reserve"))], [("gpt_reserve", 15)], id="its name is in the message"
+        ),
+        pytest.param(
+            [snapshot(spark(14, name="gpt-reserve")), unnamed(15), snapshot(fox(15, name="gpt-reserve"))],
+            [(FOX, 14), (FOX, 15)],
+            id="its name came before, its id comes later",
+        ),
+        pytest.param(
+            [snapshot(spark(14, name="luna").model_copy(update={"limit_name": None})), unnamed(15, model="luna")],
+            [("luna", 14), ("luna", 15)],
+            id="a name that is written like an id",
+        ),
+        pytest.param(
+            [snapshot(fox(14, name="gpt-reserve", limit_id=RESERVE)), unnamed(15, model="gpt-6.1-sol")],
+            [(RESERVE, 14), ("codex", 15)],
+            id="another model",
+        ),
+        pytest.param(
+            [snapshot(fox(14, name="gpt-reserve", limit_id=RESERVE)), unnamed(15, model=None)],
+            [(RESERVE, 14), ("codex", 15)],
+            id="no model",
+        ),
+        pytest.param(
+            [snapshot(fox(14)), unnamed(15, model="gpt-5.3-codex-spark")],
+            [(FOX, 14), ("codex", 15)],
+            id="a model whose limit has another name",
+        ),
+        pytest.param(
+            [
+                snapshot(fox(14, name="gpt-reserve", limit_id=RESERVE)),
+                used(13).model_copy(update={"model": "gpt-reserve"}),
+            ],
+            [(RESERVE, 14), ("codex", 13)],
+            id="a message that names the main limit",
+        ),
+        pytest.param([unnamed(15, model="codex")], [("codex", 15)], id="a model that is called as the main limit"),
+    ],
+)
+def test_an_unnamed_limit_is_that_of_the_model(
+    path: Path, entries: list[Snapshot], seen: list[tuple[str, float]]
+) -> None:
+    """On a turn of a model that is a limit's name, figures without a name are that limit's."""
+    record(path, *entries)
+
+    assert limits_seen(path) == seen
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit_id"),
+    [
+        ({"model": "gpt-reserve"}, RESERVE),
+        ({"model": "gpt-6.1-sol"}, "codex"),
+        ({"model": "gpt-reserve", "limit_id": "codex_fox"}, "codex_fox"),
+        ({"model": "gpt-reserve", "transport": Transport.HTTP}, "codex"),
+        ({}, "codex"),
+    ],
+)
+def test_a_turn_is_charged_to_the_limit_of_its_model(path: Path, fields: dict[str, Any], limit_id: str) -> None:
+    """The headers of a websocket name no limit of a turn; those of a response do."""
+    record(path, snapshot(fox(14, name="gpt-reserve", limit_id=RESERVE)), turn().model_copy(update=fields))
+
+    assert [row["limit_id"] for row in rows(path, "SELECT limit_id FROM requests")] == [limit_id]
+
+
+def test_a_turn_under_a_name_is_moved_as_well(path: Path) -> None:
+    """Use is attributed to turns of the same limit."""
+    record(
+        path,
+        snapshot(spark(14, name="gpt-reserve")),
+        turn(model="gpt-reserve"),
+        snapshot(fox(15, name="gpt-reserve", limit_id=RESERVE)),
+    )
+
+    assert [row["limit_id"] for row in rows(path, "SELECT limit_id FROM requests")] == [RESERVE]
+
+
+def test_unknown_fields_are_counted_by_name(path: Path) -> None:
+    """A message without anything else is counted, too."""
+    names = ("x-codex-tertiary-used-percent", "rate_limits.burst")
+    record(path, used(13, unknown_fields=names), used(13, unknown_fields=names[:1]), snapshot(unknown_fields=names))
+
+    found = rows(path, "SELECT kind, name, count FROM sightings ORDER BY name DESC")
+    assert [tuple(row.values()) for row in found] == [("unknown_field", names[0], 3), ("unknown_field", names[1], 2)]
+
+
+def budget(used: float) -> Limit:
+    amounts = Budget(limit="25000", used=str(250 * used))
+    return limit({"budget": Window(used_percent=used, resets_at=NOON + DAY)}, limit_id="spend_control", budget=amounts)
+
+
+def test_a_budget_has_its_amounts(path: Path) -> None:
+    """A change of an amount is a new row; a message without windows of the budget leaves it as it was."""
+    unknown = limit(limit_id="spend_control", limit_reached=True)
+    higher = budget(96).model_copy(update={"budget": Budget(limit="50000", used="24000.0")})
+    record(path, snapshot(budget(96)), snapshot(budget(96)), snapshot(higher), snapshot(unknown))
+
+    found = [(row["budget_limit"], row["observations"], row["limit_reached"]) for row in rows(path)]
+    assert found == [("25000", 2, None), ("50000", 1, None), ("50000", 1, 1)]
+    assert json.loads(rows(path)[0]["other_windows"]) == {"budget": [96.0, None, NOON + DAY]}
+
+
+def test_a_budget_that_no_longer_exists(path: Path) -> None:
+    """It loses its window and its amounts; an account that never had one gets no row for it."""
+    record(
+        path,
+        used(13, no_budget=True, who=BOB),
+        snapshot(budget(100)),
+        used(14, no_budget=True),
+        used(14, no_budget=True),
+    )
+
+    assert [row["limit_id"] for row in rows(path)] == ["codex", "spend_control", "codex", "spend_control"]
+    gone = current(path, "spend_control")
+    assert (gone["other_windows"], gone["budget_limit"], gone["observations"]) == (None, None, 2)
