@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TAP = [sys.executable, str(REPOSITORY / "scripts" / "cli.py")]
 HOURS = 7_200
+UNKNOWN_FIELD = "x-codex-primary-carryover"
 
 
 @pytest.fixture(name="environment")
@@ -39,7 +40,7 @@ def _environment(tmp_path: Path, codex: str, backend: Backend) -> Iterator[dict[
     (tmp_path / "bin" / "codex").symlink_to(codex)
     log_in(tmp_path / "codex", "acct-doctor", "user-doctor")
     # A turn of the real backend takes longer than the creation of a session file.
-    backend.answer(Answer(events=[Pause(1.5)]), account="acct-doctor")
+    backend.answer(Answer(events=[Pause(1.5)], headers={UNKNOWN_FIELD: "4711"}), account="acct-doctor")
     yield {
         "HOME": str(tmp_path),
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
@@ -123,6 +124,8 @@ def test_a_codex_that_goes_round_the_tap(codex: str, environment: dict[str, str]
     code, found = doctor(environment)
     assert (code, found["reading"][0]) == (0, "ok")
     assert found["reading"][1].startswith("Codex is read: it worked ")
+    assert found["fields"][1].startswith(f"fields that look like limits and are not read: {UNKNOWN_FIELD} (")
+    assert "4711" not in str(found)
 
     with contextlib.closing(sqlite3.connect(tmp_path / "tap.sqlite3")) as connection:
         for statement in (
