@@ -10,8 +10,9 @@ for whatever reason. Over it the launcher sends lines::
 End of file without a goodbye means that the launcher was killed: the command is then asked to end, and its last traffic
 is recorded before the proxy ends too.
 
-The proxy writes one line to stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, and another when it has ended
-and everything is recorded: ``codex-tap ended {"turns": 3, …}``.
+The proxy writes one line to stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, another after each turn:
+``codex-tap counted {"turns": 2, …}``, and a last one when it has ended and everything is recorded:
+``codex-tap ended {"turns": 3, …}``.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from store.settings import ENDED, READY, UPSTREAM_AUTH_VARIABLE
+from store.settings import COUNTED, ENDED, READY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableMapping
+    from collections.abc import Callable, Iterator
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _PATIENCE = 5.0  # seconds that a command has to end before the proxy ends
@@ -47,11 +48,6 @@ class Master(Protocol):
     @property
     def addons(self) -> _Addons:
         """The addon manager, which finds an addon by its name."""
-
-
-def take_upstream_auth(environ: MutableMapping[str, str] = os.environ) -> str | None:
-    """Take the upstream proxy's ``user:password`` out of the environment, to be set as ``upstream_auth``."""
-    return environ.pop(UPSTREAM_AUTH_VARIABLE, None)
 
 
 def listen_address(master: Master) -> tuple[str, int] | None:
@@ -99,6 +95,12 @@ class ControlChannel:
             return False
         threading.Thread(target=self._watch, name="codex-tap lifeline", daemon=True).start()
         return True
+
+    def report_counts(self, summary: Callable[[], str]) -> None:
+        """Report the counts so far, if there is a launcher."""
+        if self._started:
+            with contextlib.suppress(OSError, ValueError):  # the launcher may have ended
+                print(f"{COUNTED} {summary()}", flush=True)
 
     def _watch(self) -> None:
         if not self._hear_goodbye():

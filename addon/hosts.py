@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from addon import coerce
 from store.models import SightingKind
-from store.settings import MAX_LEARNED_HOSTS, WATCHED_HOSTS, may_be_learned
+from store.settings import MAX_LEARNED_HOSTS, WATCHED_HOSTS, checked_host, may_be_learned, plain_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,6 @@ _NO_ORIGIN = "NO_CONSTRAINT"
 _MAX_ACCOUNTS = 50
 _MAX_ORIGIN_LENGTH = 300
 
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 _PORT = re.compile(r":[0-9]*$")
 _ORIGIN = re.compile(r"(https?)://(?:[^/@]*@)?([^/?#:@]+)(:[0-9]{1,5})?(/[^@]*)?", re.ASCII | re.IGNORECASE)
 
@@ -46,7 +45,7 @@ class Hosts:
             ValueError: One of them is not a host name.
 
         """
-        self._gateways = set(map(_checked_host_name, more)) - set(WATCHED_HOSTS)
+        self._gateways = set(map(checked_host, more)) - set(WATCHED_HOSTS)
         self._learned: set[str] = set()
         self._names = {*WATCHED_HOSTS, *self._gateways}
         self.watches = lru_cache(maxsize=1024)(self._watches)
@@ -74,7 +73,7 @@ class Hosts:
 
         Without TLS there is no proof that a host is one of Codex's own.
         """
-        return _plain_name(address) in self._gateways
+        return plain_host(address) in self._gateways
 
     @property
     def learned(self) -> frozenset[str]:
@@ -97,8 +96,8 @@ class Hosts:
         Only an https origin on the default port is learned. What is returned has no user, password or path.
         """
         found = _ORIGIN.fullmatch(origin) if len(origin) <= _MAX_ORIGIN_LENGTH else None
-        host = _plain_name(found[2]) if found else ""
-        if found is None or not (_HOST.fullmatch(host) and len(host) <= 200):
+        host = plain_host(found[2]) if found else ""
+        if found is None or not _is_host_name(host):
             return SightingKind.OTHER_HOST, UNREADABLE_ORIGIN
         scheme = found[1].lower()
         if scheme == "https" and host in self._names:
@@ -108,14 +107,21 @@ class Hosts:
         return SightingKind.HOST if self.learn(host) else SightingKind.OTHER_HOST, host
 
     def _holds(self, name: str | None) -> bool:
-        return name is not None and _plain_name(name) in self._names
+        return name is not None and plain_host(name) in self._names
+
+
+def _is_host_name(name: str) -> bool:
+    try:
+        return len(name) <= 200 and checked_host(name) == name
+    except ValueError:
+        return False
 
 
 def is_teacher(address: str, server_name: str | None, *authorities: bytes | None) -> bool:
     """Return True if each name of a connection and request that there is names chatgpt.com, and no other host."""
     names = [server_name] if _is_ip(address) else [address, server_name or TEACHER]
     names += [_PORT.sub("", decode_ascii(authority)) for authority in authorities if authority]
-    return all(name is not None and _plain_name(name) == TEACHER for name in names)
+    return all(name is not None and plain_host(name) == TEACHER for name in names)
 
 
 def backend_origins(body: bytes) -> Iterator[str]:
@@ -132,17 +138,6 @@ def backend_origins(body: bytes) -> Iterator[str]:
 def decode_ascii(value: bytes | None) -> str:
     """Return the text of a header value; what is not ASCII is replaced."""
     return (value or b"").decode("ascii", "replace")
-
-
-def _checked_host_name(given: str) -> str:
-    name = _plain_name(given.strip())
-    if not (_HOST.fullmatch(name) and len(name) <= 253):
-        raise ValueError(f"{given!r} is not a host name; omit scheme, port and path, as in gateway.example")
-    return name
-
-
-def _plain_name(name: str) -> str:
-    return name.lower().rstrip(".")
 
 
 def _is_ip(address: str) -> bool:

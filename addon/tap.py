@@ -24,7 +24,7 @@ from mitmproxy import ctx, exceptions
 
 from addon import bodies, headers, hosts, messages, mitmproxy_defaults, observations, turns
 from addon.connection_cleanup import ConnectionCleanup
-from addon.control_channel import ControlChannel, listen_address, take_upstream_auth
+from addon.control_channel import ControlChannel, listen_address
 from addon.flows import FlowClassifier
 from addon.hosts import Hosts
 from addon.identity import with_reported_user
@@ -137,9 +137,6 @@ class Tap:
             False,
             "Report the port on stdout when ready, and end when stdin ends (set by codex-tap run).",
         )
-        auth = take_upstream_auth()
-        if auth:
-            ctx.options.update(upstream_auth=auth)
 
     def configure(self, updated: set[str]) -> None:
         """Check and apply the options."""
@@ -379,6 +376,7 @@ class Tap:
         if turn and self._recorder:
             _counts.count_turn(turn)
             self._recorder.put(EndedTurn(turn, exchange.fields, result, at))
+            _lifeline.report_counts(_counts.summary)
 
     def _release(self, flow: HTTPFlow, result: turns.TurnResult) -> None:
         """Forget a flow, and end the turn that is still open."""

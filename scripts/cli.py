@@ -47,6 +47,7 @@ _COMMANDS = {
     "alerts": "alerts:alerts",
     "serve": "serve:serve",
     "run": "run:run",
+    "install": "install:install",
     "proxy": "proxy:proxy",
     "env": "env:env",
     "prune": "prune:prune",

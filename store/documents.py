@@ -723,11 +723,15 @@ class AlertCheckDocument(TypedDict):
 # upkeep
 
 
+CheckLevel = Literal["ok", "note", "problem", "off"]
+"""``off`` is a part of codex-tap that is not installed."""
+
+
 class CheckEntry(TypedDict):
     """The result of one check, and what to do about it."""
 
     name: str
-    level: Literal["ok", "note", "problem"]
+    level: CheckLevel
     message: str
     advice: str | None
 

@@ -87,9 +87,43 @@ def shim_folder() -> Path:
     return data_folder() / "shim"
 
 
+def installed_folder() -> Path:
+    """Return the folder of the ``codex`` that `codex-tap install` puts first in the user's PATH."""
+    return data_folder() / "bin"
+
+
+def installation_file() -> Path:
+    """Return the file that stores what `codex-tap install` has changed."""
+    return data_folder() / "installation.json"
+
+
+def service_folder() -> Path:
+    """Return the folder of the always-on service: the program that holds its port, its configuration and status."""
+    return data_folder() / "service"
+
+
+HOLDER_PROGRAM, HOLDER_CONFIG, HOLDER_STATUS = "holder.py", "config.json", "status.json"
+"""The names of the files in that folder."""
+
+
+def trusted_file() -> Path:
+    """Return the file of all certificates that every Codex of the user trusts, the proxy's among them."""
+    return data_folder() / "codex-certificates.pem"
+
+
 def probed_programs() -> Path:
     """Return the file that stores which ``codex`` accepts ``--no-daemon``."""
     return data_folder() / "codex-programs.json"
+
+
+def proxies_folder() -> Path:
+    """Return the folder with a file for each proxy that runs (`scripts.launch.running_proxies`)."""
+    return data_folder() / "proxies"
+
+
+def proxy_file(pid: int, port: int) -> Path:
+    """Return the file of the proxy of a process at a port."""
+    return proxies_folder() / f"{pid}-{port}.json"
 
 
 # Paths beside the database
@@ -144,7 +178,10 @@ AUTHORITY_FOLDER_SUFFIXES = r"(\.[a-z0-9_]{8})?"
 """The part of a name that follows the name of that folder; it is not empty while the authority is being created."""
 
 SHIM_NAMES = rf"(codex|codex\.cmd|{re.escape(SHIM_MARKER)}){_PARTIAL}"
+SERVICE_NAMES = rf"(holder\.py|config\.json|status\.json|task\.xml){_PARTIAL}"
+INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
+PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 
 

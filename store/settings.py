@@ -6,6 +6,7 @@ Nothing heavy is imported here: every command of the CLI, and the prompt of a sh
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 WATCHED_HOSTS = ("chatgpt.com", "us.chatgpt.com", "gov.chatgpt.com", "chat.openai.com", "api.openai.com")
 """The hosts whose connections are decrypted and whose figures are believed, without telemetry hosts."""
 
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+
 MAX_LEARNED_HOSTS = 20
 """Hosts at most that are watched because a response of chatgpt.com led Codex to them."""
 
@@ -27,11 +30,11 @@ _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable with the path of the database."""
 
-UPSTREAM_AUTH_VARIABLE = "CODEX_TAP_UPSTREAM_AUTH"
-"""Environment variable with ``user:password`` of an upstream proxy: others can read a command line, not this."""
-
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
+
+COUNTED = "codex-tap counted"
+"""The proxy's line on stdout after each turn, followed by its counts so far: a proxy that is killed reports no end."""
 
 ENDED = "codex-tap ended"
 """The proxy's line on stdout at its end, followed by its counts (`addon.traffic_counts`) as JSON."""
@@ -119,3 +122,21 @@ def database_path(chosen: str) -> Path:
     if chosen == ":memory:" or chosen.startswith("file:"):
         raise SettingError(f"{chosen} is not the path of a file; name one, such as ~/codex-tap.sqlite3")
     return expand_home(Path(chosen))
+
+
+def plain_host(name: str) -> str:
+    """Return the one form of a host name: lower case, without a dot at its end."""
+    return name.lower().rstrip(".")
+
+
+def checked_host(given: str) -> str:
+    """Return the one form of a host name that a person gave.
+
+    Raises:
+        ValueError: It is not a host name.
+
+    """
+    name = plain_host(given.strip())
+    if not (_HOST.fullmatch(name) and len(name) <= 253):
+        raise ValueError(f"{given!r} is not a host name; omit scheme, port and path, as in gateway.example")
+    return name

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from store.documents import DoctorDocument
 
 UNHEALTHY = 1
 """Exit code where a check found a problem."""
@@ -33,11 +34,11 @@ UNHEALTHY = 1
 @click.pass_context
 def doctor(context: click.Context, *, address: str, form: Form | None, database: Path | None) -> None:
     """Check the set-up, and print what to do about problems."""
-    from scripts.maintenance.doctor import examine
+    from scripts.maintenance.doctor.examine import examine
 
     found = examine(database or default_database(), address, os.environ, time.time())
     healthy = all(check.level != "problem" for check in found)
-    document = {"healthy": healthy, "checks": [check._asdict() for check in found]}
+    document: DoctorDocument = {"healthy": healthy, "checks": [check.entry() for check in found]}
 
     def render(profile: TerminalProfile) -> Text:
         from scripts.render.doctor import render_checks

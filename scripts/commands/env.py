@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import PROXY_ADDRESS, ca_option, host_option
+from scripts.commands.options import PROXY_ADDRESS, ca_option, database_option, host_option
 from scripts.support.errors import WRONG_USE, LaunchError
 
 if TYPE_CHECKING:
@@ -32,11 +32,17 @@ _EVALUATE = {
     "--shell", type=click.Choice(list(_EVALUATE)), help="Shell that evaluates the commands. [default: guessed]"
 )
 @click.option(
-    "--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True, help="Address of the proxy."
+    "--proxy",
+    "given",
+    metavar="HOST:PORT",
+    help=f"Address of the proxy. [default: a running one of the same database, else {PROXY_ADDRESS}]",
 )
 @ca_option
 @host_option
-def env(*, shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple[str, ...]) -> None:
+@database_option
+def env(
+    *, shell: Shell | None, given: str | None, ca_file: Path | None, hosts: tuple[str, ...], database: Path | None
+) -> None:
     """Print shell commands that route Codex through a running proxy.
 
     They also put a small codex script first in the shell's PATH. The script starts the real codex with --no-daemon, if
@@ -46,7 +52,12 @@ def env(*, shell: Shell | None, address: str, ca_file: Path | None, hosts: tuple
     from scripts.launch.background_server import warnings
 
     chosen = shell or _guess_shell()
-    _warn_if_unreachable(address, ca_file)
+    address = None
+    if given is None and ca_file is None:
+        address, hosts = _find_running(database, hosts)
+    if address is None:
+        address = given or PROXY_ADDRESS
+        _warn_if_unreachable(address, ca_file)
     bypass = session.shell_bypass(address=address, ca_file=ca_file, hosts=hosts)
     if bypass:
         click.echo(f"Note: {bypass.warning}", err=True)
@@ -63,6 +74,19 @@ def _guess_shell() -> Shell:
     if shell == "fish":
         return "fish"
     return "powershell" if sys.platform == "win32" and not shell else "sh"
+
+
+def _find_running(database: Path | None, hosts: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the address and the gateways of a running proxy of the same database; (None, hosts) if there is none."""
+    from scripts.launch.shared_proxy import find_shared
+    from store.settings import default_database
+
+    shared = find_shared(os.environ, database or default_database(), hosts)
+    if shared is None or shared.proxy.kind == "run":  # that of a run ends with its command, maybe before the shell
+        return None, hosts
+    if shared.warning:
+        click.echo(f"Note: {shared.warning}", err=True)
+    return shared.proxy.address, tuple(shared.proxy.hosts)
 
 
 def _warn_if_unreachable(address: str, ca_file: Path | None) -> None:

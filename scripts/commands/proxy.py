@@ -29,6 +29,7 @@ Examples:
 @database_option
 @serve_option
 @alerts_option
+@click.option("--held-socket", "held", is_flag=True, hidden=True)
 @click.argument("mitmdump_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- MITMDUMP OPTIONS]")
 @click.pass_context
 def proxy(
@@ -40,6 +41,7 @@ def proxy(
     database: Path | None,
     serves: bool,
     sends_alerts: bool,
+    held: bool,
     mitmdump_options: tuple[str, ...],
 ) -> None:
     """Run a proxy with the tap, for several Codex processes.
@@ -49,6 +51,11 @@ def proxy(
     """
     from scripts.launch import session
 
+    if held:
+        from scripts.install.trusted_bundle import refresh_installed
+
+        refresh_installed()
+        context.exit(session.installed_proxy(database=database, hosts=hosts, serve=serves, alerts=sends_alerts))
     if serves:
         check_serving()
     if sends_alerts:

@@ -34,6 +34,7 @@ Examples:
 @database_option
 @serve_option
 @alerts_option
+@click.option("--own", is_flag=True, help="Start a proxy of its own, even if one is running.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not print the closing line.")
 @click.option("--strict", is_flag=True, help="Stop if Codex's own .env would bypass the tap.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -47,6 +48,7 @@ def run(
     database: Path | None,
     serves: bool,
     sends_alerts: bool,
+    own: bool,
     quiet: bool,
     strict: bool,
     command: tuple[str, ...],
@@ -61,7 +63,7 @@ def run(
         raise click.UsageError("--ca requires --proxy.")
     if address and hosts:
         raise click.UsageError("--host cannot be combined with --proxy; give it to that proxy.")
-    for option, given in (("--serve", serves), ("--alerts", sends_alerts)):
+    for option, given in (("--serve", serves), ("--alerts", sends_alerts), ("--own", own)):
         if address and given:
             raise click.UsageError(f"{option} cannot be combined with --proxy.")
     from scripts.launch import session
@@ -77,6 +79,7 @@ def run(
             hosts=hosts,
             proxy=address,
             ca_file=ca_file,
+            own=own,
             serve=serves,
             alerts=sends_alerts,
             quiet=quiet,

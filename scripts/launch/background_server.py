@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scripts.launch.codex_program import accepts_flag
+from scripts.launch.environment import without_tap
 from scripts.launch.shim import place_shim, search_path
 from store.files import probed_programs
 
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CONNECT_SECONDS = 1.0
+_PROCESSES = Path("/proc")
+_MAX_BYTES = 1_000_000
+_RESTART_SECONDS = 10.0
 
 
 def warnings(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
@@ -41,14 +48,49 @@ def server_runs(environ: Mapping[str, str]) -> bool:
     family = getattr(socket, "AF_UNIX", None)  # Python on Windows has none
     if family is None:
         return False
-    home = Path(environ.get("CODEX_HOME") or "~/.codex").expanduser()
     with contextlib.suppress(OSError, RuntimeError), socket.socket(family) as client:
         # The path of a symbolic link may exceed the length limit of a socket's path.
-        path = (home / "app-server-control" / "app-server-control.sock").resolve()
+        path = (_home(environ) / "app-server-control" / "app-server-control.sock").resolve()
         client.settimeout(_CONNECT_SECONDS)
         client.connect(str(path))
         return True
     return False
+
+
+def server_environment(environ: Mapping[str, str], processes: Path = _PROCESSES) -> dict[str, str] | None:
+    """Return the environment that the background server was started with, or None if it cannot be found out.
+
+    The variables of Codex's ``.env`` are in it: the Codex that starts the server has read them.
+
+    Args:
+        environ: the environment, for CODEX_HOME.
+        processes: the folder in which Linux describes its processes; other systems have none.
+    """
+    try:
+        entry = json.loads(_read(_home(environ) / "app-server-daemon" / "daemon.pid"))
+        process = processes / str(int(entry["pid"]))
+        # The process id may have been given to another process since.
+        if _start_ticks(process) != int(entry["processIdentity"]["startTicks"]):
+            return None
+        variables = _read(process / "environ").decode("utf-8", "surrogateescape").split("\0")
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, IndexError):
+        return None
+    return {name: value for name, separator, value in (each.partition("=") for each in variables) if separator}
+
+
+def _start_ticks(process: Path) -> int:
+    """Return the time at which a process was started, in clock ticks since the start of the system."""
+    # The second field is a name in parentheses, which may contain blanks and parentheses.
+    return int(_read(process / "stat").rpartition(b")")[2].split()[19])
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_BYTES)
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("CODEX_HOME") or "~/.codex").expanduser()
 
 
 def _why_not_embedded(codex: str, environ: Mapping[str, str]) -> str | None:
@@ -58,3 +100,39 @@ def _why_not_embedded(codex: str, environ: Mapping[str, str]) -> str | None:
     if accepts is None:
         return f"it is unknown whether {codex} accepts --no-daemon"
     return None if accepts else f"{codex} does not accept --no-daemon"
+
+
+Restart = Literal["none", "restarted", "waiting", "failed"]
+"""No server runs; it is another process now; it restarts when its turn has ended; it could not be restarted."""
+
+
+def restart_server(environ: Mapping[str, str], *, seconds: float = _RESTART_SECONDS) -> Restart:
+    """Restart the background server, so that it reads Codex's ``.env`` anew.
+
+    Codex itself waits for the end of a turn. It is left to that when the time is over: a server that was told to end
+    and is not started again would leave an open session without one.
+
+    Args:
+        environ: the environment of the user's shell, which the server gets without the variables of the tap.
+        seconds: how long to wait.
+    """
+    if not server_runs(environ):
+        return "none"
+    clean = without_tap(environ)
+    codex = shutil.which("codex", path=search_path(clean))
+    if codex is None:
+        return "failed"
+    try:
+        process = subprocess.Popen(
+            [codex, "app-server", "daemon", "restart"],
+            env=clean,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=sys.platform != "win32",
+        )
+        return "restarted" if process.wait(seconds) == 0 else "failed"
+    except subprocess.TimeoutExpired:
+        return "waiting"
+    except OSError:
+        return "failed"

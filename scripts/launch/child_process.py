@@ -39,7 +39,12 @@ class ChildProcess:
     max_lines: ClassVar[int]
 
     def __init__(
-        self, arguments: Sequence[str], environ: Mapping[str, str], *, echo: OutputQueue | None = None
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        echo: OutputQueue | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         """Start it.
 
@@ -47,6 +52,7 @@ class ChildProcess:
             arguments: those of the Python interpreter.
             environ: the whole environment of the process.
             echo: prints the output that follows the ready line; None stores the last lines instead.
+            descriptors: file descriptors that it inherits.
 
         Raises:
             LaunchError: the process cannot be started.
@@ -55,7 +61,7 @@ class ChildProcess:
         self._ready_text: str | None = None
         self._lines: deque[str] = deque(maxlen=self.max_lines)
         self._ready_or_exited = threading.Event()
-        self._process = self._start(arguments, environ)
+        self._process = self._start(arguments, environ, descriptors)
         # The output is always read: a process that waits for room in the pipe would hold up the traffic.
         self._reader = threading.Thread(target=self._read_output, name=f"output of {self.name}", daemon=True)
         self._reader.start()
@@ -90,7 +96,9 @@ class ChildProcess:
         self.wait()
         self._close_stdin()
 
-    def _start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, arguments: Sequence[str], environ: Mapping[str, str], descriptors: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 # -E and -P: neither the user's PYTHON* variables nor a file in the folder may replace a module.
@@ -99,6 +107,7 @@ class ChildProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=dict(environ),
+                pass_fds=descriptors,
                 start_new_session=sys.platform != "win32",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.launch.codex_env_file import Bypass
+    from scripts.launch.held_proxy import Outcome
     from store.documents import AccountStatus, LimitStatus, WindowStatus
     from store.queries.accounts import Account
 
@@ -44,10 +45,22 @@ class Counts:
     token_keys: Sequence[str] = ()
 
     @classmethod
-    def parse(cls, summary: str | None) -> Counts | None:
-        """Return the counts of the addon's JSON, or None if it reported none."""
+    def sum(cls, summaries: Sequence[str]) -> Counts:
+        """Return the sum of the counts that several processes of a proxy reported as JSON."""
+        every = [each for each in map(cls._parse, summaries) if each is not None]
+        return cls(
+            turns=sum(each.turns for each in every),
+            limits=any(each.limits for each in every),
+            connections=sum(each.connections for each in every),
+            watched=sum(each.watched for each in every),
+            refused=sum(each.refused for each in every),
+            token_keys=[key for each in every for key in each.token_keys],
+        )
+
+    @classmethod
+    def _parse(cls, summary: str) -> Counts | None:
         try:
-            return cls(**json.loads(summary or ""))
+            return cls(**json.loads(summary))
         except (ValueError, TypeError):
             return None
 
@@ -57,20 +70,26 @@ def is_shown(*, quiet: bool) -> bool:
     return not quiet and sys.stderr is not None and sys.stderr.isatty()
 
 
-def show_own(summary: str | None, database: Path, *, exit_code: int | None, bypass: Bypass | None) -> None:
+def show_own(outcome: Outcome, database: Path, *, bypass: Bypass | None) -> None:
     """Print the line of a run with a proxy of its own.
 
     Args:
-        summary: the JSON that the proxy reported at its end.
+        outcome: what the proxy did.
         database: the file that it recorded to.
-        exit_code: that of the proxy, if it ended before the command.
         bypass: the setting that makes Codex bypass the tap, if there is one.
     """
     with _ignore_errors():
-        counts = Counts.parse(summary)
-        token_keys = set(counts.token_keys) if counts else set()
+        counts = Counts.sum(outcome.summaries)
+        token_keys = set(counts.token_keys)
         accounts = _status(database, lambda each: not token_keys.isdisjoint(each.token_keys))
-        _print(opening(counts, exit_code=exit_code, bypass=bypass), accounts)
+        failure = _decisive_failure(counts, outcome)
+        begin = opening(counts, bypass=bypass, failure=failure)
+        _print("; ".join([begin, *_disturbances(outcome, told=failure)]), accounts)
+
+
+def problems(outcome: Outcome) -> str:
+    """Return what went wrong with the proxy of a run, in one line; an empty text if nothing did."""
+    return "; ".join(_disturbances(outcome))
 
 
 class SharedProxyLine:
@@ -99,24 +118,19 @@ class SharedProxyLine:
                 _print(opening(Counts(turns=sum(turns.values()), limits=True)), accounts)
 
 
-def opening(counts: Counts | None, *, exit_code: int | None = None, bypass: Bypass | None = None) -> str:
+def opening(counts: Counts, *, bypass: Bypass | None = None, failure: str | None = None) -> str:
     """Return what was read, and if that is nothing, the likely reason.
 
     Args:
-        counts: those of the proxy; None if it ended without reporting them.
-        exit_code: that of the proxy, if it ended before the command.
+        counts: those of the proxy.
         bypass: the setting that makes Codex bypass the tap, if there is one.
+        failure: why the proxy did not read the command's connections, if it failed to.
     """
-    turns = counts.turns if counts else 0
-    read = f"{turns:,} turn{'' if turns == 1 else 's'} read"
-    if exit_code is not None:
-        ended = f"the proxy ended before the command (exit code {exit_code})"
-        return f"{ended}, {read} before that" if turns else ended
-    if counts is None:
-        return "the number of turns is not known: the proxy ended without reporting it"
-    if turns:
-        return read
-    return "limits read, no turns" if counts.limits else f"nothing was read: {_reason(counts, bypass)}"
+    if counts.turns:
+        return f"{counts.turns:,} turn{'' if counts.turns == 1 else 's'} read"
+    if counts.limits:
+        return "limits read, no turns"
+    return f"nothing was read: {failure or _reason(counts, bypass)}"
 
 
 def figures(
@@ -139,6 +153,26 @@ def figures(
         if text:
             found.append(f"{label(account)}: {text}" if len(accounts) > 1 else text)
     return found
+
+
+def _decisive_failure(counts: Counts, outcome: Outcome) -> str | None:
+    """Return why nothing was read, if the proxy is the reason."""
+    if counts.turns or counts.limits or counts.connections:
+        return None
+    if outcome.failures:
+        return outcome.failures[-1]
+    return "the proxy was not ready in time" if outcome.tunnelled else None
+
+
+def _disturbances(outcome: Outcome, *, told: str | None = None) -> Iterator[str]:
+    """Yield what the user may want to know of a proxy that was not always there, except what is ``told`` already."""
+    last = outcome.failures[-1] if outcome.failures else None
+    if last is not None and last != told:
+        times = f" {outcome.restarts} times" if outcome.restarts > 1 else ""
+        yield last + (f" and was started again{times}" if outcome.restarts and outcome.was_ready else "")
+    if outcome.tunnelled:
+        many = outcome.tunnelled != 1
+        yield f"{outcome.tunnelled:,} connection{'s were' if many else ' was'} passed through unread"
 
 
 def _reason(counts: Counts, bypass: Bypass | None) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.launch.environment import parse_proxy_url
 
@@ -44,6 +44,7 @@ _ASSIGNMENT = re.compile(r"\s*(?:export\s+(?!=))?(?P<name>[A-Za-z_][A-Za-z0-9_.]
 _EXPANSION = re.compile(r"\$\{(?P<braced>[^}]*)\}|\$(?!\{)(?P<name>[^\W_]*)(?P<after>[^$]?)", re.DOTALL)
 _ESCAPE = re.compile(r"""\\(?:([\\'"$ n])|\Z)""")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
+_BARE = re.compile(r"[A-Za-z0-9_./:,@%+=*-]*")
 _BLANKS = " \t"
 _IGNORED_PREFIX = "CODEX_"
 
@@ -82,6 +83,48 @@ class Bypass:
         )
 
 
+class Assignment(NamedTuple):
+    """A line of the file, or several with a quote across them, that sets a variable; ``start`` and ``end`` index it."""
+
+    name: str
+    start: int
+    end: int
+
+
+def assignments(text: str) -> list[Assignment]:
+    """Return every assignment in the text of the file, those with an invalid value included."""
+    found = ((_ASSIGNMENT.match(each["text"]), each) for each in _statements(text))
+    return [Assignment(match["name"], each.start(), each.end()) for match, each in found if match]
+
+
+def quote(value: str) -> str:
+    """Return the text after ``=`` that sets a variable to the value.
+
+    Raises:
+        ValueError: the value has a line end in it.
+    """
+    if "\n" in value or "\r" in value:
+        raise ValueError("a value of more than one line")
+    if _BARE.fullmatch(value):
+        return value
+    if "'" not in value and not value.endswith("\\"):
+        return f"'{value}'"
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'
+
+
+def exempting_list(environ: Mapping[str, str], found: Mapping[str, str], hosts: Iterable[str]) -> str | None:
+    """Return the list of hosts without a proxy that Codex goes by, if it exempts one of ``hosts``.
+
+    Args:
+        environ: the environment that Codex is started with.
+        found: the variables that the file sets.
+        hosts: the watched hosts.
+    """
+    effective = {**environ, **found}
+    no_proxy = effective.get(_first_present(effective, _NO_PROXY_VARIABLES), "")
+    return no_proxy if any(_exempts(no_proxy, host) for host in hosts) else None
+
+
 def find_bypass(environ: Mapping[str, str], address: str, hosts: Iterable[str], *, windows: bool) -> Bypass | None:
     """Return the setting of the file that makes Codex bypass the proxy, or None if there is none.
 
@@ -109,12 +152,18 @@ def find_bypass(environ: Mapping[str, str], address: str, hosts: Iterable[str], 
     return Bypass(path, from_file) if from_file and not leads_to(effective.get(decisive, ""), address) else None
 
 
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the file sets, for a Codex that is started with ``environ``; none without a file."""
+    text = _read(env_file(environ))
+    return {} if text is None else parse(text, environ)
+
+
 def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the text of the file sets; ``$NAME`` refers to ``environ`` and to earlier lines."""
     every: dict[str, str] = {}
     effective: dict[str, str] = {}
     for statement in _statements(text):
-        assignment = _ASSIGNMENT.match(statement)
+        assignment = _ASSIGNMENT.match(statement["text"].removesuffix("\r"))
         if assignment is None:
             continue
         name, written = assignment["name"], assignment["value"]
@@ -124,6 +173,12 @@ def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
             if not name.upper().startswith(_IGNORED_PREFIX):
                 effective[name] = value
     return effective
+
+
+def is_led_to(path: Path, address: str) -> bool:
+    """Return True if the file leads Codex to the proxy at ``address`` (``host:port``)."""
+    text = _read(path)
+    return text is not None and leads_to(parse(text, {}).get("HTTPS_PROXY", ""), address)
 
 
 def leads_to(url: str, address: str) -> bool:
@@ -158,13 +213,13 @@ def _exempts(no_proxy: str, host: str) -> bool:
     return any(domain and (domain == "*" or f".{host.lower()}".endswith(f".{domain}")) for domain in domains)
 
 
-def _statements(text: str) -> Iterator[str]:
-    """Yield the text of each assignment, without comments and line ends; a quote may span lines."""
+def _statements(text: str) -> Iterator[re.Match[str]]:
+    """Yield each statement; its group ``text`` is without comments and line ends. A quote may span lines."""
     at = 0
     while at < len(text) and (statement := _STATEMENT.match(text, at)):
         at = statement.end()
         if statement["text"]:
-            yield statement["text"].removesuffix("\r")
+            yield statement
 
 
 def _value(written: str, known: Mapping[str, str]) -> str | None:

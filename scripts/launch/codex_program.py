@@ -36,6 +36,12 @@ _WITHOUT_SERVER = frozenset({
     *("exec", "e", "review", "app-server", "exec-server", "remote-control", "mcp", "login", "logout"),
     *("apply", "a", "completion", "debug", "doctor", "features", "sandbox", "update"),
 })  # fmt: skip
+WITHOUT_TURNS = frozenset({
+    *("-h", "--help", "-V", "--version", "help", "mcp", "login", "logout", "apply", "a", "completion", "debug"),
+    *("doctor", "features", "sandbox", "update"),
+})  # fmt: skip
+"""Subcommands that take no turn, so that there is nothing to read."""
+
 # Combined with one of these options, the flag is an error.
 _EXCLUDES_FLAG = (NO_DAEMON, "--remote")
 
@@ -72,6 +78,14 @@ def is_flag_useful(arguments: Sequence[str]) -> bool:
         return False
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return not any(option.partition("=")[0] in _EXCLUDES_FLAG for option in options)
+
+
+def takes_turns(arguments: Sequence[str]) -> bool:
+    """Return True if Codex may take a turn with these arguments.
+
+    The command that starts the background server must not be tapped either: the server would keep the environment.
+    """
+    return not arguments or (arguments[0] not in WITHOUT_TURNS and tuple(arguments[:2]) != ("app-server", "daemon"))
 
 
 def accepts_flag(program: str, cache: Path, environ: Mapping[str, str] = os.environ) -> bool | None:

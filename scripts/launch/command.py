@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from scripts.support.errors import LaunchError
 
@@ -83,6 +83,9 @@ class Signals:
 class Command:
     """A command in the process group of this process, so that the terminal's Ctrl-C reaches it."""
 
+    has_started: ClassVar[bool] = False
+    """Whether this process has started a command: then a failure is not mended by starting it again."""
+
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         """Prepare the command.
 
@@ -108,6 +111,7 @@ class Command:
         except OSError as error:
             code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
             raise LaunchError(f"{self._arguments[0]} cannot be executed: {error.strerror}", code) from error
+        Command.has_started = True
         for number in self._early:
             self._process.send_signal(number)
         return self._process.pid

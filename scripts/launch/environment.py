@@ -23,6 +23,9 @@ Shell = Literal["sh", "fish", "powershell"]
 
 CA_VARIABLE = "CODEX_CA_CERTIFICATE"
 
+TAP_VARIABLE = "CODEX_TAP_PROXY"
+"""Variable with the URL of the tap's proxy: while it equals ``HTTPS_PROXY``, the environment leads through the tap."""
+
 NODE_CA_VARIABLE = "NODE_EXTRA_CA_CERTS"
 """Variable that names certificates that Node.js trusts in addition to its own; opencode and pi need it."""
 
@@ -66,8 +69,8 @@ def command_environment(
         windows: names of variables are case-insensitive.
     """
     changed = dict(environ)
-    plain = _PLAIN_PROXY_VARIABLES if gateways and _may_redirect_plain_http(environ, windows=windows) else ()
-    for name in (*_PROXY_VARIABLES, *plain):
+    plain = _PLAIN_PROXY_VARIABLES if gateways and may_redirect_plain_http(environ, windows=windows) else ()
+    for name in (*_PROXY_VARIABLES, *plain, TAP_VARIABLE):
         _set(changed, name, proxy_url, windows=windows)
     _set(changed, CA_VARIABLE, ca_file, windows=windows)
     _set(changed, NODE_CA_VARIABLE, node_ca_file, windows=windows)
@@ -76,6 +79,23 @@ def command_environment(
         if name in _NO_PROXY_VARIABLES or windows:
             _remove_bypasses(changed, name, watched)
     return changed
+
+
+def leads_through_tap(environ: Mapping[str, str]) -> bool:
+    """Return True if the environment is that of a command under the tap."""
+    return bool(environ.get(TAP_VARIABLE)) and environ.get("HTTPS_PROXY") == environ[TAP_VARIABLE]
+
+
+def without_tap(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the variables that lead a command through the tap, if it does."""
+    if not leads_through_tap(environ):
+        return dict(environ)
+    url = environ[TAP_VARIABLE]
+    dropped = (TAP_VARIABLE, CA_VARIABLE, NODE_CA_VARIABLE)
+    proxies = (*_PROXY_VARIABLES, *_PLAIN_PROXY_VARIABLES)
+    return {
+        name: value for name, value in environ.items() if name not in dropped and not (name in proxies and value == url)
+    }
 
 
 def without_bypasses(no_proxy: str, hosts: Sequence[str], *, learnable: bool = False) -> str:
@@ -157,7 +177,7 @@ def _remove_bypasses(environ: dict[str, str], name: str, hosts: Sequence[str]) -
         del environ[name]
 
 
-def _may_redirect_plain_http(environ: Mapping[str, str], *, windows: bool) -> bool:
+def may_redirect_plain_http(environ: Mapping[str, str], *, windows: bool) -> bool:
     """Return True if plain HTTP has no upstream proxy, or the same one as HTTPS.
 
     The tap has one upstream proxy, that of HTTPS; requests that need another one would not arrive.

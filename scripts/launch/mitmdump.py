@@ -3,6 +3,8 @@
 The options that result from mitmdump's arguments and configuration are known only in its own process. They are checked
 there before a port is open.
 
+It adopts the listening socket that the launcher holds, if it is given one (`scripts.launch.holder`).
+
 Once it serves, only codex-tap's own messages go to the launcher, unless the user configured mitmdump to print more. All
 other messages go to a log file. Output never blocks: neither the launcher nor a disk can hold up the traffic.
 """
@@ -11,10 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import functools
 import gc
 import io
 import logging
 import os
+import select
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -22,18 +28,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mitmproxy import optmanager
 from mitmproxy.addons.termlog import TermLogHandler
-from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.tools import dump
 from mitmproxy.tools.main import mitmdump
 
 # The program is run by its path and with -P. Another package of the same name must not be found before this one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from scripts.launch.holder import BACKLOG, take_over
 from scripts.launch.proxy_log import LogFile
 from scripts.support.loopback import is_loopback
 from scripts.support.output_queue import OutputQueue, write_unbuffered
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from mitmproxy.options import Options
 
 WRONG_USE = 2
@@ -48,9 +57,11 @@ _logger = logging.getLogger("python")
 class LocalMaster(dump.DumpMaster):
     """A mitmdump that refuses, with one line and exit code 2, to serve other machines without a password."""
 
-    def __init__(self, options: Options, *args: Any, **named: Any) -> None:
-        """Register the option that only the launcher sets."""
+    def __init__(self, options: Options, *args: Any, upstream_auth: str | None = None, **named: Any) -> None:
+        """Register the option that only the launcher sets, and set the password of the upstream proxy."""
         super().__init__(options, *args, **named)
+        if upstream_auth:
+            options.update(upstream_auth=upstream_auth)
         self._verbosity_is_set = False
         options.add_option(LOG_FOLDER_OPTION, str, "", "The folder of the log files; empty for none.")
 
@@ -103,6 +114,63 @@ class QueuedStdout(io.TextIOBase):
         return len(text)
 
 
+class AcceptingThread:
+    """Accepts connections in a thread and serves them in the event loop; takes the place of an `asyncio.Server`.
+
+    On Windows, asyncio binds a listening socket for good to the first event loop that uses it, so that a second
+    process could not adopt it when the first one has ended.
+    """
+
+    def __init__(self, listener: socket.socket, serve: Callable[..., Awaitable[None]]) -> None:
+        """Start to accept connections; to be called in the event loop.
+
+        Args:
+            listener: the socket, which is closed by `close`.
+            serve: is given the reader and the writer of each connection.
+        """
+        self.sockets = (listener,)
+        self._serve = serve
+        self._loop = asyncio.get_running_loop()
+        self._wake, self._waker = socket.socketpair()
+        listener.setblocking(False)
+        threading.Thread(target=self._accept, args=[listener], name="accept", daemon=True).start()
+
+    def close(self) -> None:
+        """Accept nothing any more."""
+        self._waker.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with self._wake, listener, contextlib.suppress(RuntimeError):  # the loop is closed
+            while self._wake not in select.select([listener, self._wake], [], [])[0]:
+                with contextlib.suppress(OSError):  # another process was first, or the connection is gone
+                    client, _ = listener.accept()
+                    asyncio.run_coroutine_threadsafe(self._open(client), self._loop)
+
+    async def _open(self, client: socket.socket) -> None:
+        client.setblocking(False)
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader, self._serve)
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(lambda: protocol, client)
+
+
+def adopt(listener: socket.socket, *, by_thread: bool = sys.platform == "win32") -> None:
+    """Have mitmproxy serve at a socket that listens already, in place of one that it would bind.
+
+    Args:
+        listener: the socket.
+        by_thread: accept connections in a thread.
+    """
+
+    async def listen(instance: Any, _host: str, _port: int) -> list[Any]:
+        own = listener.dup()  # a server closes its socket
+        if by_thread:
+            return [AcceptingThread(own, instance.handle_stream)]
+        return [await asyncio.start_server(instance.handle_stream, sock=own, backlog=BACKLOG)]
+
+    mode_servers.AsyncioServerInstance.listen = listen  # type: ignore[method-assign, assignment]
+
+
 def _report_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     # Before 3.12.2, asyncio reports each connection that is still open at the end as a failure.
     if not isinstance(context.get("exception"), asyncio.CancelledError):
@@ -148,7 +216,11 @@ def main() -> None:
     output = QueuedStdout(sys.stdout)
     sys.stdout = output
     atexit.register(output.queue.drain)
-    dump.DumpMaster = LocalMaster  # type: ignore[misc]  # mitmdump() takes its master from there
+    listener, values = take_over()
+    if listener is not None:
+        adopt(listener)
+    # mitmdump() takes its master from there.
+    dump.DumpMaster = functools.partial(LocalMaster, upstream_auth=values.get("upstream_auth"))  # type: ignore[misc, assignment]
     mitmdump()
     gc.freeze()  # the exit, which the user waits for, takes 0.05 s instead of 0.3
 

@@ -11,10 +11,28 @@ from typing import TYPE_CHECKING
 from scripts.launch.certificates import CorporateCa, upstream_bundle
 from scripts.launch.environment import Upstream, find_corporate_ca, find_upstream
 from store.files import LOG_FOLDER
-from store.settings import UPSTREAM_AUTH_VARIABLE
+from store.settings import DATABASE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+UPSTREAM_CA_OPTION = "ssl_verify_upstream_trusted_ca"
+"""mitmproxy's option with the file of certificates that it trusts."""
+
+_LISTEN_FLAGS = ("--mode", "--listen-host", "--listen-port", "--proxyauth", "--server", "--no-server")
+_LISTEN_SHORT_FLAGS = ("-m", "-p", "-n")
+_LISTEN_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "proxyauth", "server"})
+_DATA_OPTIONS = frozenset({"codex_tap_db", "codex_tap_hosts", "confdir"})
+
+_KEPT_VARIABLES = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP", DATABASE_VARIABLE),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "__PYVENV_LAUNCHER__"),
+        *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "USERNAME", "HOMEDRIVE"),
+        *("HOMEPATH", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE"),
+    }
+)
+_KEPT_PREFIXES = ("LC_", "XDG_", "SSL_", "OPENSSL_", "WIN_PD_OVERRIDE_")
 
 _WINDOWS = sys.platform == "win32"
 _ADDON = Path(__file__).resolve().parents[2] / "addon" / "codex_tap.py"
@@ -68,7 +86,7 @@ def proxy_options(
     if config.upstream is not None:
         options["mode"] = f"upstream:{config.upstream.url}"
     if config.corporate is not None:
-        options["ssl_verify_upstream_trusted_ca"] = str(upstream_bundle(ca_folder, config.corporate).absolute())
+        options[UPSTREAM_CA_OPTION] = str(upstream_bundle(ca_folder, config.corporate).absolute())
     return options
 
 
@@ -93,12 +111,29 @@ def sets_mode(arguments: Sequence[str]) -> bool:
     return any(each.startswith(("--mode", "-m")) for each in arguments) or "mode" in _options_set(arguments)
 
 
-def proxy_environ(environ: Mapping[str, str], config: UpstreamConfig) -> dict[str, str]:
-    """Return the proxy's environment; it has the upstream's password, which other users could read in the arguments."""
-    changed = {name: value for name, value in environ.items() if name != UPSTREAM_AUTH_VARIABLE}
-    if config.upstream is not None and config.upstream.auth is not None:
-        changed[UPSTREAM_AUTH_VARIABLE] = config.upstream.auth
-    return changed
+def sets_listening(arguments: Sequence[str]) -> bool:
+    """Return True if mitmdump's ``arguments`` set where it listens, in which mode, or who may connect."""
+    flags = [each.partition("=")[0] for each in arguments if each.startswith("-")]
+    return (
+        any(each.startswith(_LISTEN_SHORT_FLAGS) and not each.startswith("--") for each in flags)
+        # mitmdump knows each flag by any beginning of it
+        or any(known.startswith(each) for each in flags if len(each) > 2 for known in _LISTEN_FLAGS)
+        or not _LISTEN_OPTIONS.isdisjoint(_options_set(arguments))
+    )
+
+
+def sets_data(arguments: Sequence[str]) -> bool:
+    """Return True if mitmdump's ``arguments`` set the database, the watched hosts or the certificate authority."""
+    return not _DATA_OPTIONS.isdisjoint(_options_set(arguments))
+
+
+def proxy_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the environment that the proxy needs: no login, password or setting of Python."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.upper() in _KEPT_VARIABLES or name.upper().startswith(_KEPT_PREFIXES)
+    }
 
 
 def _options_set(arguments: Sequence[str]) -> Iterator[str]:

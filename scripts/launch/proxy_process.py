@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.launch.child_process import ChildProcess
+from scripts.launch.holder import hand_over, inherited
 from scripts.support.errors import WRONG_USE, LaunchError
 from scripts.support.output_queue import STDOUT
-from store.settings import ENDED, READY
+from store.settings import COUNTED, ENDED, READY
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
 # -u: the output that precedes a crash is not lost in a buffer.
@@ -36,12 +38,23 @@ class ProxyProcess(ChildProcess):
     stop_seconds = 10.0  # time to write everything that it has seen
     max_lines = 2_000
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], *, echo: bool = False) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        listener: socket.socket | None = None,
+        upstream_auth: str | None = None,
+        echo: bool = False,
+    ) -> None:
         """Start it.
 
         Args:
             arguments: those of mitmdump.
             environ: the whole environment of the process.
+            listener: the listening socket that it adopts; None lets it listen by itself.
+            upstream_auth: ``user:password`` of the upstream proxy, which goes through the pipe: other processes of the
+                user could read it in the arguments or in the environment.
             echo: print the output that follows the ready line; without it, `lines` has codex-tap's own lines.
 
         Raises:
@@ -49,13 +62,26 @@ class ProxyProcess(ChildProcess):
         """
         self.summary: str | None = None
         self._goodbye_sent = False
-        super().__init__((*_PROGRAM, *arguments), environ, echo=STDOUT if echo else None)
+        arguments = (*_PROGRAM, *arguments)
+        super().__init__(arguments, environ, echo=STDOUT if echo else None, descriptors=inherited(listener))
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended
+            hand_over(self._process.stdin.fileno(), self._process.pid, listener, {"upstream_auth": upstream_auth})
+
+    @property
+    def was_ready(self) -> bool:
+        """Return True if it has ever listened."""
+        return self._ready_text is not None
 
     @property
     def lines(self) -> list[str]:
         """Its last lines of output, without their times of day; once it is ready, only codex-tap's own lines."""
         lines = [line for line in self._lines if self._ready_text is None or _OWN_LOG_TIME.match(line)]
         return [_PREFIX.sub("", line) for line in lines if not _UNINFORMATIVE.fullmatch(line)]
+
+    def start_output(self, code: int) -> str:
+        """Return what it printed before it ended with an exit code, in one line."""
+        return "; ".join(self.lines[-_MAX_LINES_IN_ERROR:]) or f"exit code {code}"
 
     def wait_until_ready(self) -> str:
         """Return its address, ``host:port``, as soon as it listens.
@@ -68,7 +94,7 @@ class ProxyProcess(ChildProcess):
             raise LaunchError(f"the proxy was not ready within {self.start_seconds:.0f} s")
         if self._ready_text is None:
             code = self.wait()
-            output = "; ".join(self.lines[-_MAX_LINES_IN_ERROR:]) or f"exit code {code}"
+            output = self.start_output(code)
             if code == WRONG_USE:
                 raise LaunchError(output, WRONG_USE)
             raise LaunchError(f"the proxy did not start: {output}")
@@ -104,8 +130,8 @@ class ProxyProcess(ChildProcess):
             os.write(self._process.stdin.fileno(), f"{line}\n".encode())
 
     def _handle_line(self, line: str) -> None:
-        if line.startswith(ENDED):
-            self.summary = line.removeprefix(ENDED)
+        if line.startswith((ENDED, COUNTED)):
+            self.summary = line.removeprefix(ENDED).removeprefix(COUNTED)
         elif self._ready_text is None:
             super()._handle_line(line)
         elif self._echo is not None:

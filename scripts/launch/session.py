@@ -12,38 +12,65 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from scripts.launch import closing_line
+from scripts.launch import closing_line, holder
 from scripts.launch.certificates import CorporateCa, ca_certificate, command_bundle, ensure_authority, node_bundle
 from scripts.launch.codex_env_file import Bypass, find_bypass
 from scripts.launch.codex_program import without_daemon
-from scripts.launch.command import Command, Signals, find_program
-from scripts.launch.environment import Shell, command_environment, find_node_ca, shell_lines, shim_line
+from scripts.launch.command import Command, Signals, find_program, shell_exit_code
+from scripts.launch.environment import (
+    Shell,
+    Upstream,
+    command_environment,
+    find_node_ca,
+    parse_proxy_url,
+    shell_lines,
+    shim_line,
+)
+from scripts.launch.held_proxy import HeldProxy, Outcome, socket_address
 from scripts.launch.proxy_options import (
+    UPSTREAM_CA_OPTION,
     UpstreamConfig,
     proxy_arguments,
     proxy_environ,
     proxy_options,
     read_corporate_ca,
+    sets_data,
+    sets_listening,
     sets_mode,
 )
 from scripts.launch.proxy_process import ProxyProcess
+from scripts.launch.running_proxies import (
+    RunningProxy,
+    ask,
+    describe,
+    has_certificate,
+    new_instance,
+    publish,
+    published,
+)
+from scripts.launch.shared_proxy import find_shared, refuse_second
 from scripts.launch.shim import place_shim, search_path, with_shim
 from scripts.launch.sidecar import AlertsProcess, PageProcess
 from scripts.support.errors import WRONG_USE, LaunchError
+from scripts.support.loopback import is_loopback
 from scripts.support.output_queue import STDERR, STDOUT, drained_at_exit
+from scripts.support.shutdown import on_stdin_eof
 from store.files import certificate_folder, probed_programs
-from store.settings import WATCHED_HOSTS, default_database
+from store.settings import WATCHED_HOSTS, checked_host, default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import socket
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from scripts.launch.running_proxies import Kind
     from scripts.launch.sidecar import SidecarProcess
 
 __all__ = [
     "LaunchError",
     "Shell",
     "environment_lines",
+    "installed_proxy",
     "managed_proxy",
     "probe",
     "proxy",
@@ -52,8 +79,6 @@ __all__ = [
 ]
 
 _WINDOWS = sys.platform == "win32"
-_CERTIFICATE_URL = "http://mitm.it/cert/pem"  # a mitmproxy responds to it itself, and no other server does
-_MAX_CERTIFICATE_BYTES = 65_536
 _LISTEN_FAILED = re.compile(r"failed to listen on (\S+) with .*?([^:\]]+)$")
 _INTERRUPTED = 130
 _MAX_SHOWN_LINES = 20
@@ -87,15 +112,11 @@ class _Route(NamedTuple):
 
 
 class _FinishedRun(NamedTuple):
-    """A command that ended, and the proxy that was started for it.
-
-    ``proxy_exit_code`` is None unless the proxy ended before the command.
-    """
+    """A command that ended, and what the proxy that was started for it did."""
 
     exit_code: int
-    proxy_exit_code: int | None
     bypass: Bypass | None
-    proxy: ProxyProcess
+    outcome: Outcome
 
 
 @drained_at_exit()
@@ -106,6 +127,7 @@ def run(
     hosts: Sequence[str] = (),
     proxy: str | None = None,
     ca_file: Path | None = None,
+    own: bool = False,
     serve: bool = False,
     alerts: bool = False,
     quiet: bool = False,
@@ -119,8 +141,10 @@ def run(
         database: the file to record to, or the file that the running proxy records to; None leaves it to the
             environment and the default.
         hosts: gateways to watch beside Codex's own hosts.
-        proxy: ``host:port`` of a running ``codex-tap proxy``; None starts a proxy for this command.
+        proxy: ``host:port`` of a running ``codex-tap proxy``; None is one that records to the same database, or a proxy
+            for this command.
         ca_file: the CA certificate of that running proxy; None is that in the user's data folder.
+        own: start a proxy for this command in any case.
         serve: also serve the web page while the command runs.
         alerts: also send alerts while the command runs.
         quiet: leave out the closing line.
@@ -135,28 +159,90 @@ def run(
     program = [find_program(command[0], search_path(environ)), *command[1:]]
     config = UpstreamConfig.read(environ)
     recorded, is_shown = database or default_database(environ), closing_line.is_shown(quiet=quiet)
-    if proxy is not None:
-        certificate = ca_file or ca_certificate(certificate_folder())
-        probe(proxy, certificate)
-        route = _Route(proxy, certificate, config.corporate, hosts)
-        variables, _ = _command_variables(route, environ, strict=strict)
-        tapped = Command(without_daemon(program, probed_programs(), environ), variables)
-        return _run_through_shared_proxy(tapped, recorded, is_shown=is_shown)
+    address = proxy
+    if proxy is None and (shared := find_shared(environ, recorded, hosts, own=own)):
+        address, hosts = shared.proxy.address, shared.proxy.hosts
+        if shared.warning:
+            print(f"codex-tap: {shared.warning}", file=sys.stderr, flush=True)
+    elif proxy is not None:
+        probe(proxy, ca_file or ca_certificate(certificate_folder()))
     try:
-        with (
-            _sidecars(database, environ, serve=serve, alerts=alerts) as sidecars,
-            managed_proxy(database=database, hosts=hosts, environ=environ) as own,
-        ):
-            arguments = without_daemon(program, probed_programs(), environ)  # while the proxy starts
-            certificate = ca_certificate(certificate_folder())
-            route = _Route(own.wait_until_ready(), certificate, config.corporate, hosts)
-            variables, bypass = _command_variables(route, environ, strict=strict)
-            _announce(sidecars)  # before the command takes over the terminal
-            done = _run_through_own_proxy(Command(arguments, variables), own, bypass)
+        with _sidecars(database, environ, serve=serve, alerts=alerts) as sidecars:
+            if address is not None:
+                certificate = ca_file or ca_certificate(certificate_folder())
+                route = _Route(address, certificate, config.corporate, hosts)
+                variables, _ = _command_variables(route, environ, strict=strict)
+                tapped = Command(without_daemon(program, probed_programs(), environ), variables)
+                _announce(sidecars)
+                return _run_through_shared_proxy(tapped, recorded, is_shown=is_shown)
+            with _own_proxy(database, hosts, config, environ) as own_proxy:
+                route = _Route(own_proxy.address, ca_certificate(certificate_folder()), config.corporate, hosts)
+                variables, bypass = _command_variables(route, environ, strict=strict)
+                tapped = Command(without_daemon(program, probed_programs(), environ), variables)
+                _announce(sidecars)  # before the command takes over the terminal
+                done = _run_through_own_proxy(tapped, own_proxy, bypass)
     except KeyboardInterrupt:
         return _INTERRUPTED  # the command was not started yet
     _report(done, recorded, is_shown=is_shown)
     return done.exit_code
+
+
+@contextlib.contextmanager
+def _own_proxy(
+    database: Path | None, hosts: Sequence[str], config: UpstreamConfig, environ: Mapping[str, str]
+) -> Iterator[HeldProxy]:
+    """Start a proxy for one command; its port accepts connections at once.
+
+    Raises:
+        LaunchError: it could not record or serve.
+    """
+    recorded, folder, instance = database or default_database(environ), certificate_folder(), new_instance()
+    _check_recording(recorded, hosts)
+    ensure_authority(folder)
+    listener = holder.listen("127.0.0.1", 0)
+    options = proxy_options("127.0.0.1", listener.getsockname()[1], folder, recorded, config)
+    start = _starter(proxy_arguments(options, hosts), environ, config, listener)
+    with HeldProxy(
+        listener, start, upstream=config.upstream, upstream_ca=options.get(UPSTREAM_CA_OPTION), instance=instance
+    ) as held:
+        mine = describe(held.address, recorded, hosts, kind="run", instance=instance, upstream=_url(config.upstream))
+        with published(mine):
+            yield held
+
+
+def _starter(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    config: UpstreamConfig,
+    listener: socket.socket,
+    *,
+    echo: bool = False,
+) -> Callable[[], ProxyProcess]:
+    """Return what starts one process of a proxy."""
+    variables, auth = proxy_environ(environ), config.upstream.auth if config.upstream else None
+    return lambda: ProxyProcess(arguments, variables, listener=listener, upstream_auth=auth, echo=echo)
+
+
+def _url(upstream: Upstream | None) -> str | None:
+    return upstream.url if upstream else None
+
+
+def _check_recording(database: Path, hosts: Sequence[str]) -> None:
+    """Check what the addon checks at its start, so that the command is not started in vain.
+
+    Raises:
+        LaunchError: the database or a host name cannot be used.
+    """
+    from store.database import open_writer
+    from store.errors import DamagedError, DatabaseError, FullError, LockedError
+
+    try:
+        for host in hosts:
+            checked_host(host)
+        with contextlib.suppress(DamagedError, FullError, LockedError):  # the recorder finds a way
+            open_writer(database).close()
+    except (DatabaseError, ValueError) as error:
+        raise LaunchError(f"the proxy did not start: {error}") from error
 
 
 @contextlib.contextmanager
@@ -181,7 +267,8 @@ def managed_proxy(
     config, ca_folder = UpstreamConfig.read(environ), folder or certificate_folder()
     ensure_authority(ca_folder)
     options = proxy_options("127.0.0.1", 0, ca_folder, database, config)
-    with ProxyProcess(proxy_arguments(options, hosts), proxy_environ(environ, config)) as own:
+    auth = config.upstream.auth if config.upstream else None
+    with ProxyProcess(proxy_arguments(options, hosts), proxy_environ(environ), upstream_auth=auth) as own:
         yield own
 
 
@@ -212,19 +299,141 @@ def proxy(
     Raises:
         LaunchError: exit code 4, it could not start; 2, others than this machine could use it without a password.
     """
+    recorded = database or default_database(environ)
+    refuse_second(environ, recorded, f"{host}:{port}")
     config = _without_loop(UpstreamConfig.read(environ), host, port)
     if sets_mode(arguments):  # mitmdump would not use the upstream, so it does not get the password either
         config = config.without_upstream()
-    folder = certificate_folder()
-    ensure_authority(folder)
-    options = proxy_options(host, port, folder, database, config)
+    ensure_authority(certificate_folder())
+    setup = _ProxySetup(arguments, recorded, hosts, config, environ)
+    with _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars:
+        if sets_listening(arguments) or not is_loopback(host) or host == "localhost":
+            return _serve_by_mitmdump(setup, host, port, sidecars)
+        return _serve_held(setup, _listen(host, port), sidecars)
+
+
+@drained_at_exit()
+def installed_proxy(
+    *,
+    database: Path | None = None,
+    hosts: Sequence[str] = (),
+    serve: bool = False,
+    alerts: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Run mitmdump with the addon at the socket that the installed service holds, until it ends or stdin does.
+
+    The service (`scripts.launch.holder`) hands over the socket and its upstream proxy on stdin. It passes connections
+    through itself, and starts this process again when it has ended, as it does when mitmdump ends.
+
+    Args:
+        database: the file to record to; None leaves it to the environment and the default.
+        hosts: gateways to watch beside Codex's own hosts.
+        serve: also serve the web page.
+        alerts: also send alerts.
+        environ: the environment that the proxy's environment is based on.
+
+    Raises:
+        LaunchError: exit code 4, it could not start; 2, it was not started by the service.
+    """
+    try:
+        listener, values = holder.take_over()
+    except (OSError, ValueError) as error:
+        raise LaunchError("--held-socket is for the installed service alone", WRONG_USE) from error
+    if listener is None:
+        raise LaunchError("--held-socket is for the installed service alone", WRONG_USE)
+    upstream = parse_proxy_url(values["upstream"]) if values.get("upstream") else None
+    if upstream is not None and values.get("upstream_auth"):
+        upstream = Upstream(upstream.url, values["upstream_auth"])
+    config = UpstreamConfig(upstream, read_corporate_ca(environ))
+    recorded = database or default_database(environ)
+    _check_recording(recorded, hosts)
+    ensure_authority(certificate_folder())
+    setup = _ProxySetup((), recorded, hosts, config, environ)
+    mine = setup.describe(listener, kind="installed", instance=values.get("instance", ""), pid=values.get("holder"))
+    arguments = proxy_arguments(setup.options(*listener.getsockname()[:2]), hosts)
     with (
         _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars,
-        ProxyProcess(proxy_arguments(options, hosts, arguments), proxy_environ(environ, config), echo=True) as process,
+        _starter(arguments, environ, config, listener, echo=True)() as process,
+        Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
+    ):
+        on_stdin_eof(process.ask_to_end)
+        if _announce_proxy(process, setup, sidecars):
+            publish(mine)  # for as long as the service holds the port
+        return shell_exit_code(process.wait())
+
+
+class _ProxySetup(NamedTuple):
+    """What a proxy in the foreground is started with; ``arguments`` are the user's own arguments of mitmdump."""
+
+    arguments: Sequence[str]
+    database: Path
+    hosts: Sequence[str]
+    config: UpstreamConfig
+    environ: Mapping[str, str]
+
+    def options(self, host: str, port: int) -> dict[str, str]:
+        """Return mitmproxy's options."""
+        return proxy_options(host, port, certificate_folder(), self.database, self.config)
+
+    def describe(self, listener: socket.socket, *, kind: Kind, instance: str, pid: int | None = None) -> RunningProxy:
+        """Return the description by which commands find the proxy."""
+        upstream = _url(self.config.upstream)
+        address = socket_address(listener)
+        return describe(address, self.database, self.hosts, kind=kind, instance=instance, upstream=upstream, pid=pid)
+
+
+def _serve_by_mitmdump(setup: _ProxySetup, host: str, port: int, sidecars: Sequence[SidecarProcess]) -> int:
+    """Run a mitmdump that listens by itself, as the user's arguments say, to its end."""
+    arguments = proxy_arguments(setup.options(host, port), setup.hosts, setup.arguments)
+    auth = setup.config.upstream.auth if setup.config.upstream else None
+    with (
+        ProxyProcess(arguments, proxy_environ(setup.environ), upstream_auth=auth, echo=True) as process,
         # A shell starts background jobs with Ctrl-C ignored; a SIGINT that is sent to this process is meant for it.
         Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
     ):
-        return _wait_for_proxy(process, database or default_database(environ), hosts, sidecars)
+        if not _announce_proxy(process, setup, sidecars):
+            return 0
+        return process.wait()
+
+
+def _serve_held(setup: _ProxySetup, listener: socket.socket, sidecars: Sequence[SidecarProcess]) -> int:
+    """Run mitmdump at a socket that this process holds, until it is asked to end."""
+    options = setup.options(*listener.getsockname()[:2])
+    arguments = proxy_arguments(options, setup.hosts, setup.arguments)
+    mine = setup.describe(listener, kind="proxy", instance=new_instance())
+    with (
+        HeldProxy(
+            listener,
+            _starter(arguments, setup.environ, setup.config, listener, echo=True),
+            upstream=setup.config.upstream,
+            upstream_ca=options.get(UPSTREAM_CA_OPTION),
+            instance=mine.instance,
+            persists=False,
+            note=lambda text: STDERR.put(f"codex-tap: {text}"),
+        ) as held,
+        Signals(lambda _number: held.ask_to_end(), stay_ignored=["SIGHUP"]),
+    ):
+        if not _announce_proxy(held.first, setup, sidecars):
+            return 0
+        # Where the user's arguments say what is recorded, other commands cannot know it.
+        with contextlib.nullcontext() if sets_data(setup.arguments) else published(mine):
+            return held.wait()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises:
+        LaunchError: the address is in use or forbidden.
+    """
+    try:
+        return holder.listen(host, port)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LaunchError(
+            f"the proxy cannot listen on {host}:{port}: {reason}; use another port with --port"
+        ) from error
 
 
 def probe(address: str, ca_file: Path, *, seconds: float = 5.0) -> None:
@@ -234,12 +443,15 @@ def probe(address: str, ca_file: Path, *, seconds: float = 5.0) -> None:
         LaunchError: exit code 4; the message says which of these does not hold and how to start a proxy.
     """
     advice = "start one with: codex-tap proxy"
-    certificate = _fetch_certificate(address, seconds, advice)
+    try:
+        answer = ask(address, seconds)
+    except OSError as error:
+        raise LaunchError(f"no proxy responds at {address} ({error}); {advice}") from error
     try:
         expected = ca_file.read_bytes()
     except OSError as error:
         raise LaunchError(f"{ca_file} cannot be read: {error.strerror}; {advice}") from error
-    if certificate.split() != expected.split():
+    if not has_certificate(answer, expected):
         raise LaunchError(f"{address} is not a codex-tap proxy with the CA certificate {ca_file}; {advice}")
 
 
@@ -299,15 +511,14 @@ def _command_variables(
     return variables, bypass
 
 
-def _run_through_own_proxy(command: Command, own: ProxyProcess, bypass: Bypass | None) -> _FinishedRun:
+def _run_through_own_proxy(command: Command, own: HeldProxy, bypass: Bypass | None) -> _FinishedRun:
     """Run the command, then stop the proxy."""
     with Signals(command.receive):
         own.report_command(command.start())
         code = command.wait()
         own.report_end()
-        proxy_exit_code = own.poll()
-        own.stop()  # while signals do not end this process yet
-    return _FinishedRun(code, proxy_exit_code, bypass, own)
+        outcome = own.stop()  # while signals do not end this process yet
+    return _FinishedRun(code, bypass, outcome)
 
 
 def _run_through_shared_proxy(command: Command, database: Path, *, is_shown: bool) -> int:
@@ -323,15 +534,15 @@ def _run_through_shared_proxy(command: Command, database: Path, *, is_shown: boo
 
 def _report(done: _FinishedRun, database: Path, *, is_shown: bool) -> None:
     """Print the proxy's messages, held back while the command had the terminal, and the closing line."""
-    lines = done.proxy.lines
+    lines = done.outcome.lines
     if len(lines) > _MAX_SHOWN_LINES:
         STDERR.put(f"codex-tap: proxy: {len(lines) - _MAX_SHOWN_LINES} earlier lines are left out")
     for line in lines[-_MAX_SHOWN_LINES:]:
         STDERR.put(f"codex-tap: proxy: {line}")
     if is_shown:
-        closing_line.show_own(done.proxy.summary, database, exit_code=done.proxy_exit_code, bypass=done.bypass)
-    elif done.proxy_exit_code is not None:
-        STDERR.put(f"codex-tap: the proxy ended before the command (exit code {done.proxy_exit_code})")
+        closing_line.show_own(done.outcome, database, bypass=done.bypass)
+    elif problems := closing_line.problems(done.outcome):
+        STDERR.put(f"codex-tap: {problems}")
 
 
 @contextlib.contextmanager
@@ -357,21 +568,23 @@ def _announce(sidecars: Sequence[SidecarProcess]) -> None:
     STDERR.drain()
 
 
-def _wait_for_proxy(
-    process: ProxyProcess, database: Path, hosts: Sequence[str], sidecars: Sequence[SidecarProcess]
-) -> int:
-    """Report that the proxy is ready, wait for its end and return its exit code."""
+def _announce_proxy(process: ProxyProcess, setup: _ProxySetup, sidecars: Sequence[SidecarProcess]) -> bool:
+    """Report that the proxy is ready; return False if it ended in order before that.
+
+    Raises:
+        LaunchError: it did not start.
+    """
     try:
         address = process.wait_until_ready()
     except LaunchError as error:
         if process.poll() != 0:
             raise _listen_error(process.lines) or error from None
         print(*process.lines, sep="\n")  # it only printed its options or version, or was ended at once
-        return 0
-    watched = ", ".join((*WATCHED_HOSTS, *hosts))
-    STDOUT.put(f"codex-tap: listening at {address}, recording to {database}, watching {watched}")
+        return False
+    watched = ", ".join((*WATCHED_HOSTS, *setup.hosts))
+    STDOUT.put(f"codex-tap: listening at {address}, recording to {setup.database}, watching {watched}")
     _announce(sidecars)
-    return process.wait()
+    return True
 
 
 def _listen_error(lines: Sequence[str]) -> LaunchError | None:
@@ -388,19 +601,3 @@ def _without_loop(config: UpstreamConfig, host: str, port: int) -> UpstreamConfi
     """Drop an upstream that is the new proxy itself: the shell may have evaluated ``codex-tap env``."""
     is_itself = config.upstream is not None and config.upstream.url == f"http://{host}:{port}"
     return config.without_upstream() if is_itself else config
-
-
-def _fetch_certificate(address: str, seconds: float, advice: str) -> bytes:
-    import http.client
-
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise LaunchError(f"{address} is not a proxy's address; write HOST:PORT, such as 127.0.0.1:8080", WRONG_USE)
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=seconds)
-    try:
-        connection.request("GET", _CERTIFICATE_URL)
-        return connection.getresponse().read(_MAX_CERTIFICATE_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        raise LaunchError(f"no proxy responds at {address} ({error}); {advice}") from error
-    finally:
-        connection.close()

@@ -42,15 +42,27 @@ def plan_uninstall(database: Path) -> UninstallPlan:
     data, logs = data_folder().absolute(), files.log_folder().absolute()
     databases = dict.fromkeys((database.absolute(), default_database({}).absolute()))
     ours = [path for path in databases if is_ours(path)]
-    folders = [*_authority_folders(), *_real_folder(files.shim_folder())]
+    programs = {
+        files.shim_folder(): files.SHIM_NAMES,
+        files.installed_folder(): files.SHIM_NAMES,
+        files.service_folder(): files.SERVICE_NAMES,
+        files.proxies_folder(): files.PROXY_NAMES,
+    }
+    folders = [*_authority_folders(), *(folder for each in programs for folder in _real_folder(each))]
     # A configuration of alerts may hold secrets, so it is deleted; one in another place than ours is the user's own.
     alerts = default_path({}).absolute()
     found = [
         *ours,
         *(file for path in databases for file in _companions(path)),
         *(file for folder in _authority_folders() for file in _files(folder, files.AUTHORITY_NAMES)),
-        *(file for folder in _real_folder(files.shim_folder()) for file in _files(folder, files.SHIM_NAMES)),
+        *(
+            file
+            for place, names in programs.items()
+            for folder in _real_folder(place)
+            for file in _files(folder, names)
+        ),
         *_files(data, files.PROBED_NAMES),
+        *_files(data, files.INSTALLATION_NAMES),
         *_files(alerts.parent, re.escape(alerts.name)),
         *log_files(logs),
     ]
@@ -71,14 +83,16 @@ def is_in_use(database: Path) -> bool:
     return False
 
 
-def delete_files(plan: UninstallPlan) -> None:
-    """Delete the files of a plan, and its folders if they are empty then.
+def delete_files(plan: UninstallPlan, keep: Iterable[Path] = ()) -> None:
+    """Delete the files of a plan but those to keep, and its folders if they are empty then.
 
     Raises:
         OSError: a file cannot be deleted; those after it are still there.
     """
+    kept = set(keep)
     for file in plan.files:
-        file.unlink(missing_ok=True)
+        if file not in kept:
+            file.unlink(missing_ok=True)
     for folder in plan.folders:
         with contextlib.suppress(OSError):  # it has foreign files
             folder.rmdir()

@@ -11,12 +11,12 @@ from scripts.render.console import wrapped
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from scripts.maintenance.doctor import Check
+    from scripts.maintenance.doctor.check import Check
     from scripts.render.console import TerminalProfile
 
 _NAME_WIDTH = 13
 _INDENT = " " * (9 + _NAME_WIDTH)
-_LEVELS = {"ok": "green", "note": "yellow", "problem": "bold red"}
+_LEVELS = {"ok": "green", "note": "yellow", "problem": "bold red", "off": "dim"}
 
 
 def render_checks(checks: Iterable[Check], profile: TerminalProfile) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+
+_STDIN = 0
 
 
 def exit_on_sigterm() -> None:
@@ -26,8 +30,9 @@ def on_stdin_eof(callback: Callable[[], None]) -> None:
     """
 
     def wait() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(4_096):
+        # os.read and not sys.stdin: a thread that waits inside its buffer's lock aborts the interpreter's exit.
+        with contextlib.suppress(OSError):
+            while os.read(_STDIN, 4_096):
                 pass
         callback()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
 
 class Summary(NamedTuple):
@@ -43,3 +45,47 @@ def load_losses(connection: sqlite3.Connection) -> Losses | None:
     return Losses(
         sum(row["number"] for row in rows), max(row["last_at"] for row in rows), tuple(row["reason"] for row in rows)
     )
+
+
+class LastRead(NamedTuple):
+    """When Codex was last read (Unix seconds); None if nothing is stored.
+
+    ``newest_deleted`` is true if rows that were stored later have been deleted, with an account, say.
+    """
+
+    at: float | None
+    newest_deleted: bool
+
+
+def load_last_read(connection: sqlite3.Connection) -> LastRead:
+    """Return when the newest reading or turn was stored."""
+    reading_at, turn_at, deleted = connection.execute(
+        "SELECT (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id),"
+        " (SELECT max((SELECT max(r.ended_at) FROM requests r WHERE r.account = a.id)) FROM accounts a),"
+        # sqlite_sequence has the highest id that was ever given.
+        " EXISTS (SELECT 1 FROM sqlite_sequence WHERE"
+        " name = 'snapshots' AND seq > (SELECT coalesce(max(id), 0) FROM snapshots)"
+        " OR name = 'requests' AND seq > (SELECT coalesce(max(id), 0) FROM requests))"
+    ).fetchone()
+    stored = [at for at in (reading_at, turn_at) if at is not None]
+    return LastRead(max(stored, default=None), bool(deleted))
+
+
+def load_last_turns(connection: sqlite3.Connection, threads: Collection[str]) -> dict[str, float]:
+    """Return when the last turn of each thread ended (Unix seconds, exact to a minute); unknown threads are left out.
+
+    A client that names no thread is found by its session, in the newest turns.
+    """
+    rows = connection.execute(
+        "WITH wanted AS (SELECT value AS id FROM json_each(?))"
+        " SELECT id, max(at) FROM ("
+        "SELECT thread AS id, last_seen_at AS at FROM threads WHERE thread IN wanted"
+        " UNION ALL SELECT session, ended_at FROM requests"
+        " WHERE id > (SELECT max(id) FROM requests) - ? AND session IN wanted"
+        ") GROUP BY id",
+        (json.dumps(list(threads)), _NEWEST_TURNS),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+_NEWEST_TURNS = 10_000

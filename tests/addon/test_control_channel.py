@@ -194,11 +194,3 @@ def test_the_summary_comes_last(start: Callable[..., subprocess.Popen[str]]) -> 
 def test_the_ready_line(address: tuple[str, int] | None, line: str) -> None:
     """The ready line has the address as a URL needs it; without one it has the words alone."""
     assert control_channel.ready_line(address) == line
-
-
-def test_the_upstream_password_is_taken_out_of_the_environment() -> None:
-    """The password can be read once; a reload of the script, or a child process, finds none."""
-    environ = {"CODEX_TAP_UPSTREAM_AUTH": "user:pass", "HOME": "/"}
-    assert control_channel.take_upstream_auth(environ) == "user:pass"
-    assert control_channel.take_upstream_auth(environ) is None
-    assert environ == {"HOME": "/"}

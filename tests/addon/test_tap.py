@@ -20,7 +20,6 @@ import brotli
 import pytest
 import zstandard
 from mitmproxy import exceptions
-from mitmproxy.addons.upstream_auth import UpstreamAuth
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import parse_client_hello
 from mitmproxy.test import tflow
@@ -690,16 +689,6 @@ def test_done_twice(line: Line) -> None:
     line.tap.done()
     line.complete(request(), {**PLUS, "x-codex-primary-used-percent": "15"})
     assert line.rows("used_5h_percent") == [(13.0,), (15.0,)]
-
-
-def test_upstream_auth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The upstream proxy's password is read from the environment and removed from it."""
-    import os
-
-    monkeypatch.setenv("CODEX_TAP_UPSTREAM_AUTH", "user:word")
-    with proxy(UpstreamAuth(), Tap()) as context:
-        assert context.options.upstream_auth == "user:word"
-    assert "CODEX_TAP_UPSTREAM_AUTH" not in os.environ
 
 
 @pytest.mark.parametrize("importable", [True, False])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tests.bench import answers, questions, recorder, serving, sockets, startup, strangers, streams
+from tests.bench import answers, launching, questions, recorder, serving, sockets, startup, strangers, streams
 from tests.bench.sizes import FULL, QUICK, SMALL, Size
 from tests.bench.soak import as_soak_table, growing, soak
 from tests.bench.table import Row, as_table, heading, machine, say
@@ -31,11 +31,13 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "strangers": strangers.cpu,
     "recorder": recorder.throughput,
     "startup": startup.prompt,
+    "run": launching.starts,
+    "tunnel": launching.tunnel,
     "questions": questions.prompts,
     "serving": serving.answers,
 }
 
-ANYWHERE = {"sse", "recorder", "startup", "questions", "serving"}
+ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving"}
 """The others read CPU and memory of another process as Linux tells them, or stop a proxy as POSIX does."""
 
 OF_LONG_HISTORIES = {"questions", "serving"}

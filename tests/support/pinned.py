@@ -25,6 +25,8 @@ from store.models import (
     Identity,
     Limit,
     RateLimits,
+    Sighting,
+    SightingKind,
     Snapshot,
     Source,
     Tokens,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 NOW = 1_795_262_400
 """The time of every output: Saturday, 2026-11-21 12:00 UTC."""
 
-Entry = Snapshot | Turn
+Entry = Snapshot | Turn | Sighting
 Account = Identity
 OneLimit = Limit
 
@@ -54,7 +56,7 @@ _HOMES = (
 )
 _UNSET = (
     *("NO_COLOR", "FORCE_COLOR", "COLORTERM", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
-    *("CODEX_TAP_TOKEN", "CODEX_TAP_ALERTS", "CODEX_TAP_UPSTREAM_AUTH", "CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"),
+    *("CODEX_TAP_TOKEN", "CODEX_TAP_ALERTS", "CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"),
     "NODE_EXTRA_CA_CERTS",
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
@@ -134,6 +136,11 @@ def limit(windows: Mapping[str, tuple[float | None, int | None, int | None]] | N
 def credit(*, has: bool, balance: str | None = None, **fields: Any) -> Credits:
     """Return what a message says of credits."""
     return Credits(has_credits=has, balance=balance, **fields)
+
+
+def sightings(kind: str, name: str, times: int) -> list[Entry]:
+    """Return what was seen by name so many times, an hour ago for the last time."""
+    return [Sighting(kind=SightingKind(kind), name=name, seen_at=NOW - 3_600 - number) for number in range(times)]
 
 
 def snapshot(

@@ -6,6 +6,7 @@ A line may hold ``{home}`` and ``{port}``, a port on which nothing listens.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -169,6 +170,25 @@ def _with_copies_and_codex(home: Path) -> None:
     _codex(home)
 
 
+def _with_session_and_sightings(home: Path) -> None:
+    """Write a session file of Codex, and record what was seen and is not understood."""
+    _codex(home)
+    session = home / "sessions" / "2026" / "11" / "21" / f"rollout-2026-11-21T11-00-00-{_THREAD}.jsonl"
+    session.parent.mkdir(parents=True)
+    session.write_text("", "utf-8")
+    for path, written_at in ((session, NOW - 180), (session.parent, NOW - 3_600)):
+        os.utime(path, (written_at, written_at))
+    seen = [
+        ("host", "eu.chatgpt.com", 2),
+        ("other_host", "backend.example", 1),
+        ("unknown_field", "x-codex-tertiary-used-percent", 3),
+        ("unknown_field", "rate_limit.tertiary_window", 1),
+        ("unknown_login", "Basic", 12),
+    ]
+    entries = [entry for each in seen for entry in pinned.sightings(*each)]
+    pinned.record(home / "tap.sqlite3", [*entries, pinned.turn(pinned.identity("ann"), NOW - 170, thread=_THREAD)])
+
+
 def _of_somebody_else(home: Path) -> None:
     """Put a file of somebody else into the product's folder."""
     folder = pinned.user_data_folder()
@@ -224,6 +244,7 @@ def nothing_seen(*lines: str) -> list[Case]:
 _CONFIG = {"CODEX_TAP_ALERTS": "{home}/alerts.toml"}
 _NO_TARGETS = "[[rules]]\nat = [80]\n"
 _DOCTOR = {"PATH": "{home}/bin"}
+_THREAD = "019aa5a0-0000-7000-8000-000000000001"
 _VERSIONS = r"^.*(versions|Python 3\.12 or newer).*\n|    \{\n      \"name\": \"versions\"(.|\n)*?    \},\n"
 _ADDRESS = "--proxy 127.0.0.1:{port}"
 _CA = '--ca "{home}/it\'s a ca.pem"'
@@ -475,6 +496,15 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--shell tcsh"),
         piped(_ADDRESS, environment={"SSL_CERT_FILE": "{home}/nowhere.pem"}),
     ],
+    "install": [
+        piped("--shell bash", stdin="n\n"),
+        piped("--shell zsh --yes", "install --shell zsh --yes", "uninstall --keep-data --yes"),
+        *(piped(f"--print --shell {shell}") for shell in ("bash", "fish", "powershell")),
+        piped(""),
+        piped("--port {port}"),
+        piped("--always --print"),
+        piped("--always", environment={"HTTPS_PROXY": "http://h:1", "CODEX_TAP_PROXY": "http://h:1"}),
+    ],
     "prune": [
         text("--older-than 5d"),
         piped("--older-than 5d --json"),
@@ -491,6 +521,13 @@ COMMANDS: dict[str, list[Case]] = {
         *(
             piped(_ADDRESS, view=view, environment=_DOCTOR, prepare=_with_copies_and_codex, without=_VERSIONS)
             for view in ("pipe", "terminal of 400 columns with colours")
+        ),
+        piped(
+            _ADDRESS,
+            environment=_DOCTOR,
+            prepare=_with_session_and_sightings,
+            without=_VERSIONS,
+            note=", a session and what is not understood",
         ),
         piped(_ADDRESS, environment=_DOCTOR, prepare=_readable_by_others, without=_VERSIONS, note=", readable by all"),
         piped(f"{_ADDRESS} --json", environment=_DOCTOR, prepare=_codex, without=_VERSIONS),
@@ -509,6 +546,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--yes", prepare=_of_somebody_else),
         piped("", stdin="n\n"),
         piped("", stdin="y\n"),
+        piped("--keep-data"),
         piped("--yes", database="no database"),
         piped("--yes", database="not a database"),
     ],

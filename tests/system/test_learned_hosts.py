@@ -10,7 +10,8 @@ import pytest
 from scripts.demo.codex import exec_turn, log_in
 from scripts.demo.replies import Answer, Page, WireWindow, limit_headers, rate_limits_event
 from store.database import open_reader
-from store.queries.sightings import load_seen_hosts
+from store.models import SightingKind
+from store.queries.sightings import load_sightings
 from tests.support.harness import Proxy, codex_environment
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def recorded(path: Path) -> tuple[int, list[tuple[str, bool]]]:
     """Return the number of recorded turns, and the hosts that were seen."""
     with closing(open_reader(path)) as connection:
         (turns,) = connection.execute("SELECT count(*) FROM requests WHERE NOT warm_up").fetchone()
-        return turns, [(host.name, host.is_watched) for host in load_seen_hosts(connection)]
+        kinds = ((SightingKind.HOST, True), (SightingKind.OTHER_HOST, False))
+        return turns, [(host.name, watched) for kind, watched in kinds for host in load_sightings(connection, kind)]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ VIEWS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 """How an output is looked at: what it goes to, and the environment."""
 
-STARTS_PROGRAMS = {"run", "proxy", "serve", "demo", "alerts watch"}
+STARTS_PROGRAMS = {"run", "proxy", "install", "serve", "demo", "alerts watch"}
 """Commands that do not end by themselves or start others; their own tests run them, and not every option is a case."""
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from scripts.demo.codex import log_in
 from scripts.demo.replies import Answer, WireWindow, limit_headers
-from scripts.launch.closing_line import Counts, SharedProxyLine, figures, opening, show_own
+from scripts.launch.closing_line import Counts, SharedProxyLine, figures, opening, problems, show_own
 from scripts.launch.codex_env_file import Bypass
+from scripts.launch.held_proxy import Outcome
 from scripts.support.output_queue import STDERR
 from store.database import open_reader
 from store.queries.accounts import load_accounts
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 BYPASS = Bypass(Path("/home/ann/.codex/.env"), "HTTPS_PROXY")
 
-OPENINGS: list[tuple[Counts | None, dict[str, Any], str]] = [
+OPENINGS: list[tuple[Counts, dict[str, Any], str]] = [
     (Counts(turns=1, limits=True), {}, "1 turn read"),
     (Counts(turns=1_200, limits=True), {}, "1,200 turns read"),
     (Counts(turns=2), {"bypass": BYPASS}, "2 turns read"),
@@ -55,20 +56,63 @@ OPENINGS: list[tuple[Counts | None, dict[str, Any], str]] = [
         {},
         "nothing was read: the command does not trust the proxy's certificate",
     ),
-    (None, {}, "the number of turns is not known: the proxy ended without reporting it"),
-    (None, {"exit_code": -9}, "the proxy ended before the command (exit code -9)"),
-    (Counts(turns=1), {"exit_code": 1}, "the proxy ended before the command (exit code 1), 1 turn read before that"),
+    (Counts(), {"failure": "the proxy did not start: x"}, "nothing was read: the proxy did not start: x"),
+]
+
+KILLED, NEVER = "the proxy ended (signal 9)", "the proxy did not start: x"
+READY = Outcome([], [], restarts=0, tunnelled=0, lines=[], was_ready=True)
+PROBLEMS: list[tuple[Outcome, str]] = [
+    (READY, ""),
+    (READY._replace(failures=[KILLED]), KILLED),
+    (READY._replace(failures=[KILLED], restarts=1), f"{KILLED} and was started again"),
+    (READY._replace(failures=[NEVER, KILLED], restarts=2), f"{KILLED} and was started again 2 times"),
+    (READY._replace(tunnelled=1), "1 connection was passed through unread"),
+    (
+        READY._replace(failures=[NEVER], restarts=3, was_ready=False, tunnelled=1_200),
+        f"{NEVER}; 1,200 connections were passed through unread",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("counts", "more", "begin"), OPENINGS, ids=str)
-def test_what_was_read_or_why_nothing_was(counts: Counts | None, more: dict[str, Any], begin: str) -> None:
+def test_what_was_read_or_why_nothing_was(counts: Counts, more: dict[str, Any], begin: str) -> None:
     assert opening(counts, **more).startswith(begin)
 
 
-@pytest.mark.parametrize("summary", [None, "", "[]", "3", "{", '{"nonsense": 1}'])
-def test_invalid_counts(summary: str | None) -> None:
-    assert Counts.parse(summary) is None
+@pytest.mark.parametrize(("outcome", "text"), PROBLEMS, ids=str)
+def test_what_went_wrong(outcome: Outcome, text: str) -> None:
+    """Without a closing line, this alone is told."""
+    assert problems(outcome) == text
+
+
+@pytest.mark.parametrize(
+    ("counts", "outcome", "line"),
+    [
+        (2, READY._replace(failures=[KILLED], restarts=1), f"2 turns read; {KILLED} and was started again"),
+        (
+            0,
+            READY._replace(failures=[NEVER], was_ready=False, tunnelled=2),
+            f"nothing was read: {NEVER}; 2 connections",
+        ),
+        (0, READY._replace(tunnelled=1), "nothing was read: the proxy was not ready in time; 1 connection was"),
+    ],
+    ids=["killed", "never", "late"],
+)
+def test_a_proxy_that_was_not_always_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], counts: int, outcome: Outcome, line: str
+) -> None:
+    """The closing line tells of it once."""
+    summaries = [json.dumps({"turns": counts})] if counts else []
+    show_own(outcome._replace(summaries=summaries), tmp_path / "none.sqlite3", bypass=None)
+    assert printed(capsys).startswith(f"codex-tap: {line}")
+
+
+@pytest.mark.parametrize("summary", ["", "[]", "3", "{", '{"nonsense": 1}'])
+def test_invalid_counts(summary: str) -> None:
+    """They are left out; those of the other processes of the proxy are added up."""
+    assert Counts.sum([summary]) == Counts(token_keys=[])
+    both = Counts.sum([summary_of(3, "a"), summary, summary_of(4, "b")])
+    assert both == Counts(turns=7, limits=True, token_keys=["a", "b"])
 
 
 def status(path: Path, now: float) -> list[AccountStatus]:
@@ -135,7 +179,7 @@ def test_the_accounts_are_those_of_the_run(tmp_path: Path, capsys: pytest.Captur
     """The database also has accounts that another proxy recorded."""
     now = time.time()
     path = record(tmp_path / "tap.sqlite3", used(15, at=now), used(62, who=BOB, at=now))
-    show_own(summary_of(3, BOB.token_key), path, exit_code=None, bypass=None)
+    show_own(READY._replace(summaries=[summary_of(3, BOB.token_key)]), path, bypass=None)
     (line,) = printed(capsys).splitlines()
     assert line.startswith("codex-tap: 3 turns read · ")
     assert "alice" not in line
@@ -167,7 +211,7 @@ def test_without_a_database_the_line_has_the_turns(
 ) -> None:
     path = record(tmp_path / "tap.sqlite3", used(15))
     with harm(path):
-        show_own(summary_of(3, ALICE.token_key), path, exit_code=None, bypass=None)
+        show_own(READY._replace(summaries=[summary_of(3, ALICE.token_key)]), path, bypass=None)
         SharedProxyLine(path).show()
     assert printed(capsys) == "codex-tap: 3 turns read\n"
 
@@ -205,7 +249,11 @@ with CodexClient(
 """
 
 DIE = """
-import os, signal, subprocess
+import os, signal, socket, subprocess, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
+with socket.create_connection((proxy.hostname, proxy.port), 30) as ready:
+    ready.sendall(b"GET http://mitm.it/ HTTP/1.0\\r\\n\\r\\n")
+    ready.recv(1)
 def listed(*options):
     return subprocess.run(["ps", *options], capture_output=True, check=False, text=True).stdout.splitlines()
 for pid, parent, args in (line.split(None, 2) for line in listed("-A", "-ww", "-o", "pid=,ppid=,args=")):
@@ -282,8 +330,12 @@ def test_the_exit_code_stays_the_commands(ready: dict[str, str]) -> None:
 
 @needs_terminal
 def test_a_proxy_that_died(ready: dict[str, str]) -> None:
+    """The reason is told once, also where no closing line is."""
     code, text = in_terminal("run", sys.executable, "-c", DIE, **ready)
-    assert (code, closing_lines(text)) == (0, ["the proxy ended before the command (exit code -9)"])
+    assert (code, closing_lines(text)) == (0, ["nothing was read: the proxy ended (signal 9)"])
+    code, text = in_terminal("run", "--quiet", sys.executable, "-c", DIE, **ready)
+    (line,) = closing_lines(text)
+    assert re.fullmatch(r"the proxy ended \(signal 9\)( and was started again)?", line)
 
 
 @needs_terminal

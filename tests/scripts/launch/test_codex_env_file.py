@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.demo.codex import exec_turn, log_in
-from scripts.launch.codex_env_file import find_bypass, leads_to, parse
+from scripts.launch.codex_env_file import (
+    assignments,
+    exempting_list,
+    find_bypass,
+    is_led_to,
+    leads_to,
+    parse,
+    quote,
+)
 from store.settings import WATCHED_HOSTS
 from tests.support.harness import REPOSITORY, Listener
 from tests.support.launcher import Front
@@ -77,6 +85,61 @@ GRAMMAR = {
 @pytest.mark.parametrize(("text", "value"), GRAMMAR.values(), ids=list(GRAMMAR))
 def test_the_grammar(text: str, value: str) -> None:
     assert parse(text, {"HOST": "h", "PORT": "1"}).get("A", "-") == value
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("http://127.0.0.1:26339", "http://127.0.0.1:26339"),
+        ("", ""),
+        ("/a b/c.pem", "'/a b/c.pem'"),
+        ("C:\\Users\\me\\c.pem", "'C:\\Users\\me\\c.pem'"),
+        ("it's $HOME", '"it\'s \\$HOME"'),
+        ('it\'s "so" \\', '"it\'s \\"so\\" \\\\"'),
+        ("C:\\", '"C:\\\\"'),
+        ("# no comment", "'# no comment'"),
+    ],
+)
+def test_a_value_is_quoted_where_it_has_to_be(value: str, written: str) -> None:
+    """The grammar gives the value back, whatever follows."""
+    assert quote(value) == written
+    assert parse(f"A={written}\nB=1\n", {"HOME": "/h"}) == {"A": value, "B": "1"}
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\r"])
+def test_a_value_ends_with_its_line(value: str) -> None:
+    """Another program could not read it."""
+    with pytest.raises(ValueError, match="more than one line"):
+        quote(value)
+
+
+def test_assignments_have_their_place() -> None:
+    """With the lines of a quote, and those whose value is invalid."""
+    text = "# A=0\nA=1\nexport B = 'x\ny' # c\nnonsense\nC=un quoted\nA=2"
+    found = [(each.name, text[each.start : each.end]) for each in assignments(text)]
+    assert found == [
+        ("A", "A=1\n"),
+        ("B", "export B = 'x\ny' # c\n"),
+        ("C", "C=un quoted\n"),
+        ("A", "A=2"),
+    ]
+
+
+def test_whether_a_file_leads_to_a_proxy(tmp_path: Path) -> None:
+    """Which is also the case under another name of this machine."""
+    path = tmp_path / ".env"
+    assert not is_led_to(path, ADDRESS)
+    path.write_text("HTTPS_PROXY=http://localhost:40123\n")
+    assert is_led_to(path, ADDRESS)
+    assert not is_led_to(path, "127.0.0.1:40124")
+
+
+def test_the_list_that_exempts_a_host() -> None:
+    """The file comes before the environment, and upper case before lower case."""
+    exempt = {"NO_PROXY": "a,chatgpt.com"}
+    assert exempting_list(exempt, {}, WATCHED_HOSTS) == "a,chatgpt.com"
+    assert exempting_list(exempt, {"NO_PROXY": "b"}, WATCHED_HOSTS) is None
+    assert exempting_list({"no_proxy": "*"}, {"NO_PROXY": ""}, WATCHED_HOSTS) is None
 
 
 def test_names_of_codex_itself_are_ignored() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.launch import codex_program
-from scripts.launch.codex_program import accepts_flag, is_codex, is_flag_useful, without_daemon
+from scripts.launch.codex_program import accepts_flag, is_codex, is_flag_useful, takes_turns, without_daemon
 from store.files import probed_programs
 from store.settings import data_folder
 from tests.support.codex_programs import ACCEPTS, REFUSES, make_codex, probes
@@ -209,3 +209,22 @@ def test_the_cache_is_private_and_bounded(tmp_path: Path, cache: Path) -> None:
     assert list(json.loads(cache.read_text())) == programs[-32:]
     assert (cache.stat().st_mode & 0o777, cache.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert [each.name for each in data_folder().iterdir()] == [cache.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], True),
+        (["say ok"], True),
+        (["-m", "gpt", "exec"], True),
+        (["exec", "--help"], True),
+        (["app-server"], True),
+        (["app-server", "daemon", "restart"], False),
+        (["mcp", "list"], False),
+        (["--version"], False),
+        (["login"], False),
+    ],
+)
+def test_what_takes_turns(arguments: list[str], expected: bool) -> None:
+    """In doubt it is taken for one that does."""
+    assert takes_turns(arguments) == expected

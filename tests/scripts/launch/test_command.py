@@ -96,7 +96,7 @@ def test_the_command_has_its_own_stdin_and_stdout(tmp_path: Path) -> None:
 
 @POSIX
 def test_the_command_has_the_users_environment_and_signals() -> None:
-    """Four variables lead to the tap and PATH begins with the shim; other variables and all signals are unchanged."""
+    """Five variables lead to the tap and PATH begins with the shim; other variables and all signals are unchanged."""
     program = "import json, os, signal; print(json.dumps([dict(os.environ), int(signal.getsignal(signal.SIGHUP))]))"
     environ = environment(no_proxy="chatgpt.com,localhost", HTTP_PROXY="http://127.0.0.1:9")
     inner, hangup = json.loads(run(*python(program), environ=environ).stdout)
@@ -111,6 +111,7 @@ def test_the_command_has_the_users_environment_and_signals() -> None:
         "no_proxy": "localhost",
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,
+        "CODEX_TAP_PROXY": proxy,
         "CODEX_CA_CERTIFICATE": str(certificate_folder() / "mitmproxy-ca-cert.pem"),
         "NODE_EXTRA_CA_CERTS": str(certificate_folder() / "mitmproxy-ca-cert.pem"),
     }

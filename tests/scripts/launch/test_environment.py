@@ -15,9 +15,11 @@ from scripts.launch.environment import (
     command_environment,
     find_corporate_ca,
     find_upstream,
+    leads_through_tap,
     shell_lines,
     shim_line,
     without_bypasses,
+    without_tap,
 )
 from scripts.support.errors import LaunchError
 from store.settings import WATCHED_HOSTS
@@ -31,6 +33,7 @@ TAPPED = {
     "https_proxy": PROXY,
     "CODEX_CA_CERTIFICATE": "/ca.pem",
     "NODE_EXTRA_CA_CERTS": "/node.pem",
+    "CODEX_TAP_PROXY": PROXY,
 }
 PLAIN = {"HTTP_PROXY": PROXY, "http_proxy": PROXY}
 ODD = '/tmp/it\'s a "path" with $HOME, `id` and \\'  # noqa: S108 - a name, no file
@@ -108,6 +111,7 @@ ENVIRONMENTS: list[tuple[str, dict[str, str], bool, dict[str, str]]] = [
             "HTTPS_PROXY": PROXY,
             "CODEX_CA_CERTIFICATE": "/ca.pem",
             "NODE_EXTRA_CA_CERTS": "/node.pem",
+            "CODEX_TAP_PROXY": PROXY,
             "No_Proxy": "x",
             "Path": "c",
         },
@@ -126,6 +130,19 @@ def test_the_commands_environment(before: dict[str, str], windows: bool, after: 
     )
     assert made == after
     assert before == kept
+
+
+def test_the_way_through_the_tap_is_recognised_and_left_out() -> None:
+    """Also with a gateway; an environment that another program has changed is the user's own."""
+    users = {"PATH": "/bin", "no_proxy": "x", "SSL_CERT_FILE": "/c.pem"}
+    tapped = command_environment(
+        users, proxy_url=PROXY, ca_file="/ca.pem", node_ca_file="/node.pem", gateways=["g"], windows=False
+    )
+    assert leads_through_tap(tapped)
+    assert without_tap(tapped) == users
+    for environ in (users, {**tapped, "HTTPS_PROXY": "http://corp:1"}, {"HTTPS_PROXY": "", "CODEX_TAP_PROXY": ""}):
+        assert not leads_through_tap(environ)
+        assert without_tap(environ) == environ
 
 
 # What was set before, and whether plain HTTP is led through the tap for the sake of a gateway.

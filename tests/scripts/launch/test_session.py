@@ -119,6 +119,7 @@ def test_environment_lines_lead_to_the_proxy(tmp_path: Path) -> None:
     lines = environment_lines("sh", address="127.0.0.1:8081", ca_file=certificate, environ={"no_proxy": "*,x"})
     assert lines.splitlines() == [
         f"export CODEX_CA_CERTIFICATE={certificate}",
+        "export CODEX_TAP_PROXY=http://127.0.0.1:8081",
         "export HTTPS_PROXY=http://127.0.0.1:8081",
         f"export NODE_EXTRA_CA_CERTS={certificate}",
         "export https_proxy=http://127.0.0.1:8081",

@@ -10,7 +10,7 @@ import pytest
 
 from scripts.launch import codex_program
 from scripts.launch.codex_program import DEPTH_VARIABLE, MARKER, MAX_DEPTH, without_shims
-from scripts.launch.shim import place_shim, search_path, with_shim
+from scripts.launch.shim import installed_programs, place_installed, place_shim, search_path, with_shim
 from store.files import probed_programs, shim_folder
 from tests.support.codex_programs import ACCEPTS, REFUSES, SYSTEM, call, make_codex
 
@@ -122,3 +122,14 @@ def test_without_a_usable_folder_path_is_unchanged(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HOME", str(tmp_path / place))
     assert shim_folder().is_relative_to(tmp_path / place)
     assert with_shim({"PATH": "/a"}) == {"PATH": "/a"}
+
+
+def test_the_installed_script_names_its_programs(tmp_path: Path) -> None:
+    """Whatever characters are in their paths; without a script there are none."""
+    assert installed_programs() == ()
+    program = tmp_path / "it's a $copy && more" / "scripts" / "install" / "tapped_codex.py"
+    folder = place_installed(program)
+    assert installed_programs() == (Path(sys.executable), program)
+    for script in folder.glob("codex*"):
+        script.write_text("#!/bin/sh\nexec codex\n")
+    assert installed_programs() == ()

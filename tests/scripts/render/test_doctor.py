@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.maintenance.doctor import Check
+from scripts.maintenance.doctor.check import Check
 from scripts.render.console import TerminalProfile
 from scripts.render.doctor import render_checks
 from tests.support.rendering import lines

@@ -64,3 +64,9 @@ def test_the_end_of_stdin_is_reported() -> None:
         process.stdin.close()
         assert process.stdout.read() == "True\n"
         assert process.wait(30) == 0
+
+
+def test_a_program_can_end_while_its_stdin_is_open() -> None:
+    """The thread that waits for the end of stdin does not abort the exit of the interpreter."""
+    with program("from scripts.support.shutdown import on_stdin_eof\non_stdin_eof(print)\n") as process:
+        assert process.wait(30) == 0

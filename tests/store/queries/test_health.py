@@ -6,10 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from store.database import open_reader, open_writer
-from store.queries.health import load_losses, load_summary
+from store.queries.health import load_last_read, load_last_turns, load_losses, load_summary
 from store.record.statements import Loss, insert_losses
 from tests.support.databases import record
-from tests.support.factories import BOB, NOON, used
+from tests.support.factories import BOB, NOON, turn, used
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,3 +36,36 @@ def test_a_database_without_losses(path: Path) -> None:
     """There is nothing to report."""
     with closing(open_reader(record(path, used(1)))) as connection:
         assert load_losses(connection) is None
+
+
+def test_the_last_reading_may_be_a_turn(path: Path) -> None:
+    """A turn with an API key has no limits."""
+    with closing(open_writer(path)) as connection:
+        assert load_last_read(connection) == (None, False)
+    record(path, used(1, at=NOON + 60), turn(at=NOON + 30), turn(at=NOON + 90, who=BOB))
+    with closing(open_reader(path)) as connection:
+        assert load_last_read(connection) == (NOON + 90, False)
+
+
+def test_the_newest_rows_were_deleted(path: Path) -> None:
+    """With an account; deleted older rows do not matter."""
+    record(path, used(1, at=NOON), turn(at=NOON), turn(at=NOON, who=BOB), used(2, at=NOON + 90))
+    with closing(open_writer(path)) as connection:
+        connection.execute("DELETE FROM snapshots WHERE id = 1")
+        assert load_last_read(connection) == (NOON + 90, False)
+        connection.execute("DELETE FROM accounts WHERE account_id = ?", (BOB.account_id,))
+        assert load_last_read(connection) == (NOON + 90, True)
+
+
+def test_the_last_turn_of_a_thread(path: Path) -> None:
+    """It may be an account's or another's; a client without threads is found by its session."""
+    record(
+        path,
+        turn("t-1", at=NOON),
+        turn("t-1", at=NOON + 60, who=BOB),
+        turn("t-2", at=NOON + 120, session="s-1"),
+        turn(None, at=NOON + 180, session="s-2"),
+    )
+    with closing(open_reader(path)) as connection:
+        assert load_last_turns(connection, ["t-1", "s-2", "t-9"]) == {"t-1": NOON + 60, "s-2": NOON + 180}
+        assert load_last_turns(connection, []) == {}

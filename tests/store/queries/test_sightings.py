@@ -1,4 +1,4 @@
-"""The hosts that responses led Codex to."""
+"""What was seen by name: hosts, unknown fields and logins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from store.database import open_reader
 from store.models import Sighting, SightingKind
-from store.queries.sightings import SeenHost, load_learned_hosts, load_seen_hosts
+from store.queries.sightings import load_learned_hosts, load_sightings
 from store.settings import MAX_LEARNED_HOSTS
 from tests.support.databases import record
 from tests.support.factories import NOON
@@ -20,23 +20,21 @@ def seen(name: str, at: float = NOON, kind: SightingKind = SightingKind.HOST) ->
     return Sighting(kind=kind, name=name, seen_at=at)
 
 
-def test_watched_hosts_come_first(path: Path) -> None:
-    """Of each kind the newest is first; other sightings are left out."""
-    other = SightingKind.OTHER_HOST
+def test_names_of_a_kind_are_counted(path: Path) -> None:
+    """The newest is first; other kinds are left out."""
     record(
         path,
-        seen("evil.example", NOON + 9, other),
+        seen("evil.example", NOON + 9, SightingKind.OTHER_HOST),
         seen("a.chatgpt.com"),
         seen("b.chatgpt.com", NOON + 1),
         seen("a.chatgpt.com", NOON + 2),
         seen("x-field", kind=SightingKind.UNKNOWN_FIELD),
     )
     with closing(open_reader(path)) as connection:
-        assert load_seen_hosts(connection) == [
-            SeenHost("a.chatgpt.com", True, 2, NOON, NOON + 2),
-            SeenHost("b.chatgpt.com", True, 1, NOON + 1, NOON + 1),
-            SeenHost("evil.example", False, 1, NOON + 9, NOON + 9),
-        ]
+        hosts = load_sightings(connection, SightingKind.HOST)
+        assert hosts == [("a.chatgpt.com", 2, NOON + 2), ("b.chatgpt.com", 1, NOON + 1)]
+        assert load_sightings(connection, SightingKind.OTHER_HOST) == [("evil.example", 1, NOON + 9)]
+        assert load_sightings(connection, SightingKind.UNKNOWN_LOGIN) == []
         assert load_learned_hosts(connection) == ["a.chatgpt.com", "b.chatgpt.com"]
 
 

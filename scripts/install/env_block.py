@@ -1,0 +1,155 @@
+"""The marked block in Codex's own ``.env`` that leads every Codex of the user to the always-on service.
+
+A line that sets one of the block's variables is turned into a comment where it stands, with a prefix that `restore`
+takes off again; its value lives on in the service, as its upstream proxy or its trusted certificates. The result is
+parsed as Codex parses it, and refused unless the block's values come out and all others are unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from scripts.install.marked_block import has_block, put, take_out
+from scripts.launch.codex_env_file import Assignment, assignments, exempting_list, parse, quote
+from scripts.launch.environment import without_bypasses
+from scripts.support.errors import FAILED, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+_COMMENT = "# Made by codex-tap install --always; codex-tap uninstall removes this block."
+_SET_ASIDE = "#codex-tap: "
+_LINE_START = re.compile(r"^(?=.)", re.MULTILINE | re.DOTALL)
+_PREFIX = re.compile(rf"^{re.escape(_SET_ASIDE)}", re.MULTILINE)
+
+
+class Restored(NamedTuple):
+    """The file without what codex-tap put in it; `content` is None if there was no file.
+
+    `edited` are lines of the block that are not codex-tap's. One that sets a variable of the block is left as a
+    comment, so that nothing leads Codex to a port that is closed.
+    """
+
+    content: bytes | None
+    edited: tuple[bytes, ...] = ()
+
+
+def variables(
+    environ: Mapping[str, str],
+    original: bytes | None,
+    *,
+    address: str,
+    trusted: str,
+    hosts: Sequence[str],
+    plain_http: bool,
+) -> dict[str, str]:
+    """Return the variables of the block.
+
+    Args:
+        environ: the environment of the user's shell.
+        original: the file without a block.
+        address: ``host:port`` of the service.
+        trusted: the file of certificates.
+        hosts: the watched hosts.
+        plain_http: lead plain HTTP to the service as well, for a gateway.
+    """
+    url = f"http://{address}"
+    chosen = {"HTTPS_PROXY": url, "SSL_CERT_FILE": trusted}
+    if plain_http:
+        chosen["HTTP_PROXY"] = url
+    exempting = exempting_list(environ, parse(_decode(original), environ), hosts)
+    if exempting is not None:
+        chosen["NO_PROXY"] = without_bypasses(exempting, hosts)
+    return chosen
+
+
+def block_lines(chosen: Mapping[str, str]) -> list[str]:
+    """Return the lines of the block.
+
+    Raises:
+        CommandError: a value cannot stand in the file.
+    """
+    try:
+        return [_COMMENT, *(f"{name}={quote(value)}" for name, value in chosen.items())]
+    except ValueError as error:
+        raise CommandError(f"Codex's .env cannot name {error}", FAILED) from error
+
+
+def insert(original: bytes | None, chosen: Mapping[str, str], environ: Mapping[str, str], path: object) -> bytes:
+    """Return the file with the block.
+
+    Args:
+        original: the file without a block; None if there is none.
+        chosen: the variables of the block.
+        environ: the environment, to which values of the file may refer.
+        path: the file, for messages.
+
+    Raises:
+        CommandError: Codex would not read the block as it is meant.
+    """
+    text, lines = _decode(original), [line.encode("utf-8", "surrogateescape") for line in block_lines(chosen)]
+    expected = {**parse(text, environ), **chosen}
+    for base in (_set_aside(text, chosen), text):  # another line may refer to one that would be set aside
+        changed = put(None if original is None else _encode(base), lines)
+        if parse(_decode(changed), environ) == expected:
+            return changed
+    found = parse(_decode(changed), environ)
+    if any(found.get(name) != value for name, value in chosen.items()):
+        raise CommandError(
+            f"{path} has a quote that is not closed, or another line that keeps Codex from reading what follows; "
+            "correct the file, then repeat the command",
+            FAILED,
+        )
+    raise CommandError(f"{path} has lines that depend on one that codex-tap would change; set them directly", FAILED)
+
+
+def has_traces(content: bytes) -> bool:
+    """Return True if codex-tap has changed the file and not restored it."""
+    return has_block(content) or _PREFIX.search(_decode(content)) is not None
+
+
+def restore(content: bytes, ours: Collection[str] | None) -> Restored:
+    """Return the file as it was before `insert`.
+
+    Args:
+        content: the file.
+        ours: the lines of the block; None takes every line in it for one of them.
+    """
+    known = None if ours is None else [line.encode("utf-8", "surrogateescape") for line in ours]
+    removed = take_out(content, known)
+    if removed.content is None:
+        return Restored(None, removed.edited)
+    text = _decode(removed.content)
+    edited = {_decode(line) for line in removed.edited}
+    names = _names(ours or ())
+    # The lines that were edited are found by their text: they stand where the block was.
+    overriding = [
+        each for each in assignments(text) if each.name in names and text[each.start : each.end].strip() in edited
+    ]
+    text = _comment_out(text, overriding, "# ")
+    return Restored(_encode(_PREFIX.sub("", text)), removed.edited)
+
+
+def _names(lines: Collection[str]) -> set[str]:
+    return set(parse("\n".join(lines), {}))
+
+
+def _set_aside(text: str, chosen: Mapping[str, str]) -> str:
+    return _comment_out(text, [each for each in assignments(text) if each.name in chosen], _SET_ASIDE)
+
+
+def _comment_out(text: str, found: Sequence[Assignment], prefix: str) -> str:
+    for each in reversed(found):
+        # Not `splitlines`: only a line feed ends a line of the file.
+        commented = _LINE_START.sub(prefix, text[each.start : each.end])
+        text = text[: each.start] + commented + text[each.end :]
+    return text
+
+
+def _decode(content: bytes | None) -> str:
+    return (content or b"").decode("utf-8", "surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""The checks of ``doctor``: one function for each check, and one type of result."""

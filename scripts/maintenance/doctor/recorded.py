@@ -1,0 +1,95 @@
+"""Checks of the database: whether it can be used, what it could not store, and what was seen and is not understood."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from scripts.maintenance.doctor.check import Check, age
+from scripts.support.database import open_for_reading
+from store.errors import DatabaseError, MissingError
+from store.files import backup_files, spill_files
+from store.models import SightingKind
+from store.queries.health import load_losses, load_summary
+from store.queries.sightings import load_sightings
+from store.settings import DATABASE_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from store.queries.sightings import SightingCount
+
+_WINDOWS = sys.platform == "win32"
+_MAX_NAMES = 10
+
+
+def check_database(path: Path, now: float) -> Iterator[Check]:
+    """Check that the database can be read, and by its owner alone; report what it has lost or could not interpret."""
+    name = "database"
+    try:
+        with open_for_reading(path) as connection:
+            found, lost = load_summary(connection), load_losses(connection)
+            sightings = {kind: load_sightings(connection, kind) for kind in SightingKind}
+    except MissingError:
+        yield Check(name, "note", f"{path} is missing or empty; the first reading creates it")
+        return
+    except (DatabaseError, sqlite3.Error, OSError) as error:
+        yield Check(name, "problem", str(error), f"use another file with --db or {DATABASE_VARIABLE}")
+        return
+    if is_private(path):
+        yield Check(name, "ok", f"{path}, snapshots: {found.snapshots:,}, accounts: {found.accounts}")
+    else:
+        yield Check(name, "problem", f"other users can read {path}", f"chmod 600 {path}")
+    if lost:
+        reasons = "; ".join(lost.reasons)
+        message = f"readings dropped: {lost.number:,}, the last one {age(now - lost.last_at)} ago: {reasons}"
+        yield Check("dropped", "note", message, "the history has gaps; later readings are stored")
+    for kind, names in sightings.items():
+        if names:
+            yield _judge_sightings(kind, _listed(names, now))
+
+
+def check_beside(path: Path) -> Iterator[Check]:
+    """Report the files beside the database that do not belong to its normal operation."""
+    copies = backup_files(path)
+    if copies:
+        names = ", ".join(each.name for each in copies)
+        yield Check("copies", "note", f"old copies beside the database: {names}", "safe to delete")
+    waiting = spill_files(path)
+    if waiting:
+        message = f"files with readings that are not in the database yet: {len(waiting)}"
+        yield Check("waiting", "note", message, "the next start of the proxy imports them")
+
+
+def is_private(path: Path) -> bool:
+    """Return True if only its owner can read a file. On Windows the access rights of its folder ensure that."""
+    return _WINDOWS or not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
+def _judge_sightings(kind: SightingKind, names: str) -> Check:
+    match kind:
+        case SightingKind.HOST:
+            return Check("hosts", "ok", f"the server led Codex to other hosts of its own, which are read too: {names}")
+        case SightingKind.OTHER_HOST:
+            message = f"the server led Codex to hosts that are not read: {names}"
+            return Check("hosts", "note", message, "to read a host that you trust: codex-tap run --host HOST codex")
+        case SightingKind.UNKNOWN_FIELD:
+            message = f"fields that look like limits and are not read: {names}"
+            return Check("fields", "note", message, "update codex-tap; if it is up to date, report the names")
+        case SightingKind.UNKNOWN_LOGIN:
+            message = f"limits that were not stored, because the login names no account: {names}"
+            return Check("logins", "note", message, "update codex-tap; if it is up to date, report the names")
+
+
+def _listed(names: Sequence[SightingCount], now: float) -> str:
+    shown = [_counted(each, now) for each in names[:_MAX_NAMES]]
+    more = len(names) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown)
+
+
+def _counted(seen: SightingCount, now: float) -> str:
+    times = "once" if seen.times == 1 else f"{seen.times:,} times"
+    return f"{seen.name} ({times}, last {age(now - seen.last_seen_at)} ago)"
