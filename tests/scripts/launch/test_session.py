@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.launch.environment import shim_line
+from scripts.launch.running_proxies import ask, running_proxies
 from scripts.launch.session import environment_lines, probe
 from scripts.support.errors import LaunchError
 from store.files import certificate_folder, shim_folder
+from tests.scripts.launch.test_holder import Service
 from tests.support.harness import REPOSITORY, free_port, wait_until
 from tests.support.launcher import (
     LIVELY,
@@ -20,6 +23,7 @@ from tests.support.launcher import (
     descendants,
     environment,
     launcher,
+    mitmdump_of,
     python,
     read_line,
     run,
@@ -132,3 +136,25 @@ def test_environment_lines_name_our_own_authority_by_default() -> None:
     lines = environment_lines("fish", environ={})
     assert f"set -gx CODEX_CA_CERTIFICATE '{certificate_folder() / 'mitmproxy-ca-cert.pem'}'\n" in lines
     assert "set -gx HTTPS_PROXY 'http://127.0.0.1:8080'\n" in lines
+
+
+@POSIX
+def test_the_installed_service_is_found_and_started_again(tmp_path: Path) -> None:
+    """`proxy --held-socket` adopts the service's socket; its mitmdump may be killed, and both end with the service."""
+    show = python("import os; print(os.environ['HTTPS_PROXY'])")
+    cli = str(REPOSITORY / "scripts" / "cli.py")
+    with Service(tmp_path, command=[sys.executable, cli, "proxy", "--held-socket"], environ=environment()) as service:
+        address = f"127.0.0.1:{service.port}"
+        assert ask(address, 60).headers[0].split()[1] == "200"
+        wait_until(lambda: bool(running_proxies()), lambda: "it has no file")
+        assert run(*show).stdout == f"http://{address}\n"
+        mitmdump = mitmdump_of(service.process.pid)
+        assert mitmdump is not None
+        os.kill(mitmdump, signal.SIGKILL)
+        service.wait_for(last_error=f"the proxy ended with exit code {128 + signal.SIGKILL}")
+        assert ask(address, 60).headers[0].split()[1] == "200"
+        family = descendants(service.process.pid)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0
+        wait_until_gone(family)
+        assert running_proxies() == []
