@@ -224,10 +224,15 @@ class Tunnels:
         self._most = most
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._clients: set[socket.socket] = set()
         self.tunnelled = 0
         self.first_at: float | None = None
         self.last_at: float | None = None
-        self.open = 0
+
+    @property
+    def open(self) -> int:
+        """Return the number of connections that are open."""
+        return len(self._clients)
 
     @property
     def are_full(self) -> bool:
@@ -239,7 +244,7 @@ class Tunnels:
         import asyncio
 
         loop = self._running_loop()
-        self.open += 1
+        self._clients.add(client)
         asyncio.run_coroutine_threadsafe(self._serve(client), loop)
 
     def close(self) -> None:
@@ -276,10 +281,13 @@ class Tunnels:
             for task in tasks:
                 task.cancel()
             loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 1))
+            loop.run_until_complete(asyncio.sleep(0))  # their connections are closed in the round after
         except TimeoutError:
             pass
         finally:
             loop.close()
+            for client in list(self._clients):  # those whose service had not begun
+                self._forget(client)
 
     async def _serve(self, client: socket.socket) -> None:
         import asyncio
@@ -288,8 +296,7 @@ class Tunnels:
             client.setblocking(False)
             reader, writer = await asyncio.open_connection(sock=client, limit=_MAX_HEAD_BYTES)
         except (OSError, ValueError):
-            client.close()
-            self.open -= 1
+            self._forget(client)
             return
         try:
             _keep_alive(writer)
@@ -299,8 +306,12 @@ class Tunnels:
         except Exception:  # noqa: BLE001 - one connection must not harm the others
             writer.transport.abort()
         finally:
-            self.open -= 1
             writer.close()
+            self._clients.discard(client)
+
+    def _forget(self, client: socket.socket) -> None:
+        client.close()
+        self._clients.discard(client)
 
     async def _pass_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _read_request(reader)
@@ -487,10 +498,14 @@ async def _exchange(
                 break
             more, rest = await asyncio.wait(rest, timeout=_HALF_CLOSED_SECONDS - silence + 1)
             done |= more
-        if rest or not all(each.result() for each in done):
+        is_whole = not rest and all(each.result() for each in done)
+    except BaseException:
+        is_whole = False
+        raise
+    finally:
+        if not is_whole:
             to_client.transport.abort()
             to_server.transport.abort()
-    finally:
         for way in ways:
             way.cancel()
 

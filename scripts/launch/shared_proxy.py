@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scripts.launch import codex_env_file
 from scripts.launch.certificates import ca_certificate
 from scripts.launch.environment import find_upstream
+from scripts.launch.holder import START_SECONDS
 from scripts.launch.running_proxies import RunningProxy, ask, has_certificate, passes_through, running_proxies, withdraw
 from scripts.support.errors import WRONG_USE, LaunchError
 from store.files import certificate_folder
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WINDOWS = sys.platform == "win32"
-_PROBE_SECONDS = 5.0  # more than a connection waits for mitmdump
+_PROBE_SECONDS = START_SECONDS + 2  # more than a connection waits for mitmdump
 
 
 class SharedProxy(NamedTuple):

@@ -122,6 +122,14 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def mitmdump_of(pid: int) -> int | None:
+    """The mitmdump that a launcher has started."""
+    listed = subprocess.run([PS, "-A", "-ww", "-o", "pid=,args="], capture_output=True, check=True, text=True).stdout
+    programs = {int(line.split(None, 1)[0]): line for line in listed.splitlines()}
+    found = [each for each in descendants(pid) if "launch/mitmdump.py" in programs.get(each, "")]
+    return found[0] if found else None
+
+
 def wait_until_gone(pids: set[int]) -> None:
     """Wait until the processes have ended; a zombie has ended as well."""
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mitmproxy.options import Options
+from mitmproxy.proxy import mode_servers
 
+from scripts.launch import holder, mitmdump
 from scripts.launch.mitmdump import why_refused
 from tests.support.harness import free_port
 from tests.support.launcher import environment, launcher, running_proxy
@@ -95,3 +100,39 @@ def test_the_version_of_mitmdump() -> None:
         launcher("proxy", ["--version"]), env=environment(), capture_output=True, check=True, text=True, timeout=60
     )
     assert done.stdout.startswith("Mitmproxy: ")
+
+
+@pytest.mark.parametrize("by_thread", [False, True], ids=["by-the-loop", "by-a-thread"])
+def test_a_listening_socket_is_adopted(monkeypatch: pytest.MonkeyPatch, *, by_thread: bool) -> None:
+    """Connections that waited are served, and the socket still listens when the server is closed."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(4))
+        writer.close()
+
+    async def ask(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"ping")
+        with contextlib.closing(writer):
+            return await reader.read()
+
+    async def main(listener: socket.socket) -> list[bytes]:
+        port = listener.getsockname()[1]
+        instance: Any = SimpleNamespace(handle_stream=serve)
+        server: Any
+        answers = []
+        for _ in range(2):  # a second server takes the place of the first one
+            asked = [asyncio.ensure_future(ask(port)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            (server,) = await mode_servers.AsyncioServerInstance.listen(instance, "", 0)
+            assert server.sockets[0].getsockname()[1] == port
+            answers += await asyncio.gather(*asked)
+            server.close()
+            await asyncio.sleep(0.05)
+        return answers
+
+    before = mode_servers.AsyncioServerInstance.listen
+    monkeypatch.setattr(mode_servers.AsyncioServerInstance, "listen", before)
+    with holder.listen("127.0.0.1", 0) as listener:
+        mitmdump.adopt(listener, by_thread=by_thread)
+        assert asyncio.run(main(listener)) == [b"ping"] * 6
