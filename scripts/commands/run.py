@@ -1,4 +1,4 @@
-"""``run``: a command through a proxy of its own."""
+"""``run``: a command through a running proxy, or one of its own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def run(
     strict: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Run Codex through a proxy of its own, with the tap.
+    """Run Codex through the tap.
+
+    A running proxy of the same database is used, else one is started that ends with COMMAND.
 
     Everything after COMMAND is passed to it unchanged; stdin, stdout, signals and the exit code pass through.
     --no-daemon is added to codex alone, if codex has that flag and could use its background server; this includes a

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import faulthandler
 import functools
 import gc
 import io
@@ -52,6 +53,7 @@ LOG_FOLDER_OPTION = "codex_tap_log_folder"
 
 _OWN_LOGGERS = ("addon.", "store.")
 _STDERR = 2
+_EXIT_SECONDS = 8.0  # less than the installed service waits for its port
 
 _logger = logging.getLogger("python")
 
@@ -212,6 +214,14 @@ def _requires_password(proxyauth: str | None) -> bool:
     return bool(proxyauth) and proxyauth != "any"  # "any" accepts every password
 
 
+def end_in_time(seconds: float = _EXIT_SECONDS) -> None:
+    """End this process after some seconds, if its orderly exit takes that long.
+
+    The interpreter can wait for ever for a lock of a thread that it has stopped; the listening socket would stay open.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
+
+
 def main() -> None:
     """Run it; only the user can read the files that it writes."""
     os.umask(0o077)
@@ -223,7 +233,10 @@ def main() -> None:
         adopt(listener)
     # mitmdump() takes its master from there.
     dump.DumpMaster = functools.partial(LocalMaster, upstream_auth=values.get("upstream_auth"))  # type: ignore[misc, assignment]
-    mitmdump()
+    try:
+        mitmdump()
+    finally:
+        end_in_time()
     gc.freeze()  # the exit, which the user waits for, takes 0.05 s instead of 0.3
 
 

@@ -439,6 +439,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--proxy 127.0.0.1:{port} --db {home}/x true"),
         piped("--proxy 127.0.0.1:{port} --serve true"),
         piped("--proxy 127.0.0.1:{port} --alerts true"),
+        piped("--proxy 127.0.0.1:{port} --own true"),
         piped("--proxy 127.0.0.1:{port} true"),
         piped("--proxy nowhere true"),
         piped("--alerts true"),
@@ -446,6 +447,7 @@ COMMANDS: dict[str, list[Case]] = {
     ],
     "proxy": [
         piped("--port 70000"),
+        piped("--held-socket"),
         piped("--alerts"),
         piped("--serve", environment={"CODEX_TAP_TOKEN": "short"}),
     ],

@@ -43,6 +43,7 @@ finally:
         (["guard", "--max-age", "9999d"], []),
         (["statusline"], []),
         (["status"], ["rich"]),
+        (["run", "--own", sys.executable, "-c", "print('up')"], []),
     ],
     ids=" ".join,
 )

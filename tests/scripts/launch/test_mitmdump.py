@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import subprocess
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -136,3 +137,13 @@ def test_a_listening_socket_is_adopted(monkeypatch: pytest.MonkeyPatch, *, by_th
     with holder.listen("127.0.0.1", 0) as listener:
         mitmdump.adopt(listener, by_thread=by_thread)
         assert asyncio.run(main(listener)) == [b"ping"] * 6
+
+
+def test_an_exit_that_hangs_is_ended() -> None:
+    """The port would stay open without anybody who accepts."""
+    program = "import atexit, threading; from scripts.launch.mitmdump import end_in_time; end_in_time(0.5); "
+    program += "atexit.register(threading.Event().wait)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
