@@ -319,7 +319,7 @@ def _config(
 def _command(gateways: Sequence[str], *, serve: bool, alerts: bool) -> list[str]:
     options = [part for gateway in gateways for part in ("--host", gateway)]
     options += [option for option, given in (("--serve", serve), ("--alerts", alerts)) if given]
-    return [without_window(sys.executable), "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
+    return [without_window(sys.executable), "-E", "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
 
 
 def _check_home(folder: Path) -> None:

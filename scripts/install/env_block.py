@@ -60,7 +60,7 @@ def variables(
         chosen["HTTP_PROXY"] = url
     exempting = exempting_list(environ, parse(_decode(original), environ), hosts)
     if exempting is not None:
-        chosen["NO_PROXY"] = without_bypasses(exempting, hosts)
+        chosen["NO_PROXY"] = without_bypasses(exempting, hosts, learnable=True)
     return chosen
 
 

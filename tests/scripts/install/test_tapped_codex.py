@@ -103,6 +103,16 @@ def test_a_changed_environment_is_tapped(home: Home) -> None:
     assert (code, output) == (7, "tapped=yes|proxy=yes|exec|")
 
 
+def test_a_tap_that_has_ended_is_left_behind(home: Home) -> None:
+    """A terminal multiplexer hands its variables on for days; Codex gets a proxy that is there."""
+    closed = "http://127.0.0.1:9"
+    (home.folder / "real" / "codex").write_text('#!/bin/sh\necho "$HTTPS_PROXY"\n')
+    code, output, errors = home.codex("exec", CODEX_TAP_PROXY=closed, HTTPS_PROXY=closed, https_proxy=closed)
+    assert (code, errors) == (0, "")
+    assert output.startswith("http://127.0.0.1:")
+    assert output.strip() != closed
+
+
 def make_damaged(root: Path) -> None:
     (root / "scripts" / "launch" / "session.py").write_text("import a_dependency_that_is_gone")
 
