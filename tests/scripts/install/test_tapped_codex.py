@@ -128,8 +128,8 @@ def make_broken(root: Path) -> None:
 def make_useless(root: Path) -> None:
     for each in ("scripts", "store", "addon"):
         for module in (root / each).rglob("*.py"):
-            if module.name != PROGRAM.name:
-                module.unlink()
+            if module.name != PROGRAM.name:  # deleted ones would be found where the tests' own checkout is installed
+                module.write_text("raise ImportError")
 
 
 @pytest.mark.parametrize("damage", [make_damaged, make_older, make_broken, make_useless, shutil.rmtree])
