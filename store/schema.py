@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 3
 """``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
@@ -81,12 +81,8 @@ def _m002_requests(database: Database) -> None:
     _execute_all(database, _REQUESTS_SCHEMA)
 
 
-def _m003_budgets(database: Database) -> None:
-    _execute_all(database, _BUDGETS_SCHEMA)
-
-
-def _m004_refusals(database: Database) -> None:
-    _execute_all(database, _REFUSALS_SCHEMA)
+def _m003_more_limits(database: Database) -> None:
+    _execute_all(database, _MORE_LIMITS_SCHEMA)
 
 
 def _execute_all(database: Database, statements: str) -> None:
@@ -94,7 +90,7 @@ def _execute_all(database: Database, statements: str) -> None:
         database.execute(statement)
 
 
-_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_budgets, _m004_refusals]
+_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_more_limits]
 """All steps of the schema; a released one is never changed."""
 
 _INITIAL_SCHEMA = """
@@ -291,7 +287,7 @@ ORDER BY s.id
 """
 
 
-_BUDGETS_SCHEMA = """
+_MORE_LIMITS_SCHEMA = """
 -- decimal text; the window of a budget is in other_windows
 ALTER TABLE snapshots ADD COLUMN budget_limit TEXT;
 
@@ -313,6 +309,12 @@ ALTER TABLE snapshots ADD COLUMN reset_credits_applicable INTEGER;
 
 -- JSON: the timestamps at which they expire, earliest first
 ALTER TABLE snapshots ADD COLUMN reset_credits_expire TEXT;
+
+-- when a request was last refused because of the limit; null where none was since the limit was open
+ALTER TABLE snapshots ADD COLUMN refused_at REAL;
+
+-- the length of the window that is used up, where a refusal names it
+ALTER TABLE snapshots ADD COLUMN reached_window_minutes INTEGER;
 
 -- the model that responded; `model` is the requested one
 ALTER TABLE requests ADD COLUMN response_model TEXT;
@@ -395,13 +397,4 @@ FROM requests r
 JOIN accounts a ON a.id = r.account
 LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
 ORDER BY r.id
-"""
-
-
-_REFUSALS_SCHEMA = """
--- when a request was last refused because of the limit; null where none was since the limit was open
-ALTER TABLE snapshots ADD COLUMN refused_at REAL;
-
--- the length of the window that is used up, where a refusal names it
-ALTER TABLE snapshots ADD COLUMN reached_window_minutes INTEGER
 """

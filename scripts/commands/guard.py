@@ -60,7 +60,8 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     help=f"""Check whether enough quota is left to continue (for scripts).
 
     It checks ACCOUNT, or else the account in use, which is the one seen last. A blocked limit always counts as below
-    the threshold. A window whose reset has passed counts as reset, however old the reading is. {ACCOUNT_HELP}
+    the threshold, a limit whose use the credits pay for does not. A window whose reset has passed counts as reset,
+    however old the reading is. {ACCOUNT_HELP}
 
     --wait checks the database from time to time, without any request. It stops at once if no reset time is known.
     """,
@@ -86,6 +87,7 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     help="Treat readings older than TIME as unknown.",
 )
 @click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
+@click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")
 @click.option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
 @click.option("--quiet", "-q", is_flag=True, help="No output, only the exit code.")
 @json_option
@@ -99,6 +101,7 @@ def guard(
     min_remaining: float,
     max_age: float,
     limit_id: str,
+    no_credits: bool,
     wait: bool,
     quiet: bool,
     form: Form | None,
@@ -107,7 +110,7 @@ def guard(
     """Check whether enough quota is left to continue."""
     from store.analysis.guard import GuardPolicy
 
-    policy = GuardPolicy(window, min_remaining, max_age, limit_id)
+    policy = GuardPolicy(window, min_remaining, max_age, limit_id, with_credits=not no_credits)
     path = database or default_database()
     try:
         who, found = (

@@ -20,12 +20,14 @@ class GuardPolicy(NamedTuple):
     """What must hold: the least remaining percent, and the greatest age of the reading in seconds.
 
     ``window`` is the slot or the real length (``30d``) of the only window that counts; None makes every window count.
+    ``with_credits`` lets credits that carry a limit count as enough.
     """
 
     window: str | None = None
     min_remaining: float = 10.0
     max_age: float = 3_600.0
     limit_id: str = MAIN_LIMIT
+    with_credits: bool = True
 
 
 class GuardVerdict(NamedTuple):
@@ -51,9 +53,9 @@ class GuardVerdict(NamedTuple):
 def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
     """Return whether the account meets the policy.
 
-    A limit is below if it is closed, for whatever reason, or if less is left in a window that counts. A reading older
-    than the policy allows decides neither way, unless the windows that count have been reset since: then the limit
-    counts as reset.
+    A limit is below if it is closed, for whatever reason, or if less is left in a window that counts; what credits
+    carry is not below, unless the policy leaves credits out. A reading older than the policy allows decides neither
+    way, unless the windows that count have been reset since: then the limit counts as reset.
     """
     limit = main_limit(account) if policy.limit_id == MAIN_LIMIT else find_limit(account, policy.limit_id)
     if limit is None:
@@ -87,6 +89,8 @@ def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: G
         return facts._replace(answer="unknown", reason=facts.reason or "the state of the limit is unknown")
     if limit["state"] == "on_credits":
         facts = facts._replace(reason=f"{facts.reason}, running on credits" if facts.reason else "running on credits")
+        if policy.with_credits:
+            return facts
     low = [_next_reset(windows[slot]) for slot, remaining in left.items() if remaining < policy.min_remaining]
     if low:
         known = [resets_at for resets_at in low if resets_at is not None]

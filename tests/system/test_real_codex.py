@@ -263,7 +263,7 @@ def test_refused_and_then_carried_by_credits(codex: str, backend: Backend, tmp_p
     assert states == [
         ("refused", until, "limit", 1, "limit"),
         ("blocked",),
-        ("on_credits", NOW + 9_000, None, 1, None),
+        ("on_credits", NOW + 9_000, None, 0, None),
         ("credits",),
     ]
 
