@@ -11,15 +11,18 @@ The objects from before the first connection never become garbage: they are excl
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import TYPE_CHECKING
 
 from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy.layers.tls import TLSLayer
+from mitmproxy.tls import TlsData
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitmproxy.connection import Client
-    from mitmproxy.tls import TlsData
+    from mitmproxy.proxy.context import Context
 
 DELAY_SECONDS = 0.5
 """How long after a client's disconnection its TLS is freed; mitmproxy closes the connections to servers after it."""
@@ -37,7 +40,8 @@ class ConnectionCleanup:
         """
         self._call_later = call_later
         self._has_begun = False
-        self._started: dict[str, list[TlsData]] = {}
+        # Weak references: what a connection leaves behind must not live longer because of this.
+        self._started: dict[str, list[weakref.ref[TlsData] | weakref.ref[Context]]] = {}
 
     def begin(self) -> None:
         """Exclude all present objects from collections: once, before there is traffic."""
@@ -47,21 +51,23 @@ class ConnectionCleanup:
             gc.freeze()
 
     def tls_started(self, data: TlsData) -> None:
-        """Remember the layers of a TLS connection with a client, or with a server on its behalf."""
-        self._started.setdefault(data.context.client.id, []).append(data)
+        """Remember a TLS connection with a client, or with a server on its behalf."""
+        self._started.setdefault(data.context.client.id, []).extend((weakref.ref(data), weakref.ref(data.context)))
 
     def client_disconnected(self, client: Client) -> None:
         """Schedule the end of the client's TLS, and of that of the servers that it was connected to."""
         started = self._started.pop(client.id, None)
         if started:
-            self._call_later(DELAY_SECONDS, lambda: _free(started))
+            self._call_later(DELAY_SECONDS, lambda: _free([reference() for reference in started]))
 
 
-def _free(started: list[TlsData]) -> None:
+def _free(holders: list[TlsData | Context | None]) -> None:
     """Free the TLS of closed connections; one that is still open, against all expectation, is left to Python."""
-    for data in started:
-        if data.conn.state is ConnectionState.CLOSED:
-            for layer in data.context.layers:
-                if getattr(layer, "tls", None) is data.ssl_conn:
-                    layer.tls = None  # type: ignore[attr-defined]  # of mitmproxy's TLS layers
-            data.ssl_conn = None
+    for holder in holders:
+        if isinstance(holder, TlsData):
+            if holder.conn.state is ConnectionState.CLOSED:
+                holder.ssl_conn = None
+        elif holder:
+            for layer in holder.layers:
+                if isinstance(layer, TLSLayer) and layer.conn.state is ConnectionState.CLOSED:
+                    layer.tls = None  # type: ignore[assignment]  # as it is before the connection

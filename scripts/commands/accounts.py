@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     invoke_without_command=True,
     epilog="""\b
 Examples:
-  codex-tap accounts name ann@ work        name an account "work"
-  codex-tap accounts merge work 8c1f       add the data of account 8c1f… to "work"
-  codex-tap accounts forget work           delete an account and its data
+  codex-tap accounts name ann@ work     name an account "work"
+  codex-tap accounts merge work 8c1f    add the data of 8c1f… to "work"
+  codex-tap accounts forget work        delete an account and its data
 """,
 )
 @json_option

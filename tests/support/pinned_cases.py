@@ -397,6 +397,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("work --max-age 1d --window 3h"),
         piped("ben --max-age 1d --limit codex_bengalfox"),
         piped("ben --limit codex_unheard_of"),
+        piped("ben --max-age 1d --no-credits"),
         piped("dan --json"),
         piped("ben --max-age 1d --json"),
         piped("dan --quiet"),

@@ -230,4 +230,4 @@ def test_env_prints_the_variables(tmp_path: Path) -> None:
     names = {line.split("=")[0].removeprefix("export ") for line in lines} - {"PATH"}
     both = {"HTTPS_PROXY", "HTTP_PROXY"}
     lower = set() if sys.platform == "win32" else {name.lower() for name in both}
-    assert names == {"CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS", *both, *lower}
+    assert names == {"CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS", "CODEX_TAP_PROXY", *both, *lower}

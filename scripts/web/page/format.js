@@ -143,11 +143,6 @@ function grouped(digits) {
   return digits.replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-// An amount that a server sent as a decimal text: "24,000.50".
-export function amount(written) {
-  return printable(written).replace(/^\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ","));
-}
-
 export function plural(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }

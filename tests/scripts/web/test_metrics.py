@@ -247,5 +247,5 @@ def test_a_budget_has_its_amounts(tmp_path: Path, unit: str | None, label: str) 
     assert metrics["codex_tap_budget_limit"] == {names: 25_000}
     assert metrics["codex_tap_budget_used"] == {names: 24_000.5}
     assert "codex_tap_budget_remaining" not in metrics
-    window = labels(account="acct-a/user-a", limit="spend_control", window="budget")
+    window = labels(account="acct-a/user-a", limit="spend_control", window="budget", length="budget")
     assert metrics["codex_tap_limit_used_ratio"][window] == 0.96

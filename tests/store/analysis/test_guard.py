@@ -118,7 +118,8 @@ def test_a_go_has_enough_left(
             (main,) = each["limits"]
             counted = [value for slot, value in main["windows"].items() if window in {None, slot}]
             assert main["blocked_by"] is None
-            assert all((value["remaining_percent"] or 0) >= min_remaining for value in counted)
+            enough = all((value["remaining_percent"] or 0) >= min_remaining for value in counted)
+            assert enough or main["state"] == "on_credits"
             assert main["age_seconds"] <= max_age
 
 
