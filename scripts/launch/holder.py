@@ -629,7 +629,7 @@ class Watcher:
         _leave_signals_to_main_thread()
         while not self._stopped.is_set():
             try:
-                select.select([self._listener, self._wake], [], [])
+                _wait_readable(self._listener, self._wake)
                 self._wait_for_proxy()
             except (OSError, ValueError):  # the socket is closed, or there are too many files
                 self._stopped.wait(_FULL_SECONDS)
@@ -637,7 +637,7 @@ class Watcher:
     def _wait_for_proxy(self) -> None:
         """Wait until the proxy has accepted the waiting connections, or accept them here."""
         begin = time.monotonic()
-        while not self._stopped.is_set() and select.select([self._listener], [], [], 0)[0]:
+        while not self._stopped.is_set() and _wait_readable(self._listener, seconds=0):
             if time.monotonic() - begin >= self._patience():
                 self._accept_waiting()
                 return
@@ -655,6 +655,20 @@ class Watcher:
             except ConnectionError:  # it has ended while it waited
                 continue
             self._tunnels.serve(client)
+
+
+def _wait_readable(*sockets: socket.socket, seconds: float | None = None) -> bool:
+    """Wait until one of the sockets is readable; return False if none is after a time, None being for ever.
+
+    Raises:
+        OSError, ValueError: one of them is closed.
+    """
+    if sys.platform == "win32":
+        return bool(select.select(sockets, [], [], seconds)[0])
+    poll = select.poll()  # unlike select, for descriptors above 1023 as well
+    for each in sockets:
+        poll.register(each, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1_000))
 
 
 # The child process

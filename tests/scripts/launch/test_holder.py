@@ -451,6 +451,30 @@ def test_nothing_is_passed_through_while_somebody_accepts() -> None:
         listener.close()
 
 
+@POSIX
+def test_a_socket_with_a_high_descriptor() -> None:
+    """As it gets in a process that has inherited many open files."""
+    import fcntl
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 4_096), limits[1]))
+    first = holder.listen("127.0.0.1", 0)
+    listener = socket.socket(fileno=fcntl.fcntl(first.fileno(), fcntl.F_DUPFD, 2_000))
+    listener.setblocking(False)
+    tunnels = Tunnels(listener.getsockname(), instance=INSTANCE)
+    watcher = Watcher(listener, tunnels, lambda: 0.0)
+    watcher.start()
+    try:
+        assert "503" in answered(listener.getsockname()[1], "GET http://mitm.it/ HTTP/1.1\r\n\r\n")
+    finally:
+        watcher.stop()
+        tunnels.close()
+        listener.close()
+        first.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 # The child
 
 
