@@ -36,8 +36,15 @@ def merge_accounts(connection: sqlite3.Connection, account: int, other: int) -> 
 
     Call it in a transaction. Rows stay in the order of their arrival. The current snapshot of a limit that both have is
     the one seen last. Where both have a name, a token key or a thread, those of `account` stay.
+
+    Raises:
+        LookupError: They are one account, or one of them has been deleted or merged meanwhile.
+
     """
     ids = {"account": account, "other": other}
+    (there,) = connection.execute("SELECT count(*) FROM accounts WHERE id IN (:account, :other)", ids).fetchone()
+    if there != 2:
+        raise LookupError("these are not two accounts")
     for statement in _MERGE_LIMITS:
         connection.execute(statement, ids)
     _renew_overtaken(connection, account)

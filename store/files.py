@@ -364,6 +364,25 @@ def ownership_problem(path: Path) -> str | None:
     return None
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a regular file; a link to one is followed.
+
+    A named pipe is not opened, which would wait for a writer, and only so much of a large file is read.
+
+    Args:
+        path: The file.
+        most: The number of bytes that are read at most.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    with path.open("rb") as file:
+        return file.read(most)
+
+
 def inode(path: Path) -> Inode | None:
     """Return the identity of the file at a path, which a new file there does not have; None if there is no file."""
     try:

@@ -275,7 +275,7 @@ def _lapsed(verdict: LimitVerdict, windows: Mapping[str, WindowFigures], now: fl
 def _refused_by(word: LimitVerdict, windows: Mapping[str, WindowFigures], full: Mapping[str, WindowFigures]) -> str:
     if "credits" in (word.reached_type or ""):
         return "credits"
-    if word.reached_window_minutes is not None:
+    if word.reached_window_minutes:
         return _slot_of(word.reached_window_minutes, windows)
     return _fullest(full) or "limit"
 

@@ -94,7 +94,7 @@ def transition(before: WindowReading, after: WindowReading) -> Transition:
     # Unpacked: this is called for each pair of readings of long histories.
     was, length, due_at, left_at = before
     used, minutes, resets_at, seen_at = after
-    minutes = minutes or length
+    minutes = minutes or length or None  # a window of 0 minutes has no length
     if minutes is None or due_at is None or resets_at is None:
         return _of_unknown(before, after, minutes)
     moved = resets_at - due_at

@@ -10,7 +10,7 @@ import click
 from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, reject_options, yes_option
 from scripts.commands.output import emit, list_paths
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files, session
-from scripts.support.errors import WRONG_USE, CommandError
+from scripts.support.errors import FAILED, WRONG_USE, CommandError
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -126,8 +126,12 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
     question = f"{label}\ngoes to: {into}\nThis moves {contents}.\nThis cannot be undone. Merge them?"
     if not yes and not click.confirm(question):
         context.exit(1)
-    with open_for_writing(path) as connection, transaction(connection):
-        edits.merge_accounts(connection, kept.id, merged.id)
+    try:
+        with open_for_writing(path) as connection, transaction(connection):
+            edits.merge_accounts(connection, kept.id, merged.id)
+    except LookupError as error:
+        message = "one of them was merged or deleted meanwhile; codex-tap accounts lists what is there"
+        raise CommandError(message, FAILED) from error
     click.echo(f"Merged: {label} into {into} ({contents}).")
 
 

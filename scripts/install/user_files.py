@@ -69,7 +69,7 @@ class UserFile:
         if content == self.content:
             return
         try:
-            if _read(self.target) != self.content:
+            if _is_other_kind(self.target) or _read(self.target) != self.content:
                 raise CommandError(f"{self.path} was changed by another program meanwhile; repeat the command", FAILED)
             if content is None:
                 self.target.unlink()
@@ -107,6 +107,11 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _is_other_kind(path: Path) -> bool:
+    """Return True if there is something that is not a regular file."""
+    return os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -195,6 +195,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     import json
 
     try:
+        if not path.is_file():  # a named pipe would wait for a writer
+            return {}
         with path.open("rb") as file:
             content = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):

@@ -392,11 +392,23 @@ class Tunnels:
         """Return True if a connection leads to the socket that is held here."""
         import ipaddress
 
-        peer, here = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
-        if peer[1] != self._own[1]:
+        peer = writer.get_extra_info("peername")
+        if peer is None or peer[1] != self._own[1]:  # None: it has ended already
             return False
-        own = ipaddress.ip_address(self._own[0].partition("%")[0])
-        return peer[0] == self._own[0] or (own.is_unspecified and peer[0] == here[0])
+        address, own = _plain_address(peer[0]), _plain_address(self._own[0])
+        if not ipaddress.ip_address(own).is_unspecified:
+            return address == own
+        here = writer.get_extra_info("sockname")
+        return ipaddress.ip_address(address).is_loopback or address == _plain_address(here[0])
+
+
+def _plain_address(address: str) -> str:
+    """Return the one form of an address: without the name of a network card, and IPv4 inside IPv6 as IPv4."""
+    import ipaddress
+
+    plain = ipaddress.ip_address(address.partition("%")[0])
+    inside = plain.ipv4_mapped if isinstance(plain, ipaddress.IPv6Address) else None
+    return str(inside or plain)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
@@ -424,6 +436,9 @@ async def _read_request(reader: asyncio.StreamReader) -> _Request | None:
 
 def _parse_request(head: bytes) -> _Request:
     first, *fields = head.removesuffix(_HEAD_END).decode("latin-1").split("\r\n")
+    if any(character in head.replace(b"\r\n", b"") for character in (b"\r", b"\n", b"\0")):
+        # Another server may take it for the end of a line, and read a field there that is not passed on as one.
+        raise _RefusedError("400 Bad Request", "a line has a control character in it")
     words = first.split(" ")
     if len(words) != 3 or not words[0].isalpha() or not words[2].startswith("HTTP/1."):
         raise _RefusedError("400 Bad Request", "this is an HTTP proxy")
@@ -439,7 +454,8 @@ def _parse_request(head: bytes) -> _Request:
         return _Request(method, host, port, target, "", version, ())
     if parts.scheme != "http" or not host:
         raise _RefusedError("400 Bad Request", "a request to a proxy needs an http:// URL")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = target.partition("#")[0][len("http://") + len(parts.netloc) :]
+    path = path if path.startswith("/") else f"/{path}"
     return _Request(method, host, port or 80, target, path, version, _end_to_end(fields))
 
 
@@ -467,7 +483,11 @@ async def _ask_for_tunnel(
     """
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *credentials, "", ""]
     writer.write("\r\n".join(lines).encode("latin-1"))
-    _, code, *_ = [*(await _read_head(reader) or b"").split(b"\r\n", 1)[0].split(b" "), b""]
+    try:
+        head = await _read_head(reader) or b""
+    except _RefusedError:  # its head has no end
+        head = b""
+    _, code, *_ = [*head.split(b"\r\n", 1)[0].split(b" "), b""]
     if not (code.startswith(b"2") and code.isdigit()):
         reason = code.decode() if code.isdigit() else "no response"
         raise _RefusedError("502 Bad Gateway", f"the upstream proxy refused the connection: {reason}")
@@ -609,7 +629,7 @@ class Watcher:
         _leave_signals_to_main_thread()
         while not self._stopped.is_set():
             try:
-                select.select([self._listener, self._wake], [], [])
+                _wait_readable(self._listener, self._wake)
                 self._wait_for_proxy()
             except (OSError, ValueError):  # the socket is closed, or there are too many files
                 self._stopped.wait(_FULL_SECONDS)
@@ -617,7 +637,7 @@ class Watcher:
     def _wait_for_proxy(self) -> None:
         """Wait until the proxy has accepted the waiting connections, or accept them here."""
         begin = time.monotonic()
-        while not self._stopped.is_set() and select.select([self._listener], [], [], 0)[0]:
+        while not self._stopped.is_set() and _wait_readable(self._listener, seconds=0):
             if time.monotonic() - begin >= self._patience():
                 self._accept_waiting()
                 return
@@ -635,6 +655,20 @@ class Watcher:
             except ConnectionError:  # it has ended while it waited
                 continue
             self._tunnels.serve(client)
+
+
+def _wait_readable(*sockets: socket.socket, seconds: float | None = None) -> bool:
+    """Wait until one of the sockets is readable; return False if none is after a time, None being for ever.
+
+    Raises:
+        OSError, ValueError: one of them is closed.
+    """
+    if sys.platform == "win32":
+        return bool(select.select(sockets, [], [], seconds)[0])
+    poll = select.poll()  # unlike select, for descriptors above 1023 as well
+    for each in sockets:
+        poll.register(each, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1_000))
 
 
 # The child process
@@ -756,7 +790,7 @@ class Config(NamedTuple):
             ValueError: a value is missing or not valid; the message quotes none.
         """
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes a tenth of the time of a start
-            values = json.load(file)
+            values = _parse_json(file.read())
         if not isinstance(values, dict) or values.get("version") != 1:
             raise ValueError("it is not a configuration of version 1")
         host, port, command = (values.get(name) for name in ("host", "port", "command"))
@@ -771,6 +805,18 @@ class Config(NamedTuple):
             if not valid:
                 raise ValueError(f"the value of {name} is not valid")
         return cls(str(host), int(port or 0), list(command or ()), environ, _read_upstream(values), str(status))
+
+
+def _parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or absurdly nested.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _read_upstream(values: Mapping[str, Any]) -> Upstream | None:
@@ -791,7 +837,7 @@ def _read_upstream(values: Mapping[str, Any]) -> Upstream | None:
 
 
 def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(each, str) for each in values)
+    return isinstance(values, list) and all(isinstance(each, str) and "\0" not in each for each in values)
 
 
 def _is_loopback(host: str) -> bool:

@@ -59,7 +59,8 @@ class LogFile(logging.Handler):
 def log_files(folder: Path) -> Iterator[Path]:
     """Yield the log files in a folder, the newest first."""
     with contextlib.suppress(OSError):
-        files = [each for each in folder.iterdir() if re.fullmatch(LOG_NAMES, each.name) and not each.is_symlink()]
+        names = [each for each in folder.iterdir() if re.fullmatch(LOG_NAMES, each.name)]
+        files = [each for each in names if each.is_file() and not each.is_symlink()]
         yield from sorted(files, key=lambda each: each.stat().st_mtime, reverse=True)
 
 

@@ -11,11 +11,12 @@ import json
 import os
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 from scripts.launch.holder import INSTANCE_HEADER, PROBED_HOST
 from scripts.support.errors import WRONG_USE, LaunchError
-from store.files import create_private_folder, ownership_problem, proxies_folder, proxy_file
+from store.files import create_private_folder, ownership_problem, proxies_folder, proxy_file, read_regular
 from store.settings import plain_host
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Kind = Literal["run", "proxy", "installed"]
 
 _CERTIFICATE_REQUEST = f"GET http://{PROBED_HOST}/cert/pem HTTP/1.0\r\nHost: {PROBED_HOST}\r\n\r\n".encode()
 _MAX_RESPONSE_BYTES = 65_536
+_MAX_FILE_BYTES = 1_000_000
 
 
 class Answer(NamedTuple):
@@ -135,16 +137,17 @@ def ask(address: str, seconds: float) -> Answer:
 
     Raises:
         LaunchError: exit code 2, this is not an address.
-        OSError: it does not respond in time.
+        OSError: it does not respond in time, however much of a response has come.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:
         raise LaunchError(f"{address} is not a proxy's address; write HOST:PORT, such as 127.0.0.1:8080", WRONG_USE)
-    response = bytearray()
+    response, deadline = bytearray(), time.monotonic() + seconds
     with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds) as connection:
         connection.sendall(_CERTIFICATE_REQUEST)
         while len(response) < _MAX_RESPONSE_BYTES and (data := connection.recv(_MAX_RESPONSE_BYTES)):
             response += data
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
     head, _, body = bytes(response).partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1."):
         raise OSError("it is not an HTTP proxy")
@@ -176,10 +179,10 @@ def _read(path: Path) -> RunningProxy | None:
     try:
         if ownership_problem(path):
             return None
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(read_regular(path, _MAX_FILE_BYTES))
         proxy = RunningProxy(**{name: values[name] for name in RunningProxy._fields})
         return proxy if _is_valid(proxy) and proxy.file == path else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import NamedTuple
 
-from store.files import HOLDER_STATUS, service_folder
+from store.files import HOLDER_STATUS, read_regular, service_folder
 
 
 class ServiceStatus(NamedTuple):
@@ -28,12 +29,15 @@ class ServiceStatus(NamedTuple):
 def load_service_status() -> ServiceStatus | None:
     """Return what the service wrote last, or None if there is nothing valid."""
     try:
-        with (service_folder() / HOLDER_STATUS).open("rb") as file:
-            content = json.loads(file.read(_MAX_BYTES))
+        content = json.loads(read_regular(service_folder() / HOLDER_STATUS, _MAX_BYTES))
         status = ServiceStatus(**{name: content[name] for name in ServiceStatus._fields})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return status if all(isinstance(value, _TYPES[name]) for name, value in status._asdict().items()) else None
+    return status if all(_is_valid(name, value) for name, value in status._asdict().items()) else None
+
+
+def _is_valid(name: str, value: object) -> bool:
+    return isinstance(value, _TYPES[name]) and (not isinstance(value, float) or math.isfinite(value))
 
 
 _MAX_BYTES = 65_536

@@ -6,13 +6,14 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from store.files import installation_file, write_private
+from store.files import installation_file, read_regular, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
 _VERSION = 1
+_MAX_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Installation:
 def load_installation() -> Installation:
     """Return what is installed; a missing or damaged file counts as nothing."""
     try:
-        content = json.loads(installation_file().read_bytes())
+        content = json.loads(read_regular(installation_file(), _MAX_BYTES))
         if content["version"] != _VERSION:
             return Installation()
         return _parsed(content)

@@ -146,6 +146,17 @@ def test_merged_accounts_are_one(path: Path) -> None:
     assert [tuple(row.values()) for row in tokens] == [(shared, NOON + 95), (BOB.token_key, NOON + 100)]
 
 
+@pytest.mark.parametrize("other", [1, 99], ids=["itself", "an account that is gone"])
+def test_only_two_accounts_are_merged(path: Path, other: int) -> None:
+    """Nothing is deleted: another command may have been first."""
+    record(path, used(13), used(40, who=BOB))
+    before = rows(path)
+    for pair in ((1, other), (other, 1)):
+        with pytest.raises(LookupError), writing(path) as connection, transaction(connection):
+            edits.merge_accounts(connection, *pair)
+    assert rows(path) == before
+
+
 def test_the_current_row_is_the_last_of_its_limit(path: Path) -> None:
     """A row that others have followed meanwhile is repeated after them, as it was last seen."""
     record(path, used(10), used(30, who=BOB, at=NOON + 10), used(10, at=NOON + 60))

@@ -17,7 +17,7 @@ from scripts.launch import codex_program
 from store import files
 from store.database import open_writer
 from store.errors import DatabaseError
-from store.files import backup_files, inode, load_token_secret, quarantine, token_secret_path
+from store.files import backup_files, inode, load_token_secret, quarantine, read_regular, token_secret_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,6 +212,19 @@ def test_the_secret_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "hardlink_to", _refuse)
     assert load_token_secret(database) == load_token_secret(database) == token_secret_path(database).read_bytes()
     assert list(tmp_path.iterdir()) == [token_secret_path(database)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no named pipes in folders")
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    """Not more of it than is wanted; a link to one is followed."""
+    path, pipe = tmp_path / "file", tmp_path / "pipe"
+    path.write_bytes(b"content")
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(path)
+    assert (read_regular(tmp_path / "link", 7), read_regular(path, 3)) == (b"content", b"con")
+    for each in (pipe, tmp_path, tmp_path / "missing"):
+        with pytest.raises(OSError, match=r"not a regular file|No such file"):
+            read_regular(each, 7)
 
 
 def _refuse(*_: object) -> None:

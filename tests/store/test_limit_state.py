@@ -122,6 +122,9 @@ CASES = {
     "refused by a window of an odd length": Case(
         UNTIL._replace(reached_window_minutes=301), {}, _refused("limit", IN_2H), _refused("limit", IN_2H)
     ),
+    "a window of no minutes is no window": Case(
+        UNTIL._replace(reached_window_minutes=0), five(100), _refused("5h", IN_2H), _refused("5h", IN_2H)
+    ),
     "out of credits": Case(
         REFUSED._replace(reached_type=MONEY), five(100), _refused("credits", IN_2H), _refused("credits", IN_2H)
     ),

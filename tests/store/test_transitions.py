@@ -160,6 +160,15 @@ def any_readings(draw: st.DrawFn) -> tuple[WindowReading, WindowReading]:
     return before, after
 
 
+@pytest.mark.parametrize(("minutes", "length"), [(0, 0), (0, None), (None, 0)])
+def test_a_window_without_length(minutes: int | None, length: int | None) -> None:
+    """No minutes are an unknown length: whether it was reset depends on the date alone."""
+    before = WindowReading(89, length, NOON + HOUR, NOON)
+    later = before._replace(window_minutes=minutes, resets_at=NOON + 9 * HOUR, seen_at=NOON + 2 * HOUR)
+    assert transition(before, later) == Transition(K.SAME, 0)
+    assert transition(before, later._replace(used_percent=3)) == Transition(K.RESET, 3)
+
+
 @given(any_readings())
 def test_the_rows_cover_everything_exactly_once(pair: tuple[WindowReading, WindowReading]) -> None:
     """Written as rows that exclude each other, exactly one holds, and it is what `transition` returns."""

@@ -23,6 +23,7 @@ from scripts.maintenance.doctor.check import Check, age
 from scripts.maintenance.doctor.recorded import is_private
 from scripts.support.errors import LaunchError
 from scripts.support.loopback import is_loopback
+from store.files import read_regular
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _PORTS = {"http": 80, "https": 443}
 _LOG_LINE = re.compile(r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>ERROR|CRITICAL) \S+: (?P<text>.+)")
 _MAX_LOG_BYTES = 65_536
 _MAX_LOG_TEXT = 200
+_MAX_BUNDLE_BYTES = 10_000_000
 
 
 def check_authority(certificate: Path) -> Iterator[Check]:
@@ -192,7 +194,7 @@ def _check_route(environ: Mapping[str, str], certificate: Path, advice: str) -> 
 def trusts(named: str | None, certificate: Path) -> bool:
     """Return True if the file that a variable names has the proxy's certificate, alone or among others."""
     try:
-        trusted = Path(named or "").read_text("utf-8", "replace")
+        trusted = read_regular(Path(named or ""), _MAX_BUNDLE_BYTES).decode("utf-8", "replace")
         return "".join(certificate.read_text("utf-8").split()) in "".join(trusted.split())
     except OSError:
         return False

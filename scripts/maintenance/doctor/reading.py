@@ -14,7 +14,7 @@ from scripts.maintenance.doctor.session_files import SessionFile, newest_session
 from scripts.support.database import open_for_reading
 from store.analysis.formatting import DAY, HOUR
 from store.errors import DatabaseError, MissingError
-from store.files import backup_files, installation_file, spill_files
+from store.files import backup_files, installation_file, read_regular, spill_files
 from store.queries.health import LastRead, load_last_read, load_last_turns
 from store.settings import WATCHED_HOSTS
 
@@ -166,14 +166,13 @@ def _sessions(missed: Sequence[SessionFile]) -> str:
 def _elsewhere(home: Path) -> str | None:
     """Return why turns of Codex may not concern the tap at all: its configuration names another provider."""
     try:
-        with (home / "config.toml").open("rb") as file:
-            config = tomllib.loads(file.read(_MAX_CONFIG_BYTES).decode())
-    except (OSError, ValueError):
+        config = tomllib.loads(read_regular(home / "config.toml", _MAX_CONFIG_BYTES).decode())
+    except (OSError, ValueError, RecursionError):
         return None
     profiles = config.get("profiles")
     profile = profiles.get(str(config.get("profile"))) if isinstance(profiles, dict) else None
     settings = {**config, **(profile if isinstance(profile, dict) else {})}
-    if settings.get("model_provider") not in {None, "openai"}:
+    if settings.get("model_provider") not in (None, "openai"):
         return "config.toml sets another model_provider, whose turns codex-tap does not read unless --host names it"
     for name in _BASE_URLS:
         if not _is_watched(settings.get(name)):

@@ -102,6 +102,21 @@ def test_naming_and_forgetting_make_no_database(path: Path, words: list[str]) ->
     assert not path.exists()
 
 
+def test_an_account_that_is_gone_when_it_is_to_be_merged(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the user is asked, another command may have deleted it."""
+
+    def forget(*_: object, **__: object) -> bool:
+        assert invoke("accounts", "forget", "bob", "--yes", "--db", two).exit_code == 0
+        return True
+
+    monkeypatch.setattr("click.confirm", forget)
+    result = invoke("accounts", "merge", "ali", "bob", "--db", two)
+    assert (result.exit_code, result.stderr) == (
+        4,
+        "Error: one of them was merged or deleted meanwhile; codex-tap accounts lists what is there\n",
+    )
+
+
 def test_two_accounts_are_merged(two: Path) -> None:
     """The other's data and its names lead to the one that stays; before that, the command asks."""
     contents = "2 snapshots of 2 limits, 1 token key"

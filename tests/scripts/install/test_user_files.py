@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from scripts.install.user_files import UserFile
 from scripts.support.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes and links of POSIX")
 
@@ -116,6 +120,20 @@ def test_a_change_by_another_program_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="changed by another program"):
         file.replace(b"ours")
     assert path.read_bytes() == b"newer"
+
+
+@POSIX
+@pytest.mark.parametrize("make", [make_link, make_pipe], ids=["link", "pipe"])
+def test_a_file_that_became_something_else_is_left_alone(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A link to a file of the same content, too; a pipe is not read."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    file = read(path)
+    path.unlink()
+    make(path)
+    with pytest.raises(CommandError, match="changed by another program"):
+        file.replace(b"ours")
+    assert not path.is_file() or (path.is_symlink() and path.read_bytes() == b"x")
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

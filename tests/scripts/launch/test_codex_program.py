@@ -192,6 +192,14 @@ def test_a_damaged_cache_is_ignored(tmp_path: Path, cache: Path, content: bytes)
     assert list(json.loads(cache.read_bytes())) == [str(program)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_a_named_pipe_as_cache_is_not_opened(tmp_path: Path, cache: Path) -> None:
+    """Codex would not start as long as nobody writes to it."""
+    cache.parent.mkdir(parents=True)
+    os.mkfifo(cache)
+    assert accepts_flag(str(make_codex(tmp_path / "bin")), cache) is True
+
+
 def test_without_a_writable_cache_each_start_probes(tmp_path: Path) -> None:
     """A folder is in the place of the file, or a file in the place of its folder."""
     program = make_codex(tmp_path / "bin")

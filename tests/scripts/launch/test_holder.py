@@ -238,6 +238,12 @@ def test_an_upstream_proxy_behind_tls(backend: Backend, tmp_path: Path) -> None:
         ("CONNECT chatgpt.com:0 HTTP/1.1\r\n\r\n", "400"),
         ("CONNECT :443 HTTP/1.1\r\n\r\n", "400"),
         ("CONNECT host:443/x HTTP/1.1\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:1/\nX:y HTTP/1.1\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:1/ HTTP/1.1\nX:y\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:2/ HTTP/1.1\r\nX: y\nProxy-Authorization: Basic z\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:3/ HTTP/1.1\r\nX: y\rProxy-Authorization: Basic z\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:4/ HTTP/1.1\r\nX: \0\r\n\r\n", "400"),
+        ("CONNECT chat\ngpt.com:443 HTTP/1.1\r\n\r\n", "400"),
         ("GET http://host/ HTTP/1.1\r\nX: " + "x" * 70_000, "431"),
         ("GET http://host/ HTTP/1.1\r\n" + "X: y\r\n" * 20_000 + "\r\n", "431"),
         ("CONNECT no-such-host.invalid:443 HTTP/1.1\r\n\r\n", "502"),
@@ -255,13 +261,32 @@ def test_what_is_not_passed_through(request_head: str, status: str) -> None:
         wait_until(lambda: tunnels.open == 0, lambda: "it is still open")
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("", "/"),
+        ("/a?", "/a?"),
+        ("?x=1", "/?x=1"),
+        ("/a;b?c=//d#e", "/a;b?c=//d"),
+        ("//x", "//x"),
+        ("/%0d%0a", "/%0d%0a"),
+    ],
+)
+def test_a_plain_request_keeps_its_path(target: str, path: str) -> None:
+    """To the last character, but for a fragment, which no server gets."""
+    web = Web()
+    with server(web) as behind, tunnel() as (port, _):
+        answered(port, f"GET http://127.0.0.1:{behind}{target} HTTP/1.1\r\n\r\n")
+    assert web.requests[0].startswith(f"GET {path} HTTP/1.1\r\n")
+
+
 def test_a_destination_that_does_not_listen() -> None:
     """The client is told at once."""
     with tunnel() as (port, _):
         assert answered(port, f"CONNECT 127.0.0.1:{free_port()} HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 502 ")
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"])  # noqa: S104
 def test_it_is_not_its_own_destination(name: str) -> None:
     """Neither as a server nor as the upstream proxy."""
     with tunnel() as (port, tunnels):
@@ -280,8 +305,9 @@ def test_it_is_not_its_own_destination(name: str) -> None:
         (b"nonsense\r\n\r\n", "no response"),
         (b"", "no response"),
         (b"HTTP/1.1 2", "no response"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000, "no response"),
     ],
-    ids=["407", "503", "nonsense", "nothing", "a-piece"],
+    ids=["407", "503", "nonsense", "nothing", "a-piece", "endless"],
 )
 def test_an_upstream_proxy_that_refuses(response: bytes, reason: str) -> None:
     """Its status is told, and nothing of its password."""
@@ -289,7 +315,8 @@ def test_an_upstream_proxy_that_refuses(response: bytes, reason: str) -> None:
     def refuse(client: socket.socket) -> None:
         with client:
             read_head(client)
-            client.sendall(response)
+            with contextlib.suppress(ConnectionError):  # nobody reads the whole of a long one
+                client.sendall(response)
 
     with server(refuse) as behind, tunnel(Upstream(f"http://127.0.0.1:{behind}", "a:hush-hush")) as (port, tunnels):
         found = answered(port, "CONNECT chatgpt.com:443 HTTP/1.1\r\n\r\n")
@@ -422,6 +449,30 @@ def test_nothing_is_passed_through_while_somebody_accepts() -> None:
         watcher.stop()
         tunnels.close()
         listener.close()
+
+
+@POSIX
+def test_a_socket_with_a_high_descriptor() -> None:
+    """As it gets in a process that has inherited many open files."""
+    import fcntl
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 4_096), limits[1]))
+    first = holder.listen("127.0.0.1", 0)
+    listener = socket.socket(fileno=fcntl.fcntl(first.fileno(), fcntl.F_DUPFD, 2_000))
+    listener.setblocking(False)
+    tunnels = Tunnels(listener.getsockname(), instance=INSTANCE)
+    watcher = Watcher(listener, tunnels, lambda: 0.0)
+    watcher.start()
+    try:
+        assert "503" in answered(listener.getsockname()[1], "GET http://mitm.it/ HTTP/1.1\r\n\r\n")
+    finally:
+        watcher.stop()
+        tunnels.close()
+        listener.close()
+        first.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 # The child
@@ -646,6 +697,7 @@ def test_the_service_waits_for_its_port(tmp_path: Path) -> None:
         ({"command": []}, "the value of command is not valid"),
         ({"command": "codex-tap"}, "the value of command is not valid"),
         ({"command": [1]}, "the value of command is not valid"),
+        ({"command": ["a\0b"]}, "the value of command is not valid"),
         ({"environ": {"A": 1}}, "the value of environ is not valid"),
         ({"environ": []}, "the value of environ is not valid"),
         ({"status": ""}, "the value of status is not valid"),
@@ -668,6 +720,7 @@ def test_an_invalid_configuration(tmp_path: Path, changes: dict[str, Any], error
     [
         (b"{", ["c.json"], "c.json cannot be used: it is not JSON"),
         (b"\xff", ["c.json"], "c.json cannot be used: it is not JSON"),
+        (b"[" * 100_000, ["c.json"], "c.json cannot be used: it is nested too deeply"),
         (b"[]", ["c.json"], "c.json cannot be used: it is not a configuration of version 1"),
         (None, ["c.json"], "c.json cannot be read: No such file or directory"),
         (None, [], "name the file of the configuration, and nothing else"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,6 +85,8 @@ def test_the_file_of_a_proxy_that_was_killed_is_deleted(path: Path) -> None:
         "",
         "{",
         "[]",
+        "[" * 100_000,
+        " " * 1_000_001 + "{}",
         "{}",
         '{"address": 5}',
         '{"address": "127.0.0.1:8080", "pid": 1, "kind": "proxy", "database": "/x", "hosts": [], "upstream": null}',
@@ -114,6 +118,15 @@ def test_an_invalid_value_makes_a_file_invalid(path: Path, name: str, value: obj
     mine = proxy(path)
     publish(mine)
     mine.file.write_text(json.dumps({**mine._asdict(), name: value}))
+    assert running_proxies() == []
+
+
+@POSIX
+def test_a_named_pipe_is_not_opened(path: Path) -> None:
+    """It would wait for a writer."""
+    mine = proxy(path)
+    proxies_folder().mkdir(parents=True, exist_ok=True)
+    os.mkfifo(mine.file)
     assert running_proxies() == []
 
 
@@ -165,6 +178,24 @@ def test_what_a_proxy_responds(path: Path, response: bytes, *, certificate: bool
 def test_a_proxy_without_an_instance_cannot_pass_through(path: Path) -> None:
     """An empty header would be anybody's."""
     assert not passes_through(proxy(path, instance=""), Answer(["", "X-Codex-Tap: "], b""))
+
+
+def test_a_response_without_an_end_is_given_up() -> None:
+    """A time for each piece alone would never be over."""
+    ended = threading.Event()
+
+    def drip(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                client.sendall(b"H")
+
+    listening = Listener(drip)
+    try:
+        with pytest.raises(TimeoutError):
+            ask(f"127.0.0.1:{listening.port}", 0.5)
+    finally:
+        ended.set()
+        listening.close()
 
 
 @pytest.mark.parametrize("response", [b"", b"nonsense"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from scripts.launch.service_status import load_service_status
 from store.files import HOLDER_STATUS, service_folder, write_private
+from tests.support.launcher import POSIX
 
 STATUS = {
     "pid": 4,
@@ -37,6 +39,14 @@ def test_no_service() -> None:
     assert load_service_status() is None
 
 
+@POSIX
+def test_a_named_pipe_is_no_state() -> None:
+    """It is not opened, which would wait for a writer."""
+    service_folder().mkdir(parents=True)
+    os.mkfifo(service_folder() / HOLDER_STATUS)
+    assert load_service_status() is None
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -47,6 +57,7 @@ def test_no_service() -> None:
         b"[" * 60_000,
         b'{"pid": 1}',
         *(json.dumps(STATUS | {name: [1]}).encode() for name in STATUS),
+        *(json.dumps(STATUS | {"started_at": value}).encode() for value in (float("inf"), float("nan"))),
     ],
 )
 def test_a_damaged_state(content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store.files import installation_file
+from tests.support.launcher import POSIX
 
 FULL = Installation(
     {"/home/caf\udce9/.bashrc": ["# ours", "PATH=/x"]},
@@ -34,6 +36,14 @@ def test_nothing_is_no_file() -> None:
     save_installation(Installation())
     assert not installation_file().exists()
     save_installation(Installation())
+
+
+@POSIX
+def test_a_named_pipe_is_nothing() -> None:
+    """It is not opened, which would wait for a writer."""
+    installation_file().parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(installation_file())
+    assert load_installation() == Installation()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 2}', '{"version": 1, "blocks": 5}', "[" * 100_000])

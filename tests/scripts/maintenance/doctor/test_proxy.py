@@ -190,6 +190,13 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S,000", time.localtime(seconds))
 
 
+@needs_modes
+def test_a_named_pipe_is_no_log_file(tmp_path: Path) -> None:
+    """It is not opened, which would wait for a writer."""
+    os.mkfifo(tmp_path / "proxy-1.log")
+    assert list(check_log(tmp_path, NOON)) == []
+
+
 def test_no_log_file(tmp_path: Path) -> None:
     """It exists only if mitmproxy logged a warning."""
     assert list(check_log(tmp_path / "logs", NOON)) == []

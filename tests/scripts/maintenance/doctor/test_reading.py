@@ -18,6 +18,7 @@ from store.record import spill
 from tests.scripts.maintenance.doctor.test_session_files import thread, write_session
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, turn, used
+from tests.support.launcher import POSIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,8 @@ def test_an_old_bypass_is_a_note(path: Path, home: Path) -> None:
         ('chatgpt_base_url = "https://chatgpt.com/backend-api/"', "problem", None),
         ('openai_base_url = "http://[x"', "note", "openai_base_url"),
         ("model_provider = ", "problem", None),
+        ("a = " + "[" * 50_000, "problem", None),
+        ('model_provider = ["local"]', "note", "model_provider"),
         ("", "problem", None),
     ],
 )
@@ -108,6 +111,14 @@ def test_another_provider_is_no_bypass(path: Path, home: Path, config: str, leve
     assert word is None or word in (check.advice or "")
     assert "gateway" not in str(check)
     assert "local" not in str(check)
+
+
+@POSIX
+def test_a_named_pipe_as_configuration_is_not_opened(path: Path, home: Path) -> None:
+    """It would wait for a writer."""
+    record(path, used(13, at=NOON - 2 * HOUR))
+    os.mkfifo(home / "config.toml")
+    assert reading(path, home).level == "problem"
 
 
 def test_deleted_readings_prove_nothing(path: Path, home: Path) -> None:
