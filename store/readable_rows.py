@@ -7,6 +7,7 @@ a whole. The views have the names of the tables and belong to one connection, so
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from store.constants import MAX_MINUTES, MAX_PERCENT, MAX_TIMESTAMP
@@ -66,6 +67,9 @@ _CONDITIONS = {
     "count": f"+{{0}} BETWEEN 0 AND {MAX_COUNT}",
     "flag": "+{0} IN (0, 1)",
 }
+readable_text = functools.partial(str, encoding="utf-8", errors="replace")
+"""Return the text of a column's bytes; those that are no text become replacement characters. It runs for every text."""
+
 _WHOLE = frozenset(("second", "minutes", "count", "flag"))
 
 
@@ -88,11 +92,6 @@ def show_readable_rows(connection: sqlite3.Connection, path: Path) -> None:
     for view in _VIEWS:
         connection.execute(view)
     connection.execute("PRAGMA query_only = ON")
-
-
-def readable_text(written: bytes) -> str:
-    """Return the text of a column; bytes that are none become replacement characters."""
-    return written.decode("utf-8", "replace")
 
 
 def _view(name: str, written: str) -> str:

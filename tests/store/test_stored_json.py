@@ -23,8 +23,23 @@ from store.stored_json import is_number, read_json, read_mapping
         ("9" * 5_000, None),
         ('{"a": [NaN, Infinity, -Infinity, 1e999]}', {"a": [None, None, None, None]}),
         ("1e308", 1e308),
+        ("9" * 400 + ".5", None),
+        ('["NaN", 1.5, "1e5"]', ["NaN", 1.5, "1e5"]),
     ],
-    ids=["good", "cut off", "empty", "null", "bytes", "number", "deep", "long number", "not finite", "greatest"],
+    ids=[
+        "good",
+        "cut off",
+        "empty",
+        "null",
+        "bytes",
+        "number",
+        "deep",
+        "long number",
+        "not finite",
+        "greatest",
+        "long fraction",
+        "texts",
+    ],
 )
 def test_what_cannot_be_read_is_none(written: object, value: Any) -> None:
     """A number without a finite value is none, so that a document of it is JSON again."""
@@ -42,8 +57,16 @@ def test_what_is_no_object_is_an_empty_one(written: object, found: dict[str, Any
 @pytest.mark.parametrize(
     ("value", "is_one"),
     [
-        *[(each, True) for each in (0, 1.5, 100)],
-        *[(each, False) for each in (101, -1, True, "1", None, math.inf, math.nan, [])],
+        (0, True),
+        (1.5, True),
+        (100, True),
+        (101, False),
+        (-1, False),
+        (True, False),
+        ("1", False),
+        (None, False),
+        (math.inf, False),
+        (math.nan, False),
     ],
 )
 def test_numbers_between_two_others(value: object, is_one: bool) -> None:
