@@ -123,6 +123,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.text_factory = readable_rows.readable_text
+        _ignore_triggers(connection)
     except sqlite3.Error as error:
         raise DatabaseError(f"{path}: {error}") from error
     try:
@@ -133,6 +134,13 @@ def open_writer(path: Path) -> sqlite3.Connection:
             raise _translate_error(path, error) from error
         raise
     return connection
+
+
+def _ignore_triggers(connection: sqlite3.Connection) -> None:
+    """Keep the triggers and views of a file from doing anything: codex-tap has no triggers."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)  # noqa: FBT003 (its only form)
 
 
 def close_without_checkpoint(connection: sqlite3.Connection) -> None:

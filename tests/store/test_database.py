@@ -333,3 +333,16 @@ def test_a_flipped_bit_in_the_text_of_the_schema(path: Path, before: bytes, afte
     record(path, used(14))
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT max(used_5h_percent) FROM snapshots").fetchone() == (14.0,)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 cannot switch triggers off")
+def test_a_trigger_of_the_file_does_nothing(path: Path) -> None:
+    """Deletions still reach the rows of an account."""
+    record(path, used(13))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER t AFTER INSERT ON snapshots BEGIN DELETE FROM snapshots; END")
+    record(path, used(14))
+    with closing(open_writer(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM snapshots").fetchone() == (2,)
+        connection.execute("DELETE FROM accounts")
+        assert connection.execute("SELECT count(*) FROM snapshots").fetchone() == (0,)
