@@ -140,7 +140,7 @@ def _ignore_triggers(connection: sqlite3.Connection) -> None:
     """Keep the triggers and views of a file from doing anything: codex-tap has no triggers."""
     connection.execute("PRAGMA trusted_schema = OFF")
     if sys.version_info >= (3, 12):
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)  # noqa: FBT003 (its only form)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
 
 
 def close_without_checkpoint(connection: sqlite3.Connection) -> None:

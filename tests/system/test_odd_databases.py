@@ -21,6 +21,7 @@ from store.readable_rows import TABLES
 from store.record.recorder import Recorder
 from tests.support.command_line import invoke, started
 from tests.support.factories import BOB, limit, snapshot, turn, used, windows
+from tests.support.web_server import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +193,37 @@ def test_odd_values(recorded: Path, tmp_path: Path) -> None:
         if path.exists():
             try:
                 _check_commands(path)
+            except Exception as error:
+                raise AssertionError(
+                    f"{table}.{column} = {str(value)[:60]!r}: {type(error).__name__} {error}"
+                ) from error
+            path.unlink()
+
+
+_PAGES = [
+    *("/api/usage", "/api/forecast", "/api/history?since=24h", "/api/next", "/api/requests", "/api/accounts"),
+    *("/api/breakdown", "/api/events", "/metrics", "/codex/usage"),
+]
+
+
+def _check_pages(path: Path) -> None:
+    with Site(path) as site:
+        for page in _PAGES:
+            answer = site.get(page)
+            assert answer.status in {200, 503}, (page, answer.status, answer.body[:200])
+            if answer.headers["content-type"].startswith("application/json"):
+                json.loads(answer.body, parse_constant=_not_json)
+
+
+def test_odd_values_over_the_api(recorded: Path, tmp_path: Path) -> None:
+    """A sample, as for the commands."""
+    found_before = (("snapshots", "budget_remaining"), "{")
+    sample = _CASES if _LONG else [found_before, *random.Random(6).sample(_CASES, 10)]  # noqa: S311 (a sample of cases)
+    for number, ((table, column), value) in enumerate(sample):
+        path = _changed(recorded, tmp_path, table, column, value, number)
+        if path.exists():
+            try:
+                _check_pages(path)
             except Exception as error:
                 raise AssertionError(
                     f"{table}.{column} = {str(value)[:60]!r}: {type(error).__name__} {error}"
