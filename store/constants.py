@@ -54,6 +54,13 @@ GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 
 _NOT_IN_IDS = re.compile(r"[^a-z0-9_.]+", re.ASCII)
 
+MAX_TIMESTAMP = 32_503_680_000
+"""The year 3000: the greatest timestamp that every system can show, and that is read from a file."""
+
+MAX_PERCENT = 1_000_000_000
+MAX_MINUTES = 10 * 366 * 24 * 60
+"""The greatest used percent, and the greatest length of a window, that are read from a file."""
+
 
 def limit_slug(name: str) -> str:
     """Return a limit's id as it follows from its name: lower case, ``-``, blanks and the like as ``_``."""

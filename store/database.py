@@ -19,7 +19,7 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
-from store import files, schema
+from store import files, readable_rows, schema
 from store.errors import (
     DamagedError,
     DatabaseError,
@@ -62,7 +62,7 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         connection, version = _open_reading(path, seconds)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _translate_error(path, error) from error
     if version < schema.SCHEMA_VERSION:
         connection.close()
@@ -71,6 +71,13 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
         raise DatabaseError(
             f"{path} was written by an older codex-tap (schema {version}); start the proxy once to migrate it"
         )
+    try:
+        readable_rows.show_readable_rows(connection, path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
+            raise _translate_error(path, error) from error
+        raise
     connection.row_factory = sqlite3.Row
     return connection
 
@@ -115,16 +122,25 @@ def open_writer(path: Path) -> sqlite3.Connection:
     files.create_private(path)
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.text_factory = readable_rows.readable_text
+        _ignore_triggers(connection)
     except sqlite3.Error as error:
         raise DatabaseError(f"{path}: {error}") from error
     try:
         _prepare(connection, path)
     except BaseException as error:
         connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             raise _translate_error(path, error) from error
         raise
     return connection
+
+
+def _ignore_triggers(connection: sqlite3.Connection) -> None:
+    """Keep the triggers and views of a file from doing anything: codex-tap has no triggers."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
 
 
 def close_without_checkpoint(connection: sqlite3.Connection) -> None:
@@ -146,7 +162,11 @@ _MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID_AT = slice(68, 72)
 
 
-def _translate_error(path: Path, error: sqlite3.Error) -> DatabaseError:
+def _translate_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DatabaseError:
+    if isinstance(error, UnicodeDecodeError):
+        # The text of the schema, which SQLite quotes in its message.
+        error = sqlite3.DatabaseError("its schema is not text")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     if is_locked(error):
         return LockedError(f"{path} is locked by another program")
     if is_full(error):
@@ -188,8 +208,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, path)
-    for question in schema.PROBES:
-        connection.execute(question).fetchone()
+    try:
+        for question in (*schema.PROBES, *readable_rows.PROBES):
+            connection.execute(question).fetchone()
+    except sqlite3.OperationalError as error:
+        if error_code(error) == sqlite3.SQLITE_ERROR:  # no such table or column: its schema is not the one it names
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -40,14 +40,15 @@ def vacuum(connection: sqlite3.Connection) -> None:
 
 OLD_SNAPSHOTS = (
     # A row was first seen before it was last seen, so the index on the former finds rows that are old by the latter.
-    "FROM limits l CROSS JOIN snapshots s INDEXED BY snapshots_first_seen"
+    "FROM limits l CROSS JOIN main.snapshots s INDEXED BY snapshots_first_seen"
     " ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at < :before"
     " WHERE s.last_seen_at < :before AND s.id != l.snapshot_id"
     " AND s.id NOT IN (SELECT snapshot_id FROM accounts WHERE snapshot_id IS NOT NULL)"
 )
 
 OLD_REQUESTS = (
-    "FROM accounts a CROSS JOIN requests r INDEXED BY requests_account ON r.account = a.id WHERE r.ended_at < :before"
+    "FROM accounts a CROSS JOIN main.requests r INDEXED BY requests_account"
+    " ON r.account = a.id WHERE r.ended_at < :before"
 )
 
 # When a thread was last seen is stored only now and then: an hour later all its turns are older, too, and deleted.

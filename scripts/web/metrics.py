@@ -11,6 +11,7 @@ The label of an account is its name, else its key; its e-mail address only if th
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import threading
 import time
@@ -273,14 +274,20 @@ def _unit(found: BudgetStatus | None) -> str:
 
 def _amount(found: BudgetStatus | None, name: str) -> float | None:
     amounts: Mapping[str, Any] = found or {}
-    return None if amounts.get(name) is None else float(amounts[name])
+    return _number(amounts.get(name))
 
 
 def _balance(found: CreditsStatus) -> float | None:
     if not found["has_credits"]:
         return None if found["has_credits"] is None else 0.0
+    return _number(found["balance"])
+
+
+def _number(written: str | None) -> float | None:
+    """Return the number of a decimal text; None for any other."""
     with contextlib.suppress(ValueError):
-        return None if found["balance"] is None else float(found["balance"])
+        value = None if written is None else float(written)
+        return value if value is None or math.isfinite(value) else None
     return None
 
 

@@ -6,12 +6,12 @@ here, so that no old figure is shown as if it were current. Timestamps are Unix 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from store.analysis.formatting import length_code
-from store.constants import BUDGET_LIMIT, FULL_PERCENT, flag
+from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAX_MINUTES, MAX_PERCENT, MAX_TIMESTAMP, flag
 from store.limit_state import LimitVerdict, WindowFigures, credits_carry, credits_left, limit_state
+from store.stored_json import is_number, read_mapping
 from store.transitions import is_overdue
 
 if TYPE_CHECKING:
@@ -155,7 +155,22 @@ def slots(row: Row) -> Iterator[tuple[str, WindowRow]]:
 
 def other_windows(written: str | None) -> dict[str, WindowRow]:
     """Return the windows of the further slots, which are stored as JSON in one column."""
-    return {slot: WindowRow(*values) for slot, values in json.loads(written).items()} if written else {}
+    if not written:
+        return {}
+    return {slot: WindowRow(*values) for slot, values in read_mapping(written).items() if slot and _is_window(values)}
+
+
+def _is_window(values: object) -> bool:
+    """Return True if a JSON value has the three figures of a window."""
+    return (
+        isinstance(values, list)
+        and len(values) == len(WindowRow._fields)
+        and all(value is None or is_number(value, 0, most) for value, most in zip(values, _MOST, strict=True))
+    )
+
+
+_MOST = (MAX_PERCENT, MAX_MINUTES, MAX_TIMESTAMP)
+"""The greatest figures of a window."""
 
 
 def reported_windows(row: Row) -> dict[str, ReportedWindow]:

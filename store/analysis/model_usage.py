@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import short_moment
+from store.constants import MAX_TIMESTAMP
+from store.stored_json import is_number, read_mapping
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -18,12 +19,20 @@ def unavailable_models(written: str | None, now: float) -> list[UnavailableModel
 
     `written` is the column ``model_usage``. A model whose time has come counts as available.
     """
-    models = json.loads(written) if written else {}
+    models = [(model, *usage) for model, usage in read_mapping(written).items() if _is_usage(usage)]
     return [
         {"model": model, "available_at": at, "credits_would_enable": by_credits}
-        for model, (available, at, by_credits) in models.items()
+        for model, available, at, by_credits in models
         if available is False and (at is None or at > now)
     ]
+
+
+def _is_usage(found: object) -> bool:
+    """Return True if a JSON value says whether a model is available, from when on, and whether by credits."""
+    if not isinstance(found, list) or len(found) != 3:
+        return False
+    _, at, by_credits = found
+    return (at is None or is_number(at, 0, MAX_TIMESTAMP)) and isinstance(by_credits, bool | None)
 
 
 def unavailable_text(found: UnavailableModel, now: float, zone: dt.tzinfo | None = None) -> str:

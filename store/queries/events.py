@@ -23,8 +23,10 @@ from store.analysis.events import (
 )
 from store.analysis.formatting import DAY, length_code
 from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
+from store.constants import MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.limits import MAX_LIMITS
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
@@ -155,8 +157,9 @@ class _EventQuery:
     def _rows(self, account: int) -> Iterator[Row]:
         """Yield the snapshots of an account's limits in the order of arrival, from the last ones before `since` on."""
         limits = self._connection.execute(
-            "SELECT limit_id FROM limits WHERE account = ? AND (? IS NULL OR limit_id = ?)",
-            (account, self._limit_id, self._limit_id),
+            "SELECT limit_id FROM limits WHERE account = ? AND (? IS NULL OR limit_id = ?)"
+            " ORDER BY limit_id != ?, limit_id LIMIT ?",
+            (account, self._limit_id, self._limit_id, MAIN_LIMIT, MAX_LIMITS),
         ).fetchall()
         values = [
             {"account": account, "limit_id": row["limit_id"], "since": self._since - _MAX_STEP_BACK} for row in limits
@@ -214,7 +217,10 @@ def _schema_had_turns_since(connection: sqlite3.Connection) -> float:
         "SELECT applied_at FROM _sqlite_migrations WHERE migration_set = 'codex-tap'"
         " AND name IN ('m001_initial', 'm002_requests') ORDER BY name"
     )
-    applied = [dt.datetime.fromisoformat(row["applied_at"]).timestamp() for row in islice(rows, 2)]
+    try:
+        applied = [dt.datetime.fromisoformat(row["applied_at"]).timestamp() for row in islice(rows, 2)]
+    except (ValueError, TypeError, OverflowError):
+        return float("-inf")
     if len(applied) < 2 or applied[1] - applied[0] < _SAME_MIGRATION_SECONDS:
         return float("-inf")
     return applied[1]

@@ -144,13 +144,15 @@ def sample_history(
 
 _WALK = f"""
 WITH RECURSIVE walk (id, at) AS (
-    SELECT id, first_seen_at FROM (
+    SELECT id, min(first_seen_at, :now) FROM (
         SELECT id, first_seen_at FROM snapshots
         WHERE account = :account AND limit_id = :limit_id AND first_seen_at <= :now AND late = 0
         ORDER BY first_seen_at DESC, id DESC LIMIT 1
     )
     UNION ALL
-    SELECT s.id, s.first_seen_at FROM walk JOIN snapshots s ON s.id = (
+    -- Where a row and its entry in the index differ, the walk goes on from where the index was searched: it ends.
+    SELECT s.id, min(s.first_seen_at, walk.at - CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END)
+    FROM walk JOIN snapshots s ON s.id = (
         SELECT id FROM snapshots
         WHERE account = :account AND limit_id = :limit_id
             AND first_seen_at < walk.at - CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END AND late = 0

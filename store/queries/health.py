@@ -27,6 +27,15 @@ def load_summary(connection: sqlite3.Connection) -> Summary:
     return Summary(*row)
 
 
+def count_unreadable(connection: sqlite3.Connection) -> int:
+    """Return the number of limits whose newest reading is damaged; the next reading of each begins a new row."""
+    row = connection.execute(
+        "SELECT count(*) FROM main.limits l WHERE NOT EXISTS (SELECT 1 FROM limits o JOIN snapshots s"
+        " ON s.id = o.snapshot_id WHERE o.account = l.account AND o.limit_id = l.limit_id)"
+    ).fetchone()
+    return int(row[0])
+
+
 class Losses(NamedTuple):
     """Readings that could not be stored: their number, the time of the last (Unix seconds), and the reasons."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from store.analysis.limit_status import budget_status, credits_status, reported_windows
 from store.constants import flag
+from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,5 +59,5 @@ def _history_entry(row: sqlite3.Row, account: Account) -> HistoryEntry:
         "status": row["status"],
         "model": row["model"],
         "thread": row["thread"],
-        "raw": json.loads(row["raw"]),
+        "raw": read_mapping(row["raw"]),
     }

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, reported_windows
 from store.analysis.timeline import window_resets
-from store.constants import flag
+from store.constants import MAIN_LIMIT, flag
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
+from store.queries.limits import MAX_LIMITS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,9 +67,15 @@ def empty_history_points(span: PointRange) -> HistoryPointsDocument:
 
 
 def _limits(connection: sqlite3.Connection, span: PointRange, ids: Sequence[int]) -> list[tuple[int, str]]:
-    rows = connection.execute("SELECT account, limit_id FROM limits ORDER BY account, limit_id")
-    wanted = set(ids)
-    return [(row[0], row[1]) for row in rows if row[0] in wanted and span.limit_id in {None, row[1]}]
+    found = []
+    for account in sorted(ids):
+        rows = connection.execute(
+            "SELECT limit_id FROM limits WHERE account = :account AND (:limit_id IS NULL OR limit_id = :limit_id)"
+            " ORDER BY limit_id != :main, limit_id LIMIT :most",
+            {"account": account, "limit_id": span.limit_id, "main": MAIN_LIMIT, "most": MAX_LIMITS},
+        )
+        found += [(account, row[0]) for row in rows]
+    return found
 
 
 def _row_ids(connection: sqlite3.Connection, limit: tuple[int, str], span: PointRange) -> set[int]:

@@ -10,17 +10,26 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+MAX_LIMITS = 200
+"""Limits of an account that are read: earlier versions stored any number, and so may another program."""
+
+
 def load_limit_ids(connection: sqlite3.Connection) -> list[str]:
-    """Return the ids of all limits that were ever seen."""
-    return [row[0] for row in connection.execute("SELECT DISTINCT limit_id FROM limits ORDER BY 1")]
+    """Return the ids of the limits that were ever seen, at most `MAX_LIMITS`, among them the main one."""
+    rows = connection.execute(
+        "SELECT DISTINCT limit_id FROM limits ORDER BY limit_id != ?, limit_id LIMIT ?", (MAIN_LIMIT, MAX_LIMITS)
+    )
+    return sorted(row[0] for row in rows)
 
 
 def current_snapshots(connection: sqlite3.Connection) -> dict[int, list[sqlite3.Row]]:
-    """Return the newest snapshot of each limit by account, the main limit first."""
+    """Return the newest snapshot of each limit by account, at most `MAX_LIMITS` of each, the main limit first."""
     found: dict[int, list[sqlite3.Row]] = {}
     for row in connection.execute(
         "SELECT s.* FROM limits l JOIN snapshots s ON s.id = l.snapshot_id ORDER BY l.limit_id != ?, l.limit_id",
         (MAIN_LIMIT,),
     ):
-        found.setdefault(row["account"], []).append(row)
+        of_account = found.setdefault(row["account"], [])
+        if len(of_account) < MAX_LIMITS:
+            of_account.append(row)
     return found

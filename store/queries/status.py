@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from store.analysis.limit_status import credits_status, limit_status
 from store.analysis.model_usage import unavailable_models
-from store.constants import flag
+from store.constants import MAX_TIMESTAMP, flag
 from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
+from store.stored_json import is_number, read_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +44,8 @@ def _facts_rows(connection: sqlite3.Connection) -> dict[int, sqlite3.Row]:
 
 
 def _loaded(written: str | None) -> list[int] | None:
-    return json.loads(written) if written else None
+    found = read_json(written)
+    return [int(each) for each in found if is_number(each, 0, MAX_TIMESTAMP)] if isinstance(found, list) else None
 
 
 def _account_status(

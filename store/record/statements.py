@@ -17,6 +17,7 @@ from store.edits import merge_accounts, replace_token_key
 from store.limit_state import LimitVerdict
 from store.models import Budget, Window
 from store.record.merge import Clock, Facts, State
+from store.stored_json import is_number
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,6 +32,10 @@ MAX_SIGHTINGS = 100
 
 MAX_LIMIT_NAMES = 100
 """Display names of limits that are stored, for the same reason."""
+
+
+MAX_LIMITS = 100
+"""Limits of an account that are stored; of new ones beyond them only the main limit and a budget are."""
 
 
 @dataclass(slots=True)
@@ -58,13 +63,22 @@ class Loss(NamedTuple):
     reason: str
 
 
+UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+"""Errors of a row with an impossible value, which a flipped bit or another program made of it."""
+
+
 def data_version(connection: sqlite3.Connection) -> int:
     """Return a number that changes when another connection changes the file."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def find_facts(connection: sqlite3.Connection, account: int) -> Facts | None:
-    """Return the newest facts of an account as a whole."""
+    """Return the newest facts of an account as a whole.
+
+    Raises:
+        UNREADABLE: A value of the row is none that was ever written.
+
+    """
     row = connection.execute(
         f"SELECT {_FACT_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
         " WHERE id = (SELECT snapshot_id FROM accounts WHERE id = ?)",
@@ -74,7 +88,12 @@ def find_facts(connection: sqlite3.Connection, account: int) -> Facts | None:
 
 
 def find_current_snapshot(connection: sqlite3.Connection, account: int, limit_id: str) -> CurrentSnapshot | None:
-    """Return the newest row of a limit."""
+    """Return the newest row of a limit.
+
+    Raises:
+        UNREADABLE: A value of the row is none that was ever written.
+
+    """
     row = connection.execute(
         f"SELECT id, server_time, windows_seen_at, last_seen_at, {_STATE_COLUMNS} FROM snapshots"  # noqa: S608 (constant columns)
         " WHERE id = (SELECT snapshot_id FROM limits WHERE account = ? AND limit_id = ?)",
@@ -83,6 +102,8 @@ def find_current_snapshot(connection: sqlite3.Connection, account: int, limit_id
     if row is None:
         return None
     row_id, server_time, windows_seen_at, last_seen_at = row[:4]
+    if not is_number(last_seen_at) or not all(each is None or is_number(each) for each in row[1:3]):
+        raise ValueError("a time that is none")
     clock = None if server_time is None else Clock(server_time, last_seen_at)
     return CurrentSnapshot(row_id, _state(row[4:]), clock, server_time, windows_seen_at, last_seen_at)
 
@@ -276,9 +297,17 @@ def set_current_snapshots(
     )
 
 
+def find_limit_ids(connection: sqlite3.Connection, account: int) -> set[str]:
+    """Return the ids of the limits of an account."""
+    rows = connection.execute("SELECT CAST(limit_id AS BLOB) FROM limits WHERE account = ?", (account,)).fetchall()
+    return {limit_id.decode("utf-8", "replace") for (limit_id,) in rows}
+
+
 def find_limit_names(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the ids of limits by their display names."""
-    return dict(connection.execute("SELECT name, limit_id FROM limit_names").fetchall())
+    # As bytes: one name that is no text must not hide the others.
+    rows = connection.execute("SELECT CAST(name AS BLOB), CAST(limit_id AS BLOB) FROM limit_names").fetchall()
+    return {name.decode("utf-8", "replace"): limit_id.decode("utf-8", "replace") for name, limit_id in rows}
 
 
 def save_limit_name(connection: sqlite3.Connection, name: str, limit_id: str) -> None:
@@ -411,6 +440,12 @@ _STATE_NAMES = (
     *_BUDGET_NAMES,
     *_FACT_NAMES,
 )
+_TEXT_NAMES = frozenset(
+    (
+        *("limit_name", "other_windows", "reached_type", *_BUDGET_NAMES),
+        *("plan_type", "credits_balance", "promo", "model_usage", "reset_credits_expire"),
+    )
+)
 _FACT_COLUMNS = ", ".join(_FACT_NAMES)
 _STATE_COLUMNS = ", ".join(_STATE_NAMES)
 _MESSAGE_COLUMNS = (
@@ -510,8 +545,22 @@ def _touch_values(current: CurrentSnapshot) -> tuple[Any, ...]:
     return (*seen, current.state.verdict.refused_at, five[2], seven[2], others, current.row_id)
 
 
+def _check(row: tuple[Any, ...], names: tuple[str, ...]) -> None:
+    """Check that each value is a text or a number, as its column has it.
+
+    Raises:
+        ValueError: A value is not.
+
+    """
+    for name, value in zip(names, row, strict=True):
+        right = isinstance(value, str) if name in _TEXT_NAMES else is_number(value)
+        if value is not None and not right:
+            raise ValueError(name)
+
+
 def _state(row: tuple[Any, ...]) -> State:
     """Rebuild a state from the values of `_STATE_NAMES`."""
+    _check(row, _STATE_NAMES)
     slots: dict[str, _WindowValues] = {"5h": row[1:4], "7d": row[4:7], **json.loads(row[7] or "{}")}
     windows = {
         slot: Window(used_percent=used, window_minutes=minutes, resets_at=resets_at)
@@ -525,6 +574,7 @@ def _state(row: tuple[Any, ...]) -> State:
 
 
 def _facts(row: tuple[Any, ...]) -> Facts:
+    _check(row, _FACT_NAMES)
     plan_type, has_credits, unlimited, balance, overage, spend_control, reset_credits, promo, *more = row
     return Facts(
         plan_type,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,7 +30,7 @@ from store.record.merge import (
     renewed,
     same,
 )
-from store.record.statements import CurrentSnapshot
+from store.record.statements import CurrentSnapshot, Loss
 from store.retention import prune
 from store.schema import schema_version
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
     from store.models import Identity
     from store.record.merge import Clock, State
-    from store.record.statements import Loss
 
 SIGHTING_SECONDS = 60.0
 """Time between two updates of when an account or a thread was last seen."""
@@ -63,6 +64,7 @@ class _Cache:
     current: dict[_Key, CurrentSnapshot | None] = field(default_factory=dict)
     last: dict[int, Snapshot] = field(default_factory=dict)
     threads: dict[_Key, float] = field(default_factory=dict)
+    limits: dict[int, set[str]] = field(default_factory=dict)
     names: dict[str, str] | None = None
 
     @property
@@ -80,6 +82,7 @@ class _Pending:
     current_snapshots: dict[_Key, int] = field(default_factory=dict)
     named: set[_Key] = field(default_factory=set)
     facts_snapshots: dict[int, int] = field(default_factory=dict)
+    losses: Counter[str] = field(default_factory=Counter)
 
     def write(self, connection: sqlite3.Connection) -> None:
         statements.update_last_seen(connection, self.touched.values())
@@ -87,6 +90,8 @@ class _Pending:
         statements.set_facts_snapshots(connection, self.facts_snapshots)
         statements.insert_turns(connection, self.turns)
         statements.save_sightings(connection, self.sightings)
+        now = time.time()
+        statements.insert_losses(connection, [Loss(now, count, reason) for reason, count in self.losses.items()])
         for current in self.touched.values():
             current.pending_observations = 0
 
@@ -110,6 +115,8 @@ class SnapshotWriter:
 
         """
         self._connection = open_writer(path)
+        # Without this, a text that is none is reported like a fault of the whole database.
+        self._connection.text_factory = bytes.decode
         self._path = path
         self.inode = inode(path)
         self._version = -1
@@ -302,6 +309,8 @@ class SnapshotWriter:
         self, key: _Key, limit: Limit, snapshot: Snapshot, facts: Facts, ordered_by_clock_to: int
     ) -> int | None:
         """Write one limit and return its row, or None for a late snapshot, which says nothing of the present."""
+        if not self._may_be_stored(key):
+            return None
         current = self._current_snapshot(key)
         state = merge(limit, snapshot, current.state if current else None, facts)
         if current and _is_late(snapshot, current, ordered_by_clock_to):
@@ -373,6 +382,7 @@ class SnapshotWriter:
                 statements.save_limit_name(self._connection, name, limit.limit_id)
                 statements.move_named_limit(self._connection, slug, limit.limit_id)
                 self._cache.names = None
+                self._cache.limits.clear()
                 self._cache.current.clear()
                 self._cache.last.clear()
 
@@ -444,14 +454,38 @@ class SnapshotWriter:
     def _known_facts(self, account: int) -> Facts | None:
         facts = self._cache.facts
         if account not in facts:
-            facts[account] = statements.find_facts(self._connection, account)
+            with self._unreadable_counted():
+                facts[account] = statements.find_facts(self._connection, account)
+            facts.setdefault(account, None)
         return facts[account]
 
     def _current_snapshot(self, key: _Key) -> CurrentSnapshot | None:
         current = self._cache.current
         if key not in current:
-            current[key] = statements.find_current_snapshot(self._connection, *key)
+            with self._unreadable_counted():
+                current[key] = statements.find_current_snapshot(self._connection, *key)
+            current.setdefault(key, None)
         return current[key]
+
+    @contextlib.contextmanager
+    def _unreadable_counted(self) -> Iterator[None]:
+        """Count a row that cannot be read as lost: it counts as not there, and the new reading begins another."""
+        try:
+            yield
+        except statements.UNREADABLE:
+            self._pending.losses["were stored and can no longer be read"] += 1
+
+    def _may_be_stored(self, key: _Key) -> bool:
+        """Return True unless a limit is a new one beyond the most of its account."""
+        account, limit_id = key
+        known = self._cache.limits.get(account)
+        if known is None:
+            known = self._cache.limits[account] = statements.find_limit_ids(self._connection, account)
+        if limit_id in known or limit_id in {MAIN_LIMIT, BUDGET_LIMIT} or len(known) < statements.MAX_LIMITS:
+            known.add(limit_id)
+            return True
+        self._pending.losses[f"were of a limit beyond the first {statements.MAX_LIMITS} of an account"] += 1
+        return False
 
 
 def _was_completed(turn: Turn) -> bool:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from store.database import open_reader, open_writer
 from store.errors import DamagedError, DatabaseError, LockedError, MissingError
 from store.files import inode
 from store.settings import default_database
+from tests.support.command_line import started
 from tests.support.databases import record
 from tests.support.factories import used
 from tests.support.harness import REPOSITORY
@@ -193,7 +195,7 @@ def test_a_reader_cannot_write(path: Path) -> None:
     connection = open_reader(path)
 
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        connection.execute("DELETE FROM accounts")
+        connection.execute("DELETE FROM main.accounts")
 
     connection.close()
 
@@ -305,3 +307,42 @@ def test_only_our_own_files_count_as_damaged(
         open_writer(chosen)
 
     assert isinstance(caught.value, DamagedError) is ours
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"used_5h_percent REAL", b"qsed_5h_percent REAL"),
+        (b"CREATE TABLE accounts", b"CREATE TABLE \xe1ccounts"),
+        (b"CREATE TABLE accounts", b"CREATE UABLE accounts"),
+        (b"-- given by a person", b"-- \xffiven by a person"),
+        (b"losses", b"mosses"),
+    ],
+    ids=["column", "no text", "no statement", "comment", "table"],
+)
+def test_a_flipped_bit_in_the_text_of_the_schema(path: Path, before: bytes, after: bytes) -> None:
+    """Readers say so in one line, and the next recorder goes on, in a new file if the damage is in the way."""
+    record(path, used(13))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(before, after))
+    for program in ("status", "doctor"):
+        ended = started(program, "--db", path)
+        assert "Traceback" not in ended.stderr
+        assert ended.returncode in {0, 1, 4}
+        assert len(ended.stderr.splitlines()) <= 1
+    record(path, used(14))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT max(used_5h_percent) FROM snapshots").fetchone() == (14.0,)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 cannot switch triggers off")
+def test_a_trigger_of_the_file_does_nothing(path: Path) -> None:
+    """Deletions still reach the rows of an account."""
+    record(path, used(13))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER t AFTER INSERT ON snapshots BEGIN DELETE FROM snapshots; END")
+    record(path, used(14))
+    with closing(open_writer(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM snapshots").fetchone() == (2,)
+        connection.execute("DELETE FROM accounts")
+        assert connection.execute("SELECT count(*) FROM snapshots").fetchone() == (0,)

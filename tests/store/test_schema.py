@@ -62,7 +62,7 @@ def used_5h(percent: float) -> Window:
 
 
 def columns(connection: sqlite3.Connection, table: str) -> str:
-    return " ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+    return " ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
 
 
 def test_schema(path: Path) -> None:
@@ -127,6 +127,7 @@ def write_older_schema(path: Path, monkeypatch: pytest.MonkeyPatch, version: int
         then.setattr("store.schema.SCHEMA_VERSION", version)
         then.setattr("store.schema._MIGRATIONS", schema._MIGRATIONS[:version])
         then.setattr("store.schema.PROBES", ())
+        then.setattr("store.readable_rows.PROBES", ())
         connection = open_writer(path)
     with transaction(connection):
         connection.execute("INSERT INTO accounts VALUES (1, 'acct-a', 'user-a', NULL, NULL, ?, ?, NULL)", (NOON, NOON))

@@ -12,7 +12,7 @@ from scripts.support.database import open_for_reading
 from store.errors import DatabaseError, MissingError
 from store.files import backup_files, spill_files
 from store.models import SightingKind
-from store.queries.health import load_losses, load_summary
+from store.queries.health import count_unreadable, load_losses, load_summary
 from store.queries.sightings import load_sightings
 from store.settings import DATABASE_VARIABLE
 
@@ -32,6 +32,7 @@ def check_database(path: Path, now: float) -> Iterator[Check]:
     try:
         with open_for_reading(path) as connection:
             found, lost = load_summary(connection), load_losses(connection)
+            unreadable = count_unreadable(connection)
             sightings = {kind: load_sightings(connection, kind) for kind in SightingKind}
     except MissingError:
         yield Check(name, "note", f"{path} is missing or empty; the first reading creates it")
@@ -43,6 +44,9 @@ def check_database(path: Path, now: float) -> Iterator[Check]:
         yield Check(name, "ok", f"{path}, snapshots: {found.snapshots:,}, accounts: {found.accounts}")
     else:
         yield Check(name, "problem", f"other users can read {path}", f"chmod 600 {path}")
+    if unreadable:
+        message = f"limits whose newest reading is damaged and cannot be read: {unreadable:,}"
+        yield Check("damage", "note", message, "the next reading of each replaces it")
     if lost:
         reasons = "; ".join(lost.reasons)
         message = f"readings dropped: {lost.number:,}, the last one {age(now - lost.last_at)} ago: {reasons}"

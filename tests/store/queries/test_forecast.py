@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
+
+import pytest
 
 from store.analysis.forecast import TOO_LITTLE_HISTORY
 from store.analysis.hourly_usage import UsageSample
@@ -91,3 +94,23 @@ def test_skipped_rows_are_not_a_gap(path: Path) -> None:
         rows = sample_history(connection, 1, "codex", NOON + HOUR)
     found = [(sample.at - NOON, sample.until - NOON, sample.used_percent) for sample in samples_of(rows, "5h")]
     assert found == [(60, 60, 1), (120, 700, 2), (700, 700, 4)]
+
+
+@pytest.mark.parametrize(
+    "at", [NOON + 9 * DAY, NOON - 3 * HOUR, 1, 3e10, 1e300], ids=["later", "same", "old", "far", "no time"]
+)
+def test_the_walk_ends_where_a_row_differs_from_its_index(path: Path, at: float) -> None:
+    """One flipped bit in the time of a row: the index has the row where it was, the row itself says another time."""
+    record(path, *(used(number, at=NOON + number * HOUR) for number in range(6)))
+    wanted, other = struct.pack(">d", NOON + 3 * HOUR + 0.5), struct.pack(">d", at)
+    with closing(open_writer(path)) as connection:
+        connection.execute("UPDATE snapshots SET first_seen_at = ? WHERE id = 4", (NOON + 3 * HOUR + 0.5,))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    found = path.read_bytes()
+    # The row is in its table and in the index: which of them comes first in the file does not matter.
+    assert found.count(wanted) == 2
+    for place in (found.index(wanted), found.rindex(wanted)):
+        path.write_bytes(found[:place] + other + found[place + 8 :])
+        with closing(open_reader(path)) as connection:
+            times = [row["first_seen_at"] for row in sample_history(connection, 1, "codex", NOON + 6 * HOUR)]
+        assert NOON + 5 * HOUR in times

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
+
 from store.database import open_reader, open_writer
-from store.queries.health import load_last_read, load_last_turns, load_losses, load_summary
+from store.queries.health import count_unreadable, load_last_read, load_last_turns, load_losses, load_summary
 from store.record.statements import Loss, insert_losses
+from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, turn, used
 
@@ -69,3 +73,24 @@ def test_the_last_turn_of_a_thread(path: Path) -> None:
     with closing(open_reader(path)) as connection:
         assert load_last_turns(connection, ["t-1", "s-2", "t-9"]) == {"t-1": NOON + 60, "s-2": NOON + 180}
         assert load_last_turns(connection, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "number"),
+    [
+        ("snapshots SET last_seen_at = 'noon' WHERE account = 1", 1),
+        ("snapshots SET late = 5", 2),
+        ("limits SET snapshot_id = 999 WHERE account = 2", 1),
+        ("limits SET limit_id = x'ff' WHERE account = 2", 1),
+        ("snapshots SET used_5h_percent = -1", 0),
+    ],
+)
+def test_limits_whose_newest_reading_is_damaged(path: Path, change: str, number: int) -> None:
+    """`doctor` names them; a reading with a figure that is not there is a reading."""
+    record(path, used(13), used(20, who=BOB))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {change}")
+    with closing(open_reader(path)) as connection:
+        assert count_unreadable(connection) == number
+    named = f"limits whose newest reading is damaged and cannot be read: {number}"
+    assert (named in " ".join(invoke("doctor", "--db", path).output.split())) is bool(number)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis.strategies import DataObject, data, integers, sampled_from
 
-from store.constants import limit_slug
+from store.constants import BUDGET_LIMIT, limit_slug
 from store.models import Budget, Credits, Snapshot, Source, Transport, Window
+from store.record.statements import MAX_LIMITS
 from store.record.writer import SnapshotWriter
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, turn, used, windows
@@ -534,3 +537,72 @@ def test_a_budget_that_no_longer_exists(path: Path) -> None:
     assert [row["limit_id"] for row in rows(path)] == ["codex", "spend_control", "codex", "spend_control"]
     gone = current(path, "spend_control")
     assert (gone["other_windows"], gone["budget_limit"], gone["observations"]) == (None, None, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "limit_name = CAST(x'53ff' AS TEXT)",
+        "plan_type = CAST(x'ff' AS TEXT)",
+        "plan_type = x'00'",
+        "used_5h_percent = -1",
+        "used_5h_percent = 'half'",
+        "used_5h_percent = 9e999",
+        "window_7d_minutes = 0",
+        "resets_5h_at = 'noon'",
+        "other_windows = '{'",
+        "other_windows = '[]'",
+        "other_windows = '{\"30d\": 5}'",
+        "other_windows = '{\"30d\": [1]}'",
+        f"other_windows = '{'[' * 100_000}'",
+        "reached_until = 'soon'",
+        "refused_at = 'now'",
+        "server_time = 'now'",
+        "last_seen_at = x'00'",
+        "windows_seen_at = 'then'",
+        "has_credits = 'yes'",
+        "budget_limit = 5.5, budget_used = x'00'",
+    ],
+)
+def test_a_newest_row_that_cannot_be_read_counts_as_not_there(path: Path, change: str) -> None:
+    """The next reading begins a new row, other accounts are recorded as before, and the loss is counted."""
+    record(path, used(13), used(20, who=BOB))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE snapshots SET {change} WHERE account = 1")  # noqa: S608 (cases)
+    record(path, used(14, at=NOON + 60), used(21, at=NOON + 60, who=BOB))
+
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute("SELECT s.used_5h_percent FROM limits l JOIN snapshots s ON s.id = l.snapshot_id")
+        assert sorted(row[0] for row in kept) == [14.0, 21.0]
+        reasons = connection.execute("SELECT DISTINCT reason FROM losses").fetchall()
+    assert reasons == [("were stored and can no longer be read",)]
+
+
+def test_a_name_that_is_no_text_hides_no_other(path: Path) -> None:
+    """The names of limits are read together."""
+    spark = limit(windows(5), limit_id="codex_bengalfox", limit_name="Spark")
+    record(path, snapshot(spark))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO limit_names VALUES (CAST(x'ff' AS TEXT), x'ff'), ('Seven', 7)")
+    record(path, snapshot(limit(windows(6), limit_id="spark", limit_name="Spark", by_name=True), at=NOON + 60))
+
+    assert current(path, "codex_bengalfox")["used_5h_percent"] == 6.0
+
+
+def _numbered(first: int, last: int) -> list[Snapshot]:
+    return [snapshot(limit(windows(5), limit_id=f"l{number}")) for number in range(first, last)]
+
+
+def test_the_limits_of_an_account_are_bounded(path: Path) -> None:
+    """Known limits, the main limit and a budget are stored whatever others came before; what is refused is counted."""
+    budget = limit({}, limit_id=BUDGET_LIMIT, budget=Budget(limit="10"))
+    again = snapshot(limit(windows(9), limit_id="l1", limit_name="One"), at=NOON + 60)
+    record(path, *_numbered(0, MAX_LIMITS + 5), snapshot(budget), used(13), again)
+    record(path, *_numbered(MAX_LIMITS + 5, MAX_LIMITS + 7))
+
+    with closing(sqlite3.connect(path)) as connection:
+        counts = dict(connection.execute("SELECT account, count(*) FROM limits GROUP BY account").fetchall())
+        assert counts == {1: MAX_LIMITS + 2}
+        assert connection.execute("SELECT sum(count) FROM losses").fetchone() == (7,)
+    assert current(path, "l1")["used_5h_percent"] == 9.0
+    assert current(path)["used_5h_percent"] == 13.0
