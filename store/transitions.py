@@ -99,7 +99,9 @@ def transition(before: WindowReading, after: WindowReading) -> Transition:
         return _of_unknown(before, after, minutes)
     moved = resets_at - due_at
     if -RESET_JITTER_SECONDS <= moved <= RESET_JITTER_SECONDS:
-        return Transition(TransitionKind.SAME, used - was) if used >= was else _LOWERED
+        if used == was:
+            return _SAME  # as most are
+        return Transition(TransitionKind.SAME, used - was) if used > was else _LOWERED
     if was == used == 0 and abs(moved - (seen_at - left_at)) <= RESET_JITTER_SECONDS:
         return _SLID
     due = due_at <= seen_at + SKEW_SECONDS
@@ -133,6 +135,7 @@ def is_overdue(resets_at: float | None, seen_at: float, server_time: float | Non
     return resets_at <= (server_time if near and server_time is not None else seen_at)
 
 
+_SAME = Transition(TransitionKind.SAME, 0.0)
 _SLID = Transition(TransitionKind.SLID, 0.0)
 _LOWERED = Transition(TransitionKind.LOWERED, 0.0)
 

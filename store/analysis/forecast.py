@@ -16,6 +16,7 @@ The method, in short (docs/forecast.md describes it in full, with the results of
 
 from __future__ import annotations
 
+from functools import cache
 from math import exp, log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,7 +34,7 @@ from store.analysis.limit_status import WindowRow, window_status
 from store.constants import FULL_PERCENT, is_full
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from store.documents import WindowForecast
 
@@ -217,8 +218,10 @@ def _timestamp(after: float, now: float) -> float | None:
 # Scenarios
 
 
-_SHIFTS = (0, -1, 1, -2, 2, -3, 3)
-_SHIFT_WEIGHT, _OTHER_DAY_WEIGHT, _FORGET_DAYS = 0.8, 0.25, 14.0
+_SHIFTS = tuple((shift, 0.8 ** abs(shift)) for shift in (0, -1, 1, -2, 2, -3, 3))
+"""The hours by which a stretch may begin later in its day than the present in this day, and the weight of each."""
+
+_OTHER_DAY_WEIGHT, _FORGET_DAYS = 0.25, 14.0
 _LIKENESS, _LONG_LIKENESS = 0.6, 1.0
 """The difference (in e-folds) of preceding use within which a stretch resembles the present: last hour, last four."""
 
@@ -344,29 +347,31 @@ def _stretches(hourly: HourlyUsage, hours_left: float) -> list[tuple[float, floa
     """Return where stretches of the past begin that resemble the present, and the weight of each."""
     length = _first_length(hourly, hours_left)
     floor = 0.25 * hourly.total[-1] / max(hourly.seen_hours, 1.0) + 1e-9
-    here = _levels(hourly, hourly.here, floor)
+    used_by = cache(hourly.at)  # neighbouring stretches share hours
+    here = _levels(used_by, hourly.here, floor)
     weekend = hourly.is_weekend(hourly.here)
     found: list[tuple[float, float]] = []
     for day in range(min(HISTORY_DAYS, int(hourly.here / DAY_HOURS)) + 1):
-        for shift in _SHIFTS:
+        forgotten = 0.5 ** (day / _FORGET_DAYS)
+        for shift, nearness in _SHIFTS:
             start = hourly.here - DAY_HOURS * day + shift
             if start < 1 or start + length > hourly.here:
                 continue
-            weight = _SHIFT_WEIGHT ** abs(shift) * 0.5 ** (day / _FORGET_DAYS)
+            weight = nearness * forgotten
             if hourly.is_weekend(start) != weekend:
                 weight *= _OTHER_DAY_WEIGHT
             if hours_left > length:
                 weight *= hourly.known_share(start, length) ** 2
-            there = _levels(hourly, start, floor)
+            there = _levels(used_by, start, floor)
             near = ((here[0] - there[0]) / _LIKENESS) ** 2 + ((here[1] - there[1]) / _LONG_LIKENESS) ** 2
             found.append((start, weight * exp(-near / 2) + 1e-9))
     return found
 
 
-def _levels(hourly: HourlyUsage, position: float, floor: float) -> tuple[float, float]:
+def _levels(used_by: Callable[[float], float], position: float, floor: float) -> tuple[float, float]:
     """Return the logarithms of the use per hour in the last hour and in the last four."""
-    total = hourly.at(position)
-    return log(total - hourly.at(position - 1) + floor), log((total - hourly.at(position - 4)) / 4 + floor)
+    total = used_by(position)
+    return log(total - used_by(position - 1) + floor), log((total - used_by(position - 4)) / 4 + floor)
 
 
 def _chosen(weighted: Sequence[tuple[float, float]], count: int) -> list[float]:

@@ -11,7 +11,7 @@ before and from the same hour of other days.
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,6 +59,13 @@ def usable_samples(samples: Sequence[UsageSample], now: float) -> list[UsageSamp
             known[-1] = known[-1]._replace(until=sample.at)
         known.append(sample if sample.until <= now else sample._replace(until=now))
     return known
+
+
+_Change = tuple[UsageSample, UsageSample, float, bool]
+"""Two consecutive samples, the points used between them, and whether the last ones before a reset were lost.
+
+A plain tuple: there are thousands.
+"""
 
 
 class _Gap(NamedTuple):
@@ -319,26 +326,17 @@ days, plus a part that does not shrink with more days (both in shares of a day's
 _PACE_HOURS, _PACE_HALF_HOURS, _PACE_LEAST, _PACE_SHORTEST = 24, 2.0, 0.25, 0.25
 
 
-class _Change(NamedTuple):
-    """Two consecutive samples, the points used between them, and whether the last ones before a reset were lost."""
-
-    old: UsageSample
-    new: UsageSample
-    points: float
-    lost: bool
-
-
 def _changes(known: Sequence[UsageSample], length: float) -> list[_Change]:
     """Return what happened between the samples of a window of `length` seconds."""
     minutes = round(length / MINUTE)
     # `until` of a sample may cover readings that the sampling left out, which were of the next period.
     readings = [WindowReading(used, minutes, resets_at, at) for at, _, used, resets_at in known]
-    found = []
-    for (old, new), (before, after) in zip(pairwise(known), pairwise(readings), strict=True):
-        change = transition(before, after)
+    changes = map(transition, readings, readings[1:])
+    return [
         # Of an unused window no points were lost.
-        found.append(_Change(old, new, change.points, change.is_reset and old.used_percent > 0))
-    return found
+        (old, new, change.points, old.used_percent > 0 and change.is_reset)
+        for old, new, change in zip(known, known[1:], changes, strict=False)
+    ]
 
 
 def _usual_turn(pairs: Iterable[_Change]) -> float:
