@@ -285,12 +285,13 @@ def _sampled(
 ) -> Iterator[Scenario]:
     first = min(horizon.hours, _first_length(hourly, horizon.hours))
     spread = hourly.daily_log_spread()
+    activity_ratio = cache(hourly.activity_ratio)
     count = len(blurred)
     dice = 12_345
     for number, start in enumerate(begins):
         factor = exp(spread * _normal(number * 31 % count, count))
         if horizon.hours <= DAY_HOURS:
-            factor *= hourly.activity_ratio(start)
+            factor *= activity_ratio(start)
         steps = [(start, first)]
         for pool, length in later:
             dice = (dice * 1_103_515_245 + 12_345) & 0x7FFFFFFF
