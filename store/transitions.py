@@ -99,7 +99,7 @@ def transition(before: WindowReading, after: WindowReading) -> Transition:
         return _of_unknown(before, after, minutes)
     moved = resets_at - due_at
     if -RESET_JITTER_SECONDS <= moved <= RESET_JITTER_SECONDS:
-        return Transition(TransitionKind.SAME, used - was) if used >= was else _LOWERED
+        return _grown(used - was) if used >= was else _LOWERED
     if was == used == 0 and abs(moved - (seen_at - left_at)) <= RESET_JITTER_SECONDS:
         return _SLID
     due = due_at <= seen_at + SKEW_SECONDS
@@ -133,15 +133,21 @@ def is_overdue(resets_at: float | None, seen_at: float, server_time: float | Non
     return resets_at <= (server_time if near and server_time is not None else seen_at)
 
 
+_SAME = Transition(TransitionKind.SAME, 0.0)
 _SLID = Transition(TransitionKind.SLID, 0.0)
 _LOWERED = Transition(TransitionKind.LOWERED, 0.0)
+
+
+def _grown(points: float) -> Transition:
+    # Most readings repeat the one before.
+    return Transition(TransitionKind.SAME, points) if points else _SAME
 
 
 def _of_unknown(before: WindowReading, after: WindowReading, minutes: int | None) -> Transition:
     """Return the transition of a window whose length, or one of whose dates, is unknown."""
     grown = after.used_percent - before.used_percent
     if grown >= 0:
-        return Transition(TransitionKind.SAME, grown)
+        return _grown(grown)
     if before.resets_at is not None:
         due = before.resets_at <= after.seen_at + SKEW_SECONDS
     else:

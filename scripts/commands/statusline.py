@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from scripts.commands.options import ACCOUNT_HELP, database_option
-from scripts.support.database import account_outlook
+from scripts.support.database import account_outlook, account_status
 from scripts.support.errors import NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowForecast, WindowStatus
+
+_WITH_LEVELS = frozenset({"tmux", "waybar"})
+"""The formats that show the levels of windows; the others need no forecast, which takes time."""
 
 UNKNOWN_TEXT = "-"
 """The line while nothing is known: not empty, and not a figure."""
@@ -56,18 +59,23 @@ def statusline(*, account: str | None, form: str, database: Path | None) -> None
     """Print one line on an account, for status bars."""
     from store.analysis.ranking import main_limit
 
-    found = account_outlook(database or default_database(), account)
-    limit = main_limit(found[0]) if found else None
-    if found is None or limit is None:
+    who, forecasts = _load(database or default_database(), account, form)
+    limit = main_limit(who) if who else None
+    if who is None or limit is None:
         click.echo(_UNKNOWN.get(form, UNKNOWN_TEXT))
         return
-    who, forecast = found
-    of_limit = (each["windows"] for each in forecast["limits"] if each["limit_id"] == limit["limit_id"])
-    click.echo(_WRITERS[form](_Outlook(who, limit, next(of_limit, {}))))
+    click.echo(_WRITERS[form](_Outlook(who, limit, forecasts)))
+
+
+def _load(path: Path, account: str | None, form: str) -> tuple[AccountStatus | None, Mapping[str, WindowForecast]]:
+    """Return the account, None while nothing is known, and the forecasts that the form shows."""
+    if form in _WITH_LEVELS:
+        return account_outlook(path, account) or (None, {})
+    return account_status(path, account), {}
 
 
 class _Outlook(NamedTuple):
-    """An account, its main limit, and the forecasts of that limit's windows by slot."""
+    """An account, its main limit, and the forecasts of that limit's windows by slot; empty without levels."""
 
     who: AccountStatus
     limit: LimitStatus

@@ -10,10 +10,10 @@ from scripts.support.errors import WRONG_USE, CommandError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from store.documents import AccountEntry, AccountForecast, AccountStatus
+    from store.documents import AccountEntry, AccountStatus, WindowForecast
     from store.queries.accounts import Account
 
 
@@ -108,13 +108,14 @@ def account_status(path: Path, prefix: str | None) -> AccountStatus | None:
         return None
 
 
-def account_outlook(path: Path, prefix: str | None) -> tuple[AccountStatus, AccountForecast] | None:
-    """Return the status of an account as `account_status` does, and the forecasts of its limits.
+def account_outlook(path: Path, prefix: str | None) -> tuple[AccountStatus, Mapping[str, WindowForecast]] | None:
+    """Return the status of an account as `account_status` does, and the forecasts of its main limit's windows by slot.
 
     Raises:
         AccountError: The prefix matches no account or several.
         DatabaseError: The database cannot be read.
     """
+    from store.analysis.ranking import main_limit
     from store.errors import MissingError
     from store.queries.forecast import load_forecasts
 
@@ -122,10 +123,12 @@ def account_outlook(path: Path, prefix: str | None) -> tuple[AccountStatus, Acco
     try:
         with session(path, [prefix] if prefix else []) as found:
             status = _chosen_status(found, prefix, now)
-            if status is None:
-                return None
+            limit = main_limit(status) if status else None
+            if status is None or limit is None:
+                return (status, {}) if status else None
             chosen = [account for account in found.accounts if account.key == status["account"]]
-            return status, load_forecasts(found.connection, now, chosen)["accounts"][0]
+            (forecast,) = load_forecasts(found.connection, now, chosen, limit["limit_id"])["accounts"]
+            return status, {slot: window for each in forecast["limits"] for slot, window in each["windows"].items()}
     except MissingError:
         return None
 

@@ -118,11 +118,11 @@ def is_pending(increased_at: float, now: float) -> bool:
 
 def increase(before: WindowSample, after: WindowSample) -> float:
     """Return the points that were used between two samples; `store.transitions` says how many."""
-    return transition(_reading(before, before.last_at), _reading(after, after.first_at)).points
-
-
-def _reading(sample: WindowSample, seen_at: float) -> WindowReading:
-    return WindowReading(sample.used_percent, sample.window_minutes, sample.resets_at, seen_at)
+    _, left_at, was, length, due_at = before
+    seen_at, _, used, minutes, resets_at = after
+    return transition(
+        WindowReading(was, length, due_at, left_at), WindowReading(used, minutes, resets_at, seen_at)
+    ).points
 
 
 def points_in_range(interval: Interval, since: float, until: float) -> float:
@@ -235,16 +235,19 @@ def token_counts(turn: TurnUse) -> tuple[float, ...] | None:
 
     A token that is written into the cache, and each one of a turn in Fast mode, counts for as many as it costs.
     """
-    if turn.status is not None and turn.status >= 400:
+    # Unpacked: this is called for thousands of turns.
+    _, _, _, _, model, warm_up, status, given, cached, output, _, written, tier = turn
+    if status is not None and status >= 400:
         return ()
-    if turn.input_tokens is None and turn.output_tokens is None:
-        return () if turn.warm_up else None
-    whole = turn.input_tokens or 0
-    cached = min(turn.cached_tokens or 0, whole)
-    written = min(turn.cache_write_tokens or 0, whole - cached)
-    price = tier_price(turn.tier, turn.model)
-    uncached = whole - cached + (CACHE_WRITE_PRICE - 1) * written
-    return uncached * price, cached * price, (turn.output_tokens or 0) * price
+    if given is None and output is None:
+        return () if warm_up else None
+    whole = given or 0
+    cached = min(cached or 0, whole)
+    uncached = float(whole - cached)
+    if written:
+        uncached += (CACHE_WRITE_PRICE - 1) * min(written, whole - cached)
+    price = tier_price(tier, model) if tier else 1.0
+    return uncached * price, cached * price, (output or 0) * price
 
 
 # The fit of weights

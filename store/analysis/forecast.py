@@ -16,6 +16,7 @@ The method, in short (docs/forecast.md describes it in full, with the results of
 
 from __future__ import annotations
 
+from functools import cache
 from math import exp, log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,7 +34,7 @@ from store.analysis.limit_status import WindowRow, window_status
 from store.constants import FULL_PERCENT, is_full
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from store.documents import WindowForecast
 
@@ -217,8 +218,10 @@ def _timestamp(after: float, now: float) -> float | None:
 # Scenarios
 
 
-_SHIFTS = (0, -1, 1, -2, 2, -3, 3)
-_SHIFT_WEIGHT, _OTHER_DAY_WEIGHT, _FORGET_DAYS = 0.8, 0.25, 14.0
+_SHIFTS = tuple((shift, 0.8 ** abs(shift)) for shift in (0, -1, 1, -2, 2, -3, 3))
+"""The hours by which a stretch may begin later in its day than the present in this day, and the weight of each."""
+
+_OTHER_DAY_WEIGHT, _FORGET_DAYS = 0.25, 14.0
 _LIKENESS, _LONG_LIKENESS = 0.6, 1.0
 """The difference (in e-folds) of preceding use within which a stretch resembles the present: last hour, last four."""
 
@@ -248,7 +251,8 @@ class _Horizon(NamedTuple):
 def _scenarios(hourly: HourlyUsage, horizon: _Horizon, average: float, pace: float) -> Iterator[Scenario]:
     """Yield equally likely scenarios."""
     count = SCENARIOS
-    stretches = _stretches(hourly, horizon.hours)
+    later = _later_days(hourly, horizon.hours)
+    stretches = _stretches(hourly, horizon.hours) if all(pool for pool, _ in later) else []
     days = hourly.seen_hours / DAY_HOURS
     lines = count if not stretches else round(count * _FEW_DAYS / (_FEW_DAYS + days))
     blurred = [horizon.blur * (2 * (number * 29 % count + 0.5) / count - 1) for number in range(count)]
@@ -256,7 +260,7 @@ def _scenarios(hourly: HourlyUsage, horizon: _Horizon, average: float, pace: flo
     for number in range(lines):
         yield _line(points * exp(_LINE_SPREAD * _normal(number, lines)), horizon, blurred[number])
     if lines < count:
-        yield from _sampled(hourly, horizon, stretches, blurred[lines:])
+        yield from _sampled(hourly, horizon, _chosen(stretches, count - lines), later, blurred[lines:])
 
 
 def _line(points: float, horizon: _Horizon, more: float) -> Scenario:
@@ -273,17 +277,21 @@ def _line_rate(hourly: HourlyUsage, hours_left: float, average: float, pace: flo
 
 
 def _sampled(
-    hourly: HourlyUsage, horizon: _Horizon, stretches: Sequence[tuple[float, float]], blurred: Sequence[float]
+    hourly: HourlyUsage,
+    horizon: _Horizon,
+    begins: Sequence[float],
+    later: Sequence[tuple[Sequence[float], float]],
+    blurred: Sequence[float],
 ) -> Iterator[Scenario]:
     first = min(horizon.hours, _first_length(hourly, horizon.hours))
-    later = _later_days(hourly, horizon.hours, first)
     spread = hourly.daily_log_spread()
+    activity_ratio = cache(hourly.activity_ratio)
     count = len(blurred)
     dice = 12_345
-    for number, start in enumerate(_chosen(stretches, count)):
+    for number, start in enumerate(begins):
         factor = exp(spread * _normal(number * 31 % count, count))
         if horizon.hours <= DAY_HOURS:
-            factor *= hourly.activity_ratio(start)
+            factor *= activity_ratio(start)
         steps = [(start, first)]
         for pool, length in later:
             dice = (dice * 1_103_515_245 + 12_345) & 0x7FFFFFFF
@@ -298,7 +306,7 @@ def _replay(hourly: HourlyUsage, steps: Sequence[tuple[float, float]], factor: f
     points = hours = 0.0
     dry_after = float("inf")
     for start, length in steps:
-        used = factor * (hourly.at(start + length) - hourly.at(start))
+        used = factor * hourly.between(start, length)
         if dry_after == float("inf") and 0 < used >= remaining - points:
             dry_after = hours + hourly.crossing(start, start + length, (remaining - points) / factor)
         points += used
@@ -313,20 +321,24 @@ def _first_length(hourly: HourlyUsage, hours_left: float) -> float:
     return rest if rest >= 3 else rest + DAY_HOURS
 
 
-def _later_days(hourly: HourlyUsage, hours_left: float, first: float) -> list[tuple[list[float], float]]:
+def _later_days(hourly: HourlyUsage, hours_left: float) -> list[tuple[list[float], float]]:
     """Return, for each day after the first stretch, the past days to draw from, and its length in hours."""
+    first = _first_length(hourly, hours_left)
     if hours_left <= first:
         return []
     cut = hourly.here + first
     begun = [cut - DAY_HOURS * back for back in range(1, HISTORY_DAYS + 3)]
     whole = [start for start in begun if start >= 0 and start + DAY_HOURS <= hourly.here]
     whole = [start for start in whole if hourly.known_share(start, DAY_HOURS) >= 0.5] or whole
+    alike: tuple[list[float], list[float]] = ([], [])
+    for start in whole:
+        alike[hourly.is_weekend(start + 1)].append(start)
+    # A kind of day that was never seen (weekday or weekend) is as likely idle as not.
+    weekday, weekend = (pool or (whole and [*whole, *[_IDLE_DAY] * len(whole)]) for pool in alike)
     found: list[tuple[list[float], float]] = []
     at = cut
     while at < hourly.here + hours_left - 1e-9:
-        alike = [start for start in whole if hourly.is_weekend(start + 1) == hourly.is_weekend(at + 1)]
-        # A kind of day that was never seen (weekday or weekend) is as likely idle as not.
-        pool = alike or (whole and [*whole, *[_IDLE_DAY] * len(whole)])
+        pool = weekend if hourly.is_weekend(at + 1) else weekday
         found.append((pool, min(DAY_HOURS, hourly.here + hours_left - at)))
         at += DAY_HOURS
     return found
@@ -335,32 +347,32 @@ def _later_days(hourly: HourlyUsage, hours_left: float, first: float) -> list[tu
 def _stretches(hourly: HourlyUsage, hours_left: float) -> list[tuple[float, float]]:
     """Return where stretches of the past begin that resemble the present, and the weight of each."""
     length = _first_length(hourly, hours_left)
-    if hours_left > length and not _later_days(hourly, hours_left, length)[0][0]:
-        return []
     floor = 0.25 * hourly.total[-1] / max(hourly.seen_hours, 1.0) + 1e-9
-    here = _levels(hourly, hourly.here, floor)
+    used_by = cache(hourly.at)  # neighbouring stretches share hours
+    here = _levels(used_by, hourly.here, floor)
     weekend = hourly.is_weekend(hourly.here)
     found: list[tuple[float, float]] = []
     for day in range(min(HISTORY_DAYS, int(hourly.here / DAY_HOURS)) + 1):
-        for shift in _SHIFTS:
+        forgotten = 0.5 ** (day / _FORGET_DAYS)
+        for shift, nearness in _SHIFTS:
             start = hourly.here - DAY_HOURS * day + shift
             if start < 1 or start + length > hourly.here:
                 continue
-            weight = _SHIFT_WEIGHT ** abs(shift) * 0.5 ** (day / _FORGET_DAYS)
+            weight = nearness * forgotten
             if hourly.is_weekend(start) != weekend:
                 weight *= _OTHER_DAY_WEIGHT
             if hours_left > length:
                 weight *= hourly.known_share(start, length) ** 2
-            there = _levels(hourly, start, floor)
+            there = _levels(used_by, start, floor)
             near = ((here[0] - there[0]) / _LIKENESS) ** 2 + ((here[1] - there[1]) / _LONG_LIKENESS) ** 2
             found.append((start, weight * exp(-near / 2) + 1e-9))
     return found
 
 
-def _levels(hourly: HourlyUsage, position: float, floor: float) -> tuple[float, float]:
+def _levels(used_by: Callable[[float], float], position: float, floor: float) -> tuple[float, float]:
     """Return the logarithms of the use per hour in the last hour and in the last four."""
-    total = hourly.at(position)
-    return log(total - hourly.at(position - 1) + floor), log((total - hourly.at(position - 4)) / 4 + floor)
+    total = used_by(position)
+    return log(total - used_by(position - 1) + floor), log((total - used_by(position - 4)) / 4 + floor)
 
 
 def _chosen(weighted: Sequence[tuple[float, float]], count: int) -> list[float]:

@@ -11,12 +11,12 @@ before and from the same hour of other days.
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.constants import is_full
-from store.transitions import Transition, WindowReading, transition
+from store.transitions import WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,6 +61,13 @@ def usable_samples(samples: Sequence[UsageSample], now: float) -> list[UsageSamp
     return known
 
 
+_Change = tuple[UsageSample, UsageSample, float, bool]
+"""Two consecutive samples, the points used between them, and whether the last ones before a reset were lost.
+
+A plain tuple: there are thousands.
+"""
+
+
 class _Gap(NamedTuple):
     """A time without readings, in hours, and the points that others used in it; None where unknown."""
 
@@ -95,18 +102,21 @@ class HourlyUsage:
         self.used = [0.0] * hours
         self.unknown = [0.0] * hours
         gaps = self._spread_all(known, length, self.start * HOUR - utc_offset)
+        self.unknown = [min(1.0, unknown) for unknown in self.unknown]
+        self._has_unknown = any(self.unknown)
         self._fill_gaps(gaps, self.here - (now - known[-1].until) / HOUR)
         self._fill_unknown()
+        self._stretches: dict[tuple[float, float], float] = {}
         self.total = list(accumulate(self.used, initial=0.0))
 
     def _spread_all(self, known: Sequence[UsageSample], length: float, origin: float) -> list[_Gap]:
         """Spread all increases over the time in which they arose; return the gaps."""
-        pairs = [(old, new, _transition(old, new, length)) for old, new in pairwise(known)]
+        pairs = _changes(known, length)
         turn = _usual_turn(pairs)
         found: list[_Gap] = []
-        for old, new, change in pairs:
+        for old, new, points, lost in pairs:
             begin, until, end = (old.at - origin) / HOUR, (old.until - origin) / HOUR, (new.at - origin) / HOUR
-            if _lost_points(old, change):
+            if lost:
                 begun = end if new.resets_at is None else (new.resets_at - length - origin) / HOUR
                 begun = min(max(begun, begin), end)
                 over = begun if old.resets_at is None else min(max((old.resets_at - origin) / HOUR, begin), begun)
@@ -115,9 +125,9 @@ class HourlyUsage:
             elif is_full(old.used_percent):
                 self._mark_unknown(begin, end)
             elif end - until > _GAP_HOURS:
-                found.append(self._spread_over_gap(begin, until, end, change.points, turn))
-            else:
-                self._spread(begin, end, change.points)
+                found.append(self._spread_over_gap(begin, until, end, points, turn))
+            elif points > 0:
+                self._spread(begin, end, points)
         return found
 
     def _spread_over_gap(self, begin: float, until: float, end: float, points: float, turn: float) -> _Gap:
@@ -161,28 +171,31 @@ class HourlyUsage:
             self.used[min(index, len(self.used) - 1)] += points
             return
         rate = points / (end - begin)
-        for index, share in self._bins(begin, end):
-            self.used[index] += rate * share
+        self._add(self.used, begin, end, rate)
 
     def _mark_unknown(self, begin: float, end: float) -> None:
-        for index, share in self._bins(begin, end):
-            self.unknown[index] = min(1.0, self.unknown[index] + share)
+        self._add(self.unknown, begin, end, 1.0)
 
-    def _bins(self, begin: float, end: float) -> Iterator[tuple[int, float]]:
-        """Yield each hour of a stretch, and the share of the hour in the stretch."""
+    def _add(self, hours: list[float], begin: float, end: float, rate: float) -> None:
+        """Add a rate per hour to each hour of a stretch, in proportion to the share of the hour in the stretch."""
         at = max(begin, 0.0)
         end = min(end, self.here)
+        last = len(hours) - 1
         while at < end:
-            index = min(int(at), len(self.used) - 1)
-            upper = min(index + 1.0, end)
-            if upper <= at:
+            index = int(at)
+            if index >= last:
+                hours[last] += rate * (end - at)
                 return
-            yield index, upper - at
+            upper = index + 1.0
+            if upper >= end:
+                hours[index] += rate * (end - at)
+                return
+            hours[index] += rate * (upper - at)
             at = upper
 
     def _fill_unknown(self) -> None:
         """Fill unknown hours from the hour before and from the same hour of similar days."""
-        if not any(self.unknown):
+        if not self._has_unknown:
             return
         rates = self._rates_by_hour()
         before = 0.0
@@ -210,6 +223,8 @@ class HourlyUsage:
 
     def known_share(self, begin: float, length: float) -> float:
         """Return the known share of a stretch, from 0 to 1."""
+        if not self._has_unknown:
+            return 1.0
         first, last = int(begin), min(int(begin + length) + 1, len(self.unknown))
         return 1 - sum(self.unknown[first:last]) / max(last - first, 1)
 
@@ -223,6 +238,15 @@ class HourlyUsage:
         # The last hour is not over: its points belong to the part that has passed.
         width = self.here - index if index == len(self.used) - 1 else 1.0
         return self.total[index] + (position - index) / width * self.used[index]
+
+    def between(self, begin: float, length: float) -> float:
+        """Return the points used in a stretch: its begin as in `at`, its length in hours."""
+        stretch = begin, length
+        # Kept, because scenarios use the same days again and again.
+        found = self._stretches.get(stretch)
+        if found is None:
+            found = self._stretches[stretch] = self.at(begin + length) - self.at(begin)
+        return found
 
     def pace(self) -> float:
         """Return the points per hour of work, over the last day and mostly its last hours."""
@@ -302,7 +326,20 @@ days, plus a part that does not shrink with more days (both in shares of a day's
 _PACE_HOURS, _PACE_HALF_HOURS, _PACE_LEAST, _PACE_SHORTEST = 24, 2.0, 0.25, 0.25
 
 
-def _usual_turn(pairs: Iterable[tuple[UsageSample, UsageSample, Transition]]) -> float:
+def _changes(known: Sequence[UsageSample], length: float) -> list[_Change]:
+    """Return what happened between the samples of a window of `length` seconds."""
+    minutes = round(length / MINUTE)
+    # `until` of a sample may cover readings that the sampling left out, which were of the next period.
+    readings = [WindowReading(used, minutes, resets_at, at) for at, _, used, resets_at in known]
+    changes = map(transition, readings, readings[1:])
+    return [
+        # Of an unused window no points were lost.
+        (old, new, change.points, old.used_percent > 0 and change.is_reset)
+        for old, new, change in zip(known, known[1:], changes, strict=False)
+    ]
+
+
+def _usual_turn(pairs: Iterable[_Change]) -> float:
     """Return the usual points of a turn that runs into a gap.
 
     They come from the increases across short gaps, where others have little time to add to them, and are at most those
@@ -310,29 +347,15 @@ def _usual_turn(pairs: Iterable[tuple[UsageSample, UsageSample, Transition]]) ->
     """
     gaps = []
     points = seconds = 0.0
-    for old, new, change in pairs:
-        if _lost_points(old, change):
+    for old, new, increase, lost in pairs:
+        if lost:
             continue
         if new.at - old.until > _GAP_SECONDS:
-            gaps.append((new.at - old.until, change.points))
+            gaps.append((new.at - old.until, increase))
         else:
-            points += change.points
+            points += increase
             seconds += new.at - old.at
     gaps.sort()
     increases = sorted(increase for _, increase in gaps[: (len(gaps) + 1) // 2])
     most = points / seconds * _GAP_SECONDS if seconds else 0.0
     return max(_TURN_POINTS, min(most, increases[len(increases) // 2])) if increases else _TURN_POINTS
-
-
-def _transition(old: UsageSample, new: UsageSample, length: float) -> Transition:
-    minutes = round(length / MINUTE)
-    # `until` of a sample may cover readings that the sampling left out, which were of the next period.
-    return transition(
-        WindowReading(old.used_percent, minutes, old.resets_at, old.at),
-        WindowReading(new.used_percent, minutes, new.resets_at, new.at),
-    )
-
-
-def _lost_points(old: UsageSample, change: Transition) -> bool:
-    """Return True if the last points before a reset were never reported; of an unused window none were lost."""
-    return change.is_reset and old.used_percent > 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import bisect
 import math
-import statistics
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import DEFAULT_WEIGHTS, FIT_GAPS, FIT_TURNS, Interval, TurnUse, Weights, token_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class Fit(NamedTuple):
@@ -46,12 +46,20 @@ class FitInterval(NamedTuple):
     tokens: dict[str | None, list[float]]
 
 
-class _Block(NamedTuple):
+@dataclass(slots=True)
+class _Block:
     """The sum of intervals: points, tokens by kind in units of `DEFAULT_WEIGHTS`, and the number of increases."""
 
     points: float
     tokens: list[float]
     increases: int
+
+    def add(self, more: _Block) -> None:
+        """Add another sum."""
+        self.points += more.points
+        self.increases += more.increases
+        for i, number in enumerate(more.tokens):
+            self.tokens[i] += number
 
 
 def fit_intervals(found: Sequence[Interval], turns: Sequence[TurnUse]) -> list[FitInterval]:
@@ -64,11 +72,11 @@ def fit_intervals(found: Sequence[Interval], turns: Sequence[TurnUse]) -> list[F
     ends = [turn.ended_at for turn in turns]
     known_from = ends[0] if len(turns) == FIT_TURNS else -math.inf
     learnt = []
-    for before, interval in pairwise(found):
+    places = [bisect.bisect_right(ends, interval.end) for interval in found]
+    for (before, first), (interval, last) in pairwise(zip(found, places, strict=True)):
         if before.end < known_from:
             continue
-        among = turns[bisect.bisect_right(ends, before.end) : bisect.bisect_right(ends, interval.end)]
-        tokens = _tokens_by_model(among)
+        tokens = _tokens_by_model(turns[first:last])
         if tokens:
             learnt.append(FitInterval(interval.increase, tokens))
     return learnt
@@ -82,9 +90,13 @@ def _tokens_by_model(turns: Sequence[TurnUse]) -> dict[str | None, list[float]]:
         if kinds is None:
             return {}
         if any(kinds):
-            sums = found.setdefault(turn.model, [0.0, 0.0, 0.0])
-            for i, number in enumerate(kinds):
-                sums[i] += number
+            sums = found.get(turn.model)
+            if sums is None:
+                found[turn.model] = list(kinds)
+            else:
+                sums[0] += kinds[0]
+                sums[1] += kinds[1]
+                sums[2] += kinds[2]
     return found
 
 
@@ -120,15 +132,22 @@ def points_per_token(learnt: Sequence[FitInterval], weights: Mapping[str | None,
     """
     weighted = [_Block(each.points, [_weighted_tokens(each, weights)], int(each.points > 0)) for each in learnt]
     blocks = _summed(weighted, lambda block: block.points >= BLOCK_POINTS)
-    return statistics.median(block.points / block.tokens[0] for block in blocks) if len(blocks) >= MIN_BLOCKS else None
+    return median(block.points / block.tokens[0] for block in blocks) if len(blocks) >= MIN_BLOCKS else None
+
+
+def median(numbers: Iterable[float]) -> float:
+    """Return the median of at least one number; importing `statistics` takes longer than many a command has."""
+    ordered = sorted(numbers)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _weighted_tokens(interval: FitInterval, weights: Mapping[str | None, Weights]) -> float:
-    return math.fsum(
-        number * weight
-        for model, kinds in interval.tokens.items()
-        for number, weight in zip(kinds, weights.get(model, DEFAULT_WEIGHTS), strict=True)
-    )
+    products: list[float] = []
+    for model, (uncached, cached, output) in interval.tokens.items():
+        of = weights.get(model, DEFAULT_WEIGHTS)
+        products += uncached * of[0], cached * of[1], output * of[2]
+    return math.fsum(products)
 
 
 def _summed(each: Sequence[_Block], enough: Callable[[_Block], bool]) -> list[_Block]:
@@ -136,16 +155,14 @@ def _summed(each: Sequence[_Block], enough: Callable[[_Block], bool]) -> list[_B
     blocks = []
     current: _Block | None = None
     for one in each:
-        current = one if current is None else _added(current, one)
+        if current is None:
+            current = _Block(one.points, list(one.tokens), one.increases)
+        else:
+            current.add(one)
         if enough(current):
             blocks.append(current)
             current = None
     return blocks
-
-
-def _added(one: _Block, more: _Block) -> _Block:
-    tokens = [a + b for a, b in zip(one.tokens, more.tokens, strict=True)]
-    return _Block(one.points + more.points, tokens, one.increases + more.increases)
 
 
 def _fit(blocks: Sequence[_Block], rate: float) -> Fit:

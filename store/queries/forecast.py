@@ -8,6 +8,7 @@ that followed it, so that both ends of a gap without readings are known. Gaps th
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.budgets import BUDGET_WINDOW_MINUTES
@@ -43,8 +44,10 @@ SAMPLING = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS)
 """At most about 700 steps a limit, half of that for a user who sleeps."""
 
 
-def load_forecasts(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> ForecastDocument:
-    """Return the forecasts of the accounts' limits at `now` (Unix seconds)."""
+def load_forecasts(
+    connection: sqlite3.Connection, now: float, accounts: Sequence[Account], limit_id: str | None = None
+) -> ForecastDocument:
+    """Return the forecasts of the accounts' limits at `now` (Unix seconds); with `limit_id` of that limit alone."""
     with read_transaction(connection):
         snapshots = current_snapshots(connection)
         return {
@@ -53,7 +56,11 @@ def load_forecasts(connection: sqlite3.Connection, now: float, accounts: Sequenc
                 {
                     **account.reference,
                     "plan_type": account.plan_type,
-                    "limits": [_limit(connection, row, now) for row in snapshots.get(account.id, [])],
+                    "limits": [
+                        _limit(connection, row, now)
+                        for row in snapshots.get(account.id, [])
+                        if limit_id is None or row["limit_id"] == limit_id
+                    ],
                 }
                 for account in accounts
             ],
@@ -108,19 +115,20 @@ def _second(at: float | None) -> int | None:
 def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
     """Return the samples of a window from the rows that report it."""
     found = []
-    used_column, _, resets_column = SLOT_COLUMNS.get(slot, (None, None, None))
-    for index, row in enumerate(rows):
-        if used_column and resets_column:
-            used, resets_at = row[used_column], row[resets_column]
+    window_columns = SLOT_COLUMNS.get(slot)
+    place = list(SLOT_COLUMNS).index(slot) * len(WindowRow._fields) if window_columns else 0
+    followers = [row[0] for row in rows[1:]]
+    # By position: a look-up by name takes ten times as long.
+    for (at, until, next_at, *windows, others), following in zip_longest(rows, followers):
+        if window_columns:
+            used, _, resets_at = windows[place : place + len(WindowRow._fields)]
         else:
-            used, _, resets_at = other_windows(row["other_windows"]).get(slot, WindowRow())
-        until = row["last_seen_at"]
-        following = rows[index + 1]["first_seen_at"] if index + 1 < len(rows) else None
-        if following is not None and row["next_at"] is not None and row["next_at"] < following:
-            # Rows that the walk skipped lie between this row and the following one: there is no gap.
-            until = following
-        if used is not None:
-            found.append(UsageSample(row["first_seen_at"], until, used, resets_at))
+            used, _, resets_at = other_windows(others).get(slot, WindowRow())
+        if used is None:
+            continue
+        # Where the walk skipped rows between this row and the following one, there is no gap.
+        skipped = following is not None and next_at is not None and next_at < following
+        found.append(UsageSample(at, following if skipped else until, used, resets_at))
     return found
 
 

@@ -239,7 +239,8 @@ def _history(connection: sqlite3.Connection, place: _Place, period: _TimeRange, 
     cursor = tuple_cursor(connection)
     samples = _window_samples(cursor, place, period.since, depth.intervals)
     found = intervals(samples)
-    start = min((each.start for each in found if points_in_range(each, *period)), default=period.since)
+    reaching = (each for each in found if each.end > period.since and points_in_range(each, *period))
+    start = min((each.start for each in reaching), default=period.since)
     turns = _turns(cursor, place, min(start, period.since), depth.turns)
     return _History(place.account, place.slot, samples, found, turns)
 

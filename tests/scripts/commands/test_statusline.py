@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import store.queries.forecast
 from scripts.commands.statusline import _WRITERS, _Outlook
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Identity, Window
+from store.queries.forecast import sample_history
 from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot
@@ -23,6 +25,7 @@ from tests.support.status_factories import any_accounts
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from sqlite3 import Row
 
     from store.documents import AccountStatus, LimitStatus
     from store.models import Snapshot
@@ -178,3 +181,17 @@ def test_any_account_is_one_line(accounts: list[dict[str, Any]], form: str) -> N
             line = _WRITERS[form](_Outlook(cast("AccountStatus", each), cast("LimitStatus", main), {}))
             assert line
             assert "\n" not in line
+
+
+@pytest.mark.parametrize(("form", "forecast"), [("text", 0), ("json", 0), ("tmux", 1), ("waybar", 1)])
+def test_only_levels_take_a_forecast(work: Path, monkeypatch: pytest.MonkeyPatch, form: str, forecast: int) -> None:
+    """A form without levels does not forecast; one with levels forecasts the windows of one limit of one account."""
+    walked: list[tuple[Any, ...]] = []
+
+    def walk(*given: Any) -> list[Row]:
+        walked.append(given[1:3])
+        return sample_history(*given)
+
+    monkeypatch.setattr(store.queries.forecast, "sample_history", walk)
+    assert invoke("statusline", "--format", form, "--db", work).exit_code == 0
+    assert walked == [(2, "codex")] * forecast

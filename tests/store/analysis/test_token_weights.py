@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
@@ -13,7 +16,7 @@ from store.analysis.attribution import (
     intervals,
     token_weight,
 )
-from store.analysis.token_weights import MIN_BLOCKS, fit_intervals, fit_weights, points_per_token
+from store.analysis.token_weights import MIN_BLOCKS, fit_intervals, fit_weights, median, points_per_token
 from tests.support.usage_factories import SimulatedUse, by_thread, simulate_use, turn
 
 
@@ -90,3 +93,9 @@ def test_no_turn_has_more_than_its_tokens_explain() -> None:
     found = by_thread(attribute([night], [turn(10, 40, 1_000)], {}, -1, 40_000, rate=rate))
     assert found["t"] < 2
     assert math.fsum(found.values()) == 25
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_the_median_is_that_of_the_standard_library(numbers: list[float]) -> None:
+    """Any numbers, in any order."""
+    assert median(iter(numbers)) == statistics.median(numbers)

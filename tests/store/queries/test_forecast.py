@@ -69,6 +69,20 @@ def test_each_window_of_each_limit_has_a_forecast_or_a_note(path: Path) -> None:
     assert (bob["7d"]["chance_dry"], bob["7d"]["note"]) == (None, TOO_LITTLE_HISTORY)
 
 
+def test_one_limit_has_the_forecast_that_it_has_among_all(path: Path) -> None:
+    """With a limit's id the others are left out, and that limit's figures stay what they are."""
+    other = limit(windows(9), limit_id="codex_other")
+    record(path, *(snapshot(limit(windows(3 + n)), other, at=NOON + n * HOUR) for n in range(30)))
+    now = NOON + 30 * HOUR
+    with closing(open_reader(path)) as connection:
+        accounts = load_accounts(connection)
+        (every,), (one,) = (
+            load_forecasts(connection, now, accounts, limit_id)["accounts"] for limit_id in (None, "codex_other")
+        )
+    assert [each["limit_id"] for each in every["limits"]] == ["codex", "codex_other"]
+    assert one["limits"] == every["limits"][1:]
+
+
 def test_samples_of_a_window_are_the_rows_that_report_it(path: Path) -> None:
     """A sample holds until its row was last seen."""
     third = {"30d": Window(used_percent=5, window_minutes=43_200, resets_at=NOON + 90 * HOUR)}
