@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from scripts.demo.backend import Backend
 
+SLOW = os.environ.get("CODEX_TAP_SLOW") == "1"
+"""True runs what takes minutes in full; the gate sets it on one Python."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADDON = REPOSITORY / "addon" / "codex_tap.py"
 

@@ -20,7 +20,7 @@ from store.files import backup_files
 from store.record.recorder import Recorder
 from tests.support.databases import damage, record
 from tests.support.factories import used
-from tests.support.harness import REPOSITORY, Proxy, wait_until
+from tests.support.harness import REPOSITORY, SLOW, Proxy, wait_until
 from tests.support.load import Figure, Load, figures
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.demo.backend import Backend
-
-SLOW = os.environ.get("CODEX_TAP_SLOW") == "1"
-"""True runs the long faults in full; they take minutes."""
 
 KILLS = 20 if SLOW else 5
 LOCKED_SECONDS = 30.0 if SLOW else 1.5
