@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from addon.headers import HeaderFields
     from store.models import Identity, Transport
+
+
+_NO_METADATA: Mapping[str, str | None] = MappingProxyType({})
 
 
 class RequestInfo(NamedTuple):
@@ -61,8 +67,8 @@ class Exchange:
 class OpenTurn:
     """A turn that is under way; ``info`` says whose it is, and its thread, session and model.
 
-    ``metadata`` is its ``x-codex-turn-metadata``, which is parsed when the turn has ended, and never stored. ``tier``
-    is the service tier of this turn alone.
+    ``metadata`` has the wanted fields of its ``x-codex-turn-metadata`` (`turns.wanted_metadata`): the rest, paths and
+    URLs of the workspace, is not held. ``tier`` is the service tier of this turn alone.
     """
 
     __slots__ = ("first_byte_at", "info", "metadata", "started_at", "status", "tier", "transport", "warm_up")
@@ -72,7 +78,7 @@ class OpenTurn:
         transport: Transport,
         started_at: float,
         info: RequestInfo,
-        metadata: bytes = b"",
+        metadata: Mapping[str, str | None] = _NO_METADATA,
         *,
         tier: str | None = None,
         warm_up: bool,

@@ -100,10 +100,16 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
             subagent=coerce.text(metadata.get("x-openai-subagent")) or inherited.subagent,
             parent_thread=coerce.text(metadata.get("x-codex-parent-thread-id")) or inherited.parent_thread,
         ),
-        raw,
+        wanted_metadata(raw),
         tier=tier[1].decode() if tier else inherited.tier,
         warm_up=_generates_nothing(content) or mentions_warm_up(raw) is not None,
     )
+
+
+def wanted_metadata(raw: bytes) -> dict[str, str | None]:
+    """Return the fields of ``x-codex-turn-metadata`` that a turn has; the rest, paths and URLs, is dropped at once."""
+    metadata = coerce.json_object(raw) if 0 < len(raw) <= MAX_METADATA_LENGTH else {}
+    return {name: coerce.text(metadata.get(name)) for name in _METADATA_NAMES if name in metadata}
 
 
 def may_end(content: bytes) -> bool:
@@ -137,9 +143,8 @@ def parse_turn_body(content: bytes) -> TurnResult:
 def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: float) -> Turn:
     """Return the row of a turn that has ended; `limit_id` is the limit that it was charged to."""
     info = turn.info
-    metadata = coerce.json_object(turn.metadata) if len(turn.metadata) <= MAX_METADATA_LENGTH else {}
-    said = {name: coerce.text(metadata.get(name)) for name in _METADATA_NAMES}
-    model = info.model or said["model"] or result.model
+    said = turn.metadata.get
+    model = info.model or said("model") or result.model
     return Turn(
         identity=info.identity,
         transport=turn.transport,
@@ -147,18 +152,18 @@ def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: f
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
         limit_id=limit_id,
-        thread=info.thread or said["thread_id"],
-        session=info.session or said["session_id"],
+        thread=info.thread or said("thread_id"),
+        session=info.session or said("session_id"),
         model=model,
         warm_up=turn.warm_up,
         status=turn.status if result.status is None else result.status,
         error_type=result.error_type,
         tokens=result.tokens,
         response_model=result.model if result.model != model else None,
-        reasoning_effort=said["reasoning_effort"] or result.reasoning_effort,
+        reasoning_effort=said("reasoning_effort") or result.reasoning_effort,
         tier=turn.tier,
-        subagent=said["subagent_kind"] or info.subagent,
-        parent_thread=said["parent_thread_id"] or info.parent_thread,
+        subagent=said("subagent_kind") or info.subagent,
+        parent_thread=said("parent_thread_id") or info.parent_thread,
         client=info.client,
     )
 

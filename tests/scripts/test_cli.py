@@ -127,7 +127,7 @@ def test_a_damaged_database_is_a_failure(two: Path) -> None:
     two.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
     result = invoke("status")
     assert result.exit_code == 4
-    assert result.stderr.startswith("Error: the database cannot be used: ")
+    assert result.stderr.startswith(f"Error: {two} is damaged (")
 
 
 def test_a_misspelled_command_is_wrong_use() -> None:
