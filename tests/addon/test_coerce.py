@@ -47,6 +47,7 @@ NO_NUMBERS: dict[str, object] = {
     "a real NaN": float("nan"),
     "a real infinity": float("inf"),
     "a real negative": -5,
+    "a small real negative": -0.5,
     "an absurd number": 10**400,
     "a truth value": True,
     "bytes": b"12",
@@ -80,6 +81,8 @@ def test_not_a_number(parse: Callable[[object], object], value: object) -> None:
         (coerce.percent, 100_001, None),
         (coerce.percent, "0." + "1" * 15, 0.111111111111111),
         (coerce.percent, "1" * 15, None),
+        (coerce.percent, " " * 119 + "1", 1.0),
+        (coerce.percent, " " * 120 + "1", None),
         (coerce.minutes, "300", 300),
         (coerce.minutes, 10_080.0, 10_080),
         (coerce.minutes, "299.6", 300),
@@ -112,6 +115,29 @@ def test_number(parse: Callable[[object], object], value: object, parsed: object
     """A number is read as sent, from a number or a plain decimal string, up to an absurd size."""
     assert parse(value) == parsed
     assert type(parse(value)) is type(parsed)
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("2026-11-21T06:40:00Z", int(NOW)),
+        ("2026-11-21T06:40:00", int(NOW)),
+        ("2026-11-21T07:40:00+01:00", int(NOW)),
+        ("2026-11-21T06:40:00." + "0" * 20, int(NOW)),
+        ("2026-11-21T06:40:00." + "0" * 21, None),
+        ("1970-01-01T00:00:01Z", 1),
+        ("1970-01-01T00:00:00Z", None),
+        ("5138-11-16T09:46:40Z", 10**11),
+        ("5138-11-16T09:46:41Z", None),
+        ("1795243200.4", int(NOW)),
+        (NOW, int(NOW)),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_date(value: object, parsed: int | None) -> None:
+    """A date is read in ISO 8601, in UTC unless it names a zone, and as a number."""
+    assert coerce.date(value) == parsed
 
 
 @pytest.mark.parametrize(
@@ -312,6 +338,25 @@ def test_window(values: tuple[object, object, object, object], window: Window | 
 
 
 @pytest.mark.parametrize(
+    ("values", "server_time", "readable"),
+    [
+        pytest.param((13, 300, RESET, 9_000), NOW, True, id="whole"),
+        pytest.param((0, 0, "", 0), None, True, id="no window"),
+        pytest.param((0, "x", "", 0), None, True, id="a use alone"),
+        pytest.param(("x", 0, "", 0), None, True, id="a length alone"),
+        pytest.param(("x", "x", RESET, 9_000), NOW, True, id="a reset alone"),
+        pytest.param(("x", "x", "x", "x"), None, False, id="nothing readable"),
+    ],
+)
+def test_what_is_known_beside_a_window(
+    values: tuple[object, object, object, object], server_time: float | None, readable: bool
+) -> None:
+    """The server's own clock needs both reset figures; one figure is enough to know whether there is a window."""
+    found = coerce.window(*values, NOW)
+    assert (found.server_time, found.readable) == (server_time, readable)
+
+
+@pytest.mark.parametrize(
     ("content", "is_read"),
     [
         (b'{"a":[%s0]}' % (b"[]," * (coerce.MAX_CONTAINERS - 2)), True),
@@ -319,6 +364,7 @@ def test_window(values: tuple[object, object, object, object], window: Window | 
         (b'{"a":[%s0]}' % (b"0," * coerce.MAX_VALUES), True),
         (b'{"a":[%s0]}' % (b"0," * (coerce.MAX_VALUES + 1)), False),
         (b'{"a":"%s"}' % (b"x" * 4_000_000), True),
+        ('{"a":"\ud800"}', True),
         (b"[" * 1_000 + b"]" * 1_000, False),
         (b'{"a":' * 20_000 + b"0" + b"}" * 20_000, False),
     ],
@@ -328,10 +374,13 @@ def test_window(values: tuple[object, object, object, object], window: Window | 
         "most values",
         "one value more",
         "a long text",
+        "a lone surrogate",
         "no object",
         "deeper than Python parses",
     ],
 )
-def test_json_object(content: bytes, is_read: bool) -> None:
+def test_json_object(content: bytes | str, is_read: bool) -> None:
     """A text with more values than a real message is not parsed, because that would hold up all connections."""
-    assert bool(coerce.json_object(content)) is is_read
+    found = coerce.json_object(content)
+    assert isinstance(found, dict)
+    assert bool(found) is is_read

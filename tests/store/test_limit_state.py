@@ -119,6 +119,15 @@ CASES = {
     "refused by a month that was never seen": Case(
         UNTIL._replace(reached_window_minutes=43_200), {}, _refused("30d", IN_2H), _refused("30d", IN_2H)
     ),
+    "refused by many hours that were never seen": Case(
+        UNTIL._replace(reached_window_minutes=61 * 60), {}, _refused("61h", IN_2H), _refused("61h", IN_2H)
+    ),
+    "refused by a window, the length of another is unknown": Case(
+        UNTIL._replace(reached_window_minutes=300),
+        {"7d": WindowFigures(9, None, IN_3D)},
+        _refused("5h", IN_2H),
+        _refused("5h", IN_2H),
+    ),
     "refused by a window of an odd length": Case(
         UNTIL._replace(reached_window_minutes=301), {}, _refused("limit", IN_2H), _refused("limit", IN_2H)
     ),
@@ -190,7 +199,11 @@ def test_the_state(case: Case) -> None:
         pytest.param(NO_VERDICT, OPEN, OPEN, id="nothing-after-open"),
         pytest.param(OPEN, UNTIL, OPEN, id="open-after-a-refusal"),
         pytest.param(LimitVerdict(limit_reached=False), UNTIL, LimitVerdict(limit_reached=False), id="not-reached"),
+        pytest.param(LimitVerdict(allowed=True), UNTIL, LimitVerdict(allowed=True), id="allowed-alone"),
         pytest.param(UNTIL, OPEN, UNTIL, id="a-refusal-after-open"),
+        pytest.param(
+            LimitVerdict(refused_at=NOON), OPEN, LimitVerdict(refused_at=NOON), id="a-refusal-without-figures"
+        ),
         pytest.param(USED_UP, OPEN, USED_UP, id="used-up-after-open"),
         pytest.param(LimitVerdict(limit_reached=True), OPEN, LimitVerdict(limit_reached=True), id="reached-after-open"),
         pytest.param(USED_UP, UNTIL, UNTIL, id="used-up-after-a-refusal"),
@@ -210,6 +223,24 @@ def test_the_state(case: Case) -> None:
             UNTIL._replace(reached_window_minutes=300),
             UNTIL._replace(reached_until=IN_2H + 60, reached_window_minutes=300),
             id="the-same-time-keeps-the-named-window",
+        ),
+        pytest.param(
+            REFUSED,
+            UNTIL._replace(reached_window_minutes=300),
+            UNTIL._replace(reached_window_minutes=300),
+            id="no-time-keeps-the-named-window",
+        ),
+        pytest.param(
+            UNTIL,
+            REFUSED._replace(reached_window_minutes=300),
+            UNTIL._replace(reached_window_minutes=300),
+            id="a-first-time-keeps-the-named-window",
+        ),
+        pytest.param(
+            LimitVerdict(limit_reached=False, reached_type=MONEY),
+            UNTIL,
+            UNTIL._replace(limit_reached=False, reached_type=MONEY),
+            id="a-refusal-with-an-open-part-after-a-refusal",
         ),
         pytest.param(
             LimitVerdict(reached_type=MONEY), USED_UP, USED_UP._replace(reached_type=MONEY), id="the-reason-completes"

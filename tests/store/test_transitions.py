@@ -45,6 +45,8 @@ CASES = {
     "due just after the skew": Case(89, 3, SKEW_SECONDS + 1, K.RESET_EARLY, 3, began=STEP),
     "was due, and still full": Case(100, 100, -MINUTE, K.NOT_RESET, 0, began=STEP - MINUTE),
     "was due, and used more than is possible": Case(80, 90, -5, K.NOT_RESET, 10, began=STEP - 5),
+    "due in a minute, and unused still": Case(0, 0, MINUTE, K.RESET, 0, began=STEP),
+    "due this second, and used a little": Case(0.0625, 0.09375, 0, K.NOT_RESET, 0.03125, began=STEP),
     "due in a minute, and nothing fell": Case(89, 89, MINUTE, K.NOT_RESET, 0, began=STEP),
     "was due long ago and not reset, now due in the past": Case(89, 89, -HOUR, K.NOT_RESET, 0, moved=30 * MINUTE),
     "was due, and is due at a date that began before": Case(89, 90, -4, K.NOT_RESET, 1, moved=2 * HOUR),
@@ -71,6 +73,7 @@ CASES = {
     "slides, a minute less": Case(0, 0, 2 * HOUR, K.SLID, 0, moved=STEP - RESET_JITTER_SECONDS),
     "slides past its date": Case(0, 0, -MINUTE, K.SLID, 0, moved=STEP),
     "unused, and moved by more than the time between": Case(0, 0, 2 * HOUR, K.MOVED, 0, moved=STEP + 61),
+    "unused, and began before it was due": Case(0, 0, 2 * HOUR, K.MOVED, 0, began=5 * MINUTE),
     "unused, the same date": Case(0, 0, 2 * HOUR, K.SAME, 0, moved=0),
     "was unused, and is used now": Case(0, 7, 2 * HOUR, K.MOVED, 7, moved=STEP),
 }
@@ -118,6 +121,7 @@ DUE, NOT_DUE = NOON + STEP + SKEW_SECONDS, NOON + STEP + SKEW_SECONDS + 1
         pytest.param((40, None, DUE), (40, None, NOON + 9 * HOUR), Transition(K.SAME, 0), id="no-length-stayed-due"),
         pytest.param((40, 300, DUE), (5, 300, None), Transition(K.RESET, 5), id="no-later-date-fell-due"),
         pytest.param((40, 300, NOT_DUE), (5, 300, None), Transition(K.LOWERED, 0), id="no-later-date-fell"),
+        pytest.param((40, 300, NOT_DUE), (39.5, 300, None), Transition(K.LOWERED, 0), id="no-later-date-fell-a-little"),
         pytest.param((40, 300, NOT_DUE), (45, 300, None), Transition(K.SAME, 5), id="no-later-date-rose"),
         pytest.param((40, 300, None), (5, 300, NOON + HOUR), Transition(K.LOWERED, 0), id="no-earlier-date-fell"),
         pytest.param((40, 10, None), (5, 10, NOON + HOUR), Transition(K.RESET, 5), id="no-date-whole-length-passed"),
@@ -138,6 +142,16 @@ def test_an_unknown_length_or_date(
 ) -> None:
     """Without a length or a date, a fall is a reset if the window was due."""
     assert transition(WindowReading(*before, NOON), WindowReading(*after, NOON + STEP)) == expected
+
+
+@pytest.mark.parametrize(
+    ("passed", "expected"),
+    [(5 * HOUR, Transition(K.RESET, 3)), (5 * HOUR - 1, Transition(K.LOWERED, 0))],
+    ids=["whole-length", "a-second-less"],
+)
+def test_a_window_without_a_date_that_fell(passed: float, expected: Transition) -> None:
+    """Without a date, a window is due once its whole length has passed."""
+    assert transition(WindowReading(89, 300, None, NOON), WindowReading(3, 300, None, NOON + passed)) == expected
 
 
 @pytest.mark.parametrize("kind", K)
@@ -215,7 +229,14 @@ def test_no_moment_is_special(pair: tuple[WindowReading, WindowReading], offset:
 
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
-    [(NOON, NOON, True), (NOON, NOON + 60, True), (NOON, NOON - 61, False), (None, NOON, False), (None, None, False)],
+    [
+        (NOON, NOON, True),
+        (NOON, NOON + 60, True),
+        (NOON, NOON - 61, False),
+        (None, NOON, False),
+        (NOON, None, False),
+        (None, None, False),
+    ],
 )
 def test_same_reset(one: int | None, other: int | None, expected: bool) -> None:
     """Resets within a minute are one; an unknown one is no other's."""
