@@ -129,11 +129,11 @@ def test_a_codex_that_goes_round_the_tap(codex: str, environment: dict[str, str]
 
     with contextlib.closing(sqlite3.connect(tmp_path / "tap.sqlite3")) as connection:
         for statement in (
-            "UPDATE snapshots SET first_seen_at = first_seen_at - ?1, last_seen_at = last_seen_at - ?1",
-            "UPDATE requests SET started_at = started_at - ?1, ended_at = ended_at - ?1",
-            "UPDATE threads SET last_seen_at = last_seen_at - ?1",
+            "UPDATE snapshots SET first_seen_at = first_seen_at - :hours, last_seen_at = last_seen_at - :hours",
+            "UPDATE requests SET started_at = started_at - :hours, ended_at = ended_at - :hours",
+            "UPDATE threads SET last_seen_at = last_seen_at - :hours",
         ):
-            connection.execute(statement, (HOURS,))
+            connection.execute(statement, {"hours": HOURS})
         connection.commit()
     (session,) = (tmp_path / "codex" / "sessions").rglob("*.jsonl")
     for action in ("archive", "unarchive"):
