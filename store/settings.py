@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from store.errors import SettingError
 
@@ -65,12 +65,7 @@ def data_folder() -> Path:
         SettingError: The user has no home folder.
 
     """
-    import platformdirs
-
-    try:
-        return Path(platformdirs.user_data_dir("codex-tap", appauthor=False))
-    except RuntimeError:
-        raise SettingError(f"you have no home folder; {_NO_HOME}, or name a file with {DATABASE_VARIABLE}") from None
+    return _own_folder("data", f"{_NO_HOME}, or name a file with {DATABASE_VARIABLE}")
 
 
 def config_folder() -> Path:
@@ -80,12 +75,17 @@ def config_folder() -> Path:
         SettingError: The user has no home folder.
 
     """
+    return _own_folder("config", _NO_HOME)
+
+
+def _own_folder(kind: Literal["data", "config"], remedy: str) -> Path:
     import platformdirs
 
+    find = platformdirs.user_data_dir if kind == "data" else platformdirs.user_config_dir
     try:
-        return Path(platformdirs.user_config_dir("codex-tap", appauthor=False))
+        return Path(find("codex-tap", appauthor=False))
     except RuntimeError:
-        raise SettingError(f"you have no home folder; {_NO_HOME}") from None
+        raise SettingError(f"you have no home folder; {remedy}") from None
 
 
 def expand_home(path: Path) -> Path:

@@ -13,7 +13,7 @@ from scripts.install.shell_step import PROGRAM, shells_installed
 from scripts.launch.shim import installed_programs
 from scripts.maintenance.doctor.check import Check
 from scripts.support.installation import load_installation
-from store.files import installed_folder, shim_folder
+from store.files import installed_folder, read_regular, shim_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,9 +90,6 @@ def _start_up_files(installed: Installation) -> list[Path]:
 def read_bounded(path: Path) -> bytes | None:
     """Return the content of a file of the user's, at most a megabyte; None if there is no such file."""
     try:
-        if not path.is_file():  # a named pipe is not read
-            return None
-        with path.open("rb") as file:
-            return file.read(_MAX_BYTES)
-    except OSError:
+        return read_regular(path, _MAX_BYTES)
+    except (OSError, ValueError):  # ValueError: a path that no file can have
         return None
