@@ -182,6 +182,7 @@ def test_banked_resets_and_models(backend: Backend, client: CodexClient, path: P
     client.get(f"{WHAM}/usage")
     client.get(f"{WHAM}/rate-limit-reset-credits")
 
+    wait_for_limits(path, {"codex": 100})
     wait_until(lambda: status(path)["reset_credits_expire"] is not None, lambda: f"no expiry: {status(path)}")
     account = status(path)
     assert (account["reset_credits"], account["reset_credits_applicable"]) == (1, 0)
