@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from scripts.codex_files.location import codex_home
 from scripts.launch.codex_program import accepts_flag
 from scripts.launch.environment import without_tap
 from scripts.launch.shim import place_shim, search_path
@@ -50,7 +51,7 @@ def server_runs(environ: Mapping[str, str]) -> bool:
         return False
     with contextlib.suppress(OSError, RuntimeError), socket.socket(family) as client:
         # The path of a symbolic link may exceed the length limit of a socket's path.
-        path = (_home(environ) / "app-server-control" / "app-server-control.sock").resolve()
+        path = (codex_home(environ) / "app-server-control" / "app-server-control.sock").resolve()
         client.settimeout(_CONNECT_SECONDS)
         client.connect(str(path))
         return True
@@ -67,7 +68,7 @@ def server_environment(environ: Mapping[str, str], processes: Path = _PROCESSES)
         processes: the folder in which Linux describes its processes; other systems have none.
     """
     try:
-        entry = json.loads(_read(_home(environ) / "app-server-daemon" / "daemon.pid"))
+        entry = json.loads(_read(codex_home(environ) / "app-server-daemon" / "daemon.pid"))
         process = processes / str(int(entry["pid"]))
         # The process id may have been given to another process since.
         if _start_ticks(process) != int(entry["processIdentity"]["startTicks"]):
@@ -87,10 +88,6 @@ def _start_ticks(process: Path) -> int:
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_MAX_BYTES)
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("CODEX_HOME") or "~/.codex").expanduser()
 
 
 def _why_not_embedded(codex: str, environ: Mapping[str, str]) -> str | None:

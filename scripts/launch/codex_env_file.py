@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.codex_files.location import codex_home
 from scripts.launch.environment import parse_proxy_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 _STATEMENT = re.compile(
     r"""
@@ -54,8 +55,7 @@ _NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
 
 def env_file(environ: Mapping[str, str]) -> Path:
     """Return the path of the file; it need not exist."""
-    home = environ.get("CODEX_HOME")
-    return (Path(home) if home else Path.home() / ".codex") / ".env"
+    return codex_home(environ) / ".env"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from scripts.launch.codex_env_file import env_file
+from scripts.codex_files.location import codex_home
 from scripts.launch.running_proxies import running_proxies
 from scripts.maintenance.doctor.check import Check, age
 from scripts.maintenance.doctor.session_files import SessionFile, newest_sessions
@@ -76,7 +76,7 @@ def check_reading(database: Path, environ: Mapping[str, str], now: float) -> Ite
         environ: the environment, for CODEX_HOME.
         now: in Unix seconds.
     """
-    home = env_file(environ).parent
+    home = codex_home(environ)
     found = newest_sessions(home, _SESSIONS, seconds=_SCAN_SECONDS)
     # The clock of a file server may be wrong; a file from the future says nothing.
     sessions = [each for each in found if each.written_at < now + GRACE_SECONDS]
