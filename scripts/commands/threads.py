@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, json_option, reject_options, since_option
+from scripts.commands.options import database_option, json_option, pass_on_options, since_option
 from scripts.commands.output import emit
 from scripts.support.database import checked_name, open_for_writing, session
 from scripts.support.errors import WRONG_USE, CommandError
@@ -44,7 +44,7 @@ def threads(context: click.Context, *, since: float, form: Form | None, database
     Turn counts exclude refused turns and warm-ups.
     """
     if context.invoked_subcommand is not None:
-        reject_options(context)
+        pass_on_options(context)
         return
     from store.queries.threads import thread_entry
 
