@@ -137,6 +137,16 @@ database_option = click.option(
 
 accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 
+
+def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--all`` with its help; the command takes `shows_all`."""
+    return click.option("--all", "shows_all", is_flag=True, help=effect)
+
+
+pager_option = click.option(
+    "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
+)
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 

@@ -10,6 +10,7 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
+    all_option,
     database_option,
     export_options,
     require_past,
@@ -43,7 +44,7 @@ Examples:
 """,
     help=f"""Show what used a window, in percentage points and tokens.
 
-    An increase between two readings is divided among the turns that ran between them, by their tokens. An increase
+    An increase between two changes is divided among the turns that ran between them, by their tokens. An increase
     without a turn is listed as used elsewhere. {ACCOUNT_HELP}
     """,
 )
@@ -56,6 +57,8 @@ Examples:
     help="Window to analyse, by its length (5h, 7d, 30d, …). [default: 7d, or the longest one seen]",
 )
 @click.option("--limit", "limit_id", metavar="ID", help="Limit to analyse. [default: codex, the main limit]")
+@all_option("Show all rows, however many.")
+@click.option("--explain", is_flag=True, help="Also show the token weights that divide an increase among turns.")
 @export_options
 @database_option
 @click.pass_context
@@ -67,6 +70,8 @@ def usage(
     since: float,
     window: str | None,
     limit_id: str | None,
+    shows_all: bool,
+    explain: bool,
     form: Form | None,
     database: Path | None,
 ) -> None:
@@ -79,7 +84,7 @@ def usage(
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
 
-        return [render_usage(document, profile)] if document["rows"] else []
+        return [render_usage(document, profile, all_rows=shows_all, explain=explain)] if document["rows"] else []
 
     table = Table(document["rows"], USAGE_COLUMNS)
     is_known = document["window"] is not None

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import count, label_width, truncate, window_length, wrapped
+from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scripts.render.console import TerminalProfile
     from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
@@ -38,6 +38,8 @@ class _Row(NamedTuple):
     points: float
     figures: tuple[str, ...]
     style: str
+    is_sum: bool = False
+    """It stands for rows that are not shown, and has no bar."""
 
 
 class _Columns(NamedTuple):
@@ -49,19 +51,47 @@ class _Columns(NamedTuple):
 
 
 _HEADINGS = ("Turns", "Input", "Cached", "Output")
+_FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
+_TIMES = ("day", "hour")
 
 
-def render_usage(document: UsageDocument, profile: TerminalProfile) -> Text:
-    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below."""
-    names = iter(_labels(document))
+def render_usage(
+    document: UsageDocument, profile: TerminalProfile, *, all_rows: bool = False, explain: bool = False
+) -> Text:
+    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below.
+
+    Args:
+        document: the document.
+        profile: the terminal; it shows `MAX_ROWS` rows with turns, and the others as one.
+        all_rows: show each row.
+        explain: also show the token weights.
+    """
     rows = [
-        _row(next(names), row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
-        for row in document["rows"]
+        _row(label, row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
+        for label, row in zip(_labels(document), document["rows"], strict=True)
     ]
+    if not (all_rows or profile.unlimited):
+        rows = _shortened(document, rows, profile)
     total = _row("total", document["total"], "bold")
     lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
-    notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
+    sentences = [*_notes(document), *(_weights(document) if explain else [])]
+    notes = [Text(line, "dim") for note in sentences for line in wrapped(note, profile)]
     return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
+
+
+def _shortened(document: UsageDocument, rows: Sequence[_Row], profile: TerminalProfile) -> list[_Row]:
+    """Return the rows, with one for those with turns that are too many: the last ones, or the earliest times."""
+    is_with_turns = [not _is_without_turns(row) for row in document["rows"]]
+    number = sum(is_with_turns)
+    if number <= MAX_ROWS:
+        return list(rows)
+    by_time = document["by"] in _TIMES
+    start, end = (0, number - MAX_ROWS) if by_time else (MAX_ROWS, number)
+    left_out = document["rows"][start:end]
+    figures = (sum(row[name] for row in left_out) for name in _FIGURES)  # type: ignore[literal-required]
+    points = sum(row["points"] for row in left_out)
+    one = _Row(rows_left_out(len(left_out), profile), points, tuple(map(amount, figures)), "dim", is_sum=True)
+    return [*rows[:start], one, *rows[end:]]
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
@@ -122,13 +152,13 @@ def _is_without_turns(row: UsageRow) -> bool:
 
 
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
-    figures = tuple(map(amount, (row["turns"], row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
+    figures = tuple(amount(row[name]) for name in _FIGURES)  # type: ignore[literal-required]
     return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
 
 
 def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
     columns = _columns(by, (*rows, total), profile)
-    max_points = max((row.points for row in rows), default=0)
+    max_points = max((row.points for row in rows if not row.is_sum), default=0)
     head = _line(by.capitalize(), "Points", Text(), _HEADINGS, columns)
     head.stylize("bold")
     return [
@@ -136,7 +166,7 @@ def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile)
         *(
             _line(
                 truncate(row.label, columns.label, profile.glyphs),
-                *_points(row, max_points, columns.bar, profile),
+                *_points(row, max_points, 0 if row.is_sum else columns.bar, profile),
                 columns,
             )
             for row in rows
@@ -178,7 +208,7 @@ def _notes(document: UsageDocument) -> list[str]:
     increases, readings = document["rises"], document["readings"]
     notes = []
     if increases < FEW_INCREASES:
-        notes.append(f"Few readings: {count(increases, 'increase')} in {count(readings, 'reading')}.")
+        notes.append(f"Few changes: {count(increases, 'increase')} in {count(readings, 'change')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:
         notes.append(
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
@@ -193,14 +223,20 @@ def _notes(document: UsageDocument) -> list[str]:
         notes.append(f"Windows: {_lengths(document)}.")
     if len(document["accounts"]) > 1 and document["by"] != "account":
         notes.append("Points refer to each account's own window.")
-    fits = [fit for fit in document["weights"] if fit["fitted"]]
-    if len(document["accounts"]) > 1 and fits:
-        return [*notes, f"Token weights are fitted for {len(fits)} of {len(document['weights'])} models."]
-    return [*notes, *map(_fitted, fits)]
+    return notes
 
 
-def _fitted(fit: TokenWeights) -> str:
+def _weights(document: UsageDocument) -> Iterator[str]:
+    """Yield a sentence on the token weights of each model."""
+    accounts = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    for fit in document["weights"]:
+        whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
+        yield f"{whose}{_weight(fit)}"
+
+
+def _weight(fit: TokenWeights) -> str:
     kinds = ((fit["uncached_input"], "uncached input"), (fit["cached_input"], "cached"), (fit["output"], "output"))
     weights = ", ".join(f"{weight:.2g} ({kind})" for weight, kind in kinds)
     model = sanitize(fit["model"] or _NOT_REPORTED["model"])
-    return f"{model}: token weights {weights}, fitted from {count(fit['rises'], 'increase')}."
+    source = f"fitted from {count(fit['rises'], 'increase')}" if fit["fitted"] else "from public prices"
+    return f"{model}: token weights {weights}, {source}."
