@@ -267,14 +267,30 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
+    api_value_usd: float | None
+    """What the tokens of the turns are sold for on the public API, in dollars, without those of ``not_priced_turns``.
+
+    It is not what was paid: on a plan nothing was paid for it. Null where no turn has a known price.
+    """
+    not_priced_turns: int
+    """Turns without a value: ``not_priced`` of the document says which, and why."""
+    amount: float | None
+    """The points in the ``unit`` of the document; null without one."""
+
+
+class ModelUsage(UsageFigures):
+    """The use of a model within a row; ``model`` is null where none was reported."""
+
+    model: str | None
 
 
 class UsageRow(UsageFigures):
-    """The use of one thread, model, account, day or hour, or of none that was seen (``elsewhere``).
+    """The use of one thread, model, account, day, week, month or hour, or of none that was seen (``elsewhere``).
 
     ``key`` is the thread (the session of a client that names no threads), the model, the account's key, the day
-    (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row of use
-    elsewhere. ``name`` is the name of the thread, or the account's label; null where it would repeat the key.
+    (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour (``2026-11-21 14:00``). It is
+    null where none was reported, and in the row of use elsewhere. ``name`` is the name of the thread, or the account's
+    label; null where it would repeat the key.
     """
 
     key: str | None
@@ -283,6 +299,25 @@ class UsageRow(UsageFigures):
     """No turn that was seen can have used it."""
     pending: bool
     """No turn that ended has used it, and one under way still may: it becomes a turn's or is used elsewhere."""
+    start: float | None
+    """When the day, week or month of the row begins; null for any other row."""
+    end: float | None
+    by_model: list[ModelUsage]
+    """The models of a day, week or month, the most used first; empty for any other row."""
+
+
+class NotPricedTurns(TypedDict):
+    """Turns without a value at public API prices, and why.
+
+    ``reason`` is ``model`` or ``tier`` where that one has no known price, else ``model_not_reported`` or
+    ``tokens_not_reported`` (the turn was cut off). ``model`` is the one that responded, ``tier`` the service tier where
+    that is the reason.
+    """
+
+    reason: Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
+    model: str | None
+    tier: str | None
+    turns: int
 
 
 class TokenWeights(TypedDict):
@@ -334,6 +369,12 @@ class UsageDocument(TypedDict):
     readings: int
     rises: int
     weights: list[TokenWeights]
+    by_model: list[ModelUsage]
+    """The models of the whole time range, where rows are days, weeks or months; else empty."""
+    unit: str | None
+    """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
+    not_priced: list[NotPricedTurns]
+    """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
 
 
 # events

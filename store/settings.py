@@ -30,6 +30,9 @@ _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable with the path of the database."""
 
+PRICES_VARIABLE = "CODEX_TAP_PRICES"
+"""Environment variable with the path of the user's own prices."""
+
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
 

@@ -15,6 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AfterValidator, Field
 
+from scripts.prices.own_prices import OwnPricesError
+from scripts.prices.price_list import open_prices
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
@@ -213,17 +215,22 @@ def get_breakdown(
     ] = None,
     limit_id: LimitId = None,
 ) -> Response:
-    """What used a window."""
+    """What used a window, and the value of its tokens at public API prices."""
     now = time.time()
     begin = _timestamp(since, now)
 
     def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
-        return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
+        return load_usage(
+            connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id, prices=prices
+        )
 
     try:
-        document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
+        with open_prices() as prices:
+            document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
+    except OwnPricesError as error:
+        raise HTTPException(503, str(error)) from error
     return json_response(request, document)
 
 

@@ -96,6 +96,11 @@ def decimal_amount(written: str) -> str:
     return f"{int(whole_part):,}{point}{rest}"
 
 
+def decimal_value(written: str | None) -> float | None:
+    """Return the number that a decimal text stands for; None for another text."""
+    return float(written) if written and _DECIMAL.fullmatch(written) else None
+
+
 def figure(value: float) -> str:
     """Format a number with a decimal if it has one, rounded down."""
     return f"{rounded(value):.1f}".removesuffix(".0")
