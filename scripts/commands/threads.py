@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, json_option, reject_options, since_option
+from scripts.commands.options import all_option, database_option, json_option, pass_on_options, since_option
 from scripts.commands.output import emit
 from scripts.support.database import checked_name, open_for_writing, session
 from scripts.support.errors import WRONG_USE, CommandError
@@ -31,20 +31,21 @@ if TYPE_CHECKING:
 Examples:
   codex-tap threads --since 24h
   codex-tap threads name 0199a8c2 refactor-auth    rename a thread
-  codex-tap threads name refactor-auth ""          remove its name
+  codex-tap threads name refactor-auth --clear     remove its name
 """,
 )
 @since_option("30d")
+@all_option("List all threads, however many.")
 @json_option
 @database_option
 @click.pass_context
-def threads(context: click.Context, *, since: float, form: Form | None, database: Path | None) -> None:
+def threads(context: click.Context, *, since: float, shows_all: bool, form: Form | None, database: Path | None) -> None:
     """List threads, newest first; name one.
 
     Turn counts exclude refused turns and warm-ups.
     """
     if context.invoked_subcommand is not None:
-        reject_options(context)
+        pass_on_options(context)
         return
     from store.queries.threads import thread_entry
 
@@ -53,7 +54,7 @@ def threads(context: click.Context, *, since: float, form: Form | None, database
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.threads import render_threads
 
-        return [render_threads(found, time.time(), profile)] if found else []
+        return [render_threads(found, time.time(), profile, all_rows=shows_all)] if found else []
 
     document = [thread_entry(thread) for thread in found]
     context.exit(emit(document, form, render, is_known=is_known, no_rows="No threads in that time range."))
@@ -73,10 +74,11 @@ def _load(path: Path, since: float) -> tuple[list[Thread], bool]:
 
 @threads.command("name")
 @click.argument("thread")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option
-def name_thread(thread: str, name: str, *, database: Path | None) -> None:
-    """Name a thread; an empty name removes it.
+def name_thread(thread: str, name: str | None, *, clear: bool, database: Path | None) -> None:
+    """Name a thread; the name then replaces its id everywhere.
 
     THREAD is a name, or a prefix of an id.
     """
@@ -84,7 +86,9 @@ def name_thread(thread: str, name: str, *, database: Path | None) -> None:
     from store.edits import rename_thread
     from store.queries.threads import ThreadError, find_thread, is_thread_name
 
-    wanted = checked_name(name) if name else None
+    if clear == (name is not None):
+        raise click.UsageError("Give either a NAME or --clear.")
+    wanted = checked_name(name) if name else None  # an empty name removes it, too
     path = database or default_database()
     try:
         with session(path) as found:

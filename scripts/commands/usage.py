@@ -12,13 +12,15 @@ from scripts.commands.options import (
     ACCOUNT_HELP,
     SINCE_HELP,
     accounts_argument,
+    all_option,
     database_option,
     export_options,
+    names_option,
     parse_since_option,
     require_past,
 )
 from scripts.commands.output import Table, emit
-from scripts.render.export import USAGE_COLUMNS
+from scripts.render.export import USAGE_COLUMNS, usage_rows
 from scripts.support.database import session
 from scripts.support.errors import WRONG_USE, CommandError
 from store.constants import GROUP_BY
@@ -45,18 +47,23 @@ _PERIODS = {"week": 4, "month": 6}
 Examples:
   codex-tap usage                          by thread, in the last 7 days
   codex-tap usage work --by day --since 30d
+  codex-tap usage --by project --since 30d
+  codex-tap usage --tree                   with the threads of reviews and sub-agents
   codex-tap usage --by model --window 5h --json
   codex-tap usage --by week                the last 4 weeks, with the models of each
 """,
     help=f"""Show what used a window: percentage points, tokens, and their value at public API prices.
 
-    An increase between two readings is divided among the turns that ran between them, by their tokens. An increase
-    without a turn is listed as used elsewhere. The value is what the tokens are sold for on the public API; on a plan
-    nothing was paid for it. {ACCOUNT_HELP}
+    An increase between two changes is divided among the turns that ran between them, by their tokens. An increase
+    without a turn is listed as used elsewhere. Sub-agents and reviews count for the thread that started them. The
+    value is what the tokens are sold for on the public API; on a plan nothing was paid for it. {ACCOUNT_HELP}
     """,
 )
 @accounts_argument
 @click.option("--by", type=click.Choice(GROUP_BY), default="thread", show_default=True, help="Group rows by.")
+@click.option(
+    "--tree", is_flag=True, help="List the threads of sub-agents and reviews below the thread that started them."
+)
 @click.option(
     "--since",
     callback=parse_since_option,
@@ -76,6 +83,9 @@ Examples:
     metavar="FILE",
     help=f"Your own prices (TOML). [env: {PRICES_VARIABLE}; default: prices.toml in the user configuration folder]",
 )
+@all_option("Show all rows, however many.")
+@click.option("--explain", is_flag=True, help="Also show the token weights that divide an increase among turns.")
+@names_option()
 @export_options
 @database_option
 @click.pass_context
@@ -84,10 +94,14 @@ def usage(
     *,
     accounts: tuple[str, ...],
     by: GroupBy,
+    tree: bool,
     since: float | None,
     window: str | None,
     limit_id: str | None,
     prices_file: Path | None,
+    shows_all: bool,
+    explain: bool,
+    names_on: bool,
     form: Form | None,
     database: Path | None,
 ) -> None:
@@ -95,15 +109,16 @@ def usage(
     now = time.time()
     begin = _default_start(by, now) if since is None else since
     require_past(begin, now, "--since")
-    query = {"by": by, "since": begin, "window": window, "limit_id": limit_id}
-    document = _load(database or default_database(), accounts, now, query, prices_file)
+    _check_grouping(by, tree=tree, names_on=names_on)
+    query = {"by": by, "tree": tree, "since": begin, "window": window, "limit_id": limit_id}
+    document = _load(database or default_database(), accounts, now, query, names_on=names_on, prices_file=prices_file)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
 
-        return [render_usage(document, profile)] if document["rows"] else []
+        return [render_usage(document, profile, all_rows=shows_all, explain=explain)] if document["rows"] else []
 
-    table = Table(document["rows"], USAGE_COLUMNS)
+    table = Table(usage_rows(document["rows"]) if form == "csv" else document["rows"], USAGE_COLUMNS)
     is_known = document["window"] is not None
     context.exit(emit(document, form, render, is_known=is_known, table=table, no_rows="No usage in that time range."))
 
@@ -116,10 +131,29 @@ def _default_start(by: GroupBy, now: float) -> float:
     return now - _DAYS * 86_400
 
 
+def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        click.UsageError: A tree of something else than threads, or projects without names.
+    """
+    if tree and by != "thread":
+        raise click.UsageError(f"--tree cannot be combined with --by {by}.")
+    if by == "project" and not names_on:
+        raise click.UsageError("--by project needs Codex's own files, which --names off leaves out.")
+
+
 def _load(
-    path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, Any], prices_file: Path | None
+    path: Path,
+    prefixes: Sequence[str],
+    now: float,
+    query: Mapping[str, Any],
+    *,
+    names_on: bool,
+    prices_file: Path | None,
 ) -> UsageDocument:
     """Return the document of ``usage --json``; its window is None while nothing is known."""
+    from scripts.codex_files.names import name_usage, projects_of
     from scripts.prices.own_prices import OwnPricesError
     from scripts.prices.price_list import open_prices
     from store.errors import MissingError
@@ -127,8 +161,9 @@ def _load(
 
     try:
         with open_prices(prices_file) as prices, session(path, prefixes) as (connection, accounts, _):
-            return load_usage(connection, now, accounts=accounts, prices=prices, **query)
+            document = load_usage(connection, now, accounts=accounts, projects_of=projects_of, prices=prices, **query)
     except (NotSeenError, OwnPricesError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:
         return empty_usage(now, by=query["by"], since=query["since"])
+    return name_usage(document) if names_on else document

@@ -51,7 +51,7 @@ class OwnPrices:
         starts = sorted((name for name in models if name.endswith("*")), key=len, reverse=True)
         self._starts = [(name[:-1], models[name]) for name in starts]
 
-    def __call__(self, model: str) -> ModelPrices | None:
+    def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model; None if the file has none for it."""
         name = model.lower()
         found = self._exact.get(name)

@@ -26,7 +26,7 @@ _MAX_STORED = 200
 
 
 class Prices:
-    """A list of prices, for `store.analysis.turn_value.Valuation`."""
+    """The `PriceList` of the user's own prices and those of the package."""
 
     def __init__(self, own: OwnPrices | None, stored: Path) -> None:
         self._own = own
@@ -35,9 +35,9 @@ class Prices:
         self._known = _load(stored, self._state) if self._state else {}
         self._is_new = False
 
-    def __call__(self, model: str) -> ModelPrices | None:
+    def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model; None if they are not known."""
-        found = self._own(model) if self._own else None
+        found = self._own.find(model) if self._own else None
         if found or not self._state:
             return found
         if model not in self._known:
@@ -45,10 +45,9 @@ class Prices:
             self._is_new = True
         return self._known[model]
 
-    @property
-    def has_package(self) -> bool:
-        """Whether public prices are installed: genai-prices needs Python 3.12 or newer beside mitmproxy."""
-        return self._state is not None
+    def is_own(self, model: str) -> bool:
+        """Return True if the prices of a model are the user's own."""
+        return self._own is not None and self._own.find(model) is not None
 
     def store(self) -> None:
         """Store what the package said, for the next time; that it cannot be written is no failure."""

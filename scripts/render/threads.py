@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from scripts.render.console import clock_time
-from scripts.render.usage import short_ids
+from scripts.render.console import MAX_ROWS, clock_time, rows_left_out
+from scripts.render.thread_labels import short_ids
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from store.queries.threads import Thread
 
 
-def render_threads(found: Sequence[Thread], now: float, profile: TerminalProfile) -> Text:
-    """Show threads with their names, turns, last use and accounts."""
+def render_threads(found: Sequence[Thread], now: float, profile: TerminalProfile, *, all_rows: bool = False) -> Text:
+    """Show threads with their names, turns, last use and accounts.
+
+    A terminal shows `MAX_ROWS` of them and the number of the others, unless `all_rows` is set.
+    """
+    shown = found if all_rows or profile.unlimited else found[:MAX_ROWS]
     short = short_ids(thread.thread for thread in found)
     cells = [
         (
@@ -28,13 +32,15 @@ def render_threads(found: Sequence[Thread], now: float, profile: TerminalProfile
             clock_time(thread.last_seen_at, now, profile.zone),
             ", ".join(sanitize(account.label) for account in thread.accounts),
         )
-        for thread in found
+        for thread in shown
     ]
     heading = ("Name", "Thread", "Turns", "Last seen", "Account")
     widths = [max(len(row[i]) for row in (heading, *cells)) for i in range(len(heading))]
     if not any(row[0] for row in cells):
         widths[0] = 0
     lines = [Text(_cells(heading, widths), "bold"), *(Text(_cells(row, widths)) for row in cells)]
+    if len(shown) < len(found):
+        lines.append(Text(rows_left_out(len(found) - len(shown), profile), "dim"))
     return Text("\n").join(lines)
 
 

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import datetime as dt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import count, label_width, truncate, window_length, wrapped
+from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
+from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from scripts.render.console import TerminalProfile
-    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
+    from store.documents import NotPricedTurns, TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
 
 FEW_INCREASES = 10
 """With fewer increases the attribution is unreliable."""
-
-SHORT_ID = 8
-"""Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 ELSEWHERE = "used elsewhere"
 PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_NOT_REPORTED = {"thread": "thread not reported", "model": "model not reported"}
+_WIDE_ENOUGH = 20
+"""A bar is left out where labels would be narrower beside it."""
+
+_HEADS = {"subagent": "Sub-agent", "week": "Week of"}
+_NOT_REPORTED = {
+    "thread": "thread not reported",
+    "project": "no project known",
+    "model": "model not reported",
+    "effort": "effort not reported",
+    "subagent": "no sub-agent",
+    "tier": "standard",
+    "client": "client not reported",
+}
 
 
 class _Row(NamedTuple):
@@ -36,46 +47,57 @@ class _Row(NamedTuple):
 
     label: str
     points: float
+    used: str
     figures: tuple[str, ...]
     style: str
+    is_sum: bool = False
+    """It stands for rows that are not shown, and has no bar."""
 
 
 class _Columns(NamedTuple):
     """The common widths of all rows; `bar` is 0 where there is no room."""
 
     label: int
+    used: int
     bar: int
     figures: tuple[int, ...]
 
 
-_HEADINGS = ("Turns", "Input", "Cached", "Output")
+_HEADINGS = ("Turns", "Input", "Cached", "Output", "API value")
+_FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
+_TIMES = ("day", "week", "month", "hour")
+_MIN_USED = 6
+"""The least width of the column of points."""
+
+_MAX_REASONS = 4
+"""Reasons for turns without a value that are listed one by one."""
 
 
-def render_usage(document: UsageDocument, profile: TerminalProfile) -> Text:
-    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below."""
-    names = iter(_labels(document))
-    rows = [
-        _row(next(names), row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
-        for row in document["rows"]
-    ]
-    total = _row("total", document["total"], "bold")
-    lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
-    notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
-    return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
+def render_usage(
+    document: UsageDocument, profile: TerminalProfile, *, all_rows: bool = False, explain: bool = False
+) -> Text:
+    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below.
+
+    Args:
+        document: the document.
+        profile: the terminal; it shows `MAX_ROWS` rows with turns, and the others as one.
+        all_rows: show each row.
+        explain: also show the token weights.
+    """
+    left_out = slice(0, 0) if all_rows or profile.unlimited else _left_out(document)
+    lines = [_title(document, profile), *_table(document, left_out, profile)]
+    sentences = [*_notes(document), *_value_notes(document), *(_weights(document) if explain else [])]
+    summary = [Text(line) for line in wrapped(_summary(document), profile)]
+    notes = [Text(line, "dim") for note in sentences for line in wrapped(note, profile)]
+    return Text("\n").join([*lines, Text(""), *summary, *notes])
 
 
-def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id its shortest unique prefix of at least `SHORT_ID` characters."""
-    ordered = sorted(set(ids))
-    found = {}
-    for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        length = max(SHORT_ID, 1 + max(_common(before, each), _common(each, after)))
-        found[each] = each[:length]
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _left_out(document: UsageDocument) -> slice:
+    """Return which rows are too many: the last ones with turns, or the earliest times."""
+    number = sum(not _is_without_turns(row) for row in document["rows"])
+    if number <= MAX_ROWS:
+        return slice(0, 0)
+    return slice(0, number - MAX_ROWS) if document["by"] in _TIMES else slice(MAX_ROWS, number)
 
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
@@ -103,40 +125,111 @@ def _lengths(document: UsageDocument) -> str:
     )
 
 
-def _labels(document: UsageDocument) -> list[str]:
-    by, rows = document["by"], document["rows"]
-    short = short_ids(row["key"] for row in rows if row["key"] is not None) if by == "thread" else {}
-    return [_label(row, short, _NOT_REPORTED.get(by, formatting.UNKNOWN)) for row in rows]
+def _labels(by: str, entries: Sequence[UsageEntry], width: int, profile: TerminalProfile) -> list[str]:
+    """Return the labels of rows and branches; those of threads are at most so wide."""
+    threads = [
+        LabelledThread(each["key"], each["name"], each["title"], each["kind"], each["depth"])
+        for each in entries
+        if by == "thread" and each["key"] is not None
+    ]
+    of_threads = thread_labels(threads, width, profile.glyphs)
+    return [of_threads.get(each["key"] or "") or _label(by, each) for each in entries]
 
 
-def _label(row: UsageRow, short: Mapping[str, str], not_reported: str) -> str:
+def _label(by: str, row: UsageEntry) -> str:
     if _is_without_turns(row):
         return ELSEWHERE if row["elsewhere"] else PENDING
+    if by in _TIMES and row["depth"]:
+        return f"  {sanitize(row['key'] or _NOT_REPORTED['model'])}"
     if row["key"] is None:
-        return not_reported
-    return sanitize(row["name"] or short.get(row["key"], row["key"]))
+        return _NOT_REPORTED.get(by, formatting.UNKNOWN)
+    if by == "week":
+        return _monday(row["key"])
+    return kind_label(row["key"]) if by == "subagent" else sanitize(row["name"] or row["key"])
 
 
-def _is_without_turns(row: UsageRow) -> bool:
+def _monday(week: str) -> str:
+    """Return the first day of an ISO week by its key."""
+    year, _, number = week.partition("-W")
+    return dt.date.fromisocalendar(int(year), int(number), 1).isoformat()
+
+
+def _is_without_turns(row: UsageEntry) -> bool:
     return row["elsewhere"] or row["pending"]
 
 
+def _style(row: UsageEntry) -> str:
+    return "dim" if _is_without_turns(row) or row["depth"] else "cyan"
+
+
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
-    figures = tuple(map(amount, (row["turns"], row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
-    return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
+    figures = _figures([row])
+    return _Row(label, row["points"], _used([row]), figures if has_turns else ("",) * len(figures), style)
 
 
-def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
-    columns = _columns(by, (*rows, total), profile)
-    max_points = max((row.points for row in rows), default=0)
-    head = _line(by.capitalize(), "Points", Text(), _HEADINGS, columns)
+def _sum(rows: Sequence[UsageRow], profile: TerminalProfile) -> _Row:
+    """Return one row for those that are not shown."""
+    points = sum(row["points"] for row in rows)
+    return _Row(rows_left_out(len(rows), profile), points, _used(rows), _figures(rows), "dim", is_sum=True)
+
+
+def _used(rows: Sequence[UsageFigures]) -> str:
+    """Return how much rows used: points of the window, or the amount of a budget."""
+    amounts = [row["amount"] for row in rows if row["amount"] is not None]
+    return f"{sum(amounts):,.1f}" if amounts else f"{sum(row['points'] for row in rows):.1f}"
+
+
+def _figures(rows: Sequence[UsageFigures]) -> tuple[str, ...]:
+    """Return the texts of the columns behind the bar: counts, and the value of what has a price."""
+    counts = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    values = [row["api_value_usd"] for row in rows if row["api_value_usd"] is not None]
+    not_priced = sum(row["not_priced_turns"] for row in rows)
+    if not values:
+        return (*map(amount, counts), formatting.UNKNOWN if not_priced else "")
+    return (*map(amount, counts), formatting.dollars(sum(values)) + ("+" if not_priced else ""))
+
+
+def _opened(document: UsageDocument, rows: Sequence[UsageRow]) -> list[UsageEntry]:
+    """Return the rows, each followed by the entries of its tree, or by its models if there are several."""
+    with_models = len(document["by_model"]) > 1
+    return [entry for row in rows for entry in (row, *row["tree"], *(_model_entries(row) if with_models else ()))]
+
+
+def _model_entries(row: UsageRow) -> Iterator[UsageEntry]:
+    """Yield the models of a day, week or month as entries below it."""
+    for each in row["by_model"]:
+        entry: Any = {**row, **each, "key": each["model"], "name": None, "parent": row["key"], "depth": 1}
+        yield entry
+
+
+def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> list[Text]:
+    by = document["by"]
+    before = _opened(document, document["rows"][: left_out.start])
+    after = _opened(document, document["rows"][left_out.stop :])
+    entries = [*before, *after]
+    rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
+    total = _row("total", document["total"], "bold")
+    sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
+    figures = tuple(
+        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
+        for i, heading in enumerate(_HEADINGS)
+    )
+    unit = (document["unit"] or "points").capitalize()
+    used = max(_MIN_USED, len(unit), *(len(row.used) for row in (*rows, *sums, total)))
+    room = _label_room((used, *figures), profile)
+    labels = _labels(by, entries, room, profile)
+    rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
+    rows[len(before) : len(before)] = sums
+    columns = _columns([_head(by), *(row.label for row in rows), total.label], room, (used, *figures), profile)
+    max_points = max((row.points for row in rows if not row.is_sum), default=0)
+    head = _line(_head(by), unit, Text(), _HEADINGS, columns)
     head.stylize("bold")
     return [
         head,
         *(
             _line(
                 truncate(row.label, columns.label, profile.glyphs),
-                *_points(row, max_points, columns.bar, profile),
+                *_points(row, max_points, 0 if row.is_sum else columns.bar, profile),
                 columns,
             )
             for row in rows
@@ -145,26 +238,39 @@ def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile)
     ]
 
 
-def _columns(by: str, rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
-    figures = tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
-    fixed = len("  Points") + sum(width + len("  ") for width in figures)
-    labels = [row.label for row in rows]
-    wanted = min(_MAX_LABEL, max(len(by), *map(len, labels)))
-    if not profile.unlimited:
-        wanted = max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+def _head(by: str) -> str:
+    return _HEADS.get(by, by.capitalize())
+
+
+def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
+    """Return the greatest width of labels: beside a bar, if they are wide enough there."""
+    if profile.unlimited:
+        return _MAX_LABEL
+    room = profile.width - _fixed_width(figures)
+    beside_bar = room - _MIN_BAR - len("  ")
+    return min(_MAX_LABEL, max(_MIN_LABEL, beside_bar if beside_bar >= _WIDE_ENOUGH else room))
+
+
+def _fixed_width(figures: Sequence[int]) -> int:
+    return sum(width + len("  ") for width in figures)
+
+
+def _columns(labels: Sequence[str], room: int, figures: tuple[int, ...], profile: TerminalProfile) -> _Columns:
+    """Return the widths; the first of `figures` is that of the points."""
+    wanted = min(room, max(map(len, labels)))
     label = max(wanted, label_width(labels, wanted, profile.glyphs))
-    room = profile.width - label - fixed - len("  ")
-    return _Columns(label, min(room, _MAX_BAR) if room >= _MIN_BAR else 0, figures)
+    left = profile.width - label - _fixed_width(figures) - len("  ")
+    return _Columns(label, figures[0], min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures[1:])
 
 
 def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:
     """Return a row's points, its bar and its figures; `max_points` fill the bar."""
     full = max(1, round(width * row.points / max_points)) if max_points and row.points and width else 0
-    return f"{row.points:.1f}", Text(profile.glyphs.full * full, row.style), row.figures
+    return row.used, Text(profile.glyphs.full * full, row.style), row.figures
 
 
 def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _Columns) -> Text:
-    line = Text(f"{label:<{columns.label}}  {points:>6}")
+    line = Text(f"{label:<{columns.label}}  {points:>{columns.used}}")
     if columns.bar:
         line.append("  ").append_text(bar).append(" " * (columns.bar - len(bar)))
     for figure, width in zip(figures, columns.figures, strict=True):
@@ -173,12 +279,58 @@ def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _
     return line
 
 
+def _summary(document: UsageDocument) -> str:
+    """Return the whole use in a sentence: of the window, in tokens, and its value."""
+    total = document["total"]
+    tokens = amount(total["input_tokens"] + total["output_tokens"])
+    parts = [f"In all {_used_of_window(document)}", f"{tokens} tokens"]
+    value, not_priced = total["api_value_usd"], total["not_priced_turns"]
+    if value is not None:
+        parts.append(f"{formatting.dollars(value)} at public API prices")
+    turns = count(not_priced, "turn")
+    return ", ".join(parts) + (f" + {turns} not priced." if not_priced and value is not None else ".")
+
+
+def _used_of_window(document: UsageDocument) -> str:
+    total, unit = document["total"], document["unit"]
+    if unit and total["amount"] is not None:
+        return f"{total['amount']:,.1f} {sanitize(unit)}"
+    if len(document["windows"]) == 1:
+        return f"{formatting.percent(total['points'])} of a {_windows(document)}"
+    return formatting.in_points(total["points"])
+
+
+def _value_notes(document: UsageDocument) -> Iterator[str]:
+    """Yield sentences on the value at public API prices: what it is, and what it leaves out."""
+    if document["total"]["api_value_usd"] is not None:
+        yield "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it."
+    if document["own_prices"]:
+        yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
+    if document["not_priced"]:
+        shown = [f"{count(each['turns'], 'turn')} {_reason(each)}" for each in document["not_priced"][:_MAX_REASONS]]
+        others = sum(each["turns"] for each in document["not_priced"][_MAX_REASONS:])
+        yield f"Not priced (+): {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
+
+
+def _reason(turns: NotPricedTurns) -> str:
+    model = sanitize(turns["model"] or _NOT_REPORTED["model"])
+    match turns["reason"]:
+        case "model":
+            return f"of {model} (no price known)"
+        case "tier":
+            return f"of {model} at tier {sanitize(turns['tier'] or '')} (no price known)"
+        case "model_not_reported":
+            return "without a reported model"
+        case "tokens_not_reported":
+            return f"of {model} that were cut off before their tokens were counted"
+
+
 def _notes(document: UsageDocument) -> list[str]:
     """Return notes on the figures: how reliable they are, and what they mean."""
     increases, readings = document["rises"], document["readings"]
     notes = []
     if increases < FEW_INCREASES:
-        notes.append(f"Few readings: {count(increases, 'increase')} in {count(readings, 'reading')}.")
+        notes.append(f"Few changes: {count(increases, 'increase')} in {count(readings, 'change')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:
         notes.append(
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
@@ -193,14 +345,20 @@ def _notes(document: UsageDocument) -> list[str]:
         notes.append(f"Windows: {_lengths(document)}.")
     if len(document["accounts"]) > 1 and document["by"] != "account":
         notes.append("Points refer to each account's own window.")
-    fits = [fit for fit in document["weights"] if fit["fitted"]]
-    if len(document["accounts"]) > 1 and fits:
-        return [*notes, f"Token weights are fitted for {len(fits)} of {len(document['weights'])} models."]
-    return [*notes, *map(_fitted, fits)]
+    return notes
 
 
-def _fitted(fit: TokenWeights) -> str:
+def _weights(document: UsageDocument) -> Iterator[str]:
+    """Yield a sentence on the token weights of each model."""
+    accounts = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    for fit in document["weights"]:
+        whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
+        yield f"{whose}{_weight(fit)}"
+
+
+def _weight(fit: TokenWeights) -> str:
     kinds = ((fit["uncached_input"], "uncached input"), (fit["cached_input"], "cached"), (fit["output"], "output"))
     weights = ", ".join(f"{weight:.2g} ({kind})" for weight, kind in kinds)
     model = sanitize(fit["model"] or _NOT_REPORTED["model"])
-    return f"{model}: token weights {weights}, fitted from {count(fit['rises'], 'increase')}."
+    source = f"fitted from {count(fit['rises'], 'increase')}" if fit["fitted"] else "from public prices"
+    return f"{model}: token weights {weights}, {source}."

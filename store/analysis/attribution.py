@@ -45,8 +45,8 @@ class TurnUse(NamedTuple):
     """One turn of Codex; None is unknown.
 
     Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
-    service tier: ``priority`` in Fast mode. ``response_model`` is the model that responded where that is another one
-    than the requested ``model``.
+    service tier: ``priority`` in Fast mode. ``subagent`` is the kind of sub-agent, ``parent_thread`` the thread that
+    started it. ``response_model`` is the model that responded where that is another one than the requested ``model``.
     """
 
     started_at: float
@@ -62,6 +62,11 @@ class TurnUse(NamedTuple):
     reasoning_tokens: int | None
     cache_write_tokens: int | None = None
     tier: str | None = None
+    session: str | None = None
+    parent_thread: str | None = None
+    subagent: str | None = None
+    reasoning_effort: str | None = None
+    client: str | None = None
     response_model: str | None = None
 
 

@@ -7,11 +7,9 @@ known price has no value: it is counted in `Valuation.not_priced`, with the reas
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from store.analysis.attribution import TurnUse
 
 
@@ -44,9 +42,16 @@ STANDARD, FAST = "standard", "priority"
 ModelPrices = dict[str, tuple[PricePeriod, ...]]
 """A model's prices by service tier; periods are sorted, and the first one also stands for any time before it."""
 
-if TYPE_CHECKING:
-    PriceList = Callable[[str], Mapping[str, tuple[PricePeriod, ...]] | None]
-    """Returns the prices of a model by its name; None for a model without known prices."""
+
+class PriceList(Protocol):
+    """Prices of models by their names."""
+
+    def find(self, model: str) -> ModelPrices | None:
+        """Return the prices of a model; None if they are not known."""
+
+    def is_own(self, model: str) -> bool:
+        """Return True if the prices of a model are the user's own."""
+
 
 Reason = Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
 """Why a turn has no value: its model or its service tier has no known price, or its model or tokens are unknown."""
@@ -71,43 +76,49 @@ class Valuation:
         not_priced: how many turns have no value, by what they have in common.
     """
 
-    def __init__(self, find: PriceList) -> None:
+    def __init__(self, prices: PriceList) -> None:
         self.not_priced: Counter[NotPriced] = Counter()
-        self._find = find
+        self._prices = prices
         self._known: dict[tuple[str | None, str | None], tuple[PricePeriod, ...] | NotPriced] = {}
 
-    def value(self, turn: TurnUse) -> float | None:
-        """Return the value of a turn in dollars: 0 for one that used no tokens, None for one without a known price."""
-        output, given = turn.output_tokens, turn.input_tokens
-        if output is None and given is None:
-            return self._without_tokens(turn)
+    def value(self, turn: TurnUse) -> float | NotPriced | None:
+        """Return the value of a turn in dollars, why it has none, or None for a turn that used no tokens."""
+        # Unpacked: this is called for each turn of a year.
+        _, _, ended_at, _, model, _, _, given, cached, output, _, written, tier = turn[:13]
         if not output and not given:
-            return 0.0
-        model = turn.response_model or turn.model
-        found = self._known.get((model, turn.tier)) or self._look_up(model, turn.tier)
-        if isinstance(found, NotPriced):
-            self.not_priced[found] += 1
-            return None
-        whole = given or 0
-        rates = _rates(found, turn.ended_at, whole)
-        cached = min(turn.cached_tokens or 0, whole)
-        written = min(turn.cache_write_tokens or 0, whole - cached)
-        return (
-            (whole - cached - written) * rates.input
-            + cached * rates.cached
-            + written * rates.cache_write
-            + (output or 0) * rates.output
-        ) / _PER
+            return self._without_tokens(turn)
+        model = turn.response_model or model
+        periods = self._known.get((model, tier)) or self._look_up(model, tier)
+        if isinstance(periods, NotPriced):
+            self.not_priced[periods] += 1
+            return periods
+        given = given or 0
+        price, cached_price, write_price, output_price = _rates(periods, ended_at, given)
+        value = given * price + (output or 0) * output_price
+        if cached:
+            cached = min(cached, given)
+            value += cached * (cached_price - price)
+        if written:
+            value += min(written, given - (cached or 0)) * (write_price - price)
+        return value / _PER
 
-    def _without_tokens(self, turn: TurnUse) -> float | None:
-        """Return 0 for a turn that was refused or only warmed up; another one was cut off before its tokens came."""
-        if turn.warm_up or (turn.status is not None and turn.status >= 400):
-            return 0.0
-        self.not_priced[NotPriced("tokens_not_reported", turn.response_model or turn.model)] += 1
-        return None
+    @property
+    def own_prices(self) -> list[str]:
+        """The models that were valued by the user's own prices."""
+        valued = {model for (model, _), found in self._known.items() if model and not isinstance(found, NotPriced)}
+        return sorted(model for model in valued if self._prices.is_own(model))
+
+    def _without_tokens(self, turn: TurnUse) -> NotPriced | None:
+        """Return None for a turn that used no tokens; one that was cut off used some that were never reported."""
+        reported = turn.output_tokens is not None or turn.input_tokens is not None
+        if reported or turn.warm_up or (turn.status is not None and turn.status >= 400):
+            return None
+        found = NotPriced("tokens_not_reported", turn.response_model or turn.model)
+        self.not_priced[found] += 1
+        return found
 
     def _look_up(self, model: str | None, tier: str | None) -> tuple[PricePeriod, ...] | NotPriced:
-        prices = self._find(model) if model else None
+        prices = self._prices.find(model) if model else None
         periods = prices.get(_TIER_NAMES.get(tier, tier or STANDARD)) if prices else None
         found: tuple[PricePeriod, ...] | NotPriced
         if not model:
@@ -122,15 +133,16 @@ class Valuation:
 
 def _rates(periods: tuple[PricePeriod, ...], at: float, given: int) -> Rates:
     """Return the rates of a turn that ended at a timestamp with so many input tokens."""
-    current = periods[0]
-    for period in periods[1:]:
-        if period.start > at:
-            break
-        current = period
-    steps = current.steps
-    found = steps[0].rates
-    for step in steps[1:]:
-        if given <= step.above:
-            break
-        found = step.rates
-    return found
+    steps = periods[0][1]
+    if len(periods) > 1:
+        for start, later in periods[1:]:
+            if start > at:
+                break
+            steps = later
+    rates = steps[0][1]
+    if len(steps) > 1 and given > steps[1][0]:
+        for above, higher in steps[1:]:
+            if given <= above:
+                break
+            rates = higher
+    return rates

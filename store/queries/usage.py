@@ -1,4 +1,4 @@
-"""The use of a window by thread, model, account, or time: the document of ``usage --json``."""
+"""The use of a window by thread, project, model, day and the like: the document of ``usage --json``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from store.analysis.formatting import compact_length, decimal_value, find_slot, 
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.analysis.periods import period_bounds, period_key
 from store.analysis.ranking import TokenRate
+from store.analysis.thread_tree import ThreadOrigin, ThreadTree
 from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
-from store.analysis.turn_value import Valuation
+from store.analysis.turn_value import NotPriced, Valuation
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT, FULL_PERCENT, MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
@@ -36,8 +37,9 @@ from store.queries.turns import OF_LIMIT
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from store.analysis.thread_tree import Branch
     from store.analysis.turn_value import PriceList
     from store.constants import GroupBy
     from store.documents import (
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         NotPricedTurns,
         TokenWeights,
         UsageDocument,
+        UsageEntry,
         UsageFigures,
         UsageRow,
     )
@@ -72,13 +75,16 @@ def load_usage(
     window: str | None = None,
     limit_id: str | None = None,
     zone: dt.tzinfo | None = None,
+    tree: bool = False,
+    projects_of: Callable[[Collection[str]], Mapping[str, str]] | None = None,
     prices: PriceList | None = None,
 ) -> UsageDocument:
     """Return the use of a window of the accounts from `since` to `now` (Unix seconds).
 
     `window` is a slot or a real length. Without it, it is that of ``7d``, or else of the longest window; without
     `limit_id` that of the main limit, or else of the first. Days, weeks, months and hours are those of `zone`, by
-    default of the machine. Without `prices` no turn has a value.
+    default of the machine. With `tree`, rows by thread list the threads of sub-agents. `projects_of` returns the keys
+    of the projects of threads by their ids, where they are known. Without `prices` no turn has a value.
 
     Raises:
         NotSeenError: That limit or window was never seen.
@@ -102,7 +108,8 @@ def load_usage(
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not any(history.samples for history in histories):
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
-    table = _Table(by, period, names, zone, Valuation(prices) if prices else None)
+    threads = _Threads(histories, projects_of if by == "project" else None, names)
+    table = _Table(by, period, threads, zone, tree=tree, valuation=Valuation(prices) if prices else None)
     unit = _common_unit(histories, budgets)
     for history in histories:
         table.add(history, budgets[history.account.id].per_point if unit else None)
@@ -139,7 +146,7 @@ def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Seque
 
 def empty_usage(now: float, *, by: GroupBy, since: float) -> UsageDocument:
     """Return the document of a database that does not exist yet."""
-    return _Table(by, _TimeRange(since, now), {}, None).document(int(now))
+    return _Table(by, _TimeRange(since, now), _Threads([], None, {}), None).document(int(now))
 
 
 # Reading
@@ -353,6 +360,34 @@ def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
 
 
+class _Threads:
+    """The sessions, projects and names of the threads in the histories."""
+
+    def __init__(
+        self,
+        histories: Sequence[_History],
+        projects_of: Callable[[Collection[str]], Mapping[str, str]] | None,
+        names: Mapping[str, str],
+    ) -> None:
+        turns = [turn for history in histories for turn in history.turns]
+        self.names = names
+        self.tree = ThreadTree(
+            ThreadOrigin(turn.thread, turn.session, turn.parent_thread, turn.subagent) for turn in turns
+        )
+        ids = {turn.thread for turn in turns if turn.thread is not None} if projects_of else set()
+        self._projects = projects_of(ids | {self.tree.root(each) for each in ids}) if projects_of else {}
+
+    def session(self, turn: TurnUse) -> str | None:
+        """Return the thread that a turn counts for: that of the session which started its sub-agent."""
+        return None if turn.thread is None else self.tree.root(turn.thread)
+
+    def project(self, turn: TurnUse) -> str | None:
+        """Return the project of a turn's thread, else of the session that started it."""
+        if turn.thread is None:
+            return None
+        return self._projects.get(turn.thread) or self._projects.get(self.tree.root(turn.thread))
+
+
 # Counting
 
 
@@ -398,20 +433,26 @@ class _Tally:
         self.threads.add(turn.thread)
         self.seen(turn.ended_at)
 
-    def add_value(self, value: float | None) -> None:
-        """Add the value of a turn; None is one without a known price."""
-        if value is None:
+    def add_value(self, value: float | NotPriced) -> None:
+        """Add the value of a turn, or count one without a known price."""
+        if isinstance(value, NotPriced):
             self.not_priced += 1
         else:
             self.priced += 1
             self.value += value
 
-    def use(self, points: Iterable[float], per_point: float | None) -> None:
+    def use(self, points: float, per_point: float | None) -> None:
         """Add points, of which each is so much of a budget."""
-        found = list(points)
-        self.points += found
+        self.points.append(points)
         if per_point is not None:
-            self.amount = (self.amount or 0.0) + math.fsum(found) * per_point
+            self.amount = (self.amount or 0.0) + points * per_point
+
+    def add_all(self, other: _Tally) -> None:
+        """Add another row, with its points and its part of a budget."""
+        self.add(other)
+        self.points += other.points
+        if other.amount is not None:
+            self.amount = (self.amount or 0.0) + other.amount
 
     def add(self, other: _Tally) -> None:
         """Add another row, without its points and its part of a budget."""
@@ -453,16 +494,22 @@ _TIMES = frozenset({"day", "week", "month", "hour"})
 _WITH_MODELS = frozenset({"day", "week", "month"})
 """Rows that list the models in them."""
 
-_NO_ROW: UsageRow = {
+_NO_ENTRY: UsageEntry = {
     "key": None,
     "name": None,
+    "title": None,
+    "folder": None,
+    "project": None,
     "elsewhere": False,
     "pending": False,
-    "start": None,
-    "end": None,
-    "by_model": [],
+    "kind": None,
+    "parent": None,
+    "depth": 0,
     **_Tally().figures(0),
 }
+
+
+_NO_ROW: UsageRow = {**_NO_ENTRY, "tree": [], "start": None, "end": None, "by_model": []}
 
 
 class _Table:
@@ -472,17 +519,22 @@ class _Table:
         self,
         by: GroupBy,
         period: _TimeRange,
-        names: dict[str, str],
+        threads: _Threads,
         zone: dt.tzinfo | None,
+        *,
+        tree: bool = False,
         valuation: Valuation | None = None,
     ) -> None:
         self._by = by
         self._period = period
-        self._names = names
+        self._threads = threads
+        self._names = dict(threads.names) if by == "thread" else {}
         self._zone = zone
         self._valuation = valuation
+        self._opens_tree = tree and by == "thread"
         self._quarters: dict[int, str | None] = {}
         self._rows: dict[str | None, _Tally] = {}
+        self._branches: dict[str, _Tally] = {}
         self._models: dict[str | None, dict[str | None, _Tally]] = {}
         self._pending = _Tally()
         self._elsewhere = _Tally()
@@ -512,10 +564,14 @@ class _Table:
 
     def document(self, generated_at: int) -> UsageDocument:
         """Return the document, without a limit, a window and accounts."""
+        for key, models in self._models.items():
+            for tally in models.values():
+                self._row(key).add_all(tally)
         for tally in (*self._rows.values(), self._pending, self._elsewhere):
             self._total.add(tally)
         total = math.fsum(self._total.points)
-        rows = [self._entry(key, tally, total) for key, tally in self._rows.items()]
+        branches = self._branches_by_session(total)
+        rows = [self._entry(key, tally, total, branches.get(key, [])) for key, tally in self._rows.items()]
         if self._by in _TIMES:
             rows.sort(key=lambda row: row["key"] or "")
         else:
@@ -543,53 +599,73 @@ class _Table:
             "by_model": _model_entries(self._all_models(), total),
             "unit": None,
             "not_priced": _not_priced(self._valuation),
+            "own_prices": self._valuation.own_prices if self._valuation else [],
         }
 
-    def _entry(self, key: str | None, tally: _Tally, total: float) -> UsageRow:
+    def _entry(self, key: str | None, tally: _Tally, total: float, tree: list[UsageEntry]) -> UsageRow:
         name = self._names.get(key) if key is not None else None
         bounds = period_bounds(key, self._by, self._zone) if key and self._by in _TIMES else None
-        row: UsageRow = {**_NO_ROW, **tally.figures(total)}
-        row |= {"key": key, "name": None if name == key else name}
-        row |= {"start": bounds and bounds.start, "end": bounds and bounds.end}
-        return {**row, "by_model": _model_entries(self._models.get(key, {}), total)}
+        return {
+            **_NO_ROW,
+            "key": key,
+            "name": None if name == key else name,
+            "kind": self._threads.tree.kinds.get(key) if self._by == "thread" and key is not None else None,
+            "tree": tree,
+            "start": bounds and bounds.start,
+            "end": bounds and bounds.end,
+            "by_model": _model_entries(self._models.get(key, {}), total),
+            **tally.figures(total),
+        }
 
     def _all_models(self) -> dict[str | None, _Tally]:
         """Return the sums of each model over all rows that list their models."""
         found: dict[str | None, _Tally] = {}
         for tallies in self._models.values():
             for model, tally in tallies.items():
-                whole = found.setdefault(model, _Tally())
-                whole.add(tally)
-                whole.points += tally.points
-                whole.amount = tally.amount if whole.amount is None else whole.amount + (tally.amount or 0.0)
+                found.setdefault(model, _Tally()).add_all(tally)
         return found
+
+    def _branches_by_session(self, total: float) -> dict[str | None, list[UsageEntry]]:
+        """Return the branches of each session, those with the most points first."""
+        figures = {thread: tally.figures(total) for thread, tally in self._branches.items()}
+        tree = self._threads.tree
+        found = tree.branches(figures, lambda each: (-figures[each]["points"], -figures[each]["output_tokens"], each))
+        return {session: [self._branch(each, figures[each.thread]) for each in some] for session, some in found.items()}
+
+    def _branch(self, branch: Branch, figures: UsageFigures) -> UsageEntry:
+        thread = branch.thread
+        name, kind = self._threads.names.get(thread), self._threads.tree.kinds.get(thread)
+        placed: UsageEntry = {**_NO_ENTRY, "key": thread, "name": name, "kind": kind, "parent": branch.parent}
+        return {**placed, "depth": branch.depth, **figures}
 
     def _count(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> None:
         value = self._valuation.value(turn) if self._valuation else None
         for tally in self._tallies(turn, key_of):
             tally.count(turn)
-            if self._valuation:
+            if value is not None:
                 tally.add_value(value)
 
     def _share(self, part: Attribution, key_of: Callable[[TurnUse], str | None], per_point: float | None) -> None:
         if part.turn is None:
             tally = self._pending if is_pending(part.at, self._period.until) else self._elsewhere
-            tally.use([part.points], per_point)
+            tally.use(part.points, per_point)
             tally.seen(part.at)
         else:
             for tally in self._tallies(part.turn, key_of):
-                tally.use([part.points], per_point)
+                tally.use(part.points, per_point)
 
     def _tallies(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> list[_Tally]:
-        """Return the sums that a turn counts for: those of its row, and those of its model in the row."""
-        key = key_of(turn)
-        found = [self._row(key)]
+        """Return the sums that a turn counts for: those of its row and, in a tree, of each thread above it.
+
+        In rows that list their models they are those of its model, of which the row is the sum.
+        """
         if self._by in _WITH_MODELS:
-            models = self._models.setdefault(key, {})
-            tally = models.get(turn.model)
-            if tally is None:
-                tally = models[turn.model] = _Tally()
-            found.append(tally)
+            return [self._model(key_of(turn), turn.model)]
+        found = [self._row(key_of(turn))]
+        thread = turn.thread if self._opens_tree else None
+        while thread is not None and (parent := self._threads.tree.parent(thread)) is not None:
+            found.append(self._branches.setdefault(thread, _Tally()))
+            thread = parent
         return found
 
     def _row(self, key: str | None) -> _Tally:
@@ -598,15 +674,28 @@ class _Table:
             found = self._rows[key] = _Tally()
         return found
 
+    def _model(self, key: str | None, model: str | None) -> _Tally:
+        models = self._models.get(key)
+        if models is None:
+            models = self._models[key] = {}
+        found = models.get(model)
+        if found is None:
+            found = models[model] = _Tally()
+        return found
+
     def _key_of(self, account: Account) -> Callable[[TurnUse], str | None]:
         """Return the function that gives the key of the row of each of an account's turns."""
-        if self._by == "thread":
-            return lambda turn: turn.thread
-        if self._by == "model":
-            return lambda turn: turn.model
-        if self._by == "account":
-            return lambda _: account.key
-        return lambda turn: self._bucket(turn.ended_at)
+        keys: dict[GroupBy, Callable[[TurnUse], str | None]] = {
+            "thread": self._threads.session,
+            "project": self._threads.project,
+            "model": lambda turn: turn.model,
+            "effort": lambda turn: turn.reasoning_effort,
+            "subagent": lambda turn: turn.subagent,
+            "tier": lambda turn: turn.tier,
+            "client": lambda turn: turn.client,
+            "account": lambda _: account.key,
+        }
+        return keys.get(self._by, lambda turn: self._bucket(turn.ended_at))
 
     def _bucket(self, at: float) -> str | None:
         """Return the key of the day, week, month or hour of a timestamp; None outside the calendar."""
@@ -617,7 +706,8 @@ class _Table:
 
     def _count_readings(self, history: _History, per_point: float | None) -> None:
         found = [points for each in history.intervals if (points := points_in_range(each, *self._period))]
-        self._total.use(found, per_point)
+        for points in found:
+            self._total.use(points, per_point)
         self._increases += len(found)
         self._readings += sum(self._period.contains(sample.first_at) for sample in history.samples)
 
