@@ -84,7 +84,7 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     default="1h",
     show_default=True,
     metavar="TIME",
-    help="Treat readings older than TIME as unknown.",
+    help="Treat figures older than TIME as unknown.",
 )
 @click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
 @click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")

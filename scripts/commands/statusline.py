@@ -35,7 +35,7 @@ Examples:
             "return-type": "json", "interval": 60}
 
 "37 % (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
-"credits" that credits carry the limit, "2h old" the age of a reading older than
+"credits" that credits carry the limit, "2h old" the age of figures older than
 an hour. Colours and waybar's classes follow the forecast: "low" if the window
 lasts, "medium" if it may run out, "high" if it likely does. With no data it
 prints "-" and exits with 0.
