@@ -11,6 +11,7 @@ import click
 from scripts.commands.options import ACCOUNT_HELP, database_option
 from scripts.support.database import account_outlook, account_status
 from scripts.support.errors import NOTHING_YET
+from scripts.support.json_document import versioned
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -137,14 +138,14 @@ def _json(found: _Outlook) -> str:
         "age_seconds": limit["age_seconds"],
         "stale": limit["age_seconds"] >= STALE_SECONDS,
     }
-    return json.dumps(document)
+    return json.dumps(versioned(document))
 
 
 _WRITERS: Mapping[str, Callable[[_Outlook], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
 
 _UNKNOWN = {
     "waybar": json.dumps({"text": UNKNOWN_TEXT, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
-    "json": json.dumps({"account": None}),
+    "json": json.dumps(versioned({"account": None})),
 }
 
 
