@@ -143,6 +143,11 @@ def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return click.option("--all", "shows_all", is_flag=True, help=effect)
 
 
+def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--quiet`` with its help; the command takes `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help=effect)
+
+
 pager_option = click.option(
     "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
 )
