@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.commands.completion import complete_account
 from store.settings import DATABASE_VARIABLE, database_path
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ database_option = click.option(
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
 
 
 def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.commands.completion import complete_account
 from scripts.commands.options import ACCOUNT_HELP, database_option
 from scripts.support.database import account_outlook, account_status
 from scripts.support.errors import NOTHING_YET
@@ -46,7 +47,7 @@ prints "-" and exits with 0.
     It is about ACCOUNT, or else the account in use, which is the one seen last. {ACCOUNT_HELP}
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @click.option(
     "--format",
     "form",
