@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts.commands.completion import complete_account
-from store.settings import DATABASE_VARIABLE, database_path
+from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,6 +135,27 @@ database_option = click.option(
     callback=expand_database,
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
+
+
+def _are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
+    return None if value is None else value == "on"
+
+
+def names_option(
+    default: str | None = "on", default_help: str = "on"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--names``; the command takes `names_on`, which is None without a default."""
+    return click.option(
+        "--names",
+        "names_on",
+        type=click.Choice(("on", "off")),
+        default=default,
+        callback=_are_on,
+        envvar=NAMES_VARIABLE,
+        help="Show titles, folders and projects of threads, from Codex's own files."
+        f" [env: {NAMES_VARIABLE}; default: {default_help}]",
+    )
+
 
 accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
 

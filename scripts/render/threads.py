@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from scripts.render.console import MAX_ROWS, clock_time, rows_left_out
-from scripts.render.usage import short_ids
+from scripts.render.thread_labels import short_ids
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:

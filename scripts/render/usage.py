@@ -7,28 +7,38 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
+from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from scripts.render.console import TerminalProfile
-    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
+    from store.documents import TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
 
 FEW_INCREASES = 10
 """With fewer increases the attribution is unreliable."""
-
-SHORT_ID = 8
-"""Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 ELSEWHERE = "used elsewhere"
 PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_NOT_REPORTED = {"thread": "thread not reported", "model": "model not reported"}
+_WIDE_ENOUGH = 20
+"""A bar is left out where labels would be narrower beside it."""
+
+_HEADS = {"effort": "Effort", "subagent": "Sub-agent"}
+_NOT_REPORTED = {
+    "thread": "thread not reported",
+    "project": "no project known",
+    "model": "model not reported",
+    "effort": "effort not reported",
+    "subagent": "no sub-agent",
+    "tier": "standard",
+    "client": "client not reported",
+}
 
 
 class _Row(NamedTuple):
@@ -66,46 +76,19 @@ def render_usage(
         all_rows: show each row.
         explain: also show the token weights.
     """
-    rows = [
-        _row(label, row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
-        for label, row in zip(_labels(document), document["rows"], strict=True)
-    ]
-    if not (all_rows or profile.unlimited):
-        rows = _shortened(document, rows, profile)
-    total = _row("total", document["total"], "bold")
-    lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
+    left_out = slice(0, 0) if all_rows or profile.unlimited else _left_out(document)
+    lines = [_title(document, profile), *_table(document, left_out, profile)]
     sentences = [*_notes(document), *(_weights(document) if explain else [])]
     notes = [Text(line, "dim") for note in sentences for line in wrapped(note, profile)]
     return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
 
 
-def _shortened(document: UsageDocument, rows: Sequence[_Row], profile: TerminalProfile) -> list[_Row]:
-    """Return the rows, with one for those with turns that are too many: the last ones, or the earliest times."""
-    is_with_turns = [not _is_without_turns(row) for row in document["rows"]]
-    number = sum(is_with_turns)
+def _left_out(document: UsageDocument) -> slice:
+    """Return which rows are too many: the last ones with turns, or the earliest times."""
+    number = sum(not _is_without_turns(row) for row in document["rows"])
     if number <= MAX_ROWS:
-        return list(rows)
-    by_time = document["by"] in _TIMES
-    start, end = (0, number - MAX_ROWS) if by_time else (MAX_ROWS, number)
-    left_out = document["rows"][start:end]
-    figures = (sum(row[name] for row in left_out) for name in _FIGURES)  # type: ignore[literal-required]
-    points = sum(row["points"] for row in left_out)
-    one = _Row(rows_left_out(len(left_out), profile), points, tuple(map(amount, figures)), "dim", is_sum=True)
-    return [*rows[:start], one, *rows[end:]]
-
-
-def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id its shortest unique prefix of at least `SHORT_ID` characters."""
-    ordered = sorted(set(ids))
-    found = {}
-    for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        length = max(SHORT_ID, 1 + max(_common(before, each), _common(each, after)))
-        found[each] = each[:length]
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        return slice(0, 0)
+    return slice(0, number - MAX_ROWS) if document["by"] in _TIMES else slice(MAX_ROWS, number)
 
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
@@ -133,22 +116,31 @@ def _lengths(document: UsageDocument) -> str:
     )
 
 
-def _labels(document: UsageDocument) -> list[str]:
-    by, rows = document["by"], document["rows"]
-    short = short_ids(row["key"] for row in rows if row["key"] is not None) if by == "thread" else {}
-    return [_label(row, short, _NOT_REPORTED.get(by, formatting.UNKNOWN)) for row in rows]
+def _labels(by: str, entries: Sequence[UsageEntry], width: int, profile: TerminalProfile) -> list[str]:
+    """Return the labels of rows and branches; those of threads are at most so wide."""
+    threads = [
+        LabelledThread(each["key"], each["name"], each["title"], each["kind"], each["depth"])
+        for each in entries
+        if by == "thread" and each["key"] is not None
+    ]
+    of_threads = thread_labels(threads, width, profile.glyphs)
+    return [of_threads.get(each["key"] or "") or _label(by, each) for each in entries]
 
 
-def _label(row: UsageRow, short: Mapping[str, str], not_reported: str) -> str:
+def _label(by: str, row: UsageEntry) -> str:
     if _is_without_turns(row):
         return ELSEWHERE if row["elsewhere"] else PENDING
     if row["key"] is None:
-        return not_reported
-    return sanitize(row["name"] or short.get(row["key"], row["key"]))
+        return _NOT_REPORTED.get(by, formatting.UNKNOWN)
+    return kind_label(row["key"]) if by == "subagent" else sanitize(row["name"] or row["key"])
 
 
-def _is_without_turns(row: UsageRow) -> bool:
+def _is_without_turns(row: UsageEntry) -> bool:
     return row["elsewhere"] or row["pending"]
+
+
+def _style(row: UsageEntry) -> str:
+    return "dim" if _is_without_turns(row) or row["depth"] else "cyan"
 
 
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
@@ -156,10 +148,36 @@ def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -
     return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
 
 
-def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
-    columns = _columns(by, (*rows, total), profile)
+def _sum(rows: Sequence[UsageRow], profile: TerminalProfile) -> _Row:
+    """Return one row for those that are not shown."""
+    figures = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    points = sum(row["points"] for row in rows)
+    return _Row(rows_left_out(len(rows), profile), points, tuple(map(amount, figures)), "dim", is_sum=True)
+
+
+def _opened(rows: Sequence[UsageRow]) -> list[UsageEntry]:
+    """Return the rows, each followed by the entries of its tree."""
+    return [entry for row in rows for entry in (row, *row["tree"])]
+
+
+def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> list[Text]:
+    by = document["by"]
+    before, after = _opened(document["rows"][: left_out.start]), _opened(document["rows"][left_out.stop :])
+    entries = [*before, *after]
+    rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
+    total = _row("total", document["total"], "bold")
+    sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
+    figures = tuple(
+        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
+        for i, heading in enumerate(_HEADINGS)
+    )
+    room = _label_room(figures, profile)
+    labels = _labels(by, entries, room, profile)
+    rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
+    rows[len(before) : len(before)] = sums
+    columns = _columns([_head(by), *(row.label for row in rows), total.label], room, figures, profile)
     max_points = max((row.points for row in rows if not row.is_sum), default=0)
-    head = _line(by.capitalize(), "Points", Text(), _HEADINGS, columns)
+    head = _line(_head(by), "Points", Text(), _HEADINGS, columns)
     head.stylize("bold")
     return [
         head,
@@ -175,16 +193,28 @@ def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile)
     ]
 
 
-def _columns(by: str, rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
-    figures = tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
-    fixed = len("  Points") + sum(width + len("  ") for width in figures)
-    labels = [row.label for row in rows]
-    wanted = min(_MAX_LABEL, max(len(by), *map(len, labels)))
-    if not profile.unlimited:
-        wanted = max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+def _head(by: str) -> str:
+    return _HEADS.get(by, by.capitalize())
+
+
+def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
+    """Return the greatest width of labels: beside a bar, if they are wide enough there."""
+    if profile.unlimited:
+        return _MAX_LABEL
+    room = profile.width - _fixed_width(figures)
+    beside_bar = room - _MIN_BAR - len("  ")
+    return min(_MAX_LABEL, max(_MIN_LABEL, beside_bar if beside_bar >= _WIDE_ENOUGH else room))
+
+
+def _fixed_width(figures: Sequence[int]) -> int:
+    return len("  Points") + sum(width + len("  ") for width in figures)
+
+
+def _columns(labels: Sequence[str], room: int, figures: tuple[int, ...], profile: TerminalProfile) -> _Columns:
+    wanted = min(room, max(map(len, labels)))
     label = max(wanted, label_width(labels, wanted, profile.glyphs))
-    room = profile.width - label - fixed - len("  ")
-    return _Columns(label, min(room, _MAX_BAR) if room >= _MIN_BAR else 0, figures)
+    left = profile.width - label - _fixed_width(figures) - len("  ")
+    return _Columns(label, min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures)
 
 
 def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:

@@ -84,7 +84,7 @@ def test_another_database(path: Path, tmp_path: Path, place: str) -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_show_the_plan(path: Path, shell: str) -> None:
-    """zsh and fish show a note beside each word."""
+    """Zsh and fish show a note beside each word."""
     record(path, reading(plan_type="plus"))
     found = completed("codex-tap status al", shell)
     assert "".join(found) in {"plainalice@example.complus", "plain,alice@example.com\tplus"}

@@ -6,13 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from scripts.render.usage import render_usage, short_ids
+from scripts.render.usage import render_usage
 from store.database import open_reader
 from store.queries.accounts import load_accounts
-from store.queries.usage import load_usage
+from store.queries.usage import empty_usage, load_usage
 from tests.support.factories import NOON, AccountHistory, insert_history
 from tests.support.rendering import UTC
 from tests.support.usage_factories import sample, turn
@@ -21,17 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.constants import GroupBy
+    from store.documents import UsageDocument
 
 HOUR = 3_600
-
-
-@given(st.sets(st.uuids().map(str), max_size=20))
-def test_short_ids_are_unique(ids: set[str]) -> None:
-    """An id has eight characters, or as many more as make it unique."""
-    found = short_ids(ids)
-    assert set(found) == ids
-    assert len(set(found.values())) == len(ids)
-    assert all(each.startswith(short) and len(short) >= 8 for each, short in found.items())
 
 
 def shown(path: Path, by: GroupBy, **options: Any) -> list[str]:
@@ -76,3 +66,14 @@ def test_a_whole_list(path: Path, options: dict[str, Any]) -> None:
     rows = shown(path, "thread", **options)
     assert rows[29].startswith("00000001")
     assert rows[30].startswith("total")
+
+
+def document() -> UsageDocument:
+    return empty_usage(NOON, by="thread", since=NOON - 86_400)
+
+
+def test_without_rows() -> None:
+    head, columns, total, *_ = render_usage(document(), UTC).plain.splitlines()
+    assert columns.split()[0] == "Thread"
+    assert total.split() == ["total", "0.0", "0", "0", "0", "0"]
+    assert head
