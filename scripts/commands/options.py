@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.commands.completion import complete_account
 from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
@@ -156,12 +157,17 @@ def names_option(
     )
 
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
 
 
 def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--all`` with its help; the command takes `shows_all`."""
     return click.option("--all", "shows_all", is_flag=True, help=effect)
+
+
+def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--quiet`` with its help; the command takes `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help=effect)
 
 
 pager_option = click.option(

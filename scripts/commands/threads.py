@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scripts.commands.completion import complete_thread
 from scripts.commands.options import all_option, database_option, json_option, pass_on_options, since_option
 from scripts.commands.output import emit
 from scripts.support.database import checked_name, open_for_writing, session
@@ -73,7 +74,7 @@ def _load(path: Path, since: float) -> tuple[list[Thread], bool]:
 
 
 @threads.command("name")
-@click.argument("thread")
+@click.argument("thread", shell_complete=complete_thread)
 @click.argument("name", required=False)
 @click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option

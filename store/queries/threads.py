@@ -93,6 +93,12 @@ def thread_entry(thread: Thread) -> ThreadEntry:
     }
 
 
+def thread_names(connection: sqlite3.Connection) -> list[tuple[str, str | None]]:
+    """Return the id and the name of every thread, the newest first."""
+    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
+    return [(thread, name) for thread, name in rows]
+
+
 def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str | None]:
     """Return id and name of the thread whose id or name begins with `prefix`; an exact match comes first.
 
@@ -100,8 +106,7 @@ def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str |
         ThreadError: `prefix` matches no thread, or several.
 
     """
-    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
-    known = [(thread, name) for thread, name in rows]
+    known = thread_names(connection)
     found = matching(known, prefix, lambda each: [word for word in each if word is not None])
     if len(found) == 1:
         return found[0]
