@@ -45,6 +45,16 @@ class AccountReference(TypedDict):
     email: str | None
 
 
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+
+
 class ReportedWindow(TypedDict):
     """A window as it was last reported."""
 
@@ -286,20 +296,10 @@ class UsageFigures(TypedDict):
     """The points in the ``unit`` of the document; null without one."""
 
 
-class ModelUsage(UsageFigures):
+class ModelUse(UsageFigures):
     """The use of a model within a row; ``model`` is null where none was reported."""
 
     model: str | None
-
-
-class ThreadWords(TypedDict):
-    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
-
-    title: str | None
-    """Its name in Codex, else the beginning of its first message."""
-    folder: str | None
-    project: str | None
-    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
 
 
 class UsageEntry(UsageFigures, ThreadWords):
@@ -338,7 +338,7 @@ class UsageRow(UsageEntry):
     start: float | None
     """When the day, week or month of the row begins; null for any other row."""
     end: float | None
-    by_model: list[ModelUsage]
+    by_model: list[ModelUse]
     """The models of a day, week or month, the most used first; empty for any other row."""
 
 
@@ -405,7 +405,7 @@ class UsageDocument(Document):
     readings: int
     rises: int
     weights: list[TokenWeights]
-    by_model: list[ModelUsage]
+    by_model: list[ModelUse]
     """The models of the whole time range, where rows are days, weeks or months; else empty."""
     unit: str | None
     """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
@@ -569,7 +569,7 @@ class HistoryPointsDocument(Document):
     """The resets of each window, in the order of time."""
 
 
-class TurnEntry(AccountReference):
+class TurnEntry(AccountReference, ThreadWords):
     """A turn of Codex. Tokens read from and written into the cache are part of the input, reasoning ones of the output.
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
@@ -648,11 +648,12 @@ class ForgottenAccount(AccountDetail):
     files: list[str]
 
 
-class ThreadEntry(TypedDict):
-    """A thread of Codex, an element of ``codex-tap threads --json``.
+class ThreadBranch(ThreadWords):
+    """A thread of Codex, with the use of those that it started.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, and the tokens are those of all of its
+    turns. ``points`` are those of the window that ``usage`` shows by default. ``is_session`` is true if the client
+    names no threads: then ``thread`` is its session. ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -660,8 +661,28 @@ class ThreadEntry(TypedDict):
     name: str | None
     accounts: list[str]
     turns: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    points: float
     first_seen_at: float
     last_seen_at: float
+    kind: str | None
+    """The kind of sub-agent: `review`, say. Null for a thread that a person began."""
+    parent: str | None
+    """The thread that started it, where it is in the tree of another."""
+    depth: int
+    """0 for an entry of the list, 1 for a thread that this one started, and so on."""
+
+
+class ThreadEntry(ThreadBranch):
+    """A thread that a person began, an element of ``codex-tap threads --json``.
+
+    The entry with the id ``thread_title`` has the threads in which Codex makes the titles of others.
+    """
+
+    tree: list[ThreadBranch]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 # next and guard

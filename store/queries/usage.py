@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from store.constants import GroupBy
     from store.documents import (
         AccountWindow,
-        ModelUsage,
+        ModelUse,
         NotPricedTurns,
         TokenWeights,
         UsageDocument,
@@ -76,6 +76,7 @@ def load_usage(
     limit_id: str | None = None,
     zone: dt.tzinfo | None = None,
     tree: bool = False,
+    rolls_up: bool = True,
     projects_of: Callable[[Collection[str]], Mapping[str, str]] | None = None,
     prices: PriceList | None = None,
 ) -> UsageDocument:
@@ -83,8 +84,9 @@ def load_usage(
 
     `window` is a slot or a real length. Without it, it is that of ``7d``, or else of the longest window; without
     `limit_id` that of the main limit, or else of the first. Days, weeks, months and hours are those of `zone`, by
-    default of the machine. With `tree`, rows by thread list the threads of sub-agents. `projects_of` returns the keys
-    of the projects of threads by their ids, where they are known. Without `prices` no turn has a value.
+    default of the machine. With `tree`, rows by thread list the threads of sub-agents; without `rolls_up`, these have
+    rows of their own. `projects_of` returns the keys of the projects of threads by their ids, where they are known.
+    Without `prices` no turn has a value.
 
     Raises:
         NotSeenError: That limit or window was never seen.
@@ -108,7 +110,7 @@ def load_usage(
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not any(history.samples for history in histories):
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
-    threads = _Threads(histories, projects_of if by == "project" else None, names)
+    threads = _Threads(histories if rolls_up else [], projects_of if by == "project" else None, names)
     table = _Table(by, period, threads, zone, tree=tree, valuation=Valuation(prices) if prices else None)
     unit = _common_unit(histories, budgets)
     for history in histories:
@@ -329,10 +331,17 @@ def _other_window(slot: str, windows: str | None, used: str | None, limit: str |
     return window._replace(used_percent=spent / size * FULL_PERCENT)
 
 
+_COLUMNS = {
+    # Where the client names no thread, the turn is shown under its session.
+    "thread": "coalesce(thread, session)",
+    # Read for sub-agents alone: many texts that nothing is done with take time.
+    "session": "CASE WHEN subagent IS NOT NULL THEN session END",
+}
+
+
 def _turns(cursor: sqlite3.Cursor, place: _Place, start: float, number: int) -> list[TurnUse]:
     account, limit = place.account.id, place.limit_id
-    # Where the client names no thread, the turn is shown under its session.
-    columns = ", ".join("coalesce(thread, session)" if name == "thread" else name for name in TurnUse._fields)
+    columns = ", ".join(_COLUMNS.get(name, name) for name in TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
     more = max(0, number - len(newer))
@@ -372,7 +381,9 @@ class _Threads:
         turns = [turn for history in histories for turn in history.turns]
         self.names = names
         self.tree = ThreadTree(
-            ThreadOrigin(turn.thread, turn.session, turn.parent_thread, turn.subagent) for turn in turns
+            ThreadOrigin(turn.thread, turn.session, turn.parent_thread, turn.subagent)
+            for turn in turns
+            if turn.subagent is not None or turn.parent_thread is not None
         )
         ids = {turn.thread for turn in turns if turn.thread is not None} if projects_of else set()
         self._projects = projects_of(ids | {self.tree.root(each) for each in ids}) if projects_of else {}
@@ -640,10 +651,15 @@ class _Table:
 
     def _count(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> None:
         value = self._valuation.value(turn) if self._valuation else None
-        for tally in self._tallies(turn, key_of):
-            tally.count(turn)
-            if value is not None:
-                tally.add_value(value)
+        row = self._row_of(turn, key_of)
+        row.count(turn)
+        if value is not None:
+            row.add_value(value)
+        if self._opens_tree:
+            for tally in self._branches_of(turn):
+                tally.count(turn)
+                if value is not None:
+                    tally.add_value(value)
 
     def _share(self, part: Attribution, key_of: Callable[[TurnUse], str | None], per_point: float | None) -> None:
         if part.turn is None:
@@ -651,22 +667,17 @@ class _Table:
             tally.use(part.points, per_point)
             tally.seen(part.at)
         else:
-            for tally in self._tallies(part.turn, key_of):
-                tally.use(part.points, per_point)
+            self._row_of(part.turn, key_of).use(part.points, per_point)
+            if self._opens_tree:
+                for tally in self._branches_of(part.turn):
+                    tally.use(part.points, per_point)
 
-    def _tallies(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> list[_Tally]:
-        """Return the sums that a turn counts for: those of its row and, in a tree, of each thread above it.
-
-        In rows that list their models they are those of its model, of which the row is the sum.
-        """
-        if self._by in _WITH_MODELS:
-            return [self._model(key_of(turn), turn.model)]
-        found = [self._row(key_of(turn))]
-        thread = turn.thread if self._opens_tree else None
+    def _branches_of(self, turn: TurnUse) -> Iterator[_Tally]:
+        """Yield the sums of the branches that a turn counts for: those of its thread, and up to the session."""
+        thread = turn.thread
         while thread is not None and (parent := self._threads.tree.parent(thread)) is not None:
-            found.append(self._branches.setdefault(thread, _Tally()))
+            yield self._branches.setdefault(thread, _Tally())
             thread = parent
-        return found
 
     def _row(self, key: str | None) -> _Tally:
         found = self._rows.get(key)
@@ -674,13 +685,17 @@ class _Table:
             found = self._rows[key] = _Tally()
         return found
 
-    def _model(self, key: str | None, model: str | None) -> _Tally:
+    def _row_of(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> _Tally:
+        """Return the sums of a turn's row; in rows that list their models, those of its model, which the row adds."""
+        if self._by not in _WITH_MODELS:
+            return self._row(key_of(turn))
+        key = key_of(turn)
         models = self._models.get(key)
         if models is None:
             models = self._models[key] = {}
-        found = models.get(model)
+        found = models.get(turn.model)
         if found is None:
-            found = models[model] = _Tally()
+            found = models[turn.model] = _Tally()
         return found
 
     def _key_of(self, account: Account) -> Callable[[TurnUse], str | None]:
@@ -712,9 +727,9 @@ class _Table:
         self._readings += sum(self._period.contains(sample.first_at) for sample in history.samples)
 
 
-def _model_entries(tallies: Mapping[str | None, _Tally], total: float) -> list[ModelUsage]:
+def _model_entries(tallies: Mapping[str | None, _Tally], total: float) -> list[ModelUse]:
     """Return the use of each model, the most used first."""
-    found: list[ModelUsage] = [{**tally.figures(total), "model": model} for model, tally in tallies.items()]
+    found: list[ModelUse] = [{**tally.figures(total), "model": model} for model, tally in tallies.items()]
     found.sort(key=lambda each: (-each["points"], -each["output_tokens"], each["model"] or ""))
     return found
 
