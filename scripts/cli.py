@@ -211,6 +211,9 @@ command, or with 127 if the command was not found.
 Completion:
   eval "$(_CODEX_TAP_COMPLETE=bash_source codex-tap)"     (zsh: zsh_source)
   _CODEX_TAP_COMPLETE=fish_source codex-tap | source
+
+\b
+Options work in front of a command, too; after it they take precedence.
 """,
 )
 @status_options

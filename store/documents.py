@@ -9,7 +9,8 @@ What holds for every document:
   e-mail address. Key and label name exactly one account, wherever a command or a path of the API takes one.
 - A slot is ``5h``, ``7d``, ``budget``, or a window's own length (``30d``). ``window_minutes`` and ``length`` are always
   the real length: the slot ``7d`` of a Free plan has the length ``30d``.
-- Later versions only add fields.
+- ``document_version`` is `DOCUMENT_VERSION`. An array, rows as NDJSON and CSV have no room for it, and are of that
+  version, too. Later versions of codex-tap only add fields.
 
 Only types belong here, and commands import them for type checking alone: creating these classes takes some
 milliseconds. That is why the lists that a command needs (`EVENT_KINDS`, `GROUP_BY`) are in `store.constants`, and why
@@ -17,7 +18,7 @@ annotations are not strings here: each string would be compiled.
 """
 
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from store.constants import EventKind, GroupBy
 
@@ -26,6 +27,13 @@ if sys.version_info >= (3, 12):
 else:
     # pydantic accepts only this one on Python 3.11.
     from typing_extensions import TypedDict
+
+
+class Document(TypedDict):
+    """What every document that is an object begins with; the output adds it (`scripts.support.json_document`)."""
+
+    document_version: NotRequired[int]
+    """`DOCUMENT_VERSION`: it grows when a field's meaning changes or a field goes, not when one is added."""
 
 
 class AccountReference(TypedDict):
@@ -159,14 +167,14 @@ class AccountStatus(AccountReference):
     limits: list[LimitStatus]
 
 
-class StatusDocument(TypedDict):
+class StatusDocument(Document):
     """How much is left: ``codex-tap status --json`` and ``/api/usage``."""
 
     generated_at: int
     accounts: list[AccountStatus]
 
 
-class StatuslineDocument(AccountReference):
+class StatuslineDocument(AccountReference, Document):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -183,7 +191,7 @@ class StatuslineDocument(AccountReference):
     stale: bool
 
 
-class UnknownStatuslineDocument(TypedDict):
+class UnknownStatuslineDocument(Document):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -245,7 +253,7 @@ class AccountForecast(AccountReference):
     limits: list[LimitForecast]
 
 
-class ForecastDocument(TypedDict):
+class ForecastDocument(Document):
     """When each window runs out: ``codex-tap forecast --json`` and ``/api/forecast``."""
 
     generated_at: int
@@ -277,6 +285,21 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
+    api_value_usd: float | None
+    """What the tokens of the turns are sold for on the public API, in dollars, without those of ``not_priced_turns``.
+
+    It is not what was paid: on a plan nothing was paid for it. Null where no turn has a known price.
+    """
+    not_priced_turns: int
+    """Turns without a value: ``not_priced`` of the document says which, and why."""
+    amount: float | None
+    """The points in the ``unit`` of the document; null without one."""
+
+
+class ModelUse(UsageFigures):
+    """The use of a model within a row; ``model`` is null where none was reported."""
+
+    model: str | None
 
 
 class UsageEntry(UsageFigures, ThreadWords):
@@ -284,8 +307,9 @@ class UsageEntry(UsageFigures, ThreadWords):
 
     ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
     else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
-    key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row
-    of use elsewhere. ``name`` is the name that a person gave the thread, the project's short name, or the account's
+    key, the day (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour
+    (``2026-11-21 14:00``). It is null where none was reported, and in the row of use elsewhere. ``name`` is the name
+    that a person gave the thread, the project's short name, or the account's
     label; null where it would repeat the key.
     """
 
@@ -311,6 +335,25 @@ class UsageRow(UsageEntry):
 
     tree: list[UsageEntry]
     """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
+    start: float | None
+    """When the day, week or month of the row begins; null for any other row."""
+    end: float | None
+    by_model: list[ModelUse]
+    """The models of a day, week or month, the most used first; empty for any other row."""
+
+
+class NotPricedTurns(TypedDict):
+    """Turns without a value at public API prices, and why.
+
+    ``reason`` is ``model`` or ``tier`` where that one has no known price, else ``model_not_reported`` or
+    ``tokens_not_reported`` (the turn was cut off). ``model`` is the one that responded, ``tier`` the service tier where
+    that is the reason.
+    """
+
+    reason: Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
+    model: str | None
+    tier: str | None
+    turns: int
 
 
 class TokenWeights(TypedDict):
@@ -338,7 +381,7 @@ class AccountWindow(TypedDict):
     length: str | None
 
 
-class UsageDocument(TypedDict):
+class UsageDocument(Document):
     """What used a window: ``codex-tap usage --json`` and ``/api/breakdown``.
 
     ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
@@ -362,6 +405,14 @@ class UsageDocument(TypedDict):
     readings: int
     rises: int
     weights: list[TokenWeights]
+    by_model: list[ModelUse]
+    """The models of the whole time range, where rows are days, weeks or months; else empty."""
+    unit: str | None
+    """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
+    not_priced: list[NotPricedTurns]
+    """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
+    own_prices: list[str]
+    """The models whose prices are the user's own: those of all others are the public ones of genai-prices."""
 
 
 # events
@@ -415,7 +466,7 @@ class EventEntry(AccountReference):
     after: EventReading
 
 
-class EventsDocument(TypedDict):
+class EventsDocument(Document):
     """What happened, the oldest first: ``codex-tap events --json``.
 
     ``readings`` counts the rows that were compared. Turns are known since ``turns_known_since``: use before it cannot
@@ -500,7 +551,7 @@ class HistoryReset(TypedDict):
     unseen: bool
 
 
-class HistoryPointsDocument(TypedDict):
+class HistoryPointsDocument(Document):
     """The course of each limit, the oldest point first: ``/api/history``.
 
     For each limit it has the snapshot that stood at ``since``, and the first and the last of each step; all of them
@@ -554,7 +605,7 @@ class TurnEntry(AccountReference, ThreadWords):
     reasoning_tokens: int | None
 
 
-class TurnsDocument(TypedDict):
+class TurnsDocument(Document):
     """Turns, the newest first: ``/api/requests``. ``next_before`` asks for the next page, null on the last page."""
 
     requests: list[TurnEntry]
@@ -577,13 +628,13 @@ class AccountEntry(AccountReference):
     last_seen_at: float
 
 
-class AccountsDocument(TypedDict):
+class AccountsDocument(Document):
     """All accounts in the order in which they were first seen: ``/api/accounts``."""
 
     accounts: list[AccountEntry]
 
 
-class AccountDetail(AccountEntry):
+class AccountDetail(AccountEntry, Document):
     """An account, and the number of rows stored for it: ``/api/accounts/<prefix>``."""
 
     snapshots: int
@@ -665,7 +716,7 @@ class RankingEntry(AccountReference):
     reason: str
 
 
-class NextDocument(TypedDict):
+class NextDocument(Document):
     """Which account to use now: ``codex-tap next --json`` and ``/api/next``; null where none can be used."""
 
     generated_at: int
@@ -677,7 +728,7 @@ class NextDocument(TypedDict):
     ranking: list[RankingEntry]
 
 
-class GuardDocument(TypedDict):
+class GuardDocument(Document):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
@@ -752,7 +803,7 @@ class FiredAlert(TypedDict):
     text: str
 
 
-class AlertCheckDocument(TypedDict):
+class AlertCheckDocument(Document):
     """What would be sent now: ``codex-tap alerts check --json``.
 
     Alerts are ``due``, or ``held`` during quiet hours, which end at ``quiet_until``. ``targets`` has each target as it
@@ -785,7 +836,7 @@ class CheckEntry(TypedDict):
     advice: str | None
 
 
-class DoctorDocument(TypedDict):
+class DoctorDocument(Document):
     """The checks of the set-up: ``codex-tap doctor --json``. ``healthy`` is true where none found a problem."""
 
     healthy: bool
@@ -802,7 +853,7 @@ class PrunedAccount(AccountReference):
     turns_kept: int
 
 
-class PruneDocument(TypedDict):
+class PruneDocument(Document):
     """What ``codex-tap prune --json`` deleted, or would delete. ``freed_bytes`` is an estimate until it is deleted."""
 
     before: float
@@ -811,7 +862,7 @@ class PruneDocument(TypedDict):
     accounts: list[PrunedAccount]
 
 
-class HealthDocument(TypedDict):
+class HealthDocument(Document):
     """Whether the database can be read, and whether readings come in: ``/health``."""
 
     status: Literal["ok", "empty"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.commands.completion import complete_account
 from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def names_option(
     )
 
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
 
 
 def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -164,11 +165,19 @@ def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return click.option("--all", "shows_all", is_flag=True, help=effect)
 
 
+def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--quiet`` with its help; the command takes `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help=effect)
+
+
 pager_option = click.option(
     "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
 )
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+SINCE_HELP = "Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05)."
 
 
 def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -179,7 +188,7 @@ def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], C
         default=default,
         show_default=default is not None,
         metavar="WHEN",
-        help="Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05).",
+        help=SINCE_HELP,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.commands.completion import complete_thread
 from scripts.commands.options import (
     all_option,
     database_option,
@@ -103,7 +104,7 @@ def _load(path: Path, now: float, since: float, *, tree: bool, names_on: bool) -
 
 
 @threads.command("name")
-@click.argument("thread")
+@click.argument("thread", shell_complete=complete_thread)
 @click.argument("name", required=False)
 @click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.analysis.limit_status import budget_status, credits_status, reported_windows
 from store.analysis.formatting import DAY
+from store.analysis.limit_status import budget_status, credits_status, reported_windows
 from store.constants import flag
 from store.stored_json import read_mapping
 
