@@ -111,9 +111,11 @@ def _models(contents: Mapping[str, object]) -> dict[str, ModelPrices]:
 
 
 def _prices(at: Location, table: object) -> ModelPrices:
-    if not isinstance(table, dict) or any(isinstance(value, dict) for value in table.values()):
-        # [models.gpt-6.1-sol] without quotes is a table in a table.
-        raise _InvalidError(at, f"{_TABLE_HINT}, the name in quotes")
+    if not isinstance(table, dict):
+        raise _InvalidError(at, _TABLE_HINT)
+    for key, value in table.items():
+        if isinstance(value, dict):  # [models.gpt-6.1-sol]
+            raise _InvalidError((*at, key), 'a name with a dot needs quotes: [models."gpt-6.1-sol"]')
     known = (*_REQUIRED, *_OPTIONAL)
     for key in table:
         if key not in known:
