@@ -35,7 +35,7 @@ def entry(key: str | None, points: float = 1.0, **fields: Any) -> UsageEntry:
 
 
 def row(key: str | None, points: float = 1.0, *tree: UsageEntry, **fields: Any) -> UsageRow:
-    return {**entry(key, points, **fields), "tree": list(tree)}
+    return {**entry(key, points, **fields), "tree": list(tree), "by_model": [], "start": None, "end": None}
 
 
 def shown(*rows: UsageRow, by: GroupBy = "thread", profile: TerminalProfile = UTC, **options: Any) -> str:
@@ -50,7 +50,7 @@ def test_threads_go_by_name_title_or_id() -> None:
     review = entry("0199dddd-1", 2, kind="review", title="Review the changes", parent="0199aaaa-1", depth=1)
     agent = entry("0199eeee-1", 1, kind="collab_spawn", parent="0199dddd-1", depth=2)
     rows = [
-        row("0199aaaa-1", 8, review, agent, title="Fix the flaky checkout tests"),
+        row("0199aaaa-1", 8, review, agent, title="Fix the flaky checkout tests", api_value_usd=1234.56),
         row("0199bbbb-1", 4, name="docs", title="Write the docs"),
         row("0199cccc-1", 2),
         row("thread_title", 1),
@@ -58,26 +58,32 @@ def test_threads_go_by_name_title_or_id() -> None:
         row(None, 3, elsewhere=True),
     ]
     assert shown(*rows) == lines("""
-        Thread                        Points               Turns   Input  Cached  Output
-        Fix the flaky checkout tests     8.0  ███████████      1  12,000       0       0
-          review: Review the changes     2.0  ███              1  12,000       0       0
-            sub-agent 0199eeee           1.0  █                1  12,000       0       0
-        docs                             4.0  ██████           1  12,000       0       0
-        0199cccc                         2.0  ███              1  12,000       0       0
-        titles of threads                1.0  █                1  12,000       0       0
-        thread not reported              1.0  █                1  12,000       0       0
-        used elsewhere                   3.0  ████
-        total                            0.0                   0       0       0       0
+        Thread                  Points          Turns   Input  Cached  Output  API value
+        Fix the flaky checkou…     8.0  ██████      1  12,000       0       0  $1,234.56
+          review: Review the …     2.0  ██          1  12,000       0       0
+            sub-agent 0199eeee     1.0  █           1  12,000       0       0
+        docs                       4.0  ███         1  12,000       0       0
+        0199cccc                   2.0  ██          1  12,000       0       0
+        titles of threads          1.0  █           1  12,000       0       0
+        thread not reported        1.0  █           1  12,000       0       0
+        used elsewhere             3.0  ██
+        total                      0.0              0       0       0       0
     """)
 
 
-def test_a_narrow_terminal_has_labels_in_place_of_bars() -> None:
+def test_a_narrow_terminal_has_labels_in_place_of_bars_and_columns() -> None:
     rows = [row("0199aaaa-1", 8, title="Fix the flaky checkout tests"), row("0199cccc-1", 2)]
     assert shown(*rows, profile=NARROW) == lines("""
-        Thread                 Points  Turns   Input  Cached  Output
-        Fix the flaky checko…     8.0      1  12,000       0       0
-        0199cccc                  2.0      1  12,000       0       0
-        total                     0.0      0       0       0       0
+        Thread              Points  Turns   Input  Output  API value
+        Fix the flaky che…     8.0      1  12,000       0
+        0199cccc               2.0      1  12,000       0
+        total                  0.0      0       0       0
+    """)
+    assert shown(*rows, profile=UTC._replace(width=50)) == lines("""
+        Thread            Points  Turns  Output  API value
+        Fix the flaky c…     8.0      1       0
+        0199cccc             2.0      1       0
+        total                0.0      0       0
     """)
 
 
