@@ -63,7 +63,8 @@ class _Columns(NamedTuple):
     figures: tuple[int, ...]
 
 
-_HEADINGS = ("Turns", "Input", "Cached", "Output", "API value")
+_HEADINGS = ("Turns", "Input", "Cached", "Output")
+_VALUE_HEADING = "API value"
 _FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
 _TIMES = ("day", "week", "month", "hour")
 _MIN_USED = 6
@@ -182,11 +183,16 @@ def _used(rows: Sequence[UsageFigures]) -> str:
 def _figures(rows: Sequence[UsageFigures]) -> tuple[str, ...]:
     """Return the texts of the columns behind the bar: counts, and the value of what has a price."""
     counts = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    return (*map(amount, counts), _value(rows))
+
+
+def _value(rows: Sequence[UsageFigures]) -> str:
+    """Return the value of what has a price: with a plus if something has none, and a question mark if nothing has."""
     values = [row["api_value_usd"] for row in rows if row["api_value_usd"] is not None]
     not_priced = sum(row["not_priced_turns"] for row in rows)
     if not values:
-        return (*map(amount, counts), formatting.UNKNOWN if not_priced else "")
-    return (*map(amount, counts), formatting.dollars(sum(values)) + ("+" if not_priced else ""))
+        return formatting.UNKNOWN if not_priced else ""
+    return formatting.dollars(sum(values)) + ("+" if not_priced else "")
 
 
 def _opened(document: UsageDocument, rows: Sequence[UsageRow]) -> list[UsageEntry]:
@@ -210,9 +216,9 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
     rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
     total = _row("total", document["total"], "bold")
     sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
+    headings = (*_HEADINGS, _VALUE_HEADING) if total.figures[-1] else _HEADINGS
     figures = tuple(
-        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
-        for i, heading in enumerate(_HEADINGS)
+        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total))) for i, heading in enumerate(headings)
     )
     unit = (document["unit"] or "points").capitalize()
     used = max(_MIN_USED, len(unit), *(len(row.used) for row in (*rows, *sums, total)))
@@ -222,7 +228,7 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
     rows[len(before) : len(before)] = sums
     columns = _columns([_head(by), *(row.label for row in rows), total.label], room, (used, *figures), profile)
     max_points = max((row.points for row in rows if not row.is_sum), default=0)
-    head = _line(_head(by), unit, Text(), _HEADINGS, columns)
+    head = _line(_head(by), unit, Text(), headings, columns)
     head.stylize("bold")
     return [
         head,
@@ -273,7 +279,7 @@ def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _
     line = Text(f"{label:<{columns.label}}  {points:>{columns.used}}")
     if columns.bar:
         line.append("  ").append_text(bar).append(" " * (columns.bar - len(bar)))
-    for figure, width in zip(figures, columns.figures, strict=True):
+    for figure, width in zip(figures, columns.figures, strict=False):
         line.append(f"  {figure:>{width}}")
     line.rstrip()
     return line

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+
 import pytest
 
 from scripts.support.errors import NOTHING_YET

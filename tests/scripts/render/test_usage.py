@@ -29,7 +29,7 @@ def entry(key: str | None, points: float = 1.0, **fields: Any) -> UsageEntry:
 
 
 def row(key: str | None, points: float = 1.0, *tree: UsageEntry, **fields: Any) -> UsageRow:
-    return {**entry(key, points, **fields), "tree": list(tree)}
+    return {**entry(key, points, **fields), "tree": list(tree), "start": None, "end": None, "by_model": []}
 
 
 def shown(*rows: UsageRow, by: GroupBy = "thread", profile: TerminalProfile = UTC, **options: Any) -> str:
