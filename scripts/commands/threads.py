@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   codex-tap threads --since 24h
-  codex-tap threads --tree                         with the threads of reviews and sub-agents
+  codex-tap threads --tree                         with reviews and sub-agents
   codex-tap threads name 0199a8c2 refactor-auth    rename a thread
   codex-tap threads name refactor-auth --clear     remove its name
 """,

@@ -48,7 +48,7 @@ Examples:
   codex-tap usage                          by thread, in the last 7 days
   codex-tap usage work --by day --since 30d
   codex-tap usage --by project --since 30d
-  codex-tap usage --tree                   with the threads of reviews and sub-agents
+  codex-tap usage --tree                   with reviews and sub-agents
   codex-tap usage --by model --window 5h --json
   codex-tap usage --by week                the last 4 weeks, with the models of each
 """,
@@ -60,7 +60,14 @@ Examples:
     """,
 )
 @accounts_argument
-@click.option("--by", type=click.Choice(GROUP_BY), default="thread", show_default=True, help="Group rows by.")
+@click.option(
+    "--by",
+    type=click.Choice(GROUP_BY),
+    default="thread",
+    show_default=True,
+    metavar="WHAT",
+    help=f"Group rows by {', '.join(GROUP_BY[:-1])} or {GROUP_BY[-1]}.",
+)
 @click.option(
     "--tree", is_flag=True, help="List the threads of sub-agents and reviews below the thread that started them."
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rich.text import Text
 
@@ -27,7 +27,7 @@ PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_WIDE_ENOUGH = 20
+_WIDE_ENOUGH = 18
 """A bar is left out where labels would be narrower beside it."""
 
 _HEADS = {"subagent": "Sub-agent", "week": "Week of"}
@@ -40,6 +40,9 @@ _NOT_REPORTED = {
     "tier": "standard",
     "client": "client not reported",
 }
+
+
+_Value = TypeVar("_Value")
 
 
 class _Row(NamedTuple):
@@ -63,8 +66,10 @@ class _Columns(NamedTuple):
     figures: tuple[int, ...]
 
 
-_HEADINGS = ("Turns", "Input", "Cached", "Output")
-_VALUE_HEADING = "API value"
+_HEADINGS = ("Turns", "Input", "Cached", "Output", "API value")
+_DISPENSABLE = ("Cached", "Input")
+"""Columns that a narrow terminal does without, the first one first."""
+
 _FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
 _TIMES = ("day", "week", "month", "hour")
 _MIN_USED = 6
@@ -216,12 +221,17 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
     rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
     total = _row("total", document["total"], "bold")
     sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
-    headings = (*_HEADINGS, _VALUE_HEADING) if total.figures[-1] else _HEADINGS
     figures = tuple(
-        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total))) for i, heading in enumerate(headings)
+        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
+        for i, heading in enumerate(_HEADINGS)
     )
     unit = (document["unit"] or "points").capitalize()
     used = max(_MIN_USED, len(unit), *(len(row.used) for row in (*rows, *sums, total)))
+    fitting = _fitting(used, figures, profile)
+    headings, figures = _selected(_HEADINGS, fitting), _selected(figures, fitting)
+    rows, sums, (total,) = (
+        [each._replace(figures=_selected(each.figures, fitting)) for each in some] for some in (rows, sums, [total])
+    )
     room = _label_room((used, *figures), profile)
     labels = _labels(by, entries, room, profile)
     rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
@@ -242,6 +252,20 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
         ),
         _line(total.label, *_points(total, 0, 0, profile), columns),
     ]
+
+
+def _fitting(used: int, figures: Sequence[int], profile: TerminalProfile) -> list[int]:
+    """Return the places of the columns that leave room for labels: the first ones of `_DISPENSABLE` go first."""
+    kept = list(range(len(figures)))
+    for heading in _DISPENSABLE:
+        room = profile.width - _fixed_width((used, *(figures[place] for place in kept)))
+        if not profile.unlimited and room < _WIDE_ENOUGH:
+            kept.remove(_HEADINGS.index(heading))
+    return kept
+
+
+def _selected(values: Sequence[_Value], places: Sequence[int]) -> tuple[_Value, ...]:
+    return tuple(values[place] for place in places)
 
 
 def _head(by: str) -> str:
@@ -279,7 +303,7 @@ def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _
     line = Text(f"{label:<{columns.label}}  {points:>{columns.used}}")
     if columns.bar:
         line.append("  ").append_text(bar).append(" " * (columns.bar - len(bar)))
-    for figure, width in zip(figures, columns.figures, strict=False):
+    for figure, width in zip(figures, columns.figures, strict=True):
         line.append(f"  {figure:>{width}}")
     line.rstrip()
     return line

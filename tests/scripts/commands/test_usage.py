@@ -98,8 +98,11 @@ def test_json_csv_and_ndjson(path: Path) -> None:
 def with_review(now: float) -> AccountHistory:
     """A day's use, in which the second thread is a review that the first one started."""
     history = busy(now)
-    review = {"parent_thread": REFACTOR, "subagent": "review"}
-    return history._replace(turns=[each._replace(**review) if each.thread == DOCS else each for each in history.turns])
+    turns = [
+        each._replace(parent_thread=REFACTOR, subagent="review") if each.thread == DOCS else each
+        for each in history.turns
+    ]
+    return history._replace(turns=turns)
 
 
 @pytest.fixture

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from scripts.render.usage import render_usage
-from store.queries.usage import empty_usage
-from tests.support.factories import NOON
+from store.database import open_reader
+from store.queries.accounts import load_accounts
+from store.queries.usage import empty_usage, load_usage
+from tests.support.factories import NOON, AccountHistory, insert_history
 from tests.support.rendering import UTC, lines
+from tests.support.usage_factories import sample, turn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scripts.render.console import TerminalProfile
     from store.constants import GroupBy
     from store.documents import UsageEntry, UsageRow
@@ -29,7 +35,7 @@ def entry(key: str | None, points: float = 1.0, **fields: Any) -> UsageEntry:
 
 
 def row(key: str | None, points: float = 1.0, *tree: UsageEntry, **fields: Any) -> UsageRow:
-    return {**entry(key, points, **fields), "tree": list(tree), "start": None, "end": None, "by_model": []}
+    return {**entry(key, points, **fields), "tree": list(tree), "by_model": [], "start": None, "end": None}
 
 
 def shown(*rows: UsageRow, by: GroupBy = "thread", profile: TerminalProfile = UTC, **options: Any) -> str:
@@ -44,7 +50,7 @@ def test_threads_go_by_name_title_or_id() -> None:
     review = entry("0199dddd-1", 2, kind="review", title="Review the changes", parent="0199aaaa-1", depth=1)
     agent = entry("0199eeee-1", 1, kind="collab_spawn", parent="0199dddd-1", depth=2)
     rows = [
-        row("0199aaaa-1", 8, review, agent, title="Fix the flaky checkout tests"),
+        row("0199aaaa-1", 8, review, agent, title="Fix the flaky checkout tests", api_value_usd=1234.56),
         row("0199bbbb-1", 4, name="docs", title="Write the docs"),
         row("0199cccc-1", 2),
         row("thread_title", 1),
@@ -52,26 +58,32 @@ def test_threads_go_by_name_title_or_id() -> None:
         row(None, 3, elsewhere=True),
     ]
     assert shown(*rows) == lines("""
-        Thread                        Points               Turns   Input  Cached  Output
-        Fix the flaky checkout tests     8.0  ███████████      1  12,000       0       0
-          review: Review the changes     2.0  ███              1  12,000       0       0
-            sub-agent 0199eeee           1.0  █                1  12,000       0       0
-        docs                             4.0  ██████           1  12,000       0       0
-        0199cccc                         2.0  ███              1  12,000       0       0
-        titles of threads                1.0  █                1  12,000       0       0
-        thread not reported              1.0  █                1  12,000       0       0
-        used elsewhere                   3.0  ████
-        total                            0.0                   0       0       0       0
+        Thread                  Points          Turns   Input  Cached  Output  API value
+        Fix the flaky checkou…     8.0  ██████      1  12,000       0       0  $1,234.56
+          review: Review the …     2.0  ██          1  12,000       0       0
+            sub-agent 0199eeee     1.0  █           1  12,000       0       0
+        docs                       4.0  ███         1  12,000       0       0
+        0199cccc                   2.0  ██          1  12,000       0       0
+        titles of threads          1.0  █           1  12,000       0       0
+        thread not reported        1.0  █           1  12,000       0       0
+        used elsewhere             3.0  ██
+        total                      0.0              0       0       0       0
     """)
 
 
-def test_a_narrow_terminal_has_labels_in_place_of_bars() -> None:
+def test_a_narrow_terminal_has_labels_in_place_of_bars_and_columns() -> None:
     rows = [row("0199aaaa-1", 8, title="Fix the flaky checkout tests"), row("0199cccc-1", 2)]
     assert shown(*rows, profile=NARROW) == lines("""
-        Thread                 Points  Turns   Input  Cached  Output
-        Fix the flaky checko…     8.0      1  12,000       0       0
-        0199cccc                  2.0      1  12,000       0       0
-        total                     0.0      0       0       0       0
+        Thread              Points  Turns   Input  Output  API value
+        Fix the flaky che…     8.0      1  12,000       0
+        0199cccc               2.0      1  12,000       0
+        total                  0.0      0       0       0
+    """)
+    assert shown(*rows, profile=UTC._replace(width=50)) == lines("""
+        Thread            Points  Turns  Output  API value
+        Fix the flaky c…     8.0      1       0
+        0199cccc             2.0      1       0
+        total                0.0      0       0
     """)
 
 
@@ -100,6 +112,53 @@ def test_other_rows(by: GroupBy, heading: str, keys: list[str | None], labels: l
     names = {"/work/shop": "shop"}
     text = shown(*(row(key, name=names.get(key or "")) for key in keys), by=by)
     assert [line.split("   ")[0] for line in text.splitlines()] == [heading, *labels, "total"]
+
+
+HOUR = 3_600
+
+
+def recorded(path: Path, by: GroupBy, **options: Any) -> list[str]:
+    """Return the rows of 30 threads, one an hour, of which each used a point more than the one before."""
+    used = [sum(range(number + 1)) / 10 for number in range(31)]
+    begin = NOON - 31 * HOUR
+    samples = [sample(each, begin + number * HOUR, resets_at=None) for number, each in enumerate(used)]
+    turns = [
+        turn(begin + number * HOUR - 900, begin + number * HOUR - 600, number * 10, thread=f"{number:08x}")
+        for number in range(1, 31)
+    ]
+    insert_history(path, AccountHistory(samples, turns))
+    with closing(open_reader(path)) as connection:
+        document = load_usage(
+            connection, NOON, accounts=load_accounts(connection), by=by, since=NOON - 48 * HOUR, zone=UTC.zone
+        )
+    return render_usage(document, **{"profile": UTC, **options}).plain.splitlines()[2:]
+
+
+def test_a_long_list_on_a_terminal(path: Path) -> None:
+    """The rows that used least are one, with their sums; all is still the total."""
+    rows = recorded(path, "thread")
+    assert rows[0].startswith("0000001e")
+    assert rows[19].startswith("0000000b")
+    assert rows[20].split() == ["…", "and", "10", "more", "(--all)", "5.5", "10", "0", "0", "550"]
+    assert rows[21].split() == ["total", "46.5", "30", "0", "0", "4,650"]
+
+
+def test_a_long_list_by_time(path: Path) -> None:
+    """The earliest hours are the row at the beginning."""
+    rows = recorded(path, "hour")
+    assert rows[0].split()[:5] == ["…", "and", "10", "more", "(--all)"]
+    assert rows[20].startswith("2026-11-21 10:00")
+    assert rows[21].startswith("total")
+
+
+@pytest.mark.parametrize(
+    "options", [{"all_rows": True}, {"profile": UTC._replace(unlimited=True)}], ids=["all", "pipe"]
+)
+def test_a_whole_list(path: Path, options: dict[str, Any]) -> None:
+    """`--all`, and a pipe, have each row."""
+    rows = recorded(path, "thread", **options)
+    assert rows[29].startswith("00000001")
+    assert rows[30].startswith("total")
 
 
 def test_what_is_left_out_stands_in_one_line() -> None:

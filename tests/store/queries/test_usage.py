@@ -79,7 +79,7 @@ def _check_sums(parts: Iterable[UsageFigures], whole: UsageFigures) -> None:
     parts = list(parts)
     assert math.fsum(each["points"] for each in parts) == pytest.approx(whole["points"], abs=1e-9)
     for name in ("turns", "refused", "warm_ups", "input_tokens", "output_tokens", "not_priced_turns"):
-        assert sum(each[name] for each in parts) == whole[name]  # type: ignore[literal-required]
+        assert sum(each[name] for each in parts) == whole[name]
     assert math.fsum(each["api_value_usd"] or 0 for each in parts) == pytest.approx(whole["api_value_usd"] or 0)
 
 
@@ -375,7 +375,7 @@ def test_a_circle_of_threads_is_one_row(path: Path) -> None:
 def test_rows_have_a_value(path: Path) -> None:
     """A thread with a model of unknown price has none; use elsewhere has none, for no turn of it was seen."""
     document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY, prices=PriceTable(own=["m"]))
-    found = [(row["key"], row["api_value_usd"], row["not_priced_turns"]) for row in document["rows"]]
+    found: list[Any] = [(row["key"], row["api_value_usd"], row["not_priced_turns"]) for row in document["rows"]]
     assert found == [
         (REFACTOR, pytest.approx((3_000 * 2 + 9_000 * 0.2 + 100 * 10) / 1e6), 0),
         (DOCS, None, 1),
@@ -400,7 +400,8 @@ def test_the_model_that_responded_has_the_price(path: Path) -> None:
     found = turn(1, 2, 1_000, model="n", response_model="m", input_tokens=0)
     insert_history(path, AccountHistory([sample(1, 0)], [found]))
     document = asked(path, 10, since=0, prices=PriceTable(), by="model")
-    assert [(row["key"], row["api_value_usd"]) for row in document["rows"]] == [("n", pytest.approx(0.01))]
+    (row,) = document["rows"]
+    assert (row["key"], row["api_value_usd"]) == ("n", pytest.approx(0.01))
 
 
 def test_days_weeks_and_months_list_their_models(path: Path) -> None:
