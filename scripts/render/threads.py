@@ -92,7 +92,7 @@ def _columns(
         if profile.unlimited or _taken([*before, *after, column]) <= room:
             place.append(column)
     names = _names(threads, profile.width - _taken([*before, *figures, *after]), profile, has_ids=bool(before))
-    return [column for column in (*before, *names, *figures, *after) if any(column.cells)]
+    return [column for column in (*before, *names, *figures, *after) if any(map(str.strip, column.cells))]
 
 
 def _taken(columns: Sequence[_Column]) -> int:
@@ -124,14 +124,10 @@ def _names(
         if profile.unlimited
         else min(_MAX_TITLE, max(_MIN_TITLE, room - (len(_GAP) + width if width else 0))),
         profile.glyphs,
+        beside_ids=has_ids,
     )
-    titles = ["" if has_ids and _is_id(each) else labels[each["thread"]] for each in threads]
+    titles = [labels[each["thread"]] for each in threads]
     return _Column("Title", titles), _Column("Project", [truncate(each, width, profile.glyphs) for each in projects])
-
-
-def _is_id(thread: ThreadBranch) -> bool:
-    """Return True if nothing but its id tells a thread."""
-    return not (thread["name"] or thread["title"] or thread["kind"] or thread["thread"] == TITLES)
 
 
 def _line(cells: Sequence[str], columns: Sequence[_Column]) -> str:

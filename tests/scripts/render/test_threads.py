@@ -104,7 +104,7 @@ def test_the_tree_of_a_thread_is_indented() -> None:
         Thread    Title                         Turns  Tokens  Points  Last used
         0199aaaa  Fix the tests                    12  1.23 M     3.2  11:00
         0199dddd    review: Review the changes      4  1.23 M     3.2  11:00
-        0199eeee      sub-agent 0199eeee            1  1.23 M     3.2  11:00
+        0199eeee      sub-agent                     1  1.23 M     3.2  11:00
                   titles of threads                 7  1.23 M     3.2  11:00
     """)
 
