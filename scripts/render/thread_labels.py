@@ -18,6 +18,9 @@ SHORT_ID = 8
 """Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 TITLES_LABEL = "titles of threads"
+_REVIEW, _ANY_REVIEW = "review", "Review the current code changes"
+"""The first message of a review that Codex words itself tells nothing."""
+
 _KINDS = {
     "collab_spawn": "sub-agent",
     "thread_spawn": "sub-agent",
@@ -76,7 +79,8 @@ def _common(one: str, other: str) -> int:
 
 
 def _label(each: LabelledThread, short_id: str) -> str:
-    words = sanitize(each.name or each.title or "")
+    title = "" if each.kind == _REVIEW and (each.title or "").startswith(_ANY_REVIEW) else each.title
+    words = sanitize(each.name or title or "")
     if each.thread == TITLES:
         label = TITLES_LABEL
     elif each.kind and not each.name:

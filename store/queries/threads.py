@@ -70,7 +70,8 @@ def load_sessions(
 ) -> list[ThreadEntry]:
     """Return the threads of the accounts that were seen since `since` (Unix seconds), the last used first.
 
-    Those that make titles are one entry, the last one. The threads of sub-agents count for the thread that started them; with `tree` they are listed there.
+    Those that make titles are one entry, the last one. The threads of sub-agents count for the thread that started
+    them; with `tree` they are listed there.
     """
     with read_transaction(connection):
         threads = {each.thread: each for each in load_threads(connection, now, since, accounts)}
