@@ -346,11 +346,11 @@ def _value_notes(document: UsageDocument) -> Iterator[str]:
     if document["not_priced"]:
         shown = [f"{count(each['turns'], 'turn')} {_reason(each)}" for each in document["not_priced"][:_MAX_REASONS]]
         others = sum(each["turns"] for each in document["not_priced"][_MAX_REASONS:])
-        yield f"Not priced (+): {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
+        yield f"Not priced: {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
 
 
 def _reason(turns: NotPricedTurns) -> str:
-    model = sanitize(turns["model"] or _NOT_REPORTED["model"])
+    model = sanitize(turns["model"] or "an unknown model")
     match turns["reason"]:
         case "model":
             return f"of {model} (no price known)"
@@ -359,7 +359,7 @@ def _reason(turns: NotPricedTurns) -> str:
         case "model_not_reported":
             return "without a reported model"
         case "tokens_not_reported":
-            return f"of {model} that were cut off before their tokens were counted"
+            return f"of {model} (cut off, no token counts)"
 
 
 def _notes(document: UsageDocument) -> list[str]:

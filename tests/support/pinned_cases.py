@@ -127,6 +127,18 @@ def alerts_file(content: str) -> Callable[[Path], None]:
     return prepare
 
 
+PRICES = '[models."gpt-6.1-sol*"]\ninput = 1\ncached_input = 0.1\noutput = 8\n'
+
+
+def own_prices(content: str) -> Callable[[Path], None]:
+    """Return what writes a file of the user's own prices."""
+
+    def prepare(home: Path) -> None:
+        (home / "own.toml").write_text(content, "utf-8")
+
+    return prepare
+
+
 def _told_before(home: Path) -> None:
     """Leave a state of alerts behind, as an earlier ``alerts watch`` wrote it."""
     alerts_file(ALERTS)(home)
@@ -350,6 +362,14 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--by colour"),
         piped("--json --csv"),
         piped("nobody"),
+        text("--by week work"),
+        piped("--by month"),
+        piped("--by week work --json"),
+        piped("--by day --since 2d --csv"),
+        piped("--prices {home}/own.toml work", prepare=own_prices(PRICES)),
+        piped("--json work", environment={"CODEX_TAP_PRICES": "{home}/own.toml"}, prepare=own_prices(PRICES)),
+        piped("--prices {home}/own.toml", prepare=own_prices("[models.gpt-6.1-sol]\ninput = 1\noutput = 2\n")),
+        piped("--prices {home}/no.toml"),
         *nothing_seen("", "--json", "--csv"),
     ],
     "next": [
@@ -705,6 +725,7 @@ API: dict[str, list[Question]] = {
         get("/api/breakdown?account=dan&tree=true"),
         get("/api/breakdown?window=3h"),
         get("/api/breakdown?by=colour"),
+        get("/api/breakdown?account=work&by=week&since=21d"),
         nothing_there("/api/breakdown"),
     ],
     "forecast": [

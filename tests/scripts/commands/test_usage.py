@@ -54,7 +54,7 @@ def test_text(path: Path) -> None:
     assert lines[10].startswith("used elsewhere: increases without a turn through the tap, or")
     assert lines[11:] == [
         "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it.",
-        "Not priced (+): 1 turn of n (no price known).",
+        "Not priced: 1 turn of n (no price known).",
     ]
 
 

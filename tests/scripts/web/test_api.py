@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from scripts.cli import cli
 from store import documents
 from tests.support.codex_state import write_state
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB
+from tests.support.factories import ALICE, BOB, insert_history
+from tests.support.prices import install_made_up_prices
+from tests.support.usage_factories import busy
 from tests.support.web_database import reading, turn
 from tests.support.web_server import Site
 
@@ -139,6 +142,25 @@ def test_names_are_left_out_unless_they_are_on(sub_agents: Path, monkeypatch: py
             assert answer.status == 200
             assert "Fix" not in answer.text
             assert "/work" not in answer.text
+
+
+def test_the_value_at_public_api_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The breakdown has it, by the user's own prices as they are at each request; a mistake in them says where it is."""
+    install_made_up_prices(monkeypatch)
+    now = time.time()
+    path = insert_history(tmp_path / "web.sqlite3", busy(now))
+    own = tmp_path / "own.toml"
+    monkeypatch.setenv("CODEX_TAP_PRICES", str(own))
+    own.write_text("[models.n]\ninput = 1000\noutput = 5000\n", "utf-8")
+    with Site(path) as site:
+        found = site.get("/api/breakdown?by=week&since=14d").document
+        own.write_text("[models.n]\ninput = -1\noutput = 5000\n", "utf-8")
+        wrong = site.get("/api/breakdown")
+        others = site.get("/api/usage")
+    assert found["total"]["api_value_usd"] == pytest.approx(2.0098)
+    assert ({each["model"] for each in found["by_model"]}, found["own_prices"]) == ({"m", "n"}, ["n"])
+    assert (wrong.status, others.status) == (503, 200)
+    assert wrong.document["detail"].startswith(f"{own}, line 2: models.n.input: write a number")
 
 
 def test_the_newest_events_of_a_kind(tmp_path: Path) -> None:
