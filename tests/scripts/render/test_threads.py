@@ -78,9 +78,9 @@ def test_a_wide_terminal_has_the_folder() -> None:
         0198bbbb  docs                          handbook      3  1.23 M     3.2  20 Nov 08:13  /srv/handbook
     """)
     assert shown(TITLED, {**OLD, "accounts": list(ACCOUNTS)}, profile=UTC._replace(width=110)) == lines("""
-        Thread    Title                  Project   Turns  Tokens  Points  Last used     Account
-        0199aaaa  Fix the flaky checko…  shop         12  1.23 M     3.2  11:00         alice@example.com
-        0198bbbb  docs                   handbook      3  1.23 M     3.2  20 Nov 08:13  alice@example.com, bob
+        Thread    Title                         Project   Turns  Tokens  Points  Last used     Account
+        0199aaaa  Fix the flaky checkout tests  shop         12  1.23 M     3.2  11:00         alice@example.com
+        0198bbbb  docs                          handbook      3  1.23 M     3.2  20 Nov 08:13  alice@example.com, bob
     """)
 
 
