@@ -145,7 +145,7 @@ def test_names_are_left_out_unless_they_are_on(sub_agents: Path, monkeypatch: py
 
 
 def test_the_value_at_public_api_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The breakdown has it, by the user's own prices as they are at each request; a mistake in them says where it is."""
+    """The breakdown has it, by the user's own prices as they are at each request; an error says where a mistake is."""
     install_made_up_prices(monkeypatch)
     now = time.time()
     path = insert_history(tmp_path / "web.sqlite3", busy(now))
