@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rich.text import Text
@@ -282,7 +283,7 @@ def _head(by: str) -> str:
 def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
     """Return the greatest width of labels: beside a bar, if they are wide enough there."""
     if profile.unlimited:
-        return _MAX_LABEL
+        return sys.maxsize
     room = profile.width - _fixed_width(figures)
     beside_bar = room - _MIN_BAR - len("  ")
     return min(_MAX_LABEL, max(_MIN_LABEL, beside_bar if beside_bar >= _WIDE_ENOUGH else room))

@@ -89,7 +89,7 @@ def test_a_narrow_terminal_has_labels_in_place_of_bars_and_columns() -> None:
 
 @pytest.mark.parametrize("profile", [UTC, NARROW, PIPE], ids=["80", "60", "pipe"])
 def test_equal_titles_are_told_apart(profile: TerminalProfile) -> None:
-    text = shown(*(row(f"0199aaa{number}-1", title="say ok " * 10) for number in range(3)), profile=profile)
+    text = shown(*(row(f"0199aaa{number}-1", title=("say ok " * 10).strip()) for number in range(3)), profile=profile)
     assert [line.split("  ")[0].split()[-1] for line in text.splitlines()[1:4]] == [f"0199aaa{n}" for n in range(3)]
 
 
