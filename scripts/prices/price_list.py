@@ -35,6 +35,11 @@ class Prices:
         self._known = _load(stored, self._state) if self._state else {}
         self._is_new = False
 
+    @property
+    def source(self) -> str | None:
+        """The package; None where it is not installed, as on Python 3.11."""
+        return package.NAME if self._state else None
+
     def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model; None if they are not known."""
         found = self._own.find(model) if self._own else None

@@ -341,7 +341,10 @@ def _used_of_window(document: UsageDocument) -> str:
 def _value_notes(document: UsageDocument) -> Iterator[str]:
     """Yield sentences on the value at public API prices: what it is, and what it leaves out."""
     if document["total"]["api_value_usd"] is not None:
-        yield "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it."
+        source = f" ({sanitize(document['price_source'])})" if document["price_source"] else ""
+        yield f"API value: what the tokens are sold for on the public API{source}. On a plan nothing was paid for it."
+    elif document["not_priced"] and not document["price_source"]:
+        yield "No public prices are installed: genai-prices needs Python 3.12 or newer. --prices FILE takes your own."
     if document["own_prices"]:
         yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
     if document["not_priced"]:

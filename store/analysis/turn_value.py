@@ -46,6 +46,10 @@ ModelPrices = dict[str, tuple[PricePeriod, ...]]
 class PriceList(Protocol):
     """Prices of models by their names."""
 
+    @property
+    def source(self) -> str | None:
+        """Where the public prices come from; None where there are none."""
+
     def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model; None if they are not known."""
 
@@ -74,10 +78,12 @@ class Valuation:
 
     Attributes:
         not_priced: how many turns have no value, by what they have in common.
+        source: where the public prices come from; None where there are none.
     """
 
     def __init__(self, prices: PriceList) -> None:
         self.not_priced: Counter[NotPriced] = Counter()
+        self.source = prices.source
         self._prices = prices
         self._known: dict[tuple[str | None, str | None], tuple[PricePeriod, ...] | NotPriced] = {}
 

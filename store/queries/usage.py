@@ -610,6 +610,7 @@ class _Table:
             "by_model": _model_entries(self._all_models(), total),
             "unit": None,
             "not_priced": _not_priced(self._valuation),
+            "price_source": self._valuation.source if self._valuation else None,
             "own_prices": self._valuation.own_prices if self._valuation else [],
         }
 

@@ -130,5 +130,6 @@ def test_the_users_own_prices_win(asked: list[str], tmp_path: Path, monkeypatch:
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model has a public price."""
     monkeypatch.setattr(package, "package_state", lambda: None)
-    assert find("gpt-6.1-sol") == [None]
+    with open_prices() as prices:
+        assert (prices.find("gpt-6.1-sol"), prices.source) == (None, None)
     assert not api_prices_file().exists()
