@@ -37,6 +37,27 @@ class AccountReference(TypedDict):
     email: str | None
 
 
+SelectedBy = Literal["argument", "codex_home", "last_seen"]
+"""How a command came to the account that it answers for: it was named, it is logged in here, or it was seen last."""
+
+
+class Selection(TypedDict):
+    """Which account a command answers for, and why."""
+
+    selected_by: SelectedBy
+    selection: str
+    """The reason as a phrase for people; it names the account."""
+
+
+class LoginReference(TypedDict):
+    """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
+
+    logged_in: str | None
+    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    login: str | None
+    """The login as a phrase for people; null where nobody is logged in."""
+
+
 class ReportedWindow(TypedDict):
     """A window as it was last reported."""
 
@@ -150,13 +171,17 @@ class AccountStatus(AccountReference):
 
 
 class StatusDocument(TypedDict):
-    """How much is left: ``codex-tap status --json`` and ``/api/usage``."""
+    """How much is left: ``/api/usage``, and most of ``codex-tap status --json``."""
 
     generated_at: int
     accounts: list[AccountStatus]
 
 
-class StatuslineDocument(AccountReference):
+class StatusCommandDocument(StatusDocument, LoginReference):
+    """How much is left: ``codex-tap status --json``, with the account first that is logged in here."""
+
+
+class StatuslineDocument(AccountReference, Selection):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -173,7 +198,7 @@ class StatuslineDocument(AccountReference):
     stale: bool
 
 
-class UnknownStatuslineDocument(TypedDict):
+class UnknownStatuslineDocument(Selection):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -617,7 +642,7 @@ class RankingEntry(AccountReference):
 
 
 class NextDocument(TypedDict):
-    """Which account to use now: ``codex-tap next --json`` and ``/api/next``; null where none can be used."""
+    """Which account to use now: ``/api/next``, and most of ``codex-tap next --json``; null where none can be used."""
 
     generated_at: int
     account: str | None
@@ -628,7 +653,11 @@ class NextDocument(TypedDict):
     ranking: list[RankingEntry]
 
 
-class GuardDocument(TypedDict):
+class NextCommandDocument(NextDocument, LoginReference):
+    """Which account to use now, and which is logged in here: ``codex-tap next --json``."""
+
+
+class GuardDocument(Selection):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
@@ -652,8 +681,9 @@ class GuardDocument(TypedDict):
     age_seconds: int | None
     limit_id: str
     min_remaining: float
-    max_age_seconds: float
+    max_age_seconds: float | None
     exit_code: int
+    """0 as well where nothing is known, with ``--fail-open``."""
 
 
 # alerts
