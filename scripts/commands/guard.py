@@ -66,7 +66,8 @@ Examples:
   codex-tap guard --wait && codex exec "the next task"
 
 \b
-Exit codes: 0 go, 1 below, 3 unknown or older than --max-age, 130 interrupted by Ctrl-C.
+Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
+            130 interrupted by Ctrl-C.
 """,
     help=f"""Check whether enough quota is left to continue (for scripts).
 
