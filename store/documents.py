@@ -294,12 +294,24 @@ class UsageFigures(TypedDict):
     last_at: float | None
 
 
-class UsageRow(UsageFigures):
-    """The use of one thread, model, account, day or hour, or of none that was seen (``elsewhere``).
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
 
-    ``key`` is the thread (the session of a client that names no threads), the model, the account's key, the day
-    (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row of use
-    elsewhere. ``name`` is the name of the thread, or the account's label; null where it would repeat the key.
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+
+
+class UsageEntry(UsageFigures, ThreadWords):
+    """The use of one thread, project, model, account, day and the like, or of none that was seen (``elsewhere``).
+
+    ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
+    else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
+    key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row
+    of use elsewhere. ``name`` is the name that a person gave the thread, the project's short name, or the account's
+    label; null where it would repeat the key.
     """
 
     key: str | None
@@ -308,6 +320,22 @@ class UsageRow(UsageFigures):
     """No turn that was seen can have used it."""
     pending: bool
     """No turn that ended has used it, and one under way still may: it becomes a turn's or is used elsewhere."""
+    kind: str | None
+    """The kind of sub-agent whose thread it is: `review`, say. Null for anything else."""
+    parent: str | None
+    """The thread that started this one, where it is in the tree of another."""
+    depth: int
+    """0 for a row, 1 for a thread that the thread of the row started, and so on."""
+
+
+class UsageRow(UsageEntry):
+    """A row of ``usage``. The turns of sub-agents and reviews count for the thread that started them.
+
+    The row with the key ``thread_title`` has the turns in which Codex makes the titles of threads.
+    """
+
+    tree: list[UsageEntry]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 class TokenWeights(TypedDict):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.settings import DATABASE_VARIABLE, database_path
+from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +105,26 @@ database_option = click.option(
 any_option = click.option(
     "--any", "any_account", is_flag=True, help="Take the account seen last, whichever is logged in here."
 )
+
+def _are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
+    return None if value is None else value == "on"
+
+
+def names_option(
+    default: str | None = "on", default_help: str = "on"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--names``; the command takes `names_on`, which is None without a default."""
+    return click.option(
+        "--names",
+        "names_on",
+        type=click.Choice(("on", "off")),
+        default=default,
+        callback=_are_on,
+        envvar=NAMES_VARIABLE,
+        help="Show titles, folders and projects of threads, from Codex's own files."
+        f" [env: {NAMES_VARIABLE}; default: {default_help}]",
+    )
+
 
 accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
 
