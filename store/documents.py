@@ -685,13 +685,37 @@ class NextCommandDocument(NextDocument, LoginReference):
     """Which account to use now, and which is logged in here: ``codex-tap next --json``."""
 
 
+class BudgetUse(TypedDict):
+    """What a thread, a project or an account has used of the budget that ``guard --budget`` was given.
+
+    ``points`` is the budget and ``used`` what was used, both in percent of the window, from ``since`` to now. The
+    period ends at ``until``; null where that is not known. ``window`` is the slot of the window that is counted.
+    """
+
+    points: float
+    used: float
+    period: Literal["window", "day", "hour", "week"]
+    since: int
+    until: int | None
+    window: str
+    window_minutes: int | None
+    length: str | None
+    scope: Literal["thread", "project", "account"]
+    key: str
+    """The thread at the top of a session, the project (`UsageRow`), or the account's key."""
+    name: str | None
+    """The thread's name or title, the project's short name; null where it has none."""
+    seen: bool
+    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+
+
 class GuardDocument(Selection):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
     that window.
-    ``wait_until`` is when a limit that is below will have been reset. The last four fields repeat what was asked for
-    and give the exit code.
+    ``wait_until`` is when a limit or a budget that is below will have been reset. The last four fields repeat what was
+    asked for and give the exit code.
     """
 
     account: str | None
@@ -707,6 +731,8 @@ class GuardDocument(Selection):
     wait_until: int | None
     blocked_by: str | None
     age_seconds: int | None
+    budget: BudgetUse | None
+    """With ``--budget``, where what was used is known."""
     limit_id: str
     min_remaining: float
     max_age_seconds: float | None

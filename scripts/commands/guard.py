@@ -14,6 +14,7 @@ from scripts.commands.options import (
     any_option,
     database_option,
     json_option,
+    names_option,
     shell_login,
 )
 from scripts.commands.output import emit
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.codex_files.login import Login
+    from scripts.codex_files.shell_budget import ShellBudget
     from scripts.render.export import Form
     from scripts.support.database import Selected
     from store.analysis.guard import GuardPolicy, GuardVerdict
-    from store.documents import GuardDocument
+    from store.analysis.guard_budget import Budget, BudgetScope
+    from store.documents import AccountStatus, BudgetUse, GuardDocument
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
 _INTERRUPTED = 130
@@ -58,12 +61,29 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str 
     return seconds
 
 
+def _parse_budget(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Budget | None:
+    """Return the budget that was given; None where none was.
+
+    Raises:
+        click.BadParameter: The value is not a budget.
+    """
+    if value is None:
+        return None
+    from store.analysis.guard_budget import parse_budget
+
+    try:
+        return parse_budget(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(
     epilog="""\b
 Examples:
   codex-tap guard && codex exec "the next task"
   codex-tap guard work --window 7d --min-remaining 25 --quiet || exit
   codex-tap guard --wait && codex exec "the next task"
+  codex-tap guard --budget 5%/day || echo "enough for today"
 
 \b
 Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
@@ -77,6 +97,10 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
 
     --wait checks the database from time to time, without any request. It stops at once if no reset time is known, and
     with exit code 3 if nothing is known any more, at the latest an hour after a reset that nobody has seen.
+
+    --budget counts what this shell's thread has used, if Codex runs it; else what the project of the working directory
+    has used, if that is in a repository; else what the account has used. Sub-agents count for their session. Days,
+    hours and weeks are calendar ones of this machine's time zone; without a period it is that of the window.
     """,
 )
 @click.argument("account", required=False)
@@ -96,6 +120,19 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
 )
 @click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
 @click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")
+@click.option(
+    "--budget",
+    callback=_parse_budget,
+    metavar="PERCENT[/PERIOD]",
+    help="Be below if more of the window was used: 20%, 5%/day, 2%/hour, 10%/week.",
+)
+@click.option(
+    "--budget-for",
+    "scope",
+    type=click.Choice(["thread", "project", "account"]),
+    help="Whose use counts for --budget. [default: the first of these that this shell has]",
+)
+@names_option()
 @any_option
 @click.option("--fail-open", is_flag=True, help="Exit with 0 instead of 3: go on where nothing is known.")
 @click.option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
@@ -112,6 +149,9 @@ def guard(
     max_age: float | None,
     limit_id: str,
     no_credits: bool,
+    budget: Budget | None,
+    scope: BudgetScope | None,
+    names_on: bool,
     any_account: bool,
     fail_open: bool,
     wait: bool,
@@ -124,7 +164,8 @@ def guard(
 
     policy = GuardPolicy(window, min_remaining, max_age, limit_id, with_credits=not no_credits)
     shell_login(account, any_account=any_account, quiet=quiet)
-    question = _Question(database or default_database(), account, policy, any_account=any_account)
+    shell_budget = _shell_budget(budget, scope, names_on=names_on)
+    question = _Question(database or default_database(), account, policy, any_account, shell_budget)
     try:
         found = _await_reply(question, verbose=not (quiet or form)) if wait else question.ask()
     except KeyboardInterrupt:
@@ -138,12 +179,28 @@ def guard(
     context.exit(exit_code)
 
 
+def _shell_budget(budget: Budget | None, scope: BudgetScope | None, *, names_on: bool) -> ShellBudget | None:
+    """Return the budget with whose use counts for it; None where none was given.
+
+    Raises:
+        click.UsageError: Only the latter was given.
+    """
+    if budget is None:
+        if scope:
+            raise click.UsageError("--budget-for needs --budget.")
+        return None
+    from scripts.codex_files.shell_budget import ShellBudget, budget_user
+
+    return ShellBudget(budget, budget_user(scope, names_on=names_on), names_on)
+
+
 class _Reply(NamedTuple):
-    """The verdict on an account, and how it came to that account."""
+    """The verdict on an account, how it came to that account, and what was used of the budget."""
 
     selected: Selected
     login: Login
     verdict: GuardVerdict
+    budget: BudgetUse | None = None
 
 
 class _Question(NamedTuple):
@@ -153,18 +210,31 @@ class _Question(NamedTuple):
     account: str | None
     policy: GuardPolicy
     any_account: bool
+    shell_budget: ShellBudget | None
 
     def ask(self) -> _Reply:
         """Return the verdict as it is now, on the account that is logged in now."""
         from scripts.render.selection import not_seen
-        from store.analysis.guard import GuardVerdict, verdict
+        from store.analysis.guard import GuardVerdict
 
         login = shell_login(self.account, any_account=self.any_account, quiet=True)
         selected = account_status(self.path, self.account, login.account_id)
         if selected.status is not None:
-            return _Reply(selected, login, verdict(selected.status, self.policy))
+            return _Reply(selected, login, *self._judge(selected.status))
         reason = f"{not_seen(login)}. {RUN_ONCE}" if selected.by == "codex_home" else NOTHING_YET
         return _Reply(selected, login, GuardVerdict("unknown", reason))
+
+    def _judge(self, status: AccountStatus) -> tuple[GuardVerdict, BudgetUse | None]:
+        from store.analysis.guard import verdict
+
+        found = verdict(status, self.policy)
+        if self.shell_budget is None:
+            return found, None
+        from store.analysis.guard_budget import apply_budget, budget_window
+
+        window = budget_window(status, self.policy.limit_id, self.policy.window)
+        use = self.shell_budget.used(self.path, status["account"], window) if window else None
+        return apply_budget(found, use), use
 
 
 def _await_reply(question: _Question, *, verbose: bool) -> _Reply:
@@ -223,4 +293,5 @@ def _document(found: _Reply, policy: GuardPolicy, exit_code: int) -> GuardDocume
     )
     options = {"limit_id": policy.limit_id, "min_remaining": policy.min_remaining, "max_age_seconds": policy.max_age}
     reason = selection(found.selected, found.login)
-    return cast("GuardDocument", {**account, **reason, **found.verdict._asdict(), **options, "exit_code": exit_code})
+    facts = {**found.verdict._asdict(), "budget": found.budget, **options, "exit_code": exit_code}
+    return cast("GuardDocument", {**account, **reason, **facts})

@@ -106,6 +106,7 @@ any_option = click.option(
     "--any", "any_account", is_flag=True, help="Take the account seen last, whichever is logged in here."
 )
 
+
 def _are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
     return None if value is None else value == "on"
 

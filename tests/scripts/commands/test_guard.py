@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import signal
@@ -20,7 +21,7 @@ from scripts.support.errors import NOTHING_YET, RUN_ONCE
 from store.models import Window
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB, limit, snapshot
+from tests.support.factories import ALICE, BOB, limit, snapshot, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -194,6 +195,7 @@ class Clock:
     def __init__(self, patch: pytest.MonkeyPatch, events: Mapping[float, Callable[[float], object]]) -> None:
         self.started = self.now = float(int(time.time()))
         self._events = sorted(events.items())
+        patch.setattr("scripts.commands.guard._POLL_SECONDS", 300.0)
         patch.setattr(time, "time", lambda: self.now)
         patch.setattr(time, "sleep", self._sleep)
 
@@ -256,6 +258,109 @@ def test_waiting_follows_the_login(path: Path, tmp_path: Path, monkeypatch: pyte
     result = invoke("guard", "--wait")
     assert (result.exit_code, clock.waited) == (0, 60)
     assert result.stdout.startswith("go: bob@example.com (login of ")
+
+
+# A budget
+
+
+@pytest.fixture(name="spent")
+def _spent(path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """At noon, record 3 points of today and 4 of yesterday by one thread, and 2 of today by another."""
+    clock = Clock(monkeypatch, {})
+    noon = dt.datetime.fromtimestamp(clock.now, dt.UTC).astimezone().replace(hour=12, minute=0, second=0).timestamp()
+    clock.started = clock.now = noon
+    for hours, thread, percent in ((30, "", 40), (20, THREAD, 44), (3, "", 44), (2, THREAD, 47), (1, "0199c001", 49)):
+        at = noon - hours * HOUR
+        week = {"7d": Window(used_percent=percent, window_minutes=10_080, resets_at=int(noon + 48 * HOUR))}
+        record(path, *([turn(thread, at=at - 60)] if thread else []), snapshot(limit(week), at=at))
+    return clock
+
+
+THREAD = "0199b3f7-90aa-7b02-8d11-2f4c8a9e5d02"
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "exit_code", "said"),
+    [
+        (
+            ["3%/day"],
+            {"CODEX_THREAD_ID": THREAD},
+            0,
+            "budget: 3 of 3 % of the 7 d window used today by thread 0199b3f7",
+        ),
+        (["2.9%/day"], {"CODEX_THREAD_ID": THREAD}, 1, "budget: 3 of 2.9 % of the 7 d window used today by thread"),
+        (["20%"], {"CODEX_THREAD_ID": THREAD}, 0, "budget: 7 of 20 % of the 7 d window used by thread 0199b3f7"),
+        (["6%"], {"CODEX_THREAD_ID": THREAD}, 1, "budget: 7 of 6 %"),
+        (
+            ["1%"],
+            {"CODEX_THREAD_ID": "0199ffff"},
+            0,
+            "0 of 1 % of the 7 d window used by thread 0199ffff, which has not",
+        ),
+        (["5%/day"], {}, 0, "budget: 5 of 5 % of the 7 d window used today by this account"),
+        (
+            ["4%/day", "--budget-for", "account"],
+            {"CODEX_THREAD_ID": THREAD},
+            1,
+            "5 of 4 % of the 7 d window used today",
+        ),
+        (["4%/day", "--window", "30d"], {}, 3, "what was used of the budget is not known"),
+        (["5%/month"], {}, 2, "'5%/month' is not a budget; use 20%, 5%/day, 2%/hour or 10%/week"),
+        (["5%", "--budget-for", "thread"], {}, 2, "needs CODEX_THREAD_ID, which Codex sets for its commands"),
+        (["5%", "--budget-for", "project"], {}, 2, "needs a working directory in a git repository"),
+        (["5%", "--budget-for", "project", "--names", "off"], {}, 2, "which --names off leaves out"),
+    ],
+)
+def test_a_budget(
+    spent: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    variables: dict[str, str],
+    exit_code: int,
+    said: str,
+) -> None:
+    """The use of the thread, the project or the account counts; a day is one of the calendar."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CODEX_THREAD_ID", "CODEX_SESSION_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = invoke("guard", "--budget", *words)
+    assert (result.exit_code, said in result.output) == (exit_code, True), result.output
+    assert spent.waited == 0
+
+
+def test_a_budget_as_json(spent: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document has what was used, by whom, and in which period; it is null without a budget."""
+    monkeypatch.setenv("CODEX_THREAD_ID", THREAD)
+    document = json.loads(invoke("guard", "--budget", "2%/day", "--json").stdout)
+    midnight = int(spent.now + 12 * HOUR)
+    assert document["budget"] == {
+        "points": 2.0,
+        "used": 3.0,
+        "period": "day",
+        "since": midnight - 24 * HOUR,
+        "until": midnight,
+        "window": "7d",
+        "window_minutes": 10_080,
+        "length": "7d",
+        "scope": "thread",
+        "key": THREAD,
+        "name": None,
+        "seen": True,
+    }
+    assert (document["answer"], document["wait_until"], document["exit_code"]) == ("below", midnight, 1)
+    assert json.loads(invoke("guard", "--json").stdout)["budget"] is None
+    assert invoke("guard", "--budget-for", "account").exit_code == 2
+
+
+def test_waiting_for_a_new_day(spent: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget is whole again at midnight."""
+    monkeypatch.setenv("CODEX_THREAD_ID", THREAD)
+    result = invoke("guard", "--budget", "2%/day", "--wait")
+    assert (result.exit_code, round(spent.waited / HOUR, 1)) == (0, 12)
+    assert "used today by thread 0199b3f7, until 20" in result.stderr
 
 
 RECIPE = re.compile(r"^0 6 \* \* \* +codex-tap (.*?) && ", re.MULTILINE)
