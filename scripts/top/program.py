@@ -108,6 +108,7 @@ def _show(loader: Loader, console: Console, view: View, suspended: _Suspension) 
                     suspended.is_asked = hasattr(signal, "SIGTSTP")
                 elif not press(view, key, shown):
                     return False
+            loader.choose(view.account)
     return True
 
 
