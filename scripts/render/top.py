@@ -52,7 +52,7 @@ _MIN_PANE = 2
 
 _TITLES: Mapping[Pane, str] = {"accounts": "Accounts", "turns": "Turns under way", "usage": "Used today"}
 _WIDE, _VERY_WIDE = 80, 110
-_MAX_LABEL, _MAX_BAR = 28, 24
+_MIN_LABEL, _MAX_LABEL, _MAX_BAR = 12, 28, 24
 
 HELP = (
     ("Tab, 1, 2, 3", "choose accounts, turns, use of today"),
@@ -124,7 +124,7 @@ def render_top(contents: Contents, view: View, profile: TerminalProfile, height:
 def _header(contents: Contents, profile: TerminalProfile) -> Text:
     time = clock_time(contents.now, contents.now, profile.zone)
     name = f"codex-tap{profile.glyphs.dot}" if profile.width >= _WIDE else ""
-    head = Text(f"{name}{time}{profile.glyphs.dot}", "bold")
+    head = Text().append(f"{name}{time}{profile.glyphs.dot}", "bold")
     if contents.problem:
         return head.append(sanitize(" ".join(contents.problem.split())), "bold red")
     return head.append(*_verdict(contents))
@@ -143,17 +143,18 @@ def _verdict(contents: Contents) -> tuple[str, str]:
 
 def _footer(view: View, profile: TerminalProfile) -> Text:
     keys = "? help  q quit  Tab pane  a account  t tokens  sort: "
-    line = Text(keys, "dim")
+    line = Text().append(keys, "dim")
     for key, name in SORTS.items():
         line.append(f"{key} {name}", "bold" if name == view.sort else "dim").append(" ", "dim")
     return line if cell_len(line.plain) <= profile.width else Text("? help  q quit  Tab  a  p n u r", "dim")
 
 
 def _title(pane: Pane, contents: Contents, view: View, hidden: str, profile: TerminalProfile) -> Text:
-    title = Text(_TITLES[pane], "bold reverse" if view.pane == pane and not profile.unlimited else "bold")
+    is_chosen = view.pane == pane and not profile.unlimited
+    title = Text().append(_TITLES[pane], "bold reverse" if is_chosen else "bold")
     for words, style in ((_about(pane, contents, view), "dim"), (hidden, "yellow")):
         if words:
-            title.append(f"{profile.glyphs.dot}{words}", f"not bold not reverse {style}")
+            title.append(f"{profile.glyphs.dot}{words}", style)
     return title
 
 
@@ -208,7 +209,7 @@ def _account_rows(contents: Contents, view: View, profile: TerminalProfile) -> I
     found = by_account(contents.forecasts)
     accounts = [each for each in contents.status["accounts"] if view.account in {None, each["account"]}]
     accounts = sorted(accounts, key=lambda each: _order(each, found.get(each["account"], {}), view.sort))
-    label = _label_width([_name(each, contents) for each in accounts], profile)
+    label = _label_width([name for each in accounts for name in _row_names(each, contents)], profile)
     for account in accounts:
         yield from _account(account, found.get(account["account"], {}), label, contents, profile)
 
@@ -232,32 +233,37 @@ def _name(account: AccountStatus, contents: Contents) -> str:
     return f"{mark}{sanitize(account['label'])}"
 
 
+def _row_names(account: AccountStatus, contents: Contents) -> list[str]:
+    """Return what stands in front of the rows of an account: its name for the first limit, else that of the limit."""
+    others = [f"  {sanitize(limit['limit_name'] or limit['limit_id'])}" for limit in account["limits"][1:]]
+    return [_name(account, contents), *others]
+
+
 def _label_width(labels: Sequence[str], profile: TerminalProfile) -> int:
+    widest = max(map(cell_len, labels), default=0)
     room = profile.width // 4 if profile.width < _WIDE else _MAX_LABEL
-    return min(max(room, 12), max(map(cell_len, labels), default=0))
+    return widest if profile.unlimited else min(max(room, _MIN_LABEL), widest)
 
 
 def _account(
     account: AccountStatus, forecasts: Forecasts, width: int, contents: Contents, profile: TerminalProfile
 ) -> Iterator[Text]:
     """Yield the rows of an account: one for each window of each limit, the name of what they are about in front."""
-    name = _name(account, contents)
-    for number, limit in enumerate(account["limits"]):
-        limit_name = sanitize(limit["limit_name"] or limit["limit_id"])
-        title = (
-            Text(_fit(name, width, profile), "bold") if not number else Text(_fit(f"  {limit_name}", width, profile))
-        )
-        words = _words(limit, "" if number or limit["limit_id"] == MAIN_LIMIT else limit_name)
+    names = _row_names(account, contents)
+    for number, (limit, name) in enumerate(zip(account["limits"], names, strict=False)):
+        title = Text().append(_fit(name, width, profile), "" if number else "bold")
+        alone = "" if number or limit["limit_id"] == MAIN_LIMIT else sanitize(limit["limit_name"] or limit["limit_id"])
+        words = _words(limit, alone)
         style = "bold red" if limit["state"] == "refused" else "yellow"
         for slot, window in limit["windows"].items():
             forecast = forecasts.get(limit["limit_id"], {}).get(slot)
-            line = title.append(" ", "not bold").append_text(_window(slot, window, forecast, profile))
+            line = title.append(" ").append_text(_window(slot, window, forecast, profile))
             yield _with_words(line, Text(words, style) if words else _outlook(forecast, window, contents.now, profile))
             title, words = Text(" " * width), ""
         if not limit["windows"]:
-            yield title.append(f"  {words or 'no windows reported'}", "not bold dim")
+            yield title.append(f"  {words or 'no windows reported'}", style if words else "dim")
     if not account["limits"]:
-        yield Text(_fit(name, width, profile), "bold").append("  no limits reported", "not bold dim")
+        yield Text().append(_fit(names[0], width, profile), "bold").append("  no limits reported", "dim")
 
 
 def _words(limit: LimitStatus, name: str) -> str:
@@ -382,11 +388,12 @@ def _usage_rows(contents: Contents, view: View, profile: TerminalProfile) -> Ite
     if not profile.unlimited:
         label = min(label, 60)
     for row, words in zip(rows, figures, strict=True):
-        line = Text(_fit(_row_label(row, short), label, profile), "dim" if row["elsewhere"] or row["pending"] else "")
+        style = "dim" if row["elsewhere"] or row["pending"] else ""
+        line = Text().append(_fit(_row_label(row, short), label, profile), style)
         if bar:
             full = round(bar * _measure(row, view) / most) if most else 0
             line.append("  ").append(profile.glyphs.full * full, "cyan").append(" " * (bar - full))
-        yield line.append(f"  {words}", "not dim")
+        yield line.append(f"  {words}")
 
 
 def _measure(row: UsageRow, view: View) -> float:

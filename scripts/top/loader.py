@@ -120,6 +120,8 @@ class Loader:
         """End the thread; one that is busy ends with the process."""
         self._is_ended = True
         self._wake.set()
+        if not self._thread.is_alive():
+            self._watcher.close()
 
     def load(self, now: float) -> None:
         """Bring `shown` up to date.
