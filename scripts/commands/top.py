@@ -29,7 +29,7 @@ Keys: Tab switches between accounts, turns and use of today, p n u r sort the
 accounts, t the use, a shows one account after the other, ? lists all keys,
 q ends.
 """,
-    help=f"""Show a live screen: what is left, turns under way, and what was used today.
+    help=f"""Show what is left, turns under way and use of today, live.
 
     Without ACCOUNT it shows all accounts, the most pressed first. In a pipe it prints the same once. {ACCOUNT_HELP}
     """,
@@ -39,7 +39,7 @@ q ends.
 @database_option
 @click.pass_context
 def top(context: click.Context, *, accounts: tuple[str, ...], names_on: bool, database: Path | None) -> None:
-    """Show a live screen: what is left, turns under way, and what was used today."""
+    """Show what is left, turns under way and use of today, live."""
     from scripts.render.console import make_console
     from scripts.top.loader import Loader
 

@@ -237,19 +237,3 @@ def test_without_a_screen_it_prints_once(two: Path, tmp_path: Path, variables: d
     assert "Accounts · by pressure" in printed
     assert "GPT-5.3-Codex-Spark" in printed
     assert "q quit" not in printed
-
-
-def test_without_data_in_a_pipe(path: Path) -> None:
-    """The exit code is 3, and the message is that of the other commands; 4 where the database cannot be read."""
-    result = invoke("top", "--db", path)
-    assert (result.exit_code, result.stdout) == (3, f"{NOTHING_YET}\n")
-    path.write_text("a file of somebody else\n" * 100)
-    result = invoke("top", "--db", path)
-    assert (result.exit_code, result.stdout) == (4, "")
-    assert result.stderr.startswith(f"Error: {path} is not a SQLite database")
-
-
-def test_an_unknown_account_is_wrong_use(two: Path) -> None:
-    """As with the other commands."""
-    result = invoke("top", "carol", "--db", two)
-    assert (result.exit_code, result.stdout) == (2, "")
