@@ -66,6 +66,16 @@ class LoginReference(TypedDict):
     """The login as a phrase for people; null where nobody is logged in."""
 
 
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+
+
 class ReportedWindow(TypedDict):
     """A window as it was last reported."""
 
@@ -300,16 +310,21 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
+    api_value_usd: float | None
+    """What the tokens of the turns are sold for on the public API, in dollars, without those of ``not_priced_turns``.
+
+    It is not what was paid: on a plan nothing was paid for it. Null where no turn has a known price.
+    """
+    not_priced_turns: int
+    """Turns without a value: ``not_priced`` of the document says which, and why."""
+    amount: float | None
+    """The points in the ``unit`` of the document; null without one."""
 
 
-class ThreadWords(TypedDict):
-    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+class ModelUse(UsageFigures):
+    """The use of a model within a row; ``model`` is null where none was reported."""
 
-    title: str | None
-    """Its name in Codex, else the beginning of its first message."""
-    folder: str | None
-    project: str | None
-    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+    model: str | None
 
 
 class UsageEntry(UsageFigures, ThreadWords):
@@ -317,8 +332,9 @@ class UsageEntry(UsageFigures, ThreadWords):
 
     ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
     else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
-    key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row
-    of use elsewhere. ``name`` is the name that a person gave the thread, the project's short name, or the account's
+    key, the day (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour
+    (``2026-11-21 14:00``). It is null where none was reported, and in the row of use elsewhere. ``name`` is the name
+    that a person gave the thread, the project's short name, or the account's
     label; null where it would repeat the key.
     """
 
@@ -344,6 +360,25 @@ class UsageRow(UsageEntry):
 
     tree: list[UsageEntry]
     """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
+    start: float | None
+    """When the day, week or month of the row begins; null for any other row."""
+    end: float | None
+    by_model: list[ModelUse]
+    """The models of a day, week or month, the most used first; empty for any other row."""
+
+
+class NotPricedTurns(TypedDict):
+    """Turns without a value at public API prices, and why.
+
+    ``reason`` is ``model`` or ``tier`` where that one has no known price, else ``model_not_reported`` or
+    ``tokens_not_reported`` (the turn was cut off). ``model`` is the one that responded, ``tier`` the service tier where
+    that is the reason.
+    """
+
+    reason: Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
+    model: str | None
+    tier: str | None
+    turns: int
 
 
 class TokenWeights(TypedDict):
@@ -395,6 +430,14 @@ class UsageDocument(Document):
     readings: int
     rises: int
     weights: list[TokenWeights]
+    by_model: list[ModelUse]
+    """The models of the whole time range, where rows are days, weeks or months; else empty."""
+    unit: str | None
+    """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
+    not_priced: list[NotPricedTurns]
+    """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
+    own_prices: list[str]
+    """The models whose prices are the user's own: those of all others are the public ones of genai-prices."""
 
 
 # events
@@ -551,7 +594,7 @@ class HistoryPointsDocument(Document):
     """The resets of each window, in the order of time."""
 
 
-class TurnEntry(AccountReference):
+class TurnEntry(AccountReference, ThreadWords):
     """A turn of Codex. Tokens read from and written into the cache are part of the input, reasoning ones of the output.
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
@@ -630,11 +673,12 @@ class ForgottenAccount(AccountDetail):
     files: list[str]
 
 
-class ThreadEntry(TypedDict):
-    """A thread of Codex, an element of ``codex-tap threads --json``.
+class ThreadBranch(ThreadWords):
+    """A thread of Codex, with the use of those that it started.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, and the tokens are those of all of its
+    turns. ``points`` are those of the window that ``usage`` shows by default. ``is_session`` is true if the client
+    names no threads: then ``thread`` is its session. ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -642,8 +686,28 @@ class ThreadEntry(TypedDict):
     name: str | None
     accounts: list[str]
     turns: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    points: float
     first_seen_at: float
     last_seen_at: float
+    kind: str | None
+    """The kind of sub-agent: `review`, say. Null for a thread that a person began."""
+    parent: str | None
+    """The thread that started it, where it is in the tree of another."""
+    depth: int
+    """0 for an entry of the list, 1 for a thread that this one started, and so on."""
+
+
+class ThreadEntry(ThreadBranch):
+    """A thread that a person began, an element of ``codex-tap threads --json``.
+
+    The entry with the id ``thread_title`` has the threads in which Codex makes the titles of others.
+    """
+
+    tree: list[ThreadBranch]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 # next and guard
