@@ -176,7 +176,8 @@ def test_closed_limits(path: Path) -> None:
     record(path, snapshot(limit(windows(99, 99)), at=NOON - 30), snapshot(refused, who=BOB, at=NOON - 10))
     shown = screen(contents(path), View(), 80, 24)
     assert shown[2].startswith("bob@example.com")
-    assert shown[2].endswith("blocked by 5 h")
+    assert shown[2].endswith("left  in 2 h 30 min  blocked by 5 h")
+    assert screen(contents(path), View(), 60, 15)[2].endswith("left  blocked by 5 h")
 
 
 @pytest.mark.parametrize(
