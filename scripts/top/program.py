@@ -99,6 +99,8 @@ def _show(loader: Loader, console: Console, view: View, suspended: _Suspension) 
             if state != drawn:
                 profile = detect_profile(console)._replace(width=max(size.columns, MIN_WIDTH))
                 lines = render_top(contents(shown, now), view, profile, max(size.lines, MIN_HEIGHT))
+                for line in lines:
+                    line.truncate(size.columns)  # where the screen is smaller than the least that is laid out
                 screen.show(lines[: size.lines])
                 drawn = (*state[:-1], repr(view))  # the renderer has kept offsets within the rows
             for key in read_keys(_TICK_SECONDS):
