@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.demo.codex import exec_turn, log_in
 from scripts.demo.replies import Answer, Pause, WireWindow, limit_headers
 from scripts.demo.transport import InterruptedTurnError
 from store.files import turns_files
 from store.turns_under_way import STALE_SECONDS, load_turns
 from tests.support.command_line import started
-from tests.support.harness import Proxy, connected, wait_until
+from tests.support.harness import Proxy, codex_environment, connected, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +70,28 @@ def test_a_killed_proxy_leaves_no_turn(backend: Backend, tmp_path: Path) -> None
     os.utime(left, (time.time() - STALE_SECONDS - 1,) * 2)
     with Proxy(backend, database=path):
         wait_until(lambda: not left.exists(), lambda: "the file of the killed proxy is still there")
+
+
+def test_a_turn_of_codex_is_called_by_its_title(codex: str, backend: Backend, tmp_path: Path) -> None:
+    """While the real Codex waits, the screen has its thread by the words that it began with."""
+    path, home = tmp_path / "tap.sqlite3", tmp_path / "codex"
+    backend.answer(Answer(headers=limit_headers(WINDOW, plan="plus"), events=[Pause(12)]), account="acct-1")
+    with Proxy(backend, database=path, arguments=["-q"]) as proxy:
+        environment = codex_environment(proxy, home)
+        log_in(home, "acct-1", "user-1")
+        thread = threading.Thread(target=exec_turn, args=(codex, home, "mend the checkout", environment))
+        thread.start()
+        try:
+            wait_until(
+                lambda: bool(load_turns(path, time.time())) and "mend the checkout" in shown(path, environment),
+                lambda: shown(path, environment),
+            )
+        finally:
+            thread.join()
+        wait_until(lambda: "Turns under way · none" in shown(path, environment), lambda: shown(path, environment))
+        assert "mend the checkout" in shown(path, environment).partition("Used today")[2]
+
+
+def shown(path: Path, environment: dict[str, str]) -> str:
+    """Return what `codex-tap top` prints in a pipe."""
+    return started("top", "--db", path, env=environment).stdout
