@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "status": "status:status",
+    "top": "top:top",
     "forecast": "forecast:forecast",
     "usage": "usage:usage",
     "next": "next_account:next_account",

@@ -45,6 +45,27 @@ class AccountReference(TypedDict):
     email: str | None
 
 
+SelectedBy = Literal["argument", "codex_home", "last_seen"]
+"""How a command came to the account that it answers for: it was named, it is logged in here, or it was seen last."""
+
+
+class Selection(TypedDict):
+    """Which account a command answers for, and why."""
+
+    selected_by: SelectedBy
+    selection: str
+    """The reason as a phrase for people; it names the account."""
+
+
+class LoginReference(TypedDict):
+    """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
+
+    logged_in: str | None
+    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    login: str | None
+    """The login as a phrase for people; null where nobody is logged in."""
+
+
 class ThreadWords(TypedDict):
     """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
 
@@ -168,13 +189,17 @@ class AccountStatus(AccountReference):
 
 
 class StatusDocument(Document):
-    """How much is left: ``codex-tap status --json`` and ``/api/usage``."""
+    """How much is left: ``/api/usage``, and most of ``codex-tap status --json``."""
 
     generated_at: int
     accounts: list[AccountStatus]
 
 
-class StatuslineDocument(AccountReference, Document):
+class StatusCommandDocument(StatusDocument, LoginReference):
+    """How much is left: ``codex-tap status --json``, with the account first that is logged in here."""
+
+
+class StatuslineDocument(AccountReference, Selection, Document):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -191,7 +216,7 @@ class StatuslineDocument(AccountReference, Document):
     stale: bool
 
 
-class UnknownStatuslineDocument(Document):
+class UnknownStatuslineDocument(Selection, Document):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -719,7 +744,7 @@ class RankingEntry(AccountReference):
 
 
 class NextDocument(Document):
-    """Which account to use now: ``codex-tap next --json`` and ``/api/next``; null where none can be used."""
+    """Which account to use now: ``/api/next``, and most of ``codex-tap next --json``; null where none can be used."""
 
     generated_at: int
     account: str | None
@@ -730,13 +755,41 @@ class NextDocument(Document):
     ranking: list[RankingEntry]
 
 
-class GuardDocument(Document):
+class NextCommandDocument(NextDocument, LoginReference):
+    """Which account to use now, and which is logged in here: ``codex-tap next --json``."""
+
+
+class BudgetUse(TypedDict):
+    """What a thread, a project or an account has used of the budget that ``guard --budget`` was given.
+
+    ``points`` is the budget and ``used`` what was used, both in percent of the window, from ``since`` to now. The
+    period ends at ``until``; null where that is not known. ``window`` is the slot of the window that is counted.
+    """
+
+    points: float
+    used: float
+    period: Literal["window", "day", "hour", "week"]
+    since: int
+    until: int | None
+    window: str
+    window_minutes: int | None
+    length: str | None
+    scope: Literal["thread", "project", "account"]
+    key: str
+    """The thread at the top of a session, the project (`UsageRow`), or the account's key."""
+    name: str | None
+    """The thread's name or title, the project's short name; null where it has none."""
+    seen: bool
+    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+
+
+class GuardDocument(Selection, Document):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
     that window.
-    ``wait_until`` is when a limit that is below will have been reset. The last four fields repeat what was asked for
-    and give the exit code.
+    ``wait_until`` is when a limit or a budget that is below will have been reset. The last four fields repeat what was
+    asked for and give the exit code.
     """
 
     account: str | None
@@ -752,10 +805,13 @@ class GuardDocument(Document):
     wait_until: int | None
     blocked_by: str | None
     age_seconds: int | None
+    budget: BudgetUse | None
+    """With ``--budget``, where what was used is known."""
     limit_id: str
     min_remaining: float
-    max_age_seconds: float
+    max_age_seconds: float | None
     exit_code: int
+    """0 as well where nothing is known, with ``--fail-open``."""
 
 
 # alerts

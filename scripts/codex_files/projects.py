@@ -5,10 +5,13 @@ The key of a project is host and path of its git remote (``git.example/acme/shop
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
+
+from store.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +21,9 @@ _SEPARATORS = re.compile(r"[/\\]+")
 _WORKTREE = re.compile(r"gitdir:\s*(?P<root>.+)[/\\]\.git[/\\]worktrees[/\\][^/\\]+")
 _MAX_PARENTS = 40
 _MAX_GIT_FILE = 4096
+_MAX_GIT_CONFIG = 262_144
+_ORIGIN = re.compile(r'\[\s*remote\s+"origin"\s*\]', re.IGNORECASE)
+_URL = re.compile(r"^[ \t]*url[ \t]*=[ \t]*(.*)$", re.MULTILINE | re.IGNORECASE)
 
 
 def remote_project(url: str) -> str | None:
@@ -42,6 +48,29 @@ def repository_root(folder: str) -> str | None:
     if not path.is_absolute() or folder.startswith(("\\\\", "//")):
         return None
     return next((root for each in [path, *path.parents][:_MAX_PARENTS] if (root := _root_at(each))), None)
+
+
+def folder_projects(folder: str) -> tuple[str, ...]:
+    """Return the keys that the project of a folder may have, the likeliest first; none outside of a repository."""
+    root = repository_root(folder)
+    if root is None:
+        return ()
+    remote = remote_project(_origin(Path(root)) or "")
+    return (remote, root) if remote else (root,)
+
+
+def _origin(root: Path) -> str | None:
+    """Return the URL of a repository's remote ``origin``, as its configuration has it."""
+    git = root / ".git"
+    with contextlib.suppress(OSError, ValueError):
+        if not git.is_dir():  # a submodule: the file names its folder
+            named = read_regular(git, _MAX_GIT_FILE).decode("utf-8", "replace").strip()
+            git = root / named.removeprefix("gitdir:").strip()
+        config = read_regular(git / "config", _MAX_GIT_CONFIG).decode("utf-8", "replace")
+        for section in re.split(r"^[ \t]*(?=\[)", config, flags=re.MULTILINE):
+            if _ORIGIN.match(section) and (url := _URL.search(section)):
+                return url[1].strip().strip('"') or None
+    return None
 
 
 def _root_at(folder: Path) -> str | None:

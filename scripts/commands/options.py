@@ -16,6 +16,7 @@ from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from scripts.codex_files.login import Login
     from scripts.render.export import Form
 
 PROXY_ADDRESS = "127.0.0.1:8080"
@@ -137,6 +138,10 @@ database_option = click.option(
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
 
+any_option = click.option(
+    "--any", "any_account", is_flag=True, help="Take the account seen last, whichever is logged in here."
+)
+
 
 _ON_OFF = ("on", "off")
 
@@ -178,6 +183,33 @@ def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., An
 pager_option = click.option(
     "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
 )
+
+LOGIN_HELP = "the account that is logged in in CODEX_HOME (or ~/.codex), else the one seen last"
+
+
+def shell_login(account: str | None = None, *, any_account: bool = False, quiet: bool = False) -> Login:
+    """Return the login of this shell's Codex; one without an account where it does not matter.
+
+    Args:
+        account: The account that was named, for which the login does not matter.
+        any_account: Whether the login is to be left out of it.
+        quiet: Whether to print no note on a login that cannot be read.
+
+    Raises:
+        click.UsageError: An account was named, and the login is to be left out of it.
+    """
+    from scripts.codex_files.login import Login, find_login
+
+    if account and any_account:
+        raise click.UsageError("--any cannot be combined with ACCOUNT.")
+    login = Login("") if account or any_account else find_login(os.environ)
+    if login.problem and not quiet:
+        from scripts.render.selection import unread_login
+        from scripts.support.sanitize import sanitize
+
+        click.echo(sanitize(unread_login(login)), err=True)
+    return login
+
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 

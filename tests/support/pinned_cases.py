@@ -318,6 +318,14 @@ COMMANDS: dict[str, list[Case]] = {
             for name in ("empty file", "damaged database", "not a database", "newer schema", "first schema")
         ),
     ],
+    "top": [
+        text(""),
+        piped("work ben"),
+        piped("--names off", view="ASCII pipe"),
+        piped("nobody"),
+        *nothing_seen(""),
+        piped("", database="damaged database"),
+    ],
     "forecast": [
         text(""),
         piped("work ben"),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.demo.codex import log_in
 from scripts.prices.package import package_state
 from store.models import Tokens
 from tests.support.databases import record
-from tests.support.factories import turn, used
+from tests.support.factories import ALICE, turn, used
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,7 +24,8 @@ try:
     main()
 finally:
     heavy = {
-        "apprise", "asyncio", "cryptography", "fastapi", "genai_prices", "importlib.metadata", "mitmproxy", "plotext",
+        "apprise", "asyncio", "cryptography", "fastapi", "genai_prices", "importlib.metadata", "jwt", "mitmproxy",
+        "plotext",
         "prometheus_client", "pydantic", "rich", "sqlite_utils", "uvicorn",
     }
     print(sorted(heavy & set(sys.modules)), file=sys.stderr)
@@ -43,7 +45,7 @@ finally:
         (["forecast", "--json"], []),
         (["events", "--json"], []),
         (["next", "--json"], []),
-        (["guard", "--max-age", "9999d"], []),
+        (["guard"], []),
         (["statusline"], []),
         (["status"], ["rich"]),
         (["run", "--own", sys.executable, "-c", "print('up')"], []),
@@ -53,6 +55,7 @@ finally:
 def test_a_command_imports_what_it_needs_alone(arguments: list[str], heavy: list[str]) -> None:
     """A prompt does not wait for what only the proxy or a table needs."""
     record(Path(os.environ["CODEX_TAP_DB"]), used(13))
+    log_in(Path(os.environ["CODEX_HOME"]), ALICE.account_id, ALICE.user_id)
     assert _imported(arguments) == f"{heavy}\n"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.codex_files.projects import remote_project, repository_root, short_names
+from scripts.codex_files.projects import folder_projects, remote_project, repository_root, short_names
 
 SECRET = "hunter" + "2"
 
@@ -88,3 +88,45 @@ def test_short_names(keys: list[str], expected: list[str]) -> None:
 
 def test_the_users_home_is_a_tilde() -> None:
     assert short_names([str(Path.home())]) == {str(Path.home()): "~"}
+
+
+ORIGIN = '[core]\n\tbare = false\n[remote "origin"]\n\turl = git@git.example:acme/shop.git\n\tfetch = +refs/*\n'
+
+
+@pytest.mark.parametrize(
+    ("config", "remote"),
+    [
+        (ORIGIN, "git.example/acme/shop"),
+        (
+            ORIGIN.replace("url = git@git.example:", 'URL="https://git.example/').replace(".git\n", '"\n'),
+            "git.example/acme/shop",
+        ),
+        (ORIGIN.replace("origin", "upstream"), None),
+        (ORIGIN.replace("url", "pushurl"), None),
+        ('[remote "upstream"]\n url = https://git.example/other\n' + ORIGIN, "git.example/acme/shop"),
+        ("", None),
+        ("\0" * 100, None),
+    ],
+    ids=["origin", "quotes", "another remote", "no address", "the second remote", "empty", "no text"],
+)
+def test_the_projects_of_a_folder(tmp_path: Path, config: str, remote: str | None) -> None:
+    """The remote comes first, as Codex has it, and then the root of the repository."""
+    root = tmp_path / "shop"
+    (root / ".git").mkdir(parents=True)
+    (root / "src").mkdir()
+    (root / ".git" / "config").write_text(config, "utf-8")
+    expected = (remote, str(root)) if remote else (str(root),)
+    assert folder_projects(str(root / "src")) == expected
+
+
+def test_the_projects_of_a_submodule_and_of_no_repository(tmp_path: Path) -> None:
+    """A submodule has a remote of its own; a folder outside of any repository has no project here."""
+    module = tmp_path / "shop" / "module"
+    configured = tmp_path / "shop" / ".git" / "modules" / "module"
+    for each in (module, configured):
+        each.mkdir(parents=True)
+    (module / ".git").write_text("gitdir: ../.git/modules/module\n", encoding="utf-8")
+    assert folder_projects(str(module)) == (str(module),)
+    (configured / "config").write_text(ORIGIN, "utf-8")
+    assert folder_projects(str(module)) == ("git.example/acme/shop", str(module))
+    assert folder_projects(str(tmp_path)) == ()
