@@ -45,6 +45,9 @@ class AccountReference(TypedDict):
     email: str | None
 
 
+Level = Literal["low", "medium", "high"]
+"""How a window stands: by its forecast it lasts, may run dry, likely does; without one by its used percent."""
+
 SelectedBy = Literal["argument", "codex_home", "last_seen"]
 """How a command came to the account that it answers for: it was named, it is logged in here, or it was seen last."""
 
@@ -285,6 +288,94 @@ class ForecastDocument(Document):
     accounts: list[AccountForecast]
 
 
+# overview
+
+
+class WindowOutlook(WindowForecast):
+    """A window's forecast, and what a view shows of it without a rule of its own."""
+
+    level: Level | None
+    """Null where neither a forecast nor the used percent is known."""
+    forecast_level: Level | None
+    """The level by the forecast alone; null without one."""
+    chance_lasts: float | None
+    """The chance, from 0 to 1, that the window lasts until its reset; null for a full one too."""
+    elapsed_percent: float | None
+    """How much of the window's time has passed, from 0 to 100; null where that is unknown."""
+
+
+class LimitOutlook(TypedDict):
+    """The windows of a limit by slot."""
+
+    limit_id: str
+    limit_name: str | None
+    windows: dict[str, WindowOutlook]
+
+
+class AccountOutlook(AccountReference):
+    """The limits of an account, and the level of its main limit: that of its worst window, high where it is closed."""
+
+    level: Level | None
+    limits: list[LimitOutlook]
+
+
+class HeadlineWindow(TypedDict):
+    """A window that the headline is about."""
+
+    slot: str
+    window_minutes: int | None
+    length: str | None
+    used_percent: float | None
+    remaining_percent: float | None
+    resets_at: int | None
+    reset_unseen: bool
+    forecast_level: Level | None
+    runs_dry_at: int | None
+
+
+class ClosedAccount(AccountReference):
+    """An account that cannot be used now: by which window (null for anything else), and until when, where known."""
+
+    length: str | None
+    until: int | None
+
+
+class Headline(TypedDict):
+    """How things stand, in one sentence.
+
+    ``state`` is ``use`` where an account has included usage, ``wait`` where none can be used, ``unknown`` where nothing
+    is known of the best one. ``windows`` are those of that account: of its longest window, and before it of any other
+    that may run dry.
+    """
+
+    state: Literal["use", "wait", "unknown"]
+    account: AccountReference | None
+    """The account to use, as ``next`` has it; null with `wait`."""
+    on_credits: bool
+    """It would spend credits."""
+    level: Level | None
+    windows: list[HeadlineWindow]
+    closed: list[ClosedAccount]
+    """The accounts that cannot be used, the first to open again ahead."""
+
+
+class LevelThresholds(TypedDict):
+    """From which used percent a window without a forecast is medium, and above which it is high."""
+
+    medium: float
+    high: float
+
+
+class OverviewDocument(Document):
+    """How all accounts stand at a glance: ``/api/overview``. ``accounts`` has the most pressed one first."""
+
+    generated_at: int
+    headline: Headline | None
+    """Null while nothing is known."""
+    accounts: list[AccountOutlook]
+    thresholds: LevelThresholds
+
+
 # usage
 
 
@@ -484,6 +575,10 @@ class EventEntry(AccountReference):
     text: str
     note: str | None
     """What is not sure about it."""
+    short_text: str
+    """``text`` without the time of the event, for a list that shows that beside it."""
+    routine: bool
+    """It is a reset that came when it was due, and nothing about it is unsure: a list may leave it out."""
     seconds: float | None
     """By how much a reset was early or moved; negative where it comes sooner."""
     points: float | None
@@ -594,6 +689,41 @@ class HistoryPointsDocument(Document):
     entries: list[HistoryPoint]
     resets: list[HistoryReset]
     """The resets of each window, in the order of time."""
+
+
+class DayPeak(TypedDict):
+    """The highest used percent of a window on a day (``2026-11-21``), and when that day begins and ends."""
+
+    day: str
+    start: float
+    end: float
+    used_percent: float
+
+
+class WindowPeaks(TypedDict):
+    """The peaks of a window, the earliest day first; days on which nothing was seen are left out."""
+
+    window_minutes: int | None
+    length: str | None
+    days: list[DayPeak]
+
+
+class LimitPeaks(TypedDict):
+    """The peaks of a limit's windows by slot; ``account`` is the account's key."""
+
+    account: str
+    limit_id: str
+    limit_name: str | None
+    windows: dict[str, WindowPeaks]
+
+
+class PeaksDocument(Document):
+    """The highest used percent of each window on each day, in the server's time zone: ``/api/peaks``."""
+
+    since: float
+    until: float
+    accounts: list[AccountReference]
+    limits: list[LimitPeaks]
 
 
 class TurnEntry(AccountReference, ThreadWords):

@@ -93,7 +93,7 @@ class _Outlook(NamedTuple):
 
     def level(self, slot: str) -> str | None:
         """Return the level of a window."""
-        from scripts.render.levels import window_level
+        from store.analysis.levels import window_level
 
         return window_level(self.limit["windows"][slot]["used_percent"], self.forecasts.get(slot))
 

@@ -129,5 +129,5 @@ def wrapped(text: str, profile: TerminalProfile, indent: int = 0, *, min_width: 
 
 
 def level_style(level: str | None) -> str:
-    """Return the style of a level of `scripts.render.levels`; None is an unknown one."""
+    """Return the style of a level of `store.analysis.levels`; None is an unknown one."""
     return COLOURS[level] if level else "dim"

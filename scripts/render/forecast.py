@@ -8,10 +8,10 @@ from rich.text import Text
 
 from scripts.render.accounts import title_parts
 from scripts.render.console import clock_time, level_style, window_length
-from scripts.render.levels import forecast_level, window_level
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY, RESET_UNSEEN, TOO_LITTLE_HISTORY
 from store.analysis.formatting import UNKNOWN, duration, percent, share, whole
+from store.analysis.levels import forecast_level, window_level
 from store.constants import FULL_PERCENT, is_full
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.console import TerminalProfile, clock_time, label_width, level_style, truncate, window_length
-from scripts.render.levels import level
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.budgets import budget_text
 from store.analysis.formatting import percent
+from store.analysis.levels import level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

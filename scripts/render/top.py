@@ -9,12 +9,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from scripts.render.console import clock_time, level_style, window_length
-from scripts.render.levels import forecast_level, window_level
 from scripts.render.thread_labels import kind_label, short_ids
 from scripts.render.usage import ELSEWHERE, PENDING
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY
 from store.analysis.formatting import UNKNOWN, amount, duration, percent, rounded
+from store.analysis.levels import forecast_level, window_level
 from store.analysis.pressure import by_account, highest_use, pressure
 from store.analysis.ranking import block_reason, main_limit
 from store.constants import MAIN_LIMIT, is_full

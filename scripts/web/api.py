@@ -36,6 +36,8 @@ from store.queries.events import empty_events, load_events
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
+from store.queries.overview import empty_overview, load_overview
+from store.queries.peaks import empty_peaks, load_peaks
 from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
@@ -181,6 +183,20 @@ def get_history(
     return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
 
 
+@router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_peaks(
+    request: Request, *, account: AccountPrefix = None, since: Since = "30d", limit_id: LimitId = None
+) -> Response:
+    """The highest used percent of each window on each day, in the server's time zone."""
+    now = time.time()
+    begin = _timestamp(since, now)
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.PeaksDocument:
+        return load_peaks(connection, now, accounts=only, since=begin, limit_id=limit_id)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_peaks(now, since=begin)))
+
+
 @router.get("/api/requests", response_model=documents.TurnsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_requests(
     request: Request,
@@ -258,6 +274,17 @@ def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
         return load_forecasts(connection, now, only)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
+
+
+@router.get("/api/overview", response_model=documents.OverviewDocument, responses=_UNCHANGED)
+def get_overview(request: Request) -> Response:
+    """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first."""
+    now = time.time()
+
+    def load(connection: sqlite3.Connection) -> documents.OverviewDocument:
+        return load_overview(connection, now, load_accounts(connection))
+
+    return json_response(request, _reader(request).query(load, empty_overview(now)))
 
 
 @router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})

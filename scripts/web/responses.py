@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _COUNTING = re.compile(
-    rb'"(?:generated_at|age_seconds|resets_in_seconds|newest_reading_age_seconds|since|until|\w+_reset_after_seconds)":'
+    rb'"(?:generated_at|elapsed_percent|age_seconds|resets_in_seconds|newest_reading_age_seconds|since|until|\w+_reset_after_seconds)":'
     rb"(?:[\d.e+-]+|null)"
 )
 """Fields that change with the clock alone, as they appear in JSON.

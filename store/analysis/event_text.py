@@ -24,6 +24,11 @@ def event_text(event: Event, zone: dt.tzinfo | None = None) -> str:
     return _SENTENCES[event.kind](event, zone)
 
 
+def event_text_beside_time(event: Event, zone: dt.tzinfo | None = None) -> str:
+    """Return the sentence of an event for a line that begins with its time: the sentence does not repeat that."""
+    return event_text(event, zone).replace(f", {clock_time(event.at, zone)},", ",")
+
+
 def event_note(event: Event) -> str | None:
     """Return the sentence about what is not sure; None where all is."""
     if event.doubt is None:

@@ -180,6 +180,11 @@ class _BankedResets:
             self._fell_at = seen_at
 
 
+def is_routine(event: Event) -> bool:
+    """Return True if a window was reset when it was due, and nothing about that is unsure."""
+    return event.kind == "window_reset" and event.before.resets_at is not None and event.doubt is None
+
+
 def unattributed(
     increases: Sequence[Increase], turns: Sequence[TurnUse], now: float, known_since: float
 ) -> Iterator[Event]:

@@ -12,12 +12,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from store.analysis.attribution import TurnUse
-from store.analysis.event_text import event_note, event_text
+from store.analysis.event_text import event_note, event_text, event_text_beside_time
 from store.analysis.events import (
     ACCOUNT_KINDS,
     Event,
     Increase,
     account_events,
+    is_routine,
     token_events,
     unattributed,
 )
@@ -111,6 +112,8 @@ def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> Even
         "length": length_code(event.window_minutes),
         "text": event_text(event, zone),
         "note": event_note(event),
+        "short_text": event_text_beside_time(event, zone),
+        "routine": is_routine(event),
         "seconds": event.seconds,
         "points": event.points,
         "credits": event.credits,

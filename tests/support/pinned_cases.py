@@ -718,6 +718,12 @@ API: dict[str, list[Question]] = {
         get("/api/history?account=nobody"),
         nothing_there("/api/history"),
     ],
+    "peaks": [
+        get("/api/peaks?since=3d"),
+        get("/api/peaks?account=ben&since=2d&limit_id=codex"),
+        get("/api/peaks?account=nobody"),
+        nothing_there("/api/peaks"),
+    ],
     "requests": [
         get("/api/requests?limit=6"),
         get("/api/requests?account=dan"),
@@ -742,6 +748,7 @@ API: dict[str, list[Question]] = {
         get("/api/forecast?account="),
         nothing_there("/api/forecast"),
     ],
+    "overview": [get("/api/overview"), nothing_there("/api/overview")],
     "events": [
         get("/api/events?since=2d"),
         get("/api/events?account=ben&kind=plan_changed&kind=credits_bought"),

@@ -19,9 +19,9 @@ from scripts.demo.codex import exec_turn, log_in
 from scripts.demo.replies import Answer, WireWindow, limit_headers, token_counts
 from scripts.render.console import clock_time
 from scripts.render.forecast import words
-from scripts.render.levels import window_level
 from store.analysis import formatting
 from store.analysis.forecast import NO_RESET_REPORTED, TOO_LITTLE_HISTORY, Forecast
+from store.analysis.levels import window_level
 from store.models import Budget, Credits, Identity, ModelUsage, Source, Tokens, Window
 from tests.support.browser import PHONE, opened, running_browser
 from tests.support.codex_state import write_state

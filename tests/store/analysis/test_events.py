@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.analysis.event_text import event_note, event_text
-from store.analysis.events import KINDS, Event, Increase, account_events, unattributed
+from store.analysis.events import (
+    KINDS,
+    Doubt,
+    Event,
+    EventEvidence,
+    Increase,
+    account_events,
+    is_routine,
+    unattributed,
+)
 from store.constants import EVENT_KINDS
 from store.database import open_reader
 from store.models import Credits, Source, Window
@@ -102,6 +111,32 @@ def test_a_reset_on_time_has_the_time_it_was_due(path: Path) -> None:
     assert (reset["before"]["seen_at"], reset["after"]["seen_at"]) == (NOON, NOON + 9 * DAY)
     assert (reset["before"]["used_percent"], reset["after"]["used_percent"]) == (40.0, 2.0)
     assert reset["text"] == "The 5 h window was reset when it was due, 2026-11-21 14:00, from 40 % used to 2 %."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "later", "routine"),
+    [
+        (five(40), five(2, RESET_5H + 6 * HOUR), 3 * HOUR, True),
+        (five(40), five(2, RESET_5H + 4 * HOUR), HOUR, False),
+        (five(40, None), five(3, None), 6 * HOUR, False),
+        (five(40), five(30), HOUR, False),
+    ],
+    ids=["when it was due", "early", "when it was due is unknown", "no reset"],
+)
+def test_a_reset_that_was_due_is_routine(
+    path: Path, before: dict[str, Window], after: dict[str, Window], later: float, routine: bool
+) -> None:
+    """Lists may leave it out."""
+    (found,) = happened(path, reported(before), reported(after, later))
+    assert found["routine"] is routine
+
+
+def test_what_is_unsure_is_not_routine() -> None:
+    """A reset across a step of the clock may have been early."""
+    due = EventEvidence(1, NOON, used_percent=40.0, resets_at=NOON)
+    reset = Event(NOON, "window_reset", "codex", None, "5h", 300, due, due)
+    assert is_routine(reset)
+    assert not is_routine(reset._replace(doubt=Doubt("clock_set_back")))
 
 
 def test_an_early_reset_has_both_times(path: Path) -> None:
