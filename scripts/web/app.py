@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 
 _RETRY_SECONDS = "5"
+_TYPES = (
+    ("text/javascript", ".js"),
+    ("text/css", ".css"),
+    ("image/svg+xml", ".svg"),
+    ("application/manifest+json", ".webmanifest"),
+)
+"""The types of the page's files."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def _add_page(app: FastAPI) -> None:
         return FileResponse(PAGE / "index.html")
 
     # A Windows registry may have other types for these, and with nosniff a browser then refuses the files.
-    for kind, suffix in (("text/javascript", ".js"), ("text/css", ".css"), ("image/svg+xml", ".svg")):
+    for kind, suffix in _TYPES:
         mimetypes.add_type(kind, suffix)
     app.add_api_route("/", index, methods=["GET"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=PAGE))

@@ -42,6 +42,7 @@ _OTHER_SITES = frozenset({"cross-site", "same-site"})
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
+    " manifest-src 'self';"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = (

@@ -89,9 +89,10 @@ def opened(
     size: tuple[int, int] = (1280, 900),
     dark: bool = False,
     wait: str = "#line[data-state=live]",
+    at: str = "/",
     forgiven: str | None = None,
 ) -> Iterator[Watched]:
-    """Open the page of the server at `port`, and wait until an element is visible. Errors fail the test at the end.
+    """Open the page `at` a path of the server at `port`, and wait until an element is visible. Errors fail the test.
 
     Errors are those on the console (such as violations of the content security policy), exceptions, dialogs of the
     browser, and requests to other hosts. `forgiven` is a pattern of expected errors.
@@ -124,7 +125,7 @@ def opened(
     watched.page.on("dialog", on_dialog)
     watched.page.on("request", on_request)
     try:
-        watched.page.goto(f"{origin}/")
+        watched.page.goto(f"{origin}{at}")
         watched.page.wait_for_selector(wait, state="visible")
         yield watched
     finally:

@@ -1,24 +1,82 @@
-// A card for each account: documents in, elements out. Texts that change every second are marked for `tick`.
+// A card for each account: documents in, elements out. Texts that change with time are marked for `tick`.
 
-import { bar, make } from "./dom.js";
+import { bar, make, strip } from "./dom.js";
 import * as say from "./format.js";
 
 const OLD_SECONDS = say.HOUR;
 const VERY_OLD_SECONDS = say.DAY;
 
-export function cards(usage, forecasts, now) {
-  const byAccount = new Map((forecasts?.accounts ?? []).map((each) => [each.account, each]));
-  return usage.accounts.map((account, index) => card(account, byAccount.get(account.account), index, now));
+// `mode` is the figure that is shown large: "left" or "used".
+export function cards(usage, overview, mode, now) {
+  return inOrder(usage, overview).map(({ account, outlook }) =>
+    make("li", { "data-key": account.account }, card(account, outlook, mode, now)),
+  );
+}
+
+// The accounts with their outlooks, in the order of the overview; those that it does not know yet are the last.
+export function inOrder(usage, overview) {
+  const known = overview?.accounts ?? [];
+  const place = new Map(known.map((each, index) => [each.account, index]));
+  const rank = ({ account }) => place.get(account) ?? known.length;
+  return usage.accounts
+    .toSorted((one, other) => rank(one) - rank(other))
+    .map((account) => ({ account, outlook: known[place.get(account.account)] ?? null }));
+}
+
+// The accounts in a narrow window: a bar for each window.
+export function compactCards(usage, overview, mode, now) {
+  return inOrder(usage, overview).map(({ account, outlook }) => {
+    const main = mainLimit(account);
+    const blocked = blockWords(main, now);
+    const windows = Object.entries(main?.windows ?? {});
+    return make(
+      "li",
+      { "data-key": account.account, class: "small", "data-blocked": Boolean(blocked) },
+      make("h3", {}, make("bdi", {}, say.accountLabel(account))),
+      blocked ? make("p", { class: "alarm" }, blocked) : null,
+      windows.map(([slot, window]) => compactWindow(slot, window, outlookOf(outlook, main)[slot], mode, now)),
+      windows.length ? null : make("p", { class: "quiet" }, "No data about windows."),
+    );
+  });
+}
+
+function compactWindow(slot, window, outlook, mode, now) {
+  const used = window.used_percent;
+  return make(
+    "div",
+    { class: "small-window", "data-level": levelOf(outlook) },
+    make("span", { class: "length" }, say.windowLength(slot, window.window_minutes)),
+    gauge(window, outlook, `${say.windowLength(slot, window.window_minutes)} window`, mode),
+    make("b", { class: "amount" }, used === null ? "?" : say.percent(say.figureOf(used, mode))),
+    make("span", { class: "quiet" }, shortReset(window, now)),
+  );
+}
+
+export function shortReset(window, now) {
+  if (window.resets_at === null) return "";
+  if (window.reset_unseen) return "reset";
+  if (window.reset_overdue) return "overdue";
+  return until(window.resets_at, now);
+}
+
+function until(at, now) {
+  const about = { class: "countdown", "data-until": String(at), title: say.fullMoment(at) };
+  return make("span", about, say.duration(at - now));
 }
 
 // Update the texts that change every second.
 export function tick(root, now) {
   for (const each of root.querySelectorAll("[data-until]")) {
-    each.textContent = say.countdown(Number(each.dataset.until) - now);
+    write(each, say.duration(Number(each.dataset.until) - now));
   }
   for (const each of root.querySelectorAll("[data-seen]")) {
-    each.textContent = say.ago(now - Number(each.dataset.seen));
+    write(each, say.ago(now - Number(each.dataset.seen)));
   }
+}
+
+// A text that stays is not written again: it may be selected.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 // Why an account cannot be used; null if it can.
@@ -64,42 +122,42 @@ export function mainLimit(account) {
   return account.limits.find((limit) => limit.budget) ?? first;
 }
 
-function card(account, forecast, index, now) {
+export function card(account, outlook, mode, now) {
   const main = mainLimit(account);
   const further = account.limits.filter((limit) => limit !== main);
   const label = say.accountLabel(account);
-  const title = `account-${index}`;
   const age = main ? now - main.observed_at : 0;
   return make(
-    "li",
-    { "data-key": account.account },
+    "article",
+    { class: "card", "aria-label": label, "data-age": ageLevel(age), "data-blocked": Boolean(main?.blocked_by) },
     make(
-      "article",
-      { class: "card", "aria-labelledby": title, "data-age": ageLevel(age), "data-blocked": Boolean(main?.blocked_by) },
-      make(
-        "header",
-        {},
-        make("h3", { id: title, title: label }, make("bdi", {}, label)),
-        account.plan_type
-          ? make("span", { class: "plan", title: "Plan" }, make("bdi", {}, say.printable(account.plan_type)))
-          : null,
-        account.email && account.email !== account.label
-          ? make("p", { class: "mail" }, make("bdi", {}, say.printable(account.email)))
-          : null,
-      ),
-      main
-        ? limitBody(main, forecastOf(forecast, main), now)
-        : make("p", { class: "quiet" }, "No data yet."),
-      facts(account, now),
-      further.length ? furtherLimits(further, forecast, main, now) : null,
-      make(
-        "footer",
-        {},
-        main ? seen(main, age) : null,
-        action("rename", account, label, "Rename"),
-        action("forget", account, label, "Forget"),
-      ),
+      "header",
+      {},
+      make("h3", { title: label }, make("bdi", {}, label)),
+      account.plan_type
+        ? make("span", { class: "plan", title: "Plan" }, make("bdi", {}, say.printable(account.plan_type)))
+        : null,
+      menu(account, label),
+      account.email && account.email !== account.label
+        ? make("p", { class: "mail" }, make("bdi", {}, say.printable(account.email)))
+        : null,
     ),
+    main
+      ? limitBody(main, outlookOf(outlook, main), mode, now)
+      : make("p", { class: "quiet" }, "No data yet."),
+    facts(account, now),
+    further.length ? furtherLimits(further, outlook, main, mode, now) : null,
+    main ? make("footer", {}, seen(main, age)) : null,
+  );
+}
+
+// What can be done with an account. The page closes an open menu when the focus or a click goes elsewhere.
+function menu(account, label) {
+  return make(
+    "details",
+    { class: "menu" },
+    make("summary", { "aria-label": `Actions for ${label}`, title: "Actions" }, make("span", { "aria-hidden": "true" }, "⋯")),
+    make("div", { class: "menu-list" }, action("rename", account, label, "Rename"), action("forget", account, label, "Forget")),
   );
 }
 
@@ -108,7 +166,7 @@ function action(name, account, label, words) {
   return make("button", { ...about, "aria-label": `${words} ${label}` }, words);
 }
 
-function ageLevel(age) {
+export function ageLevel(age) {
   if (age >= VERY_OLD_SECONDS) return "very-old";
   return age >= OLD_SECONDS ? "old" : "fresh";
 }
@@ -127,11 +185,15 @@ function seen(limit, age) {
   );
 }
 
-function forecastOf(forecast, limit) {
-  return forecast?.limits.find((each) => each.limit_id === limit.limit_id)?.windows ?? {};
+export function outlookOf(outlook, limit) {
+  return outlook?.limits.find((each) => each.limit_id === limit?.limit_id)?.windows ?? {};
 }
 
-function limitBody(limit, forecasts, now) {
+export function levelOf(outlook) {
+  return outlook?.level ?? "unknown";
+}
+
+function limitBody(limit, outlooks, mode, now) {
   const blocked = blockWords(limit, now);
   const windows = Object.entries(limit.windows);
   return [
@@ -145,48 +207,72 @@ function limitBody(limit, forecasts, now) {
     make(
       "div",
       { class: "windows" },
-      windows.map(([slot, window]) => windowBody(slot, window, forecasts[slot], limit, now)),
+      windows.map(([slot, window]) => windowBody(slot, window, outlooks[slot], limit, mode, now)),
     ),
   ];
 }
 
-function windowBody(slot, window, forecast, limit, now) {
+function windowBody(slot, window, outlook, limit, mode, now) {
   const used = window.used_percent;
   const length = say.windowLength(slot, window.window_minutes);
   const overruled = limit.blocked_by && limit.blocked_by !== slot && (used ?? 0) < 100;
-  const words = window.reset_unseen || window.reset_overdue || overruled ? null : say.forecastWords(forecast, now);
+  const forecast = window.reset_unseen || window.reset_overdue || overruled ? null : outlook;
+  const other = mode === "left" ? "used" : "left";
   return make(
     "div",
-    { class: "window", "data-level": say.windowLevel(used, forecast), "data-overruled": Boolean(overruled) },
+    { class: "window", "data-level": levelOf(outlook), "data-overruled": Boolean(overruled) },
     make(
       "p",
       { class: "figures" },
       make("span", { class: "length" }, length),
       used === null
-        ? make("span", { class: "amount" }, "used unknown")
-        : make("span", { class: "amount" }, make("b", {}, say.percent(used)), " used"),
-      make("span", { class: "left" }, used === null ? "left unknown" : leftWords(used)),
+        ? make("span", { class: "amount" }, `${mode} unknown`)
+        : make("span", { class: "amount" }, make("b", {}, say.percent(say.figureOf(used, mode))), ` ${mode}`),
+      make("span", { class: "left" }, used === null ? "" : `${say.percent(say.figureOf(used, other))} ${other}`),
     ),
-    gauge(used, `${length} window`),
+    gauge(window, forecast, `${length} window`, mode),
     make("p", { class: "resets" }, resets(window, now)),
-    words ? make("p", { class: "forecast", "data-level": say.forecastLevel(forecast) }, words) : null,
+    forecastBody(forecast, window, mode, now),
   );
 }
 
-function leftWords(used) {
-  return `${say.percent(say.left(used))} left`;
+// The forecast in a few words; the rest is on demand.
+function forecastBody(forecast, window, mode, now) {
+  const words = say.lastsWords(forecast, now);
+  if (!words) return null;
+  const rest = say.forecastWords(forecast, now);
+  const level = forecast.forecast_level ?? "unknown";
+  if (!rest) return make("p", { class: "forecast", "data-level": level }, words);
+  return make(
+    "details",
+    { class: "forecast", "data-level": level },
+    make("summary", {}, words),
+    make("p", {}, rest),
+    forecast.elapsed_percent === null
+      ? null
+      : make("p", {}, `${say.share(forecast.elapsed_percent / 100)} of its time has passed: the mark on the bar. `,
+          forecast.at_reset === null ? "" : `The strip below it is where it will stand at the reset (${mode}).`),
+  );
 }
 
-function gauge(used, label) {
-  if (used === null) return make("div", { class: "gauge" });
-  const about = {
-    role: "meter",
-    "aria-label": label,
-    "aria-valuetext": `${say.percent(used)} used, ${leftWords(used)}`,
-  };
-  const value = Math.min(100, Math.max(0, used));
+// A bar of what is left or used, with a mark for even use of the time gone, and a strip for where it will stand.
+export function gauge(window, forecast, label, mode) {
+  const used = window.used_percent;
+  if (used === null) return make("div", { class: "meter" }, make("div", { class: "gauge" }));
+  const value = Math.min(100, Math.max(0, say.figureOf(used, mode)));
+  const of = (percent) => (mode === "left" ? 100 - say.shown(percent) : say.shown(percent));
+  const both = [`${say.percent(say.left(used))} left`, `${say.percent(used)} used`];
+  const about = { role: "meter", "aria-label": label, "aria-valuetext": (mode === "left" ? both : both.reverse()).join(", ") };
   const range = { "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": say.figure(value) };
-  return make("div", { class: "gauge", ...about, ...range }, bar({}, value));
+  const elapsed = forecast?.elapsed_percent ?? null;
+  const ends = forecast?.at_reset_low == null ? null : [of(forecast.at_reset_low), of(forecast.at_reset_high)];
+  return make(
+    "div",
+    { class: "meter", ...about, ...range },
+    make("div", { class: "gauge" }, bar({ class: "fill" }, value)),
+    elapsed === null ? null : strip({ class: "gone" }, of(elapsed), of(elapsed)),
+    ends && used < 100 ? strip({ class: "band" }, Math.min(...ends) - 0.5, Math.max(...ends) + 0.5) : null,
+  );
 }
 
 function resets(window, now) {
@@ -195,8 +281,7 @@ function resets(window, now) {
   const clock = make("time", { datetime: say.machineMoment(at), title: say.fullMoment(at) }, say.moment(at, now));
   if (window.reset_unseen) return ["reset, not seen since (due ", clock, ")"];
   if (window.reset_overdue) return ["was due ", clock, ", not reset"];
-  const counting = make("span", { class: "countdown", "data-until": String(at) }, say.countdown(at - now));
-  return ["resets in ", counting, " · ", clock];
+  return ["resets in ", until(at, now), " · ", clock];
 }
 
 // The amounts of a limit: "Monthly credit limit: 24,000 of 25,000 credits"; null if it has none.
@@ -224,10 +309,12 @@ function modelWords(model, now) {
 }
 
 function facts(account, now) {
-  const found = [["Credits", creditWords(account.credits)]];
+  const credits = creditWords(account.credits);
+  const found = credits === null ? [] : [["Credits", credits]];
   if (account.reset_credits) found.push(["Resets to spend", bankedWords(account, now)]);
   if (account.spend_control_reached) found.push(["Spending limit", "reached"]);
   found.push(...account.unavailable_models.map((each) => [say.printable(each.model), modelWords(each, now)]));
+  if (!found.length) return null;
   return make(
     "dl",
     { class: "facts" },
@@ -235,14 +322,14 @@ function facts(account, now) {
   );
 }
 
+// The credits of an account; null if there are none, or none are known.
 function creditWords(credits) {
-  if (!credits) return "unknown";
-  if (credits.unlimited) return "without limit";
-  if (credits.has_credits) return credits.balance === null ? "unknown" : say.amount(credits.balance);
-  return credits.has_credits === null ? "unknown" : "none";
+  if (credits?.unlimited) return "without limit";
+  if (!credits?.has_credits) return null;
+  return credits.balance === null ? "unknown" : say.amount(credits.balance);
 }
 
-function furtherLimits(limits, forecast, main, now) {
+function furtherLimits(limits, outlook, main, mode, now) {
   const closed = limits.filter((limit) => limit.blocked_by).length;
   const words = `${say.plural(limits.length, "further limit")}${closed ? `, ${closed} blocked` : ""}`;
   return make(
@@ -254,7 +341,7 @@ function furtherLimits(limits, forecast, main, now) {
         "section",
         {},
         make("h4", {}, make("bdi", {}, say.printable(limit.limit_name || limit.limit_id))),
-        limitBody(limit, forecastOf(forecast, limit), now),
+        limitBody(limit, outlookOf(outlook, limit), mode, now),
         Math.abs(limit.observed_at - main.observed_at) >= say.MINUTE ? seen(limit, now - limit.observed_at) : null,
       ),
     ),

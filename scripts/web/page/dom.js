@@ -13,6 +13,21 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Create an element of a drawing (SVG).
+export function draw(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children.flat());
+  return element;
+}
+
+// Create a span that covers a part of its parent's width, both ends in percent.
+export function strip(attributes, from, to) {
+  const element = bar(attributes, to - from);
+  element.style.setProperty("left", `${Math.min(100, Math.max(0, from))}%`);
+  return element;
+}
+
 // Create a span with a width in percent, set in the way that the content security policy allows.
 export function bar(attributes, width) {
   const element = make("span", attributes);

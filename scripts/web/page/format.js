@@ -22,16 +22,6 @@ export function duration(seconds) {
   return `${Math.floor(whole / large)} ${unit}` + (remainder ? ` ${remainder} ${rest}` : "");
 }
 
-// The time that is left, with seconds if it is less than a day: "2:29:07", "3 d 4:05 h".
-export function countdown(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const two = (number) => String(number).padStart(2, "0");
-  const hours = Math.floor((whole % DAY) / HOUR);
-  const minutes = Math.floor((whole % HOUR) / MINUTE);
-  if (whole >= DAY) return `${Math.floor(whole / DAY)} d ${hours} h ${two(minutes)} min`;
-  return hours ? `${hours}:${two(minutes)}:${two(whole % MINUTE)}` : `${minutes}:${two(whole % MINUTE)}`;
-}
-
 export function ago(seconds) {
   return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
@@ -94,13 +84,6 @@ export function left(used) {
   return used === null ? null : Math.max(0, 100 - Number(figure(used)));
 }
 
-// The level of use: low (green) below 50 %, medium (yellow) to 80 %, high (red) above.
-export function level(used) {
-  if (used === null) return "unknown";
-  if (used < 50) return "low";
-  return used <= 80 ? "medium" : "high";
-}
-
 // The real length of a window: "5 h", "30 d"; if unknown, that of its slot with a "?". A slot without a number is a name.
 export function windowLength(slot, minutes) {
   if (minutes === null || minutes === undefined) {
@@ -110,6 +93,18 @@ export function windowLength(slot, minutes) {
   // A server may send 10079 minutes for seven days.
   const seconds = minutes * MINUTE;
   return duration(seconds < DAY ? seconds : Math.round(seconds / HOUR) * HOUR);
+}
+
+// An amount of dollars: "$12.40"; less than a cent is "<$0.01".
+export function dollars(value) {
+  if (value > 0 && value < 0.005) return "<$0.01";
+  const [whole, cents] = value.toFixed(2).split(".");
+  return `$${grouped(whole)}.${cents}`;
+}
+
+// What a used percent is in the chosen figure, "left" or "used".
+export function figureOf(used, mode) {
+  return mode === "left" ? left(used) : used;
 }
 
 // The name of a window in a sentence: "weekly" is clearer than "7 d".
@@ -153,29 +148,48 @@ export function accountLabel(account) {
 
 const TOO_LITTLE_HISTORY = "too little history for a forecast";
 
-// The forecast of a window in one line, as in `codex-tap forecast`; null if there is nothing to show.
-export function forecastWords(window, now) {
+// Whether a window lasts, as short as it can be said: "81 % likely to last"; null if there is nothing to say.
+export function lastsWords(window, now) {
   if (!window || window.used_percent === null || window.note === "reset, not seen since") return null;
-  const chance = window.chance_dry;
+  if (window.forecast_level === null) {
+    if (window.note === TOO_LITTLE_HISTORY) return "Too little history for a forecast";
+    return window.note ? `Nothing to forecast: ${printable(window.note)}` : null;
+  }
+  if (window.chance_lasts === null) return null;
+  if (window.chance_lasts === 1) return "Lasts until the reset";
+  if (window.forecast_level !== "high") return `${likely(window.chance_lasts)} likely to last`;
+  const dry = window.runs_dry_at === null ? "" : ` at about ${moment(window.runs_dry_at, now)}`;
+  return window.chance_dry === 1 ? `Runs dry${dry}` : `${likely(window.chance_dry)} likely to run dry${dry && `,${dry}`}`;
+}
+
+// A chance in percent: what is not certain is not shown as 0 or 100 %.
+function likely(chance) {
+  return `${Math.min(99, Math.max(1, Math.round(chance * 100)))} %`;
+}
+
+// The forecast of a window in full, as in `codex-tap forecast`; null if there is none.
+export function forecastWords(window, now) {
+  if (!window || window.forecast_level === null || window.used_percent >= 100) return null;
   const note = window.note ? ` (${printable(window.note)})` : "";
-  if (chance === null && window.note === TOO_LITTLE_HISTORY) return "Too little history for a forecast";
-  if (chance === null) return window.note ? `Nothing to forecast: ${printable(window.note)}` : null;
-  if (window.used_percent >= 100) return null;
   if (window.runs_dry_at === null) return `Lasts${stand(window)}${note}`;
   const dry = moment(window.runs_dry_at, now);
-  if (chance < 0.5)
-    return `Likely lasts${stand(window)}; ${share(chance)} chance to be dry before, at about ${dry}${note}`;
+  if (window.forecast_level !== "high")
+    return `Likely lasts${stand(window)}; ${share(window.chance_dry)} chance to be dry before, at about ${dry}${note}`;
   const early =
     window.resets_at === null ? "" : `, ${duration(window.resets_at - window.runs_dry_at)} before its reset`;
   return `At this pace dry at ${dry}${early} (${between(window, now)})${note}`;
 }
 
+// A forecast of used percent as it is shown: nobody can use more than there is, and scenarios above are those that run dry.
+export function shown(percent) {
+  return Math.min(100, percent);
+}
+
 function stand(window) {
   if (window.at_reset === null) return "";
   if (window.at_reset_high === 0) return ": nothing used so far";
-  // Nobody can use more than there is: the scenarios above 100 are those that run dry.
   const [at, low, high] = [window.at_reset, window.at_reset_low, window.at_reset_high].map((value) =>
-    Math.round(Math.min(100, value)),
+    Math.round(shown(value)),
   );
   return `: about ${at} % at the reset (${low} to ${high} %)`;
 }
@@ -184,17 +198,4 @@ function between(window, now) {
   const earliest = moment(window.runs_dry_low, now);
   if (window.runs_dry_high === null) return `${earliest} at the earliest, may last`;
   return `between ${earliest} and ${moment(window.runs_dry_high, now)}`;
-}
-
-// The level of a window by its forecast: low if it lasts, medium if it may run dry, high if it likely does.
-export function forecastLevel(window) {
-  if (!window || window.chance_dry === null) return "unknown";
-  if (window.safe) return "low";
-  return window.chance_dry < 0.5 ? "medium" : "high";
-}
-
-// The level of a window: that of its forecast, else that of its used percent.
-export function windowLevel(used, forecast) {
-  const found = forecastLevel(forecast);
-  return found === "unknown" ? level(used) : found;
 }

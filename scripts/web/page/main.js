@@ -1,12 +1,15 @@
 // The page: its state, when documents are requested again, and where they are shown.
 
 import * as api from "./api.js";
-import { blockWords, cards, highest, mainLimit, nextChange, tick } from "./cards.js";
+import { blockWords, cards, compactCards, highest, mainLimit, nextChange, tick } from "./cards.js";
 import { Charts, MAIN_LIMIT } from "./charts.js";
 import { askForget, askName, askToken } from "./dialogs.js";
 import { make, update } from "./dom.js";
 import * as say from "./format.js";
-import { happened, used } from "./breakdown.js";
+import { used } from "./breakdown.js";
+import { eventFilters, eventList, NOTABLE } from "./events.js";
+import { headlineBody } from "./headline.js";
+import { DENSE_FROM, newTable, sortBy, table } from "./table.js";
 
 const CHOICE = "codex-tap choice";
 // A chart divides the time range into steps and has two points of each limit in each step. All limits share ALL_POINTS.
@@ -18,7 +21,9 @@ const RETRY_MS = 5_000;
 
 const $ = (id) => document.getElementById(id);
 const charts = new Charts($("charts"));
-const known = { usage: null, forecasts: null, blocked: new Map(), offset: 0, problems: new Map() };
+const known = { usage: null, overview: null, peaks: null, events: null, blocked: new Map(), offset: 0, problems: new Map() };
+const compact = new URLSearchParams(location.search).get("view") === "compact";
+let rows = newTable();
 
 function now() {
   return Date.now() / 1000 + known.offset;
@@ -31,11 +36,18 @@ function choice() {
   return { span: $("choice").elements.span.value, who: $("who").value || one };
 }
 
+// The figure that is shown large: "left" or "used".
+function mode() {
+  return $("mode").elements.mode.value;
+}
+
 function recall() {
   try {
-    const { span } = JSON.parse(localStorage.getItem(CHOICE));
-    const found = [...$("choice").elements.span].find((radio) => radio.value === span);
-    if (found) found.checked = true;
+    const stored = JSON.parse(localStorage.getItem(CHOICE));
+    for (const [form, name] of [["choice", "span"], ["mode", "mode"]]) {
+      const found = [...$(form).elements[name]].find((radio) => radio.value === stored[name]);
+      if (found) found.checked = true;
+    }
   } catch {
     // There is no stored choice, or no storage.
   }
@@ -43,7 +55,7 @@ function recall() {
 
 function remember() {
   try {
-    localStorage.setItem(CHOICE, JSON.stringify({ span: choice().span }));
+    localStorage.setItem(CHOICE, JSON.stringify({ span: choice().span, mode: mode() }));
   } catch {
     // Without storage the page works all the same.
   }
@@ -126,29 +138,38 @@ const askUsage = paced(
   "usage",
   300,
   async () => {
-    known.usage = await api.get("/api/usage");
+    const [usage] = await Promise.all([api.get("/api/usage"), firstOverview()]);
+    known.usage = usage;
     showUsage();
     planChange();
   },
   true,
 );
 
-const askForecasts = paced("forecast", 10_000, async () => {
-  known.forecasts = await api.get("/api/forecast");
+// The order of the cards comes from the overview: the first time they wait for it, so that they do not jump.
+async function firstOverview() {
+  if (known.overview === null) known.overview = await api.get("/api/overview");
+}
+
+const askOverview = paced("overview", 5_000, async () => {
+  known.overview = await api.get("/api/overview");
+  if (known.usage) showUsage();
+});
+
+const askPeaks = paced("peaks", 60_000, async () => {
+  known.peaks = await api.get("/api/peaks", { since: "30d" });
   if (known.usage) showUsage();
 });
 
 const askHistory = paced("history", 5_000, async () => {
   const asked = choice();
-  const about = {
-    since: asked.span,
-    account: asked.who || null,
-    limit_id: asked.who ? null : shared(),
-    points: points(asked.who),
-  };
-  const found = await api.get("/api/history", about);
+  const about = { since: asked.span, account: asked.who || null, limit_id: asked.who ? null : shared() };
+  // Over 30 days a line would be hair: the peak of each day says more.
+  const found = await (asked.span === "30d"
+    ? api.get("/api/peaks", about)
+    : api.get("/api/history", { ...about, points: points(asked.who) }));
   if (!isChosen(asked)) return;
-  charts.show(found, asked, now());
+  charts.show(found, asked, known.overview, now());
   $("charts").ariaBusy = null;
 });
 
@@ -168,11 +189,11 @@ function points(who) {
 const askUsed = paced("breakdown", 10_000, async () => {
   const asked = choice();
   const about = { since: asked.span, account: asked.who || null };
-  const [byThread, byModel, byProject] = await Promise.all(
-    ["thread", "model", "project"].map((by) => api.get("/api/breakdown", { ...about, by })),
-  );
+  const wanted = [{ by: "thread", tree: true }, { by: "model" }, { by: "project" }];
+  if (["7d", "30d"].includes(asked.span)) wanted.push({ by: "day" });
+  const found = await Promise.all(wanted.map((each) => api.get("/api/breakdown", { ...about, ...each })));
   if (!isChosen(asked)) return;
-  update($("used"), used(byThread, byModel, byProject));
+  update($("used"), used(...found));
   $("used").ariaBusy = null;
 });
 
@@ -180,12 +201,22 @@ const askEvents = paced("events", 3_000, async () => {
   const asked = choice();
   const found = await api.get("/api/events", { since: asked.span, account: asked.who || null, limit: MAX_EVENTS });
   if (!isChosen(asked)) return;
-  update($("events"), happened(found, now()));
+  known.events = found;
+  showEvents();
   $("events").ariaBusy = null;
 });
 
+function showEvents() {
+  const select = $("filter");
+  const options = eventFilters(known.events);
+  const chosen = options.some((option) => option.value === select.value) ? select.value : NOTABLE;
+  update(select, options);
+  select.value = chosen;
+  update($("events"), eventList(known.events, chosen, now()));
+}
+
 function askPast(atOnce) {
-  if (!known.usage?.accounts.length) return;
+  if (compact || !known.usage?.accounts.length) return;
   for (const ask of [askHistory, askUsed, askEvents]) ask(atOnce);
 }
 
@@ -197,13 +228,37 @@ function showUsage() {
   const some = usage.accounts.length > 0;
   const first = $("past").hidden && some;
   $("empty").hidden = some;
-  $("accounts").hidden = $("past").hidden = !some;
-  update($("cards"), cards(usage, known.forecasts, at));
+  $("accounts").hidden = $("headline").hidden = !some;
+  $("past").hidden = !some || compact;
+  showAccounts(at);
   showChoice();
   if (first) askPast(true);
   const most = highest(usage);
   document.title = most === null ? "codex-tap" : `${say.percent(most)} · codex-tap`;
   announceBlocks(usage, at);
+}
+
+function showAccounts(at) {
+  const { usage, overview } = known;
+  const several = usage.accounts.length > 1;
+  const dense = usage.accounts.length >= DENSE_FROM && !compact;
+  const focused = document.activeElement;
+  const found = overview?.headline ?? null;
+  update($("headline"), headlineBody(found, several, mode(), at));
+  $("headline").dataset.level = found?.level ?? "unknown";
+  $("cards").hidden = dense;
+  $("table").hidden = !dense;
+  if (dense) {
+    const { head, body, words } = table(usage, overview, known.peaks, rows, mode(), at);
+    update($("rows-head"), [head]);
+    update($("rows"), body);
+    $("rows-words").textContent = words;
+    if (known.peaks === null) askPeaks();
+  } else {
+    update($("cards"), (compact ? compactCards : cards)(usage, overview, mode(), at));
+  }
+  // An element that was moved has lost the focus.
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
 }
 
 // Announce accounts that became blocked or opened again, for screen readers.
@@ -232,7 +287,7 @@ function planChange() {
   if (after === Infinity) return;
   const soon = after < say.HOUR;
   change = setTimeout(
-    () => (soon ? (askUsage(), askForecasts(), askPast()) : planChange()),
+    () => (soon ? (askUsage(), askOverview(), askPast()) : planChange()),
     (soon ? after + 0.5 : say.HOUR) * 1000,
   );
 }
@@ -258,8 +313,9 @@ const stream = api.listen({
     const apart = at + 0.5 - Date.now() / 1000;
     known.offset = Math.abs(apart) > 5 ? apart : 0;
     askUsage();
-    askForecasts();
+    askOverview();
     askPast();
+    if (known.peaks !== null) askPeaks();
   },
 });
 
@@ -269,9 +325,13 @@ function resume() {
 }
 
 document.addEventListener("click", (event) => {
+  closeMenus(event.target);
+  if (event.target.closest("[data-open]")) return openRow(event.target.closest("[data-open]").dataset.open);
+  if (event.target.closest("[data-sort]")) return sortRows(event.target.closest("[data-sort]").dataset.sort);
   const button = event.target.closest("[data-action]");
   const account = button && known.usage?.accounts.find((each) => each.account === button.dataset.account);
   if (!account) return;
+  closeMenus(null);
   if (button.dataset.action === "rename") {
     askName(account, (label) => {
       speak(`Renamed to ${label}`);
@@ -292,6 +352,42 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// Close the menus that a click or the focus has left.
+function closeMenus(target) {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(target)) menu.open = false;
+}
+
+document.addEventListener("focusin", (event) => closeMenus(event.target));
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" ? event.target.closest?.(".menu[open]") : null;
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+function openRow(account) {
+  if (!rows.open.delete(account)) rows.open.add(account);
+  showAccounts(now());
+}
+
+function sortRows(column) {
+  rows = sortBy(rows, column);
+  showAccounts(now());
+}
+
+$("search").addEventListener("input", (event) => {
+  rows = { ...rows, search: event.target.value };
+  showAccounts(now());
+});
+
+$("filter").addEventListener("change", () => showEvents());
+
+$("mode").addEventListener("change", () => {
+  remember();
+  showAccounts(now());
+});
+$("mode").addEventListener("submit", (event) => event.preventDefault());
+
 $("choice").addEventListener("change", () => {
   remember();
   for (const name of ["charts", "used", "events"]) $(name).ariaBusy = "true";
@@ -299,8 +395,9 @@ $("choice").addEventListener("change", () => {
 });
 $("choice").addEventListener("submit", (event) => event.preventDefault());
 
+document.body.dataset.view = compact ? "compact" : "full";
 recall();
-setInterval(() => tick($("cards"), now()), 1_000);
+setInterval(() => tick($("accounts"), now()), 1_000);
 setInterval(() => {
   if (!known.usage) return;
   showUsage();

@@ -16,18 +16,22 @@ export function limitsOf(history, now) {
   return [...found.values()].map((entries) => {
     const { account, limit_id, limit_name } = entries.at(-1);
     const slots = [...new Set(entries.flatMap((entry) => Object.keys(entry.windows)))];
-    const order = (slot) => (SLOTS.indexOf(slot) + 3) % 3;
-    slots.sort((one, other) => order(one) - order(other));
     return {
       account,
       limit_id,
       limit_name,
-      lines: slots.slice(0, MAX_LINES).map((slot) => {
+      lines: inOrder(slots).map((slot) => {
         const of = (reset) => reset.account === account && reset.limit_id === limit_id && reset.window === slot;
         return lineOf(entries, slot, history.resets.filter(of), history.since, now);
       }),
     };
   });
+}
+
+// The first slots, the usual ones ahead.
+function inOrder(slots) {
+  const order = (slot) => (SLOTS.indexOf(slot) + 3) % 3;
+  return slots.toSorted((one, other) => order(one) - order(other)).slice(0, MAX_LINES);
 }
 
 // Return the used percent of a window as steps. At each of its resets, the line falls to 0 until the next reading.
@@ -79,4 +83,28 @@ export function columns(lines) {
     });
   });
   return [timestamps, ...values];
+}
+
+// Return the limits of a document of peaks in the form of `limitsOf`: a point in the middle of each day.
+export function peaksOf(document) {
+  return document.limits.map(({ account, limit_id, limit_name, windows }) => ({
+    account,
+    limit_id,
+    limit_name,
+    lines: inOrder(Object.keys(windows)).map((slot) => ({
+      slot,
+      minutes: windows[slot].window_minutes,
+      points: windows[slot].days.map((day) => [(day.start + day.end) / 2, day.used_percent]),
+      resets: [],
+    })),
+  }));
+}
+
+// Return the columns of peaks for the chart library: all days, and the peak of each line on each day, null without one.
+export function peakColumns(lines) {
+  const timestamps = [...new Set(lines.flatMap((line) => line.points.map(([at]) => at)))].sort((one, other) => one - other);
+  return [timestamps, ...lines.map((line) => {
+    const peaks = new Map(line.points);
+    return timestamps.map((at) => peaks.get(at) ?? null);
+  })];
 }
