@@ -605,9 +605,13 @@ class EventsDocument(Document):
 
 
 class EventsPageDocument(EventsDocument):
-    """The newest events, the oldest of them first: ``/api/events``. ``left_out`` counts the events before those."""
+    """The newest events, the oldest of them first: ``/api/events``. ``left_out`` counts the events before those.
+
+    ``routine_left_out`` counts the routine ones that were not asked for.
+    """
 
     left_out: int
+    routine_left_out: int
 
 
 # history and turns

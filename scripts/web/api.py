@@ -295,6 +295,7 @@ def get_events(
     since: Since = "7d",
     kind: Annotated[list[Kind] | None, Query(description="Only events of this kind; repeatable.")] = None,
     limit_id: LimitId = None,
+    routine: Annotated[bool, Query(description="False leaves out resets that came when they were due.")] = True,
     limit: Annotated[
         int, Query(ge=1, le=MAX_EVENTS, description="Maximum number of events; the newest are given.")
     ] = 1_000,
@@ -307,11 +308,12 @@ def get_events(
         return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
 
     all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
-    found = all_events["events"]
+    found = [event for event in all_events["events"] if routine or not event["routine"]]
     document: documents.EventsPageDocument = {
         **all_events,
         "events": found[-limit:],
         "left_out": max(0, len(found) - limit),
+        "routine_left_out": len(all_events["events"]) - len(found),
     }
     return json_response(request, document)
 

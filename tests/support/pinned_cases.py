@@ -753,6 +753,7 @@ API: dict[str, list[Question]] = {
         get("/api/events?since=2d"),
         get("/api/events?account=ben&kind=plan_changed&kind=credits_bought"),
         get("/api/events?limit_id=codex_bengalfox&limit=1"),
+        get("/api/events?since=2d&routine=false&limit=2"),
         get("/api/events?kind=earthquake"),
         nothing_there("/api/events"),
     ],

@@ -27,7 +27,7 @@ export class Charts {
   // Show a history, or the peaks of days; `choice` has the `span` and the account `who`, "" for all: of those, the main
   // limits. `overview` has the forecasts and the order of the accounts.
   show(history, choice, overview, now) {
-    this.#last = { history, choice, overview };
+    this.#last = { history, choice, overview, now };
     const all = chosen(history, choice, overview, now);
     const limits = this.#all ? all : all.slice(0, MAX_CHARTS);
     const kept = new Map();
@@ -55,7 +55,7 @@ export class Charts {
     const button = make("button", { type: "button", class: "whole" }, `Show ${say.plural(number, "more chart")}`);
     button.addEventListener("click", () => {
       this.#all = true;
-      this.move(Date.now() / 1000);
+      this.move(this.#last.now);
     });
     return [button];
   }

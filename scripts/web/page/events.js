@@ -19,10 +19,22 @@ const TONES = {
   used_elsewhere: "medium",
 };
 
+// What the filter asks the server for.
+export function eventQuery(filter) {
+  if (filter === NOTABLE) return { routine: false };
+  return filter === ALL ? {} : { kind: filter };
+}
+
+// Whether a filter stands for one kind: its events do not say which other kinds there are.
+export function isKind(filter) {
+  return filter !== NOTABLE && filter !== ALL;
+}
+
 // The choices of the filter: what is notable, everything, and each kind that there is.
 export function eventFilters(document) {
-  const routine = document.events.filter((event) => event.routine).length;
-  const kinds = [...new Set(document.events.map((event) => event.kind))].sort();
+  const routine = document.routine_left_out + document.events.filter((event) => event.routine).length;
+  const found = document.events.map((event) => event.kind);
+  const kinds = [...new Set(routine ? [...found, "window_reset"] : found)].sort();
   const all = routine ? `All, with ${say.plural(routine, "routine reset")}` : "All";
   return [[NOTABLE, "Notable"], [ALL, all], ...kinds.map((kind) => [kind, sentence(kind)])].map(([value, words]) =>
     make("option", { value }, words),
@@ -34,11 +46,10 @@ function sentence(kind) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-// The events that a filter leaves, the newest first.
-export function eventList(document, filter, now) {
-  const wanted = { [NOTABLE]: (event) => !event.routine, [ALL]: () => true }[filter] ?? ((event) => event.kind === filter);
-  const found = document.events.filter(wanted).reverse();
-  const hidden = filter === NOTABLE ? document.events.length - found.length : 0;
+// The events, the newest first.
+export function eventList(document, now) {
+  const found = document.events.toReversed();
+  const hidden = document.routine_left_out;
   const several = document.accounts.length > 1;
   const items = found.map((event) => item(event, several, now));
   return [

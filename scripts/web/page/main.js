@@ -7,7 +7,7 @@ import { askForget, askName, askToken } from "./dialogs.js";
 import { make, update } from "./dom.js";
 import * as say from "./format.js";
 import { used } from "./breakdown.js";
-import { eventFilters, eventList, NOTABLE } from "./events.js";
+import { eventFilters, eventList, eventQuery, isKind, NOTABLE } from "./events.js";
 import { headlineBody } from "./headline.js";
 import { DENSE_FROM, newTable, sortBy, table } from "./table.js";
 
@@ -21,7 +21,7 @@ const RETRY_MS = 5_000;
 
 const $ = (id) => document.getElementById(id);
 const charts = new Charts($("charts"));
-const known = { usage: null, overview: null, peaks: null, events: null, blocked: new Map(), offset: 0, problems: new Map() };
+const known = { usage: null, overview: null, peaks: null, blocked: new Map(), offset: 0, problems: new Map() };
 const compact = new URLSearchParams(location.search).get("view") === "compact";
 let rows = newTable();
 
@@ -199,21 +199,17 @@ const askUsed = paced("breakdown", 10_000, async () => {
 
 const askEvents = paced("events", 3_000, async () => {
   const asked = choice();
-  const found = await api.get("/api/events", { since: asked.span, account: asked.who || null, limit: MAX_EVENTS });
-  if (!isChosen(asked)) return;
-  known.events = found;
-  showEvents();
+  const filter = $("filter").value || NOTABLE;
+  const about = { since: asked.span, account: asked.who || null, limit: MAX_EVENTS, ...eventQuery(filter) };
+  const found = await api.get("/api/events", about);
+  if (!isChosen(asked) || filter !== ($("filter").value || NOTABLE)) return;
+  if (!isKind(filter)) {
+    update($("filter"), eventFilters(found));
+    $("filter").value = filter;
+  }
+  update($("events"), eventList(found, now()));
   $("events").ariaBusy = null;
 });
-
-function showEvents() {
-  const select = $("filter");
-  const options = eventFilters(known.events);
-  const chosen = options.some((option) => option.value === select.value) ? select.value : NOTABLE;
-  update(select, options);
-  select.value = chosen;
-  update($("events"), eventList(known.events, chosen, now()));
-}
 
 function askPast(atOnce) {
   if (compact || !known.usage?.accounts.length) return;
@@ -380,7 +376,10 @@ $("search").addEventListener("input", (event) => {
   showAccounts(now());
 });
 
-$("filter").addEventListener("change", () => showEvents());
+$("filter").addEventListener("change", () => {
+  $("events").ariaBusy = "true";
+  askEvents(true);
+});
 
 $("mode").addEventListener("change", () => {
   remember();
@@ -391,6 +390,8 @@ $("mode").addEventListener("submit", (event) => event.preventDefault());
 $("choice").addEventListener("change", () => {
   remember();
   for (const name of ["charts", "used", "events"]) $(name).ariaBusy = "true";
+  // Other events may have other kinds.
+  $("filter").value = NOTABLE;
   askPast(true);
 });
 $("choice").addEventListener("submit", (event) => event.preventDefault());

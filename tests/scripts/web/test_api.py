@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 
 from scripts.cli import cli
 from store import documents
+from store.models import Window
 from tests.support.codex_state import write_state
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB, insert_history
+from tests.support.factories import ALICE, BOB, insert_history, limit, snapshot
 from tests.support.prices import install_made_up_prices
 from tests.support.usage_factories import busy
 from tests.support.web_database import reading, turn
@@ -172,6 +173,21 @@ def test_the_newest_events_of_a_kind(tmp_path: Path) -> None:
     assert [each["kind"] for each in whole["events"]] == ["limit_reached"] * len(whole["events"])
     assert whole["left_out"] == 0
     assert (newest["events"], newest["left_out"]) == (whole["events"][-1:], len(whole["events"]) - 1)
+
+
+def test_routine_resets_can_be_left_out(tmp_path: Path) -> None:
+    """They are counted; a reset that was due leaves room for others among the newest events."""
+    now = int(time.time())
+    due = limit({"5h": Window(used_percent=60, window_minutes=300, resets_at=now - 600)})
+    after = limit({"5h": Window(used_percent=5, window_minutes=300, resets_at=now + 17_400)})
+    path = record(tmp_path / "web.sqlite3", snapshot(due, at=now - 900), snapshot(after, at=now - 300))
+    with Site(path) as site:
+        whole = site.get("/api/events").document
+        rest = site.get("/api/events?routine=false").document
+    assert [each["kind"] for each in whole["events"] if each["routine"]] == ["window_reset"]
+    assert whole["routine_left_out"] == 0
+    assert rest["events"] == [each for each in whole["events"] if not each["routine"]]
+    assert rest["routine_left_out"] == 1
 
 
 def test_the_next_account_has_the_most_headroom(shared: Site) -> None:

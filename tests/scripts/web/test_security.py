@@ -191,6 +191,7 @@ def test_every_response_restricts_the_browser(site: Site, method: str, asked: st
         "style-src": "'self'",
         "connect-src": "'self'",
         "img-src": "'self' data:",
+        "manifest-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'self'",
         "frame-ancestors": "'none'",
