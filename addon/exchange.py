@@ -68,10 +68,22 @@ class OpenTurn:
     """A turn that is under way; ``info`` says whose it is, and its thread, session and model.
 
     ``metadata`` has the wanted fields of its ``x-codex-turn-metadata`` (`turns.wanted_metadata`): the rest, paths and
-    URLs of the workspace, is not held. ``tier`` is the service tier of this turn alone.
+    URLs of the workspace, is not held. ``tier`` is the service tier of this turn alone. ``first_byte_at`` is when the
+    response began, on either transport: with its first event or byte of its body. Until then (``has_begun`` is false)
+    it is when the server first said anything: with headers, or with a message about limits.
     """
 
-    __slots__ = ("first_byte_at", "info", "metadata", "started_at", "status", "tier", "transport", "warm_up")
+    __slots__ = (
+        "first_byte_at",
+        "has_begun",
+        "info",
+        "metadata",
+        "started_at",
+        "status",
+        "tier",
+        "transport",
+        "warm_up",
+    )
 
     def __init__(
         self,
@@ -90,4 +102,17 @@ class OpenTurn:
         self.tier = tier
         self.warm_up = warm_up
         self.first_byte_at: float | None = None
+        self.has_begun = False
         self.status: int | None = None
+
+    def note_arrival(self, at: float, *, begins: bool) -> None:
+        """Note what the server sends before the response has begun.
+
+        Args:
+            at: When it arrived, in Unix seconds.
+            begins: Whether the response begins with it.
+
+        """
+        if begins or self.first_byte_at is None:
+            self.first_byte_at = at
+        self.has_begun = begins

@@ -74,6 +74,9 @@ def is_turn(method: str, path: str) -> bool:
     return method == "POST" and _TURN_PATHS.search(path) is not None
 
 
+begins_response = re.compile(rb'response\.|"error"').search
+"""Matches in an event of a response, and in no message about limits, which a server may send ahead of it."""
+
 mentions_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
 """Matches the ``x-codex-turn-metadata`` header of a warm-up."""
 

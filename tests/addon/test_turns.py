@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,8 +33,9 @@ def create(**fields: Any) -> bytes:
     return json.dumps({"type": "response.create", "model": "gpt-6.1-luna", "input": [], **fields}).encode()
 
 
-def test_turn_over_http(line: Line) -> None:
+def test_turn_over_http(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn becomes a row at `response.completed`; Codex cancels the stream right after that."""
+    monkeypatch.setattr("addon.tap.time", SimpleNamespace(time=lambda: NOW + 3))
     flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
     fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
     fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
@@ -41,9 +43,59 @@ def test_turn_over_http(line: Line) -> None:
     line.tap.error(flow)
 
     assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
-        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW, 200, None, "codex_fox", 1000, 800, 50, 20)
+        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW + 3, 200, None, "codex_fox", 1000, 800, 50, 20)
     ]
     assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
+
+
+LIMITS = b'{"type":"codex.rate_limits","rate_limits":{"primary":{"used_percent":7,"window_minutes":300}}}'
+CREATED = b'{"type":"response.created","response":{"id":"r-1"}}'
+FAILED = b'{"type":"error","status":429,"error":{"type":"usage_limit_reached"}}'
+
+
+@pytest.mark.parametrize(
+    ("said", "begun"),
+    [
+        pytest.param([CREATED, COMPLETED], 1, id="the first event"),
+        pytest.param([LIMITS, CREATED, COMPLETED], 2, id="limits ahead of it"),
+        pytest.param([b": still here", LIMITS, CREATED, COMPLETED], 3, id="signs of life ahead of it"),
+        pytest.param([LIMITS, FAILED], 2, id="a refusal"),
+        pytest.param([CREATED, LIMITS, COMPLETED], 1, id="limits behind it"),
+    ],
+)
+@pytest.mark.parametrize("transport", ["http", "websocket"])
+def test_when_a_response_begins(
+    line: Line, monkeypatch: pytest.MonkeyPatch, transport: str, said: list[bytes], begun: int
+) -> None:
+    """A response begins with the first event of its own, over both transports; one of them arrives each second."""
+    if transport == "http":
+        chunks = [content if content.startswith(b":") else b"data: " + content + b"\n\n" for content in said]
+        flow = line.respond(line.open(request()), {"content-type": "text/event-stream"})
+        for number, chunk in enumerate(chunks, 1):
+            monkeypatch.setattr("addon.tap.time", SimpleNamespace(time=lambda at=NOW + number: at))
+            line.stream(flow, chunk)
+    else:
+        flow = upgraded(line)
+        line.say(flow, create(), from_client=True, at=NOW)
+        for number, content in enumerate(said, 1):
+            line.say(flow, content, at=NOW + number)
+    assert line.rows("first_byte_at", "ended_at", table="requests") == [(NOW + begun, NOW + len(said))]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "begun"),
+    [
+        pytest.param([b'{"object":', b"{}}"], 1, id="its first byte"),
+        pytest.param([b""], 0, id="no body: the headers"),
+    ],
+)
+def test_when_a_document_begins(line: Line, monkeypatch: pytest.MonkeyPatch, chunks: list[bytes], begun: int) -> None:
+    """The response to a compaction begins with the first byte of its body, one that has none with its headers."""
+    flow = line.respond(line.open(request("/backend-api/codex/responses/compact")), {})
+    for number, chunk in enumerate([*chunks, b""], 1):
+        monkeypatch.setattr("addon.tap.time", SimpleNamespace(time=lambda at=NOW + number: at))
+        line.stream(flow, chunk)
+    assert line.rows("first_byte_at", table="requests") == [(NOW + begun,)]
 
 
 def test_turns_of_a_websocket(line: Line) -> None:
