@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon import coerce
 from addon.exchange import OpenTurn
+from store.constants import INTERRUPTED
 from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:
     from addon.exchange import RequestInfo
 
-
-INTERRUPTED = "interrupted"
-"""Our own error type of a turn whose end was never seen."""
 
 MAX_METADATA_LENGTH = 64 * 1024
 """Bytes of ``x-codex-turn-metadata`` that are parsed; a real one has about 1 kB."""

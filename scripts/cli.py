@@ -37,6 +37,7 @@ _COMMANDS = {
     "status": "status:status",
     "forecast": "forecast:forecast",
     "usage": "usage:usage",
+    "speed": "speed:speed",
     "next": "next_account:next_account",
     "events": "events:events",
     "history": "history:history",
@@ -58,7 +59,7 @@ _COMMANDS = {
 """The module and the function of each command, in the order of the help: the most used first."""
 
 _DOCUMENT_COMMANDS = frozenset(
-    {"status", "forecast", "usage", "next", "events", "history", "accounts", "threads", "guard", "statusline"}
+    {"status", "forecast", "usage", "speed", "next", "events", "history", "accounts", "threads", "guard", "statusline"}
 )
 """Commands that print one document and end."""
 

@@ -19,7 +19,7 @@ annotations are not strings here: each string would be compiled.
 import sys
 from typing import Any, Literal
 
-from store.constants import EventKind, GroupBy
+from store.constants import EventKind, GroupBy, SpeedBy
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -334,6 +334,125 @@ class UsageDocument(TypedDict):
     readings: int
     rises: int
     weights: list[TokenWeights]
+
+
+# speed
+
+
+class SpeedQuantiles(TypedDict):
+    """Figures of `turns` turns: their median, and what the slowest 5 of 100 turns exceed, or fall short of.
+
+    For seconds ``slow`` is the 95th percentile, for tokens a second the 5th. Both are null where there are no figures.
+    """
+
+    turns: int
+    median: float | None
+    slow: float | None
+
+
+class SpeedUsual(TypedDict):
+    """The same figures of the 28 days before the time range, in the same hours of the day.
+
+    ``failed_share`` (0 to 1) is that of the turns that failed, null where there were none. ``turns`` counts those that
+    were looked at: where there are very many, every second one, say.
+    """
+
+    turns: int
+    first_byte_seconds: SpeedQuantiles
+    seconds: SpeedQuantiles
+    tokens_per_second: SpeedQuantiles
+    failed_share: float | None
+
+
+class SpeedFigures(TypedDict):
+    """How fast turns were, and how they ended.
+
+    ``turns`` is the sum of ``answered``, ``failed`` (``errors`` counts the failures by the server's type, or by the
+    status), ``refused`` (by the limits) and ``interrupted`` (the end was never seen: the client or the network ended
+    the turn). Warm-ups are left out. ``rerouted`` counts turns to which another model responded. The quantiles are
+    those of answered turns. ``input_tokens`` is the median of their inputs.
+    """
+
+    turns: int
+    answered: int
+    failed: int
+    refused: int
+    interrupted: int
+    rerouted: int
+    errors: dict[str, int]
+    first_byte_seconds: SpeedQuantiles
+    seconds: SpeedQuantiles
+    tokens_per_second: SpeedQuantiles
+    input_tokens: float | None
+    usual: SpeedUsual
+
+
+class SpeedRow(SpeedFigures):
+    """The turns of one model, effort, tier, day (``2026-11-21``) or hour of the day (``14:00``).
+
+    ``key`` is null where none was reported; for a tier that is the standard one.
+    """
+
+    key: str | None
+
+
+class SpeedComparison(TypedDict):
+    """A figure of the last hours (``median``) beside that of the same hours of the days before (``usual``).
+
+    ``slowdown`` is how many times as long as usual turns of the same model, effort, tier and size of input take (for a
+    speed: how many times as slow they are); ``days_exceeded`` of ``days`` earlier days were faster than that.
+    ``verdict`` is ``unknown`` with fewer than 10 such turns or 5 such days.
+    """
+
+    verdict: Literal["slower", "usual", "faster", "unknown"]
+    turns: int
+    median: float | None
+    usual: SpeedQuantiles
+    slowdown: float | None
+    days: int
+    days_exceeded: int
+
+
+class SpeedChange(TypedDict):
+    """What is different about the user's own turns: the median of the input tokens, or a value's share (0 to 1)."""
+
+    what: Literal["input_tokens", "model", "reasoning_effort", "tier"]
+    value: str | None
+    now: float
+    usual: float
+
+
+class SpeedNow(TypedDict):
+    """Whether the turns since ``since`` are slower than those of the same hours of the 28 days before.
+
+    ``is_own`` is true where they take longer and turns of the same kind do not: then ``changes`` says why. ``text`` has
+    the same in sentences.
+    """
+
+    since: float
+    verdict: Literal["slower", "usual", "faster", "unknown"]
+    is_own: bool
+    turns: int
+    failed: int
+    usual_failed_share: float | None
+    more_failures: bool
+    first_byte_seconds: SpeedComparison
+    tokens_per_second: SpeedComparison
+    changes: list[SpeedChange]
+    text: list[str]
+
+
+class SpeedDocument(TypedDict):
+    """How fast Codex is: ``codex-tap speed --json`` and ``/api/speed``."""
+
+    generated_at: int
+    since: float
+    until: float
+    by: SpeedBy
+    accounts: list[AccountReference]
+    now: SpeedNow
+    rows: list[SpeedRow]
+    total: SpeedFigures
 
 
 # events

@@ -25,7 +25,7 @@ from scripts.web.reader import Reader
 from scripts.web.responses import json_response
 from store import documents
 from store.analysis.ranking import rank_accounts
-from store.constants import EVENT_KINDS, GroupBy
+from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.queries.accounts import account_counts, find_account, load_accounts
@@ -33,6 +33,7 @@ from store.queries.events import empty_events, load_events
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
+from store.queries.speed import empty_speed, load_speed
 from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
@@ -225,6 +226,20 @@ def get_breakdown(
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
     return json_response(request, document)
+
+
+@router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_speed(
+    request: Request, *, account: AccountPrefix = None, by: SpeedBy = "model", since: Since = "7d"
+) -> Response:
+    """How fast Codex is, beside the same hours of the weeks before."""
+    now = time.time()
+    begin = _timestamp(since, now)
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.SpeedDocument:
+        return load_speed(connection, now, accounts=only, by=by, since=begin)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
 
 
 @router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
