@@ -351,7 +351,7 @@ class SpeedQuantiles(TypedDict):
 
 
 class SpeedUsual(TypedDict):
-    """The same figures of the 28 days before the time range, in the same hours of the day.
+    """The same figures of the 28 days before the time range (and its day), in the same hours of the day.
 
     ``failed_share`` (0 to 1) is that of the turns that failed, null where there were none. ``turns`` counts those that
     were looked at: where there are very many, every second one, say.

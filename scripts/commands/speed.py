@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  codex-tap speed                          is it slow now, and each model in the last 7 days
+  codex-tap speed                          is it slow now; models of 7 days
   codex-tap speed --since 3h               of the last three hours
   codex-tap speed work --by hour --since 30d
 """,
-    help=f"""Show how fast Codex is: seconds to the first byte, seconds in all, output tokens a second.
+    help=f"""Show how fast Codex is, and whether it is slower than usual.
 
-    Each figure stands beside the usual one: that of the same hours of the day in the four weeks before. The lines above
-    the table say whether Codex is slow now, like for like, or whether your own turns have changed. {ACCOUNT_HELP}
+    The table has seconds to the first byte of the response, seconds in all, and output tokens a second. Each figure
+    stands beside the usual one: that of the same hours of the day in the four weeks before. The lines above the table
+    compare the last hours like for like, and say whether Codex is slow or your own turns have changed. {ACCOUNT_HELP}
     """,
 )
 @accounts_argument

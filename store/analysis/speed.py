@@ -4,10 +4,11 @@ A turn is measured if the server completed it and reported its output tokens (`m
 the first byte of the response, seconds in all, and output tokens a second from the first byte to the end. How the other
 turns ended is counted (`outcome`).
 
-`compare` asks whether the turns of the last hours were slower than those of the same hours of the day before. Each turn
+`compare` asks whether the turns of the last hours were slower than those of the same hours of earlier days. Each turn
 is measured against the median of its own kind: the same model, effort, tier and size of input. So a larger input or a
-higher effort makes no turn "slow". The hours of one day have much in common, so that what decides is not the number of
-turns but the number of days: slower than usual is what exceeds the usual by a third and nearly all earlier days.
+higher effort makes no turn "slow". The turns of one day have much in common, so their number alone proves little:
+slower than usual is what exceeds the usual by a third, and nearly all earlier days, and what chance does not explain (a
+sign test).
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ MIN_DAY_TURNS = 3
 """With fewer turns in the hours a day does not count."""
 
 MIN_KIND_TURNS = 10
-"""With fewer earlier turns a kind has no usual value, and the next wider kind is asked."""
+"""With fewer earlier turns a kind has no usual value."""
+
+SIZE_STEP = 1.5
+"""Inputs of one kind of turn differ by no more than this, or by its cube where there are too few of them."""
 
 NOTABLE = 1.33
 """What is slower, or faster, by less is as usual."""
@@ -354,9 +358,9 @@ def _compare_metric(recent: list[_Figure], earlier: list[_Figure], *, inverse: b
     for each, ratio in usual.ratios(earlier):
         by_day.setdefault(each.day, []).append(ratio)
     days = [middle for ratios in by_day.values() if len(ratios) >= MIN_DAY_TURNS and (middle := median(ratios))]
-    below, above = (sum(day < (slowdown or 0) for day in days), sum(day > (slowdown or 0) for day in days))
+    below = sum(day < (slowdown or 0) for day in days)
     return MetricComparison(
-        _verdict(slowdown, below, above, len(days)) if slowdown and len(found) >= MIN_TURNS else "unknown",
+        _verdict([ratio for _, ratio in found], slowdown or 0.0, days),
         len(recent),
         median(figure for _, figure in recent),
         quantiles((figure for _, figure in earlier), slow=0.05 if inverse else 0.95),
@@ -366,12 +370,28 @@ def _compare_metric(recent: list[_Figure], earlier: list[_Figure], *, inverse: b
     )
 
 
-def _verdict(slowdown: float, below: int, above: int, days: int) -> Verdict:
-    if days < MIN_DAYS:
+def _verdict(ratios: list[float], slowdown: float, days: list[float]) -> Verdict:
+    """Return the verdict on turns by how many times as slow as usual each is.
+
+    Args:
+        ratios: those of the turns.
+        slowdown: their median.
+        days: the medians of earlier days.
+
+    """
+    if len(ratios) < MIN_TURNS or len(days) < MIN_DAYS:
         return "unknown"
-    if slowdown >= NOTABLE and below >= _EXCEEDED * days:
+    turns, enough = len(ratios), _EXCEEDED * len(days)
+    slower, faster = sum(ratio > 1 for ratio in ratios), sum(ratio < 1 for ratio in ratios)
+    if slowdown >= NOTABLE and sum(day < slowdown for day in days) >= enough and _is_beyond_chance(slower, turns, 0.5):
         return "slower"
-    return "faster" if slowdown <= 1 / NOTABLE and above >= _EXCEEDED * days else "usual"
+    if (
+        slowdown <= 1 / NOTABLE
+        and sum(day > slowdown for day in days) >= enough
+        and _is_beyond_chance(faster, turns, 0.5)
+    ):
+        return "faster"
+    return "usual"
 
 
 class _UsualSlowness:
@@ -381,7 +401,7 @@ class _UsualSlowness:
         self._inverse = inverse
         figures: dict[tuple[object, ...], list[float]] = {}
         for each, figure in earlier:
-            for kind in _kinds(each):
+            for kind in (_kind(each), *(_near(each, size) for size in (-1, 0, 1))):
                 figures.setdefault(kind, []).append(self._slowness(figure))
         self._usual = {kind: median(found) for kind, found in figures.items() if len(found) >= MIN_KIND_TURNS}
 
@@ -389,7 +409,7 @@ class _UsualSlowness:
         """Return how many times as slow each turn is as its kind usually is; a turn of an unknown kind is left out."""
         found = []
         for each, figure in figures:
-            usual = next((value for kind in _kinds(each) if (value := self._usual.get(kind))), None)
+            usual = self._usual.get(_kind(each)) or self._usual.get(_near(each))
             if usual:
                 found.append((each, self._slowness(figure) / usual))
         return found
@@ -398,11 +418,16 @@ class _UsualSlowness:
         return 1 / figure if self._inverse else figure
 
 
-def _kinds(each: Sample) -> tuple[tuple[object, ...], ...]:
-    """Return the kinds that a turn belongs to, the narrowest first: the size of the input in steps of four."""
-    kind = (each.model, each.reasoning_effort, each.tier)
-    size = None if each.input_tokens is None else round(math.log(max(1, each.input_tokens), 4))
-    return (*kind, size), kind
+def _kind(each: Sample, size: int = 0) -> tuple[object, ...]:
+    """Return the kind of a turn, or the one whose inputs are `size` steps larger."""
+    tokens = each.input_tokens
+    step = None if tokens is None else round(math.log(max(1, tokens), SIZE_STEP)) + size
+    return each.model, each.reasoning_effort, each.tier, step
+
+
+def _near(each: Sample, size: int = 0) -> tuple[object, ...]:
+    """Return the kind of a turn together with its neighbours in size."""
+    return "near", *_kind(each, size)
 
 
 def _are_more(failed: int, turns: int, earlier_failed: int, earlier_turns: int) -> bool:
@@ -411,12 +436,22 @@ def _are_more(failed: int, turns: int, earlier_failed: int, earlier_turns: int) 
         return False
     # With one failure more among the earlier turns: none was ever seen does not mean that none ever happens.
     share = min(1.0, (earlier_failed + 1) / (earlier_turns + 1))
-    fewer = math.fsum(_binomial(count, turns, share) for count in range(failed))
-    return 1 - fewer < _CHANCE
+    return _is_beyond_chance(failed, turns, share)
+
+
+def _is_beyond_chance(count: int, turns: int, share: float) -> bool:
+    """Return True if so many of the turns, or more, come about less than once in 100 times.
+
+    Args:
+        count: how many of them.
+        turns: the number of turns.
+        share: the probability of each of them.
+
+    """
+    return math.fsum(_binomial(each, turns, share) for each in range(count, turns + 1)) < _CHANCE
 
 
 def _binomial(count: int, turns: int, share: float) -> float:
-    """Return how probable it is that just so many of the turns fail, each with probability `share`."""
     if share >= 1:
         return float(count == turns)
     ways = math.lgamma(turns + 1) - math.lgamma(count + 1) - math.lgamma(turns - count + 1)

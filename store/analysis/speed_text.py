@@ -8,7 +8,7 @@ from store.analysis.formatting import amount, share, whole
 from store.analysis.speed import MIN_DAYS, MIN_TURNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from store.analysis.speed import Change, Comparison, MetricComparison
 
@@ -46,11 +46,10 @@ def _sentences(found: Comparison, span: str) -> Iterator[str]:
     yield f"{head}: {_figures(wait, speed)} in the last {span}, {_turns(found.turns)}."
     if found.verdict == "unknown":
         yield _unknown(wait)
-    elif found.is_own:
-        yield f"Turns of the same model, effort, tier and size of input take {_times(wait)} as long as usual."
     else:
-        yield from _like_for_like(wait, "as long to the first byte")
-        yield from _like_for_like(speed, "as long for each token")
+        for each, words in ((wait, "to the first byte"), (speed, "for each token")):
+            if each.verdict == found.verdict:
+                yield _like_for_like(each, words)
     if found.more_failures:
         usually = share(found.usual_failed)
         yield f"More failures than usual: {found.failed} of {_turns(found.turns)}, usually {usually}."
@@ -61,16 +60,17 @@ def _sentences(found: Comparison, span: str) -> Iterator[str]:
 def _figures(wait: MetricComparison, speed: MetricComparison) -> str:
     parts = []
     if wait.median is not None:
-        parts.append(f"{in_seconds(wait.median)} to the first byte{_usually(wait, in_seconds)}")
+        parts.append(f"{in_seconds(wait.median)} to the first byte{_usually(wait, 'within', in_seconds)}")
     if speed.median is not None:
-        parts.append(f"{rate(speed.median)} tokens a second{_usually(speed, rate)}")
+        parts.append(f"{rate(speed.median)} tokens a second{_usually(speed, 'at least', rate)}")
     return " and ".join(parts) or "no turn that tells its speed"
 
 
-def _usually(found: MetricComparison, written: object) -> str:
-    assert callable(written)
-    usual = found.usual
-    return "" if usual.median is None else f" (usually {written(usual.median)} at these hours)"
+def _usually(found: MetricComparison, bound: str, written: Callable[[float], str]) -> str:
+    _, middle, slow = found.usual
+    if middle is None or slow is None:
+        return ""
+    return f" (usually {written(middle)}, 95 % {bound} {written(slow)})"
 
 
 def _unknown(wait: MetricComparison) -> str:
@@ -81,20 +81,13 @@ def _unknown(wait: MetricComparison) -> str:
     return f"A comparison needs {MIN_DAYS} earlier days with turns in the same hours; there are {wait.days}."
 
 
-def _like_for_like(found: MetricComparison, words: str) -> Iterator[str]:
-    if found.verdict not in {"slower", "faster"}:
-        return
-    faster = found.days - found.days_exceeded
-    days = (
-        f"more than on {found.days_exceeded} of {found.days} days"
-        if found.verdict == "slower"
-        else f"less than on {faster} of {found.days} days"
-    )
-    yield f"Turns of the same model, effort, tier and size of input take {_times(found)} {words}: {days}."
-
-
-def _times(found: MetricComparison) -> str:
-    return f"{found.slowdown or 1:.1f} times"
+def _like_for_like(found: MetricComparison, words: str) -> str:
+    days = {
+        "slower": f": more than on {found.days_exceeded} of {found.days} days",
+        "faster": f": less than on {found.days - found.days_exceeded} of {found.days} days",
+    }.get(found.verdict, "")
+    kind = "Turns of the same model, effort, tier and size of input"
+    return f"{kind} take {found.slowdown:.1f} times as long {words}{days}."
 
 
 def _change(change: Change) -> str:
@@ -112,4 +105,6 @@ def _turns(number: int) -> str:
 
 def _span(seconds: float) -> str:
     hours = seconds / 3_600
-    return f"{whole(hours)} h" if hours >= 1 else f"{max(1, whole(seconds / 60))} min"
+    if hours >= 1:
+        return "hour" if whole(hours) == 1 else f"{whole(hours)} h"
+    return f"{max(1, whole(seconds / 60))} min"

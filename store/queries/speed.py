@@ -81,11 +81,11 @@ def load_speed(
     chosen = in_order(accounts)
     clock = _Clock(zone)
     with read_transaction(connection):
-        turns = _Turns(connection, [account.id for account in chosen], _TimeRange(since, now))
-        table = _Table(by, clock, turns.period)
+        turns = _Turns(connection, [account.id for account in chosen], _Range(since, now))
+        table = _Rows(by, clock, turns.period)
         table.read(turns)
         span = _span(turns)
-        last = turns._replace(period=_TimeRange(now - span, now))
+        last = turns._replace(period=_Range(now - span, now))
         recent = _samples(last.timings(MAX_USUAL_TURNS), clock)
         earlier = _samples(clock.same_hours(last), clock)
     return table.document([account.reference for account in chosen], _now(compare(recent, earlier), now - span, span))
@@ -94,13 +94,13 @@ def load_speed(
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:
     """Return the document of a database that does not exist yet."""
     span = min(DAY, now - since)
-    return _Table(by, _Clock(None), _TimeRange(since, now)).document([], _now(compare([], []), now - span, span))
+    return _Rows(by, _Clock(None), _Range(since, now)).document([], _now(compare([], []), now - span, span))
 
 
 # Reading
 
 
-class _TimeRange(NamedTuple):
+class _Range(NamedTuple):
     since: float
     until: float
 
@@ -130,7 +130,7 @@ class _Clock:
             if hours is None or self.day_and_hour(turn.started_at)[1] in hours
         )
 
-    def _hours(self, period: _TimeRange) -> frozenset[str | None] | None:
+    def _hours(self, period: _Range) -> frozenset[str | None] | None:
         if period.until - period.since >= DAY:
             return None
         quarters = range(int(period.since // _QUARTER), int(period.until // _QUARTER) + 1)
@@ -142,7 +142,7 @@ class _Turns(NamedTuple):
 
     connection: sqlite3.Connection
     accounts: Sequence[int]
-    period: _TimeRange
+    period: _Range
 
     def select(self, what: str, more: str = "", *values: int) -> Iterator[Any]:
         """Yield rows of `what` (an SQL constant), account by account; `more` follows the conditions of the range."""
@@ -161,8 +161,9 @@ class _Turns(NamedTuple):
         return map(TurnTiming._make, self.select(_COLUMNS, " AND id % ? = 0 AND warm_up = 0", step))
 
     def before(self) -> _Turns:
-        """Return the turns of the weeks before the time range."""
-        return self._replace(period=_TimeRange(self.period.since - USUAL_SECONDS, self.period.since))
+        """Return the turns of the weeks before the time range, without those of its own day."""
+        until = min(self.period.since, self.period.until - DAY)
+        return self._replace(period=_Range(until - USUAL_SECONDS, until))
 
 
 def _span(turns: _Turns) -> float:
@@ -170,7 +171,7 @@ def _span(turns: _Turns) -> float:
     since, now = turns.period
     if now - since <= DAY:
         return now - since
-    spans = (turns._replace(period=_TimeRange(now - span, now)) for span in SPANS)
+    spans = (turns._replace(period=_Range(now - span, now)) for span in SPANS)
     return next((now - each.period.since for each in spans if each.number() >= SPAN_TURNS), SPANS[-1])
 
 
@@ -182,10 +183,10 @@ def _samples(turns: Iterator[TurnTiming], clock: _Clock) -> list[Sample]:
 # The table
 
 
-class _Table:
+class _Rows:
     """The rows of a document of ``speed``."""
 
-    def __init__(self, by: SpeedBy, clock: _Clock, period: _TimeRange) -> None:
+    def __init__(self, by: SpeedBy, clock: _Clock, period: _Range) -> None:
         self._by = by
         self._clock = clock
         self._period = period
