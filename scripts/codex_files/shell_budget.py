@@ -19,7 +19,7 @@ from store.queries.guard_budget import BudgetUser, load_budget_use
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from store.analysis.guard_budget import Budget, BudgetScope, BudgetWindow
+    from store.analysis.guard_budget import BudgetScope, BudgetWindow, GuardBudget
     from store.documents import BudgetUse
 
 THREAD_VARIABLE, SESSION_VARIABLE = "CODEX_THREAD_ID", "CODEX_SESSION_ID"
@@ -29,7 +29,7 @@ THREAD_VARIABLE, SESSION_VARIABLE = "CODEX_THREAD_ID", "CODEX_SESSION_ID"
 class ShellBudget(NamedTuple):
     """A budget, whose use counts for it, and whether Codex's own files are read for names and projects."""
 
-    budget: Budget
+    budget: GuardBudget
     user: BudgetUser
     names_on: bool
 

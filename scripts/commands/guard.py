@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scripts.render.export import Form
     from scripts.support.database import Selected
     from store.analysis.guard import GuardPolicy, GuardVerdict
-    from store.analysis.guard_budget import Budget, BudgetScope
+    from store.analysis.guard_budget import BudgetScope, GuardBudget
     from store.documents import AccountStatus, BudgetUse, GuardDocument
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
@@ -61,7 +61,7 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str 
     return seconds
 
 
-def _parse_budget(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Budget | None:
+def _parse_budget(_context: click.Context, _parameter: click.Parameter, value: str | None) -> GuardBudget | None:
     """Return the budget that was given; None where none was.
 
     Raises:
@@ -149,7 +149,7 @@ def guard(
     max_age: float | None,
     limit_id: str,
     no_credits: bool,
-    budget: Budget | None,
+    budget: GuardBudget | None,
     scope: BudgetScope | None,
     names_on: bool,
     any_account: bool,
@@ -179,7 +179,7 @@ def guard(
     context.exit(exit_code)
 
 
-def _shell_budget(budget: Budget | None, scope: BudgetScope | None, *, names_on: bool) -> ShellBudget | None:
+def _shell_budget(budget: GuardBudget | None, scope: BudgetScope | None, *, names_on: bool) -> ShellBudget | None:
     """Return the budget with whose use counts for it; None where none was given.
 
     Raises:

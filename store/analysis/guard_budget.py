@@ -35,7 +35,7 @@ _THREAD_SHOWN = 8
 _WHEN = {"window": "", "day": " today", "hour": " this hour", "week": " this week"}
 
 
-class Budget(NamedTuple):
+class GuardBudget(NamedTuple):
     """What may be used: points (percent of the window) in a period."""
 
     points: float
@@ -57,7 +57,7 @@ class Span(NamedTuple):
     until: int | None
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str) -> GuardBudget:
     """Return the budget that a person wrote: ``20%``, ``5%/day``, ``2 % per hour``, ``10%/w``.
 
     Raises:
@@ -68,7 +68,7 @@ def parse_budget(text: str) -> Budget:
     period = _PERIODS.get(found["period"] or "window") if found else None
     if found is None or period is None:
         raise ValueError(f"{text!r} is not a budget; use 20%, 5%/day, 2%/hour or 10%/week")
-    return Budget(float(found["points"]), period)
+    return GuardBudget(float(found["points"]), period)
 
 
 def budget_window(account: AccountStatus, limit_id: str, wanted: str | None) -> BudgetWindow | None:

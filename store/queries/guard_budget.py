@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from store.analysis.guard_budget import Budget, BudgetScope, BudgetWindow
+    from store.analysis.guard_budget import BudgetScope, BudgetWindow, GuardBudget
     from store.documents import BudgetUse
     from store.queries.accounts import Account
 
@@ -32,7 +32,7 @@ def load_budget_use(
     now: float,
     account: Account,
     *,
-    budget: Budget,
+    budget: GuardBudget,
     window: BudgetWindow,
     user: BudgetUser,
     projects_of: Callable[[Collection[str]], Mapping[str, str]],

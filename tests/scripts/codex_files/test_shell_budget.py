@@ -8,7 +8,7 @@ import pytest
 
 from scripts.codex_files.shell_budget import ShellBudget, budget_user
 from scripts.support.errors import WRONG_USE, CommandError
-from store.analysis.guard_budget import Budget, BudgetWindow
+from store.analysis.guard_budget import BudgetWindow, GuardBudget
 from store.queries.guard_budget import BudgetUser
 from tests.support.codex_state import write_state
 from tests.support.databases import record
@@ -116,7 +116,7 @@ def test_what_was_used(path: Path, shop: Path, user: BudgetUser, used: float, ke
     record(path, snapshot(limit(windows(seven=35, at=now)), at=now - 5_000))
     window = BudgetWindow("codex", "7d", seven(35, resets_at=int(now) + 300_000)["7d"])
     keys = tuple(each.format(shop=shop) for each in user.keys)
-    found = ShellBudget(Budget(5), user._replace(keys=keys), names_on=True).used(path, "acct-a", window)
+    found = ShellBudget(GuardBudget(5), user._replace(keys=keys), names_on=True).used(path, "acct-a", window)
     assert found is not None
     assert (round(found["used"], 6), found["key"], found["name"]) == (used, key, name)
     assert found["seen"] == (key != "t-new")

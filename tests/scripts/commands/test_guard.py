@@ -253,10 +253,10 @@ def test_waiting_follows_the_login(path: Path, tmp_path: Path, monkeypatch: pyte
     """Somebody who logs in to an account with enough left does not wait for the other one."""
     monkeypatch.setenv("CODEX_HOME", str(tmp_path))
     log_in(tmp_path, "acct-a", "user-a")
-    clock = Clock(monkeypatch, {60: lambda _: log_in(tmp_path, "acct-b", "user-b")})
+    clock = Clock(monkeypatch, {300: lambda _: log_in(tmp_path, "acct-b", "user-b")})
     record(path, at(5, clock.now, HOUR, who=BOB), at(99, clock.now, HOUR))
     result = invoke("guard", "--wait")
-    assert (result.exit_code, clock.waited) == (0, 60)
+    assert (result.exit_code, clock.waited) == (0, 300)
     assert result.stdout.startswith("go: bob@example.com (login of ")
 
 
@@ -267,7 +267,8 @@ def test_waiting_follows_the_login(path: Path, tmp_path: Path, monkeypatch: pyte
 def _spent(path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """At noon, record 3 points of today and 4 of yesterday by one thread, and 2 of today by another."""
     clock = Clock(monkeypatch, {})
-    noon = dt.datetime.fromtimestamp(clock.now, dt.UTC).astimezone().replace(hour=12, minute=0, second=0).timestamp()
+    # A day on which no zone changes its clocks.
+    noon = dt.datetime(2026, 11, 21, 12).astimezone().timestamp()
     clock.started = clock.now = noon
     for hours, thread, percent in ((30, "", 40), (20, THREAD, 44), (3, "", 44), (2, THREAD, 47), (1, "0199c001", 49)):
         at = noon - hours * HOUR

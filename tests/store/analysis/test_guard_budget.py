@@ -8,7 +8,7 @@ import pytest
 
 from store.analysis.formatting import clock_time
 from store.analysis.guard import GuardPolicy, verdict
-from store.analysis.guard_budget import Budget, apply_budget, budget_text, budget_window, parse_budget, period_span
+from store.analysis.guard_budget import GuardBudget, apply_budget, budget_text, budget_window, parse_budget, period_span
 from tests.support.factories import NOON
 from tests.support.status_factories import DAY, HOUR, account, five, seven
 
@@ -22,19 +22,19 @@ BERLIN = ZoneInfo("Europe/Berlin")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("20%", Budget(20, "window")),
-        ("20", Budget(20, "window")),
-        ("5%/day", Budget(5, "day")),
-        ("5%/d", Budget(5, "day")),
-        ("5 / Day", Budget(5, "day")),
-        ("2.5 % per hour", Budget(2.5, "hour")),
-        ("2%/h", Budget(2, "hour")),
-        ("10% a week", Budget(10, "week")),
-        ("10%/w", Budget(10, "week")),
-        ("0%/window", Budget(0, "window")),
+        ("20%", GuardBudget(20, "window")),
+        ("20", GuardBudget(20, "window")),
+        ("5%/day", GuardBudget(5, "day")),
+        ("5%/d", GuardBudget(5, "day")),
+        ("5 / Day", GuardBudget(5, "day")),
+        ("2.5 % per hour", GuardBudget(2.5, "hour")),
+        ("2%/h", GuardBudget(2, "hour")),
+        ("10% a week", GuardBudget(10, "week")),
+        ("10%/w", GuardBudget(10, "week")),
+        ("0%/window", GuardBudget(0, "window")),
     ],
 )
-def test_a_budget(text: str, expected: Budget) -> None:
+def test_a_budget(text: str, expected: GuardBudget) -> None:
     assert parse_budget(text) == expected
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from store.analysis.guard_budget import Budget, BudgetWindow
+from store.analysis.guard_budget import BudgetWindow, GuardBudget
 from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.guard_budget import BudgetUser, load_budget_use
@@ -29,7 +29,7 @@ def no_projects(ids: Collection[str]) -> Mapping[str, str]:
 
 def used(
     path: Path,
-    budget: Budget,
+    budget: GuardBudget,
     user: BudgetUser = THREAD,
     *,
     window: tuple[str, WindowStatus] = ("7d", seven(26)["7d"]),
@@ -56,15 +56,14 @@ def _week(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("budget", "user", "points"),
     [
-        (Budget(20), THREAD, 20),
-        (Budget(5, "hour"), BudgetUser("account"), 0),
-        (Budget(20), BudgetUser("thread", ("t-root", "t-1")), 20),
-        (Budget(20), BudgetUser("account"), 26),
-        (Budget(20), BudgetUser("thread", ("t-9",)), 0),
+        (GuardBudget(20), THREAD, 20),
+        (GuardBudget(20), BudgetUser("thread", ("t-root", "t-1")), 20),
+        (GuardBudget(20), BudgetUser("account"), 26),
+        (GuardBudget(20), BudgetUser("thread", ("t-9",)), 0),
     ],
-    ids=["a thread", "an hour that has just begun", "a session without a turn", "an account", "an unknown thread"],
+    ids=["a thread", "a session without a turn", "an account", "an unknown thread"],
 )
-def test_what_was_used_in_the_period(week: Path, budget: Budget, user: BudgetUser, points: float) -> None:
+def test_what_was_used_in_the_period(week: Path, budget: GuardBudget, user: BudgetUser, points: float) -> None:
     """Points are those of the account's own window, in the period alone."""
     found = used(week, budget, user)
     assert found is not None
@@ -75,7 +74,7 @@ def test_what_was_used_in_the_period(week: Path, budget: Budget, user: BudgetUse
 
 def test_another_window(week: Path) -> None:
     """A slot that the server reports without a length has no beginning."""
-    assert used(week, Budget(20), window=("5h", five(2, window_minutes=None)["5h"])) is None
-    found = used(week, Budget(20), window=("5h", five(2)["5h"]))
+    assert used(week, GuardBudget(20), window=("5h", five(2, window_minutes=None)["5h"])) is None
+    found = used(week, GuardBudget(20), window=("5h", five(2)["5h"]))
     assert found is not None
     assert (found["used"], found["since"]) == (0, NOON + 2.5 * HOUR - 5 * HOUR)
