@@ -37,6 +37,27 @@ class AccountReference(TypedDict):
     email: str | None
 
 
+SelectedBy = Literal["argument", "codex_home", "last_seen"]
+"""How a command came to the account that it answers for: it was named, it is logged in here, or it was seen last."""
+
+
+class Selection(TypedDict):
+    """Which account a command answers for, and why."""
+
+    selected_by: SelectedBy
+    selection: str
+    """The reason as a phrase for people; it names the account."""
+
+
+class LoginReference(TypedDict):
+    """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
+
+    logged_in: str | None
+    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    login: str | None
+    """The login as a phrase for people; null where nobody is logged in."""
+
+
 class ReportedWindow(TypedDict):
     """A window as it was last reported."""
 
@@ -150,13 +171,17 @@ class AccountStatus(AccountReference):
 
 
 class StatusDocument(TypedDict):
-    """How much is left: ``codex-tap status --json`` and ``/api/usage``."""
+    """How much is left: ``/api/usage``, and most of ``codex-tap status --json``."""
 
     generated_at: int
     accounts: list[AccountStatus]
 
 
-class StatuslineDocument(AccountReference):
+class StatusCommandDocument(StatusDocument, LoginReference):
+    """How much is left: ``codex-tap status --json``, with the account first that is logged in here."""
+
+
+class StatuslineDocument(AccountReference, Selection):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -173,7 +198,7 @@ class StatuslineDocument(AccountReference):
     stale: bool
 
 
-class UnknownStatuslineDocument(TypedDict):
+class UnknownStatuslineDocument(Selection):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -269,12 +294,24 @@ class UsageFigures(TypedDict):
     last_at: float | None
 
 
-class UsageRow(UsageFigures):
-    """The use of one thread, model, account, day or hour, or of none that was seen (``elsewhere``).
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
 
-    ``key`` is the thread (the session of a client that names no threads), the model, the account's key, the day
-    (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row of use
-    elsewhere. ``name`` is the name of the thread, or the account's label; null where it would repeat the key.
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+
+
+class UsageEntry(UsageFigures, ThreadWords):
+    """The use of one thread, project, model, account, day and the like, or of none that was seen (``elsewhere``).
+
+    ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
+    else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
+    key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row
+    of use elsewhere. ``name`` is the name that a person gave the thread, the project's short name, or the account's
+    label; null where it would repeat the key.
     """
 
     key: str | None
@@ -283,6 +320,22 @@ class UsageRow(UsageFigures):
     """No turn that was seen can have used it."""
     pending: bool
     """No turn that ended has used it, and one under way still may: it becomes a turn's or is used elsewhere."""
+    kind: str | None
+    """The kind of sub-agent whose thread it is: `review`, say. Null for anything else."""
+    parent: str | None
+    """The thread that started this one, where it is in the tree of another."""
+    depth: int
+    """0 for a row, 1 for a thread that the thread of the row started, and so on."""
+
+
+class UsageRow(UsageEntry):
+    """A row of ``usage``. The turns of sub-agents and reviews count for the thread that started them.
+
+    The row with the key ``thread_title`` has the turns in which Codex makes the titles of threads.
+    """
+
+    tree: list[UsageEntry]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 class TokenWeights(TypedDict):
@@ -736,7 +789,7 @@ class RankingEntry(AccountReference):
 
 
 class NextDocument(TypedDict):
-    """Which account to use now: ``codex-tap next --json`` and ``/api/next``; null where none can be used."""
+    """Which account to use now: ``/api/next``, and most of ``codex-tap next --json``; null where none can be used."""
 
     generated_at: int
     account: str | None
@@ -747,13 +800,41 @@ class NextDocument(TypedDict):
     ranking: list[RankingEntry]
 
 
-class GuardDocument(TypedDict):
+class NextCommandDocument(NextDocument, LoginReference):
+    """Which account to use now, and which is logged in here: ``codex-tap next --json``."""
+
+
+class BudgetUse(TypedDict):
+    """What a thread, a project or an account has used of the budget that ``guard --budget`` was given.
+
+    ``points`` is the budget and ``used`` what was used, both in percent of the window, from ``since`` to now. The
+    period ends at ``until``; null where that is not known. ``window`` is the slot of the window that is counted.
+    """
+
+    points: float
+    used: float
+    period: Literal["window", "day", "hour", "week"]
+    since: int
+    until: int | None
+    window: str
+    window_minutes: int | None
+    length: str | None
+    scope: Literal["thread", "project", "account"]
+    key: str
+    """The thread at the top of a session, the project (`UsageRow`), or the account's key."""
+    name: str | None
+    """The thread's name or title, the project's short name; null where it has none."""
+    seen: bool
+    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+
+
+class GuardDocument(Selection):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
     that window.
-    ``wait_until`` is when a limit that is below will have been reset. The last four fields repeat what was asked for
-    and give the exit code.
+    ``wait_until`` is when a limit or a budget that is below will have been reset. The last four fields repeat what was
+    asked for and give the exit code.
     """
 
     account: str | None
@@ -769,10 +850,13 @@ class GuardDocument(TypedDict):
     wait_until: int | None
     blocked_by: str | None
     age_seconds: int | None
+    budget: BudgetUse | None
+    """With ``--budget``, where what was used is known."""
     limit_id: str
     min_remaining: float
-    max_age_seconds: float
+    max_age_seconds: float | None
     exit_code: int
+    """0 as well where nothing is known, with ``--fail-open``."""
 
 
 # alerts

@@ -35,6 +35,7 @@ _SQL_ROOMS = (
     "store.readable_rows",
     "store.edits",
     "store.retention",
+    "scripts.codex_files",  # of Codex's own database
 )
 _MAX_INIT_LINES = 40
 

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, database_option, json_option
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    LOGIN_HELP,
+    any_option,
+    database_option,
+    json_option,
+    names_option,
+    shell_login,
+)
 from scripts.commands.output import emit
 from scripts.support.database import account_status
-from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, RUN_ONCE
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from scripts.codex_files.login import Login
+    from scripts.codex_files.shell_budget import ShellBudget
     from scripts.render.export import Form
+    from scripts.support.database import Selected
     from store.analysis.guard import GuardPolicy, GuardVerdict
-    from store.documents import AccountStatus, GuardDocument
+    from store.analysis.guard_budget import BudgetScope, GuardBudget
+    from store.documents import AccountStatus, BudgetUse, GuardDocument
 
 _EXIT_CODES = {"go": 0, "below": 1, "old": NOTHING_KNOWN, "unknown": NOTHING_KNOWN}
 _INTERRUPTED = 130
@@ -29,14 +41,16 @@ _POLL_SECONDS = 30.0
 """Interval of --wait: another proxy may record an early reset, or a later one than expected."""
 
 
-def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    """Return the seconds of ``1h`` or ``90min``.
+def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds of ``1h`` or ``90min``; None where nothing was given.
 
     Raises:
         click.BadParameter: The value is not a duration.
     """
     from scripts.support.timespec import parse_since
 
+    if value is None:
+        return None
     now = time.time()
     try:
         seconds = now - parse_since(value, now)
@@ -47,23 +61,46 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str)
     return seconds
 
 
+def _parse_budget(_context: click.Context, _parameter: click.Parameter, value: str | None) -> GuardBudget | None:
+    """Return the budget that was given; None where none was.
+
+    Raises:
+        click.BadParameter: The value is not a budget.
+    """
+    if value is None:
+        return None
+    from store.analysis.guard_budget import parse_budget
+
+    try:
+        return parse_budget(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(
     epilog="""\b
 Examples:
   codex-tap guard && codex exec "the next task"
   codex-tap guard work --window 7d --min-remaining 25 --quiet || exit
   codex-tap guard --wait && codex exec "the next task"
+  codex-tap guard --budget 5%/day || echo "enough for today"
 
 \b
-Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
+Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
+            130 interrupted by Ctrl-C.
 """,
     help=f"""Check whether enough quota is left to continue (for scripts).
 
-    It checks ACCOUNT, or else the account in use, which is the one seen last. A blocked limit always counts as below
-    the threshold, a limit whose use the credits pay for does not. A window whose reset has passed counts as reset,
-    however old the reading is. {ACCOUNT_HELP}
+    It checks ACCOUNT, or else {LOGIN_HELP}. A blocked limit always counts as below the threshold, a limit whose use the
+    credits pay for does not. A window whose reset has passed counts as reset. An old reading counts as it stands, since
+    only use elsewhere can have made it worse; its age is printed. {ACCOUNT_HELP}
 
-    --wait checks the database from time to time, without any request. It stops at once if no reset time is known.
+    --wait checks the database from time to time, without any request. It stops at once if no reset time is known, and
+    with exit code 3 if nothing is known any more, at the latest an hour after a reset that nobody has seen.
+
+    --budget counts what this shell's thread has used, if Codex runs it; else what the project of the working directory
+    has used, if that is in a repository; else what the account has used. Sub-agents count for their session. Days,
+    hours and weeks are calendar ones of this machine's time zone; without a period it is that of the window.
     """,
 )
 @click.argument("account", required=False)
@@ -79,15 +116,25 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     help="Required remaining percent.",
 )
 @click.option(
-    "--max-age",
-    callback=_parse_age,
-    default="1h",
-    show_default=True,
-    metavar="TIME",
-    help="Treat readings older than TIME as unknown.",
+    "--max-age", callback=_parse_age, metavar="TIME", help="Treat readings older than TIME as unknown. [default: none]"
 )
 @click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
 @click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")
+@click.option(
+    "--budget",
+    callback=_parse_budget,
+    metavar="PERCENT[/PERIOD]",
+    help="Be below if more of the window was used: 20%, 5%/day, 2%/hour, 10%/week.",
+)
+@click.option(
+    "--budget-for",
+    "scope",
+    type=click.Choice(["thread", "project", "account"]),
+    help="Whose use counts for --budget. [default: the first of these that this shell has]",
+)
+@names_option()
+@any_option
+@click.option("--fail-open", is_flag=True, help="Exit with 0 instead of 3: go on where nothing is known.")
 @click.option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
 @click.option("--quiet", "-q", is_flag=True, help="No output, only the exit code.")
 @json_option
@@ -99,9 +146,14 @@ def guard(
     account: str | None,
     window: str | None,
     min_remaining: float,
-    max_age: float,
+    max_age: float | None,
     limit_id: str,
     no_credits: bool,
+    budget: GuardBudget | None,
+    scope: BudgetScope | None,
+    names_on: bool,
+    any_account: bool,
+    fail_open: bool,
     wait: bool,
     quiet: bool,
     form: Form | None,
@@ -111,46 +163,103 @@ def guard(
     from store.analysis.guard import GuardPolicy
 
     policy = GuardPolicy(window, min_remaining, max_age, limit_id, with_credits=not no_credits)
-    path = database or default_database()
+    shell_login(account, any_account=any_account, quiet=quiet)
+    shell_budget = _shell_budget(budget, scope, names_on=names_on)
+    question = _Question(database or default_database(), account, policy, any_account, shell_budget)
     try:
-        who, found = (
-            _await_verdict(path, account, policy, verbose=not (quiet or form))
-            if wait
-            else _verdict(path, account, policy)
-        )
+        found = _await_reply(question, verbose=not (quiet or form)) if wait else question.ask()
     except KeyboardInterrupt:
         context.exit(_INTERRUPTED)
-    exit_code = _EXIT_CODES[found.answer]
+    known_code = _EXIT_CODES[found.verdict.answer]
+    exit_code = 0 if fail_open and known_code == NOTHING_KNOWN else known_code
     if form:
-        emit(_document(who, found, policy, exit_code), form, str, is_known=True)
+        emit(_document(found, policy, exit_code), form, str, is_known=True)
     elif not quiet:
-        click.echo(_line(who, found), err=exit_code == NOTHING_KNOWN)
+        click.echo(_line(found), err=known_code == NOTHING_KNOWN)
     context.exit(exit_code)
 
 
-def _verdict(path: Path, prefix: str | None, policy: GuardPolicy) -> tuple[AccountStatus | None, GuardVerdict]:
-    """Return the account and its verdict; no account while nothing is known."""
-    from store.analysis.guard import GuardVerdict, verdict
+def _shell_budget(budget: GuardBudget | None, scope: BudgetScope | None, *, names_on: bool) -> ShellBudget | None:
+    """Return the budget with whose use counts for it; None where none was given.
 
-    who = account_status(path, prefix)
-    return who, GuardVerdict("unknown", NOTHING_YET) if who is None else verdict(who, policy)
+    Raises:
+        click.UsageError: Only the latter was given.
+    """
+    if budget is None:
+        if scope:
+            raise click.UsageError("--budget-for needs --budget.")
+        return None
+    from scripts.codex_files.shell_budget import ShellBudget, budget_user
+
+    return ShellBudget(budget, budget_user(scope, names_on=names_on), names_on)
 
 
-def _await_verdict(
-    path: Path, prefix: str | None, policy: GuardPolicy, *, verbose: bool
-) -> tuple[AccountStatus | None, GuardVerdict]:
-    """Poll until the verdict is "go", or has no time to wait for."""
+class _Reply(NamedTuple):
+    """The verdict on an account, how it came to that account, and what was used of the budget."""
+
+    selected: Selected
+    login: Login
+    verdict: GuardVerdict
+    budget: BudgetUse | None = None
+
+
+class _Question(NamedTuple):
+    """What a person asks for."""
+
+    path: Path
+    account: str | None
+    policy: GuardPolicy
+    any_account: bool
+    shell_budget: ShellBudget | None
+
+    def ask(self) -> _Reply:
+        """Return the verdict as it is now, on the account that is logged in now."""
+        from scripts.render.selection import not_seen
+        from store.analysis.guard import GuardVerdict
+
+        login = shell_login(self.account, any_account=self.any_account, quiet=True)
+        selected = account_status(self.path, self.account, login.account_id)
+        if selected.status is not None:
+            return _Reply(selected, login, *self._judge(selected.status))
+        reason = f"{not_seen(login)}. {RUN_ONCE}" if selected.by == "codex_home" else NOTHING_YET
+        return _Reply(selected, login, GuardVerdict("unknown", reason))
+
+    def _judge(self, status: AccountStatus) -> tuple[GuardVerdict, BudgetUse | None]:
+        from store.analysis.guard import verdict
+
+        found = verdict(status, self.policy)
+        if self.shell_budget is None:
+            return found, None
+        from store.analysis.guard_budget import apply_budget, budget_window
+
+        window = budget_window(status, self.policy.limit_id, self.policy.window)
+        use = self.shell_budget.used(self.path, status["account"], window) if window else None
+        return apply_budget(found, use), use
+
+
+def _await_reply(question: _Question, *, verbose: bool) -> _Reply:
+    """Ask until there is nothing to wait for: it is a go, no reset is known, or an hour has passed since the reset."""
+    from store.analysis.guard import without_reset
+    from store.limit_state import UNKNOWN_AFTER_SECONDS
+
     gc.enable()
-    printed_until = None
+    awaited = printed = None
     while True:
-        who, found = _verdict(path, prefix, policy)
-        if found.answer == "go" or found.wait_until is None:
-            return who, found
-        if verbose and found.wait_until != printed_until:
-            printed_until = found.wait_until
-            click.echo(f"{_line(who, found)}; waiting until {_clock(printed_until)}", err=True)
+        found = question.ask()
+        until = found.verdict.wait_until
+        if found.verdict.answer != "below" and (found.verdict.answer != "old" or until is None):
+            return found
+        awaited = until or awaited
+        if awaited is None:
+            return found
+        now = time.time()
+        if now >= awaited + UNKNOWN_AFTER_SECONDS:
+            return found._replace(verdict=without_reset(found.verdict, awaited))
+        if verbose and awaited != printed:
+            printed = awaited
+            click.echo(f"{_line(found)}; waiting until {_clock(awaited)}", err=True)
         # The second of the reset has to be over.
-        time.sleep(max(1.0, min(_POLL_SECONDS, found.wait_until + 1 - time.time())))
+        time.sleep(max(1.0, min(_POLL_SECONDS, awaited + 1 - now)) if awaited > now else _POLL_SECONDS)
 
 
 def _clock(timestamp: float) -> str:
@@ -159,21 +268,30 @@ def _clock(timestamp: float) -> str:
     return clock_time(timestamp)
 
 
-def _line(who: AccountStatus | None, found: GuardVerdict) -> str:
+def _line(found: _Reply) -> str:
+    from scripts.render.selection import reason
     from store.analysis.ranking import label
 
+    who = found.selected.status
     if who is None:
-        return found.reason
-    word = {"go": "go", "below": "below", "old": "too old", "unknown": "unknown"}[found.answer]
-    return f"{word}: {sanitize(label(who))}, {sanitize(found.reason)}"
+        return sanitize(found.verdict.reason)
+    word = {"go": "go", "below": "below", "old": "too old", "unknown": "unknown"}[found.verdict.answer]
+    why = reason(found.selected, found.login)
+    name = f"{label(who)} ({why})" if why else label(who)
+    return f"{word}: {sanitize(name)}, {sanitize(found.verdict.reason)}"
 
 
-def _document(who: AccountStatus | None, found: GuardVerdict, policy: GuardPolicy, exit_code: int) -> GuardDocument:
+def _document(found: _Reply, policy: GuardPolicy, exit_code: int) -> GuardDocument:
     """Return the document of ``guard --json``: the account, the fields of the verdict, and the policy."""
+    from scripts.render.selection import selection
+
+    who = found.selected.status
     account = (
         {"account": who["account"], "label": who["label"], "name": who["name"], "email": who["email"]}
         if who
         else dict.fromkeys(("account", "label", "name", "email"))
     )
     options = {"limit_id": policy.limit_id, "min_remaining": policy.min_remaining, "max_age_seconds": policy.max_age}
-    return cast("GuardDocument", {**account, **found._asdict(), **options, "exit_code": exit_code})
+    reason = selection(found.selected, found.login)
+    facts = {**found.verdict._asdict(), "budget": found.budget, **options, "exit_code": exit_code}
+    return cast("GuardDocument", {**account, **reason, **facts})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option, shell_login
 from scripts.commands.output import emit
-from scripts.support.database import chosen_accounts, session
+from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.render.export import Form
-    from store.documents import NextDocument
+    from store.documents import NextCommandDocument, NextDocument
     from store.queries.accounts import Account
 
 NONE_USABLE = 1
@@ -46,7 +46,7 @@ Exit codes: 0 success, 1 no account can be used now, 3 no data yet.
     plan. The tightest window of an account counts. On a terminal the reason follows the account; otherwise standard
     output is the account alone, and the reason goes to standard error.
 
-    Without ACCOUNT all accounts are compared. {ACCOUNT_HELP}
+    Without ACCOUNT all accounts are compared; the reason says which of them is logged in in CODEX_HOME. {ACCOUNT_HELP}
     """,
 )
 @accounts_argument
@@ -76,21 +76,23 @@ def next_account(
     context.exit(exit_code)
 
 
-def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextDocument:
+def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextCommandDocument:
     """Return the document of ``next --json``; its ranking is empty while nothing is known."""
+    from scripts.render.selection import login_reference
     from store.analysis.ranking import rank_accounts
     from store.errors import MissingError
     from store.queries.status import empty_status, load_status
     from store.queries.usage import load_token_rates
 
-    now = time.time()
+    now, login = time.time(), shell_login()
     try:
-        with session(path, prefixes) as (connection, accounts, known):
-            document = load_status(connection, now, accounts)
-            rates = load_token_rates(connection, now, accounts)
-            return rank_accounts(document, rates, credits_for=_keys(known, spenders))
+        with session(path, prefixes) as found:
+            document = load_status(found.connection, now, found.accounts)
+            rates = load_token_rates(found.connection, now, found.accounts)
+            ranked = rank_accounts(document, rates, credits_for=_keys(found.known, spenders))
+            return {**ranked, **login_reference(login_account(found, login.account_id, now), login)}
     except MissingError:
-        return rank_accounts(empty_status(now), {})
+        return {**rank_accounts(empty_status(now), {}), **login_reference(NO_ACCOUNT, login)}
 
 
 def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
@@ -110,19 +112,24 @@ def _exit_code(document: NextDocument) -> int:
     return NONE_USABLE if document["account"] is None else 0
 
 
-def _print_choice(document: NextDocument) -> None:
+def _print_choice(document: NextCommandDocument) -> None:
     from store.analysis.ranking import label
 
     name = sanitize(label(document["ranking"][0]))
+    reason = sanitize("; ".join(part for part in (document["reason"], document["login"]) if part))
     if sys.stdout.isatty():
-        click.echo(f"{name}: {sanitize(document['reason'])}")
+        click.echo(f"{name}: {reason}")
     else:
         click.echo(name)
-        click.echo(sanitize(document["reason"]), err=True)
+        click.echo(reason, err=True)
 
 
-def _refusal(document: NextDocument) -> str:
+def _refusal(document: NextCommandDocument) -> str:
     from store.analysis.ranking import label
 
     reasons = [f"  {sanitize(label(each))}: {sanitize(each['reason'])}" for each in document["ranking"]]
-    return "\n".join(["No account can be used now.", *reasons])
+    return "\n".join(["No account can be used now.", *reasons, *filter(None, [_login_line(document)])])
+
+
+def _login_line(document: NextCommandDocument) -> str:
+    return f"  {sanitize(document['login'])}" if document["login"] else ""

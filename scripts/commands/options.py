@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.settings import DATABASE_VARIABLE, database_path
+from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scripts.codex_files.login import Login
     from scripts.render.export import Form
 
 PROXY_ADDRESS = "127.0.0.1:8080"
@@ -100,7 +102,59 @@ database_option = click.option(
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
 
+any_option = click.option(
+    "--any", "any_account", is_flag=True, help="Take the account seen last, whichever is logged in here."
+)
+
+
+def _are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
+    return None if value is None else value == "on"
+
+
+def names_option(
+    default: str | None = "on", default_help: str = "on"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--names``; the command takes `names_on`, which is None without a default."""
+    return click.option(
+        "--names",
+        "names_on",
+        type=click.Choice(("on", "off")),
+        default=default,
+        callback=_are_on,
+        envvar=NAMES_VARIABLE,
+        help="Show titles, folders and projects of threads, from Codex's own files."
+        f" [env: {NAMES_VARIABLE}; default: {default_help}]",
+    )
+
+
 accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+
+LOGIN_HELP = "the account that is logged in in CODEX_HOME (or ~/.codex), else the one seen last"
+
+
+def shell_login(account: str | None = None, *, any_account: bool = False, quiet: bool = False) -> Login:
+    """Return the login of this shell's Codex; one without an account where it does not matter.
+
+    Args:
+        account: The account that was named, for which the login does not matter.
+        any_account: Whether the login is to be left out of it.
+        quiet: Whether to print no note on a login that cannot be read.
+
+    Raises:
+        click.UsageError: An account was named, and the login is to be left out of it.
+    """
+    from scripts.codex_files.login import Login, find_login
+
+    if account and any_account:
+        raise click.UsageError("--any cannot be combined with ACCOUNT.")
+    login = Login("") if account or any_account else find_login(os.environ)
+    if login.problem and not quiet:
+        from scripts.render.selection import unread_login
+        from scripts.support.sanitize import sanitize
+
+        click.echo(sanitize(unread_login(login)), err=True)
+    return login
+
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 

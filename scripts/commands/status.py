@@ -9,22 +9,30 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    accounts_argument,
+    any_option,
+    database_option,
+    json_option,
+    shell_login,
+)
 from scripts.commands.output import emit
-from scripts.support.database import session
+from scripts.support.database import NO_ACCOUNT, login_account, session
 from scripts.support.errors import NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from rich.text import Text
 
+    from scripts.codex_files.login import Login
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
-    from store.documents import ForecastDocument, StatusDocument
+    from store.documents import ForecastDocument, StatusCommandDocument
 
 
 def status_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,7 +45,7 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
-    return database_option(json_option(watch(command)))
+    return database_option(json_option(any_option(watch(command))))
 
 
 @click.command(
@@ -49,7 +57,7 @@ Examples:
 """,
     help=f"""Show what is left of each limit, and when it resets.
 
-    Without ACCOUNT it shows all accounts. {ACCOUNT_HELP}
+    Without ACCOUNT it shows all accounts, the one first that is logged in in CODEX_HOME (or ~/.codex). {ACCOUNT_HELP}
     """,
 )
 @accounts_argument
@@ -62,27 +70,29 @@ def status(
     database: Path | None,
     form: Form | None,
     watch: float | None,
+    any_account: bool,
 ) -> None:
     """Show what is left of each limit."""
     path = database or default_database()
     if watch is not None:
         if form:
             raise click.UsageError("--watch cannot be combined with --json.")
-        _watch(path, accounts, watch)
+        _watch(path, accounts, watch, any_account=any_account)
         return
-    found = _load(path, accounts, with_forecasts=not form)
+    found = _load(path, accounts, shell_login(any_account=any_account), with_forecasts=not form)
     is_known = bool(found.document["accounts"])
     context.exit(emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path)))
 
 
-def _watch(path: Path, prefixes: Sequence[str], seconds: float) -> None:
+def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
     from scripts.render.live import refresh_until_interrupted
     from scripts.support.shutdown import exit_on_sigterm
 
     def render(profile: TerminalProfile) -> Text:
         from rich.text import Text
 
-        found = _load(path, prefixes, with_forecasts=True)
+        login = shell_login(any_account=any_account, quiet=True)  # again: Codex may log in as somebody else
+        found = _load(path, prefixes, login, with_forecasts=True)
         return found.render(profile) if found.document["accounts"] else Text(_unknown(path))
 
     gc.enable()
@@ -91,33 +101,42 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float) -> None:
 
 
 class _Status(NamedTuple):
-    """The documents of ``status --json`` and of ``forecast --json``; the latter is None where it is not shown."""
+    """The documents of ``status --json`` and of ``forecast --json``; the latter is None where it is not shown.
 
-    document: StatusDocument
+    ``marks`` says by key which account is logged in.
+    """
+
+    document: StatusCommandDocument
+    marks: Mapping[str, str]
     forecasts: ForecastDocument | None = None
 
     def render(self, profile: TerminalProfile) -> Text:
         from scripts.render.status import render_status
 
-        return render_status(self.document, profile, self.forecasts)
+        return render_status(self.document, profile, self.forecasts, self.marks)
 
 
-def _load(path: Path, prefixes: Sequence[str], *, with_forecasts: bool) -> _Status:
+def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
     """Return the status; it has no accounts while nothing is known."""
+    from scripts.render.selection import login_marks, login_reference
     from store.errors import MissingError
     from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
-        with session(path, prefixes) as (connection, accounts, _):
-            document = load_status(connection, now, accounts)
+        with session(path, prefixes) as found:
+            selected = login_account(found, login.account_id, now)
+            reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
+            if not prefixes:
+                accounts = sorted(accounts, key=lambda account: account.key != reference["logged_in"])
+            document: StatusCommandDocument = {**load_status(found.connection, now, accounts), **reference}
             if not with_forecasts:
-                return _Status(document)
+                return _Status(document, marks)
             from store.queries.forecast import load_forecasts
 
-            return _Status(document, load_forecasts(connection, now, accounts))
+            return _Status(document, marks, load_forecasts(found.connection, now, accounts))
     except MissingError:
-        return _Status(empty_status(now))
+        return _Status({**empty_status(now), **login_reference(NO_ACCOUNT, login)}, {})
 
 
 def _unknown(path: Path) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, database_option
-from scripts.support.database import account_outlook, account_status
+from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, any_option, database_option, shell_login
+from scripts.support.database import account_outlook
 from scripts.support.errors import NOTHING_YET
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from store.documents import AccountStatus, LimitStatus, StatuslineDocument, WindowForecast, WindowStatus
+    from scripts.codex_files.login import Login
+    from scripts.support.database import Selected
+    from store.documents import (
+        AccountStatus,
+        LimitStatus,
+        StatuslineDocument,
+        UnknownStatuslineDocument,
+        WindowForecast,
+        WindowStatus,
+    )
 
 _WITH_LEVELS = frozenset({"tmux", "waybar"})
 """The formats that show the levels of windows; the others need no forecast, which takes time."""
@@ -42,7 +51,7 @@ prints "-" and exits with 0.
 """,
     help=f"""Print one line on an account, for status bars.
 
-    It is about ACCOUNT, or else the account in use, which is the one seen last. {ACCOUNT_HELP}
+    It is about ACCOUNT, or else {LOGIN_HELP}. {ACCOUNT_HELP}
     """,
 )
 @click.argument("account", required=False)
@@ -54,32 +63,32 @@ prints "-" and exits with 0.
     show_default=True,
     help="Output format.",
 )
+@any_option
 @database_option
-def statusline(*, account: str | None, form: str, database: Path | None) -> None:
+def statusline(*, account: str | None, form: str, any_account: bool, database: Path | None) -> None:
     """Print one line on an account, for status bars."""
     from store.analysis.ranking import main_limit
 
-    who, forecasts = _load(database or default_database(), account, form)
+    login = shell_login(account, any_account=any_account)
+    selected, forecasts = account_outlook(
+        database or default_database(), account, login.account_id, with_forecasts=form in _WITH_LEVELS
+    )
+    who = selected.status
     limit = main_limit(who) if who else None
     if who is None or limit is None:
-        click.echo(_UNKNOWN.get(form, UNKNOWN_TEXT))
+        click.echo(_unknown(form, selected, login))
         return
-    click.echo(_WRITERS[form](_Outlook(who, limit, forecasts)))
-
-
-def _load(path: Path, account: str | None, form: str) -> tuple[AccountStatus | None, Mapping[str, WindowForecast]]:
-    """Return the account, None while nothing is known, and the forecasts that the form shows."""
-    if form in _WITH_LEVELS:
-        return account_outlook(path, account) or (None, {})
-    return account_status(path, account), {}
+    click.echo(_WRITERS[form](_Outlook(who, limit, forecasts, selected, login)))
 
 
 class _Outlook(NamedTuple):
-    """An account, its main limit, and the forecasts of that limit's windows by slot; empty without levels."""
+    """An account, its main limit, the forecasts of that limit's windows by slot (empty without levels), and why it."""
 
     who: AccountStatus
     limit: LimitStatus
     forecasts: Mapping[str, WindowForecast]
+    selected: Selected
+    login: Login
 
     def level(self, slot: str) -> str | None:
         """Return the level of a window."""
@@ -108,7 +117,7 @@ def _waybar(found: _Outlook) -> str:
     return json.dumps(
         {
             "text": _escaped(_line(found, lambda text: text, lambda text, _: text)),
-            "tooltip": _escaped(_tooltip(found.who, found.limit)),
+            "tooltip": _escaped(_tooltip(found)),
             "class": _class(found),
             "percentage": int(min(100, max(used, default=0))),
         }
@@ -116,9 +125,10 @@ def _waybar(found: _Outlook) -> str:
 
 
 def _json(found: _Outlook) -> str:
+    from scripts.render.selection import selection
     from store.analysis.ranking import STALE_SECONDS
 
-    who, limit, _ = found
+    who, limit = found.who, found.limit
     document: StatuslineDocument = {
         "account": who["account"],
         "label": who["label"],
@@ -136,16 +146,25 @@ def _json(found: _Outlook) -> str:
         "on_credits": limit["on_credits"],
         "age_seconds": limit["age_seconds"],
         "stale": limit["age_seconds"] >= STALE_SECONDS,
+        **selection(found.selected, found.login),
     }
     return json.dumps(document)
 
 
 _WRITERS: Mapping[str, Callable[[_Outlook], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
 
-_UNKNOWN = {
-    "waybar": json.dumps({"text": UNKNOWN_TEXT, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
-    "json": json.dumps({"account": None}),
-}
+
+def _unknown(form: str, selected: Selected, login: Login) -> str:
+    """Return what is printed while nothing is known of the account."""
+    from scripts.render.selection import not_seen, selection
+
+    if form == "waybar":
+        tooltip = sanitize(not_seen(login)) if selected.by == "codex_home" else NOTHING_YET
+        return json.dumps({"text": UNKNOWN_TEXT, "tooltip": _escaped(tooltip), "class": "unknown", "percentage": 0})
+    if form == "json":
+        document: UnknownStatuslineDocument = {"account": None, **selection(selected, login)}
+        return json.dumps(document)
+    return UNKNOWN_TEXT
 
 
 def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[str, str | None], str]) -> str:
@@ -159,7 +178,7 @@ def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[st
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import STALE_SECONDS, label
 
-    who, limit, _ = found
+    who, limit = found.who, found.limit
     parts = [written(sanitize(label(who)))]
     for slot, window in limit["windows"].items():
         used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)} %"
@@ -202,11 +221,14 @@ def _length(slot: str, minutes: int | None) -> str:
     return compact_length(window_length(slot, minutes))
 
 
-def _tooltip(who: AccountStatus, limit: LimitStatus) -> str:
+def _tooltip(found: _Outlook) -> str:
+    from scripts.render.selection import reason
     from store.analysis.formatting import duration
     from store.analysis.ranking import label, window_left
 
-    lines = [sanitize(" · ".join(part for part in (label(who), who["plan_type"]) if part))]
+    who, limit = found.who, found.limit
+    heading = (label(who), who["plan_type"], reason(found.selected, found.login))
+    lines = [sanitize(" · ".join(part for part in heading if part))]
     lines += [sanitize(window_left(slot, window)) for slot, window in limit["windows"].items()]
     return "\n".join([*lines, f"seen {duration(limit['age_seconds'])} ago"])
 

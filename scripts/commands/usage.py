@@ -12,11 +12,12 @@ from scripts.commands.options import (
     accounts_argument,
     database_option,
     export_options,
+    names_option,
     require_past,
     since_option,
 )
 from scripts.commands.output import Table, emit
-from scripts.render.export import USAGE_COLUMNS
+from scripts.render.export import USAGE_COLUMNS, usage_rows
 from scripts.support.database import session
 from scripts.support.errors import WRONG_USE, CommandError
 from store.constants import GROUP_BY
@@ -39,16 +40,22 @@ if TYPE_CHECKING:
 Examples:
   codex-tap usage                          by thread, in the last 7 days
   codex-tap usage work --by day --since 30d
+  codex-tap usage --by project --since 30d
+  codex-tap usage --tree                   with the threads of reviews and sub-agents
   codex-tap usage --by model --window 5h --json
 """,
     help=f"""Show what used a window, in percentage points and tokens.
 
     An increase between two readings is divided among the turns that ran between them, by their tokens. An increase
-    without a turn is listed as used elsewhere. {ACCOUNT_HELP}
+    without a turn is listed as used elsewhere. Sub-agents and reviews count for the thread that started them.
+    {ACCOUNT_HELP}
     """,
 )
 @accounts_argument
 @click.option("--by", type=click.Choice(GROUP_BY), default="thread", show_default=True, help="Group rows by.")
+@click.option(
+    "--tree", is_flag=True, help="List the threads of sub-agents and reviews below the thread that started them."
+)
 @since_option("7d")
 @click.option(
     "--window",
@@ -56,6 +63,8 @@ Examples:
     help="Window to analyse, by its length (5h, 7d, 30d, …). [default: 7d, or the longest one seen]",
 )
 @click.option("--limit", "limit_id", metavar="ID", help="Limit to analyse. [default: codex, the main limit]")
+@click.option("--all", "shows_all", is_flag=True, help="Show all rows, however many there are.")
+@names_option()
 @export_options
 @database_option
 @click.pass_context
@@ -64,37 +73,57 @@ def usage(
     *,
     accounts: tuple[str, ...],
     by: GroupBy,
+    tree: bool,
     since: float,
     window: str | None,
     limit_id: str | None,
+    shows_all: bool,
+    names_on: bool,
     form: Form | None,
     database: Path | None,
 ) -> None:
     """Show what used a window."""
     now = time.time()
     require_past(since, now, "--since")
-    query = {"by": by, "since": since, "window": window, "limit_id": limit_id}
-    document = _load(database or default_database(), accounts, now, query)
+    _check_grouping(by, tree=tree, names_on=names_on)
+    query = {"by": by, "tree": tree, "since": since, "window": window, "limit_id": limit_id}
+    document = _load(database or default_database(), accounts, now, query, names_on=names_on)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
 
-        return [render_usage(document, profile)] if document["rows"] else []
+        return [render_usage(document, profile, shows_all=shows_all)] if document["rows"] else []
 
-    table = Table(document["rows"], USAGE_COLUMNS)
+    table = Table(usage_rows(document["rows"]) if form == "csv" else document["rows"], USAGE_COLUMNS)
     is_known = document["window"] is not None
     context.exit(emit(document, form, render, is_known=is_known, table=table, no_rows="No usage in that time range."))
 
 
-def _load(path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, Any]) -> UsageDocument:
+def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        click.UsageError: A tree of something else than threads, or projects without names.
+    """
+    if tree and by != "thread":
+        raise click.UsageError(f"--tree cannot be combined with --by {by}.")
+    if by == "project" and not names_on:
+        raise click.UsageError("--by project needs Codex's own files, which --names off leaves out.")
+
+
+def _load(
+    path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, Any], *, names_on: bool
+) -> UsageDocument:
     """Return the document of ``usage --json``; its window is None while nothing is known."""
+    from scripts.codex_files.names import name_usage, projects_of
     from store.errors import MissingError
     from store.queries.usage import NotSeenError, empty_usage, load_usage
 
     try:
         with session(path, prefixes) as (connection, accounts, _):
-            return load_usage(connection, now, accounts=accounts, **query)
+            document = load_usage(connection, now, accounts=accounts, projects_of=projects_of, **query)
     except NotSeenError as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:
         return empty_usage(now, by=query["by"], since=query["since"])
+    return name_usage(document) if names_on else document

@@ -58,7 +58,10 @@ class _Columns(NamedTuple):
 
 
 def render_status(
-    document: StatusDocument, profile: TerminalProfile, forecasts: ForecastDocument | None = None
+    document: StatusDocument,
+    profile: TerminalProfile,
+    forecasts: ForecastDocument | None = None,
+    marks: Mapping[str, str] | None = None,
 ) -> Text:
     """Show the document of ``status --json``: a line on each account, and below it its limits and their windows.
 
@@ -73,9 +76,11 @@ def render_status(
         for account, forecast in accounts
     ]
     columns = _columns([row for limits in rows for limit in limits for row in limit], profile)
-    sections = []
+    marks = marks or {}
+    sections = [Text(sanitize(marks[""]), "yellow")] if "" in marks else []
     for (account, forecast), limits in zip(accounts, rows, strict=True):
-        section = [_heading([*title_parts(account), *_facts(account, now, profile)], profile)]
+        mark = [sanitize(marks[account["account"]])] if account["account"] in marks else []
+        section = [_heading([*title_parts(account), *_facts(account, now, profile), *mark], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
         section += [Text(f"  {line}", "yellow") for line in _models(account, now, profile)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from scripts.render.console import clock_time
-from scripts.render.usage import short_ids
+from scripts.render.thread_labels import short_ids
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:

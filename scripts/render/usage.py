@@ -7,28 +7,41 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.console import count, label_width, truncate, window_length, wrapped
+from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from scripts.render.console import TerminalProfile
-    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
+    from store.documents import TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
 
 FEW_INCREASES = 10
 """With fewer increases the attribution is unreliable."""
-
-SHORT_ID = 8
-"""Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 ELSEWHERE = "used elsewhere"
 PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_NOT_REPORTED = {"thread": "thread not reported", "model": "model not reported"}
+_WIDE_ENOUGH = 20
+"""A bar is left out where labels would be narrower beside it."""
+
+_MAX_ROWS = 20
+"""So many rows are shown on a terminal where the others are not asked for."""
+
+_HEADS = {"effort": "Effort", "subagent": "Sub-agent"}
+_NOT_REPORTED = {
+    "thread": "thread not reported",
+    "project": "no project known",
+    "model": "model not reported",
+    "effort": "effort not reported",
+    "subagent": "no sub-agent",
+    "tier": "standard",
+    "client": "client not reported",
+}
 
 
 class _Row(NamedTuple):
@@ -51,31 +64,14 @@ class _Columns(NamedTuple):
 _HEADINGS = ("Turns", "Input", "Cached", "Output")
 
 
-def render_usage(document: UsageDocument, profile: TerminalProfile) -> Text:
-    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below."""
-    names = iter(_labels(document))
-    rows = [
-        _row(next(names), row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
-        for row in document["rows"]
-    ]
-    total = _row("total", document["total"], "bold")
-    lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
+def render_usage(document: UsageDocument, profile: TerminalProfile, *, shows_all: bool = False) -> Text:
+    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below.
+
+    With `shows_all`, the rows that a terminal would leave out are shown as well.
+    """
+    lines = [_title(document, profile), *_table(document, profile, shows_all=shows_all)]
     notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
     return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
-
-
-def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id its shortest unique prefix of at least `SHORT_ID` characters."""
-    ordered = sorted(set(ids))
-    found = {}
-    for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        length = max(SHORT_ID, 1 + max(_common(before, each), _common(each, after)))
-        found[each] = each[:length]
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
@@ -103,22 +99,31 @@ def _lengths(document: UsageDocument) -> str:
     )
 
 
-def _labels(document: UsageDocument) -> list[str]:
-    by, rows = document["by"], document["rows"]
-    short = short_ids(row["key"] for row in rows if row["key"] is not None) if by == "thread" else {}
-    return [_label(row, short, _NOT_REPORTED.get(by, formatting.UNKNOWN)) for row in rows]
+def _labels(by: str, entries: Sequence[UsageEntry], width: int, profile: TerminalProfile) -> list[str]:
+    """Return the labels of rows and branches; those of threads are at most so wide."""
+    threads = [
+        LabelledThread(each["key"], each["name"], each["title"], each["kind"], each["depth"])
+        for each in entries
+        if by == "thread" and each["key"] is not None
+    ]
+    of_threads = thread_labels(threads, width, profile.glyphs)
+    return [of_threads.get(each["key"] or "") or _label(by, each) for each in entries]
 
 
-def _label(row: UsageRow, short: Mapping[str, str], not_reported: str) -> str:
+def _label(by: str, row: UsageEntry) -> str:
     if _is_without_turns(row):
         return ELSEWHERE if row["elsewhere"] else PENDING
     if row["key"] is None:
-        return not_reported
-    return sanitize(row["name"] or short.get(row["key"], row["key"]))
+        return _NOT_REPORTED.get(by, formatting.UNKNOWN)
+    return kind_label(row["key"]) if by == "subagent" else sanitize(row["name"] or row["key"])
 
 
-def _is_without_turns(row: UsageRow) -> bool:
+def _is_without_turns(row: UsageEntry) -> bool:
     return row["elsewhere"] or row["pending"]
+
+
+def _style(row: UsageEntry) -> str:
+    return "dim" if _is_without_turns(row) or row["depth"] else "cyan"
 
 
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
@@ -126,10 +131,21 @@ def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -
     return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
 
 
-def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
-    columns = _columns(by, (*rows, total), profile)
+def _table(document: UsageDocument, profile: TerminalProfile, *, shows_all: bool) -> list[Text]:
+    by = document["by"]
+    shown, left_out = _shown(document["rows"], profile, shows_all=shows_all)
+    entries: list[UsageEntry] = [each for row in shown for each in (row, *row["tree"])]
+    rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
+    total = _row("total", document["total"], "bold")
+    figures = tuple(
+        max(len(heading), *(len(row.figures[i]) for row in (*rows, total))) for i, heading in enumerate(_HEADINGS)
+    )
+    width = _label_room(figures, profile)
+    labels = _labels(by, entries, width, profile)
+    rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
+    columns = _columns([_head(by), *labels, total.label], width, figures, profile)
     max_points = max((row.points for row in rows), default=0)
-    head = _line(by.capitalize(), "Points", Text(), _HEADINGS, columns)
+    head = _line(_head(by), "Points", Text(), _HEADINGS, columns)
     head.stylize("bold")
     return [
         head,
@@ -141,20 +157,41 @@ def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile)
             )
             for row in rows
         ),
+        *([Text(f"{profile.glyphs.ellipsis} and {left_out:,} more (--all)", "dim")] if left_out else []),
         _line(total.label, *_points(total, 0, 0, profile), columns),
     ]
 
 
-def _columns(by: str, rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
-    figures = tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
-    fixed = len("  Points") + sum(width + len("  ") for width in figures)
-    labels = [row.label for row in rows]
-    wanted = min(_MAX_LABEL, max(len(by), *map(len, labels)))
-    if not profile.unlimited:
-        wanted = max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+def _head(by: str) -> str:
+    return _HEADS.get(by, by.capitalize())
+
+
+def _shown(rows: Sequence[UsageRow], profile: TerminalProfile, *, shows_all: bool) -> tuple[Sequence[UsageRow], int]:
+    """Return the rows that are shown, and the number of others: a terminal shows the first ones."""
+    if shows_all or profile.unlimited or len(rows) <= _MAX_ROWS:
+        return rows, 0
+    last = [row for row in rows[_MAX_ROWS:] if _is_without_turns(row)]
+    return [*rows[:_MAX_ROWS], *last], len(rows) - _MAX_ROWS - len(last)
+
+
+def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
+    """Return the greatest width of labels: beside a bar, if they are wide enough there."""
+    if profile.unlimited:
+        return _MAX_LABEL
+    room = profile.width - _fixed_width(figures)
+    beside_bar = room - _MIN_BAR - len("  ")
+    return min(_MAX_LABEL, max(_MIN_LABEL, beside_bar if beside_bar >= _WIDE_ENOUGH else room))
+
+
+def _fixed_width(figures: Sequence[int]) -> int:
+    return len("  Points") + sum(width + len("  ") for width in figures)
+
+
+def _columns(labels: Sequence[str], room: int, figures: tuple[int, ...], profile: TerminalProfile) -> _Columns:
+    wanted = min(room, max(map(len, labels)))
     label = max(wanted, label_width(labels, wanted, profile.glyphs))
-    room = profile.width - label - fixed - len("  ")
-    return _Columns(label, min(room, _MAX_BAR) if room >= _MIN_BAR else 0, figures)
+    left = profile.width - label - _fixed_width(figures) - len("  ")
+    return _Columns(label, min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures)
 
 
 def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:

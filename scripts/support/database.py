@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from store.documents import AccountEntry, AccountStatus, WindowForecast
+    from store.documents import AccountEntry, AccountStatus, SelectedBy, StatusDocument, WindowForecast
     from store.queries.accounts import Account
 
 
@@ -92,53 +92,98 @@ def chosen_accounts(known: Sequence[Account], prefixes: Sequence[str]) -> list[A
     return list(dict.fromkeys(find_account(known, prefix) for prefix in prefixes))
 
 
-def account_status(path: Path, prefix: str | None) -> AccountStatus | None:
-    """Return the status of the account that a prefix matches, or of the account in use; None while nothing is known.
+class Selected(NamedTuple):
+    """The account that a command answers for, and how it came to it.
+
+    ``status`` is None while nothing is known of that account. ``users`` counts the accounts of the workspace that is
+    logged in, where ``by`` is ``codex_home``.
+    """
+
+    status: AccountStatus | None
+    by: SelectedBy
+    users: int = 0
+
+
+NO_ACCOUNT = Selected(None, "codex_home")
+"""What is selected where nobody is logged in, or that account was not seen yet."""
+
+
+def account_status(path: Path, prefix: str | None, workspace: str | None = None) -> Selected:
+    """Return the account that a prefix matches, else that of a workspace, else the one that was seen last.
+
+    Args:
+        path: The database.
+        prefix: What a person names the account by.
+        workspace: The id of the ChatGPT account that is logged in; of several of its users it is the one seen last.
+
+    Raises:
+        AccountError: The prefix matches no account or several.
+        DatabaseError: The database cannot be read.
+    """
+    return account_outlook(path, prefix, workspace, with_forecasts=False)[0]
+
+
+def account_outlook(
+    path: Path, prefix: str | None, workspace: str | None = None, *, with_forecasts: bool = True
+) -> tuple[Selected, Mapping[str, WindowForecast]]:
+    """Return an account as `account_status` does, and the forecasts of its main limit's windows by slot.
 
     Raises:
         AccountError: The prefix matches no account or several.
         DatabaseError: The database cannot be read.
     """
     from store.errors import MissingError
-
-    try:
-        with session(path, [prefix] if prefix else []) as found:
-            return _chosen_status(found, prefix, time.time())
-    except MissingError:
-        return None
-
-
-def account_outlook(path: Path, prefix: str | None) -> tuple[AccountStatus, Mapping[str, WindowForecast]] | None:
-    """Return the status of an account as `account_status` does, and the forecasts of its main limit's windows by slot.
-
-    Raises:
-        AccountError: The prefix matches no account or several.
-        DatabaseError: The database cannot be read.
-    """
-    from store.analysis.ranking import main_limit
-    from store.errors import MissingError
-    from store.queries.forecast import load_forecasts
 
     now = time.time()
     try:
         with session(path, [prefix] if prefix else []) as found:
-            status = _chosen_status(found, prefix, now)
-            limit = main_limit(status) if status else None
-            if status is None or limit is None:
-                return (status, {}) if status else None
-            chosen = [account for account in found.accounts if account.key == status["account"]]
-            (forecast,) = load_forecasts(found.connection, now, chosen, limit["limit_id"])["accounts"]
-            return status, {slot: window for each in forecast["limits"] for slot, window in each["windows"].items()}
+            selected = _selected(found, prefix, workspace, now)
+            return selected, _forecasts(found, selected.status, now) if with_forecasts else {}
     except MissingError:
-        return None
+        return Selected(None, _selected_by(prefix, workspace)), {}
 
 
-def _chosen_status(found: Session, prefix: str | None, now: float) -> AccountStatus | None:
-    from store.analysis.ranking import in_use
+def _selected(found: Session, prefix: str | None, workspace: str | None, now: float) -> Selected:
     from store.queries.status import load_status
 
-    document = load_status(found.connection, now, found.accounts)
-    return next(iter(document["accounts"]), None) if prefix else in_use(document)
+    if not prefix and workspace:
+        return login_account(found, workspace, now)
+    status = seen_last(load_status(found.connection, now, found.accounts))
+    return Selected(status, _selected_by(prefix, workspace))
+
+
+def _selected_by(prefix: str | None, workspace: str | None) -> SelectedBy:
+    return "argument" if prefix else "codex_home" if workspace else "last_seen"
+
+
+def login_account(found: Session, workspace: str | None, now: float) -> Selected:
+    """Return the account of a workspace; of several of its users it is the one seen last."""
+    from store.queries.accounts import workspace_accounts
+    from store.queries.status import load_status
+
+    members = workspace_accounts(found.connection, found.known, workspace) if workspace else []
+    if not members:
+        return NO_ACCOUNT
+    return Selected(seen_last(load_status(found.connection, now, members)), "codex_home", len(members))
+
+
+def seen_last(document: StatusDocument) -> AccountStatus | None:
+    """Return the account of a document that was seen last, else one of which no limit is known; None without any."""
+    from store.analysis.ranking import in_use
+
+    return in_use(document) or next(iter(document["accounts"]), None)
+
+
+def _forecasts(found: Session, status: AccountStatus | None, now: float) -> Mapping[str, WindowForecast]:
+    from store.analysis.ranking import main_limit
+    from store.queries.forecast import load_forecasts
+
+    limit = main_limit(status) if status else None
+    if status is None or limit is None:
+        return {}
+    chosen = [account for account in found.known if account.key == status["account"]]
+    (forecast,) = load_forecasts(found.connection, now, chosen, limit["limit_id"])["accounts"]
+    return {slot: window for each in forecast["limits"] for slot, window in each["windows"].items()}
 
 
 def account_entry(account: Account) -> AccountEntry:

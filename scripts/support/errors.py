@@ -5,7 +5,9 @@ from __future__ import annotations
 WRONG_USE, NOTHING_KNOWN, FAILED = 2, 3, 4
 """Exit codes; 1 means that a checked condition does not hold."""
 
-NOTHING_YET = "Nothing seen yet. Run Codex through the tap once:  codex-tap run codex"
+RUN_ONCE = "Run Codex through the tap once:  codex-tap run codex"
+
+NOTHING_YET = f"Nothing seen yet. {RUN_ONCE}"
 
 
 class CommandError(Exception):

@@ -1,12 +1,21 @@
-"""The verdict of ``guard``: whether a script may go on. Pure functions over the document of ``status``."""
+"""The verdict of ``guard``: whether a script may go on. Pure functions over the document of ``status``.
+
+A reading is judged by what it can still mean. Time makes a limit better, never worse; only use elsewhere, which nobody
+here has seen, makes it worse. So an old reading with enough left is a go, whose age is said. An old reading with too
+little left is below until the reset that it names; where it names none, the limit may have come back at any time since,
+and an hour later nothing is known of it.
+
+A policy with a greatest age judges otherwise: an older reading decides nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.formatting import clock_time, duration, find_slot, shown_windows
-from store.analysis.ranking import block_reason, find_limit, main_limit, server_reason, window_left
+from store.analysis.ranking import STALE_SECONDS, block_reason, find_limit, main_limit, server_reason, window_left
 from store.constants import MAIN_LIMIT
+from store.limit_state import UNKNOWN_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +26,7 @@ Answer = Literal["go", "below", "old", "unknown"]
 
 
 class GuardPolicy(NamedTuple):
-    """What must hold: the least remaining percent, and the greatest age of the reading in seconds.
+    """What must hold: the least remaining percent, and the greatest age of the reading in seconds; None is any age.
 
     ``window`` is the slot or the real length (``30d``) of the only window that counts; None makes every window count.
     ``with_credits`` lets credits that carry a limit count as enough.
@@ -25,7 +34,7 @@ class GuardPolicy(NamedTuple):
 
     window: str | None = None
     min_remaining: float = 10.0
-    max_age: float = 3_600.0
+    max_age: float | None = None
     limit_id: str = MAIN_LIMIT
     with_credits: bool = True
 
@@ -54,8 +63,8 @@ def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
     """Return whether the account meets the policy.
 
     A limit is below if it is closed, for whatever reason, or if less is left in a window that counts; what credits
-    carry is not below, unless the policy leaves credits out. A reading older than the policy allows decides neither
-    way, unless the windows that count have been reset since: then the limit counts as reset.
+    carry is not below, unless the policy leaves credits out. A window whose reset has passed since it was seen counts
+    as reset, however old the reading is.
     """
     limit = main_limit(account) if policy.limit_id == MAIN_LIMIT else find_limit(account, policy.limit_id)
     if limit is None:
@@ -66,7 +75,16 @@ def verdict(account: AccountStatus, policy: GuardPolicy) -> GuardVerdict:
         windows = {slot: each for slot, each in windows.items() if slot == only}
     if not windows and limit["state"] != "refused":
         return GuardVerdict("unknown", _no_window(limit, policy), age_seconds=limit["age_seconds"])
-    return _apply_max_age(_evaluate(limit, windows, policy), limit, windows, policy)
+    fresh = _evaluate(limit, windows, policy)
+    if policy.max_age is None:
+        return _apply_age(fresh, limit["age_seconds"])
+    return _apply_max_age(fresh, limit, windows, policy.max_age)
+
+
+def without_reset(found: GuardVerdict, awaited: int) -> GuardVerdict:
+    """Return the verdict on a limit that was to be reset at `awaited`, of which nothing has been seen since."""
+    reason = f"{found.reason}; it was to be reset {clock_time(awaited)}, and nobody has seen that"
+    return found._replace(answer="unknown", reason=reason, wait_until=None)
 
 
 def _evaluate(limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: GuardPolicy) -> GuardVerdict:
@@ -122,15 +140,30 @@ def _blocked(limit: LimitStatus, facts: GuardVerdict) -> GuardVerdict:
     )
 
 
+def _apply_age(fresh: GuardVerdict, age: int) -> GuardVerdict:
+    """Return the verdict as it stands after the age of its reading, which the reason of an old one says."""
+    if age < STALE_SECONDS:
+        return fresh
+    seen = f"seen {duration(age)} ago"
+    if fresh.answer == "go":
+        return fresh._replace(reason=f"{fresh.reason}; {seen}, less only if used elsewhere")
+    if fresh.answer == "below" and fresh.wait_until is None and age >= UNKNOWN_AFTER_SECONDS:
+        return fresh._replace(answer="unknown", reason=f"{fresh.reason}; {seen}, and no reset time is known")
+    return fresh._replace(reason=f"{fresh.reason}; {seen}")
+
+
 def _apply_max_age(
-    fresh: GuardVerdict, limit: LimitStatus, windows: Mapping[str, WindowStatus], policy: GuardPolicy
+    fresh: GuardVerdict, limit: LimitStatus, windows: Mapping[str, WindowStatus], max_age: float
 ) -> GuardVerdict:
-    """Return the verdict, changed to ``old`` where the reading is too old to decide."""
-    if limit["age_seconds"] <= policy.max_age or fresh.answer == "unknown":
+    """Return the verdict, changed to ``old`` where the reading is too old to decide.
+
+    One whose windows have all been reset since is not.
+    """
+    if limit["age_seconds"] <= max_age or fresh.answer == "unknown":
         return fresh
     if windows and limit["state"] != "refused" and all(each["reset_unseen"] for each in windows.values()):
         return fresh
-    seen = f"seen {duration(limit['age_seconds'])} ago, but the maximum age is {duration(policy.max_age)}"
+    seen = f"seen {duration(limit['age_seconds'])} ago, but the maximum age is {duration(max_age)}"
     return fresh._replace(answer="old", reason=f"{fresh.reason}, {seen}" if fresh.reason else seen)
 
 

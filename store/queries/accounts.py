@@ -139,6 +139,17 @@ def find_account(known: Sequence[Account], prefix: str) -> Account:
     raise AccountError(f"no account matches {prefix!r}" + ("" if known else "; none has been seen yet"), known)
 
 
+def workspace_accounts(connection: sqlite3.Connection, known: Sequence[Account], account_id: str) -> list[Account]:
+    """Return the accounts with a ChatGPT account's id: one for each user of a workspace that was seen."""
+    rows = connection.execute(
+        "SELECT id FROM accounts WHERE account_id = :id"
+        " UNION SELECT account FROM merged_accounts WHERE account_id = :id",
+        {"id": account_id},
+    )
+    ids = {row[0] for row in rows}
+    return [account for account in known if account.id in ids]
+
+
 def account_ids(connection: sqlite3.Connection) -> set[int]:
     """Return the row ids of all accounts."""
     return {row[0] for row in connection.execute("SELECT id FROM accounts")}

@@ -1,4 +1,4 @@
-"""The use of a window by thread, model, account, day or hour: the document of ``usage --json``."""
+"""The use of a window by thread, project, model, day and the like: the document of ``usage --json``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from store.analysis.attribution import (
 from store.analysis.formatting import compact_length, dated, find_slot, length_code, shown_windows
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.analysis.ranking import TokenRate
+from store.analysis.thread_tree import ThreadOrigin, ThreadTree
 from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points_per_token
 from store.constants import BUDGET_LIMIT, MAIN_LIMIT
 from store.queries.accounts import in_order
@@ -33,10 +34,11 @@ from store.queries.turns import OF_LIMIT
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from store.analysis.thread_tree import Branch
     from store.constants import GroupBy
-    from store.documents import AccountWindow, TokenWeights, UsageDocument, UsageFigures, UsageRow
+    from store.documents import AccountWindow, TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
     from store.queries.accounts import Account
 
 _MIN_BEFORE = 50
@@ -60,12 +62,15 @@ def load_usage(
     window: str | None = None,
     limit_id: str | None = None,
     zone: dt.tzinfo | None = None,
+    tree: bool = False,
+    projects_of: Callable[[Collection[str]], Mapping[str, str]] | None = None,
 ) -> UsageDocument:
     """Return the use of a window of the accounts from `since` to `now` (Unix seconds).
 
     `window` is a slot or a real length. Without it, it is that of ``7d``, or else of the longest window; without
     `limit_id` that of the main limit, or else of the first. Days and hours are those of `zone`, by default of the
-    machine.
+    machine. With `tree`, rows by thread list the threads of sub-agents. `projects_of` returns the keys of the projects
+    of threads by their ids, where they are known.
 
     Raises:
         NotSeenError: That limit or window was never seen.
@@ -88,7 +93,8 @@ def load_usage(
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not any(history.samples for history in histories):
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
-    table = _Table(by, period, names, zone)
+    threads = _Threads(histories, projects_of if by == "project" else None, names)
+    table = _Table(by, period, threads, zone, tree=tree)
     for history in histories:
         table.add(history)
     return {
@@ -123,7 +129,7 @@ def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Seque
 
 def empty_usage(now: float, *, by: GroupBy, since: float) -> UsageDocument:
     """Return the document of a database that does not exist yet."""
-    return _Table(by, _TimeRange(since, now), {}, None).document(int(now))
+    return _Table(by, _TimeRange(since, now), _Threads([], None, {}), None).document(int(now))
 
 
 # Reading
@@ -303,6 +309,34 @@ def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
 
 
+class _Threads:
+    """The sessions, projects and names of the threads in the histories."""
+
+    def __init__(
+        self,
+        histories: Sequence[_History],
+        projects_of: Callable[[Collection[str]], Mapping[str, str]] | None,
+        names: Mapping[str, str],
+    ) -> None:
+        turns = [turn for history in histories for turn in history.turns]
+        self.names = names
+        self.tree = ThreadTree(
+            ThreadOrigin(turn.thread, turn.session, turn.parent_thread, turn.subagent) for turn in turns
+        )
+        ids = {turn.thread for turn in turns if turn.thread is not None} if projects_of else set()
+        self._projects = projects_of(ids | {self.tree.root(each) for each in ids}) if projects_of else {}
+
+    def session(self, turn: TurnUse) -> str | None:
+        """Return the thread that a turn counts for: that of the session which started its sub-agent."""
+        return None if turn.thread is None else self.tree.root(turn.thread)
+
+    def project(self, turn: TurnUse) -> str | None:
+        """Return the project of a turn's thread, else of the session that started it."""
+        if turn.thread is None:
+            return None
+        return self._projects.get(turn.thread) or self._projects.get(self.tree.root(turn.thread))
+
+
 # Counting
 
 
@@ -374,16 +408,36 @@ class _Tally:
         }
 
 
+_NO_ENTRY: UsageEntry = {
+    "key": None,
+    "name": None,
+    "title": None,
+    "folder": None,
+    "project": None,
+    "elsewhere": False,
+    "pending": False,
+    "kind": None,
+    "parent": None,
+    "depth": 0,
+    **_Tally().figures(0),
+}
+
+
 class _Table:
     """The rows of the document, filled account by account."""
 
-    def __init__(self, by: GroupBy, period: _TimeRange, names: dict[str, str], zone: dt.tzinfo | None) -> None:
+    def __init__(
+        self, by: GroupBy, period: _TimeRange, threads: _Threads, zone: dt.tzinfo | None, *, tree: bool = False
+    ) -> None:
         self._by = by
         self._period = period
-        self._names = names
+        self._threads = threads
+        self._names = dict(threads.names) if by == "thread" else {}
         self._zone = zone
+        self._opens_tree = tree and by == "thread"
         self._quarters: dict[int, str | None] = {}
         self._rows: dict[str | None, _Tally] = {}
+        self._branches: dict[str, _Tally] = {}
         self._pending = _Tally()
         self._elsewhere = _Tally()
         self._total = _Tally()
@@ -400,7 +454,8 @@ class _Table:
             self._share(part, key_of)
         for turn in history.turns:
             if self._period.contains(turn.ended_at):
-                self._row(key_of(turn)).count(turn)
+                for tally in self._tallies(turn, key_of):
+                    tally.count(turn)
         if self._by == "account" and history.samples:
             self._row(history.account.key)
             self._names.update({history.account.key: history.account.label})
@@ -412,7 +467,8 @@ class _Table:
         for tally in (*self._rows.values(), self._pending, self._elsewhere):
             self._total.add(tally)
         total = math.fsum(self._total.points)
-        rows = [self._entry(key, tally, total) for key, tally in self._rows.items()]
+        branches = self._branches_by_session(total)
+        rows = [self._entry(key, tally, total, branches.get(key, [])) for key, tally in self._rows.items()]
         if self._by in {"day", "hour"}:
             rows.sort(key=lambda row: row["key"] or "")
         else:
@@ -420,7 +476,7 @@ class _Table:
         for tally, elsewhere in ((self._pending, False), (self._elsewhere, True)):
             if tally.points:
                 figures = tally.figures(total)
-                rows.append({"key": None, "name": None, "elsewhere": elsewhere, "pending": not elsewhere, **figures})
+                rows.append({**_NO_ENTRY, "elsewhere": elsewhere, "pending": not elsewhere, "tree": [], **figures})
         return {
             "generated_at": generated_at,
             "since": self._period.since,
@@ -439,15 +495,30 @@ class _Table:
             "weights": self._weights,
         }
 
-    def _entry(self, key: str | None, tally: _Tally, total: float) -> UsageRow:
+    def _entry(self, key: str | None, tally: _Tally, total: float, tree: list[UsageEntry]) -> UsageRow:
         name = self._names.get(key) if key is not None else None
+        kind = self._threads.tree.kinds.get(key) if self._by == "thread" and key is not None else None
         return {
+            **_NO_ENTRY,
             "key": key,
             "name": None if name == key else name,
-            "elsewhere": False,
-            "pending": False,
+            "kind": kind,
+            "tree": tree,
             **tally.figures(total),
         }
+
+    def _branches_by_session(self, total: float) -> dict[str | None, list[UsageEntry]]:
+        """Return the branches of each session, those with the most points first."""
+        figures = {thread: tally.figures(total) for thread, tally in self._branches.items()}
+        tree = self._threads.tree
+        found = tree.branches(figures, lambda each: (-figures[each]["points"], -figures[each]["output_tokens"], each))
+        return {session: [self._branch(each, figures[each.thread]) for each in some] for session, some in found.items()}
+
+    def _branch(self, branch: Branch, figures: UsageFigures) -> UsageEntry:
+        thread = branch.thread
+        name, kind = self._threads.names.get(thread), self._threads.tree.kinds.get(thread)
+        placed: UsageEntry = {**_NO_ENTRY, "key": thread, "name": name, "kind": kind, "parent": branch.parent}
+        return {**placed, "depth": branch.depth, **figures}
 
     def _share(self, part: Attribution, key_of: Callable[[TurnUse], str | None]) -> None:
         if part.turn is None:
@@ -455,7 +526,17 @@ class _Table:
             tally.points.append(part.points)
             tally.seen(part.at)
         else:
-            self._row(key_of(part.turn)).points.append(part.points)
+            for tally in self._tallies(part.turn, key_of):
+                tally.points.append(part.points)
+
+    def _tallies(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> list[_Tally]:
+        """Return the sums that a turn counts for: those of its row and, in a tree, of each thread above it."""
+        found = [self._row(key_of(turn))]
+        thread = turn.thread if self._opens_tree else None
+        while thread is not None and (parent := self._threads.tree.parent(thread)) is not None:
+            found.append(self._branches.setdefault(thread, _Tally()))
+            thread = parent
+        return found
 
     def _row(self, key: str | None) -> _Tally:
         found = self._rows.get(key)
@@ -465,13 +546,17 @@ class _Table:
 
     def _key_of(self, account: Account) -> Callable[[TurnUse], str | None]:
         """Return the function that gives the key of the row of each of an account's turns."""
-        if self._by == "thread":
-            return lambda turn: turn.thread
-        if self._by == "model":
-            return lambda turn: turn.model
-        if self._by == "account":
-            return lambda _: account.key
-        return lambda turn: self._bucket(turn.ended_at)
+        keys: dict[GroupBy, Callable[[TurnUse], str | None]] = {
+            "thread": self._threads.session,
+            "project": self._threads.project,
+            "model": lambda turn: turn.model,
+            "effort": lambda turn: turn.reasoning_effort,
+            "subagent": lambda turn: turn.subagent,
+            "tier": lambda turn: turn.tier,
+            "client": lambda turn: turn.client,
+            "account": lambda _: account.key,
+        }
+        return keys.get(self._by, lambda turn: self._bucket(turn.ended_at))
 
     def _bucket(self, at: float) -> str | None:
         """Return the day or hour of a timestamp; None outside the calendar."""

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 PINNED = Path(__file__).parents[1] / "data" / "pinned"
 
 TYPES: dict[str, Any] = {
-    "cli/status": documents.StatusDocument,
+    "cli/status": documents.StatusCommandDocument,
     "cli/forecast": documents.ForecastDocument,
     "cli/usage": documents.UsageDocument,
     "cli/events": documents.EventsDocument,
     "cli/history": list[documents.HistoryEntry],
     "cli/accounts": list[documents.AccountEntry],
     "cli/threads": list[documents.ThreadEntry],
-    "cli/next": documents.NextDocument,
+    "cli/next": documents.NextCommandDocument,
     "cli/guard": documents.GuardDocument,
     "cli/statusline": documents.StatuslineDocument | documents.UnknownStatuslineDocument | documents.WaybarDocument,
     "cli/alerts-check": documents.AlertCheckDocument,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.demo.codex import log_in
 from scripts.support.errors import NOTHING_YET
 from store.database import open_writer
 from store.edits import rename_account
@@ -89,7 +90,8 @@ def test_json(path: Path) -> None:
     """The ranking has every account, with every documented field."""
     record(path, seen(80), seen(20, who=BOB))
     document = json.loads(invoke("next", "--json").stdout)
-    assert set(document) == {"generated_at", "account", "label", "name", "email", "reason", "ranking"}
+    whole = {"generated_at", "account", "label", "name", "email", "reason", "ranking", "logged_in", "login"}
+    assert set(document) == whole
     fields = {
         "account",
         "label",
@@ -181,3 +183,19 @@ def test_a_free_month_is_not_more_than_a_plus_week(path: Path) -> None:
         ("7d", "7d", 1),
         ("7d", "30d", 0.05),
     ]
+
+
+def test_the_reason_says_which_account_is_logged_in(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays the best of all accounts."""
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path))
+    log_in(tmp_path, "acct-a", "user-a")
+    record(path, seen(80), seen(20, who=BOB))
+    result = invoke("next")
+    phrase = f"{tmp_path} is logged in as alice@example.com"
+    assert (result.stdout, result.stderr.endswith(f"; {phrase}\n")) == ("bob@example.com\n", True)
+    document = json.loads(invoke("next", "--json").stdout)
+    assert (document["logged_in"], document["login"]) == ("acct-a/user-a", phrase)
+    record(path, seen(100), seen(100, who=BOB))
+    assert invoke("next").stderr.splitlines()[-1] == f"  {phrase}"

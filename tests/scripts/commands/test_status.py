@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.demo.codex import log_in
 from scripts.support.errors import NOTHING_YET
 from tests.support.command_line import invoke
 from tests.support.factories import ALICE, BOB
@@ -30,7 +31,7 @@ def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
 def test_status_json_is_the_contract(two: Path, command: list[str]) -> None:
     """The document has every documented field."""
     document = json.loads(invoke(*command, "--db", two).stdout)
-    assert set(document) == {"generated_at", "accounts"}
+    assert set(document) == {"generated_at", "accounts", "logged_in", "login"}
     alice = document["accounts"][0]
     contract = {"account", "name", "email", "plan_type", "token_key", "credits", "limits"}
     assert contract <= set(alice)
@@ -100,3 +101,39 @@ def test_nothing_stored_yet_json(path: Path, arguments: list[str]) -> None:
 def test_watch_cannot_be_combined_with_json(path: Path) -> None:
     """--watch is for people, --json prints one document."""
     assert invoke("--watch", "--json", "--db", path).exit_code == 2
+
+
+def test_the_account_that_is_logged_in_here_comes_first(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line says so; with accounts that were named, or with --any, the order stays."""
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path))
+    log_in(tmp_path, "acct-b", "user-b")
+    lines = invoke("--db", two).stdout.splitlines()
+    headings = [line for line in lines if line and not line.startswith(" ")]
+    assert headings == [f"bob@example.com · pro · login of {tmp_path}", "alice@example.com · plus"]
+    assert invoke("--any").stdout.startswith("alice@example.com · plus\n")
+    assert invoke("status", "alice", "bob").stdout.startswith("alice@example.com · plus\n")
+    document = json.loads(invoke("status", "--json").stdout)
+    assert [each["label"] for each in document["accounts"]] == ["bob@example.com", "alice@example.com"]
+    assert (document["logged_in"], document["login"]) == (
+        "acct-b/user-b",
+        f"{tmp_path} is logged in as bob@example.com",
+    )
+
+
+def test_an_account_that_is_logged_in_and_was_not_seen(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are shown, below a line that says so; a login that cannot be read is one note."""
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path))
+    log_in(tmp_path, "acct-x", "user-x")
+    start = f"the account that {tmp_path} is logged in with has not been seen yet\n\nalice@example.com · plus\n"
+    assert invoke("status", "--db", two).stdout.startswith(start)
+    (tmp_path / "auth.json").write_text("{", "utf-8")
+    result = invoke("status")
+    assert (result.exit_code, result.stdout[:26]) == (0, "alice@example.com · plus\n ")
+    assert result.stderr == (
+        f"codex-tap: note: the login of {tmp_path} cannot be read (it is not the JSON that Codex writes); "
+        "nobody counts as logged in\n"
+    )

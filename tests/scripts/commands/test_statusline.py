@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import store.queries.forecast
+from scripts.codex_files.login import Login
 from scripts.commands.statusline import _WRITERS, _Outlook
+from scripts.demo.codex import log_in
+from scripts.support.database import Selected
 from store.database import open_writer
 from store.edits import rename_account
 from store.models import Credits, Identity, Window
@@ -81,7 +84,7 @@ def test_waybar_gets_its_json(work: Path) -> None:
     shown = json.loads(result.stdout)
     assert set(shown) == {"text", "tooltip", "class", "percentage"}
     assert (shown["text"], shown["class"], shown["percentage"]) == ("work 5h 63 % (2h10m) 7d 41 % (3d)", "medium", 63)
-    assert shown["tooltip"].splitlines()[:2] == ["work", "36.5 % of 5 h left, resets in 2 h 10 min"]
+    assert shown["tooltip"].splitlines()[:2] == ["work · seen last", "36.5 % of 5 h left, resets in 2 h 10 min"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,10 @@ def test_what_is_not_as_usual_is_marked(path: Path) -> None:
     [
         ("text", "-"),
         ("tmux", "-"),
-        ("json", '{"account": null}'),
+        (
+            "json",
+            '{"account": null, "selected_by": "last_seen", "selection": "nothing is known of any account"}',
+        ),
     ],
 )
 def test_a_bar_stays_whole_while_nothing_is_known(path: Path, form: str, line: str) -> None:
@@ -178,7 +184,9 @@ def test_any_account_is_one_line(accounts: list[dict[str, Any]], form: str) -> N
     """Any status of an account makes one line."""
     for each in accounts:
         for main in each["limits"]:
-            line = _WRITERS[form](_Outlook(cast("AccountStatus", each), cast("LimitStatus", main), {}))
+            who = cast("AccountStatus", each)
+            selected = Selected(who, "last_seen")
+            line = _WRITERS[form](_Outlook(who, cast("LimitStatus", main), {}, selected, Login("~/.codex")))
             assert line
             assert "\n" not in line
 
@@ -195,3 +203,24 @@ def test_only_levels_take_a_forecast(work: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(store.queries.forecast, "sample_history", walk)
     assert invoke("statusline", "--format", form, "--db", work).exit_code == 0
     assert walked == [(2, "codex")] * forecast
+
+
+def test_the_account_that_is_logged_in_here(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown instead of the one seen last; one that was not seen yet is not replaced by another."""
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path))
+    log_in(tmp_path, "acct-b", "user-b")
+    assert invoke("statusline", "--db", work).stdout.startswith("other 5h")
+    assert invoke("statusline", "--any").stdout.startswith("work 5h")
+    assert invoke("statusline", "work").stdout.startswith("work 5h")
+    assert invoke("statusline", "work", "--any").exit_code == 2
+    document = json.loads(invoke("statusline", "--format", "json").stdout)
+    assert (document["label"], document["selected_by"]) == ("other", "codex_home")
+    assert document["selection"] == f"for other, the login of {tmp_path}"
+    assert f"other · login of {tmp_path}" in json.loads(invoke("statusline", "--format", "waybar").stdout)["tooltip"]
+    log_in(tmp_path, "acct-x", "user-x")
+    assert invoke("statusline").stdout == "-\n"
+    assert "has not been seen yet" in json.loads(invoke("statusline", "--format", "waybar").stdout)["tooltip"]
+    (tmp_path / "auth.json").write_text("{", "utf-8")
+    result = invoke("statusline")
+    assert (result.stdout[:8], result.stderr.count("\n")) == ("work 5h ", 1)
+    assert "cannot be read" in result.stderr

@@ -20,6 +20,7 @@ from store.queries.accounts import (
     in_order,
     labelled,
     load_accounts,
+    workspace_accounts,
 )
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
@@ -157,3 +158,21 @@ def test_the_key_of_a_merged_account_leads_to_the_other(path: Path) -> None:
     assert alice.merged == ("acct-b/user-b",)
     assert find_account(known, "acct-b") == alice
     assert find_account(known, BOB.token_key) == alice
+
+
+def test_the_accounts_of_a_workspace(path: Path) -> None:
+    """Each user of a workspace is an account of its own; one that was merged into another leads to that one."""
+    carol = ALICE.model_copy(update={"token_key": "carol~1", "user_id": "user-c", "email": "carol@example.com"})
+    dave = BOB.model_copy(update={"token_key": "dave~1", "account_id": "acct-d", "email": "dave@example.com"})
+    record(path, used(1), used(2, who=BOB), used(3, who=carol), used(4, who=dave))
+    with closing(open_writer(path)) as connection:
+        merge_accounts(connection, 2, 4)
+    with closing(open_reader(path)) as connection:
+        known = load_accounts(connection)
+        found = {each: workspace_accounts(connection, known, each) for each in ("acct-a", "acct-d", "acct", "acct-x")}
+    assert {key: [account.email for account in accounts] for key, accounts in found.items()} == {
+        "acct-a": ["alice@example.com", "carol@example.com"],
+        "acct-d": ["bob@example.com"],
+        "acct": [],
+        "acct-x": [],
+    }

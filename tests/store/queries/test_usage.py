@@ -90,7 +90,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
     docs = rows[DOCS]
     assert (docs["turns"], docs["refused"], docs["warm_ups"], docs["models"]) == (1, 1, 1, ["m", "n"])
     assert (docs["input_tokens"], docs["reasoning_tokens"], docs["threads"]) == (1_500, 30, 1)
-    assert set(rows[REFACTOR]) == set(USAGE_COLUMNS)
+    assert set(rows[REFACTOR]) == {*USAGE_COLUMNS, "tree"}
     assert (document["length"], document["windows"]) == (
         "7d",
         [{"account": "acct-alice/user-alice", "window": "7d", "window_minutes": WEEK_MINUTES, "length": "7d"}],
