@@ -47,6 +47,7 @@ _COMMANDS = {
     "statusline": "statusline:statusline",
     "alerts": "alerts:alerts",
     "serve": "serve:serve",
+    "mcp": "mcp_server:mcp_server",
     "run": "run:run",
     "install": "install:install",
     "proxy": "proxy:proxy",

@@ -859,6 +859,112 @@ class GuardDocument(Selection):
     """0 as well where nothing is known, with ``--fail-open``."""
 
 
+# agents
+
+
+class AgentAnswer(TypedDict):
+    """What each document of ``codex-tap mcp`` begins with. None of them has an e-mail, title or folder unasked.
+
+    ``known`` is false while nothing was seen of the account: then the rest is empty or null. ``account`` is the name
+    that a person gave the account, else its key; ``chosen_by`` says whether it was asked for, is the one logged in, or
+    the one seen last.
+    """
+
+    known: bool
+    account: str | None
+    chosen_by: SelectedBy
+
+
+class AgentWindow(TypedDict):
+    """A window: percent from 0 to 100, a length such as ``5h``, its reset in Unix seconds and in minutes from now."""
+
+    window: str
+    used_percent: float | None
+    remaining_percent: float | None
+    resets_at: int | None
+    resets_in_minutes: int | None
+
+
+class AgentLimit(TypedDict):
+    """A limit (``codex`` is the main one), and how old that is; ``state`` is that of `LimitStatus`."""
+
+    limit_id: str
+    name: str | None
+    state: Literal["open", "refused", "on_credits", "unknown"]
+    opens_at: int | None
+    age_seconds: int
+    windows: list[AgentWindow]
+
+
+class AgentLimits(AgentAnswer):
+    """What is left: the tool ``limits``."""
+
+    limits: list[AgentLimit]
+
+
+class AgentForecastWindow(TypedDict):
+    """When a window runs out. Null where nothing can be forecast: ``text`` says why.
+
+    ``chance_dry_percent`` is the chance that it runs out before its reset, ``runs_dry_at`` the likely time of that in
+    Unix seconds, null where it lasts; ``at_reset_percent`` is what will be used by its reset, at most 100.
+    """
+
+    limit_id: str
+    window: str
+    used_percent: float | None
+    chance_dry_percent: float | None
+    runs_dry_at: int | None
+    at_reset_percent: float | None
+    resets_at: int | None
+    text: str
+
+
+class AgentForecast(AgentAnswer):
+    """When each window runs out: the tool ``forecast``."""
+
+    windows: list[AgentForecastWindow]
+
+
+class AgentUsageRow(TypedDict):
+    """What one thread, model, … used: points are percent of the window; ``key`` is null for use elsewhere.
+
+    ``title`` and ``folder`` are null unless they were asked for.
+    """
+
+    key: str | None
+    points: float
+    turns: int
+    input_tokens: int
+    output_tokens: int
+    title: str | None
+    folder: str | None
+
+
+class AgentUsage(AgentAnswer):
+    """What used a window since a time (Unix seconds): the tool ``usage``. ``left_out`` counts further rows."""
+
+    window: str | None
+    since: float
+    by: str
+    points: float
+    turns: int
+    rows: list[AgentUsageRow]
+    left_out: int
+
+
+class AgentGuard(AgentAnswer):
+    """Whether to go on: the tool ``guard``. The fields but ``advice`` are those of `GuardDocument`."""
+
+    answer: Literal["go", "below", "old", "unknown"]
+    reason: str
+    advice: str
+    window: str | None
+    remaining_percent: float | None
+    min_remaining: float
+    resets_at: int | None
+    age_seconds: int | None
+
+
 # alerts
 
 
