@@ -21,11 +21,10 @@ from scripts.agent.tools import AgentTools, Reply, ToolError, UsageBy
 from store import documents
 
 INSTRUCTIONS = """\
-How much of the user's Codex limits is left, read from Codex's own traffic; nothing is requested from anyone.
-Ask `guard` before long or parallel work (many files, sub-agents, high effort) and every half hour in long work: \
-"go" means go on, "below" means wrap up. `limits` has the figures, `forecast` says whether they last until the reset, \
-`usage` what used them. Percent are from 0 to 100; timestamps are Unix seconds. No answer uses up anything.\
+How much of the user's Codex limits is left: ask guard before long or parallel work, and every half hour of it.
+It is read from Codex's own traffic; asking uses up nothing. Percent are 0 to 100, timestamps Unix seconds.\
 """
+"""Codex shows the model the first line of it with the name of the server, and all of it with each tool."""
 
 Account = Annotated[
     str | None,
@@ -112,7 +111,7 @@ def _described(tools: AgentTools, error_class: type[Exception]) -> list[Callable
         account: Account = None,
         include_names: IncludeNames = False,
     ) -> Annotated[CallToolResult, documents.AgentGuard]:
-        """Say whether enough is left to go on: go, below, or unknown, why, and what to do. Ask before long work."""
+        """Say whether enough is left to go on (go, below, old or unknown), why, and what to do then."""
         return result(functools.partial(tools.guard, min_remaining, window, account, include_names=include_names))
 
     return [limits, forecast, usage, guard]

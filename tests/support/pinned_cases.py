@@ -479,6 +479,10 @@ COMMANDS: dict[str, list[Case]] = {
         piped("", environment={"CODEX_TAP_TOKEN": "short"}),
         piped("--port 70000"),
     ],
+    "mcp": [
+        piped("--names maybe"),
+        piped("--db {home}/x nobody"),
+    ],
     "run": [
         piped(""),
         piped("--ca {home}/ca.pem true"),
