@@ -62,7 +62,16 @@ _SHIFT = 0.25
 _CHANCE = 0.01
 _MIN_FAILURES = 3
 _TURN_LIMIT_STATUS = 429
-_REFUSALS = frozenset({ANY_REFUSAL, USED_UP_TYPE, "usage_limit_exceeded", "insufficient_quota"})
+_REFUSALS = frozenset(
+    {
+        ANY_REFUSAL,
+        USED_UP_TYPE,
+        "usage_limit_exceeded",
+        "usage_not_included",
+        "rate_limit_exceeded",
+        "insufficient_quota",
+    }
+)
 _INCOMPLETE = frozenset({"max_output_tokens", "content_filter"})
 """Why the server completes a response before its end: not a failure of the server."""
 

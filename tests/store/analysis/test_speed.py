@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         (429, "usage_limit_reached", "refused"),
         (None, "usage_limit_reached", "refused"),
         (403, "workspace_owner_credits_depleted", "refused"),
+        (403, "usage_not_included", "refused"),
         (500, None, "failed"),
         (503, "server_is_overloaded", "failed"),
         (None, "server_error", "failed"),
