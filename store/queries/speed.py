@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 USUAL_SECONDS = 28 * DAY
 """How far back the usual figures reach: four weeks have each day of the week four times."""
 
-MAX_TURNS, MAX_USUAL_TURNS = 200_000, 20_000
+MAX_TURNS, MAX_USUAL_TURNS = 50_000, 20_000
 """About how many turns the figures, and the usual ones, come from: of more, every second, third … one is read."""
 
 SPANS = (HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
