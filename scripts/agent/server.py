@@ -18,6 +18,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from scripts.agent.tools import AgentTools, Reply, ToolError, UsageBy
+from scripts.support.version import version
 from store import documents
 
 INSTRUCTIONS = """\
@@ -59,21 +60,26 @@ def serve(path: Path, *, names_on: bool) -> None:
 
 def make_server(tools: AgentTools) -> Any:
     """Return a server of the SDK with the tools."""
-    server_class, error_class = _sdk()
-    server = server_class("codex-tap", instructions=INSTRUCTIONS, log_level="ERROR")
+    make, error_class = _sdk()
+    server = make("codex-tap", instructions=INSTRUCTIONS, log_level="ERROR")
     for tool in _described(tools, error_class):
         server.add_tool(tool, annotations=ToolAnnotations.model_validate(_READ_ONLY), structured_output=True)
     return server
 
 
-def _sdk() -> tuple[Any, type[Exception]]:
-    """Return the SDK's class of a server, and its exception for a failed tool; both have other names in 1.x and 2.x."""
+def _sdk() -> tuple[Callable[..., Any], type[Exception]]:
+    """Return the function that makes a server of the SDK, and its exception for a failed tool.
+
+    Both have other names in 1.x, whose servers cannot tell a version of their own.
+    """
     try:
-        package, name = importlib.import_module("mcp.server.mcpserver"), "MCPServer"
+        package = importlib.import_module("mcp.server.mcpserver")
+        make: Callable[..., Any] = functools.partial(package.MCPServer, version=version())
     except ModuleNotFoundError:
-        package, name = importlib.import_module("mcp.server.fastmcp"), "FastMCP"
+        package = importlib.import_module("mcp.server.fastmcp")
+        make = package.FastMCP
     errors = importlib.import_module(f"{package.__name__}.exceptions")
-    return getattr(package, name), cast("type[Exception]", errors.ToolError)
+    return make, cast("type[Exception]", errors.ToolError)
 
 
 def _described(tools: AgentTools, error_class: type[Exception]) -> list[Callable[..., CallToolResult]]:
