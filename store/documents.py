@@ -58,6 +58,16 @@ class LoginReference(TypedDict):
     """The login as a phrase for people; null where nobody is logged in."""
 
 
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+
+
 class ReportedWindow(TypedDict):
     """A window as it was last reported."""
 
@@ -292,16 +302,6 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
-
-
-class ThreadWords(TypedDict):
-    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
-
-    title: str | None
-    """Its name in Codex, else the beginning of its first message."""
-    folder: str | None
-    project: str | None
-    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
 
 
 class UsageEntry(UsageFigures, ThreadWords):
@@ -543,7 +543,7 @@ class HistoryPointsDocument(TypedDict):
     """The resets of each window, in the order of time."""
 
 
-class TurnEntry(AccountReference):
+class TurnEntry(AccountReference, ThreadWords):
     """A turn of Codex. Tokens read from and written into the cache are part of the input, reasoning ones of the output.
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
@@ -622,11 +622,12 @@ class ForgottenAccount(AccountDetail):
     files: list[str]
 
 
-class ThreadEntry(TypedDict):
-    """A thread of Codex, an element of ``codex-tap threads --json``.
+class ThreadBranch(ThreadWords):
+    """A thread of Codex, with the use of those that it started.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, and the tokens are those of all of its
+    turns. ``points`` are those of the window that ``usage`` shows by default. ``is_session`` is true if the client
+    names no threads: then ``thread`` is its session. ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -634,8 +635,28 @@ class ThreadEntry(TypedDict):
     name: str | None
     accounts: list[str]
     turns: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    points: float
     first_seen_at: float
     last_seen_at: float
+    kind: str | None
+    """The kind of sub-agent: `review`, say. Null for a thread that a person began."""
+    parent: str | None
+    """The thread that started it, where it is in the tree of another."""
+    depth: int
+    """0 for an entry of the list, 1 for a thread that this one started, and so on."""
+
+
+class ThreadEntry(ThreadBranch):
+    """A thread that a person began, an element of ``codex-tap threads --json``.
+
+    The entry with the id ``thread_title`` has the threads in which Codex makes the titles of others.
+    """
+
+    tree: list[ThreadBranch]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 # next and guard

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, reject_options, yes_option
+from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, pass_on_options, yes_option
 from scripts.commands.output import emit, list_paths
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files, session
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
@@ -38,7 +38,7 @@ Examples:
 def accounts(context: click.Context, *, form: Form | None, database: Path | None) -> None:
     """List accounts; name, merge or delete them."""
     if context.invoked_subcommand is not None:
-        reject_options(context)
+        pass_on_options(context)
         return
     known = _load(database or default_database())
 

@@ -10,6 +10,7 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
+    all_option,
     database_option,
     export_options,
     names_option,
@@ -46,7 +47,7 @@ Examples:
 """,
     help=f"""Show what used a window, in percentage points and tokens.
 
-    An increase between two readings is divided among the turns that ran between them, by their tokens. An increase
+    An increase between two changes is divided among the turns that ran between them, by their tokens. An increase
     without a turn is listed as used elsewhere. Sub-agents and reviews count for the thread that started them.
     {ACCOUNT_HELP}
     """,
@@ -63,7 +64,8 @@ Examples:
     help="Window to analyse, by its length (5h, 7d, 30d, …). [default: 7d, or the longest one seen]",
 )
 @click.option("--limit", "limit_id", metavar="ID", help="Limit to analyse. [default: codex, the main limit]")
-@click.option("--all", "shows_all", is_flag=True, help="Show all rows, however many there are.")
+@all_option("Show all rows, however many.")
+@click.option("--explain", is_flag=True, help="Also show the token weights that divide an increase among turns.")
 @names_option()
 @export_options
 @database_option
@@ -78,6 +80,7 @@ def usage(
     window: str | None,
     limit_id: str | None,
     shows_all: bool,
+    explain: bool,
     names_on: bool,
     form: Form | None,
     database: Path | None,
@@ -92,7 +95,7 @@ def usage(
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
 
-        return [render_usage(document, profile, shows_all=shows_all)] if document["rows"] else []
+        return [render_usage(document, profile, all_rows=shows_all, explain=explain)] if document["rows"] else []
 
     table = Table(usage_rows(document["rows"]) if form == "csv" else document["rows"], USAGE_COLUMNS)
     is_known = document["window"] is not None

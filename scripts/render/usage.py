@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from scripts.render.console import count, label_width, truncate, window_length, wrapped
+from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
 from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from scripts.render.console import TerminalProfile
     from store.documents import TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
@@ -28,9 +28,6 @@ _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
 _WIDE_ENOUGH = 20
 """A bar is left out where labels would be narrower beside it."""
-
-_MAX_ROWS = 20
-"""So many rows are shown on a terminal where the others are not asked for."""
 
 _HEADS = {"effort": "Effort", "subagent": "Sub-agent"}
 _NOT_REPORTED = {
@@ -51,6 +48,8 @@ class _Row(NamedTuple):
     points: float
     figures: tuple[str, ...]
     style: str
+    is_sum: bool = False
+    """It stands for rows that are not shown, and has no bar."""
 
 
 class _Columns(NamedTuple):
@@ -62,16 +61,34 @@ class _Columns(NamedTuple):
 
 
 _HEADINGS = ("Turns", "Input", "Cached", "Output")
+_FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
+_TIMES = ("day", "hour")
 
 
-def render_usage(document: UsageDocument, profile: TerminalProfile, *, shows_all: bool = False) -> Text:
+def render_usage(
+    document: UsageDocument, profile: TerminalProfile, *, all_rows: bool = False, explain: bool = False
+) -> Text:
     """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below.
 
-    With `shows_all`, the rows that a terminal would leave out are shown as well.
+    Args:
+        document: the document.
+        profile: the terminal; it shows `MAX_ROWS` rows with turns, and the others as one.
+        all_rows: show each row.
+        explain: also show the token weights.
     """
-    lines = [_title(document, profile), *_table(document, profile, shows_all=shows_all)]
-    notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
+    left_out = slice(0, 0) if all_rows or profile.unlimited else _left_out(document)
+    lines = [_title(document, profile), *_table(document, left_out, profile)]
+    sentences = [*_notes(document), *(_weights(document) if explain else [])]
+    notes = [Text(line, "dim") for note in sentences for line in wrapped(note, profile)]
     return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
+
+
+def _left_out(document: UsageDocument) -> slice:
+    """Return which rows are too many: the last ones with turns, or the earliest times."""
+    number = sum(not _is_without_turns(row) for row in document["rows"])
+    if number <= MAX_ROWS:
+        return slice(0, 0)
+    return slice(0, number - MAX_ROWS) if document["by"] in _TIMES else slice(MAX_ROWS, number)
 
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
@@ -127,24 +144,39 @@ def _style(row: UsageEntry) -> str:
 
 
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
-    figures = tuple(map(amount, (row["turns"], row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
+    figures = tuple(amount(row[name]) for name in _FIGURES)  # type: ignore[literal-required]
     return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
 
 
-def _table(document: UsageDocument, profile: TerminalProfile, *, shows_all: bool) -> list[Text]:
+def _sum(rows: Sequence[UsageRow], profile: TerminalProfile) -> _Row:
+    """Return one row for those that are not shown."""
+    figures = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    points = sum(row["points"] for row in rows)
+    return _Row(rows_left_out(len(rows), profile), points, tuple(map(amount, figures)), "dim", is_sum=True)
+
+
+def _opened(rows: Sequence[UsageRow]) -> list[UsageEntry]:
+    """Return the rows, each followed by the entries of its tree."""
+    return [entry for row in rows for entry in (row, *row["tree"])]
+
+
+def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> list[Text]:
     by = document["by"]
-    shown, left_out = _shown(document["rows"], profile, shows_all=shows_all)
-    entries: list[UsageEntry] = [each for row in shown for each in (row, *row["tree"])]
+    before, after = _opened(document["rows"][: left_out.start]), _opened(document["rows"][left_out.stop :])
+    entries = [*before, *after]
     rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
     total = _row("total", document["total"], "bold")
+    sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
     figures = tuple(
-        max(len(heading), *(len(row.figures[i]) for row in (*rows, total))) for i, heading in enumerate(_HEADINGS)
+        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
+        for i, heading in enumerate(_HEADINGS)
     )
-    width = _label_room(figures, profile)
-    labels = _labels(by, entries, width, profile)
+    room = _label_room(figures, profile)
+    labels = _labels(by, entries, room, profile)
     rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
-    columns = _columns([_head(by), *labels, total.label], width, figures, profile)
-    max_points = max((row.points for row in rows), default=0)
+    rows[len(before) : len(before)] = sums
+    columns = _columns([_head(by), *(row.label for row in rows), total.label], room, figures, profile)
+    max_points = max((row.points for row in rows if not row.is_sum), default=0)
     head = _line(_head(by), "Points", Text(), _HEADINGS, columns)
     head.stylize("bold")
     return [
@@ -152,26 +184,17 @@ def _table(document: UsageDocument, profile: TerminalProfile, *, shows_all: bool
         *(
             _line(
                 truncate(row.label, columns.label, profile.glyphs),
-                *_points(row, max_points, columns.bar, profile),
+                *_points(row, max_points, 0 if row.is_sum else columns.bar, profile),
                 columns,
             )
             for row in rows
         ),
-        *([Text(f"{profile.glyphs.ellipsis} and {left_out:,} more (--all)", "dim")] if left_out else []),
         _line(total.label, *_points(total, 0, 0, profile), columns),
     ]
 
 
 def _head(by: str) -> str:
     return _HEADS.get(by, by.capitalize())
-
-
-def _shown(rows: Sequence[UsageRow], profile: TerminalProfile, *, shows_all: bool) -> tuple[Sequence[UsageRow], int]:
-    """Return the rows that are shown, and the number of others: a terminal shows the first ones."""
-    if shows_all or profile.unlimited or len(rows) <= _MAX_ROWS:
-        return rows, 0
-    last = [row for row in rows[_MAX_ROWS:] if _is_without_turns(row)]
-    return [*rows[:_MAX_ROWS], *last], len(rows) - _MAX_ROWS - len(last)
 
 
 def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
@@ -215,7 +238,7 @@ def _notes(document: UsageDocument) -> list[str]:
     increases, readings = document["rises"], document["readings"]
     notes = []
     if increases < FEW_INCREASES:
-        notes.append(f"Few readings: {count(increases, 'increase')} in {count(readings, 'reading')}.")
+        notes.append(f"Few changes: {count(increases, 'increase')} in {count(readings, 'change')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:
         notes.append(
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
@@ -230,14 +253,20 @@ def _notes(document: UsageDocument) -> list[str]:
         notes.append(f"Windows: {_lengths(document)}.")
     if len(document["accounts"]) > 1 and document["by"] != "account":
         notes.append("Points refer to each account's own window.")
-    fits = [fit for fit in document["weights"] if fit["fitted"]]
-    if len(document["accounts"]) > 1 and fits:
-        return [*notes, f"Token weights are fitted for {len(fits)} of {len(document['weights'])} models."]
-    return [*notes, *map(_fitted, fits)]
+    return notes
 
 
-def _fitted(fit: TokenWeights) -> str:
+def _weights(document: UsageDocument) -> Iterator[str]:
+    """Yield a sentence on the token weights of each model."""
+    accounts = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    for fit in document["weights"]:
+        whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
+        yield f"{whose}{_weight(fit)}"
+
+
+def _weight(fit: TokenWeights) -> str:
     kinds = ((fit["uncached_input"], "uncached input"), (fit["cached_input"], "cached"), (fit["output"], "output"))
     weights = ", ".join(f"{weight:.2g} ({kind})" for weight, kind in kinds)
     model = sanitize(fit["model"] or _NOT_REPORTED["model"])
-    return f"{model}: token weights {weights}, fitted from {count(fit['rises'], 'increase')}."
+    source = f"fitted from {count(fit['rises'], 'increase')}" if fit["fitted"] else "from public prices"
+    return f"{model}: token weights {weights}, {source}."

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AfterValidator, Field
 
+from scripts.codex_files.names import name_turns, name_usage, projects_of
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
@@ -195,7 +196,7 @@ def get_requests(
     empty: list[documents.TurnEntry] = []
     turns = _reader(request).query_accounts(account, load, empty)
     document: documents.TurnsDocument = {
-        "requests": turns,
+        "requests": name_turns(turns) if request.app.state.names_on else turns,
         "next_before": turns[-1]["id"] if len(turns) == limit else None,
     }
     return json_response(request, document)
@@ -212,19 +213,31 @@ def get_breakdown(
         str | None, Query(max_length=20, description="A window, by its real length (`30d`) or its slot (`7d`).")
     ] = None,
     limit_id: LimitId = None,
+    tree: Annotated[bool, Query(description="List the threads of sub-agents in the rows by thread.")] = False,
 ) -> Response:
-    """What used a window."""
+    """What used a window. Titles, folders and projects of threads are null where the server leaves names out."""
     now = time.time()
     begin = _timestamp(since, now)
+    names_on = request.app.state.names_on
 
     def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
-        return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
+        return load_usage(
+            connection,
+            now,
+            accounts=only,
+            by=by,
+            since=begin,
+            window=window,
+            limit_id=limit_id,
+            tree=tree,
+            projects_of=projects_of if names_on else None,
+        )
 
     try:
         document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
-    return json_response(request, document)
+    return json_response(request, name_usage(document) if names_on else document)
 
 
 @router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})

@@ -57,6 +57,8 @@ class ThreadTree:
 
     def root(self, thread: str) -> str:
         """Return the thread at the top, which is the thread itself where no other started it."""
+        if thread not in self._parents:  # nearly always
+            return thread
         path = []
         while thread in self._parents and thread not in self._roots:
             path.append(thread)

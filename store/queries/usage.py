@@ -63,14 +63,15 @@ def load_usage(
     limit_id: str | None = None,
     zone: dt.tzinfo | None = None,
     tree: bool = False,
+    rolls_up: bool = True,
     projects_of: Callable[[Collection[str]], Mapping[str, str]] | None = None,
 ) -> UsageDocument:
     """Return the use of a window of the accounts from `since` to `now` (Unix seconds).
 
     `window` is a slot or a real length. Without it, it is that of ``7d``, or else of the longest window; without
     `limit_id` that of the main limit, or else of the first. Days and hours are those of `zone`, by default of the
-    machine. With `tree`, rows by thread list the threads of sub-agents. `projects_of` returns the keys of the projects
-    of threads by their ids, where they are known.
+    machine. With `tree`, rows by thread list the threads of sub-agents; without `rolls_up`, these have rows of their
+    own. `projects_of` returns the keys of the projects of threads by their ids, where they are known.
 
     Raises:
         NotSeenError: That limit or window was never seen.
@@ -93,7 +94,7 @@ def load_usage(
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not any(history.samples for history in histories):
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
-    threads = _Threads(histories, projects_of if by == "project" else None, names)
+    threads = _Threads(histories if rolls_up else [], projects_of if by == "project" else None, names)
     table = _Table(by, period, threads, zone, tree=tree)
     for history in histories:
         table.add(history)
@@ -278,10 +279,17 @@ def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSamp
         yield WindowSample(first_at, seen_at, window.used_percent, window.window_minutes, window.resets_at)
 
 
+_COLUMNS = {
+    # Where the client names no thread, the turn is shown under its session.
+    "thread": "coalesce(thread, session)",
+    # Read for sub-agents alone: many texts that nothing is done with take time.
+    "session": "CASE WHEN subagent IS NOT NULL THEN session END",
+}
+
+
 def _turns(cursor: sqlite3.Cursor, place: _Place, start: float, number: int) -> list[TurnUse]:
     account, limit = place.account.id, place.limit_id
-    # Where the client names no thread, the turn is shown under its session.
-    columns = ", ".join("coalesce(thread, session)" if name == "thread" else name for name in TurnUse._fields)
+    columns = ", ".join(_COLUMNS.get(name, name) for name in TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
     newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
     more = max(0, number - len(newer))
@@ -321,7 +329,9 @@ class _Threads:
         turns = [turn for history in histories for turn in history.turns]
         self.names = names
         self.tree = ThreadTree(
-            ThreadOrigin(turn.thread, turn.session, turn.parent_thread, turn.subagent) for turn in turns
+            ThreadOrigin(turn.thread, turn.session, turn.parent_thread, turn.subagent)
+            for turn in turns
+            if turn.subagent is not None or turn.parent_thread is not None
         )
         ids = {turn.thread for turn in turns if turn.thread is not None} if projects_of else set()
         self._projects = projects_of(ids | {self.tree.root(each) for each in ids}) if projects_of else {}
@@ -454,8 +464,10 @@ class _Table:
             self._share(part, key_of)
         for turn in history.turns:
             if self._period.contains(turn.ended_at):
-                for tally in self._tallies(turn, key_of):
-                    tally.count(turn)
+                self._row(key_of(turn)).count(turn)
+                if self._opens_tree:
+                    for tally in self._branches_of(turn):
+                        tally.count(turn)
         if self._by == "account" and history.samples:
             self._row(history.account.key)
             self._names.update({history.account.key: history.account.label})
@@ -526,17 +538,17 @@ class _Table:
             tally.points.append(part.points)
             tally.seen(part.at)
         else:
-            for tally in self._tallies(part.turn, key_of):
-                tally.points.append(part.points)
+            self._row(key_of(part.turn)).points.append(part.points)
+            if self._opens_tree:
+                for tally in self._branches_of(part.turn):
+                    tally.points.append(part.points)
 
-    def _tallies(self, turn: TurnUse, key_of: Callable[[TurnUse], str | None]) -> list[_Tally]:
-        """Return the sums that a turn counts for: those of its row and, in a tree, of each thread above it."""
-        found = [self._row(key_of(turn))]
-        thread = turn.thread if self._opens_tree else None
+    def _branches_of(self, turn: TurnUse) -> Iterator[_Tally]:
+        """Yield the sums of the branches that a turn counts for: those of its thread, and up to the session."""
+        thread = turn.thread
         while thread is not None and (parent := self._threads.tree.parent(thread)) is not None:
-            found.append(self._branches.setdefault(thread, _Tally()))
+            yield self._branches.setdefault(thread, _Tally())
             thread = parent
-        return found
 
     def _row(self, key: str | None) -> _Tally:
         found = self._rows.get(key)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING
 
-from scripts.render.usage import short_ids
+from scripts.render.usage import render_usage
+from store.queries.usage import empty_usage
+from tests.support.factories import NOON
+from tests.support.rendering import UTC
+
+if TYPE_CHECKING:
+    from store.documents import UsageDocument
 
 
-@given(st.sets(st.uuids().map(str), max_size=20))
-def test_short_ids_are_unique(ids: set[str]) -> None:
-    """An id has eight characters, or as many more as make it unique."""
-    found = short_ids(ids)
-    assert set(found) == ids
-    assert len(set(found.values())) == len(ids)
-    assert all(each.startswith(short) and len(short) >= 8 for each, short in found.items())
+def document() -> UsageDocument:
+    return empty_usage(NOON, by="thread", since=NOON - 86_400)
+
+
+def test_without_rows() -> None:
+    head, columns, total, *_ = render_usage(document(), UTC).plain.splitlines()
+    assert columns.split()[0] == "Thread"
+    assert total.split() == ["total", "0.0", "0", "0", "0", "0"]
+    assert head
