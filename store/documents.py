@@ -53,9 +53,9 @@ class LoginReference(TypedDict):
     """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
 
     logged_in: str | None
-    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    """The account's key; null where nobody is logged in, that account was not seen yet, or ``--any`` was given."""
     login: str | None
-    """The login as a phrase for people; null where nobody is logged in."""
+    """The login as a phrase for people; null where nobody is logged in, or ``--any`` was given."""
 
 
 class ThreadWords(TypedDict):

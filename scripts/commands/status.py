@@ -12,7 +12,6 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
-    any_option,
     database_option,
     json_option,
     shell_login,
@@ -45,7 +44,8 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
-    return database_option(json_option(any_option(watch(command))))
+    any_account = click.option("--any", "any_account", is_flag=True, help="Leave out of it who is logged in here.")
+    return database_option(json_option(any_account(watch(command))))
 
 
 @click.command(
