@@ -727,7 +727,7 @@ class BudgetUse(TypedDict):
     name: str | None
     """The thread's name or title, the project's short name; null where it has none."""
     seen: bool
-    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+    """Whether any turn of the thread was ever seen, or lately of the project: if not, ``used`` is 0 for that reason."""
 
 
 class GuardDocument(Selection):

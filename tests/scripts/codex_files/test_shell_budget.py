@@ -119,4 +119,4 @@ def test_what_was_used(path: Path, shop: Path, user: BudgetUser, used: float, ke
     found = ShellBudget(GuardBudget(5), user._replace(keys=keys), names_on=True).used(path, "acct-a", window)
     assert found is not None
     assert (round(found["used"], 6), found["key"], found["name"]) == (used, key, name)
-    assert found["seen"] == (key != "t-new")
+    assert found["seen"] == (key not in {"t-new", "git.example/acme/none"})

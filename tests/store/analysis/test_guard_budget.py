@@ -138,6 +138,10 @@ def use(used: float, **fields: Any) -> BudgetUse:
             "budget: 3.2 of 5 % of the 7 d window used this week by project shop",
         ),
         (
+            {"scope": "project", "key": "/shop", "name": None, "seen": False},
+            "budget: 3.2 of 5 % of the 7 d window used today by project /shop, of which nothing has been seen lately",
+        ),
+        (
             {"period": "window", "scope": "account", "window_minutes": 43_200},
             "budget: 3.2 of 5 % of the 30 d window used by this account",
         ),
