@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "status": "status:status",
+    "top": "top:top",
     "forecast": "forecast:forecast",
     "usage": "usage:usage",
     "next": "next_account:next_account",
@@ -211,6 +212,9 @@ command, or with 127 if the command was not found.
 Completion:
   eval "$(_CODEX_TAP_COMPLETE=bash_source codex-tap)"     (zsh: zsh_source)
   _CODEX_TAP_COMPLETE=fish_source codex-tap | source
+
+\b
+Options work in front of a command, too; after it they take precedence.
 """,
 )
 @status_options

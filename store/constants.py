@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
+DOCUMENT_VERSION = 1
+"""The version of the JSON documents of the CLI and the API (`store.documents`)."""
+
 MAIN_LIMIT = "codex"
 """Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
 

@@ -9,7 +9,8 @@ What holds for every document:
   e-mail address. Key and label name exactly one account, wherever a command or a path of the API takes one.
 - A slot is ``5h``, ``7d``, ``budget``, or a window's own length (``30d``). ``window_minutes`` and ``length`` are always
   the real length: the slot ``7d`` of a Free plan has the length ``30d``.
-- Later versions only add fields.
+- ``document_version`` is `DOCUMENT_VERSION`. An array, rows as NDJSON and CSV have no room for it, and are of that
+  version, too. Later versions of codex-tap only add fields.
 
 Only types belong here, and commands import them for type checking alone: creating these classes takes some
 milliseconds. That is why the lists that a command needs (`EVENT_KINDS`, `GROUP_BY`) are in `store.constants`, and why
@@ -17,7 +18,7 @@ annotations are not strings here: each string would be compiled.
 """
 
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from store.constants import EventKind, GroupBy
 
@@ -26,6 +27,13 @@ if sys.version_info >= (3, 12):
 else:
     # pydantic accepts only this one on Python 3.11.
     from typing_extensions import TypedDict
+
+
+class Document(TypedDict):
+    """What every document that is an object begins with; the output adds it (`scripts.support.json_document`)."""
+
+    document_version: NotRequired[int]
+    """`DOCUMENT_VERSION`: it grows when a field's meaning changes or a field goes, not when one is added."""
 
 
 class AccountReference(TypedDict):
@@ -180,7 +188,7 @@ class AccountStatus(AccountReference):
     limits: list[LimitStatus]
 
 
-class StatusDocument(TypedDict):
+class StatusDocument(Document):
     """How much is left: ``/api/usage``, and most of ``codex-tap status --json``."""
 
     generated_at: int
@@ -191,7 +199,7 @@ class StatusCommandDocument(StatusDocument, LoginReference):
     """How much is left: ``codex-tap status --json``, with the account first that is logged in here."""
 
 
-class StatuslineDocument(AccountReference, Selection):
+class StatuslineDocument(AccountReference, Selection, Document):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -208,7 +216,7 @@ class StatuslineDocument(AccountReference, Selection):
     stale: bool
 
 
-class UnknownStatuslineDocument(Selection):
+class UnknownStatuslineDocument(Selection, Document):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -270,7 +278,7 @@ class AccountForecast(AccountReference):
     limits: list[LimitForecast]
 
 
-class ForecastDocument(TypedDict):
+class ForecastDocument(Document):
     """When each window runs out: ``codex-tap forecast --json`` and ``/api/forecast``."""
 
     generated_at: int
@@ -363,7 +371,7 @@ class AccountWindow(TypedDict):
     length: str | None
 
 
-class UsageDocument(TypedDict):
+class UsageDocument(Document):
     """What used a window: ``codex-tap usage --json`` and ``/api/breakdown``.
 
     ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
@@ -440,7 +448,7 @@ class EventEntry(AccountReference):
     after: EventReading
 
 
-class EventsDocument(TypedDict):
+class EventsDocument(Document):
     """What happened, the oldest first: ``codex-tap events --json``.
 
     ``readings`` counts the rows that were compared. Turns are known since ``turns_known_since``: use before it cannot
@@ -525,7 +533,7 @@ class HistoryReset(TypedDict):
     unseen: bool
 
 
-class HistoryPointsDocument(TypedDict):
+class HistoryPointsDocument(Document):
     """The course of each limit, the oldest point first: ``/api/history``.
 
     For each limit it has the snapshot that stood at ``since``, and the first and the last of each step; all of them
@@ -579,7 +587,7 @@ class TurnEntry(AccountReference, ThreadWords):
     reasoning_tokens: int | None
 
 
-class TurnsDocument(TypedDict):
+class TurnsDocument(Document):
     """Turns, the newest first: ``/api/requests``. ``next_before`` asks for the next page, null on the last page."""
 
     requests: list[TurnEntry]
@@ -602,13 +610,13 @@ class AccountEntry(AccountReference):
     last_seen_at: float
 
 
-class AccountsDocument(TypedDict):
+class AccountsDocument(Document):
     """All accounts in the order in which they were first seen: ``/api/accounts``."""
 
     accounts: list[AccountEntry]
 
 
-class AccountDetail(AccountEntry):
+class AccountDetail(AccountEntry, Document):
     """An account, and the number of rows stored for it: ``/api/accounts/<prefix>``."""
 
     snapshots: int
@@ -690,7 +698,7 @@ class RankingEntry(AccountReference):
     reason: str
 
 
-class NextDocument(TypedDict):
+class NextDocument(Document):
     """Which account to use now: ``/api/next``, and most of ``codex-tap next --json``; null where none can be used."""
 
     generated_at: int
@@ -730,7 +738,7 @@ class BudgetUse(TypedDict):
     """Whether any turn of the thread was ever seen, or lately of the project: if not, ``used`` is 0 for that reason."""
 
 
-class GuardDocument(Selection):
+class GuardDocument(Selection, Document):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
@@ -808,7 +816,7 @@ class FiredAlert(TypedDict):
     text: str
 
 
-class AlertCheckDocument(TypedDict):
+class AlertCheckDocument(Document):
     """What would be sent now: ``codex-tap alerts check --json``.
 
     Alerts are ``due``, or ``held`` during quiet hours, which end at ``quiet_until``. ``targets`` has each target as it
@@ -841,7 +849,7 @@ class CheckEntry(TypedDict):
     advice: str | None
 
 
-class DoctorDocument(TypedDict):
+class DoctorDocument(Document):
     """The checks of the set-up: ``codex-tap doctor --json``. ``healthy`` is true where none found a problem."""
 
     healthy: bool
@@ -858,7 +866,7 @@ class PrunedAccount(AccountReference):
     turns_kept: int
 
 
-class PruneDocument(TypedDict):
+class PruneDocument(Document):
     """What ``codex-tap prune --json`` deleted, or would delete. ``freed_bytes`` is an estimate until it is deleted."""
 
     before: float
@@ -867,7 +875,7 @@ class PruneDocument(TypedDict):
     accounts: list[PrunedAccount]
 
 
-class HealthDocument(TypedDict):
+class HealthDocument(Document):
     """Whether the database can be read, and whether readings come in: ``/health``."""
 
     status: Literal["ok", "empty"]

@@ -44,8 +44,8 @@ Kinds: {", ".join(EVENT_KINDS)}.
 """,
     help=f"""Show what happened: limits reached, windows reset or moved.
 
-    Each event comes from two consecutive snapshots; --json, --csv and --ndjson include both. A reset that happened while
-    Codex was not running is shown at the time when it was due, as soon as Codex runs again. {ACCOUNT_HELP}
+    Each event comes from two consecutive snapshots; --json, --csv and --ndjson include both. A reset that happened
+    while Codex was not running is shown at the time when it was due, as soon as Codex runs again. {ACCOUNT_HELP}
     """,
 )
 @accounts_argument

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scripts.commands.completion import complete_account
 from scripts.commands.options import (
     ACCOUNT_HELP,
     all_option,
@@ -50,7 +51,7 @@ Examples:
     that is stored. Without ACCOUNT it shows all accounts. {ACCOUNT_HELP}
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @since_option()
 @click.option("--limit", "limit_id", metavar="ID", help="Only this limit (codex, codex_bengalfox, …).")
 @all_option("List all that is stored.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.commands.completion import complete_account
 from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
@@ -162,7 +163,22 @@ def names_option(
     )
 
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
+
+
+def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--all`` with its help; the command takes `shows_all`."""
+    return click.option("--all", "shows_all", is_flag=True, help=effect)
+
+
+def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--quiet`` with its help; the command takes `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help=effect)
+
+
+pager_option = click.option(
+    "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
+)
 
 LOGIN_HELP = "the account that is logged in in CODEX_HOME (or ~/.codex), else the one seen last"
 
@@ -191,14 +207,6 @@ def shell_login(account: str | None = None, *, any_account: bool = False, quiet:
     return login
 
 
-def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the option ``--all`` with its help; the command takes `shows_all`."""
-    return click.option("--all", "shows_all", is_flag=True, help=effect)
-
-
-pager_option = click.option(
-    "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
-)
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.json_document import versioned
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def emit(
         unknown: the message while nothing is known.
     """
     if form == "json" and document is not None:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(versioned(document), indent=2))
     elif form and table:
         _write_table(table, form)
     elif is_known:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, names_option
+from scripts.commands.options import database_option, names_option, quiet_option
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 from scripts.support.loopback import is_loopback
 from scripts.support.ready_lines import SERVING
@@ -45,6 +45,7 @@ Examples:
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @click.option("--metrics-emails", is_flag=True, help="Label accounts without a name by their e-mail in the metrics.")
 @names_option(None, "on for a loopback address, else off")
+@quiet_option("Do not print the address.")
 @click.option("--beside", is_flag=True, hidden=True, help="Started by the launcher: any port, ends with stdin.")
 def serve(
     *,
@@ -54,6 +55,7 @@ def serve(
     opens: bool,
     metrics_emails: bool,
     names_on: bool | None,
+    quiet: bool,
     beside: bool,
 ) -> None:
     """Serve a web page, a JSON API and Prometheus metrics.
@@ -72,7 +74,8 @@ def serve(
         if beside:
             print(SERVING, url, flush=True)
             return
-        print(f"codex-tap: serving {sanitize(path)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
+        if not quiet:
+            print(f"codex-tap: serving {sanitize(path)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
         if opens:
             click.launch(url)
 

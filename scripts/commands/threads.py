@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.commands.completion import complete_thread
 from scripts.commands.options import (
     all_option,
     database_option,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   codex-tap threads --since 24h
-  codex-tap threads --tree                         with the threads of reviews and sub-agents
+  codex-tap threads --tree                         with reviews and sub-agents
   codex-tap threads name 0199a8c2 refactor-auth    rename a thread
   codex-tap threads name refactor-auth --clear     remove its name
 """,
@@ -103,7 +104,7 @@ def _load(path: Path, now: float, since: float, *, tree: bool, names_on: bool) -
 
 
 @threads.command("name")
-@click.argument("thread")
+@click.argument("thread", shell_complete=complete_thread)
 @click.argument("name", required=False)
 @click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option

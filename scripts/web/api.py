@@ -408,13 +408,13 @@ def _newest_age(document: documents.StatusDocument) -> int | None:
 @router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)
 def get_legacy_usage(request: Request) -> Response:
     """How much is left, in the older shape."""
-    return json_response(request, _legacy_usage(request, None))
+    return json_response(request, _legacy_usage(request, None), is_versioned=False)
 
 
 @router.get("/codex/usage/{token_prefix:path}", response_model=LegacyDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
     """How much is left, in the older shape, for one account."""
-    return json_response(request, _legacy_usage(request, token_prefix))
+    return json_response(request, _legacy_usage(request, token_prefix), is_versioned=False)
 
 
 def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:

@@ -182,6 +182,12 @@ def _entry(thread: Thread, kind: str | None) -> ThreadBranch:
     }
 
 
+def thread_names(connection: sqlite3.Connection) -> list[tuple[str, str | None]]:
+    """Return the id and the name of every thread, the newest first."""
+    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
+    return [(thread, name) for thread, name in rows]
+
+
 def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str | None]:
     """Return id and name of the thread whose id or name begins with `prefix`; an exact match comes first.
 
@@ -189,8 +195,7 @@ def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str |
         ThreadError: `prefix` matches no thread, or several.
 
     """
-    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
-    known = [(thread, name) for thread, name in rows]
+    known = thread_names(connection)
     found = matching(known, prefix, lambda each: [word for word in each if word is not None])
     if len(found) == 1:
         return found[0]

@@ -268,6 +268,8 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--any", prepare=login("acct-ben")),
         piped("staus"),
         piped("--json status"),
+        piped("--watch 3 usage"),
+        piped("--db {home}/elsewhere.sqlite3 status"),
         piped("--db {home}/elsewhere.sqlite3"),
     ],
     "status": [
@@ -309,6 +311,9 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--by account"),
         piped("--window 5h work"),
         piped("--limit codex_bengalfox"),
+        piped("--by hour --since 9d", view="terminal of 100 columns"),
+        piped("--by hour --since 9d --all", view="terminal of 100 columns"),
+        text("--explain"),
         piped("--json"),
         piped("--by account --json"),
         piped("--csv"),
@@ -340,6 +345,8 @@ COMMANDS: dict[str, list[Case]] = {
         text("--since 5d"),
         piped(""),
         piped("work --kind window_moved --kind window_reset_early"),
+        text("--since 3d --all --no-pager"),
+        piped("--since 3d --pager"),
         piped("--limit codex_bengalfox"),
         piped("--json --since 5d --kind used_elsewhere --kind plan_changed --kind token_refreshed"),
         piped("--csv --since 4d"),
@@ -354,7 +361,11 @@ COMMANDS: dict[str, list[Case]] = {
     "history": [
         text("--since 2d"),
         text("work --since 1d"),
-        piped("--limit codex_bengalfox"),
+        text(""),
+        piped("--all"),
+        piped("--all --since 1d"),
+        piped("--since 12h --no-pager", view="terminal of 100 columns"),
+        piped("--limit codex_bengalfox --pager"),
         piped("ben --json --since 3d"),
         piped("--csv --since 2d"),
         piped("--ndjson --since 1d"),
@@ -396,6 +407,7 @@ COMMANDS: dict[str, list[Case]] = {
     "threads": [
         text(""),
         text("--since 2d"),
+        piped("--all"),
         piped("--json"),
         piped("--since 1min"),
         piped("--since never"),
@@ -404,6 +416,8 @@ COMMANDS: dict[str, list[Case]] = {
     "threads name": [
         piped(f"{THREADS[3]} benchmarks", "threads"),
         piped("refactor-auth ''", "threads"),
+        piped("refactor-auth --clear", "threads"),
+        piped("refactor-auth x --clear"),
         piped(f"{THREADS[3]} refactor-auth"),
         piped("0199a8c x"),
         piped("nothing x"),
@@ -501,7 +515,7 @@ COMMANDS: dict[str, list[Case]] = {
     "alerts watch": [
         piped("", environment=_CONFIG, prepare=alerts_file(_NO_TARGETS)),
         piped("", environment=_CONFIG, prepare=alerts_file('[targets]\nlog = ["true"]\n')),
-        piped("--config {home}/nowhere.toml"),
+        piped("--config {home}/nowhere.toml --quiet"),
     ],
     "alerts init": [
         piped("--config {home}/new/alerts.toml", "alerts check --config {home}/new/alerts.toml"),
@@ -510,7 +524,7 @@ COMMANDS: dict[str, list[Case]] = {
     "serve": [
         piped("--host 0.0.0.0"),
         piped("", environment={"CODEX_TAP_TOKEN": "short"}),
-        piped("--port 70000"),
+        piped("--port 70000 --quiet"),
     ],
     "run": [
         piped(""),
@@ -527,6 +541,7 @@ COMMANDS: dict[str, list[Case]] = {
     "proxy": [
         piped("--port 70000"),
         piped("--held-socket"),
+        piped("--quiet --verbose"),
         piped("--alerts"),
         piped("--serve", environment={"CODEX_TAP_TOKEN": "short"}),
     ],
@@ -592,6 +607,7 @@ COMMANDS: dict[str, list[Case]] = {
             without=_VERSIONS,
             note=", a shell that leads to no proxy",
         ),
+        piped(f"{_ADDRESS} --quiet", environment=_DOCTOR, prepare=_with_copies_and_codex, without=_VERSIONS),
         piped("--proxy nowhere"),
     ],
     "uninstall": [

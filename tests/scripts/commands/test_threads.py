@@ -73,10 +73,11 @@ def test_a_thread_is_named(three: Path, start: str) -> None:
     assert "refactor-auth  " in invoke("threads").stdout
 
 
-def test_an_empty_name_removes_the_name(three: Path) -> None:
-    """Another thread may have the name afterwards."""
+@pytest.mark.parametrize("word", ["--clear", ""])
+def test_a_name_is_removed(three: Path, word: str) -> None:
+    """Another thread may have the name afterwards; `--clear` is as with accounts, an empty name does the same."""
     invoke("threads", "name", FIRST, "docs", "--db", three)
-    assert invoke("threads", "name", "docs", "").stdout == f"{FIRST} has no name now.\n"
+    assert invoke("threads", "name", "docs", word).stdout == f"{FIRST} has no name now.\n"
     assert invoke("threads", "name", OLD, "docs").exit_code == 0
     assert listed() == {FIRST: None, SECOND: None, OLD: "docs"}
 
@@ -95,7 +96,8 @@ def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
         ([FIRST, "a\x1bb"], "Error: a name must not be empty or contain control characters\n"),
         (["0199", "x"], f"Error: '0199' matches several threads:\n  {SECOND}\n  {FIRST}\n"),
         (["nope", "x"], f"Error: no thread matches 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
-        ([FIRST], "Missing argument 'NAME'"),
+        ([FIRST], "Give either a NAME or --clear."),
+        ([FIRST, "x", "--clear"], "Give either a NAME or --clear."),
     ],
 )
 def test_a_thread_name_that_cannot_be_given(three: Path, words: list[str], error: str) -> None:

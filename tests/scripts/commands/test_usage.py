@@ -39,7 +39,7 @@ def test_text(path: Path) -> None:
         ["used", "elsewhere", "5.0"],
         ["total", "20.0", "3", "13,500", "9,000", "300"],
     ]
-    assert lines[8] == "Few readings: 4 increases in 5 readings."
+    assert lines[8] == "Few changes: 4 increases in 5 changes."
     assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
 
 
@@ -54,9 +54,10 @@ def test_fitted_weights_have_a_note(path: Path) -> None:
     insert_history(path, AccountHistory(sights, turns))
     (fit,) = json.loads(invoke("usage", "--json").stdout)["weights"]
     assert fit["fitted"]
-    (note,) = [line for line in invoke("usage").stdout.splitlines() if "fitted" in line]
+    (note,) = [line for line in invoke("usage", "--explain").stdout.splitlines() if "fitted" in line]
     assert note.startswith(f"m: token weights {fit['uncached_input']:.2g} (uncached input), ")
     assert note.endswith(f"(output), fitted from {fit['rises']} increases.")
+    assert "token weights" not in invoke("usage").stdout
 
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:

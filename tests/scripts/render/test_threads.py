@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from scripts.render.threads import render_threads
 from store.queries.accounts import Account
 from store.queries.threads import Thread
@@ -30,6 +34,23 @@ def test_a_pipe_gets_whole_ids() -> None:
         Thread                                Turns  Last seen  Account
         0199aaaa-0000-7000-8000-000000000001     12  11:00      alice@example.com, bob
     """)
+
+
+@pytest.mark.parametrize(
+    ("options", "number", "last"),
+    [
+        ({}, 20, "… and 1,057 more (--all)"),
+        ({"all_rows": True}, 1_077, None),
+        ({"profile": UTC._replace(unlimited=True)}, 1_077, None),
+    ],
+    ids=["a terminal", "all", "a pipe"],
+)
+def test_a_long_list(options: dict[str, Any], number: int, last: str | None) -> None:
+    """A terminal gets the newest, and the number of the others."""
+    found = [NEW._replace(thread=f"{index:08x}-0000") for index in range(1_077)]
+    _, *rows = render_threads(found, NOON, **{"profile": UTC, **options}).plain.splitlines()
+    assert rows[number:] == ([last] if last else [])
+    assert rows[number - 1].startswith(f"{number - 1:08x}")
 
 
 def test_ids_and_names_are_sanitized() -> None:
