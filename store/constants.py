@@ -49,7 +49,20 @@ EventKind = Literal[
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 """What can happen to an account and its limits; `store.analysis.events.KINDS` says what each means."""
 
-GroupBy = Literal["thread", "project", "model", "effort", "subagent", "tier", "client", "day", "hour", "account"]
+GroupBy = Literal[
+    "thread",
+    "project",
+    "model",
+    "effort",
+    "subagent",
+    "tier",
+    "client",
+    "day",
+    "week",
+    "month",
+    "hour",
+    "account",
+]
 
 GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 """What a row of `store.documents.UsageDocument` can stand for."""

@@ -310,6 +310,21 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
+    api_value_usd: float | None
+    """What the tokens of the turns are sold for on the public API, in dollars, without those of ``not_priced_turns``.
+
+    It is not what was paid: on a plan nothing was paid for it. Null where no turn has a known price.
+    """
+    not_priced_turns: int
+    """Turns without a value: ``not_priced`` of the document says which, and why."""
+    amount: float | None
+    """The points in the ``unit`` of the document; null without one."""
+
+
+class ModelUse(UsageFigures):
+    """The use of a model within a row; ``model`` is null where none was reported."""
+
+    model: str | None
 
 
 class UsageEntry(UsageFigures, ThreadWords):
@@ -317,8 +332,9 @@ class UsageEntry(UsageFigures, ThreadWords):
 
     ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
     else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
-    key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row
-    of use elsewhere. ``name`` is the name that a person gave the thread, the project's short name, or the account's
+    key, the day (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour
+    (``2026-11-21 14:00``). It is null where none was reported, and in the row of use elsewhere. ``name`` is the name
+    that a person gave the thread, the project's short name, or the account's
     label; null where it would repeat the key.
     """
 
@@ -344,6 +360,25 @@ class UsageRow(UsageEntry):
 
     tree: list[UsageEntry]
     """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
+    start: float | None
+    """When the day, week or month of the row begins; null for any other row."""
+    end: float | None
+    by_model: list[ModelUse]
+    """The models of a day, week or month, the most used first; empty for any other row."""
+
+
+class NotPricedTurns(TypedDict):
+    """Turns without a value at public API prices, and why.
+
+    ``reason`` is ``model`` or ``tier`` where that one has no known price, else ``model_not_reported`` or
+    ``tokens_not_reported`` (the turn was cut off). ``model`` is the one that responded, ``tier`` the service tier where
+    that is the reason.
+    """
+
+    reason: Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
+    model: str | None
+    tier: str | None
+    turns: int
 
 
 class TokenWeights(TypedDict):
@@ -395,6 +430,14 @@ class UsageDocument(Document):
     readings: int
     rises: int
     weights: list[TokenWeights]
+    by_model: list[ModelUse]
+    """The models of the whole time range, where rows are days, weeks or months; else empty."""
+    unit: str | None
+    """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
+    not_priced: list[NotPricedTurns]
+    """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
+    own_prices: list[str]
+    """The models whose prices are the user's own: those of all others are the public ones of genai-prices."""
 
 
 # events

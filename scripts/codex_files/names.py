@@ -54,7 +54,8 @@ def name_usage(document: UsageDocument, environ: Mapping[str, str] = os.environ)
     if document["by"] == "project":
         projects = short_names(row["key"] for row in rows if row["key"] is not None)
         for row in rows:
-            row["name"] = row["project"] = projects.get(row["key"] or "")
+            project = row["project"] = projects.get(row["key"] or "")
+            row["name"] = None if project == row["key"] else project
     return document
 
 

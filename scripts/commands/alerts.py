@@ -114,7 +114,7 @@ def test_targets(target: str | None, config: Path) -> None:
 
     It prints the result of each. Quiet hours do not apply. The exit code is 4 if a target failed.
     """
-    from scripts.alerts.settings_schema import nearest
+    from scripts.support.toml_file import nearest
 
     settings = _settings(config)
     if not settings.targets:

@@ -211,6 +211,9 @@ def shell_login(account: str | None = None, *, any_account: bool = False, quiet:
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
+SINCE_HELP = "Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05)."
+
+
 def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--since``; the command takes a Unix timestamp, or None without a default."""
     return click.option(
@@ -219,7 +222,7 @@ def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], C
         default=default,
         show_default=default is not None,
         metavar="WHEN",
-        help="Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05).",
+        help=SINCE_HELP,
     )
 
 

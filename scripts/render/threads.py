@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,7 +120,9 @@ def _names(
     width = label_width(projects, limit, profile.glyphs)
     labels = thread_labels(
         [LabelledThread(each["thread"], each["name"], each["title"], each["kind"], each["depth"]) for each in threads],
-        min(_MAX_TITLE, max(_MIN_TITLE, room - (len(_GAP) + width if width else 0))),
+        sys.maxsize
+        if profile.unlimited
+        else min(_MAX_TITLE, max(_MIN_TITLE, room - (len(_GAP) + width if width else 0))),
         profile.glyphs,
     )
     titles = ["" if has_ids and _is_id(each) else labels[each["thread"]] for each in threads]

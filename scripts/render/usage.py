@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import datetime as dt
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rich.text import Text
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scripts.render.console import TerminalProfile
-    from store.documents import TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
+    from store.documents import NotPricedTurns, TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
 
 FEW_INCREASES = 10
 """With fewer increases the attribution is unreliable."""
@@ -26,10 +27,10 @@ PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_WIDE_ENOUGH = 20
+_WIDE_ENOUGH = 18
 """A bar is left out where labels would be narrower beside it."""
 
-_HEADS = {"effort": "Effort", "subagent": "Sub-agent"}
+_HEADS = {"subagent": "Sub-agent", "week": "Week of"}
 _NOT_REPORTED = {
     "thread": "thread not reported",
     "project": "no project known",
@@ -41,11 +42,15 @@ _NOT_REPORTED = {
 }
 
 
+_Value = TypeVar("_Value")
+
+
 class _Row(NamedTuple):
     """The texts of a row, before the layout."""
 
     label: str
     points: float
+    used: str
     figures: tuple[str, ...]
     style: str
     is_sum: bool = False
@@ -56,13 +61,22 @@ class _Columns(NamedTuple):
     """The common widths of all rows; `bar` is 0 where there is no room."""
 
     label: int
+    used: int
     bar: int
     figures: tuple[int, ...]
 
 
-_HEADINGS = ("Turns", "Input", "Cached", "Output")
+_HEADINGS = ("Turns", "Input", "Cached", "Output", "API value")
+_DISPENSABLE = ("Cached", "Input")
+"""Columns that a narrow terminal does without, the first one first."""
+
 _FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
-_TIMES = ("day", "hour")
+_TIMES = ("day", "week", "month", "hour")
+_MIN_USED = 6
+"""The least width of the column of points."""
+
+_MAX_REASONS = 4
+"""Reasons for turns without a value that are listed one by one."""
 
 
 def render_usage(
@@ -78,9 +92,10 @@ def render_usage(
     """
     left_out = slice(0, 0) if all_rows or profile.unlimited else _left_out(document)
     lines = [_title(document, profile), *_table(document, left_out, profile)]
-    sentences = [*_notes(document), *(_weights(document) if explain else [])]
+    sentences = [*_notes(document), *_value_notes(document), *(_weights(document) if explain else [])]
+    summary = [Text(line) for line in wrapped(_summary(document), profile)]
     notes = [Text(line, "dim") for note in sentences for line in wrapped(note, profile)]
-    return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
+    return Text("\n").join([*lines, Text(""), *summary, *notes])
 
 
 def _left_out(document: UsageDocument) -> slice:
@@ -130,9 +145,19 @@ def _labels(by: str, entries: Sequence[UsageEntry], width: int, profile: Termina
 def _label(by: str, row: UsageEntry) -> str:
     if _is_without_turns(row):
         return ELSEWHERE if row["elsewhere"] else PENDING
+    if by in _TIMES and row["depth"]:
+        return f"  {sanitize(row['key'] or _NOT_REPORTED['model'])}"
     if row["key"] is None:
         return _NOT_REPORTED.get(by, formatting.UNKNOWN)
+    if by == "week":
+        return _monday(row["key"])
     return kind_label(row["key"]) if by == "subagent" else sanitize(row["name"] or row["key"])
+
+
+def _monday(week: str) -> str:
+    """Return the first day of an ISO week by its key."""
+    year, _, number = week.partition("-W")
+    return dt.date.fromisocalendar(int(year), int(number), 1).isoformat()
 
 
 def _is_without_turns(row: UsageEntry) -> bool:
@@ -144,25 +169,49 @@ def _style(row: UsageEntry) -> str:
 
 
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
-    figures = tuple(amount(row[name]) for name in _FIGURES)  # type: ignore[literal-required]
-    return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
+    figures = _figures([row])
+    return _Row(label, row["points"], _used([row]), figures if has_turns else ("",) * len(figures), style)
 
 
 def _sum(rows: Sequence[UsageRow], profile: TerminalProfile) -> _Row:
     """Return one row for those that are not shown."""
-    figures = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
     points = sum(row["points"] for row in rows)
-    return _Row(rows_left_out(len(rows), profile), points, tuple(map(amount, figures)), "dim", is_sum=True)
+    return _Row(rows_left_out(len(rows), profile), points, _used(rows), _figures(rows), "dim", is_sum=True)
 
 
-def _opened(rows: Sequence[UsageRow]) -> list[UsageEntry]:
-    """Return the rows, each followed by the entries of its tree."""
-    return [entry for row in rows for entry in (row, *row["tree"])]
+def _used(rows: Sequence[UsageFigures]) -> str:
+    """Return how much rows used: points of the window, or the amount of a budget."""
+    amounts = [row["amount"] for row in rows if row["amount"] is not None]
+    return f"{sum(amounts):,.1f}" if amounts else f"{sum(row['points'] for row in rows):.1f}"
+
+
+def _figures(rows: Sequence[UsageFigures]) -> tuple[str, ...]:
+    """Return the texts of the columns behind the bar: counts, and the value of what has a price."""
+    counts = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    values = [row["api_value_usd"] for row in rows if row["api_value_usd"] is not None]
+    not_priced = sum(row["not_priced_turns"] for row in rows)
+    if not values:
+        return (*map(amount, counts), formatting.UNKNOWN if not_priced else "")
+    return (*map(amount, counts), formatting.dollars(sum(values)) + ("+" if not_priced else ""))
+
+
+def _opened(document: UsageDocument, rows: Sequence[UsageRow]) -> list[UsageEntry]:
+    """Return the rows, each followed by the entries of its tree, or by its models if there are several."""
+    with_models = len(document["by_model"]) > 1
+    return [entry for row in rows for entry in (row, *row["tree"], *(_model_entries(row) if with_models else ()))]
+
+
+def _model_entries(row: UsageRow) -> Iterator[UsageEntry]:
+    """Yield the models of a day, week or month as entries below it."""
+    for each in row["by_model"]:
+        entry: Any = {**row, **each, "key": each["model"], "name": None, "parent": row["key"], "depth": 1}
+        yield entry
 
 
 def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> list[Text]:
     by = document["by"]
-    before, after = _opened(document["rows"][: left_out.start]), _opened(document["rows"][left_out.stop :])
+    before = _opened(document, document["rows"][: left_out.start])
+    after = _opened(document, document["rows"][left_out.stop :])
     entries = [*before, *after]
     rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
     total = _row("total", document["total"], "bold")
@@ -171,13 +220,20 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
         max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
         for i, heading in enumerate(_HEADINGS)
     )
-    room = _label_room(figures, profile)
+    unit = (document["unit"] or "points").capitalize()
+    used = max(_MIN_USED, len(unit), *(len(row.used) for row in (*rows, *sums, total)))
+    fitting = _fitting(used, figures, profile)
+    headings, figures = _selected(_HEADINGS, fitting), _selected(figures, fitting)
+    rows, sums, (total,) = (
+        [each._replace(figures=_selected(each.figures, fitting)) for each in some] for some in (rows, sums, [total])
+    )
+    room = _label_room((used, *figures), profile)
     labels = _labels(by, entries, room, profile)
     rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
     rows[len(before) : len(before)] = sums
-    columns = _columns([_head(by), *(row.label for row in rows), total.label], room, figures, profile)
+    columns = _columns([_head(by), *(row.label for row in rows), total.label], room, (used, *figures), profile)
     max_points = max((row.points for row in rows if not row.is_sum), default=0)
-    head = _line(_head(by), "Points", Text(), _HEADINGS, columns)
+    head = _line(_head(by), unit, Text(), headings, columns)
     head.stylize("bold")
     return [
         head,
@@ -191,6 +247,20 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
         ),
         _line(total.label, *_points(total, 0, 0, profile), columns),
     ]
+
+
+def _fitting(used: int, figures: Sequence[int], profile: TerminalProfile) -> list[int]:
+    """Return the places of the columns that leave room for labels: the first ones of `_DISPENSABLE` go first."""
+    kept = list(range(len(figures)))
+    for heading in _DISPENSABLE:
+        room = profile.width - _fixed_width((used, *(figures[place] for place in kept)))
+        if not profile.unlimited and room < _WIDE_ENOUGH:
+            kept.remove(_HEADINGS.index(heading))
+    return kept
+
+
+def _selected(values: Sequence[_Value], places: Sequence[int]) -> tuple[_Value, ...]:
+    return tuple(values[place] for place in places)
 
 
 def _head(by: str) -> str:
@@ -207,30 +277,77 @@ def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
 
 
 def _fixed_width(figures: Sequence[int]) -> int:
-    return len("  Points") + sum(width + len("  ") for width in figures)
+    return sum(width + len("  ") for width in figures)
 
 
 def _columns(labels: Sequence[str], room: int, figures: tuple[int, ...], profile: TerminalProfile) -> _Columns:
+    """Return the widths; the first of `figures` is that of the points."""
     wanted = min(room, max(map(len, labels)))
     label = max(wanted, label_width(labels, wanted, profile.glyphs))
     left = profile.width - label - _fixed_width(figures) - len("  ")
-    return _Columns(label, min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures)
+    return _Columns(label, figures[0], min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures[1:])
 
 
 def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:
     """Return a row's points, its bar and its figures; `max_points` fill the bar."""
     full = max(1, round(width * row.points / max_points)) if max_points and row.points and width else 0
-    return f"{row.points:.1f}", Text(profile.glyphs.full * full, row.style), row.figures
+    return row.used, Text(profile.glyphs.full * full, row.style), row.figures
 
 
 def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _Columns) -> Text:
-    line = Text(f"{label:<{columns.label}}  {points:>6}")
+    line = Text(f"{label:<{columns.label}}  {points:>{columns.used}}")
     if columns.bar:
         line.append("  ").append_text(bar).append(" " * (columns.bar - len(bar)))
     for figure, width in zip(figures, columns.figures, strict=True):
         line.append(f"  {figure:>{width}}")
     line.rstrip()
     return line
+
+
+def _summary(document: UsageDocument) -> str:
+    """Return the whole use in a sentence: of the window, in tokens, and its value."""
+    total = document["total"]
+    tokens = amount(total["input_tokens"] + total["output_tokens"])
+    parts = [f"In all {_used_of_window(document)}", f"{tokens} tokens"]
+    value, not_priced = total["api_value_usd"], total["not_priced_turns"]
+    if value is not None:
+        parts.append(f"{formatting.dollars(value)} at public API prices")
+    turns = count(not_priced, "turn")
+    return ", ".join(parts) + (f" + {turns} not priced." if not_priced and value is not None else ".")
+
+
+def _used_of_window(document: UsageDocument) -> str:
+    total, unit = document["total"], document["unit"]
+    if unit and total["amount"] is not None:
+        return f"{total['amount']:,.1f} {sanitize(unit)}"
+    if len(document["windows"]) == 1:
+        return f"{formatting.percent(total['points'])} of a {_windows(document)}"
+    return formatting.in_points(total["points"])
+
+
+def _value_notes(document: UsageDocument) -> Iterator[str]:
+    """Yield sentences on the value at public API prices: what it is, and what it leaves out."""
+    if document["total"]["api_value_usd"] is not None:
+        yield "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it."
+    if document["own_prices"]:
+        yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
+    if document["not_priced"]:
+        shown = [f"{count(each['turns'], 'turn')} {_reason(each)}" for each in document["not_priced"][:_MAX_REASONS]]
+        others = sum(each["turns"] for each in document["not_priced"][_MAX_REASONS:])
+        yield f"Not priced (+): {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
+
+
+def _reason(turns: NotPricedTurns) -> str:
+    model = sanitize(turns["model"] or _NOT_REPORTED["model"])
+    match turns["reason"]:
+        case "model":
+            return f"of {model} (no price known)"
+        case "tier":
+            return f"of {model} at tier {sanitize(turns['tier'] or '')} (no price known)"
+        case "model_not_reported":
+            return "without a reported model"
+        case "tokens_not_reported":
+            return f"of {model} that were cut off before their tokens were counted"
 
 
 def _notes(document: UsageDocument) -> list[str]:

@@ -16,6 +16,8 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import AfterValidator, Field
 
 from scripts.codex_files.names import name_turns, name_usage, projects_of
+from scripts.prices.own_prices import OwnPricesError
+from scripts.prices.price_list import open_prices
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
@@ -215,7 +217,10 @@ def get_breakdown(
     limit_id: LimitId = None,
     tree: Annotated[bool, Query(description="List the threads of sub-agents in the rows by thread.")] = False,
 ) -> Response:
-    """What used a window. Titles, folders and projects of threads are null where the server leaves names out."""
+    """What used a window, and the value of its tokens at public API prices.
+
+    Titles, folders and projects of threads are null where the server leaves names out.
+    """
     now = time.time()
     begin = _timestamp(since, now)
     names_on = request.app.state.names_on
@@ -231,12 +236,16 @@ def get_breakdown(
             limit_id=limit_id,
             tree=tree,
             projects_of=projects_of if names_on else None,
+            prices=prices,
         )
 
     try:
-        document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
+        with open_prices() as prices:
+            document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
+    except OwnPricesError as error:
+        raise HTTPException(503, str(error)) from error
     return json_response(request, name_usage(document) if names_on else document)
 
 

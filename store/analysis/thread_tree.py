@@ -41,7 +41,7 @@ class ThreadTree:
         """By thread, the kind of sub-agent: ``review``, say. Threads of people are left out."""
         parents: dict[str, str] = {}
         sessions: dict[str, str] = {}
-        for thread, session, parent, subagent in set(origins):
+        for thread, session, parent, subagent in dict.fromkeys(origins):
             if thread is None or (parent is None and subagent is None):
                 continue
             if subagent:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +15,10 @@ from scripts.support.errors import NOTHING_YET
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
 )
+from tests.support.codex_state import write_state
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
-from tests.support.usage_factories import DAY, REFACTOR, busy, sample, simulate_use
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.usage_factories import DAY, DOCS, REFACTOR, busy, sample, simulate_use
 
 
 def test_text(path: Path) -> None:
@@ -78,6 +77,89 @@ def test_json_csv_and_ndjson(path: Path) -> None:
     assert [row["key"] for row in table] == [row["key"] or "" for row in rows]
     assert [float(row["points"]) for row in table] == [row["points"] for row in rows]
     assert table[1]["models"] == "m n"
+
+
+def with_review(now: float) -> AccountHistory:
+    """A day's use, in which the second thread is a review that the first one started."""
+    history = busy(now)
+    turns = [
+        each._replace(parent_thread=REFACTOR, subagent="review") if each.thread == DOCS else each
+        for each in history.turns
+    ]
+    return history._replace(turns=turns)
+
+
+@pytest.fixture
+def named(path: Path) -> Path:
+    """A review and its session, which Codex knows."""
+    insert_history(path, with_review(time.time()))
+    remote = {"git_sha": "0", "git_origin_url": "https://git.example/acme/shop.git"}
+    write_state(
+        Path(os.environ["CODEX_HOME"]),
+        {"id": REFACTOR, "title": "Fix the tests", "cwd": "/work/shop/src", **remote},
+        {"id": DOCS, "title": "Review the changes", "cwd": "/work/shop", **remote},
+    )
+    return path
+
+
+def labels(*words: str) -> list[str]:
+    """The labels of the rows."""
+    return [line.split("  ")[0] for line in invoke("usage", *words).stdout.split("\n\n")[0].splitlines()[2:]]
+
+
+def test_titles_and_the_tree_of_a_thread(named: Path) -> None:
+    """The review counts for its session."""
+    session = json.loads(invoke("usage", "--json", "--tree", "--db", named).stdout)["rows"][0]
+    assert (session["key"], session["title"], session["folder"], session["project"], round(session["points"])) == (
+        *(REFACTOR, "Fix the tests", "/work/shop/src", "shop"),
+        15,
+    )
+    (review,) = session["tree"]
+    assert (review["key"], review["kind"], review["title"], review["parent"], review["depth"]) == (
+        *(DOCS, "review", "Review the changes", REFACTOR),
+        1,
+    )
+    rest = ["thread not reported", "used elsewhere", "total"]
+    assert labels() == ["Fix the tests", *rest]
+    tree = invoke("usage", "--tree").stdout
+    assert "\n  review: Review the changes  " in tree
+    table = list(csv.DictReader(io.StringIO(invoke("usage", "--csv", "--tree").stdout)))
+    assert [(each["key"], each["parent"], each["depth"]) for each in table[:2]] == [
+        (REFACTOR, "", "0"),
+        (DOCS, REFACTOR, "1"),
+    ]
+
+
+def test_rows_by_project(named: Path) -> None:
+    assert labels("--by", "project", "--db", str(named)) == ["shop", "no project known", "used elsewhere", "total"]
+    rows = json.loads(invoke("usage", "--json", "--by", "project").stdout)["rows"]
+    assert [(row["key"], row["name"], row["project"]) for row in rows] == [
+        ("git.example/acme/shop", "shop", "shop"),
+        (None, None, None),
+        (None, None, None),
+    ]
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_names_off(named: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Nothing is read from Codex's files; an option wins over the variable."""
+    words = ["--names", "off"] if way == "option" else []
+    if way == "variable":
+        monkeypatch.setenv("CODEX_TAP_NAMES", "off")
+        assert "Fix the tests" in invoke("usage", "--names", "on", "--db", named).stdout
+    monkeypatch.setattr("scripts.codex_files.names.load_threads", None)
+    session = json.loads(invoke("usage", "--json", *words).stdout)["rows"][0]
+    assert (session["key"], session["title"], session["folder"], session["project"]) == (REFACTOR, None, None, None)
+    result = invoke("usage", "--by", "project", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--by project needs Codex's own files, which --names off leaves out." in result.stderr
+
+
+def test_a_damaged_state_of_codex_is_no_error(named: Path) -> None:
+    (Path(os.environ["CODEX_HOME"]) / "state_6.sqlite").write_bytes(b"damaged")
+    result = invoke("usage", "--db", named)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "\n01990000  " in result.stdout
 
 
 @pytest.mark.parametrize("name", ["=1+1", "\x1b[31m"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -12,19 +12,112 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.usage import empty_usage, load_usage
 from tests.support.factories import NOON, AccountHistory, insert_history
-from tests.support.rendering import UTC
+from tests.support.rendering import UTC, lines
 from tests.support.usage_factories import sample, turn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from scripts.render.console import TerminalProfile
     from store.constants import GroupBy
-    from store.documents import UsageDocument
+    from store.documents import UsageEntry, UsageRow
+
+NARROW, PIPE = UTC._replace(width=60), UTC._replace(unlimited=True)
+
+
+def entry(key: str | None, points: float = 1.0, **fields: Any) -> UsageEntry:
+    """A thread with one turn."""
+    usual = empty_usage(0, by="thread", since=-1)["total"]
+    words = dict.fromkeys(("name", "title", "folder", "project", "kind", "parent"))
+    flags = {"elsewhere": False, "pending": False, "depth": 0}
+    found = {**usual, **words, **flags, "key": key, "points": points, "turns": 1, "input_tokens": 12_000, **fields}
+    return cast("UsageEntry", found)
+
+
+def row(key: str | None, points: float = 1.0, *tree: UsageEntry, **fields: Any) -> UsageRow:
+    return {**entry(key, points, **fields), "tree": list(tree), "by_model": [], "start": None, "end": None}
+
+
+def shown(*rows: UsageRow, by: GroupBy = "thread", profile: TerminalProfile = UTC, **options: Any) -> str:
+    """The table, without the line above it and the notes below."""
+    document = empty_usage(NOON, by=by, since=NOON - 86_400)
+    document["rows"] = list(rows)
+    _, *table = render_usage(document, profile, **options).plain.partition("\n\n")[0].splitlines()
+    return "\n".join(table)
+
+
+def test_threads_go_by_name_title_or_id() -> None:
+    review = entry("0199dddd-1", 2, kind="review", title="Review the changes", parent="0199aaaa-1", depth=1)
+    agent = entry("0199eeee-1", 1, kind="collab_spawn", parent="0199dddd-1", depth=2)
+    rows = [
+        row("0199aaaa-1", 8, review, agent, title="Fix the flaky checkout tests", api_value_usd=1234.56),
+        row("0199bbbb-1", 4, name="docs", title="Write the docs"),
+        row("0199cccc-1", 2),
+        row("thread_title", 1),
+        row(None, 1),
+        row(None, 3, elsewhere=True),
+    ]
+    assert shown(*rows) == lines("""
+        Thread                  Points          Turns   Input  Cached  Output  API value
+        Fix the flaky checkou…     8.0  ██████      1  12,000       0       0  $1,234.56
+          review: Review the …     2.0  ██          1  12,000       0       0
+            sub-agent 0199eeee     1.0  █           1  12,000       0       0
+        docs                       4.0  ███         1  12,000       0       0
+        0199cccc                   2.0  ██          1  12,000       0       0
+        titles of threads          1.0  █           1  12,000       0       0
+        thread not reported        1.0  █           1  12,000       0       0
+        used elsewhere             3.0  ██
+        total                      0.0              0       0       0       0
+    """)
+
+
+def test_a_narrow_terminal_has_labels_in_place_of_bars_and_columns() -> None:
+    rows = [row("0199aaaa-1", 8, title="Fix the flaky checkout tests"), row("0199cccc-1", 2)]
+    assert shown(*rows, profile=NARROW) == lines("""
+        Thread              Points  Turns   Input  Output  API value
+        Fix the flaky che…     8.0      1  12,000       0
+        0199cccc               2.0      1  12,000       0
+        total                  0.0      0       0       0
+    """)
+    assert shown(*rows, profile=UTC._replace(width=50)) == lines("""
+        Thread            Points  Turns  Output  API value
+        Fix the flaky c…     8.0      1       0
+        0199cccc             2.0      1       0
+        total                0.0      0       0
+    """)
+
+
+@pytest.mark.parametrize("profile", [UTC, NARROW, PIPE], ids=["80", "60", "pipe"])
+def test_equal_titles_are_told_apart(profile: TerminalProfile) -> None:
+    text = shown(*(row(f"0199aaa{number}-1", title="say ok " * 10) for number in range(3)), profile=profile)
+    assert [line.split("  ")[0].split()[-1] for line in text.splitlines()[1:4]] == [f"0199aaa{n}" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("by", "heading", "keys", "labels"),
+    [
+        ("project", "Project", ["/work/shop", None], ["shop", "no project known"]),
+        ("effort", "Effort", ["high", None], ["high", "effort not reported"]),
+        (
+            "subagent",
+            "Sub-agent",
+            ["collab_spawn", "thread_title", None],
+            ["sub-agent", "title of a thread", "no sub-agent"],
+        ),
+        ("tier", "Tier", ["priority", None], ["priority", "standard"]),
+        ("client", "Client", ["codex_exec", None], ["codex_exec", "client not reported"]),
+    ],
+)
+def test_other_rows(by: GroupBy, heading: str, keys: list[str | None], labels: list[str]) -> None:
+    names = {"/work/shop": "shop"}
+    text = shown(*(row(key, name=names.get(key or "")) for key in keys), by=by)
+    assert [line.split("   ")[0] for line in text.splitlines()] == [heading, *labels, "total"]
+
 
 HOUR = 3_600
 
 
-def shown(path: Path, by: GroupBy, **options: Any) -> list[str]:
+def recorded(path: Path, by: GroupBy, **options: Any) -> list[str]:
     """Return the rows of 30 threads, one an hour, of which each used a point more than the one before."""
     used = [sum(range(number + 1)) / 10 for number in range(31)]
     begin = NOON - 31 * HOUR
@@ -43,7 +136,7 @@ def shown(path: Path, by: GroupBy, **options: Any) -> list[str]:
 
 def test_a_long_list_on_a_terminal(path: Path) -> None:
     """The rows that used least are one, with their sums; all is still the total."""
-    rows = shown(path, "thread")
+    rows = recorded(path, "thread")
     assert rows[0].startswith("0000001e")
     assert rows[19].startswith("0000000b")
     assert rows[20].split() == ["…", "and", "10", "more", "(--all)", "5.5", "10", "0", "0", "550"]
@@ -52,7 +145,7 @@ def test_a_long_list_on_a_terminal(path: Path) -> None:
 
 def test_a_long_list_by_time(path: Path) -> None:
     """The earliest hours are the row at the beginning."""
-    rows = shown(path, "hour")
+    rows = recorded(path, "hour")
     assert rows[0].split()[:5] == ["…", "and", "10", "more", "(--all)"]
     assert rows[20].startswith("2026-11-21 10:00")
     assert rows[21].startswith("total")
@@ -63,17 +156,16 @@ def test_a_long_list_by_time(path: Path) -> None:
 )
 def test_a_whole_list(path: Path, options: dict[str, Any]) -> None:
     """`--all`, and a pipe, have each row."""
-    rows = shown(path, "thread", **options)
+    rows = recorded(path, "thread", **options)
     assert rows[29].startswith("00000001")
     assert rows[30].startswith("total")
 
 
-def document() -> UsageDocument:
-    return empty_usage(NOON, by="thread", since=NOON - 86_400)
-
-
-def test_without_rows() -> None:
-    head, columns, total, *_ = render_usage(document(), UTC).plain.splitlines()
-    assert columns.split()[0] == "Thread"
-    assert total.split() == ["total", "0.0", "0", "0", "0", "0"]
-    assert head
+def test_what_is_left_out_stands_in_one_line() -> None:
+    rows = [row(f"{number:08}-1", 2, entry("below", kind="review", depth=1)) for number in range(30)]
+    elsewhere = row(None, 3, elsewhere=True)
+    *_, rest, other, total = shown(*rows, elsewhere).splitlines()
+    assert rest.split() == ["…", "and", "10", "more", "(--all)", "20.0", "10", "120", "k", "0", "0"]
+    assert (other.split()[0], total.split()[0]) == ("used", "total")
+    assert "more" not in shown(*rows, elsewhere, all_rows=True)
+    assert "more" not in shown(*rows, elsewhere, profile=PIPE)

@@ -33,6 +33,7 @@ from tests.support.usage_factories import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from store.analysis.attribution import (
@@ -265,3 +266,95 @@ def test_turns_without_a_thread_are_shown_under_their_session(path: Path) -> Non
         ("t-1", None, 1),
         (None, None, 1),
     }
+
+
+def family() -> AccountHistory:
+    """Points: 6 of a session itself, 3 of its review, 1 of a sub-agent below; 2 of a title, 1 of another thread."""
+    at = NOON - DAY
+    readings = [
+        sample(used, at + 100 * step, resets_at=int(NOON) + DAY) for step, used in enumerate([0, 6, 9, 10, 12, 13])
+    ]
+
+    def one(step: int, thread: str, **fields: Any) -> TurnUse:
+        return turn(at + 100 * step + 10, at + 100 * step + 90, thread=thread, session="root", **fields)
+
+    turns = [
+        one(0, "root", reasoning_effort="high", client="codex_cli", tier="priority"),
+        one(1, "review", parent_thread="root", subagent="review", reasoning_effort="low", client="codex_cli"),
+        one(2, "deep", parent_thread="between", subagent="collab_spawn"),
+        one(3, "title", subagent="thread_title"),
+        one(4, "other"),
+    ]
+    return AccountHistory(readings, turns)
+
+
+def shown(document: UsageDocument) -> list[tuple[str | None, float]]:
+    return [(row["key"], round(row["points"], 6)) for row in document["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("by", "rows"),
+    [
+        ("thread", [("root", 10), ("thread_title", 2), ("other", 1)]),
+        ("subagent", [(None, 7), ("review", 3), ("thread_title", 2), ("collab_spawn", 1)]),
+        ("effort", [("high", 6), (None, 4), ("low", 3)]),
+        ("tier", [(None, 7), ("priority", 6)]),
+        ("client", [("codex_cli", 9), (None, 4)]),
+    ],
+)
+def test_rows_by_what_a_turn_says_of_itself(path: Path, by: GroupBy, rows: list[tuple[str | None, float]]) -> None:
+    """Sub-agents count for the session that started them; a thread between them was not seen itself."""
+    document = asked(insert_history(path, family()), NOON, since=NOON - 7 * DAY, by=by)
+    assert shown(document) == rows
+    assert all(row["tree"] == [] for row in document["rows"])
+
+
+def test_rows_by_project(path: Path) -> None:
+    """A sub-agent whose own project is unknown counts for that of its session; the others have a row of their own."""
+    wanted: list[str] = []
+
+    def projects_of(ids: Collection[str]) -> dict[str, str]:
+        wanted.extend(ids)
+        return {"root": "/work/shop", "review": "/work/blog"}
+
+    insert_history(path, family())
+    document = asked(path, NOON, since=NOON - 7 * DAY, by="project", projects_of=projects_of)
+
+    assert shown(document) == [("/work/shop", 7), (None, 3), ("/work/blog", 3)]
+    assert {"root", "review", "deep", "title", "other"} <= set(wanted)
+    assert shown(asked(path, NOON, since=NOON - 7 * DAY, by="project")) == [(None, 13)]
+
+
+def test_the_tree_of_a_thread(path: Path) -> None:
+    """Each entry includes those below it; its turns, tokens and points are those of the row."""
+    insert_history(path, family())
+    with contextlib.closing(open_writer(path)) as connection:
+        rename_thread(connection, "review", "check")
+    rows = {row["key"]: row for row in asked(path, NOON, since=NOON - 7 * DAY, tree=True)["rows"]}
+
+    tree = [(each["key"], each["parent"], each["depth"], round(each["points"], 6)) for each in rows["root"]["tree"]]
+    assert tree == [("review", "root", 1, 3), ("between", "root", 1, 1), ("deep", "between", 2, 1)]
+    assert [(each["name"], each["kind"]) for each in rows["root"]["tree"]] == [
+        ("check", "review"),
+        (None, None),
+        (None, "collab_spawn"),
+    ]
+    assert [each["turns"] for each in rows["root"]["tree"]] == [1, 1, 1]
+    assert [each["key"] for each in rows["thread_title"]["tree"]] == ["title"]
+    assert rows["other"]["tree"] == []
+    assert rows["root"]["threads"] == 3
+
+
+def test_threads_without_their_sub_agents(path: Path) -> None:
+    document = asked(insert_history(path, family()), NOON, since=NOON - 7 * DAY, rolls_up=False)
+    assert shown(document) == [("root", 6), ("review", 3), ("title", 2), ("deep", 1), ("other", 1)]
+
+
+def test_a_circle_of_threads_is_one_row(path: Path) -> None:
+    turns = [
+        turn(NOON - 90, NOON - 80, thread=thread, parent_thread=parent, subagent="review")
+        for thread, parent in (("b", "c"), ("c", "a"), ("a", "b"))
+    ]
+    document = asked(insert_history(path, AccountHistory([sample(1, NOON)], turns)), NOON, since=NOON - DAY, tree=True)
+    (row,) = document["rows"]
+    assert (row["key"], row["turns"], [each["key"] for each in row["tree"]]) == ("a", 3, ["c", "b"])
