@@ -207,7 +207,6 @@ def shell_login(account: str | None = None, *, any_account: bool = False, quiet:
     return login
 
 
-
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
