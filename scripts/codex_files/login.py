@@ -24,7 +24,10 @@ MAX_BYTES = 262_144
 _MAX_ID = 120
 """Characters of an id, as the tap stores it."""
 
-_CHATGPT_MODES = frozenset({"chatgpt", "chatgptauthtokens"})
+_CHATGPT_MODES, _AGENT_MODE = frozenset({"chatgpt", "chatgptauthtokens"}), "agentidentity"
+_KEYS = ("OPENAI_API_KEY", "personal_access_token", "agent_identity", "bedrock_api_key", "bedrock_access_keys")
+"""What else a person can be logged in with. Codex takes each of them before the tokens."""
+
 _AUTH_CLAIM = "https://api.openai.com/auth"
 
 
@@ -89,16 +92,24 @@ def _account_id(content: bytes) -> str:
         return _UNREADABLE
     if not isinstance(login, dict):
         return _UNREADABLE
-    mode = login.get("auth_mode")
-    if mode is None:
-        # As Codex takes it: files of its earlier versions do not name the mode.
-        mode = "apikey" if login.get("OPENAI_API_KEY") else "chatgpt"
+    mode = _mode(login)
+    if mode == _AGENT_MODE:
+        agent = login.get("agent_identity")
+        return _plain_id(agent.get("account_id")) if isinstance(agent, dict) else ""
     tokens = login.get("tokens")
-    if str(mode).lower() not in _CHATGPT_MODES or not isinstance(tokens, dict):
+    if mode not in _CHATGPT_MODES or not isinstance(tokens, dict):
         return ""
     return (
         _plain_id(tokens.get("account_id")) or _claimed(tokens.get("id_token")) or _claimed(tokens.get("access_token"))
     )
+
+
+def _mode(login: dict[str, Any]) -> str:
+    """Return the kind of a login in lower case, as Codex takes it: files of its earlier versions do not name it."""
+    named = login.get("auth_mode")
+    if named is not None:
+        return str(named).lower()
+    return "key" if any(login.get(name) is not None for name in _KEYS) else "chatgpt"
 
 
 def _claimed(token: object) -> str:

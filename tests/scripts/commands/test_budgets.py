@@ -65,7 +65,11 @@ def no_windows() -> Snapshot:
         (["status"], 0, "96 % used  4 % left  resets in 19 d"),
         (["statusline"], 0, "alice@example.com budget 96 % (19d)"),
         (["guard", "--max-age", "2h"], 1, "below: alice@example.com (seen last), 4 % of budget left, resets in 19 d"),
-        (["guard", "--max-age", "2h", "--min-remaining", "3"], 0, "go: alice@example.com (seen last), 4 % of budget left"),
+        (
+            ["guard", "--max-age", "2h", "--min-remaining", "3"],
+            0,
+            "go: alice@example.com (seen last), 4 % of budget left",
+        ),
         (["guard", "--max-age", "2h", "--window", "budget"], 1, "below: "),
         (["guard", "--max-age", "2h", "--limit", "spend_control"], 1, "below: "),
         (["next"], 0, "4 % of budget left, resets in 19 d"),
