@@ -127,7 +127,9 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
         with session(path, prefixes) as found:
             selected = login_account(found, login.account_id, now)
             reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
-            if not prefixes:
+            if prefixes:
+                marks.pop("", None)
+            else:
                 accounts = sorted(accounts, key=lambda account: account.key != reference["logged_in"])
             document: StatusCommandDocument = {**load_status(found.connection, now, accounts), **reference}
             if not with_forecasts:

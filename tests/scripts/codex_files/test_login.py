@@ -168,6 +168,7 @@ def test_the_login_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     log_in(tmp_path / "work" / "codex", "acct-2", "user-2")
     assert find_login({}) == Login(str(Path("~/.codex")), "acct-1")
     assert find_login({"CODEX_HOME": str(tmp_path / "work/codex")}) == Login(str(Path("~/work/codex")), "acct-2")
+    assert find_login({"CODEX_ACCESS_TOKEN": SECRET}) == Login(str(Path("~/.codex")))
     elsewhere = tmp_path.parent / "nobody"
     assert find_login({"CODEX_HOME": str(elsewhere)}) == Login(str(elsewhere))
     (tmp_path / ".codex" / "auth.json").write_text("{", "utf-8")

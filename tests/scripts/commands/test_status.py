@@ -130,6 +130,7 @@ def test_an_account_that_is_logged_in_and_was_not_seen(
     log_in(tmp_path, "acct-x", "user-x")
     start = f"the account that {tmp_path} is logged in with has not been seen yet\n\nalice@example.com · plus\n"
     assert invoke("status", "--db", two).stdout.startswith(start)
+    assert invoke("status", "alice").stdout.startswith("alice@example.com · plus\n")
     (tmp_path / "auth.json").write_text("{", "utf-8")
     result = invoke("status")
     assert (result.exit_code, result.stdout[:26]) == (0, "alice@example.com · plus\n ")
