@@ -7,6 +7,7 @@ returns, and never raises.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,9 @@ TOKEN_VARIABLE = "CODEX_ACCESS_TOKEN"  # noqa: S105 (a name)
 
 MAX_BYTES = 262_144
 """Bytes of the file that are read at most; a real one has about 6 kB."""
+
+_WRITING_SECONDS = 0.05
+"""How long Codex takes at most to write the file, which is empty or cut meanwhile."""
 
 _MAX_ID = 120
 """Characters of an id, as the tap stores it."""
@@ -75,7 +79,7 @@ def logged_in_account(home: Path) -> str | None:
 
     """
     try:
-        found = _account_id(read_regular(home / FILE_NAME, MAX_BYTES + 1))
+        found = _read(home / FILE_NAME)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -83,6 +87,15 @@ def logged_in_account(home: Path) -> str | None:
     if found is _UNREADABLE:
         raise LoginError("it is not the JSON that Codex writes")
     return found or None
+
+
+def _read(path: Path) -> str:
+    """Return what `_account_id` does; a file that is damaged is read again, since Codex may be writing it."""
+    found = _account_id(read_regular(path, MAX_BYTES + 1))
+    if found is _UNREADABLE:
+        time.sleep(_WRITING_SECONDS)
+        found = _account_id(read_regular(path, MAX_BYTES + 1))
+    return found
 
 
 _UNREADABLE = "\0"

@@ -153,6 +153,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], None]
     assert SECRET not in "".join(str(frame.locals) for frame in frames)
 
 
+def test_a_file_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codex empties the file before it writes it."""
+    (tmp_path / "auth.json").write_text("", "utf-8")
+    monkeypatch.setattr(time, "sleep", lambda _: log_in(tmp_path, "acct-9", "user-9"))
+    assert logged_in_account(tmp_path) == "acct-9"
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom file modes bind")
 def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     log_in(tmp_path, "acct-9", "user-9")
