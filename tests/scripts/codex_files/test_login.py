@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scripts.codex_files import login
 from scripts.codex_files.login import MAX_BYTES, Login, LoginError, find_login, logged_in_account
@@ -158,6 +160,35 @@ def test_a_file_that_is_being_written(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "auth.json").write_text("", "utf-8")
     monkeypatch.setattr(time, "sleep", lambda _: log_in(tmp_path, "acct-9", "user-9"))
     assert logged_in_account(tmp_path) == "acct-9"
+
+
+_ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.just("a.b.c")
+    | st.just("chatgpt"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["auth_mode", "tokens", "account_id", "id_token", "agent_identity"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=64) | _ANY_JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_file_has_an_account_or_none(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Or it cannot be read; an account is one line of bounded length."""
+    home = tmp_path_factory.mktemp("any")
+    (home / "auth.json").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(login, "_WRITING_SECONDS", 0)
+        try:
+            found = logged_in_account(home)
+        except LoginError:
+            return
+    assert found is None or (found.isprintable() and 0 < len(found) <= 120)
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom file modes bind")
