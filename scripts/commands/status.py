@@ -103,17 +103,24 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: 
 class _Status(NamedTuple):
     """The documents of ``status --json`` and of ``forecast --json``; the latter is None where it is not shown.
 
-    ``marks`` says by key which account is logged in.
+    ``marks`` says by key which account is logged in. The text has the accounts ``by_pressure``, after the one that is
+    logged in; accounts that were named keep their order.
     """
 
     document: StatusCommandDocument
     marks: Mapping[str, str]
     forecasts: ForecastDocument | None = None
+    by_pressure: bool = False
 
     def render(self, profile: TerminalProfile) -> Text:
         from scripts.render.status import render_status
+        from store.analysis.pressure import by_pressure
 
-        return render_status(self.document, profile, self.forecasts, self.marks)
+        document = self.document
+        if self.by_pressure:
+            accounts = by_pressure(document["accounts"], self.forecasts, document["logged_in"])
+            document = {**document, "accounts": accounts}
+        return render_status(document, profile, self.forecasts, self.marks)
 
 
 def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
@@ -136,7 +143,7 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
                 return _Status(document, marks)
             from store.queries.forecast import load_forecasts
 
-            return _Status(document, marks, load_forecasts(found.connection, now, accounts))
+            return _Status(document, marks, load_forecasts(found.connection, now, accounts), not prefixes)
     except MissingError:
         return _Status({**empty_status(now), **login_reference(NO_ACCOUNT, login)}, {})
 

@@ -16,6 +16,7 @@ from store.settings import default_database
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
@@ -28,7 +29,7 @@ Keys: Tab switches between accounts, turns and use of today, p n u r sort the
 accounts, t the use, a shows one account after the other, ? lists all keys,
 q ends.
 """,
-    help=f"""Show a live screen: what is left, turns under way, and what was used today.
+    help=f"""Show what is left, turns under way and use of today, live.
 
     Without ACCOUNT it shows all accounts, the most pressed first. In a pipe it prints the same once. {ACCOUNT_HELP}
     """,
@@ -38,25 +39,29 @@ q ends.
 @database_option
 @click.pass_context
 def top(context: click.Context, *, accounts: tuple[str, ...], names_on: bool, database: Path | None) -> None:
-    """Show a live screen: what is left, turns under way, and what was used today."""
+    """Show what is left, turns under way and use of today, live."""
     from scripts.render.console import make_console
     from scripts.top.loader import Loader
 
     loader = Loader(database or default_database(), accounts, names_on=names_on)
-    loader.load(time.time())
     console = make_console()
-    is_live = console.is_terminal and not (console.is_dumb_terminal or console.legacy_windows) and sys.stdin.isatty()
-    if not is_live:
-        context.exit(_print_once(loader))
+    try:
+        loader.load(time.time())
+        if console.is_terminal and not (console.is_dumb_terminal or console.legacy_windows) and sys.stdin.isatty():
+            _show_live(loader, console)
+        else:
+            context.exit(_print_once(loader))
+    finally:
+        loader.stop()
+
+
+def _show_live(loader: Loader, console: Console) -> None:
     from scripts.support.shutdown import exit_on_sigterm
     from scripts.top.program import run
 
     exit_on_sigterm()
     loader.start()
-    try:
-        run(loader, console)
-    finally:
-        loader.stop()
+    run(loader, console)
 
 
 def _print_once(loader: Loader) -> int:

@@ -50,9 +50,9 @@ Examples:
   codex-tap usage --by project --since 30d
   codex-tap usage --tree                   with reviews and sub-agents
   codex-tap usage --by model --window 5h --json
-  codex-tap usage --by week                the last 4 weeks, with the models of each
+  codex-tap usage --by week                the last 4 weeks, and their models
 """,
-    help=f"""Show what used a window: percentage points, tokens, and their value at public API prices.
+    help=f"""Show what used a window, and its value at public API prices.
 
     An increase between two changes is divided among the turns that ran between them, by their tokens. An increase
     without a turn is listed as used elsewhere. Sub-agents and reviews count for the thread that started them. The

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scripts.render.console import TerminalProfile
     from store.documents import ThreadBranch, ThreadEntry
 
-_MAX_TITLE, _MIN_TITLE = 48, 20
+_MAX_TITLE, _GOOD_TITLE, _MIN_TITLE = 48, 28, 20
 _MAX_PROJECT, _MIN_PROJECT = 24, 10
 _GAP = "  "
 
@@ -76,23 +76,19 @@ def _columns(
         _Column("Tokens", [amount(each["input_tokens"] + each["output_tokens"]) for each in threads], is_number=True),
         _Column("Points", [f"{each['points']:.1f}" for each in threads], is_number=True),
     ]
-    has_projects = any(each["project"] for each in threads)
-    room = profile.width - _taken(figures) - _MIN_TITLE - (len(_GAP) + _MIN_PROJECT if has_projects else 0)
+    room = profile.width - _taken(figures) - _MIN_TITLE - _project_room(threads)
     before: list[_Column] = []
     after: list[_Column] = []
     for column, place in (
         (_ids(threads, profile), before),
         (_Column("Last used", [clock_time(each["last_seen_at"], now, profile.zone) for each in threads]), after),
-        (
-            _Column("Account", [", ".join(sanitize(accounts[key]) for key in each["accounts"]) for each in threads]),
-            after,
-        ),
+        (_accounts(threads, accounts, profile), after),
         (_Column("Folder", [_folder(each) for each in threads]), after),
     ):
-        if profile.unlimited or _taken([*before, *after, column]) <= room:
+        if any(column.cells) and (profile.unlimited or _taken([*before, *after, column]) <= room):
             place.append(column)
     names = _names(threads, profile.width - _taken([*before, *figures, *after]), profile, has_ids=bool(before))
-    return [column for column in (*before, *names, *figures, *after) if any(column.cells)]
+    return [column for column in (*before, *names, *figures, *after) if any(map(str.strip, column.cells))]
 
 
 def _taken(columns: Sequence[_Column]) -> int:
@@ -105,6 +101,19 @@ def _ids(threads: Sequence[ThreadBranch], profile: TerminalProfile) -> _Column:
     return _Column("Thread", ["" if each["thread"] == TITLES else ids[each["thread"]] for each in threads])
 
 
+def _accounts(threads: Sequence[ThreadBranch], accounts: Mapping[str, str], profile: TerminalProfile) -> _Column:
+    """Return the column of accounts, which is empty on a terminal where all threads are one account's."""
+    if not profile.unlimited and len({key for each in threads for key in each["accounts"]}) == 1:
+        return _Column("", [""] * len(threads))
+    return _Column("Account", [", ".join(sanitize(accounts[key]) for key in each["accounts"]) for each in threads])
+
+
+def _project_room(threads: Sequence[ThreadBranch]) -> int:
+    """Return the columns that projects take with the gap before them, 0 where none is known."""
+    widest = max((len(each["project"] or "") for each in threads), default=0)
+    return len(_GAP) + min(_MAX_PROJECT, max(len("Project"), widest)) if widest else 0
+
+
 def _folder(thread: ThreadBranch) -> str:
     folder, home = sanitize(thread["folder"] or ""), str(Path.home())
     return f"~{folder.removeprefix(home)}" if folder.startswith((f"{home}/", f"{home}\\")) else folder
@@ -115,8 +124,8 @@ def _names(
 ) -> tuple[_Column, _Column]:
     """Return the columns of titles and projects, with so much room for both; a title stands for an id beside none."""
     projects = [sanitize(each["project"] or "") for each in threads]
-    widest = max(len("Project"), *map(len, projects)) if any(projects) else 0
-    limit = widest if profile.unlimited else min(widest, _MAX_PROJECT, max(_MIN_PROJECT, room // 3))
+    wanted = max(0, _project_room(threads) - len(_GAP))
+    limit = sys.maxsize if profile.unlimited else min(wanted, max(_MIN_PROJECT, room // 3, room - _GOOD_TITLE))
     width = label_width(projects, limit, profile.glyphs)
     labels = thread_labels(
         [LabelledThread(each["thread"], each["name"], each["title"], each["kind"], each["depth"]) for each in threads],
@@ -124,14 +133,10 @@ def _names(
         if profile.unlimited
         else min(_MAX_TITLE, max(_MIN_TITLE, room - (len(_GAP) + width if width else 0))),
         profile.glyphs,
+        beside_ids=has_ids,
     )
-    titles = ["" if has_ids and _is_id(each) else labels[each["thread"]] for each in threads]
+    titles = [labels[each["thread"]] for each in threads]
     return _Column("Title", titles), _Column("Project", [truncate(each, width, profile.glyphs) for each in projects])
-
-
-def _is_id(thread: ThreadBranch) -> bool:
-    """Return True if nothing but its id tells a thread."""
-    return not (thread["name"] or thread["title"] or thread["kind"] or thread["thread"] == TITLES)
 
 
 def _line(cells: Sequence[str], columns: Sequence[_Column]) -> str:

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from scripts.render.console import clock_time, level_style, window_length
 from scripts.render.levels import forecast_level, window_level
-from scripts.render.thread_labels import SHORT_ID, kind_label
+from scripts.render.thread_labels import kind_label, short_ids
 from scripts.render.usage import ELSEWHERE, PENDING
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY
-from store.analysis.formatting import UNKNOWN, amount, duration, figure, percent, rounded
-from store.analysis.pressure import highest_use, pressure
+from store.analysis.formatting import UNKNOWN, amount, duration, percent, rounded
+from store.analysis.pressure import by_account, highest_use, pressure
 from store.analysis.ranking import block_reason, main_limit
 from store.constants import MAIN_LIMIT, is_full
 
@@ -52,7 +52,7 @@ _MIN_PANE = 2
 
 _TITLES: Mapping[Pane, str] = {"accounts": "Accounts", "turns": "Turns under way", "usage": "Used today"}
 _WIDE, _VERY_WIDE = 80, 110
-_MAX_LABEL, _MAX_BAR = 28, 24
+_MIN_LABEL, _MAX_LABEL, _MAX_BAR = 12, 28, 24
 
 HELP = (
     ("Tab, 1, 2, 3", "choose accounts, turns, use of today"),
@@ -123,7 +123,8 @@ def render_top(contents: Contents, view: View, profile: TerminalProfile, height:
 
 def _header(contents: Contents, profile: TerminalProfile) -> Text:
     time = clock_time(contents.now, contents.now, profile.zone)
-    head = Text(f"codex-tap{profile.glyphs.dot}{time}{profile.glyphs.dot}", "bold")
+    name = f"codex-tap{profile.glyphs.dot}" if profile.width >= _WIDE else ""
+    head = Text().append(f"{name}{time}{profile.glyphs.dot}", "bold")
     if contents.problem:
         return head.append(sanitize(" ".join(contents.problem.split())), "bold red")
     return head.append(*_verdict(contents))
@@ -142,17 +143,18 @@ def _verdict(contents: Contents) -> tuple[str, str]:
 
 def _footer(view: View, profile: TerminalProfile) -> Text:
     keys = "? help  q quit  Tab pane  a account  t tokens  sort: "
-    line = Text(keys, "dim")
+    line = Text().append(keys, "dim")
     for key, name in SORTS.items():
         line.append(f"{key} {name}", "bold" if name == view.sort else "dim").append(" ", "dim")
     return line if cell_len(line.plain) <= profile.width else Text("? help  q quit  Tab  a  p n u r", "dim")
 
 
 def _title(pane: Pane, contents: Contents, view: View, hidden: str, profile: TerminalProfile) -> Text:
-    title = Text(_TITLES[pane], "bold reverse" if view.pane == pane and not profile.unlimited else "bold")
+    is_chosen = view.pane == pane and not profile.unlimited
+    title = Text().append(_TITLES[pane], "bold reverse" if is_chosen else "bold")
     for words, style in ((_about(pane, contents, view), "dim"), (hidden, "yellow")):
         if words:
-            title.append(f"{profile.glyphs.dot}{words}", f"not bold not reverse {style}")
+            title.append(f"{profile.glyphs.dot}{words}", style)
     return title
 
 
@@ -204,13 +206,10 @@ def _rooms(needs: Mapping[Pane, int], chosen: Pane, height: int) -> dict[Pane, i
 
 
 def _account_rows(contents: Contents, view: View, profile: TerminalProfile) -> Iterator[Text]:
-    found = {
-        each["account"]: {limit["limit_id"]: limit["windows"] for limit in each["limits"]}
-        for each in contents.forecasts["accounts"]
-    }
+    found = by_account(contents.forecasts)
     accounts = [each for each in contents.status["accounts"] if view.account in {None, each["account"]}]
     accounts = sorted(accounts, key=lambda each: _order(each, found.get(each["account"], {}), view.sort))
-    label = _label_width([_name(each, contents) for each in accounts], profile)
+    label = _label_width([name for each in accounts for name in _row_names(each, contents)], profile)
     for account in accounts:
         yield from _account(account, found.get(account["account"], {}), label, contents, profile)
 
@@ -234,32 +233,37 @@ def _name(account: AccountStatus, contents: Contents) -> str:
     return f"{mark}{sanitize(account['label'])}"
 
 
+def _row_names(account: AccountStatus, contents: Contents) -> list[str]:
+    """Return what stands in front of the rows of an account: its name for the first limit, else that of the limit."""
+    others = [f"  {sanitize(limit['limit_name'] or limit['limit_id'])}" for limit in account["limits"][1:]]
+    return [_name(account, contents), *others]
+
+
 def _label_width(labels: Sequence[str], profile: TerminalProfile) -> int:
+    widest = max(map(cell_len, labels), default=0)
     room = profile.width // 4 if profile.width < _WIDE else _MAX_LABEL
-    return min(max(room, 12), max(map(cell_len, labels), default=0))
+    return widest if profile.unlimited else min(max(room, _MIN_LABEL), widest)
 
 
 def _account(
     account: AccountStatus, forecasts: Forecasts, width: int, contents: Contents, profile: TerminalProfile
 ) -> Iterator[Text]:
     """Yield the rows of an account: one for each window of each limit, the name of what they are about in front."""
-    name = _name(account, contents)
-    for number, limit in enumerate(account["limits"]):
-        limit_name = sanitize(limit["limit_name"] or limit["limit_id"])
-        title = (
-            Text(_fit(name, width, profile), "bold") if not number else Text(_fit(f"  {limit_name}", width, profile))
-        )
-        words = _words(limit, "" if number or limit["limit_id"] == MAIN_LIMIT else limit_name)
+    names = _row_names(account, contents)
+    for number, (limit, name) in enumerate(zip(account["limits"], names, strict=False)):
+        title = Text().append(_fit(name, width, profile), "" if number else "bold")
+        alone = "" if number or limit["limit_id"] == MAIN_LIMIT else sanitize(limit["limit_name"] or limit["limit_id"])
+        words = _words(limit, alone)
         style = "bold red" if limit["state"] == "refused" else "yellow"
         for slot, window in limit["windows"].items():
             forecast = forecasts.get(limit["limit_id"], {}).get(slot)
-            line = title.append(" ", "not bold").append_text(_window(slot, window, forecast, profile))
+            line = title.append(" ").append_text(_window(slot, window, forecast, profile))
             yield _with_words(line, Text(words, style) if words else _outlook(forecast, window, contents.now, profile))
             title, words = Text(" " * width), ""
         if not limit["windows"]:
-            yield title.append(f"  {words or 'no windows reported'}", "not bold dim")
+            yield title.append(f"  {words or 'no windows reported'}", style if words else "dim")
     if not account["limits"]:
-        yield Text(_fit(name, width, profile), "bold").append("  no limits reported", "not bold dim")
+        yield Text().append(_fit(names[0], width, profile), "bold").append("  no limits reported", "dim")
 
 
 def _words(limit: LimitStatus, name: str) -> str:
@@ -325,28 +329,43 @@ def _turn_rows(contents: Contents, view: View, profile: TerminalProfile) -> Iter
         if view.account is None or _label_of(each, contents) == contents.labels.get(view.account)
     ]
     used = {row["key"]: row for row in contents.usage["rows"]}
+    short = _short_ids(contents)
     several = len({_label_of(each, contents) for each in turns}) > 1 or len(contents.status["accounts"]) > 1
+    model_width = max((cell_len(sanitize(turn.model or UNKNOWN)) for turn in turns), default=0)
+    account_width = max((cell_len(sanitize(_label_of(turn, contents))) for turn in turns), default=0)
     for turn in turns:
         thread = turn.thread or turn.session
         words = contents.words.get(thread or "")
         row = used.get(thread) if thread else None
-        label = sanitize((row and row["name"]) or (words and words["title"]) or (thread or UNKNOWN)[:SHORT_ID])
+        label = sanitize((row and row["name"]) or (words and words["title"]) or short.get(thread or "", UNKNOWN))
         if turn.subagent:
             label = f"{kind_label(turn.subagent)}: {label}"
         is_waiting = turn.first_byte_at is None
-        line = Text(f"{duration(max(0.0, contents.now - turn.started_at)):>11}  ")
+        line = Text(f"{_elapsed(contents.now - turn.started_at):>8}  ")
         line.append(f"{'waiting' if is_waiting else 'responding':<10}  ", "yellow" if is_waiting else "green")
         rest = profile.width - cell_len(line.plain)
-        model = sanitize(turn.model or UNKNOWN)
-        columns = [model]
+        columns = [_fit(sanitize(turn.model or UNKNOWN), model_width, profile)]
         if several and profile.width >= _WIDE:
-            columns.append(sanitize(_label_of(turn, contents)))
+            columns.append(_fit(sanitize(_label_of(turn, contents)), account_width, profile))
         tokens = _tokens(row) if row else 0
-        if tokens and profile.width >= _WIDE:
-            columns.append(f"{amount(tokens)} tokens today")
+        if profile.width >= _VERY_WIDE:
+            columns.append(f"{amount(tokens) if tokens else '':>7} {'tokens today' if tokens else '':<12}")
         tail = "  ".join(columns)
         line.append(_fit(label, max(8, rest - cell_len(tail) - 2), profile)).append(f"  {tail}", "dim")
         yield line
+
+
+def _elapsed(seconds: float) -> str:
+    """Return the time since a turn began: ``0:04``, ``12:34``, ``1:02:03``."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _short_ids(contents: Contents) -> dict[str, str]:
+    """Return the short ids of all threads that are shown."""
+    turns = [turn.thread or turn.session for turn in contents.turns]
+    return short_ids(each for each in (*turns, *(row["key"] for row in contents.usage["rows"])) if each)
 
 
 def _label_of(turn: TurnUnderWay, contents: Contents) -> str:
@@ -361,18 +380,20 @@ def _usage_rows(contents: Contents, view: View, profile: TerminalProfile) -> Ite
     if view.by_tokens:
         rows.sort(key=lambda row: (row["elsewhere"] or row["pending"], -_tokens(row)))
     most = max((_measure(row, view) for row in rows), default=0.0)
-    figures = [f"{figure(row['points']):>5} points  {amount(_tokens(row)):>7} tokens" for row in rows]
+    short = _short_ids(contents)
+    figures = [f"{row['points']:>5.1f} points  {amount(_tokens(row)):>7} tokens" for row in rows]
     tail = max(map(len, figures), default=0)
     bar = _MAX_BAR if profile.width >= _VERY_WIDE else 0
     label = max(8, profile.width - tail - 2 - (bar + 2 if bar else 0))
     if not profile.unlimited:
         label = min(label, 60)
     for row, words in zip(rows, figures, strict=True):
-        line = Text(_fit(_row_label(row), label, profile), "dim" if row["elsewhere"] or row["pending"] else "")
+        style = "dim" if row["elsewhere"] or row["pending"] else ""
+        line = Text().append(_fit(_row_label(row, short), label, profile), style)
         if bar:
             full = round(bar * _measure(row, view) / most) if most else 0
             line.append("  ").append(profile.glyphs.full * full, "cyan").append(" " * (bar - full))
-        yield line.append(f"  {words}", "not dim")
+        yield line.append(f"  {words}")
 
 
 def _measure(row: UsageRow, view: View) -> float:
@@ -383,12 +404,12 @@ def _tokens(row: UsageRow) -> int:
     return row["input_tokens"] + row["output_tokens"]
 
 
-def _row_label(row: UsageRow) -> str:
+def _row_label(row: UsageRow, short: Mapping[str, str]) -> str:
     if row["elsewhere"] or row["pending"]:
         return ELSEWHERE if row["elsewhere"] else PENDING
     if row["key"] is None:
         return "thread not reported"
-    return sanitize(row["name"] or row["title"] or row["key"][:SHORT_ID])
+    return sanitize(row["name"] or row["title"] or short[row["key"]])
 
 
 # Cells

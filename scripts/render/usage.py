@@ -54,7 +54,7 @@ class _Row(NamedTuple):
     figures: tuple[str, ...]
     style: str
     is_sum: bool = False
-    """It stands for rows that are not shown, and has no bar."""
+    """It stands for several rows, and has no bar."""
 
 
 class _Columns(NamedTuple):
@@ -146,7 +146,7 @@ def _label(by: str, row: UsageEntry) -> str:
     if _is_without_turns(row):
         return ELSEWHERE if row["elsewhere"] else PENDING
     if by in _TIMES and row["depth"]:
-        return f"  {sanitize(row['key'] or _NOT_REPORTED['model'])}"
+        return _model_label(row["key"])
     if row["key"] is None:
         return _NOT_REPORTED.get(by, formatting.UNKNOWN)
     if by == "week":
@@ -188,11 +188,16 @@ def _used(rows: Sequence[UsageFigures]) -> str:
 def _figures(rows: Sequence[UsageFigures]) -> tuple[str, ...]:
     """Return the texts of the columns behind the bar: counts, and the value of what has a price."""
     counts = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    return (*map(amount, counts), _value(rows))
+
+
+def _value(rows: Sequence[UsageFigures]) -> str:
+    """Return the value of what has a price: with a plus if something has none, and a question mark if nothing has."""
     values = [row["api_value_usd"] for row in rows if row["api_value_usd"] is not None]
     not_priced = sum(row["not_priced_turns"] for row in rows)
     if not values:
-        return (*map(amount, counts), formatting.UNKNOWN if not_priced else "")
-    return (*map(amount, counts), formatting.dollars(sum(values)) + ("+" if not_priced else ""))
+        return formatting.UNKNOWN if not_priced else ""
+    return formatting.dollars(sum(values)) + ("+" if not_priced else "")
 
 
 def _opened(document: UsageDocument, rows: Sequence[UsageRow]) -> list[UsageEntry]:
@@ -209,44 +214,51 @@ def _model_entries(row: UsageRow) -> Iterator[UsageEntry]:
 
 
 def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> list[Text]:
+    """Return the lines of the table: rows, one for those that are left out, and the total with its models."""
     by = document["by"]
     before = _opened(document, document["rows"][: left_out.start])
-    after = _opened(document, document["rows"][left_out.stop :])
-    entries = [*before, *after]
+    entries = [*before, *_opened(document, document["rows"][left_out.stop :])]
     rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
-    total = _row("total", document["total"], "bold")
     sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
-    figures = tuple(
-        max(len(heading), *(len(row.figures[i]) for row in (*rows, *sums, total)))
-        for i, heading in enumerate(_HEADINGS)
-    )
+    totals = _totals(document)
+    every = (*rows, *sums, *totals)
     unit = (document["unit"] or "points").capitalize()
-    used = max(_MIN_USED, len(unit), *(len(row.used) for row in (*rows, *sums, total)))
-    fitting = _fitting(used, figures, profile)
-    headings, figures = _selected(_HEADINGS, fitting), _selected(figures, fitting)
-    rows, sums, (total,) = (
-        [each._replace(figures=_selected(each.figures, fitting)) for each in some] for some in (rows, sums, [total])
-    )
+    widths = _widths(every)
+    used = max(_MIN_USED, len(unit), *(len(row.used) for row in every))
+    fitting = _fitting(used, widths, profile)
+    figures = _selected(widths, fitting)
     room = _label_room((used, *figures), profile)
     labels = _labels(by, entries, room, profile)
     rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
     rows[len(before) : len(before)] = sums
-    columns = _columns([_head(by), *(row.label for row in rows), total.label], room, (used, *figures), profile)
+    columns = _columns([_head(by), *(row.label for row in (*rows, *totals))], room, (used, *figures), profile)
     max_points = max((row.points for row in rows if not row.is_sum), default=0)
-    head = _line(_head(by), unit, Text(), headings, columns)
+    head = _line(_head(by), unit, Text(), _selected(_HEADINGS, fitting), columns)
     head.stylize("bold")
-    return [
-        head,
-        *(
-            _line(
-                truncate(row.label, columns.label, profile.glyphs),
-                *_points(row, max_points, 0 if row.is_sum else columns.bar, profile),
-                columns,
-            )
-            for row in rows
-        ),
-        _line(total.label, *_points(total, 0, 0, profile), columns),
+    lines = [head]
+    for row in (*rows, *totals):
+        label = truncate(row.label, columns.label, profile.glyphs)
+        bar = _bar(row, max_points, 0 if row.is_sum else columns.bar, profile)
+        lines.append(_line(label, row.used, bar, _selected(row.figures, fitting), columns))
+    return lines
+
+
+def _totals(document: UsageDocument) -> list[_Row]:
+    """Return the row of the total, and below it its models if there are several."""
+    models = document["by_model"] if len(document["by_model"]) > 1 else []
+    rows = [
+        _row("total", document["total"], "bold"),
+        *(_row(_model_label(each["model"]), each, "dim") for each in models),
     ]
+    return [row._replace(is_sum=True) for row in rows]
+
+
+def _model_label(model: str | None) -> str:
+    return f"  {sanitize(model or _NOT_REPORTED['model'])}"
+
+
+def _widths(rows: Sequence[_Row]) -> tuple[int, ...]:
+    return tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
 
 
 def _fitting(used: int, figures: Sequence[int], profile: TerminalProfile) -> list[int]:
@@ -288,10 +300,10 @@ def _columns(labels: Sequence[str], room: int, figures: tuple[int, ...], profile
     return _Columns(label, figures[0], min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures[1:])
 
 
-def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:
-    """Return a row's points, its bar and its figures; `max_points` fill the bar."""
+def _bar(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> Text:
+    """Return a row's bar; `max_points` fill the width."""
     full = max(1, round(width * row.points / max_points)) if max_points and row.points and width else 0
-    return row.used, Text(profile.glyphs.full * full, row.style), row.figures
+    return Text(profile.glyphs.full * full, row.style)
 
 
 def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _Columns) -> Text:
@@ -334,11 +346,11 @@ def _value_notes(document: UsageDocument) -> Iterator[str]:
     if document["not_priced"]:
         shown = [f"{count(each['turns'], 'turn')} {_reason(each)}" for each in document["not_priced"][:_MAX_REASONS]]
         others = sum(each["turns"] for each in document["not_priced"][_MAX_REASONS:])
-        yield f"Not priced (+): {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
+        yield f"Not priced: {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
 
 
 def _reason(turns: NotPricedTurns) -> str:
-    model = sanitize(turns["model"] or _NOT_REPORTED["model"])
+    model = sanitize(turns["model"] or "an unknown model")
     match turns["reason"]:
         case "model":
             return f"of {model} (no price known)"
@@ -347,7 +359,7 @@ def _reason(turns: NotPricedTurns) -> str:
         case "model_not_reported":
             return "without a reported model"
         case "tokens_not_reported":
-            return f"of {model} that were cut off before their tokens were counted"
+            return f"of {model} (cut off, no token counts)"
 
 
 def _notes(document: UsageDocument) -> list[str]:

@@ -97,18 +97,31 @@ class Loader:
         self._heavy: _Heavy | None = None
         self._state: object = None
         self._loaded_at = self._changed_at = 0.0
-        self._stop = threading.Event()
+        self._only: str | None = None
+        self._read_only: str | None = None
+        self._wake = threading.Event()
+        self._is_ended = False
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self.shown = nothing_shown(time.time())
         self.number = 0
 
     def start(self) -> None:
         """Keep `shown` up to date from now on."""
+        self._watcher.close()  # SQLite wants a connection to stay in its thread
         self._thread.start()
+
+    def choose(self, account: str | None) -> None:
+        """Load the use of today of one account by its key, or of all."""
+        if account != self._only:
+            self._only = account
+            self._wake.set()
 
     def stop(self) -> None:
         """End the thread; one that is busy ends with the process."""
-        self._stop.set()
+        self._is_ended = True
+        self._wake.set()
+        if not self._thread.is_alive():
+            self._watcher.close()
 
     def load(self, now: float) -> None:
         """Bring `shown` up to date.
@@ -120,8 +133,8 @@ class Loader:
         turns = load_turns(self._path, now)
         if state != self._state:
             self._state, self._loaded_at, self._changed_at = state, 0.0, now
-        if not 0 <= now - self._loaded_at < _MAX_AGE_SECONDS or self._wants_heavy(now):
-            self._loaded_at = now
+        if not 0 <= now - self._loaded_at < _MAX_AGE_SECONDS or self._wants_heavy(now) or self._only != self._read_only:
+            self._loaded_at, self._read_only = now, self._only
             found = self._read(now)
         else:
             found = self.shown
@@ -135,7 +148,9 @@ class Loader:
             self.number += 1
 
     def _run(self) -> None:
-        while not self._stop.wait(POLL_SECONDS):
+        while not self._is_ended:
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
             try:
                 self.load(time.time())
             except Exception as error:  # noqa: BLE001 (the screen says so, and goes on)
@@ -162,7 +177,7 @@ class Loader:
         login = find_login(os.environ)
         status = load_status(found.connection, now, found.accounts)
         heavy = self._heavy
-        keys = [account.key for account in found.accounts]
+        keys = [account.key for account in found.accounts if self._only in {None, account.key}]
         if heavy is None or heavy.accounts != keys or self._wants_heavy(now):
             heavy = self._heavy = self._read_heavy(found, now, keys)
         logged_in = login_account(found, login.account_id, now).status if login.account_id else None
@@ -179,7 +194,8 @@ class Loader:
 
     def _read_heavy(self, found: Session, now: float, keys: Sequence[str]) -> _Heavy:
         began = time.monotonic()
-        usage = load_usage(found.connection, now, accounts=found.accounts, since=midnight(now))
+        accounts = [account for account in found.accounts if account.key in keys]
+        usage = load_usage(found.connection, now, accounts=accounts, since=midnight(now))
         return _Heavy(
             load_forecasts(found.connection, now, found.accounts),
             name_usage(usage) if self._names_on else usage,

@@ -94,12 +94,12 @@ def _show(loader: Loader, console: Console, view: View, suspended: _Suspension) 
             shown, now = loader.shown, time.time()
             # Without a turn under way, nothing on the screen moves faster than minutes.
             moment = int(now) if shown.turns else int(now // 60)
-            size = console.size
+            size = _size(console)
             state = (loader.number, moment, size, repr(view))
             if state != drawn:
-                profile = detect_profile(console)._replace(width=max(size.width, MIN_WIDTH))
-                lines = render_top(contents(shown, now), view, profile, max(size.height, MIN_HEIGHT))
-                screen.show(lines[: size.height])
+                profile = detect_profile(console)._replace(width=max(size.columns, MIN_WIDTH))
+                lines = render_top(contents(shown, now), view, profile, max(size.lines, MIN_HEIGHT))
+                screen.show(lines[: size.lines])
                 drawn = (*state[:-1], repr(view))  # the renderer has kept offsets within the rows
             for key in read_keys(_TICK_SECONDS):
                 if key == "ctrl-l":
@@ -108,7 +108,16 @@ def _show(loader: Loader, console: Console, view: View, suspended: _Suspension) 
                     suspended.is_asked = hasattr(signal, "SIGTSTP")
                 elif not press(view, key, shown):
                     return False
+            loader.choose(view.account)
     return True
+
+
+def _size(console: Console) -> os.terminal_size:
+    """Return the size of the terminal as it is now, whatever variables of a shell say of it."""
+    try:
+        return os.get_terminal_size(console.file.fileno())
+    except (OSError, ValueError):
+        return os.terminal_size((console.width, console.height))
 
 
 class _Suspension:

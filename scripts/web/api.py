@@ -54,7 +54,7 @@ _PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.Proble
 _ACCOUNT_PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.AccountProblem}
 _UNREADABLE: dict[int | str, dict[str, Any]] = {
     422: {**_PROBLEM, "description": "A value of the request is invalid."},
-    503: {**_PROBLEM, "description": "The database cannot be used. The detail says why, and what to do."},
+    503: {**_PROBLEM, "description": "The database, or a file of prices, cannot be used. The detail says what to do."},
 }
 _NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
     404: {**_ACCOUNT_PROBLEM, "description": "No account matches."},

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from store.analysis.ranking import main_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from store.documents import AccountStatus, LimitStatus, WindowForecast
+    from store.documents import AccountStatus, ForecastDocument, LimitStatus, WindowForecast
 
     Forecasts = Mapping[str, Mapping[str, WindowForecast]]
     """The forecasts of an account by limit and slot."""
@@ -29,6 +29,24 @@ def pressure(account: AccountStatus, forecasts: Forecasts) -> tuple[int, float, 
     windows = forecasts.get(limit["limit_id"], {}).values()
     chance = max((window["chance_dry"] or 0.0 for window in windows), default=0.0)
     return (_STATES.index(limit["state"]), chance, highest_use(limit))
+
+
+def by_pressure(
+    accounts: Sequence[AccountStatus], forecasts: ForecastDocument | None, first: str | None = None
+) -> list[AccountStatus]:
+    """Return accounts, the most pressed first; that with the key `first` is ahead of all."""
+    found = by_account(forecasts)
+    return sorted(
+        accounts,
+        key=lambda each: (each["account"] == first, pressure(each, found.get(each["account"], {}))),
+        reverse=True,
+    )
+
+
+def by_account(forecasts: ForecastDocument | None) -> dict[str, Forecasts]:
+    """Return the forecasts of a document by account, limit and slot."""
+    accounts = forecasts["accounts"] if forecasts else []
+    return {each["account"]: {limit["limit_id"]: limit["windows"] for limit in each["limits"]} for each in accounts}
 
 
 def highest_use(limit: LimitStatus) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.thread_tree import ThreadOrigin, ThreadTree
+from store.analysis.thread_tree import TITLES, ThreadOrigin, ThreadTree
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.prefix_match import matching
 from store.queries.usage import load_usage
@@ -70,7 +70,8 @@ def load_sessions(
 ) -> list[ThreadEntry]:
     """Return the threads of the accounts that were seen since `since` (Unix seconds), the last used first.
 
-    The threads of sub-agents count for the thread that started them; with `tree` they are listed there.
+    Those that make titles are one entry, the last one. The threads of sub-agents count for the thread that started
+    them; with `tree` they are listed there.
     """
     with read_transaction(connection):
         threads = {each.thread: each for each in load_threads(connection, now, since, accounts)}
@@ -82,7 +83,8 @@ def load_sessions(
                 sums[parent] = _known(connection, sums, parent, each).with_use(each)
                 below = parent
     branches = origins.branches(threads, lambda each: (-sums[each].last_seen_at, each)) if tree else {}
-    top = sorted({origins.root(each) for each in threads}, key=lambda each: (-sums[each].last_seen_at, each))
+    roots = {origins.root(each) for each in threads}
+    top = sorted(roots, key=lambda each: (each == TITLES, -sums[each].last_seen_at, each))
     return [
         {
             **_entry(sums[each], origins.kinds.get(each)),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -15,10 +17,19 @@ from scripts.support.errors import NOTHING_YET
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
 )
+from store.files import api_prices_file
+from store.settings import config_folder
 from tests.support.codex_state import write_state
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
+from tests.support.prices import install_made_up_prices
 from tests.support.usage_factories import DAY, DOCS, REFACTOR, busy, sample, simulate_use
+
+
+@pytest.fixture(autouse=True)
+def _prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Public prices of model m, and none of model n."""
+    install_made_up_prices(monkeypatch)
 
 
 def test_text(path: Path) -> None:
@@ -29,17 +40,22 @@ def test_text(path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("7 d window of codex · ")
     assert lines[0].endswith(" · alice@example.com")
-    assert lines[1].split() == ["Thread", "Points", "Turns", "Input", "Cached", "Output"]
+    assert lines[1].split() == ["Thread", "Points", "Turns", "Input", "Cached", "Output", "API", "value"]
     words = [[word for word in line.split() if "█" not in word] for line in lines[2:7]]
     assert words == [
-        ["01990000-1", "12.0", "1", "12,000", "9,000", "100"],
-        ["01990000-2", "3.0", "1", "1,500", "0", "100"],
-        ["thread", "not", "reported", "0.0", "1", "0", "0", "100"],
+        ["01990000-1", "12.0", "1", "12,000", "9,000", "100", "$0.01"],
+        ["01990000-2", "3.0", "1", "1,500", "0", "100", "?"],
+        ["thread", "not", "reported", "0.0", "1", "0", "0", "100", "<$0.01"],
         ["used", "elsewhere", "5.0"],
-        ["total", "20.0", "3", "13,500", "9,000", "300"],
+        ["total", "20.0", "3", "13,500", "9,000", "300", "$0.01+"],
     ]
-    assert lines[8] == "Few changes: 4 increases in 5 changes."
-    assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
+    assert lines[8] == "In all 20 % of a 7 d window, 13,800 tokens, $0.01 at public API prices + 1 turn not priced."
+    assert lines[9] == "Few changes: 4 increases in 5 changes."
+    assert lines[10].startswith("used elsewhere: increases without a turn through the tap, or")
+    assert lines[11:] == [
+        "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it.",
+        "Not priced: 1 turn of n (no price known).",
+    ]
 
 
 def test_fitted_weights_have_a_note(path: Path) -> None:
@@ -179,7 +195,7 @@ def test_text_from_the_wire_is_sanitized(path: Path, name: str) -> None:
         (["--limit", "nope"], "no limit 'nope' has been seen; there are: codex"),
         (["carol"], "no account matches 'carol'"),
         (["--json", "--csv"], "--json cannot be combined with --csv."),
-        (["--by", "week"], "'week' is not one of"),
+        (["--by", "year"], "'year' is not one of"),
         (["--since", "2999-01-01"], "must be in the past"),
         (["--since", "soon"], "'soon' is not a valid time"),
     ],
@@ -261,3 +277,78 @@ def test_an_increase_that_a_turn_may_explain(path: Path) -> None:
     assert "used_elsewhere" not in invoke("events", "--json").stdout
     (row,) = json.loads(invoke("usage", "--json").stdout)["rows"]
     assert (row["pending"], row["elsewhere"], row["points"]) == (True, False, 5)
+
+
+def test_dollars_are_never_called_a_cost(path: Path) -> None:
+    """On a plan nothing was paid for them: neither the output nor the help says so."""
+    insert_history(path, busy(time.time()))
+    shown = (invoke("usage").stdout + invoke("usage", "--help").stdout).lower()
+    assert "nothing was paid for it" in " ".join(shown.split())
+    assert not re.search(r"\b(costs?|spent|spend|spending|bill|billed)\b", shown)
+
+
+@pytest.mark.parametrize("by", ["environment", "option", "folder"])
+def test_the_users_own_prices_win(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, by: str) -> None:
+    """Their models are named."""
+    insert_history(path, busy(time.time()))
+    file = config_folder() / "prices.toml" if by == "folder" else tmp_path / "own.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("[models.n]\ninput = 1000\noutput = 5000\n", encoding="utf-8")
+    if by == "environment":
+        monkeypatch.setenv("CODEX_TAP_PRICES", str(file))
+    words = ["--prices", str(file)] if by == "option" else []
+    document = json.loads(invoke("usage", "--json", *words).stdout)
+    assert (document["own_prices"], document["not_priced"]) == (["n"], [])
+    assert {row["key"]: row["api_value_usd"] for row in document["rows"]} == {
+        REFACTOR: pytest.approx(0.0088),
+        DOCS: pytest.approx(2.0),
+        None: None,
+    }
+    assert "Your own prices: n." in invoke("usage", *words).stdout.splitlines()
+
+
+def test_a_file_of_prices_with_a_mistake(path: Path, tmp_path: Path) -> None:
+    """One line says where it is, and what to write."""
+    insert_history(path, busy(time.time()))
+    file = tmp_path / "own.toml"
+    file.write_text("[models.n]\ninput = 1\noutputs = 2\n", encoding="utf-8")
+    result = invoke("usage", "--prices", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"{file}, line 3: models.n.outputs: unknown key; did you mean output?\n")
+
+
+def test_weeks_have_their_models(path: Path) -> None:
+    """A row for each week, by its Monday, and below it one for each model."""
+    now = time.time()
+    insert_history(path, busy(now), busy(now - 7 * DAY)._replace(email="bob@example.com"))
+    document = json.loads(invoke("usage", "--by", "week", "--json").stdout)
+    lines = [line.split() for line in invoke("usage", "--by", "week").stdout.splitlines()]
+    assert lines[1][:3] == ["Week", "of", "Points"]
+    shown = [line[0] for line in lines[2 : lines.index([])]]
+    expected = []
+    for row in document["rows"]:
+        if row["elsewhere"]:
+            expected.append("used")
+        else:
+            monday = dt.datetime.fromtimestamp(row["start"], None)  # noqa: DTZ006 (weeks are those of the machine)
+            assert (monday.weekday(), monday.hour, monday.minute) == (0, 0, 0)
+            expected += [monday.date().isoformat(), *(each["model"] for each in row["by_model"])]
+    assert shown == [*expected, "total", *(each["model"] for each in document["by_model"])]
+    assert {each["model"] for each in document["by_model"]} == {"m", "n"}
+
+
+@pytest.mark.parametrize(("by", "days"), [("week", 28), ("month", 184)])
+def test_weeks_and_months_go_further_back(path: Path, by: str, days: int) -> None:
+    """Without --since: whole periods, with the one under way."""
+    insert_history(path, busy(time.time()))
+    document = json.loads(invoke("usage", "--by", by, "--json").stdout)
+    assert (0.7 * days - 1) * DAY < document["until"] - document["since"] < (days + 1) * DAY
+    chosen = json.loads(invoke("usage", "--by", by, "--since", "2d", "--json").stdout)
+    assert chosen["until"] - chosen["since"] == pytest.approx(2 * DAY, abs=60)
+
+
+def test_the_package_is_imported_once(path: Path) -> None:
+    """The next question reads what was stored, which takes no time."""
+    insert_history(path, busy(time.time()))
+    invoke("usage")
+    assert json.loads(api_prices_file().read_bytes())["models"].keys() == {"m", "n"}

@@ -36,7 +36,7 @@ from genai_prices.types import (
 )
 
 OPENAI = next(each for each in providers if each.id == "openai")
-PRICED = sorted(each.id for each in OPENAI.models if convert(each))
+PRICED = sorted(each.id for each in OPENAI.models if find_prices(each.id))
 TIERS_VERIFIED = dt.datetime(2026, 10, 13, tzinfo=dt.UTC)
 """Since then the package has prices of service tiers; earlier ones follow from these."""
 

@@ -71,11 +71,17 @@ def test_a_narrow_terminal_has_titles_in_place_of_ids() -> None:
 
 
 def test_a_wide_terminal_has_the_folder() -> None:
+    """And the accounts, if there are several."""
     assert shown(TITLED, OLD, profile=WIDE) == lines("""
-        Thread    Title                         Project   Turns  Tokens  Points  Last used     Account            Folder
-        0199aaaa  Fix the flaky checkout tests  shop         12  1.23 M     3.2  11:00         alice@example.com  /work/shop
-        0198bbbb  docs                          handbook      3  1.23 M     3.2  20 Nov 08:13  alice@example.com  /srv/handbook
-    """)  # noqa: E501 (a line of output)
+        Thread    Title                         Project   Turns  Tokens  Points  Last used     Folder
+        0199aaaa  Fix the flaky checkout tests  shop         12  1.23 M     3.2  11:00         /work/shop
+        0198bbbb  docs                          handbook      3  1.23 M     3.2  20 Nov 08:13  /srv/handbook
+    """)
+    assert shown(TITLED, {**OLD, "accounts": list(ACCOUNTS)}, profile=UTC._replace(width=110)) == lines("""
+        Thread    Title                         Project   Turns  Tokens  Points  Last used     Account
+        0199aaaa  Fix the flaky checkout tests  shop         12  1.23 M     3.2  11:00         alice@example.com
+        0198bbbb  docs                          handbook      3  1.23 M     3.2  20 Nov 08:13  alice@example.com, bob
+    """)
 
 
 def test_the_users_home_is_a_tilde() -> None:
@@ -104,7 +110,7 @@ def test_the_tree_of_a_thread_is_indented() -> None:
         Thread    Title                         Turns  Tokens  Points  Last used
         0199aaaa  Fix the tests                    12  1.23 M     3.2  11:00
         0199dddd    review: Review the changes      4  1.23 M     3.2  11:00
-        0199eeee      sub-agent 0199eeee            1  1.23 M     3.2  11:00
+        0199eeee      sub-agent                     1  1.23 M     3.2  11:00
                   titles of threads                 7  1.23 M     3.2  11:00
     """)
 

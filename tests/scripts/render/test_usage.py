@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from store.constants import GroupBy
-    from store.documents import UsageEntry, UsageRow
+    from store.documents import UsageDocument, UsageEntry, UsageRow
 
 NARROW, PIPE = UTC._replace(width=60), UTC._replace(unlimited=True)
 
@@ -169,3 +169,70 @@ def test_what_is_left_out_stands_in_one_line() -> None:
     assert (other.split()[0], total.split()[0]) == ("used", "total")
     assert "more" not in shown(*rows, elsewhere, all_rows=True)
     assert "more" not in shown(*rows, elsewhere, profile=PIPE)
+
+
+def valued(document: UsageDocument) -> list[str]:
+    """The lines below the table."""
+    return render_usage(document, PIPE).plain.partition("\n\n")[2].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (("model", "gpt-x", None), "12 turns of gpt-x (no price known)"),
+        (("tier", "gpt-x", "ultra\x1b[31mfast"), "12 turns of gpt-x at tier ultra\ufffd[31mfast (no price known)"),
+        (("model_not_reported", None, None), "12 turns without a reported model"),
+        (("tokens_not_reported", "gpt-x", None), "12 turns of gpt-x (cut off, no token counts)"),
+        (("tokens_not_reported", None, None), "12 turns of an unknown model (cut off, no token counts)"),
+    ],
+)
+def test_a_note_says_what_is_not_priced(reason: tuple[Any, str | None, str | None], text: str) -> None:
+    document = empty_usage(NOON, by="thread", since=0)
+    document["not_priced"] = [{"reason": reason[0], "model": reason[1], "tier": reason[2], "turns": 12}]
+    (note,) = [line for line in valued(document) if line.startswith("Not priced: ")]
+    assert note == f"Not priced: {text}."
+
+
+def test_many_reasons_are_summed() -> None:
+    document = empty_usage(NOON, by="thread", since=0)
+    document["not_priced"] = [
+        {"reason": "model", "model": f"m{number}", "tier": None, "turns": 1_000 * (6 - number)} for number in range(6)
+    ]
+    (note,) = [line for line in valued(document) if line.startswith("Not priced: ")]
+    assert note.endswith("3,000 turns of m3 (no price known), 3,000 others.")
+
+
+@pytest.mark.parametrize(
+    ("value", "not_priced", "cell", "sentence"),
+    [
+        (None, 0, "", "In all 0 points, 12,000 tokens."),
+        (38.2, 0, "$38.20", "In all 0 points, 12,000 tokens, $38.20 at public API prices."),
+        (
+            1_234.567,
+            1_200,
+            "$1,234.57+",
+            "In all 0 points, 12,000 tokens, $1,234.57 at public API prices + 1,200 turns not priced.",
+        ),
+        (0.004, 1, "<$0.01+", "In all 0 points, 12,000 tokens, <$0.01 at public API prices + 1 turn not priced."),
+        (0.0, 0, "$0.00", "In all 0 points, 12,000 tokens, $0.00 at public API prices."),
+        (None, 3, "?", "In all 0 points, 12,000 tokens."),
+    ],
+    ids=["nothing asked", "priced", "in part", "below a cent", "free of charge", "not priced"],
+)
+def test_a_value_says_what_it_leaves_out(value: float | None, not_priced: int, cell: str, sentence: str) -> None:
+    figures: Any = {"api_value_usd": value, "not_priced_turns": not_priced, "input_tokens": 12_000}
+    document = empty_usage(NOON, by="thread", since=0)
+    document["total"] |= figures
+    *_, total = render_usage(document, PIPE).plain.partition("\n\n")[0].splitlines()
+    assert total.removeprefix("total").split()[5:] == ([cell] if cell else [])
+    assert valued(document)[0] == sentence
+    assert ("On a plan nothing was paid for it." in "\n".join(valued(document))) == (value is not None)
+
+
+def test_what_is_left_out_has_a_value_as_well() -> None:
+    rows = [
+        row(f"{number:08}-1", api_value_usd=None if number % 2 else 0.5, not_priced_turns=number % 2)
+        for number in range(30)
+    ]
+    rest = next(line for line in shown(*rows).splitlines() if "(--all)" in line)
+    assert rest.split()[-1] == "$2.50+"

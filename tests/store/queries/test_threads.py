@@ -164,12 +164,12 @@ def test_sub_agents_count_for_the_thread_that_started_them(family: Path) -> None
         found = load_sessions(connection, NOON + HOUR, 0, load_accounts(connection))
         alone = load_threads(connection, NOON + HOUR, 0, load_accounts(connection))
     assert [(each["thread"], each["kind"], each["turns"], each["last_seen_at"] - NOON) for each in found] == [
-        ("thread_title", None, 2, 200),
         ("root", None, 4, 120),
         ("gone", None, 1, 10),
         ("other", None, 1, 5),
+        ("thread_title", None, 2, 200),
     ]
-    root, gone = found[1], found[2]
+    root, gone = found[0], found[1]
     assert (root["input_tokens"], root["cached_tokens"], root["output_tokens"]) == (301, 50, 31)
     assert (gone["name"], gone["accounts"], gone["is_session"]) == (None, ["acct-a/user-a"], False)
     assert all(each["tree"] == [] for each in found)
@@ -198,8 +198,8 @@ def test_a_parent_from_before_the_time_range_has_its_name(family: Path) -> None:
     with closing(open_reader(family)) as connection:
         found = load_sessions(connection, NOON + HOUR, NOON + 55, load_accounts(connection))
     assert [(each["thread"], each["name"], each["turns"]) for each in found] == [
-        ("thread_title", None, 1),
         ("root", "checkout", 3),
+        ("thread_title", None, 1),
     ]
 
 
