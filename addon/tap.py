@@ -30,6 +30,7 @@ from addon.hosts import Hosts
 from addon.identity import with_reported_user
 from addon.log_redaction import LogRedaction, reduced
 from addon.observations import EndedTurn, ObservedHeaders, ObservedMessage, SeenName
+from addon.open_turns import OpenTurnsReport
 from addon.traffic_counts import TrafficCounts
 from store.database import open_reader
 from store.errors import DatabaseError, SettingError, error_place
@@ -125,6 +126,7 @@ class Tap:
         self._exchanges: dict[str, Exchange] = {}
         self._path: Path | None = None
         self._recorder: Recorder[Observation] | None = None
+        self._open_turns = OpenTurnsReport(self._exchanges)
         self._running = False
         self._logged: set[str] = set()
         self._failures: set[tuple[str, str]] = set()
@@ -186,6 +188,7 @@ class Tap:
 
     def done(self) -> None:
         """Flush everything recorded so far. Responses still in flight may be recorded afterwards."""
+        self._open_turns.stop()
         if self._recorder:
             self._recorder.close()
 
@@ -426,6 +429,7 @@ class Tap:
             return
         self.done()
         self._path, self._recorder = path, recorder
+        self._open_turns.start(path)
         self._load_token_secret(path)
         self._learn_stored_hosts()
 

@@ -9,7 +9,8 @@ What holds for every document:
   e-mail address. Key and label name exactly one account, wherever a command or a path of the API takes one.
 - A slot is ``5h``, ``7d``, ``budget``, or a window's own length (``30d``). ``window_minutes`` and ``length`` are always
   the real length: the slot ``7d`` of a Free plan has the length ``30d``.
-- Later versions only add fields.
+- ``document_version`` is `DOCUMENT_VERSION`. An array, rows as NDJSON and CSV have no room for it, and are of that
+  version, too. Later versions of codex-tap only add fields.
 
 Only types belong here, and commands import them for type checking alone: creating these classes takes some
 milliseconds. That is why the lists that a command needs (`EVENT_KINDS`, `GROUP_BY`) are in `store.constants`, and why
@@ -17,7 +18,7 @@ annotations are not strings here: each string would be compiled.
 """
 
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from store.constants import EventKind, GroupBy, SpeedBy
 
@@ -26,6 +27,13 @@ if sys.version_info >= (3, 12):
 else:
     # pydantic accepts only this one on Python 3.11.
     from typing_extensions import TypedDict
+
+
+class Document(TypedDict):
+    """What every document that is an object begins with; the output adds it (`scripts.support.json_document`)."""
+
+    document_version: NotRequired[int]
+    """`DOCUMENT_VERSION`: it grows when a field's meaning changes or a field goes, not when one is added."""
 
 
 class AccountReference(TypedDict):
@@ -53,9 +61,19 @@ class LoginReference(TypedDict):
     """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
 
     logged_in: str | None
-    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    """The account's key; null where nobody is logged in, that account was not seen yet, or ``--any`` was given."""
     login: str | None
-    """The login as a phrase for people; null where nobody is logged in."""
+    """The login as a phrase for people; null where nobody is logged in, or ``--any`` was given."""
+
+
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
 
 
 class ReportedWindow(TypedDict):
@@ -170,7 +188,7 @@ class AccountStatus(AccountReference):
     limits: list[LimitStatus]
 
 
-class StatusDocument(TypedDict):
+class StatusDocument(Document):
     """How much is left: ``/api/usage``, and most of ``codex-tap status --json``."""
 
     generated_at: int
@@ -181,7 +199,7 @@ class StatusCommandDocument(StatusDocument, LoginReference):
     """How much is left: ``codex-tap status --json``, with the account first that is logged in here."""
 
 
-class StatuslineDocument(AccountReference, Selection):
+class StatuslineDocument(AccountReference, Selection, Document):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -198,7 +216,7 @@ class StatuslineDocument(AccountReference, Selection):
     stale: bool
 
 
-class UnknownStatuslineDocument(Selection):
+class UnknownStatuslineDocument(Selection, Document):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -260,7 +278,7 @@ class AccountForecast(AccountReference):
     limits: list[LimitForecast]
 
 
-class ForecastDocument(TypedDict):
+class ForecastDocument(Document):
     """When each window runs out: ``codex-tap forecast --json`` and ``/api/forecast``."""
 
     generated_at: int
@@ -292,16 +310,21 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
+    api_value_usd: float | None
+    """What the tokens of the turns are sold for on the public API, in dollars, without those of ``not_priced_turns``.
+
+    It is not what was paid: on a plan nothing was paid for it. Null where no turn has a known price.
+    """
+    not_priced_turns: int
+    """Turns without a value: ``not_priced`` of the document says which, and why."""
+    amount: float | None
+    """The points in the ``unit`` of the document; null without one."""
 
 
-class ThreadWords(TypedDict):
-    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+class ModelUse(UsageFigures):
+    """The use of a model within a row; ``model`` is null where none was reported."""
 
-    title: str | None
-    """Its name in Codex, else the beginning of its first message."""
-    folder: str | None
-    project: str | None
-    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
+    model: str | None
 
 
 class UsageEntry(UsageFigures, ThreadWords):
@@ -309,8 +332,9 @@ class UsageEntry(UsageFigures, ThreadWords):
 
     ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
     else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
-    key, the day (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row
-    of use elsewhere. ``name`` is the name that a person gave the thread, the project's short name, or the account's
+    key, the day (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour
+    (``2026-11-21 14:00``). It is null where none was reported, and in the row of use elsewhere. ``name`` is the name
+    that a person gave the thread, the project's short name, or the account's
     label; null where it would repeat the key.
     """
 
@@ -336,6 +360,25 @@ class UsageRow(UsageEntry):
 
     tree: list[UsageEntry]
     """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
+    start: float | None
+    """When the day, week or month of the row begins; null for any other row."""
+    end: float | None
+    by_model: list[ModelUse]
+    """The models of a day, week or month, the most used first; empty for any other row."""
+
+
+class NotPricedTurns(TypedDict):
+    """Turns without a value at public API prices, and why.
+
+    ``reason`` is ``model`` or ``tier`` where that one has no known price, else ``model_not_reported`` or
+    ``tokens_not_reported`` (the turn was cut off). ``model`` is the one that responded, ``tier`` the service tier where
+    that is the reason.
+    """
+
+    reason: Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
+    model: str | None
+    tier: str | None
+    turns: int
 
 
 class TokenWeights(TypedDict):
@@ -363,7 +406,7 @@ class AccountWindow(TypedDict):
     length: str | None
 
 
-class UsageDocument(TypedDict):
+class UsageDocument(Document):
     """What used a window: ``codex-tap usage --json`` and ``/api/breakdown``.
 
     ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
@@ -387,6 +430,14 @@ class UsageDocument(TypedDict):
     readings: int
     rises: int
     weights: list[TokenWeights]
+    by_model: list[ModelUse]
+    """The models of the whole time range, where rows are days, weeks or months; else empty."""
+    unit: str | None
+    """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
+    not_priced: list[NotPricedTurns]
+    """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
+    own_prices: list[str]
+    """The models whose prices are the user's own: those of all others are the public ones of genai-prices."""
 
 
 # speed
@@ -559,7 +610,7 @@ class EventEntry(AccountReference):
     after: EventReading
 
 
-class EventsDocument(TypedDict):
+class EventsDocument(Document):
     """What happened, the oldest first: ``codex-tap events --json``.
 
     ``readings`` counts the rows that were compared. Turns are known since ``turns_known_since``: use before it cannot
@@ -644,7 +695,7 @@ class HistoryReset(TypedDict):
     unseen: bool
 
 
-class HistoryPointsDocument(TypedDict):
+class HistoryPointsDocument(Document):
     """The course of each limit, the oldest point first: ``/api/history``.
 
     For each limit it has the snapshot that stood at ``since``, and the first and the last of each step; all of them
@@ -662,7 +713,7 @@ class HistoryPointsDocument(TypedDict):
     """The resets of each window, in the order of time."""
 
 
-class TurnEntry(AccountReference):
+class TurnEntry(AccountReference, ThreadWords):
     """A turn of Codex. Tokens read from and written into the cache are part of the input, reasoning ones of the output.
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
@@ -698,7 +749,7 @@ class TurnEntry(AccountReference):
     reasoning_tokens: int | None
 
 
-class TurnsDocument(TypedDict):
+class TurnsDocument(Document):
     """Turns, the newest first: ``/api/requests``. ``next_before`` asks for the next page, null on the last page."""
 
     requests: list[TurnEntry]
@@ -721,13 +772,13 @@ class AccountEntry(AccountReference):
     last_seen_at: float
 
 
-class AccountsDocument(TypedDict):
+class AccountsDocument(Document):
     """All accounts in the order in which they were first seen: ``/api/accounts``."""
 
     accounts: list[AccountEntry]
 
 
-class AccountDetail(AccountEntry):
+class AccountDetail(AccountEntry, Document):
     """An account, and the number of rows stored for it: ``/api/accounts/<prefix>``."""
 
     snapshots: int
@@ -741,11 +792,12 @@ class ForgottenAccount(AccountDetail):
     files: list[str]
 
 
-class ThreadEntry(TypedDict):
-    """A thread of Codex, an element of ``codex-tap threads --json``.
+class ThreadBranch(ThreadWords):
+    """A thread of Codex, with the use of those that it started.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, and the tokens are those of all of its
+    turns. ``points`` are those of the window that ``usage`` shows by default. ``is_session`` is true if the client
+    names no threads: then ``thread`` is its session. ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -753,8 +805,28 @@ class ThreadEntry(TypedDict):
     name: str | None
     accounts: list[str]
     turns: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    points: float
     first_seen_at: float
     last_seen_at: float
+    kind: str | None
+    """The kind of sub-agent: `review`, say. Null for a thread that a person began."""
+    parent: str | None
+    """The thread that started it, where it is in the tree of another."""
+    depth: int
+    """0 for an entry of the list, 1 for a thread that this one started, and so on."""
+
+
+class ThreadEntry(ThreadBranch):
+    """A thread that a person began, an element of ``codex-tap threads --json``.
+
+    The entry with the id ``thread_title`` has the threads in which Codex makes the titles of others.
+    """
+
+    tree: list[ThreadBranch]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 # next and guard
@@ -788,7 +860,7 @@ class RankingEntry(AccountReference):
     reason: str
 
 
-class NextDocument(TypedDict):
+class NextDocument(Document):
     """Which account to use now: ``/api/next``, and most of ``codex-tap next --json``; null where none can be used."""
 
     generated_at: int
@@ -825,10 +897,10 @@ class BudgetUse(TypedDict):
     name: str | None
     """The thread's name or title, the project's short name; null where it has none."""
     seen: bool
-    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+    """Whether any turn of the thread was ever seen, or lately of the project: if not, ``used`` is 0 for that reason."""
 
 
-class GuardDocument(Selection):
+class GuardDocument(Selection, Document):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
@@ -1012,7 +1084,7 @@ class FiredAlert(TypedDict):
     text: str
 
 
-class AlertCheckDocument(TypedDict):
+class AlertCheckDocument(Document):
     """What would be sent now: ``codex-tap alerts check --json``.
 
     Alerts are ``due``, or ``held`` during quiet hours, which end at ``quiet_until``. ``targets`` has each target as it
@@ -1045,7 +1117,7 @@ class CheckEntry(TypedDict):
     advice: str | None
 
 
-class DoctorDocument(TypedDict):
+class DoctorDocument(Document):
     """The checks of the set-up: ``codex-tap doctor --json``. ``healthy`` is true where none found a problem."""
 
     healthy: bool
@@ -1062,7 +1134,7 @@ class PrunedAccount(AccountReference):
     turns_kept: int
 
 
-class PruneDocument(TypedDict):
+class PruneDocument(Document):
     """What ``codex-tap prune --json`` deleted, or would delete. ``freed_bytes`` is an estimate until it is deleted."""
 
     before: float
@@ -1071,7 +1143,7 @@ class PruneDocument(TypedDict):
     accounts: list[PrunedAccount]
 
 
-class HealthDocument(TypedDict):
+class HealthDocument(Document):
     """Whether the database can be read, and whether readings come in: ``/health``."""
 
     status: Literal["ok", "empty"]

@@ -34,6 +34,7 @@ _CORRUPT, _BACKUP = ".corrupt-", ".v"
 _SPILL, _SPILL_SUFFIX = ".unwritten-", ".jsonl"
 _AUTHORITY_LOCK, _DAMAGED = "authority.lock", ".damaged-"
 _ALERTS_STATE, _ALERTS_LOCK = "-alerts.json", "-alerts.lock"
+_TURNS, _TURNS_SUFFIX = "-turns-", ".json"
 _TOKEN_SECRET = "-token-secret"  # noqa: S105 (a file's name)
 
 _SECRET_BYTES = 32
@@ -116,6 +117,11 @@ def probed_programs() -> Path:
     return data_folder() / "codex-programs.json"
 
 
+def api_prices_file() -> Path:
+    """Return the file that stores the public prices of the models that were seen (`scripts.prices.price_list`)."""
+    return data_folder() / "api-prices.json"
+
+
 def proxies_folder() -> Path:
     """Return the folder with a file for each proxy that runs (`scripts.launch.running_proxies`)."""
     return data_folder() / "proxies"
@@ -154,6 +160,11 @@ def token_secret_path(database: Path) -> Path:
     return database.with_name(f"{database.name}{_TOKEN_SECRET}")
 
 
+def turns_path(database: Path, pid: int) -> Path:
+    """Return the path of the turns under way of the proxy of a process (`store.turns_under_way`)."""
+    return database.with_name(f"{database.name}{_TURNS}{pid}{_TURNS_SUFFIX}")
+
+
 # The names of all of these, as regular expressions. Earlier versions wrote partial files without the random part, or
 # without the suffix.
 
@@ -163,6 +174,7 @@ DATABASE_SUFFIXES = (
     rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?(\.part)?)?(-wal|-shm|-journal)?"
     rf"|{re.escape(_SPILL)}\d+-[0-9a-f]{{8}}{re.escape(_SPILL_SUFFIX)}{_PARTIAL}"
     rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}|{re.escape(_TOKEN_SECRET)}{_PARTIAL}"
+    rf"|{re.escape(_TURNS)}\d+{re.escape(_TURNS_SUFFIX)}{_PARTIAL}"
 )
 """The part of a name that follows the name of the database; it is empty for the database itself."""
 
@@ -181,6 +193,7 @@ SHIM_NAMES = rf"(codex|codex\.cmd|{re.escape(SHIM_MARKER)}){_PARTIAL}"
 SERVICE_NAMES = rf"(holder\.py|config\.json|status\.json|task\.xml){_PARTIAL}"
 INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
+API_PRICES_NAMES = rf"api-prices\.json{_PARTIAL}"
 PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 
@@ -221,16 +234,17 @@ def create_private(path: Path) -> None:
         raise DatabaseError(f"{path} {problem}; name another file with --db or CODEX_TAP_DB")
 
 
-def write_private(path: Path, content: bytes, *, executable: bool = False) -> None:
+def write_private(path: Path, content: bytes, *, executable: bool = False, is_durable: bool = True) -> None:
     """Write a file with mode 0600 (0700 if ``executable``) in a folder that is created with mode 0700 if it is missing.
 
     The content is complete on disk before the file appears under its name, and replaces an earlier file in one step.
+    Without ``is_durable`` a crash of the system may leave a file of other content, which saves the wait for the disk.
 
     Raises:
         OSError: It cannot be written; an earlier file is still there, and nothing else is left behind.
 
     """
-    partial = _write_partial(path, content)
+    partial = _write_partial(path, content, is_durable=is_durable)
     try:
         if executable:
             partial.chmod(0o700)
@@ -274,7 +288,7 @@ def _publish(partial: Path, path: Path) -> None:
             partial.rename(path)
 
 
-def _write_partial(path: Path, content: bytes) -> Path:
+def _write_partial(path: Path, content: bytes, *, is_durable: bool = True) -> Path:
     """Write a private file beside a path, complete on disk; return its path."""
     import tempfile
 
@@ -284,8 +298,9 @@ def _write_partial(path: Path, content: bytes) -> Path:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -451,6 +466,11 @@ def backup_files(path: Path) -> list[Path]:
 def spill_files(path: Path) -> list[Path]:
     """Return the files of readings that are not in the database yet, oldest first (`store.record.spill`)."""
     return _beside(path, f"{path.name}{_SPILL}", _SPILL_SUFFIX)
+
+
+def turns_files(path: Path) -> list[Path]:
+    """Return the files of turns under way of the proxies of a database."""
+    return _beside(path, f"{path.name}{_TURNS}", _TURNS_SUFFIX)
 
 
 def partial_files(path: Path) -> list[Path]:

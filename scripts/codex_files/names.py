@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from scripts.codex_files.threads import ThreadInfo
-    from store.documents import ThreadWords, UsageDocument, UsageEntry
+    from store.documents import ThreadBranch, ThreadEntry, ThreadWords, TurnEntry, UsageDocument, UsageEntry
 
 
 class ThreadNames(NamedTuple):
@@ -50,13 +50,34 @@ def name_usage(document: UsageDocument, environ: Mapping[str, str] = os.environ)
         entries: list[UsageEntry] = [*rows, *(entry for row in rows for entry in row["tree"])]
         names = load_names((each["key"] for each in entries), environ)
         for entry in entries:
-            words = names.words(entry["key"])
-            entry["title"], entry["folder"], entry["project"] = words["title"], words["folder"], words["project"]
+            _set_words(entry, names.words(entry["key"]))
     if document["by"] == "project":
         projects = short_names(row["key"] for row in rows if row["key"] is not None)
         for row in rows:
-            row["name"] = row["project"] = projects.get(row["key"] or "")
+            project = row["project"] = projects.get(row["key"] or "")
+            row["name"] = None if project == row["key"] else project
     return document
+
+
+def name_threads(threads: list[ThreadEntry], environ: Mapping[str, str] = os.environ) -> list[ThreadEntry]:
+    """Add titles, folders and projects to the entries of ``threads``, in place; return the entries."""
+    entries: list[ThreadBranch] = [*threads, *(branch for each in threads for branch in each["tree"])]
+    names = load_names((each["thread"] for each in entries), environ)
+    for entry in entries:
+        _set_words(entry, names.words(entry["thread"]))
+    return threads
+
+
+def name_turns(turns: list[TurnEntry], environ: Mapping[str, str] = os.environ) -> list[TurnEntry]:
+    """Add the titles, folders and projects of their threads to turns, in place; return the turns."""
+    names = load_names((each["thread"] for each in turns), environ)
+    for turn in turns:
+        _set_words(turn, names.words(turn["thread"]))
+    return turns
+
+
+def _set_words(entry: ThreadWords, words: ThreadWords) -> None:
+    entry["title"], entry["folder"], entry["project"] = words["title"], words["folder"], words["project"]
 
 
 def projects_of(ids: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

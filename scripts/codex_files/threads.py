@@ -26,7 +26,7 @@ MAX_TITLE = 80
 _MAX_READ = 4096
 """Characters of a value that are read at most."""
 
-_COLUMNS = ("name", "title", "cwd", "git_origin_url", "git_sha", "git_branch", "project_id")
+_COLUMNS = ("name", "title", "cwd", "git_origin_url", "git_sha", "git_branch", "project_id", "agent_path")
 _IDS_AT_ONCE = 500
 _MAX_INDEX_BYTES = 8_000_000
 _VERBATIM = "\\\\?\\"  # before a path of Windows that is not to be interpreted
@@ -35,8 +35,8 @@ _VERBATIM = "\\\\?\\"  # before a path of Windows that is not to be interpreted
 class ThreadInfo(NamedTuple):
     """What Codex knows of a thread: one line each, without control characters; None where it does not say.
 
-    `title` is the name of the thread, else the beginning of its first message. `parent` is the thread that started it
-    as a sub-agent. `project` is the key of a project (`scripts.codex_files.projects`).
+    `title` is the name of the thread, else the beginning of its first message, else the task of a sub-agent. `parent`
+    is the thread that started it as a sub-agent, and `project` the key of a project (`scripts.codex_files.projects`).
     """
 
     title: str | None
@@ -68,11 +68,16 @@ def _info(row: dict[str, str], indexed_name: str | None, root_of: Callable[[str]
     name = row.get("name") or indexed_name
     folder = _one_line(row.get("cwd", "").removeprefix(_VERBATIM))
     return ThreadInfo(
-        _one_line(name) if name else _shortened(_one_line(row.get("title"))),
+        _one_line(name) if name else _shortened(_one_line(row.get("title")) or _task(row)),
         folder,
         _one_line(row.get("parent")),
         _one_line(row.get("project_name")) or _project(row, folder, root_of),
     )
+
+
+def _task(row: dict[str, str]) -> str | None:
+    """Return the name of a sub-agent's task, the end of its path: ``/root/check_tests``."""
+    return _one_line(row.get("agent_path", "").rpartition("/")[2].replace("_", " "))
 
 
 def _project(row: dict[str, str], folder: str | None, root_of: Callable[[str], str | None]) -> str | None:

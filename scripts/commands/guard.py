@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
+from scripts.commands.completion import complete_account
 from scripts.commands.options import (
     ACCOUNT_HELP,
     LOGIN_HELP,
@@ -103,7 +104,7 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
     hours and weeks are calendar ones of this machine's time zone; without a period it is that of the window.
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @click.option(
     "--window", metavar="LENGTH", help="Check only this window, by its length (5h, 7d, 30d, …). [default: all windows]"
 )
@@ -116,7 +117,7 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
     help="Required remaining percent.",
 )
 @click.option(
-    "--max-age", callback=_parse_age, metavar="TIME", help="Treat readings older than TIME as unknown. [default: none]"
+    "--max-age", callback=_parse_age, metavar="TIME", help="Treat figures older than TIME as unknown. [default: none]"
 )
 @click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
 @click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.commands.completion import complete_account
 from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from scripts.codex_files.login import Login
     from scripts.render.export import Form
@@ -49,15 +50,50 @@ def require_past(timestamp: float, now: float, option: str) -> None:
         raise click.BadParameter("must be in the past", param_hint=f"'{option}'")
 
 
-def reject_options(context: click.Context) -> None:
-    """Refuse options in front of a subcommand, which would be silently ignored there."""
-    given = [
-        parameter.opts[0]
+_GIVEN = {click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP}
+"""The sources of an option that was given to a group itself, or in front of it."""
+
+
+def pass_on_options(context: click.Context) -> None:
+    """Make the options in front of a subcommand the subcommand's own; there it may be given another value.
+
+    Raises:
+        click.UsageError: The subcommand has no such option.
+    """
+    name = context.invoked_subcommand
+    assert name is not None
+    assert isinstance(context.command, click.Group)
+    command = context.command.get_command(context, name)
+    assert command is not None
+    given = {
+        parameter.opts[0]: True if parameter.is_flag else context.params[parameter.name or ""]
         for parameter in context.command.params
-        if context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(f"Options come after the command: {context.invoked_subcommand} {given[0]} …")
+        if isinstance(parameter, click.Option) and context.get_parameter_source(parameter.name or "") in _GIVEN
+    }
+    for flag in given:
+        if not any(flag in _flags(each) for each in (command, *_subcommands(command).values())):
+            words = " ".join([*context.command_path.split()[1:], name])
+            raise click.UsageError(f"{words} has no option {flag}.")
+    context.default_map = {
+        name: {
+            **_defaults(command, given),
+            **{each: _defaults(sub, given) for each, sub in _subcommands(command).items()},
+        }
+    }
+
+
+def _flags(command: click.Command) -> dict[str, str]:
+    """Return the name of the parameter of each option of a command."""
+    return {flag: parameter.name or "" for parameter in command.params for flag in parameter.opts}
+
+
+def _subcommands(command: click.Command) -> Mapping[str, click.Command]:
+    return command.commands if isinstance(command, click.Group) else {}
+
+
+def _defaults(command: click.Command, given: Mapping[str, Any]) -> dict[str, Any]:
+    own = _flags(command)
+    return {own[flag]: value for flag, value in given.items() if flag in own}
 
 
 # The form of the output
@@ -127,7 +163,22 @@ def names_option(
     )
 
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
+
+
+def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--all`` with its help; the command takes `shows_all`."""
+    return click.option("--all", "shows_all", is_flag=True, help=effect)
+
+
+def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--quiet`` with its help; the command takes `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help=effect)
+
+
+pager_option = click.option(
+    "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
+)
 
 LOGIN_HELP = "the account that is logged in in CODEX_HOME (or ~/.codex), else the one seen last"
 
@@ -159,6 +210,9 @@ def shell_login(account: str | None = None, *, any_account: bool = False, quiet:
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
+SINCE_HELP = "Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05)."
+
+
 def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--since``; the command takes a Unix timestamp, or None without a default."""
     return click.option(
@@ -167,7 +221,7 @@ def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], C
         default=default,
         show_default=default is not None,
         metavar="WHEN",
-        help="Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05).",
+        help=SINCE_HELP,
     )
 
 

@@ -12,7 +12,6 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
-    any_option,
     database_option,
     json_option,
     shell_login,
@@ -45,7 +44,8 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
-    return database_option(json_option(any_option(watch(command))))
+    any_account = click.option("--any", "any_account", is_flag=True, help="Leave out of it who is logged in here.")
+    return database_option(json_option(any_account(watch(command))))
 
 
 @click.command(
@@ -103,17 +103,24 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: 
 class _Status(NamedTuple):
     """The documents of ``status --json`` and of ``forecast --json``; the latter is None where it is not shown.
 
-    ``marks`` says by key which account is logged in.
+    ``marks`` says by key which account is logged in. The text has the accounts ``by_pressure``, after the one that is
+    logged in; accounts that were named keep their order.
     """
 
     document: StatusCommandDocument
     marks: Mapping[str, str]
     forecasts: ForecastDocument | None = None
+    by_pressure: bool = False
 
     def render(self, profile: TerminalProfile) -> Text:
         from scripts.render.status import render_status
+        from store.analysis.pressure import by_pressure
 
-        return render_status(self.document, profile, self.forecasts, self.marks)
+        document = self.document
+        if self.by_pressure:
+            accounts = by_pressure(document["accounts"], self.forecasts, document["logged_in"])
+            document = {**document, "accounts": accounts}
+        return render_status(document, profile, self.forecasts, self.marks)
 
 
 def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
@@ -127,14 +134,16 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
         with session(path, prefixes) as found:
             selected = login_account(found, login.account_id, now)
             reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
-            if not prefixes:
+            if prefixes:
+                marks.pop("", None)
+            else:
                 accounts = sorted(accounts, key=lambda account: account.key != reference["logged_in"])
             document: StatusCommandDocument = {**load_status(found.connection, now, accounts), **reference}
             if not with_forecasts:
                 return _Status(document, marks)
             from store.queries.forecast import load_forecasts
 
-            return _Status(document, marks, load_forecasts(found.connection, now, accounts))
+            return _Status(document, marks, load_forecasts(found.connection, now, accounts), not prefixes)
     except MissingError:
         return _Status({**empty_status(now), **login_reference(NO_ACCOUNT, login)}, {})
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.commands.completion import complete_account
 from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, any_option, database_option, shell_login
 from scripts.support.database import account_outlook
 from scripts.support.errors import NOTHING_YET
+from scripts.support.json_document import versioned
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
         AccountStatus,
         LimitStatus,
         StatuslineDocument,
-        UnknownStatuslineDocument,
         WindowForecast,
         WindowStatus,
     )
@@ -44,7 +45,7 @@ Examples:
             "return-type": "json", "interval": 60}
 
 "37 % (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
-"credits" that credits carry the limit, "2h old" the age of a reading older than
+"credits" that credits carry the limit, "2h old" the age of figures older than
 an hour. Colours and waybar's classes follow the forecast: "low" if the window
 lasts, "medium" if it may run out, "high" if it likely does. With no data it
 prints "-" and exits with 0.
@@ -54,7 +55,7 @@ prints "-" and exits with 0.
     It is about ACCOUNT, or else {LOGIN_HELP}. {ACCOUNT_HELP}
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @click.option(
     "--format",
     "form",
@@ -129,6 +130,7 @@ def _json(found: _Outlook) -> str:
     from store.analysis.ranking import STALE_SECONDS
 
     who, limit = found.who, found.limit
+    selected = selection(found.selected, found.login)
     document: StatuslineDocument = {
         "account": who["account"],
         "label": who["label"],
@@ -146,9 +148,10 @@ def _json(found: _Outlook) -> str:
         "on_credits": limit["on_credits"],
         "age_seconds": limit["age_seconds"],
         "stale": limit["age_seconds"] >= STALE_SECONDS,
-        **selection(found.selected, found.login),
+        "selected_by": selected["selected_by"],
+        "selection": selected["selection"],
     }
-    return json.dumps(document)
+    return json.dumps(versioned(document))
 
 
 _WRITERS: Mapping[str, Callable[[_Outlook], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
@@ -162,8 +165,7 @@ def _unknown(form: str, selected: Selected, login: Login) -> str:
         tooltip = sanitize(not_seen(login)) if selected.by == "codex_home" else NOTHING_YET
         return json.dumps({"text": UNKNOWN_TEXT, "tooltip": _escaped(tooltip), "class": "unknown", "percentage": 0})
     if form == "json":
-        document: UnknownStatuslineDocument = {"account": None, **selection(selected, login)}
-        return json.dumps(document)
+        return json.dumps(versioned({"account": None, **selection(selected, login)}))
     return UNKNOWN_TEXT
 
 

@@ -118,6 +118,12 @@ USAGE_COLUMNS = (
     "kind",
     "parent",
     "depth",
+    "api_value_usd",
+    "not_priced_turns",
+    "amount",
+    "start",
+    "end",
+    "by_model",
 )
 """The columns of ``usage --csv``: the names in a row of the document, and in a branch of its tree."""
 

@@ -16,13 +16,13 @@ from store.analysis.budgets import budget_text
 from store.analysis.forecast import TOO_LITTLE_HISTORY, most_urgent
 from store.analysis.formatting import DAY, UNKNOWN, decimal_amount, duration, percent
 from store.analysis.model_usage import unavailable_text
+from store.analysis.pressure import by_account
 from store.analysis.ranking import blocking_length, main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from store.documents import (
-        AccountForecast,
         AccountStatus,
         ForecastDocument,
         LimitStatus,
@@ -45,16 +45,19 @@ class _Row(NamedTuple):
     used: str
     left: str
     resets: str
+    clock: str
+    """The time of the reset, in brackets behind the duration; empty where there is none."""
     style: str
 
 
 class _Columns(NamedTuple):
-    """The common widths of all windows; 0 for a column without room."""
+    """The common widths of all windows; 0 for a column without room, and then nothing of it is shown."""
 
     length: int
     bar: int
     used: int
     left: int
+    clock: int
 
 
 def render_status(
@@ -69,7 +72,7 @@ def render_status(
     window is shown below the account's limits.
     """
     now = document["generated_at"]
-    found = {each["account"]: _by_limit(each) for each in forecasts["accounts"]} if forecasts else {}
+    found = by_account(forecasts)
     accounts = [(account, found.get(account["account"], {})) for account in document["accounts"]]
     rows = [
         [_rows(limit, forecast.get(limit["limit_id"], {}), now, profile) for limit in account["limits"]]
@@ -89,10 +92,6 @@ def render_status(
             section.append(Text("  ").append(line))
         sections.append(Text("\n").join(section))
     return Text("\n\n").join(sections)
-
-
-def _by_limit(account: AccountForecast) -> Forecasts:
-    return {limit["limit_id"]: limit["windows"] for limit in account["limits"]}
 
 
 def _forecast_line(account: AccountStatus, forecast: Forecasts, now: float, profile: TerminalProfile) -> Text | None:
@@ -156,6 +155,7 @@ def _row(
         used=percent(used),
         left=percent(None if used is None else max(0.0, 100 - formatting.rounded(used))),
         resets=_resets(window, now, profile),
+        clock=_clock(window, now, profile),
         style=level_style(window_level(used, forecast)),
     )
 
@@ -168,19 +168,31 @@ def _resets(window: WindowStatus, now: float, profile: TerminalProfile) -> str:
     resets_at, seconds = window["resets_at"], window["resets_in_seconds"]
     if resets_at is None or seconds is None:
         return f"resets {UNKNOWN}"
-    return f"resets in {duration(seconds)} ({clock_time(resets_at, now, profile.zone)})"
+    return f"resets in {duration(seconds)}"
+
+
+def _clock(window: WindowStatus, now: float, profile: TerminalProfile) -> str:
+    """Return the time of a reset that is due and known, in brackets."""
+    resets_at, seconds = window["resets_at"], window["resets_in_seconds"]
+    if window["reset_unseen"] or window["reset_overdue"] or resets_at is None or seconds is None:
+        return ""
+    return f" ({clock_time(resets_at, now, profile.zone)})"
 
 
 def _columns(rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
     def widest(name: str) -> int:
         return max((len(getattr(row, name)) for row in rows), default=0)
 
-    length, used, left, resets = (widest(name) for name in ("length", "used", "left", "resets"))
-    room = profile.width - len(_line_head("", length)) - used - len(" used  ") - left - len(" left  ") - resets
-    bar = room - len("  ")
-    if room < 0 and not profile.unlimited:
-        left = 0
-    return _Columns(length, min(bar, _MAX_BAR) if bar >= _MIN_BAR else 0, used, left)
+    length, used, left = (widest(name) for name in ("length", "used", "left"))
+    with_clock = max((len(row.resets) + len(row.clock) for row in rows), default=0)
+    room = profile.width - len(_line_head("", length)) - used - len(" used  ") - left - len(" left  ")
+    bar, clock = room - with_clock - len("  "), widest("clock")
+    if room < with_clock and not profile.unlimited:
+        # What is left is why people look; the time of the reset follows from the duration.
+        clock = 0
+        if room < widest("resets"):
+            left = 0
+    return _Columns(length, min(bar, _MAX_BAR) if bar >= _MIN_BAR else 0, used, left, clock)
 
 
 def _line_head(length: str, width: int) -> str:
@@ -222,7 +234,7 @@ def _window(row: _Row, columns: _Columns, profile: TerminalProfile) -> Text:
     line.append(f"{row.used:>{columns.used}} used  ", row.style)
     if columns.left:
         line.append(f"{row.left:>{columns.left}} left  ")
-    return line.append(row.resets)
+    return line.append(row.resets + row.clock if columns.clock else row.resets)
 
 
 def _filled(used: float | None, width: int) -> int:

@@ -46,7 +46,7 @@ class TurnUse(NamedTuple):
 
     Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
     service tier: ``priority`` in Fast mode. ``subagent`` is the kind of sub-agent, ``parent_thread`` the thread that
-    started it.
+    started it. ``response_model`` is the model that responded where that is another one than the requested ``model``.
     """
 
     started_at: float
@@ -67,6 +67,7 @@ class TurnUse(NamedTuple):
     subagent: str | None = None
     reasoning_effort: str | None = None
     client: str | None = None
+    response_model: str | None = None
 
 
 class Interval(NamedTuple):

@@ -127,16 +127,18 @@ def budget_text(use: BudgetUse) -> str:
     """Return a phrase that says what was used of a budget: ``3.2 of 5 % of the 7 d window used today by …``."""
     length = window_length(use["window"], use["window_minutes"])
     used = f"{figure(use['used'])} of {figure(use['points'])} %"
-    not_seen = "" if use["seen"] else ", which has not been seen yet"
-    return f"budget: {used} of the {length} window used{_WHEN[use['period']]} by {_user(use)}{not_seen}"
+    return f"budget: {used} of the {length} window used{_WHEN[use['period']]} by {_user(use)}"
 
 
 def _user(use: BudgetUse) -> str:
     if use["scope"] == "account":
         return "this account"
     if use["scope"] == "project":
-        return f"project {use['name'] or use['key']}"
-    return f"thread {use['key'][:_THREAD_SHOWN]}" + (f" ({use['name']})" if use["name"] else "")
+        not_seen = "" if use["seen"] else ", of which nothing has been seen lately"
+        return f"project {use['name'] or use['key']}{not_seen}"
+    name = f" ({use['name']})" if use["name"] else ""
+    not_seen = "" if use["seen"] else ", which has not been seen yet"
+    return f"thread {use['key'][:_THREAD_SHOWN]}{name}{not_seen}"
 
 
 def apply_budget(found: GuardVerdict, use: BudgetUse | None) -> GuardVerdict:

@@ -41,7 +41,7 @@ class ThreadTree:
         """By thread, the kind of sub-agent: ``review``, say. Threads of people are left out."""
         parents: dict[str, str] = {}
         sessions: dict[str, str] = {}
-        for thread, session, parent, subagent in set(origins):
+        for thread, session, parent, subagent in dict.fromkeys(origins):
             if thread is None or (parent is None and subagent is None):
                 continue
             if subagent:
@@ -57,6 +57,8 @@ class ThreadTree:
 
     def root(self, thread: str) -> str:
         """Return the thread at the top, which is the thread itself where no other started it."""
+        if thread not in self._parents:  # nearly always
+            return thread
         path = []
         while thread in self._parents and thread not in self._roots:
             path.append(thread)

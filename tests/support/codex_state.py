@@ -30,6 +30,7 @@ CREATE TABLE threads (
     git_origin_url TEXT,
     first_user_message TEXT NOT NULL DEFAULT '',
     name TEXT,
+    agent_path TEXT,
     project_id TEXT REFERENCES projects(id) ON DELETE SET NULL
 );
 CREATE TABLE thread_spawn_edges (

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
         ({"title": " two\n lines\t"}, ThreadInfo("two lines", "/home/ann", None, "/home/ann")),
         ({"title": "a\x1b[31mb\u202ec"}, ThreadInfo("a�[31mb�c", "/home/ann", None, "/home/ann")),
         ({"title": ""}, ThreadInfo(None, "/home/ann", None, "/home/ann")),
+        (
+            {"title": "", "agent_path": "/root/fix/check_tests", "parent": "root"},
+            ThreadInfo("check tests", "/home/ann", "root", "/home/ann"),
+        ),
         ({"parent": "root"}, ThreadInfo("say ok", "/home/ann", "root", "/home/ann")),
         ({"cwd": ""}, ThreadInfo("say ok", None, None, None)),
         ({"cwd": r"\\?\C:\work"}, ThreadInfo("say ok", r"C:\work", None, r"C:\work")),

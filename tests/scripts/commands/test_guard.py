@@ -323,8 +323,6 @@ def test_a_budget(
 ) -> None:
     """The use of the thread, the project or the account counts; a day is one of the calendar."""
     monkeypatch.chdir(tmp_path)
-    for name in ("CODEX_THREAD_ID", "CODEX_SESSION_ID"):
-        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     result = invoke("guard", "--budget", *words)

@@ -90,7 +90,18 @@ def test_json(path: Path) -> None:
     """The ranking has every account, with every documented field."""
     record(path, seen(80), seen(20, who=BOB))
     document = json.loads(invoke("next", "--json").stdout)
-    whole = {"generated_at", "account", "label", "name", "email", "reason", "ranking", "logged_in", "login"}
+    whole = {
+        "document_version",
+        "generated_at",
+        "account",
+        "label",
+        "name",
+        "email",
+        "reason",
+        "ranking",
+        "logged_in",
+        "login",
+    }
     assert set(document) == whole
     fields = {
         "account",

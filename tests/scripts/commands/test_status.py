@@ -22,8 +22,8 @@ def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
     """Without a command, codex-tap prints the status."""
     result = invoke(*command)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("alice@example.com · plus\n  codex · seen 1 min ago\n    5 h  █")
-    assert "\n\nbob@example.com · pro\n" in result.stdout
+    assert result.stdout.startswith("bob@example.com · pro\n  codex · seen 50 s ago\n    5 h  █")
+    assert "\n\nalice@example.com · plus\n" in result.stdout
     assert two.exists()
 
 
@@ -31,7 +31,7 @@ def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
 def test_status_json_is_the_contract(two: Path, command: list[str]) -> None:
     """The document has every documented field."""
     document = json.loads(invoke(*command, "--db", two).stdout)
-    assert set(document) == {"generated_at", "accounts", "logged_in", "login"}
+    assert set(document) == {"document_version", "generated_at", "accounts", "logged_in", "login"}
     alice = document["accounts"][0]
     contract = {"account", "name", "email", "plan_type", "token_key", "credits", "limits"}
     assert contract <= set(alice)
@@ -106,13 +106,14 @@ def test_watch_cannot_be_combined_with_json(path: Path) -> None:
 def test_the_account_that_is_logged_in_here_comes_first(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its line says so; with accounts that were named, or with --any, the order stays."""
+    """Its line says so; the others follow by their pressure. Accounts that were named keep their order."""
     monkeypatch.setenv("CODEX_HOME", str(tmp_path))
-    log_in(tmp_path, "acct-b", "user-b")
+    log_in(tmp_path, "acct-a", "user-a")
     lines = invoke("--db", two).stdout.splitlines()
     headings = [line for line in lines if line and not line.startswith(" ")]
-    assert headings == [f"bob@example.com · pro · login of {tmp_path}", "alice@example.com · plus"]
-    assert invoke("--any").stdout.startswith("alice@example.com · plus\n")
+    assert headings == [f"alice@example.com · plus · login of {tmp_path}", "bob@example.com · pro"]
+    assert invoke("--any").stdout.startswith("bob@example.com · pro\n")
+    log_in(tmp_path, "acct-b", "user-b")
     assert invoke("status", "alice", "bob").stdout.startswith("alice@example.com · plus\n")
     document = json.loads(invoke("status", "--json").stdout)
     assert [each["label"] for each in document["accounts"]] == ["bob@example.com", "alice@example.com"]
@@ -128,11 +129,12 @@ def test_an_account_that_is_logged_in_and_was_not_seen(
     """The others are shown, below a line that says so; a login that cannot be read is one note."""
     monkeypatch.setenv("CODEX_HOME", str(tmp_path))
     log_in(tmp_path, "acct-x", "user-x")
-    start = f"the account that {tmp_path} is logged in with has not been seen yet\n\nalice@example.com · plus\n"
+    start = f"the account that {tmp_path} is logged in with has not been seen yet\n\nbob@example.com · pro\n"
     assert invoke("status", "--db", two).stdout.startswith(start)
+    assert invoke("status", "alice").stdout.startswith("alice@example.com · plus\n")
     (tmp_path / "auth.json").write_text("{", "utf-8")
     result = invoke("status")
-    assert (result.exit_code, result.stdout[:26]) == (0, "alice@example.com · plus\n ")
+    assert (result.exit_code, result.stdout[:22]) == (0, "bob@example.com · pro\n")
     assert result.stderr == (
         f"codex-tap: note: the login of {tmp_path} cannot be read (it is not the JSON that Codex writes); "
         "nobody counts as logged in\n"

@@ -162,7 +162,10 @@ def test_what_is_not_as_usual_is_marked(path: Path) -> None:
         ("tmux", "-"),
         (
             "json",
-            '{"account": null, "selected_by": "last_seen", "selection": "nothing is known of any account"}',
+            (
+                '{"document_version": 1, "account": null, "selected_by": "last_seen",'
+                ' "selection": "nothing is known of any account"}'
+            ),
         ),
     ],
 )

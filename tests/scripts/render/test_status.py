@@ -94,11 +94,13 @@ def test_unknown_figures_are_question_marks(tmp_path: Path) -> None:
         (120, "    5 h  ████░░░░░░░░░░░░░░░░░░░░░░░░░░  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
         (80, "    5 h  ██░░░░░░░░░░░░░░░░░  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
         (66, "    5 h  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
-        (55, "    5 h  13 % used  resets in 2 h 30 min (14:30)"),
+        (60, "    5 h  13 % used  87 % left  resets in 2 h 30 min (14:30)"),
+        (55, "    5 h  13 % used  87 % left  resets in 2 h 30 min"),
+        (50, "    5 h  13 % used  resets in 2 h 30 min"),
     ],
 )
 def test_a_window_fits_its_line(tmp_path: Path, width: int, window: str) -> None:
-    """With less room the bar shrinks and disappears, then the remaining percent; with more room the bar grows."""
+    """With less room the bar shrinks and disappears, then the time of the reset, then what is left."""
     text = shown(tmp_path, snapshot(limit(windows(13))), profile=UTC._replace(width=width))
     assert text.splitlines()[2] == window
     assert len(window) <= width
