@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from scripts.support.errors import NOTHING_YET
 from store.database import open_writer
 from tests.support.databases import damage, record
 from tests.support.factories import BOB, limit, snapshot, turn, used, windows
+from tests.support.pinned_cases import FIRST_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,3 +209,14 @@ def test_a_damaged_database(tools: AgentTools, path: Path, tool: str) -> None:
         file.unlink()
     assert not getattr(tools, tool)().document["known"]
     assert getattr(AgentTools(seen(path), {"CODEX_HOME": "/nowhere"}), tool)().document["known"]
+
+
+def test_a_database_that_is_migrated(tools: AgentTools, path: Path) -> None:
+    """One of an older codex-tap is a problem that says what to do; once the proxy has migrated it, the tools answer."""
+    path.touch(0o600)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_SCHEMA.read_text("utf-8"))
+    with pytest.raises(ToolError, match="start the proxy once to migrate it"):
+        tools.limits()
+    open_writer(path).close()
+    assert tools.limits().document["known"]
