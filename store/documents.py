@@ -546,7 +546,7 @@ class SpeedNow(TypedDict):
     text: list[str]
 
 
-class SpeedDocument(TypedDict):
+class SpeedDocument(Document):
     """How fast Codex is: ``codex-tap speed --json`` and ``/api/speed``."""
 
     generated_at: int
