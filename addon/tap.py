@@ -297,7 +297,7 @@ class Tap:
             return
         turn = exchange.turn
         if turn and not turn.has_begun:
-            turn.note_arrival(message.timestamp, begins=turns.begins_response(content) is not None)
+            turn.note_arrival(message.timestamp, begins=turns.begins_response(content))
         if not content.startswith(messages.OUTPUT_EVENT_PREFIXES):
             self._read_event(exchange, content, message.timestamp, Source.WEBSOCKET, None)
 

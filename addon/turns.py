@@ -44,6 +44,10 @@ _SERVICE_TIER = re.compile(rb'"service_tier"\s*:\s*"([A-Za-z0-9_-]{1,40})"')
 END_MARKS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', _ERROR)
 """Each event that ends a turn contains one of these."""
 
+_RESPONSE_EVENT = re.compile(rb'response\.|"error"')
+_MAX_BEGINNING = 4096
+"""Bytes of a message or chunk that are searched for the beginning of a response."""
+
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
 _METADATA_NAMES = (
     *("thread_id", "session_id", "model", "reasoning_effort", "subagent_kind", "parent_thread_id", "thread_source"),
@@ -77,11 +81,13 @@ def is_turn(method: str, path: str) -> bool:
     return method == "POST" and _TURN_PATHS.search(path) is not None
 
 
-begins_response = re.compile(rb'response\.|"error"').search
-"""Matches in an event of a response, and in no message about limits, which a server may send ahead of it."""
-
 mentions_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
 """Matches the ``x-codex-turn-metadata`` header of a warm-up."""
+
+
+def begins_response(content: bytes) -> bool:
+    """Return True for an event of a response, and False for one about limits, which a server may send ahead of it."""
+    return _RESPONSE_EVENT.search(content, 0, _MAX_BEGINNING) is not None
 
 
 def parse_response_create(content: bytes, started_at: float, inherited: RequestInfo) -> OpenTurn | None:
