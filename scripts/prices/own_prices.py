@@ -83,7 +83,9 @@ def load_own_prices(path: Path) -> OwnPrices:
         text, contents = read_toml(path)
         return OwnPrices(_models(contents))
     except FileNotFoundError:
-        raise OwnPricesError(f"{path} does not exist; write prices into it, or leave out --prices") from None
+        raise OwnPricesError(
+            f"{path} does not exist; write prices into it, or name another file with --prices or CODEX_TAP_PRICES"
+        ) from None
     except TomlError as error:
         raise OwnPricesError(str(error)) from None
     except _InvalidError as error:
