@@ -412,7 +412,7 @@ class UsageDocument(Document):
     not_priced: list[NotPricedTurns]
     """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
     price_source: str | None
-    """Where the public prices come from: `genai-prices`; null where they are not installed, or no prices were used."""
+    """Where the public prices come from: `genai-prices`; null where there are none, or none were asked for."""
     own_prices: list[str]
     """The models whose prices are the user's own."""
 

@@ -344,7 +344,10 @@ def _value_notes(document: UsageDocument) -> Iterator[str]:
         source = f" ({sanitize(document['price_source'])})" if document["price_source"] else ""
         yield f"API value: what the tokens are sold for on the public API{source}. On a plan nothing was paid for it."
     elif document["not_priced"] and not document["price_source"]:
-        yield "No public prices are installed: genai-prices needs Python 3.12 or newer. --prices FILE takes your own."
+        yield (
+            "No public prices: genai-prices is not installed (it needs Python 3.12 or newer) or cannot be read. "
+            "--prices FILE takes your own."
+        )
     if document["own_prices"]:
         yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
     if document["not_priced"]:
