@@ -380,6 +380,8 @@ def _notes(document: UsageDocument) -> list[str]:
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
             "Possible causes: another machine, the web, or Codex without the tap."
         )
+    if document["by"] == "project" and not any(row["key"] for row in document["rows"]):
+        notes.append("None of these threads is known to Codex in the folder CODEX_HOME (~/.codex by default).")
     if any(row["pending"] for row in document["rows"]):
         notes.append(
             f"{PENDING}: increases of the last hour without a turn so far. A turn under way may explain them when it "
