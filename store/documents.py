@@ -436,8 +436,10 @@ class UsageDocument(Document):
     """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
     not_priced: list[NotPricedTurns]
     """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
+    price_source: str | None
+    """Where the public prices come from: `genai-prices`; null where there are none, or none were asked for."""
     own_prices: list[str]
-    """The models whose prices are the user's own: those of all others are the public ones of genai-prices."""
+    """The models whose prices are the user's own."""
 
 
 # speed

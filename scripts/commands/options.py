@@ -143,21 +143,25 @@ any_option = click.option(
 )
 
 
-def _are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
-    return None if value is None else value == "on"
+_ON_OFF = ("on", "off")
 
 
 def names_option(
     default: str | None = "on", default_help: str = "on"
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--names``; the command takes `names_on`, which is None without a default."""
+
+    def are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
+        chosen = value or os.environ.get(NAMES_VARIABLE) or default
+        if chosen not in {None, *_ON_OFF}:
+            raise click.BadParameter(f"{chosen!r} is not one of 'on', 'off'.", param_hint=NAMES_VARIABLE)
+        return None if chosen is None else chosen == "on"
+
     return click.option(
         "--names",
         "names_on",
-        type=click.Choice(("on", "off")),
-        default=default,
-        callback=_are_on,
-        envvar=NAMES_VARIABLE,
+        type=click.Choice(_ON_OFF),
+        callback=are_on,
         help="Show titles, folders and projects of threads, from Codex's own files."
         f" [env: {NAMES_VARIABLE}; default: {default_help}]",
     )

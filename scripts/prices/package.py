@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
+NAME = "genai-prices"
 _PACKAGE = "genai_prices"
 _PROVIDER = "openai"
 _TIERS = (FAST, "flex")

@@ -57,9 +57,10 @@ def render_threads(
     shown = found if all_rows or profile.unlimited else found[:MAX_ROWS]
     threads: list[ThreadBranch] = [branch for each in shown for branch in (each, *each["tree"])]
     columns = _columns(threads, accounts, now, profile)
-    lines = [Text(_line([each.heading for each in columns], columns), "bold")]
+    layout = [f"{'>' if each.is_number else '<'}{each.width}" for each in columns]
+    lines = [Text(_line([each.heading for each in columns], layout), "bold")]
     lines += [
-        Text(_line(cells, columns), "dim" if each["depth"] else "")
+        Text(_line(cells, layout), "dim" if each["depth"] else "")
         for each, *cells in zip(threads, *(column.cells for column in columns), strict=True)
     ]
     if len(shown) < len(found):
@@ -139,9 +140,5 @@ def _names(
     return _Column("Title", titles), _Column("Project", [truncate(each, width, profile.glyphs) for each in projects])
 
 
-def _line(cells: Sequence[str], columns: Sequence[_Column]) -> str:
-    padded = (
-        f"{cell:>{column.width}}" if column.is_number else f"{cell:<{column.width}}"
-        for cell, column in zip(cells, columns, strict=True)
-    )
-    return _GAP.join(padded).rstrip()
+def _line(cells: Sequence[str], layout: Sequence[str]) -> str:
+    return _GAP.join(map(format, cells, layout)).rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rich.text import Text
@@ -282,7 +283,7 @@ def _head(by: str) -> str:
 def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
     """Return the greatest width of labels: beside a bar, if they are wide enough there."""
     if profile.unlimited:
-        return _MAX_LABEL
+        return sys.maxsize
     room = profile.width - _fixed_width(figures)
     beside_bar = room - _MIN_BAR - len("  ")
     return min(_MAX_LABEL, max(_MIN_LABEL, beside_bar if beside_bar >= _WIDE_ENOUGH else room))
@@ -340,7 +341,13 @@ def _used_of_window(document: UsageDocument) -> str:
 def _value_notes(document: UsageDocument) -> Iterator[str]:
     """Yield sentences on the value at public API prices: what it is, and what it leaves out."""
     if document["total"]["api_value_usd"] is not None:
-        yield "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it."
+        source = f" ({sanitize(document['price_source'])})" if document["price_source"] else ""
+        yield f"API value: what the tokens are sold for on the public API{source}. On a plan nothing was paid for it."
+    elif document["not_priced"] and not document["price_source"]:
+        yield (
+            "No public prices: genai-prices is not installed (it needs Python 3.12 or newer) or cannot be read. "
+            "--prices FILE takes your own."
+        )
     if document["own_prices"]:
         yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
     if document["not_priced"]:
@@ -373,6 +380,8 @@ def _notes(document: UsageDocument) -> list[str]:
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
             "Possible causes: another machine, the web, or Codex without the tap."
         )
+    if document["by"] == "project" and not any(row["key"] for row in document["rows"]):
+        notes.append("None of these threads is known to Codex in the folder CODEX_HOME (~/.codex by default).")
     if any(row["pending"] for row in document["rows"]):
         notes.append(
             f"{PENDING}: increases of the last hour without a turn so far. A turn under way may explain them when it "

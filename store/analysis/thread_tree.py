@@ -15,6 +15,10 @@ TITLES = "thread_title"
 """The kind of the sub-agents that make titles of threads, and the thread that their use is shown under."""
 
 
+MAX_DEPTH = 20
+"""Threads further down are shown as if the thread at the top had started them; Codex itself allows fewer levels."""
+
+
 class ThreadOrigin(NamedTuple):
     """What a turn says of where its thread comes from; None is unknown."""
 
@@ -52,8 +56,9 @@ class ThreadTree:
                 # A thread between the session and this one may have had no turn in the time range.
                 if session and session not in (thread, starter) and starter != TITLES:
                     sessions[starter] = session
-        self._parents = _without_circles({**sessions, **parents})
         self._roots: dict[str, str] = {}
+        self._parents = _without_circles({**sessions, **parents})
+        self._parents |= {thread: self.root(thread) for thread in _too_deep(self._parents)}
 
     def root(self, thread: str) -> str:
         """Return the thread at the top, which is the thread itself where no other started it."""
@@ -101,6 +106,20 @@ def _descend(
             yield found
         children = sorted(below.get(found.thread, []), key=rank, reverse=True)
         waiting += [Branch(child, found.thread, found.depth + 1) for child in children]
+
+
+def _too_deep(parents: Mapping[str, str]) -> list[str]:
+    """Return the threads that are more than `MAX_DEPTH` below the thread at their top."""
+    depths: dict[str, int] = {}
+    for start in parents:
+        path = []
+        thread = start
+        while thread in parents and thread not in depths:
+            path.append(thread)
+            thread = parents[thread]
+        above = depths.get(thread, 0)
+        depths |= {each: depth for depth, each in enumerate(reversed(path), above + 1)}
+    return [thread for thread, depth in depths.items() if depth > MAX_DEPTH]
 
 
 def _without_circles(parents: Mapping[str, str]) -> dict[str, str]:

@@ -46,6 +46,10 @@ ModelPrices = dict[str, tuple[PricePeriod, ...]]
 class PriceList(Protocol):
     """Prices of models by their names."""
 
+    @property
+    def source(self) -> str | None:
+        """Where the public prices come from; None where there are none."""
+
     def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model; None if they are not known."""
 
@@ -101,6 +105,11 @@ class Valuation:
         if written:
             value += min(written, given - (cached or 0)) * (write_price - price)
         return value / _PER
+
+    @property
+    def source(self) -> str | None:
+        """Where the public prices come from; None where there are none."""
+        return self._prices.source
 
     @property
     def own_prices(self) -> list[str]:

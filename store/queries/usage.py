@@ -114,7 +114,8 @@ def load_usage(
     table = _Table(by, period, threads, zone, tree=tree, valuation=Valuation(prices) if prices else None)
     unit = _common_unit(histories, budgets)
     for history in histories:
-        table.add(history, budgets[history.account.id].per_point if unit else None)
+        size = budgets.get(history.account.id) if unit else None
+        table.add(history, size and size.per_point)
     return {
         **table.document(int(now)),
         "unit": unit,
@@ -610,6 +611,7 @@ class _Table:
             "by_model": _model_entries(self._all_models(), total),
             "unit": None,
             "not_priced": _not_priced(self._valuation),
+            "price_source": self._valuation.source if self._valuation else None,
             "own_prices": self._valuation.own_prices if self._valuation else [],
         }
 

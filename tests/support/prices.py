@@ -36,6 +36,8 @@ class PriceTable:
         self._models = models
         self._own = set(own)
 
+    source = "made-up prices"
+
     def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model."""
         return self._models.get(model)

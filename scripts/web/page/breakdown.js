@@ -18,8 +18,8 @@ const TONES = {
   used_elsewhere: "medium",
 };
 
-// Threads that Codex starts for itself, where nothing else names them.
-const KINDS = { thread_title: "Titles of threads", review: "Review" };
+// The key of the turns in which Codex makes titles of threads.
+const TITLES = "thread_title";
 
 // The use by thread, by model and, where one is known, by project.
 export function used(byThread, byModel, byProject) {
@@ -66,7 +66,7 @@ function usedRow(row, most, unit, unknown) {
     ? "Elsewhere"
     : row.pending
       ? "Not yet attributed"
-      : say.printable(row.name || row.title || KINDS[row.kind] || row.key || unknown);
+      : say.printable(row.name || row.title || (row.key === TITLES ? "Titles of threads" : row.key) || unknown);
   const place = [row.key ?? name, row.folder].filter(Boolean).map(say.printable).join(" · ");
   return make(
     "li",

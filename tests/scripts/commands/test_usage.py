@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.prices import package
 from scripts.support.errors import NOTHING_YET
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
@@ -53,7 +54,7 @@ def test_text(path: Path) -> None:
     assert lines[9] == "Few changes: 4 increases in 5 changes."
     assert lines[10].startswith("used elsewhere: increases without a turn through the tap, or")
     assert lines[11:] == [
-        "API value: what the tokens are sold for on the public API. On a plan nothing was paid for it.",
+        "API value: what the tokens are sold for on the public API (genai-prices). On a plan nothing was paid for it.",
         "Not priced: 1 turn of n (no price known).",
     ]
 
@@ -352,3 +353,14 @@ def test_the_package_is_imported_once(path: Path) -> None:
     insert_history(path, busy(time.time()))
     invoke("usage")
     assert json.loads(api_prices_file().read_bytes())["models"].keys() == {"m", "n"}
+
+
+def test_without_public_prices(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Python 3.11: a note says so, and nothing has a value."""
+    monkeypatch.setattr(package, "package_state", lambda: None)
+    insert_history(path, busy(time.time()))
+    lines = invoke("usage").stdout.splitlines()
+    assert [line.split()[-1] for line in (lines[2], lines[6])] == ["?", "?"]
+    assert lines[-2].startswith("No public prices: genai-prices is not installed (it needs Python 3.12 or newer) or ")
+    assert lines[-1] == "Not priced: 2 turns of m (no price known), 1 turn of n (no price known)."
+    assert json.loads(invoke("usage", "--json").stdout)["price_source"] is None

@@ -89,7 +89,7 @@ def test_a_narrow_terminal_has_labels_in_place_of_bars_and_columns() -> None:
 
 @pytest.mark.parametrize("profile", [UTC, NARROW, PIPE], ids=["80", "60", "pipe"])
 def test_equal_titles_are_told_apart(profile: TerminalProfile) -> None:
-    text = shown(*(row(f"0199aaa{number}-1", title="say ok " * 10) for number in range(3)), profile=profile)
+    text = shown(*(row(f"0199aaa{number}-1", title=("say ok " * 10).strip()) for number in range(3)), profile=profile)
     assert [line.split("  ")[0].split()[-1] for line in text.splitlines()[1:4]] == [f"0199aaa{n}" for n in range(3)]
 
 
@@ -236,3 +236,10 @@ def test_what_is_left_out_has_a_value_as_well() -> None:
     ]
     rest = next(line for line in shown(*rows).splitlines() if "(--all)" in line)
     assert rest.split()[-1] == "$2.50+"
+
+
+@pytest.mark.parametrize(("keys", "noted"), [([None], True), (["/work/shop", None], False)])
+def test_no_project_at_all_has_a_reason(keys: list[str | None], noted: bool) -> None:
+    document = empty_usage(NOON, by="project", since=NOON - 86_400)
+    document["rows"] = [row(key) for key in keys]
+    assert ("None of these threads is known to Codex" in render_usage(document, PIPE).plain) == noted

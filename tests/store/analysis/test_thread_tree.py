@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.analysis.thread_tree import TITLES, Branch, ThreadOrigin, ThreadTree
+from store.analysis.thread_tree import MAX_DEPTH, TITLES, Branch, ThreadOrigin, ThreadTree
 
 
 def review(
@@ -59,11 +59,15 @@ def test_branches() -> None:
 
 
 def test_a_chain_of_any_length() -> None:
+    """What is too far down is as if the thread at the top had started it."""
     count = 20_000
     tree = ThreadTree(review(str(number), str(number + 1)) for number in range(count))
 
     assert tree.root("0") == str(count)
-    assert len(tree.branches(["0"], lambda each: (each,))[str(count)]) == count
+    branches = tree.branches(map(str, range(count)), lambda each: (each,))[str(count)]
+    assert len(branches) == count
+    assert max(branch.depth for branch in branches) == MAX_DEPTH
+    assert (tree.parent("0"), tree.parent(str(count - MAX_DEPTH))) == (str(count), str(count - MAX_DEPTH + 1))
 
 
 _ids = st.sampled_from([None, "a", "b", "c", "d", "e"])
