@@ -148,7 +148,9 @@ def apply_budget(found: GuardVerdict, use: BudgetUse | None) -> GuardVerdict:
     """
     if use is None:
         answer: Answer = "unknown" if found.answer == "go" else found.answer
-        return found._replace(answer=answer, reason=f"{found.reason}; what was used of the budget is not known")
+        return found._replace(
+            answer=answer, reason=f"{found.reason}; the budget cannot be checked: no window with a known length"
+        )
     reason = f"{found.reason}; {budget_text(use)}" if found.reason else budget_text(use)
     if use["used"] <= use["points"]:
         return found._replace(reason=reason)

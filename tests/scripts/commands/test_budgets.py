@@ -72,6 +72,11 @@ def no_windows() -> Snapshot:
         ),
         (["guard", "--max-age", "2h", "--window", "budget"], 1, "below: "),
         (["guard", "--max-age", "2h", "--limit", "spend_control"], 1, "below: "),
+        (
+            ["guard", "--min-remaining", "3", "--budget", "9%"],
+            3,
+            "the budget cannot be checked: no window with a known",
+        ),
         (["next"], 0, "4 % of budget left, resets in 19 d"),
         (["forecast"], 0, "budget    96 % used"),
         (["history"], 0, "budget 96 %    24,000 of 25,000 credits"),

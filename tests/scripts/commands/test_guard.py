@@ -305,7 +305,7 @@ THREAD = "0199b3f7-90aa-7b02-8d11-2f4c8a9e5d02"
             1,
             "5 of 4 % of the 7 d window used today",
         ),
-        (["4%/day", "--window", "30d"], {}, 3, "what was used of the budget is not known"),
+        (["4%/day", "--window", "30d"], {}, 3, "the budget cannot be checked: no window with a known length"),
         (["5%/month"], {}, 2, "'5%/month' is not a budget; use 20%, 5%/day, 2%/hour or 10%/week"),
         (["5%", "--budget-for", "thread"], {}, 2, "needs CODEX_THREAD_ID, which Codex sets for its commands"),
         (["5%", "--budget-for", "project"], {}, 2, "needs a working directory in a git repository"),
