@@ -17,8 +17,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import coerce
 from addon.exchange import OpenTurn
+from store import coerce
 from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:

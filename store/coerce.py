@@ -1,4 +1,4 @@
-"""Single values off the wire → clean Python values, or None for an implausible one.
+"""Single values off the wire, or out of a session file → clean Python values, or None for an implausible one.
 
 The same field is a string in a header, and a string, a number or a boolean in JSON. A value that is not finite,
 negative, absurd or of another type is dropped alone; its neighbours stay.
@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.constants import limit_slug
+from store.constants import MAX_MINUTES, SKEW_SECONDS, limit_slug
 from store.models import Window
 
 if TYPE_CHECKING:
@@ -22,18 +22,12 @@ if TYPE_CHECKING:
 MAX_PERCENT = 100_000.0
 """A used percent above this is absurd (100 may well be passed)."""
 
-MAX_MINUTES = 10 * 366 * 24 * 60
-"""No window is longer than ten years."""
-
 MAX_SECONDS = MAX_MINUTES * 60
 
 MAX_COUNT = 1_000_000_000
 
 MILLISECONDS_ABOVE = 1e11
 """A timestamp above this is in milliseconds: as seconds it would be in the year 5138 (some gateways send them)."""
-
-SKEW_SECONDS = 120
-"""Distance of reset-at from observed time + reset-after above which the two clocks differ."""
 
 CACHE_SIZE = 4096
 """Texts off the wire whose meaning is cached: nearly all headers of a response repeat those of the previous one."""
