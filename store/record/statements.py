@@ -482,6 +482,7 @@ _TURN_NAMES = (
     "subagent",
     "parent_thread",
     "client",
+    "response_id",
 )
 _INSERT_TURN = (
     f"INSERT INTO requests ({', '.join(_TURN_NAMES)})"  # noqa: S608 (constant columns)
@@ -536,6 +537,7 @@ def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
         turn.subagent,
         turn.parent_thread,
         turn.client,
+        turn.response_id,
     )
 
 
