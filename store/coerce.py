@@ -173,14 +173,14 @@ def json_object(content: bytes | str) -> dict[str, Any]:
         return {}
 
 
-class Reset(NamedTuple):
+class ResetTime(NamedTuple):
     """When a window resets on the local clock, and the server's own clock if it is known; Unix seconds."""
 
     resets_at: int | None
     server_time: float | None
 
 
-def reset(at: object, after: object, observed_at: float) -> Reset:
+def reset(at: object, after: object, observed_at: float) -> ResetTime:
     """Return when a window resets, from its reset-at (a timestamp), its reset-after (seconds), or both.
 
     With both, reset-at counts if it agrees with the observed time plus reset-after; else the server's clock and ours
@@ -189,12 +189,12 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
     resets_at, span = timestamp(at), seconds(after)
     # A span of 0 also stands for "none"; if a window really resets now, reset-at says so as well.
     if not span:
-        return Reset(resets_at, None)
+        return ResetTime(resets_at, None)
     if resets_at is None:
-        return Reset(round(observed_at + span) or None, None)
+        return ResetTime(round(observed_at + span) or None, None)
     expected = observed_at + span
     close = abs(resets_at - expected) <= SKEW_SECONDS
-    return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
+    return ResetTime(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
 
 
 def server_time(times: Iterable[float | None], observed_at: float) -> float | None:

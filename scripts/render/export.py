@@ -112,6 +112,7 @@ USAGE_COLUMNS = (
     "threads",
     "last_at",
     "pending",
+    "imported_turns",
 )
 """The columns of ``usage --csv``: the names in a row of the document."""
 

@@ -39,7 +39,7 @@ def render_prune(
 
 
 def _counted(each: PruneCounts) -> str:
-    parts = ((each.snapshots, "reading"), (each.turns, "turn"), (each.threads, "thread"))
+    parts = ((each.snapshots + each.imported_limits, "reading"), (each.turns, "turn"), (each.threads, "thread"))
     return ", ".join(count(number, noun) for number, noun in parts)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from scripts.render.console import clock_time
+from scripts.render.imports import imported_note
 from scripts.render.usage import short_ids
 from scripts.support.sanitize import sanitize
 
@@ -35,7 +36,8 @@ def render_threads(found: Sequence[Thread], now: float, profile: TerminalProfile
     if not any(row[0] for row in cells):
         widths[0] = 0
     lines = [Text(_cells(heading, widths), "bold"), *(Text(_cells(row, widths)) for row in cells)]
-    return Text("\n").join(lines)
+    note = imported_note(sum(each.imported_turns for each in found), sum(each.turns for each in found))
+    return Text("\n").join([*lines, *([Text(note, "dim")] if note else [])])
 
 
 def _cells(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -45,7 +45,7 @@ class TurnUse(NamedTuple):
     """One turn of Codex; None is unknown.
 
     Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
-    service tier: ``priority`` in Fast mode.
+    service tier: ``priority`` in Fast mode. ``imported`` is 1 for a turn of a session file that the tap did not see.
     """
 
     started_at: float
@@ -61,6 +61,7 @@ class TurnUse(NamedTuple):
     reasoning_tokens: int | None
     cache_write_tokens: int | None = None
     tier: str | None = None
+    imported: int = 0
 
 
 class Interval(NamedTuple):
@@ -236,7 +237,7 @@ def token_counts(turn: TurnUse) -> tuple[float, ...] | None:
     A token that is written into the cache, and each one of a turn in Fast mode, counts for as many as it costs.
     """
     # Unpacked: this is called for thousands of turns.
-    _, _, _, _, model, warm_up, status, given, cached, output, _, written, tier = turn
+    _, _, _, _, model, warm_up, status, given, cached, output, _, written, tier, _ = turn
     if status is not None and status >= 400:
         return ()
     if given is None and output is None:

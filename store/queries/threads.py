@@ -21,7 +21,8 @@ MAX_CANDIDATES = 10
 class Thread(NamedTuple):
     """A thread of Codex; ``turns`` counts its answered turns in the time range that was asked for.
 
-    ``is_session`` is true if it is a session of a client that names no threads.
+    ``imported_turns`` counts those of them that are from session files. ``is_session`` is true if it is a session of a
+    client that names no threads.
     """
 
     thread: str
@@ -31,6 +32,7 @@ class Thread(NamedTuple):
     first_seen_at: float
     last_seen_at: float
     is_session: bool = False
+    imported_turns: int = 0
 
 
 class ThreadError(Exception):
@@ -51,20 +53,24 @@ def load_threads(connection: sqlite3.Connection, since: float, accounts: Sequenc
     for account, thread, is_session, name, first_at, last_at in rows:
         if account not in known:
             continue
-        count = turns.get((account, thread), 0)
-        one = Thread(thread, name, (known[account],), count, first_at, last_at, bool(is_session))
+        count, imported = turns.get((account, thread), (0, 0))
+        one = Thread(thread, name, (known[account],), count, first_at, last_at, bool(is_session), imported)
         found[thread] = _joined(found[thread], one) if thread in found else one
     return list(found.values())
 
 
-def _turns(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[tuple[int, str], int]:
-    """Count the answered turns of each thread, one account at a time so that the index is used."""
+def _turns(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[tuple[int, str], tuple[int, int]]:
+    """Count the answered turns of each thread, and the imported ones of them.
+
+    It takes one account at a time, so that the index is used.
+    """
     return {
-        (account, row[0]): row[1]
+        (account, row[0]): (row[1], row[2])
         for account in ids
         for row in connection.execute(
-            "SELECT coalesce(thread, session) AS shown, count(*) FROM requests WHERE account = ? AND ended_at >= ?"
-            " AND shown IS NOT NULL AND NOT warm_up AND coalesce(status, 0) < 400 GROUP BY shown",
+            "SELECT coalesce(thread, session) AS shown, count(*), sum(imported) FROM requests"
+            " WHERE account = ? AND ended_at >= ? AND shown IS NOT NULL AND NOT warm_up AND coalesce(status, 0) < 400"
+            " GROUP BY shown",
             (account, since),
         )
     }
@@ -76,6 +82,7 @@ def _joined(newer: Thread, older: Thread) -> Thread:
         name=newer.name or older.name,
         accounts=newer.accounts + older.accounts,
         turns=newer.turns + older.turns,
+        imported_turns=newer.imported_turns + older.imported_turns,
         first_seen_at=min(newer.first_seen_at, older.first_seen_at),
     )
 
@@ -88,6 +95,7 @@ def thread_entry(thread: Thread) -> ThreadEntry:
         "name": thread.name,
         "accounts": [account.key for account in thread.accounts],
         "turns": thread.turns,
+        "imported_turns": thread.imported_turns,
         "first_seen_at": thread.first_seen_at,
         "last_seen_at": thread.last_seen_at,
     }

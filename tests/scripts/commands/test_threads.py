@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.support.errors import NOTHING_YET
+from store.documents import ThreadEntry
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
 from tests.support.usage_factories import turn
@@ -56,7 +57,7 @@ def test_threads_are_listed_newest_first(three: Path) -> None:
 def test_json(three: Path) -> None:
     """A thread under two accounts is one entry; an old thread needs an earlier --since."""
     newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
-    assert set(newest) == {"thread", "is_session", "name", "accounts", "turns", "first_seen_at", "last_seen_at"}
+    assert set(newest) == set(ThreadEntry.__annotations__)
     assert (newest["thread"], newest["name"], newest["turns"]) == (SECOND, None, 2)
     assert newest["accounts"] == ["acct-alice/user-alice", "acct-bob/user-bob"]
     assert older["thread"] == FIRST

@@ -15,9 +15,9 @@ BOB = Account(2, "acct-b/user-b", "bob", None, None, (), NOON, NOON, label="bob"
 CAROL = Account(3, "acct-c/user-c", "carol", None, None, (), NOON, NOON, label="carol")
 
 COUNTS = [
-    PruneCounts(ALICE, snapshots=1_200, turns=1, threads=0, snapshots_kept=5, turns_kept=5),
-    PruneCounts(BOB, snapshots=1, turns=0, threads=2, snapshots_kept=5, turns_kept=5),
-    PruneCounts(CAROL, snapshots=0, turns=0, threads=0, snapshots_kept=5, turns_kept=5),
+    PruneCounts(ALICE, snapshots=1_150, turns=1, imported_limits=50, threads=0, snapshots_kept=5, turns_kept=5),
+    PruneCounts(BOB, snapshots=1, turns=0, imported_limits=0, threads=2, snapshots_kept=5, turns_kept=5),
+    PruneCounts(CAROL, snapshots=0, turns=0, imported_limits=0, threads=0, snapshots_kept=5, turns_kept=5),
 ]
 
 

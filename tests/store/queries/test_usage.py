@@ -75,7 +75,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
     document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY)
     assert set(document) == {
         *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes", "length", "windows"),
-        *("accounts", "rows", "total", "readings", "rises", "weights"),
+        *("accounts", "rows", "total", "readings", "imported_readings", "rises", "weights"),
     }
     assert (document["window"], document["window_minutes"], document["limit_id"]) == ("7d", WEEK_MINUTES, "codex")
     assert (document["readings"], document["rises"]) == (5, 4)
