@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.codex_files.import_hint import import_hint
 from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option
 from scripts.commands.output import emit
 from scripts.support.database import session
@@ -72,7 +74,11 @@ def status(
         return
     found = _load(path, accounts, with_forecasts=not form)
     is_known = bool(found.document["accounts"])
-    context.exit(emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path)))
+    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path))
+    hint = None if form or not sys.stdout.isatty() else import_hint(path)
+    if hint:
+        click.echo(hint)
+    context.exit(code)
 
 
 def _watch(path: Path, prefixes: Sequence[str], seconds: float) -> None:
