@@ -47,7 +47,12 @@ END_MARKS = (b'"response.completed"', b'"response.failed"', b'"response.incomple
 """Each event that ends a turn contains one of these."""
 
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
-_METADATA_NAMES = ("thread_id", "session_id", "model", "reasoning_effort", "subagent_kind", "parent_thread_id")
+_METADATA_NAMES = (
+    *("thread_id", "session_id", "model", "reasoning_effort", "subagent_kind", "parent_thread_id", "thread_source"),
+)
+_SOURCES_AS_SUBAGENT = frozenset({"thread_title"})
+"""Sources of threads that Codex starts for itself without naming a sub-agent: to make the title of another one."""
+
 _COLON = re.compile(r"\s*:\s*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -162,11 +167,15 @@ def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: f
         response_model=result.model if result.model != model else None,
         reasoning_effort=said("reasoning_effort") or result.reasoning_effort,
         tier=turn.tier,
-        subagent=said("subagent_kind") or info.subagent,
+        subagent=said("subagent_kind") or info.subagent or _own_purpose(said("thread_source")),
         parent_thread=said("parent_thread_id") or info.parent_thread,
         client=info.client,
         response_id=result.response_id,
     )
+
+
+def _own_purpose(thread_source: str | None) -> str | None:
+    return thread_source if thread_source in _SOURCES_AS_SUBAGENT else None
 
 
 def _client_metadata(content: bytes) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if __package__ in {None, ""}:
 
 import click
 
-from scripts.commands.options import reject_options
+from scripts.commands.options import pass_on_options
 from scripts.commands.status import status, status_options
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from scripts.support.sanitize import sanitize
@@ -95,6 +95,18 @@ class Commands(click.Group):
             gc.enable()
         return name, command, rest
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line to its end; a shell's completion may fail to be printed as well."""
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:
+            message = _explained_by_system(error)
+            if isinstance(error, BrokenPipeError):
+                sys.exit(1)  # as click ends a command whose reader has closed the pipe
+            with contextlib.suppress(OSError):
+                click.echo(f"Error: {message}", err=True)
+            sys.exit(FAILED)
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
@@ -113,8 +125,12 @@ def _failures_explained() -> Iterator[None]:
     """End in a message and an exit code if an expected failure is raised."""
     try:
         yield
-    except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
-        raise  # click's own, or handled by click
+    except click.ClickException as error:
+        with contextlib.suppress(OSError):  # the exit code tells as much
+            error.show()
+        raise click.exceptions.Exit(error.exit_code) from error
+    except (click.Abort, click.exceptions.Exit, BrokenPipeError):
+        raise  # handled by click
     except Exception as error:
         failure = _explained(error)
         if failure is None:
@@ -196,6 +212,9 @@ command, or with 127 if the command was not found.
 Completion:
   eval "$(_CODEX_TAP_COMPLETE=bash_source codex-tap)"     (zsh: zsh_source)
   _CODEX_TAP_COMPLETE=fish_source codex-tap | source
+
+\b
+Options work in front of a command, too; after it they take precedence.
 """,
 )
 @status_options
@@ -216,7 +235,7 @@ def cli(context: click.Context, /, **options: Any) -> None:
     if context.invoked_subcommand is None:
         context.invoke(status, accounts=(), **options)
     else:
-        reject_options(context)
+        pass_on_options(context)
 
 
 def main() -> None:

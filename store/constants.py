@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
+DOCUMENT_VERSION = 1
+"""The version of the JSON documents of the CLI and the API (`store.documents`)."""
+
 MAIN_LIMIT = "codex"
 """Id of an account's main limit; further ones are ``codex_bengalfox``, ``code_review``, …"""
 
@@ -46,7 +49,20 @@ EventKind = Literal[
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 """What can happen to an account and its limits; `store.analysis.events.KINDS` says what each means."""
 
-GroupBy = Literal["thread", "model", "day", "hour", "account"]
+GroupBy = Literal[
+    "thread",
+    "project",
+    "model",
+    "effort",
+    "subagent",
+    "tier",
+    "client",
+    "day",
+    "week",
+    "month",
+    "hour",
+    "account",
+]
 
 GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 """What a row of `store.documents.UsageDocument` can stand for."""

@@ -9,7 +9,8 @@ What holds for every document:
   e-mail address. Key and label name exactly one account, wherever a command or a path of the API takes one.
 - A slot is ``5h``, ``7d``, ``budget``, or a window's own length (``30d``). ``window_minutes`` and ``length`` are always
   the real length: the slot ``7d`` of a Free plan has the length ``30d``.
-- Later versions only add fields.
+- ``document_version`` is `DOCUMENT_VERSION`. An array, rows as NDJSON and CSV have no room for it, and are of that
+  version, too. Later versions of codex-tap only add fields.
 
 Only types belong here, and commands import them for type checking alone: creating these classes takes some
 milliseconds. That is why the lists that a command needs (`EVENT_KINDS`, `GROUP_BY`) are in `store.constants`, and why
@@ -17,7 +18,7 @@ annotations are not strings here: each string would be compiled.
 """
 
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from store.constants import EventKind, GroupBy
 
@@ -28,6 +29,13 @@ else:
     from typing_extensions import TypedDict
 
 
+class Document(TypedDict):
+    """What every document that is an object begins with; the output adds it (`scripts.support.json_document`)."""
+
+    document_version: NotRequired[int]
+    """`DOCUMENT_VERSION`: it grows when a field's meaning changes or a field goes, not when one is added."""
+
+
 class AccountReference(TypedDict):
     """The account that a document, or a part of one, is about."""
 
@@ -35,6 +43,16 @@ class AccountReference(TypedDict):
     label: str
     name: str | None
     email: str | None
+
+
+class ThreadWords(TypedDict):
+    """What Codex's own files on this machine tell of a thread; null where they do not, and where names are off."""
+
+    title: str | None
+    """Its name in Codex, else the beginning of its first message."""
+    folder: str | None
+    project: str | None
+    """The repository that it works in, else the folder, as short as is unambiguous in the document."""
 
 
 class ReportedWindow(TypedDict):
@@ -149,14 +167,14 @@ class AccountStatus(AccountReference):
     limits: list[LimitStatus]
 
 
-class StatusDocument(TypedDict):
+class StatusDocument(Document):
     """How much is left: ``codex-tap status --json`` and ``/api/usage``."""
 
     generated_at: int
     accounts: list[AccountStatus]
 
 
-class StatuslineDocument(AccountReference):
+class StatuslineDocument(AccountReference, Document):
     """The main limit of one account: ``codex-tap statusline --format json``."""
 
     plan_type: str | None
@@ -173,7 +191,7 @@ class StatuslineDocument(AccountReference):
     stale: bool
 
 
-class UnknownStatuslineDocument(TypedDict):
+class UnknownStatuslineDocument(Document):
     """``codex-tap statusline --format json`` while nothing is known of the account."""
 
     account: None
@@ -237,7 +255,7 @@ class AccountForecast(AccountReference):
     limits: list[LimitForecast]
 
 
-class ForecastDocument(TypedDict):
+class ForecastDocument(Document):
     """When each window runs out: ``codex-tap forecast --json`` and ``/api/forecast``."""
 
     generated_at: int
@@ -271,14 +289,32 @@ class UsageFigures(TypedDict):
     models: list[str]
     threads: int
     last_at: float | None
+    api_value_usd: float | None
+    """What the tokens of the turns are sold for on the public API, in dollars, without those of ``not_priced_turns``.
+
+    It is not what was paid: on a plan nothing was paid for it. Null where no turn has a known price.
+    """
+    not_priced_turns: int
+    """Turns without a value: ``not_priced`` of the document says which, and why."""
+    amount: float | None
+    """The points in the ``unit`` of the document; null without one."""
 
 
-class UsageRow(UsageFigures):
-    """The use of one thread, model, account, day or hour, or of none that was seen (``elsewhere``).
+class ModelUse(UsageFigures):
+    """The use of a model within a row; ``model`` is null where none was reported."""
 
-    ``key`` is the thread (the session of a client that names no threads), the model, the account's key, the day
-    (``2026-11-21``) or the hour (``2026-11-21 14:00``). It is null where none was reported, and in the row of use
-    elsewhere. ``name`` is the name of the thread, or the account's label; null where it would repeat the key.
+    model: str | None
+
+
+class UsageEntry(UsageFigures, ThreadWords):
+    """The use of one thread, project, model, account, day and the like, or of none that was seen (``elsewhere``).
+
+    ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
+    else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
+    key, the day (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour
+    (``2026-11-21 14:00``). It is null where none was reported, and in the row of use elsewhere. ``name`` is the name
+    that a person gave the thread, the project's short name, or the account's
+    label; null where it would repeat the key.
     """
 
     key: str | None
@@ -287,6 +323,41 @@ class UsageRow(UsageFigures):
     """No turn that was seen can have used it."""
     pending: bool
     """No turn that ended has used it, and one under way still may: it becomes a turn's or is used elsewhere."""
+    kind: str | None
+    """The kind of sub-agent whose thread it is: `review`, say. Null for anything else."""
+    parent: str | None
+    """The thread that started this one, where it is in the tree of another."""
+    depth: int
+    """0 for a row, 1 for a thread that the thread of the row started, and so on."""
+
+
+class UsageRow(UsageEntry):
+    """A row of ``usage``. The turns of sub-agents and reviews count for the thread that started them.
+
+    The row with the key ``thread_title`` has the turns in which Codex makes the titles of threads.
+    """
+
+    tree: list[UsageEntry]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
+    start: float | None
+    """When the day, week or month of the row begins; null for any other row."""
+    end: float | None
+    by_model: list[ModelUse]
+    """The models of a day, week or month, the most used first; empty for any other row."""
+
+
+class NotPricedTurns(TypedDict):
+    """Turns without a value at public API prices, and why.
+
+    ``reason`` is ``model`` or ``tier`` where that one has no known price, else ``model_not_reported`` or
+    ``tokens_not_reported`` (the turn was cut off). ``model`` is the one that responded, ``tier`` the service tier where
+    that is the reason.
+    """
+
+    reason: Literal["model", "tier", "model_not_reported", "tokens_not_reported"]
+    model: str | None
+    tier: str | None
+    turns: int
 
 
 class TokenWeights(TypedDict):
@@ -314,7 +385,7 @@ class AccountWindow(TypedDict):
     length: str | None
 
 
-class UsageDocument(TypedDict):
+class UsageDocument(Document):
     """What used a window: ``codex-tap usage --json`` and ``/api/breakdown``.
 
     ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
@@ -339,6 +410,16 @@ class UsageDocument(TypedDict):
     imported_readings: int
     rises: int
     weights: list[TokenWeights]
+    by_model: list[ModelUse]
+    """The models of the whole time range, where rows are days, weeks or months; else empty."""
+    unit: str | None
+    """The unit of ``amount`` where the window is a budget: `credits`, or the server's own word; else null."""
+    not_priced: list[NotPricedTurns]
+    """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
+    price_source: str | None
+    """Where the public prices come from: `genai-prices`; null where they are not installed, or no prices were used."""
+    own_prices: list[str]
+    """The models whose prices are the user's own."""
 
 
 # events
@@ -392,7 +473,7 @@ class EventEntry(AccountReference):
     after: EventReading
 
 
-class EventsDocument(TypedDict):
+class EventsDocument(Document):
     """What happened, the oldest first: ``codex-tap events --json``.
 
     ``readings`` counts the rows that were compared. Turns are known since ``turns_known_since``: use before it cannot
@@ -477,7 +558,7 @@ class HistoryReset(TypedDict):
     unseen: bool
 
 
-class HistoryPointsDocument(TypedDict):
+class HistoryPointsDocument(Document):
     """The course of each limit, the oldest point first: ``/api/history``.
 
     For each limit it has the snapshot that stood at ``since``, and the first and the last of each step; all of them
@@ -495,7 +576,7 @@ class HistoryPointsDocument(TypedDict):
     """The resets of each window, in the order of time."""
 
 
-class TurnEntry(AccountReference):
+class TurnEntry(AccountReference, ThreadWords):
     """A turn of Codex. Tokens read from and written into the cache are part of the input, reasoning ones of the output.
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
@@ -534,7 +615,7 @@ class TurnEntry(AccountReference):
     reasoning_tokens: int | None
 
 
-class TurnsDocument(TypedDict):
+class TurnsDocument(Document):
     """Turns, the newest first: ``/api/requests``. ``next_before`` asks for the next page, null on the last page."""
 
     requests: list[TurnEntry]
@@ -557,13 +638,13 @@ class AccountEntry(AccountReference):
     last_seen_at: float
 
 
-class AccountsDocument(TypedDict):
+class AccountsDocument(Document):
     """All accounts in the order in which they were first seen: ``/api/accounts``."""
 
     accounts: list[AccountEntry]
 
 
-class AccountDetail(AccountEntry):
+class AccountDetail(AccountEntry, Document):
     """An account, and the number of rows stored for it: ``/api/accounts/<prefix>``."""
 
     snapshots: int
@@ -577,12 +658,13 @@ class ForgottenAccount(AccountDetail):
     files: list[str]
 
 
-class ThreadEntry(TypedDict):
-    """A thread of Codex, an element of ``codex-tap threads --json``.
+class ThreadBranch(ThreadWords):
+    """A thread of Codex, with the use of those that it started.
 
     ``accounts`` are keys. ``turns`` counts the answered turns of the time range, ``imported_turns`` those of them that
-    are from session files. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session.
+    are from session files, and the tokens are those of all of its turns. ``points`` are those of the window that
+    ``usage`` shows by default. ``is_session`` is true if the client names no threads: then ``thread`` is its session.
+    ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -591,8 +673,28 @@ class ThreadEntry(TypedDict):
     accounts: list[str]
     turns: int
     imported_turns: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    points: float
     first_seen_at: float
     last_seen_at: float
+    kind: str | None
+    """The kind of sub-agent: `review`, say. Null for a thread that a person began."""
+    parent: str | None
+    """The thread that started it, where it is in the tree of another."""
+    depth: int
+    """0 for an entry of the list, 1 for a thread that this one started, and so on."""
+
+
+class ThreadEntry(ThreadBranch):
+    """A thread that a person began, an element of ``codex-tap threads --json``.
+
+    The entry with the id ``thread_title`` has the threads in which Codex makes the titles of others.
+    """
+
+    tree: list[ThreadBranch]
+    """The threads of its sub-agents, where they were asked for: each before those below it, which it includes."""
 
 
 # next and guard
@@ -626,7 +728,7 @@ class RankingEntry(AccountReference):
     reason: str
 
 
-class NextDocument(TypedDict):
+class NextDocument(Document):
     """Which account to use now: ``codex-tap next --json`` and ``/api/next``; null where none can be used."""
 
     generated_at: int
@@ -638,7 +740,7 @@ class NextDocument(TypedDict):
     ranking: list[RankingEntry]
 
 
-class GuardDocument(TypedDict):
+class GuardDocument(Document):
     """Whether a script may go on: ``codex-tap guard --json``. ``account`` is null while nothing is known.
 
     ``window`` is the slot of the window that decides; ``length``, ``remaining_percent`` and ``resets_at`` are those of
@@ -713,7 +815,7 @@ class FiredAlert(TypedDict):
     text: str
 
 
-class AlertCheckDocument(TypedDict):
+class AlertCheckDocument(Document):
     """What would be sent now: ``codex-tap alerts check --json``.
 
     Alerts are ``due``, or ``held`` during quiet hours, which end at ``quiet_until``. ``targets`` has each target as it
@@ -746,7 +848,7 @@ class CheckEntry(TypedDict):
     advice: str | None
 
 
-class DoctorDocument(TypedDict):
+class DoctorDocument(Document):
     """The checks of the set-up: ``codex-tap doctor --json``. ``healthy`` is true where none found a problem."""
 
     healthy: bool
@@ -772,7 +874,7 @@ class UnreadableFile(TypedDict):
     reason: str
 
 
-class ImportDocument(TypedDict):
+class ImportDocument(Document):
     """What ``codex-tap import --json`` stored, or would store.
 
     ``files`` and ``bytes`` are all session files that are there. ``sessions`` are those with ``new_turns``, the oldest
@@ -802,7 +904,7 @@ class ImportDocument(TypedDict):
     unreadable: list[UnreadableFile]
 
 
-class PruneDocument(TypedDict):
+class PruneDocument(Document):
     """What ``codex-tap prune --json`` deleted, or would delete. ``freed_bytes`` is an estimate until it is deleted."""
 
     before: float
@@ -811,7 +913,7 @@ class PruneDocument(TypedDict):
     accounts: list[PrunedAccount]
 
 
-class HealthDocument(TypedDict):
+class HealthDocument(Document):
     """Whether the database can be read, and whether readings come in: ``/health``."""
 
     status: Literal["ok", "empty"]

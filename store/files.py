@@ -116,6 +116,11 @@ def probed_programs() -> Path:
     return data_folder() / "codex-programs.json"
 
 
+def api_prices_file() -> Path:
+    """Return the file that stores the public prices of the models that were seen (`scripts.prices.price_list`)."""
+    return data_folder() / "api-prices.json"
+
+
 def proxies_folder() -> Path:
     """Return the folder with a file for each proxy that runs (`scripts.launch.running_proxies`)."""
     return data_folder() / "proxies"
@@ -181,6 +186,7 @@ SHIM_NAMES = rf"(codex|codex\.cmd|{re.escape(SHIM_MARKER)}){_PARTIAL}"
 SERVICE_NAMES = rf"(holder\.py|config\.json|status\.json|task\.xml){_PARTIAL}"
 INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
+API_PRICES_NAMES = rf"api-prices\.json{_PARTIAL}"
 PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 

@@ -30,6 +30,12 @@ _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable with the path of the database."""
 
+PRICES_VARIABLE = "CODEX_TAP_PRICES"
+"""Environment variable with the path of the user's own prices."""
+
+NAMES_VARIABLE = "CODEX_TAP_NAMES"
+"""Environment variable that is ``off`` where titles, folders and projects of threads are to be left out."""
+
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 import stat
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.support.toml_file import TomlError, read_toml
 from store.settings import config_folder, expand_home
 
 if TYPE_CHECKING:
@@ -112,9 +111,13 @@ def load(path: Path) -> Settings:
     """
     from scripts.alerts.settings_schema import InvalidError, parse
 
-    text = _read(path)
     try:
-        file = parse(text, _parsed_toml(path, text))
+        text, contents = read_toml(path)
+        file = parse(text, contents)
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist; create it with: codex-tap alerts init") from None
+    except TomlError as error:
+        raise SettingsError(str(error)) from None
     except InvalidError as error:
         where = f"{path}, line {error.line}" if error.line else str(path)
         raise SettingsError(f"{where}: {error}") from None
@@ -129,36 +132,6 @@ def load(path: Path) -> Settings:
 
 def _target(name: str, value: str | list[str]) -> TargetSettings:
     return TargetSettings(name, value, ()) if isinstance(value, str) else TargetSettings(name, None, tuple(value))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist; create it with: codex-tap alerts init") from None
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not in UTF-8; save it in that encoding") from None
-
-
-def _parsed_toml(path: Path, text: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: invalid TOML: {_without_urls(str(error))}") from None
-    except RecursionError:
-        raise SettingsError(f"{path}: invalid TOML: too deeply nested") from None
-    except ValueError:  # of Python's int(): more digits than it reads
-        raise SettingsError(f"{path}: invalid TOML: a number is too long") from None
-
-
-def _without_urls(message: str) -> str:
-    """Return the parser's message without the keys that it quotes, if a URL, which may be secret, is among them."""
-    if "://" not in message:
-        return message
-    beginning, place = re.split(r"[('\"]", message, maxsplit=1)[0], message.rpartition(" (at ")
-    return f"{beginning}…{place[1]}{place[2]}"
 
 
 def others_can_read(path: Path) -> bool:

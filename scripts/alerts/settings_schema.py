@@ -5,9 +5,7 @@ Values are never part of an error, because they may be secret.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import (
@@ -23,14 +21,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from scripts.support.sanitize import sanitize
+from scripts.support.toml_file import Location, key_lines, line_of, nearest
 from store.analysis.alerting import EARLY, ELSEWHERE, REACHED, RESET, RUNS_DRY, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
-
-_Location = tuple[str | int, ...]
 
 MAX_RULES, MAX_TARGETS = 200, 50
 
@@ -57,7 +54,7 @@ class InvalidError(Exception):
         line: the line of the place, or None if unknown.
     """
 
-    def __init__(self, at: _Location, message: str, line: int | None) -> None:
+    def __init__(self, at: Location, message: str, line: int | None) -> None:
         name = ".".join(_shown(part) for part in at if isinstance(part, str))
         super().__init__(f"{name}: {message}" if name else message)
         self.line = line
@@ -81,8 +78,8 @@ def parse(text: str, contents: Mapping[str, object]) -> AlertsFile:
     else:
         if not problems:
             return file
-    lines = dict(_places(text))
-    placed = [InvalidError(at, message, _line(lines, at)) for at, message in problems]
+    lines = key_lines(text)
+    placed = [InvalidError(at, message, line_of(lines, at)) for at, message in problems]
     raise min(placed, key=lambda each: each.line or float("inf"))
 
 
@@ -191,7 +188,7 @@ class AlertsFile(_Table):
 # Errors
 
 
-def _problem(error: ErrorDetails) -> tuple[_Location, str]:
+def _problem(error: ErrorDetails) -> tuple[Location, str]:
     """Return where an error of pydantic is, and what to write there."""
     match error["loc"]:
         case ("targets", str() as name, "[key]", *_):
@@ -212,56 +209,13 @@ def _hint(table: type[_Table], key: str) -> str:
     return f"unknown key; {nearest(key, list(table.model_fields))}" if field is None else field.description or ""
 
 
-def _unknown_targets(file: AlertsFile) -> Iterator[tuple[_Location, str]]:
+def _unknown_targets(file: AlertsFile) -> Iterator[tuple[Location, str]]:
     for number, rule in enumerate(file.rules):
         for name in rule.targets or ():
             if name not in file.targets:
                 yield ("rules", number, "targets"), f"unknown target {name!r}; {nearest(name, list(file.targets))}"
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return the second half of an error about an unknown word: which known word may be meant."""
-    if not known:
-        return "none are defined"
-    close = difflib.get_close_matches(word[:_SHOWN], known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-
-
 def _shown(key: str) -> str:
     """Return a key as it may be shown. One with a URL in it may be secret: names and values are easily swapped."""
     return "…" if "://" in key else sanitize(key[:_SHOWN])
-
-
-# The lines of keys. The TOML parser of Python has none, so lines are found by how people write keys: at their starts.
-
-_PART = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
-_NAME = rf"({_PART}(?:\s*\.\s*{_PART})*)"
-_HEADER = re.compile(rf"(\[\[?)\s*{_NAME}\s*\]\]?\s*(#.*)?")
-_KEY = re.compile(rf"{_NAME}\s*=")
-
-
-def _line(lines: Mapping[_Location, int], at: _Location) -> int | None:
-    """Return the line of a key, else of the table around it, or None if neither was found."""
-    return next((lines[at[:length]] for length in range(len(at), 0, -1) if at[:length] in lines), None)
-
-
-def _places(text: str) -> Iterator[tuple[_Location, int]]:
-    """Yield the line of each key and table; the last one comes first, so that a dict has the first of equal ones."""
-    found: list[tuple[_Location, int]] = []
-    table: _Location = ()
-    count: Counter[_Location] = Counter()
-    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
-        if header := _HEADER.fullmatch(line):
-            table = name = _parts(header[2])
-            if header[1] == "[[":
-                found.append((name, number))
-                table = (*name, count[name])
-                count[name] += 1
-            found.append((table, number))
-        elif key := _KEY.match(line):
-            found.append(((*table, *_parts(key[1])), number))
-    yield from reversed(found)
-
-
-def _parts(name: str) -> _Location:
-    return tuple(part.strip("\"'") for part in re.findall(_PART, name))

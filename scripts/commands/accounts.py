@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, reject_options, yes_option
+from scripts.commands.completion import complete_account
+from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, pass_on_options, yes_option
 from scripts.commands.output import emit, list_paths
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files, session
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
@@ -38,7 +39,7 @@ Examples:
 def accounts(context: click.Context, *, form: Form | None, database: Path | None) -> None:
     """List accounts; name, merge or delete them."""
     if context.invoked_subcommand is not None:
-        reject_options(context)
+        pass_on_options(context)
         return
     known = _load(database or default_database())
 
@@ -67,7 +68,7 @@ def _load(path: Path) -> list[Account]:
     {ACCOUNT_HELP}
     """,
 )
-@click.argument("account")
+@click.argument("account", shell_complete=complete_account)
 @click.argument("name", required=False)
 @click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option
@@ -105,8 +106,8 @@ def _label(account: Account) -> str:
     What comes for OTHER later goes to ACCOUNT, too. Where both have a name, ACCOUNT keeps its own. {ACCOUNT_HELP}
     """,
 )
-@click.argument("account")
-@click.argument("other")
+@click.argument("account", shell_complete=complete_account)
+@click.argument("other", shell_complete=complete_account)
 @yes_option
 @database_option
 @click.pass_context
@@ -142,7 +143,7 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
     {ACCOUNT_HELP} The account appears again as soon as Codex uses it again.
     """,
 )
-@click.argument("account")
+@click.argument("account", shell_complete=complete_account)
 @yes_option
 @database_option
 @click.pass_context

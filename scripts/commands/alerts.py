@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from scripts.commands.options import database_option, json_option
+from scripts.commands.options import database_option, json_option, quiet_option
 from scripts.commands.output import emit
 from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
@@ -114,7 +114,7 @@ def test_targets(target: str | None, config: Path) -> None:
 
     It prints the result of each. Quiet hours do not apply. The exit code is 4 if a target failed.
     """
-    from scripts.alerts.settings_schema import nearest
+    from scripts.support.toml_file import nearest
 
     settings = _settings(config)
     if not settings.targets:
@@ -130,10 +130,11 @@ def test_targets(target: str | None, config: Path) -> None:
 @alerts.command()
 @config_option
 @database_option
+@quiet_option("Print errors alone.")
 @click.option(
     "--beside", is_flag=True, hidden=True, help="Run as a sidecar: wait for the lock, and stop when stdin ends."
 )
-def watch(*, config: Path, database: Path | None, beside: bool) -> None:
+def watch(*, config: Path, database: Path | None, quiet: bool, beside: bool) -> None:
     """Send alerts as they become due, until Ctrl-C.
 
     It reads the database, whether or not a proxy is running, and reloads the alerts file when it changes.
@@ -148,7 +149,7 @@ def watch(*, config: Path, database: Path | None, beside: bool) -> None:
         print(ALERTING, ", ".join(settings.targets), flush=True)
 
     def started(found: Settings) -> None:
-        if not beside:
+        if not (beside or quiet):
             targets = ", ".join(found.targets)
             click.echo(
                 f"codex-tap: watching {sanitize(path)}, sending alerts to {targets}; press Ctrl-C to stop", err=True

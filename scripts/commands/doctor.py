@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import PROXY_ADDRESS, database_option, json_option
+from scripts.commands.options import PROXY_ADDRESS, database_option, json_option, quiet_option
 from scripts.commands.output import emit
 from store.settings import default_database
 
@@ -29,10 +29,11 @@ UNHEALTHY = 1
 @click.option(
     "--proxy", "address", metavar="HOST:PORT", default=PROXY_ADDRESS, show_default=True, help="Proxy to check."
 )
+@quiet_option("Print problems and notes alone.")
 @json_option
 @database_option
 @click.pass_context
-def doctor(context: click.Context, *, address: str, form: Form | None, database: Path | None) -> None:
+def doctor(context: click.Context, *, address: str, quiet: bool, form: Form | None, database: Path | None) -> None:
     """Check the set-up, and print what to do about problems."""
     from scripts.maintenance.doctor.examine import examine
 
@@ -40,10 +41,11 @@ def doctor(context: click.Context, *, address: str, form: Form | None, database:
     healthy = all(check.level != "problem" for check in found)
     document: DoctorDocument = {"healthy": healthy, "checks": [check.entry() for check in found]}
 
-    def render(profile: TerminalProfile) -> Text:
+    def render(profile: TerminalProfile) -> list[Text]:
         from scripts.render.doctor import render_checks
 
-        return render_checks(found, profile)
+        shown = [check for check in found if check.level in {"problem", "note"}] if quiet else found
+        return [render_checks(shown, profile)] if shown else []
 
     emit(document, form, render, is_known=True)
     context.exit(0 if healthy else UNHEALTHY)

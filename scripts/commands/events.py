@@ -10,8 +10,10 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
+    all_option,
     database_option,
     export_options,
+    pager_option,
     since_option,
 )
 from scripts.commands.output import Table, emit
@@ -42,8 +44,8 @@ Kinds: {", ".join(EVENT_KINDS)}.
 """,
     help=f"""Show what happened: limits reached, windows reset or moved.
 
-    Each event comes from two consecutive readings; --json, --csv and --ndjson include both. A reset that happened while
-    Codex was not running is shown at the time when it was due, as soon as Codex runs again. {ACCOUNT_HELP}
+    Each event comes from two consecutive snapshots; --json, --csv and --ndjson include both. A reset that happened
+    while Codex was not running is shown at the time when it was due, as soon as Codex runs again. {ACCOUNT_HELP}
     """,
 )
 @accounts_argument
@@ -59,6 +61,8 @@ Kinds: {", ".join(EVENT_KINDS)}.
 @click.option(
     "--limit", "limit_id", metavar="ID", help="Only events of this limit; events of the whole account are left out."
 )
+@all_option("Also list resets that came when they were due.")
+@pager_option
 @export_options
 @database_option
 @click.pass_context
@@ -69,6 +73,8 @@ def events(
     since: float | None,
     kinds: tuple[str, ...],
     limit_id: str | None,
+    shows_all: bool,
+    pages: bool,
     form: Form | None,
     database: Path | None,
 ) -> None:
@@ -76,14 +82,25 @@ def events(
     query = {"since": since, "kinds": kinds or None, "limit_id": limit_id}
     document = _load(database or default_database(), accounts, query)
 
+    # Whoever asks for a kind gets all of it.
+    hides_routine = not (shows_all or kinds)
+
     def render(profile: TerminalProfile) -> Iterator[Text]:
         from scripts.render.events import render_events
 
-        return render_events(document, profile)
+        return render_events(document, profile, hides_routine=hides_routine)
+
+    def left_out() -> str | None:
+        from scripts.render.events import routine_resets
+
+        return routine_resets(document) if hides_routine else None
 
     table = Table(document["events"], EVENT_COLUMNS, event_row)
     is_known = bool(document["accounts"])
-    context.exit(emit(document, form, render, is_known=is_known, table=table, no_rows=_no_events(document)))
+    no_rows = _no_events(document)
+    context.exit(
+        emit(document, form, render, is_known=is_known, table=table, no_rows=no_rows, left_out=left_out, pages=pages)
+    )
 
 
 def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> EventsDocument:
@@ -102,5 +119,5 @@ def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> Even
 
 
 def _no_events(document: EventsDocument) -> str:
-    note = " Only one reading was examined." if document["readings"] == 1 else ""
+    note = " Only one snapshot was examined." if document["readings"] == 1 else ""
     return f"No matching events.{note}"

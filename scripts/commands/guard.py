@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from scripts.commands.completion import complete_account
 from scripts.commands.options import ACCOUNT_HELP, database_option, json_option
 from scripts.commands.output import emit
 from scripts.support.database import account_status
@@ -66,7 +67,7 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     --wait checks the database from time to time, without any request. It stops at once if no reset time is known.
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @click.option(
     "--window", metavar="LENGTH", help="Check only this window, by its length (5h, 7d, 30d, …). [default: all windows]"
 )
@@ -84,7 +85,7 @@ Exit codes: 0 go, 1 below, 3 unknown or too old, 130 interrupted by Ctrl-C.
     default="1h",
     show_default=True,
     metavar="TIME",
-    help="Treat readings older than TIME as unknown.",
+    help="Treat figures older than TIME as unknown.",
 )
 @click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
 @click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, database_option, export_options, require_past, since_option
+from scripts.commands.completion import complete_account
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    all_option,
+    database_option,
+    export_options,
+    pager_option,
+    require_past,
+    since_option,
+)
 from scripts.commands.output import Table, emit, print_rendered
 from scripts.render.export import HISTORY_COLUMNS, history_row
 from scripts.support.database import checked_limits, session
@@ -22,6 +31,10 @@ if TYPE_CHECKING:
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
     from scripts.support.database import Session
+    from store.documents import HistoryEntry
+
+_DEFAULT_SECONDS = 86_400
+"""The time range of a list without ``--since``."""
 
 
 @click.command(
@@ -34,13 +47,16 @@ Examples:
 """,
     help=f"""Show every change of the limits, oldest first.
 
-    Without ACCOUNT it shows all accounts. {ACCOUNT_HELP}
+    Without --since a list on a terminal or in a pipe has the last 24 hours; --json, --csv, --ndjson and --plot have all
+    that is stored. Without ACCOUNT it shows all accounts. {ACCOUNT_HELP}
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @since_option()
 @click.option("--limit", "limit_id", metavar="ID", help="Only this limit (codex, codex_bengalfox, …).")
+@all_option("List all that is stored.")
 @click.option("--plot", is_flag=True, help="Draw a chart of used percent over time.")
+@pager_option
 @export_options
 @database_option
 @click.pass_context
@@ -50,15 +66,19 @@ def history(
     account: str | None,
     since: float | None,
     limit_id: str | None,
+    shows_all: bool,
+    pages: bool,
     plot: bool,
     form: Form | None,
     database: Path | None,
 ) -> None:
     """Show every change of the limits, oldest first."""
+    if shows_all and since is not None:
+        raise click.UsageError("--all cannot be combined with --since.")
     if plot and form:
         raise click.UsageError(f"--plot cannot be combined with --{form}.")
     from store.errors import MissingError
-    from store.queries.history import load_history
+    from store.queries.history import count_history, load_history
     from store.queries.limits import load_limit_ids
 
     try:
@@ -67,17 +87,38 @@ def history(
             if plot:
                 _print_chart(found, since, limit_id)
                 return
-            entries = load_history(found.connection, found.accounts, since=since, limit_id=limit_id)
+            default = time.time() - _DEFAULT_SECONDS if since is None and not (shows_all or form) else None
+            since = default if since is None else since
+            entries = _Counted(load_history(found.connection, found.accounts, since=since, limit_id=limit_id))
 
             def render(profile: TerminalProfile) -> Iterator[Text]:
                 from scripts.render.history import render_history
 
-                return render_history(entries, found.accounts, limit_ids, profile)
+                return render_history(iter(entries), found.accounts, limit_ids, profile)
+
+            def left_out() -> str | None:
+                earlier = count_history(found.connection, found.accounts, limit_id) - entries.number
+                return f"Earlier changes that are not shown: {earlier:,} (--all, --since)" if earlier > 0 else None
 
             table = Table(entries, HISTORY_COLUMNS, history_row)
-            emit(None, form, render, is_known=True, table=table, no_rows="No changes in that time range.")
+            no_rows = "No changes in that time range." if default is None else "No changes in the last 24 h."
+            rest = None if default is None else left_out
+            emit(None, form, render, is_known=True, table=table, no_rows=no_rows, left_out=rest, pages=pages)
     except MissingError:
         context.exit(emit(None, form, str, is_known=False, table=Table([], HISTORY_COLUMNS)))
+
+
+class _Counted:
+    """An iterator that counts what it has returned."""
+
+    def __init__(self, entries: Iterator[HistoryEntry]) -> None:
+        self._entries = entries
+        self.number = 0
+
+    def __iter__(self) -> Iterator[HistoryEntry]:
+        for entry in self._entries:
+            self.number += 1
+            yield entry
 
 
 def _print_chart(found: Session, since: float | None, limit_id: str | None) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.settings import DATABASE_VARIABLE, database_path
+from scripts.commands.completion import complete_account
+from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from scripts.render.export import Form
 
@@ -47,15 +49,50 @@ def require_past(timestamp: float, now: float, option: str) -> None:
         raise click.BadParameter("must be in the past", param_hint=f"'{option}'")
 
 
-def reject_options(context: click.Context) -> None:
-    """Refuse options in front of a subcommand, which would be silently ignored there."""
-    given = [
-        parameter.opts[0]
+_GIVEN = {click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP}
+"""The sources of an option that was given to a group itself, or in front of it."""
+
+
+def pass_on_options(context: click.Context) -> None:
+    """Make the options in front of a subcommand the subcommand's own; there it may be given another value.
+
+    Raises:
+        click.UsageError: The subcommand has no such option.
+    """
+    name = context.invoked_subcommand
+    assert name is not None
+    assert isinstance(context.command, click.Group)
+    command = context.command.get_command(context, name)
+    assert command is not None
+    given = {
+        parameter.opts[0]: True if parameter.is_flag else context.params[parameter.name or ""]
         for parameter in context.command.params
-        if context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(f"Options come after the command: {context.invoked_subcommand} {given[0]} …")
+        if isinstance(parameter, click.Option) and context.get_parameter_source(parameter.name or "") in _GIVEN
+    }
+    for flag in given:
+        if not any(flag in _flags(each) for each in (command, *_subcommands(command).values())):
+            words = " ".join([*context.command_path.split()[1:], name])
+            raise click.UsageError(f"{words} has no option {flag}.")
+    context.default_map = {
+        name: {
+            **_defaults(command, given),
+            **{each: _defaults(sub, given) for each, sub in _subcommands(command).items()},
+        }
+    }
+
+
+def _flags(command: click.Command) -> dict[str, str]:
+    """Return the name of the parameter of each option of a command."""
+    return {flag: parameter.name or "" for parameter in command.params for flag in parameter.opts}
+
+
+def _subcommands(command: click.Command) -> Mapping[str, click.Command]:
+    return command.commands if isinstance(command, click.Group) else {}
+
+
+def _defaults(command: click.Command, given: Mapping[str, Any]) -> dict[str, Any]:
+    own = _flags(command)
+    return {own[flag]: value for flag, value in given.items() if flag in own}
 
 
 # The form of the output
@@ -100,9 +137,52 @@ database_option = click.option(
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
 
-accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+
+_ON_OFF = ("on", "off")
+
+
+def names_option(
+    default: str | None = "on", default_help: str = "on"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--names``; the command takes `names_on`, which is None without a default."""
+
+    def are_on(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bool | None:
+        chosen = value or os.environ.get(NAMES_VARIABLE) or default
+        if chosen not in {None, *_ON_OFF}:
+            raise click.BadParameter(f"{chosen!r} is not one of 'on', 'off'.", param_hint=NAMES_VARIABLE)
+        return None if chosen is None else chosen == "on"
+
+    return click.option(
+        "--names",
+        "names_on",
+        type=click.Choice(_ON_OFF),
+        callback=are_on,
+        help="Show titles, folders and projects of threads, from Codex's own files."
+        f" [env: {NAMES_VARIABLE}; default: {default_help}]",
+    )
+
+
+accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=complete_account)
+
+
+def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--all`` with its help; the command takes `shows_all`."""
+    return click.option("--all", "shows_all", is_flag=True, help=effect)
+
+
+def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--quiet`` with its help; the command takes `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help=effect)
+
+
+pager_option = click.option(
+    "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
+)
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+SINCE_HELP = "Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05)."
 
 
 def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -113,7 +193,7 @@ def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], C
         default=default,
         show_default=default is not None,
         metavar="WHEN",
-        help="Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05).",
+        help=SINCE_HELP,
     )
 
 

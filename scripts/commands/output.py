@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.json_document import versioned
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
+    from rich.console import Console
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
@@ -44,6 +50,8 @@ def emit(
     is_known: bool,
     table: Table | None = None,
     no_rows: str = "",
+    left_out: Callable[[], str | None] | None = None,
+    pages: bool = False,
     unknown: str = NOTHING_YET,
 ) -> int:
     """Print a document, and return the exit code: 3 while nothing is known, else 0.
@@ -55,14 +63,17 @@ def emit(
         is_known: whether the database has anything that the document could be about.
         table: the rows, of a command that has ``--csv`` and ``--ndjson``.
         no_rows: the message where `render` returns no text.
+        left_out: called after the text, returns the line on what the text leaves out; None where it has all. A
+            terminal shows that line as the last one; in a pipe it is on standard error.
+        pages: show the text in a pager where it is longer than the terminal.
         unknown: the message while nothing is known.
     """
     if form == "json" and document is not None:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(versioned(document), indent=2))
     elif form and table:
         _write_table(table, form)
     elif is_known:
-        _print_or_say(render, no_rows)
+        print_rendered(render, no_rows, left_out, pages=pages)
     if is_known:
         return 0
     if table or not form:
@@ -70,22 +81,51 @@ def emit(
     return NOTHING_KNOWN
 
 
-def print_rendered(render: Renderer) -> bool:
-    """Print what `render` returns for standard output; return False if that is empty."""
+def print_rendered(
+    render: Renderer,
+    no_rows: str = "",
+    left_out: Callable[[], str | None] | None = None,
+    *,
+    pages: bool = False,
+) -> None:
+    """Print what `render` returns for standard output; the other arguments are those of `emit`."""
     from rich.text import Text
 
-    from scripts.render.console import detect_profile, make_console, print_text
+    from scripts.render.console import detect_profile, make_console
 
     console = make_console()
     rendered = render(detect_profile(console))
     if isinstance(rendered, str):
         click.echo(rendered)
-        return True
-    printed = False
-    for text in [rendered] if isinstance(rendered, Text) else rendered:
-        print_text(console, text)
-        printed = True
-    return printed
+        return
+    texts = iter([rendered] if isinstance(rendered, Text) else rendered)
+    first = next(texts, None)
+    if first is None and no_rows:
+        click.echo(no_rows, err=True)
+    elif first is not None:
+        with _output(console, pages=pages) as show:
+            for text in chain([first], texts):
+                show(text)
+            rest = left_out() if left_out and console.is_terminal else None
+            if rest:
+                show(Text(rest, "dim"))
+    rest = left_out() if left_out and not (first and console.is_terminal) else None
+    if rest:
+        click.echo(rest, err=True)
+
+
+@contextlib.contextmanager
+def _output(console: Console, *, pages: bool) -> Iterator[Callable[[Text], None]]:
+    """Yield what prints lines: on a terminal through the user's pager, if `pages` is set."""
+    from scripts.render.console import ansi, print_text
+
+    if not (pages and console.is_terminal) or os.environ.get("PAGER") in {"", "cat"}:
+        yield partial(print_text, console)
+        return
+    # As git does: colours stay, and what fits on the screen is printed without waiting for a key.
+    os.environ.setdefault("LESS", "-FRX")
+    with click.get_pager_file() as pager:
+        yield lambda text: print(ansi(console, text), file=pager)
 
 
 def list_paths(heading: str, paths: Sequence[Path]) -> None:
@@ -98,8 +138,3 @@ def _write_table(table: Table, form: Form) -> None:
 
     rows = map(table.csv_row, table.rows) if form == "csv" else table.rows
     write_rows(rows, sys.stdout, form, table.columns)
-
-
-def _print_or_say(render: Renderer, no_rows: str) -> None:
-    if not print_rendered(render) and no_rows:
-        click.echo(no_rows, err=True)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import alerts_option, database_option, host_option, serve_option
+from scripts.commands.options import alerts_option, database_option, host_option, quiet_option, serve_option
 from scripts.commands.run import check_alerts, check_serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_VERBOSE = ("--set", "termlog_verbosity=info")
+"""mitmdump's lines on connections, without their contents."""
 
 
 @click.command(
@@ -29,6 +32,8 @@ Examples:
 @database_option
 @serve_option
 @alerts_option
+@quiet_option("Do not print where it listens.")
+@click.option("--verbose", "-v", is_flag=True, help="Also print a line for each connection made or lost.")
 @click.option("--held-socket", "held", is_flag=True, hidden=True)
 @click.argument("mitmdump_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- MITMDUMP OPTIONS]")
 @click.pass_context
@@ -41,6 +46,8 @@ def proxy(
     database: Path | None,
     serves: bool,
     sends_alerts: bool,
+    quiet: bool,
+    verbose: bool,
     held: bool,
     mitmdump_options: tuple[str, ...],
 ) -> None:
@@ -49,6 +56,8 @@ def proxy(
     It runs until Ctrl-C. To use it, evaluate `codex-tap env` in a shell, or start a command with
     `codex-tap run --proxy`.
     """
+    if quiet and verbose:
+        raise click.UsageError("--quiet cannot be combined with --verbose.")
     from scripts.launch import session
 
     if held:
@@ -62,12 +71,13 @@ def proxy(
         check_alerts()
     context.exit(
         session.proxy(
-            mitmdump_options,
+            [*(_VERBOSE if verbose else ()), *mitmdump_options],
             host=listen_host,
             port=port,
             database=database,
             hosts=hosts,
             serve=serves,
             alerts=sends_alerts,
+            quiet=quiet,
         )
     )

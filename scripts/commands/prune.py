@@ -52,8 +52,8 @@ Examples:
 def prune(context: click.Context, *, before: float, yes: bool, form: Form | None, database: Path | None) -> None:
     """Delete data older than a given age or date.
 
-    That is readings, turns and threads. The newest reading of each limit always stays. A proxy may be running. Without
-    --yes nothing is deleted.
+    That is snapshots, turns and threads. The newest snapshot of each limit always stays. A proxy may be running.
+    Without --yes nothing is deleted.
     """
     from store.errors import MissingError
     from store.queries.retention import file_bytes, prune_counts

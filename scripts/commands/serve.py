@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option
+from scripts.commands.options import database_option, names_option, quiet_option
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 from scripts.support.loopback import is_loopback
 from scripts.support.ready_lines import SERVING
@@ -44,8 +44,20 @@ Examples:
 @database_option
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @click.option("--metrics-emails", is_flag=True, help="Label accounts without a name by their e-mail in the metrics.")
+@names_option(None, "on for a loopback address, else off")
+@quiet_option("Do not print the address.")
 @click.option("--beside", is_flag=True, hidden=True, help="Started by the launcher: any port, ends with stdin.")
-def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_emails: bool, beside: bool) -> None:
+def serve(
+    *,
+    host: str,
+    port: int,
+    database: Path | None,
+    opens: bool,
+    metrics_emails: bool,
+    names_on: bool | None,
+    quiet: bool,
+    beside: bool,
+) -> None:
     """Serve a web page, a JSON API and Prometheus metrics.
 
     It reads the database, whether or not a proxy is running, and runs until Ctrl-C.
@@ -62,11 +74,13 @@ def serve(*, host: str, port: int, database: Path | None, opens: bool, metrics_e
         if beside:
             print(SERVING, url, flush=True)
             return
-        print(f"codex-tap: serving {sanitize(path)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
+        if not quiet:
+            print(f"codex-tap: serving {sanitize(path)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
         if opens:
             click.launch(url)
 
-    server.serve(Settings(path, host, token, metrics_emails), sockets, started, lifeline=beside)
+    shows_names = is_loopback(host) if names_on is None else names_on
+    server.serve(Settings(path, host, token, metrics_emails, shows_names), sockets, started, lifeline=beside)
 
 
 def checked_token(host: str) -> str | None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.commands.completion import complete_account
 from scripts.commands.options import ACCOUNT_HELP, database_option
 from scripts.support.database import account_outlook, account_status
 from scripts.support.errors import NOTHING_YET
+from scripts.support.json_document import versioned
 from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
@@ -35,7 +37,7 @@ Examples:
             "return-type": "json", "interval": 60}
 
 "37 % (2h10m)" means 37 % used, resets in 2 h 10 min. "!" means blocked,
-"credits" that credits carry the limit, "2h old" the age of a reading older than
+"credits" that credits carry the limit, "2h old" the age of figures older than
 an hour. Colours and waybar's classes follow the forecast: "low" if the window
 lasts, "medium" if it may run out, "high" if it likely does. With no data it
 prints "-" and exits with 0.
@@ -45,7 +47,7 @@ prints "-" and exits with 0.
     It is about ACCOUNT, or else the account in use, which is the one seen last. {ACCOUNT_HELP}
     """,
 )
-@click.argument("account", required=False)
+@click.argument("account", shell_complete=complete_account, required=False)
 @click.option(
     "--format",
     "form",
@@ -137,14 +139,14 @@ def _json(found: _Outlook) -> str:
         "age_seconds": limit["age_seconds"],
         "stale": limit["age_seconds"] >= STALE_SECONDS,
     }
-    return json.dumps(document)
+    return json.dumps(versioned(document))
 
 
 _WRITERS: Mapping[str, Callable[[_Outlook], str]] = {"text": _text, "tmux": _tmux, "waybar": _waybar, "json": _json}
 
 _UNKNOWN = {
     "waybar": json.dumps({"text": UNKNOWN_TEXT, "tooltip": NOTHING_YET, "class": "unknown", "percentage": 0}),
-    "json": json.dumps({"account": None}),
+    "json": json.dumps(versioned({"account": None})),
 }
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.commands.options import database_option, json_option, reject_options, since_option
+from scripts.commands.completion import complete_thread
+from scripts.commands.options import (
+    all_option,
+    database_option,
+    json_option,
+    names_option,
+    pass_on_options,
+    since_option,
+)
 from scripts.commands.output import emit
 from scripts.support.database import checked_name, open_for_writing, session
 from scripts.support.errors import WRONG_USE, CommandError
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
-    from store.queries.threads import Thread
+    from store.documents import ThreadEntry
 
 
 @click.group(
@@ -30,53 +38,78 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   codex-tap threads --since 24h
+  codex-tap threads --tree                         with reviews and sub-agents
   codex-tap threads name 0199a8c2 refactor-auth    rename a thread
-  codex-tap threads name refactor-auth ""          remove its name
+  codex-tap threads name refactor-auth --clear     remove its name
 """,
 )
 @since_option("30d")
+@click.option(
+    "--tree", is_flag=True, help="List the threads of sub-agents and reviews below the thread that started them."
+)
+@all_option("List all threads, however many.")
+@names_option()
 @json_option
 @database_option
 @click.pass_context
-def threads(context: click.Context, *, since: float, form: Form | None, database: Path | None) -> None:
-    """List threads, newest first; name one.
+def threads(
+    context: click.Context,
+    *,
+    since: float,
+    tree: bool,
+    shows_all: bool,
+    names_on: bool,
+    form: Form | None,
+    database: Path | None,
+) -> None:
+    """List threads, the last used first; name one.
 
-    Turn counts exclude refused turns and warm-ups.
+    Turn counts exclude refused turns and warm-ups. Sub-agents and reviews count for the thread that started them.
     """
     if context.invoked_subcommand is not None:
-        reject_options(context)
+        pass_on_options(context)
         return
-    from store.queries.threads import thread_entry
-
-    found, is_known = _load(database or default_database(), since)
+    now = time.time()
+    listing = _load(database or default_database(), now, since, tree=tree, names_on=names_on)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.threads import render_threads
 
-        return [render_threads(found, time.time(), profile)] if found else []
+        return [render_threads(*listing, now, profile, all_rows=shows_all)] if listing.threads else []
 
-    document = [thread_entry(thread) for thread in found]
-    context.exit(emit(document, form, render, is_known=is_known, no_rows="No threads in that time range."))
+    no_rows = "No threads in that time range."
+    context.exit(emit(listing.threads, form, render, is_known=bool(listing.labels), no_rows=no_rows))
 
 
-def _load(path: Path, since: float) -> tuple[list[Thread], bool]:
-    """Return the threads, and whether the database has any account."""
+class _Listing(NamedTuple):
+    """Threads, and the label of each account by its key; none where the database has no account."""
+
+    threads: list[ThreadEntry]
+    labels: dict[str, str]
+
+
+def _load(path: Path, now: float, since: float, *, tree: bool, names_on: bool) -> _Listing:
+    from scripts.codex_files.names import name_threads
     from store.errors import MissingError
-    from store.queries.threads import load_threads
+    from store.queries.threads import load_sessions
 
     try:
         with session(path) as found:
-            return load_threads(found.connection, since, found.known), True
+            threads = load_sessions(found.connection, now, since, found.known, tree=tree)
     except MissingError:
-        return [], False
+        return _Listing([], {})
+    return _Listing(
+        name_threads(threads) if names_on else threads, {account.key: account.label for account in found.known}
+    )
 
 
 @threads.command("name")
-@click.argument("thread")
-@click.argument("name")
+@click.argument("thread", shell_complete=complete_thread)
+@click.argument("name", required=False)
+@click.option("--clear", is_flag=True, help="Remove its name.")
 @database_option
-def name_thread(thread: str, name: str, *, database: Path | None) -> None:
-    """Name a thread; an empty name removes it.
+def name_thread(thread: str, name: str | None, *, clear: bool, database: Path | None) -> None:
+    """Name a thread; the name then replaces its id everywhere.
 
     THREAD is a name, or a prefix of an id.
     """
@@ -84,7 +117,9 @@ def name_thread(thread: str, name: str, *, database: Path | None) -> None:
     from store.edits import rename_thread
     from store.queries.threads import ThreadError, find_thread, is_thread_name
 
-    wanted = checked_name(name) if name else None
+    if clear == (name is not None):
+        raise click.UsageError("Give either a NAME or --clear.")
+    wanted = checked_name(name) if name else None  # an empty name removes it, too
     path = database or default_database()
     try:
         with session(path) as found:

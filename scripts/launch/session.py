@@ -282,6 +282,7 @@ def proxy(
     hosts: Sequence[str] = (),
     serve: bool = False,
     alerts: bool = False,
+    quiet: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run mitmdump with the addon until Ctrl-C and return its exit code.
@@ -294,6 +295,7 @@ def proxy(
         hosts: gateways to watch beside Codex's own hosts.
         serve: also serve the web page.
         alerts: also send alerts.
+        quiet: leave out the line that says where it listens.
         environ: the environment that the proxy's environment is based on, and that configures an upstream proxy.
 
     Raises:
@@ -305,7 +307,7 @@ def proxy(
     if sets_mode(arguments):  # mitmdump would not use the upstream, so it does not get the password either
         config = config.without_upstream()
     ensure_authority(certificate_folder())
-    setup = _ProxySetup(arguments, recorded, hosts, config, environ)
+    setup = _ProxySetup(arguments, recorded, hosts, config, environ, quiet)
     with _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars:
         if sets_listening(arguments) or not is_loopback(host) or host == "localhost":
             return _serve_by_mitmdump(setup, host, port, sidecars)
@@ -371,6 +373,7 @@ class _ProxySetup(NamedTuple):
     hosts: Sequence[str]
     config: UpstreamConfig
     environ: Mapping[str, str]
+    quiet: bool = False
 
     def options(self, host: str, port: int) -> dict[str, str]:
         """Return mitmproxy's options."""
@@ -581,8 +584,9 @@ def _announce_proxy(process: ProxyProcess, setup: _ProxySetup, sidecars: Sequenc
             raise _listen_error(process.lines) or error from None
         print(*process.lines, sep="\n")  # it only printed its options or version, or was ended at once
         return False
-    watched = ", ".join((*WATCHED_HOSTS, *setup.hosts))
-    STDOUT.put(f"codex-tap: listening at {address}, recording to {setup.database}, watching {watched}")
+    if not setup.quiet:
+        watched = ", ".join((*WATCHED_HOSTS, *setup.hosts))
+        STDOUT.put(f"codex-tap: listening at {address}, recording to {setup.database}, watching {watched}")
     _announce(sidecars)
     return True
 

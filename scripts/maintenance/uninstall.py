@@ -62,6 +62,7 @@ def plan_uninstall(database: Path) -> UninstallPlan:
             for file in _files(folder, names)
         ),
         *_files(data, files.PROBED_NAMES),
+        *_files(data, files.API_PRICES_NAMES),
         *_files(data, files.INSTALLATION_NAMES),
         *_files(alerts.parent, re.escape(alerts.name)),
         *log_files(logs),

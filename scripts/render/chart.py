@@ -188,7 +188,7 @@ def _timestamp(local: dt.datetime, profile: TerminalProfile) -> float:
 def _legend(timeline: LimitTimeline, profile: TerminalProfile) -> Iterator[str]:
     """Yield the meaning of each character, and notes on the chart."""
     if not timeline.windows:
-        yield "  no readings of its windows in that time range"
+        yield "  no changes of its windows in that time range"
         return
     marks = _marks(profile)
     for (slot, window), mark in zip(timeline.windows.items(), marks.windows, strict=False):
@@ -198,7 +198,7 @@ def _legend(timeline: LimitTimeline, profile: TerminalProfile) -> Iterator[str]:
     readings = max(window.readings for window in timeline.windows.values())
     if readings <= FEW_READINGS:
         span = duration(timeline.end - timeline.begin)
-        yield f"  Only {count(readings, 'reading')} in {span}: the chart shows little."
+        yield f"  Only {count(readings, 'change')} in {span}: the chart shows little."
 
 
 def _summary(window: WindowTimeline) -> str:

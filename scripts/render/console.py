@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _MIN_WRAP_WIDTH = 20
 
 
+MAX_ROWS = 20
+"""Rows of a list on a terminal; a pipe gets all of them."""
+
+
 class Glyphs(NamedTuple):
     """Characters that some terminals and pipes cannot encode."""
 
@@ -75,6 +79,13 @@ def print_text(console: Console, text: Text) -> None:
     console.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
+def ansi(console: Console, text: Text) -> str:
+    """Return a line with the console's colours as escape sequences, whatever its length."""
+    with console.capture() as capture:
+        console.print(text, no_wrap=True, overflow="ignore", crop=False, end="")
+    return capture.get()
+
+
 def clock_time(timestamp: float, now: float, zone: dt.tzinfo | None = None) -> str:
     """Write a timestamp as short as `now` allows: ``14:05``, ``Tue 14:05``, ``3 Dec 14:05``."""
     return formatting.short_moment(timestamp, now, zone)
@@ -88,6 +99,11 @@ def window_length(slot: str, minutes: int | None) -> str:
 def count(number: int, noun: str) -> str:
     """Write a number of things: ``1 turn``, ``1,200 turns``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def rows_left_out(number: int, profile: TerminalProfile) -> str:
+    """Return the line that counts the rows that are not shown: ``… and 1,057 more (--all)``."""
+    return f"{profile.glyphs.ellipsis} and {number:,} more (--all)"
 
 
 def truncate(text: str, width: int, glyphs: Glyphs = TYPOGRAPHIC) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from scripts.render.console import label_width, truncate, wrapped
+from scripts.render.console import count, label_width, truncate, wrapped
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 
@@ -33,25 +33,43 @@ _MAX_LABEL = 28
 _MIN_TEXT_WIDTH = 30
 
 
-def render_events(document: EventsDocument, profile: TerminalProfile) -> Iterator[Text]:
-    """Show the document of ``events --json``: time, kind, account and text of each event, and its note below."""
+def render_events(document: EventsDocument, profile: TerminalProfile, *, hides_routine: bool = False) -> Iterator[Text]:
+    """Show the document of ``events --json``: time, kind, account, text and note of each event in a line.
+
+    `hides_routine` leaves out resets that came when they were due.
+    """
     labels = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
-    shown = {event["account"] for event in document["events"]}
+    events = [event for event in document["events"] if not (hides_routine and _is_routine(event))]
+    shown = {event["account"] for event in events}
     width = label_width([labels[key] for key in shown], _MAX_LABEL, profile.glyphs) if len(labels) > 1 else 0
-    kind_width = max((len(event["kind"]) for event in document["events"]), default=0)
-    for event in document["events"]:
-        head = Text(f"{formatting.clock_time(event['at'], profile.zone)}  ")
+    kind_width = max((len(event["kind"]) for event in events), default=0)
+    for event in events:
+        at = formatting.clock_time(event["at"], profile.zone)
+        head = Text(f"{at}  ")
         head.append(f"{event['kind'].replace('_', ' '):<{kind_width}}  ", _STYLES.get(event["kind"], ""))
         if width:
             head.append(f"{truncate(labels[event['account']], width, profile.glyphs):<{width}}  ")
-        yield from _event(event, head, profile)
+        yield from _event(event, at, head, profile)
 
 
-def _event(event: EventEntry, head: Text, profile: TerminalProfile) -> Iterator[Text]:
+def routine_resets(document: EventsDocument) -> str | None:
+    """Return the line that counts the resets that came when they were due; None where there is none."""
+    number = sum(map(_is_routine, document["events"]))
+    verb = "is" if number == 1 else "are"
+    return f"{count(number, 'routine reset')} {verb} not shown (--all)" if number else None
+
+
+def _is_routine(event: EventEntry) -> bool:
+    """Return True if a window was reset when it was due."""
+    return event["kind"] == "window_reset" and event["before"]["resets_at"] is not None and not event["note"]
+
+
+def _event(event: EventEntry, at: str, head: Text, profile: TerminalProfile) -> Iterator[Text]:
     indent = " " * len(head)
-    first, *more = wrapped(event["text"], profile, len(indent), min_width=_MIN_TEXT_WIDTH)
+    # The line begins with the time: a sentence that names it as well would tell it twice.
+    text = event["text"].replace(f", {at},", ",")
+    sentences = f"{text} {event['note']}" if event["note"] else text
+    first, *more = wrapped(sentences, profile, len(indent), min_width=_MIN_TEXT_WIDTH)
     yield head.append(first)
     for line in more:
         yield Text(indent + line)
-    for line in wrapped(event["note"] or "", profile, len(indent), min_width=_MIN_TEXT_WIDTH):
-        yield Text(indent).append(line, "dim")

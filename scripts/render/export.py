@@ -13,7 +13,7 @@ from store.analysis.formatting import local_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from store.documents import EventEntry, HistoryEntry
+    from store.documents import EventEntry, HistoryEntry, UsageEntry, UsageRow
 
 
 Form = Literal["json", "csv", "ndjson"]
@@ -112,9 +112,21 @@ USAGE_COLUMNS = (
     "threads",
     "last_at",
     "pending",
+    "title",
+    "folder",
+    "project",
+    "kind",
+    "parent",
+    "depth",
+    "api_value_usd",
+    "not_priced_turns",
+    "amount",
+    "start",
+    "end",
+    "by_model",
     "imported_turns",
 )
-"""The columns of ``usage --csv``: the names in a row of the document."""
+"""The columns of ``usage --csv``: the names in a row of the document, and in a branch of its tree."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Characters at the start of text that a spreadsheet reads as a formula."""
@@ -158,6 +170,13 @@ def write_csv(rows: Iterable[Mapping[str, Any]], out: TextIO, columns: Sequence[
 def history_row(entry: HistoryEntry) -> dict[str, Any]:
     """Return an entry of ``history`` with a value for each of `HISTORY_COLUMNS`."""
     return dict(_history_values(entry))
+
+
+def usage_rows(rows: Iterable[UsageRow]) -> Iterator[UsageEntry]:
+    """Yield each row of ``usage``, followed by the entries of its tree."""
+    for row in rows:
+        yield row
+        yield from row["tree"]
 
 
 def event_row(event: EventEntry) -> dict[str, Any]:

@@ -32,21 +32,23 @@ def render_prune(
         [
             f"Older than {limit}:",
             *lines,
-            f"That is about {_megabytes(freed)} of {_megabytes(size)}. The newest reading of each limit stays.",
+            f"That is about {_megabytes(freed)} of {_megabytes(size)}. The newest snapshot of each limit stays.",
             "Nothing was deleted. Add --yes to delete it.",
         ]
     )
 
 
 def _counted(each: PruneCounts) -> str:
-    parts = ((each.snapshots + each.imported_limits, "reading"), (each.turns, "turn"), (each.threads, "thread"))
+    parts = [(each.snapshots, "snapshot"), (each.turns, "turn"), (each.threads, "thread")]
+    if each.imported_limits:
+        parts.append((each.imported_limits, "imported reading"))
     return ", ".join(count(number, noun) for number, noun in parts)
 
 
 def _deleted(size: int, freed: int) -> str:
     if freed:
         return f"The file is {_megabytes(freed)} smaller: {_megabytes(size - freed)}."
-    return "The file has the same size; new readings use the free space in it."
+    return "The file has the same size; new data uses the free space in it."
 
 
 def _megabytes(number: int) -> str:

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import datetime as dt
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rich.text import Text
 
-from scripts.render.console import count, label_width, truncate, window_length, wrapped
+from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
 from scripts.render.imports import imported_note
+from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from scripts.render.console import TerminalProfile
-    from store.documents import TokenWeights, UsageDocument, UsageFigures, UsageRow
+    from store.documents import NotPricedTurns, TokenWeights, UsageDocument, UsageEntry, UsageFigures, UsageRow
 
 FEW_INCREASES = 10
 """With fewer increases the attribution is unreliable."""
-
-SHORT_ID = 8
-"""Characters of a thread's id that are shown, unless another id has the same prefix."""
 
 ELSEWHERE = "used elsewhere"
 PENDING = "not yet attributed"
 
 _MAX_LABEL, _MIN_LABEL = 36, 12
 _MIN_BAR, _MAX_BAR = 6, 30
-_NOT_REPORTED = {"thread": "thread not reported", "model": "model not reported"}
+_WIDE_ENOUGH = 18
+"""A bar is left out where labels would be narrower beside it."""
+
+_HEADS = {"subagent": "Sub-agent", "week": "Week of"}
+_NOT_REPORTED = {
+    "thread": "thread not reported",
+    "project": "no project known",
+    "model": "model not reported",
+    "effort": "effort not reported",
+    "subagent": "no sub-agent",
+    "tier": "standard",
+    "client": "client not reported",
+}
+
+
+_Value = TypeVar("_Value")
 
 
 class _Row(NamedTuple):
@@ -37,46 +52,60 @@ class _Row(NamedTuple):
 
     label: str
     points: float
+    used: str
     figures: tuple[str, ...]
     style: str
+    is_sum: bool = False
+    """It stands for several rows, and has no bar."""
 
 
 class _Columns(NamedTuple):
     """The common widths of all rows; `bar` is 0 where there is no room."""
 
     label: int
+    used: int
     bar: int
     figures: tuple[int, ...]
 
 
-_HEADINGS = ("Turns", "Input", "Cached", "Output")
+_HEADINGS = ("Turns", "Input", "Cached", "Output", "API value")
+_DISPENSABLE = ("Cached", "Input")
+"""Columns that a narrow terminal does without, the first one first."""
+
+_FIGURES = ("turns", "input_tokens", "cached_tokens", "output_tokens")
+_TIMES = ("day", "week", "month", "hour")
+_MIN_USED = 6
+"""The least width of the column of points."""
+
+_MAX_REASONS = 4
+"""Reasons for turns without a value that are listed one by one."""
 
 
-def render_usage(document: UsageDocument, profile: TerminalProfile) -> Text:
-    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below."""
-    names = iter(_labels(document))
-    rows = [
-        _row(next(names), row, "dim" if _is_without_turns(row) else "cyan", has_turns=not _is_without_turns(row))
-        for row in document["rows"]
-    ]
-    total = _row("total", document["total"], "bold")
-    lines = [_title(document, profile), *_table(document["by"], rows, total, profile)]
-    notes = [Text(line, "dim") for note in _notes(document) for line in wrapped(note, profile)]
-    return Text("\n").join([*lines, *([Text("")] if notes else []), *notes])
+def render_usage(
+    document: UsageDocument, profile: TerminalProfile, *, all_rows: bool = False, explain: bool = False
+) -> Text:
+    """Show the document of ``usage --json``: a line with a bar for each row, and notes on the figures below.
+
+    Args:
+        document: the document.
+        profile: the terminal; it shows `MAX_ROWS` rows with turns, and the others as one.
+        all_rows: show each row.
+        explain: also show the token weights.
+    """
+    left_out = slice(0, 0) if all_rows or profile.unlimited else _left_out(document)
+    lines = [_title(document, profile), *_table(document, left_out, profile)]
+    sentences = [*_notes(document), *_value_notes(document), *(_weights(document) if explain else [])]
+    summary = [Text(line) for line in wrapped(_summary(document), profile)]
+    notes = [Text(line, "dim") for note in sentences for line in wrapped(note, profile)]
+    return Text("\n").join([*lines, Text(""), *summary, *notes])
 
 
-def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id its shortest unique prefix of at least `SHORT_ID` characters."""
-    ordered = sorted(set(ids))
-    found = {}
-    for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        length = max(SHORT_ID, 1 + max(_common(before, each), _common(each, after)))
-        found[each] = each[:length]
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _left_out(document: UsageDocument) -> slice:
+    """Return which rows are too many: the last ones with turns, or the earliest times."""
+    number = sum(not _is_without_turns(row) for row in document["rows"])
+    if number <= MAX_ROWS:
+        return slice(0, 0)
+    return slice(0, number - MAX_ROWS) if document["by"] in _TIMES else slice(MAX_ROWS, number)
 
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
@@ -104,74 +133,238 @@ def _lengths(document: UsageDocument) -> str:
     )
 
 
-def _labels(document: UsageDocument) -> list[str]:
-    by, rows = document["by"], document["rows"]
-    short = short_ids(row["key"] for row in rows if row["key"] is not None) if by == "thread" else {}
-    return [_label(row, short, _NOT_REPORTED.get(by, formatting.UNKNOWN)) for row in rows]
+def _labels(by: str, entries: Sequence[UsageEntry], width: int, profile: TerminalProfile) -> list[str]:
+    """Return the labels of rows and branches; those of threads are at most so wide."""
+    threads = [
+        LabelledThread(each["key"], each["name"], each["title"], each["kind"], each["depth"])
+        for each in entries
+        if by == "thread" and each["key"] is not None
+    ]
+    of_threads = thread_labels(threads, width, profile.glyphs)
+    return [of_threads.get(each["key"] or "") or _label(by, each) for each in entries]
 
 
-def _label(row: UsageRow, short: Mapping[str, str], not_reported: str) -> str:
+def _label(by: str, row: UsageEntry) -> str:
     if _is_without_turns(row):
         return ELSEWHERE if row["elsewhere"] else PENDING
+    if by in _TIMES and row["depth"]:
+        return _model_label(row["key"])
     if row["key"] is None:
-        return not_reported
-    return sanitize(row["name"] or short.get(row["key"], row["key"]))
+        return _NOT_REPORTED.get(by, formatting.UNKNOWN)
+    if by == "week":
+        return _monday(row["key"])
+    return kind_label(row["key"]) if by == "subagent" else sanitize(row["name"] or row["key"])
 
 
-def _is_without_turns(row: UsageRow) -> bool:
+def _monday(week: str) -> str:
+    """Return the first day of an ISO week by its key."""
+    year, _, number = week.partition("-W")
+    return dt.date.fromisocalendar(int(year), int(number), 1).isoformat()
+
+
+def _is_without_turns(row: UsageEntry) -> bool:
     return row["elsewhere"] or row["pending"]
 
 
+def _style(row: UsageEntry) -> str:
+    return "dim" if _is_without_turns(row) or row["depth"] else "cyan"
+
+
 def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -> _Row:
-    figures = tuple(map(amount, (row["turns"], row["input_tokens"], row["cached_tokens"], row["output_tokens"])))
-    return _Row(label, row["points"], figures if has_turns else ("",) * len(figures), style)
+    figures = _figures([row])
+    return _Row(label, row["points"], _used([row]), figures if has_turns else ("",) * len(figures), style)
 
 
-def _table(by: str, rows: Sequence[_Row], total: _Row, profile: TerminalProfile) -> list[Text]:
-    columns = _columns(by, (*rows, total), profile)
-    max_points = max((row.points for row in rows), default=0)
-    head = _line(by.capitalize(), "Points", Text(), _HEADINGS, columns)
+def _sum(rows: Sequence[UsageRow], profile: TerminalProfile) -> _Row:
+    """Return one row for those that are not shown."""
+    points = sum(row["points"] for row in rows)
+    return _Row(rows_left_out(len(rows), profile), points, _used(rows), _figures(rows), "dim", is_sum=True)
+
+
+def _used(rows: Sequence[UsageFigures]) -> str:
+    """Return how much rows used: points of the window, or the amount of a budget."""
+    amounts = [row["amount"] for row in rows if row["amount"] is not None]
+    return f"{sum(amounts):,.1f}" if amounts else f"{sum(row['points'] for row in rows):.1f}"
+
+
+def _figures(rows: Sequence[UsageFigures]) -> tuple[str, ...]:
+    """Return the texts of the columns behind the bar: counts, and the value of what has a price."""
+    counts = (sum(row[name] for row in rows) for name in _FIGURES)  # type: ignore[literal-required]
+    return (*map(amount, counts), _value(rows))
+
+
+def _value(rows: Sequence[UsageFigures]) -> str:
+    """Return the value of what has a price: with a plus if something has none, and a question mark if nothing has."""
+    values = [row["api_value_usd"] for row in rows if row["api_value_usd"] is not None]
+    not_priced = sum(row["not_priced_turns"] for row in rows)
+    if not values:
+        return formatting.UNKNOWN if not_priced else ""
+    return formatting.dollars(sum(values)) + ("+" if not_priced else "")
+
+
+def _opened(document: UsageDocument, rows: Sequence[UsageRow]) -> list[UsageEntry]:
+    """Return the rows, each followed by the entries of its tree, or by its models if there are several."""
+    with_models = len(document["by_model"]) > 1
+    return [entry for row in rows for entry in (row, *row["tree"], *(_model_entries(row) if with_models else ()))]
+
+
+def _model_entries(row: UsageRow) -> Iterator[UsageEntry]:
+    """Yield the models of a day, week or month as entries below it."""
+    for each in row["by_model"]:
+        entry: Any = {**row, **each, "key": each["model"], "name": None, "parent": row["key"], "depth": 1}
+        yield entry
+
+
+def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> list[Text]:
+    """Return the lines of the table: rows, one for those that are left out, and the total with its models."""
+    by = document["by"]
+    before = _opened(document, document["rows"][: left_out.start])
+    entries = [*before, *_opened(document, document["rows"][left_out.stop :])]
+    rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
+    sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
+    totals = _totals(document)
+    every = (*rows, *sums, *totals)
+    unit = (document["unit"] or "points").capitalize()
+    widths = _widths(every)
+    used = max(_MIN_USED, len(unit), *(len(row.used) for row in every))
+    fitting = _fitting(used, widths, profile)
+    figures = _selected(widths, fitting)
+    room = _label_room((used, *figures), profile)
+    labels = _labels(by, entries, room, profile)
+    rows = [row._replace(label=label) for row, label in zip(rows, labels, strict=True)]
+    rows[len(before) : len(before)] = sums
+    columns = _columns([_head(by), *(row.label for row in (*rows, *totals))], room, (used, *figures), profile)
+    max_points = max((row.points for row in rows if not row.is_sum), default=0)
+    head = _line(_head(by), unit, Text(), _selected(_HEADINGS, fitting), columns)
     head.stylize("bold")
-    return [
-        head,
-        *(
-            _line(
-                truncate(row.label, columns.label, profile.glyphs),
-                *_points(row, max_points, columns.bar, profile),
-                columns,
-            )
-            for row in rows
-        ),
-        _line(total.label, *_points(total, 0, 0, profile), columns),
+    lines = [head]
+    for row in (*rows, *totals):
+        label = truncate(row.label, columns.label, profile.glyphs)
+        bar = _bar(row, max_points, 0 if row.is_sum else columns.bar, profile)
+        lines.append(_line(label, row.used, bar, _selected(row.figures, fitting), columns))
+    return lines
+
+
+def _totals(document: UsageDocument) -> list[_Row]:
+    """Return the row of the total, and below it its models if there are several."""
+    models = document["by_model"] if len(document["by_model"]) > 1 else []
+    rows = [
+        _row("total", document["total"], "bold"),
+        *(_row(_model_label(each["model"]), each, "dim") for each in models),
     ]
+    return [row._replace(is_sum=True) for row in rows]
 
 
-def _columns(by: str, rows: Sequence[_Row], profile: TerminalProfile) -> _Columns:
-    figures = tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
-    fixed = len("  Points") + sum(width + len("  ") for width in figures)
-    labels = [row.label for row in rows]
-    wanted = min(_MAX_LABEL, max(len(by), *map(len, labels)))
-    if not profile.unlimited:
-        wanted = max(_MIN_LABEL, min(wanted, profile.width - fixed - _MIN_BAR - len("  ")))
+def _model_label(model: str | None) -> str:
+    return f"  {sanitize(model or _NOT_REPORTED['model'])}"
+
+
+def _widths(rows: Sequence[_Row]) -> tuple[int, ...]:
+    return tuple(max(len(heading), *(len(row.figures[i]) for row in rows)) for i, heading in enumerate(_HEADINGS))
+
+
+def _fitting(used: int, figures: Sequence[int], profile: TerminalProfile) -> list[int]:
+    """Return the places of the columns that leave room for labels: the first ones of `_DISPENSABLE` go first."""
+    kept = list(range(len(figures)))
+    for heading in _DISPENSABLE:
+        room = profile.width - _fixed_width((used, *(figures[place] for place in kept)))
+        if not profile.unlimited and room < _WIDE_ENOUGH:
+            kept.remove(_HEADINGS.index(heading))
+    return kept
+
+
+def _selected(values: Sequence[_Value], places: Sequence[int]) -> tuple[_Value, ...]:
+    return tuple(values[place] for place in places)
+
+
+def _head(by: str) -> str:
+    return _HEADS.get(by, by.capitalize())
+
+
+def _label_room(figures: Sequence[int], profile: TerminalProfile) -> int:
+    """Return the greatest width of labels: beside a bar, if they are wide enough there."""
+    if profile.unlimited:
+        return sys.maxsize
+    room = profile.width - _fixed_width(figures)
+    beside_bar = room - _MIN_BAR - len("  ")
+    return min(_MAX_LABEL, max(_MIN_LABEL, beside_bar if beside_bar >= _WIDE_ENOUGH else room))
+
+
+def _fixed_width(figures: Sequence[int]) -> int:
+    return sum(width + len("  ") for width in figures)
+
+
+def _columns(labels: Sequence[str], room: int, figures: tuple[int, ...], profile: TerminalProfile) -> _Columns:
+    """Return the widths; the first of `figures` is that of the points."""
+    wanted = min(room, max(map(len, labels)))
     label = max(wanted, label_width(labels, wanted, profile.glyphs))
-    room = profile.width - label - fixed - len("  ")
-    return _Columns(label, min(room, _MAX_BAR) if room >= _MIN_BAR else 0, figures)
+    left = profile.width - label - _fixed_width(figures) - len("  ")
+    return _Columns(label, figures[0], min(left, _MAX_BAR) if left >= _MIN_BAR else 0, figures[1:])
 
 
-def _points(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> tuple[str, Text, Sequence[str]]:
-    """Return a row's points, its bar and its figures; `max_points` fill the bar."""
+def _bar(row: _Row, max_points: float, width: int, profile: TerminalProfile) -> Text:
+    """Return a row's bar; `max_points` fill the width."""
     full = max(1, round(width * row.points / max_points)) if max_points and row.points and width else 0
-    return f"{row.points:.1f}", Text(profile.glyphs.full * full, row.style), row.figures
+    return Text(profile.glyphs.full * full, row.style)
 
 
 def _line(label: str, points: str, bar: Text, figures: Sequence[str], columns: _Columns) -> Text:
-    line = Text(f"{label:<{columns.label}}  {points:>6}")
+    line = Text(f"{label:<{columns.label}}  {points:>{columns.used}}")
     if columns.bar:
         line.append("  ").append_text(bar).append(" " * (columns.bar - len(bar)))
     for figure, width in zip(figures, columns.figures, strict=True):
         line.append(f"  {figure:>{width}}")
     line.rstrip()
     return line
+
+
+def _summary(document: UsageDocument) -> str:
+    """Return the whole use in a sentence: of the window, in tokens, and its value."""
+    total = document["total"]
+    tokens = amount(total["input_tokens"] + total["output_tokens"])
+    parts = [f"In all {_used_of_window(document)}", f"{tokens} tokens"]
+    value, not_priced = total["api_value_usd"], total["not_priced_turns"]
+    if value is not None:
+        parts.append(f"{formatting.dollars(value)} at public API prices")
+    turns = count(not_priced, "turn")
+    return ", ".join(parts) + (f" + {turns} not priced." if not_priced and value is not None else ".")
+
+
+def _used_of_window(document: UsageDocument) -> str:
+    total, unit = document["total"], document["unit"]
+    if unit and total["amount"] is not None:
+        return f"{total['amount']:,.1f} {sanitize(unit)}"
+    if len(document["windows"]) == 1:
+        return f"{formatting.percent(total['points'])} of a {_windows(document)}"
+    return formatting.in_points(total["points"])
+
+
+def _value_notes(document: UsageDocument) -> Iterator[str]:
+    """Yield sentences on the value at public API prices: what it is, and what it leaves out."""
+    if document["total"]["api_value_usd"] is not None:
+        source = f" ({sanitize(document['price_source'])})" if document["price_source"] else ""
+        yield f"API value: what the tokens are sold for on the public API{source}. On a plan nothing was paid for it."
+    elif document["not_priced"] and not document["price_source"]:
+        yield "No public prices are installed: genai-prices needs Python 3.12 or newer. --prices FILE takes your own."
+    if document["own_prices"]:
+        yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
+    if document["not_priced"]:
+        shown = [f"{count(each['turns'], 'turn')} {_reason(each)}" for each in document["not_priced"][:_MAX_REASONS]]
+        others = sum(each["turns"] for each in document["not_priced"][_MAX_REASONS:])
+        yield f"Not priced: {', '.join([*shown, *([f'{others:,} others'] if others else [])])}."
+
+
+def _reason(turns: NotPricedTurns) -> str:
+    model = sanitize(turns["model"] or "an unknown model")
+    match turns["reason"]:
+        case "model":
+            return f"of {model} (no price known)"
+        case "tier":
+            return f"of {model} at tier {sanitize(turns['tier'] or '')} (no price known)"
+        case "model_not_reported":
+            return "without a reported model"
+        case "tokens_not_reported":
+            return f"of {model} (cut off, no token counts)"
 
 
 def _notes(document: UsageDocument) -> list[str]:
@@ -186,12 +379,14 @@ def _notes(document: UsageDocument) -> list[str]:
             f"{document['imported_readings']:,} of {count(readings, 'reading')} are from session files as well."
         )
     if increases < FEW_INCREASES:
-        notes.append(f"Few readings: {count(increases, 'increase')} in {count(readings, 'reading')}.")
+        notes.append(f"Few changes: {count(increases, 'increase')} in {count(readings, 'change')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:
         notes.append(
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
             "Possible causes: another machine, the web, or Codex without the tap."
         )
+    if document["by"] == "project" and not any(row["key"] for row in document["rows"]):
+        notes.append("None of these threads is known to Codex in the folder CODEX_HOME (~/.codex by default).")
     if any(row["pending"] for row in document["rows"]):
         notes.append(
             f"{PENDING}: increases of the last hour without a turn so far. A turn under way may explain them when it "
@@ -201,14 +396,20 @@ def _notes(document: UsageDocument) -> list[str]:
         notes.append(f"Windows: {_lengths(document)}.")
     if len(document["accounts"]) > 1 and document["by"] != "account":
         notes.append("Points refer to each account's own window.")
-    fits = [fit for fit in document["weights"] if fit["fitted"]]
-    if len(document["accounts"]) > 1 and fits:
-        return [*notes, f"Token weights are fitted for {len(fits)} of {len(document['weights'])} models."]
-    return [*notes, *map(_fitted, fits)]
+    return notes
 
 
-def _fitted(fit: TokenWeights) -> str:
+def _weights(document: UsageDocument) -> Iterator[str]:
+    """Yield a sentence on the token weights of each model."""
+    accounts = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    for fit in document["weights"]:
+        whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
+        yield f"{whose}{_weight(fit)}"
+
+
+def _weight(fit: TokenWeights) -> str:
     kinds = ((fit["uncached_input"], "uncached input"), (fit["cached_input"], "cached"), (fit["output"], "output"))
     weights = ", ".join(f"{weight:.2g} ({kind})" for weight, kind in kinds)
     model = sanitize(fit["model"] or _NOT_REPORTED["model"])
-    return f"{model}: token weights {weights}, fitted from {count(fit['rises'], 'increase')}."
+    source = f"fitted from {count(fit['rises'], 'increase')}" if fit["fitted"] else "from public prices"
+    return f"{model}: token weights {weights}, {source}."

@@ -15,6 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AfterValidator, Field
 
+from scripts.codex_files.names import name_turns, name_usage, projects_of
+from scripts.prices.own_prices import OwnPricesError
+from scripts.prices.price_list import open_prices
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
 from scripts.support.timespec import parse_since
@@ -51,7 +54,7 @@ _PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.Proble
 _ACCOUNT_PROBLEM = {"content": {"application/problem+json": {}}, "model": schemas.AccountProblem}
 _UNREADABLE: dict[int | str, dict[str, Any]] = {
     422: {**_PROBLEM, "description": "A value of the request is invalid."},
-    503: {**_PROBLEM, "description": "The database cannot be used. The detail says why, and what to do."},
+    503: {**_PROBLEM, "description": "The database, or a file of prices, cannot be used. The detail says what to do."},
 }
 _NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
     404: {**_ACCOUNT_PROBLEM, "description": "No account matches."},
@@ -195,7 +198,7 @@ def get_requests(
     empty: list[documents.TurnEntry] = []
     turns = _reader(request).query_accounts(account, load, empty)
     document: documents.TurnsDocument = {
-        "requests": turns,
+        "requests": name_turns(turns) if request.app.state.names_on else turns,
         "next_before": turns[-1]["id"] if len(turns) == limit else None,
     }
     return json_response(request, document)
@@ -212,19 +215,38 @@ def get_breakdown(
         str | None, Query(max_length=20, description="A window, by its real length (`30d`) or its slot (`7d`).")
     ] = None,
     limit_id: LimitId = None,
+    tree: Annotated[bool, Query(description="List the threads of sub-agents in the rows by thread.")] = False,
 ) -> Response:
-    """What used a window."""
+    """What used a window, and the value of its tokens at public API prices.
+
+    Titles, folders and projects of threads are null where the server leaves names out.
+    """
     now = time.time()
     begin = _timestamp(since, now)
+    names_on = request.app.state.names_on
 
     def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
-        return load_usage(connection, now, accounts=only, by=by, since=begin, window=window, limit_id=limit_id)
+        return load_usage(
+            connection,
+            now,
+            accounts=only,
+            by=by,
+            since=begin,
+            window=window,
+            limit_id=limit_id,
+            tree=tree,
+            projects_of=projects_of if names_on else None,
+            prices=prices,
+        )
 
     try:
-        document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
+        with open_prices() as prices:
+            document = _reader(request).query_accounts(account, load, empty_usage(now, by=by, since=begin))
     except NotSeenError as error:
         raise HTTPException(404, str(error)) from error
-    return json_response(request, document)
+    except OwnPricesError as error:
+        raise HTTPException(503, str(error)) from error
+    return json_response(request, name_usage(document) if names_on else document)
 
 
 @router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -395,13 +417,13 @@ def _newest_age(document: documents.StatusDocument) -> int | None:
 @router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)
 def get_legacy_usage(request: Request) -> Response:
     """How much is left, in the older shape."""
-    return json_response(request, _legacy_usage(request, None))
+    return json_response(request, _legacy_usage(request, None), is_versioned=False)
 
 
 @router.get("/codex/usage/{token_prefix:path}", response_model=LegacyDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
     """How much is left, in the older shape, for one account."""
-    return json_response(request, _legacy_usage(request, token_prefix))
+    return json_response(request, _legacy_usage(request, token_prefix), is_versioned=False)
 
 
 def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:

@@ -41,13 +41,15 @@ class Settings:
     """The settings of the server.
 
     `host` is the address that the server listens on. If there is a `token`, every request needs it. With
-    `metrics_emails` the metrics label an account without a name by its e-mail address.
+    `metrics_emails` the metrics label an account without a name by its e-mail address. With `names_on` the API has the
+    titles, folders and projects of threads.
     """
 
     database: Path
     host: str = "127.0.0.1"
     token: str | None = None
     metrics_emails: bool = False
+    names_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def create_app(settings: Settings) -> App:
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.reader = Reader(settings.database)
+    app.state.names_on = settings.names_on
     app.state.hub = hub
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
     app.include_router(api.router)

@@ -314,12 +314,12 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
     """Return the metrics of the recorder's health."""
     dropped = CounterMetricFamily(
         "codex_tap_recorder_lost_readings",
-        "Readings that were seen and could not be stored.",
+        "Changes that were seen and could not be stored.",
         value=lost.number if lost else 0,
     )
     files = GaugeMetricFamily(
         "codex_tap_recorder_waiting_files",
-        "Files of readings that the next start of the proxy imports.",
+        "Files of changes that the next start of the proxy imports.",
         value=waiting,
     )
     yield dropped
@@ -327,7 +327,7 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
     if newest is not None:
         yield GaugeMetricFamily(
             "codex_tap_recorder_newest_reading_timestamp_seconds",
-            "Time of the newest reading, in Unix seconds.",
+            "Time of the newest snapshot, in Unix seconds.",
             value=newest,
         )
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from scripts.support.json_document import versioned
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,12 +27,12 @@ A quote inside of a text is escaped there, so a text cannot look like a field.
 """
 
 
-def json_response(request: Request, document: Any) -> Response:
-    """Return a document as JSON, or 304 if the client has the document already.
+def json_response(request: Request, document: Any, *, is_versioned: bool = True) -> Response:
+    """Return a document as JSON, with its version, or 304 if the client has the document already.
 
     The ETag is weak: it ignores the fields that change with the clock, so it stays the same until something happens.
     """
-    body = _encoded(document)
+    body = _encoded(versioned(document) if is_versioned else document)
     etag = f'W/"{hashlib.sha256(_COUNTING.sub(b"", body)).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if request.method == "GET" and _matches(request.headers.get("if-none-match", ""), etag):

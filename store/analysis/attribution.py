@@ -45,7 +45,9 @@ class TurnUse(NamedTuple):
     """One turn of Codex; None is unknown.
 
     Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
-    service tier: ``priority`` in Fast mode. ``imported`` is 1 for a turn of a session file that the tap did not see.
+    service tier: ``priority`` in Fast mode. ``subagent`` is the kind of sub-agent, ``parent_thread`` the thread that
+    started it. ``response_model`` is the model that responded where that is another one than the requested ``model``.
+    ``imported`` is 1 for a turn of a session file that the tap did not see.
     """
 
     started_at: float
@@ -61,6 +63,12 @@ class TurnUse(NamedTuple):
     reasoning_tokens: int | None
     cache_write_tokens: int | None = None
     tier: str | None = None
+    session: str | None = None
+    parent_thread: str | None = None
+    subagent: str | None = None
+    reasoning_effort: str | None = None
+    client: str | None = None
+    response_model: str | None = None
     imported: int = 0
 
 
@@ -237,7 +245,7 @@ def token_counts(turn: TurnUse) -> tuple[float, ...] | None:
     A token that is written into the cache, and each one of a turn in Fast mode, counts for as many as it costs.
     """
     # Unpacked: this is called for thousands of turns.
-    _, _, _, _, model, warm_up, status, given, cached, output, _, written, tier, _ = turn
+    _, _, _, _, model, warm_up, status, given, cached, output, _, written, tier = turn[:13]
     if status is not None and status >= 400:
         return ()
     if given is None and output is None:

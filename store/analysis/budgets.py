@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 BUDGET_WINDOW_MINUTES = 31 * 24 * 60
 """The length that a budget's window is taken to have: the server tells none, and Codex calls it monthly."""
 
-_CREDITS = "credits"
+CREDITS = "credits"
+"""The unit of a budget of which the server names none."""
 
 
 def budget_text(budget: BudgetStatus) -> str | None:
     """Return the amounts in words: ``24,000 of 25,000 credits``; None if there are none."""
-    unit = budget["unit"] or _CREDITS
+    unit = budget["unit"] or CREDITS
     limit, used, remaining = (
         None if amount is None else decimal_amount(amount)
         for amount in (budget["limit"], budget["used"], budget["remaining"])

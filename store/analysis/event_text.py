@@ -29,7 +29,7 @@ def event_note(event: Event) -> str | None:
     if event.doubt is None:
         return None
     if event.doubt.kind == "far_apart":
-        return f"The two readings are {duration(event.doubt.seconds)} apart; it happened at some time between them."
+        return f"It happened at some time in the {duration(event.doubt.seconds)} before it was seen."
     return _NOTES[event.doubt.kind]
 
 

@@ -96,6 +96,16 @@ def decimal_amount(written: str) -> str:
     return f"{int(whole_part):,}{point}{rest}"
 
 
+def dollars(value: float) -> str:
+    """Format an amount of dollars with cents: ``$38.20``; a positive one below a cent is ``<$0.01``."""
+    return "<$0.01" if 0 < value < 0.005 else f"${value:,.2f}"
+
+
+def decimal_value(written: str | None) -> float | None:
+    """Return the number that a decimal text stands for; None for another text."""
+    return float(written) if written and _DECIMAL.fullmatch(written) else None
+
+
 def figure(value: float) -> str:
     """Format a number with a decimal if it has one, rounded down."""
     return f"{rounded(value):.1f}".removesuffix(".0")

@@ -2,45 +2,108 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.queries.cursors import read_transaction
+from store.analysis.thread_tree import TITLES, ThreadOrigin, ThreadTree
+from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.prefix_match import matching
+from store.queries.usage import load_usage
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from store.documents import ThreadEntry
+    from store.documents import ThreadBranch, ThreadEntry
     from store.queries.accounts import Account
 
 MAX_CANDIDATES = 10
 """Threads in a list of candidates."""
 
 
-class Thread(NamedTuple):
-    """A thread of Codex; ``turns`` counts its answered turns in the time range that was asked for.
+class ThreadUse(NamedTuple):
+    """What a thread used in a time range: its answered turns, and the tokens of all of its turns."""
 
-    ``imported_turns`` counts those of them that are from session files. ``is_session`` is true if it is a session of a
-    client that names no threads.
+    turns: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    imported_turns: int = 0
+
+    def plus(self, other: ThreadUse) -> ThreadUse:
+        """Return the sum of two uses."""
+        return ThreadUse(*map(operator.add, self, other))
+
+
+class Thread(NamedTuple):
+    """A thread of Codex, and its use in the time range that was asked for.
+
+    ``is_session`` is true if it is a session of a client that names no threads. ``points`` are those of the main
+    limit's window that ``usage`` shows.
     """
 
     thread: str
     name: str | None
     accounts: tuple[Account, ...]
-    turns: int
     first_seen_at: float
     last_seen_at: float
     is_session: bool = False
-    imported_turns: int = 0
+    use: ThreadUse = ThreadUse()
+    points: float = 0.0
+
+    def with_use(self, other: Thread) -> Thread:
+        """Return the thread with the accounts, the times and the use of another one."""
+        return self._replace(
+            accounts=tuple(dict.fromkeys(self.accounts + other.accounts)),
+            first_seen_at=min(self.first_seen_at, other.first_seen_at),
+            last_seen_at=max(self.last_seen_at, other.last_seen_at),
+            use=self.use.plus(other.use),
+            points=self.points + other.points,
+        )
 
 
 class ThreadError(Exception):
     """A prefix does not match exactly one thread; the message lists the candidates, or the newest threads."""
 
 
-def load_threads(connection: sqlite3.Connection, since: float, accounts: Sequence[Account]) -> list[Thread]:
-    """Return the threads of the accounts that were seen since `since` (Unix seconds), the newest first."""
+def load_sessions(
+    connection: sqlite3.Connection, now: float, since: float, accounts: Sequence[Account], *, tree: bool = False
+) -> list[ThreadEntry]:
+    """Return the threads of the accounts that were seen since `since` (Unix seconds), the last used first.
+
+    Those that make titles are one entry, the last one. The threads of sub-agents count for the thread that started
+    them; with `tree` they are listed there.
+    """
+    with read_transaction(connection):
+        threads = {each.thread: each for each in load_threads(connection, now, since, accounts)}
+        origins = ThreadTree(_origins(connection, accounts, since))
+        sums = dict(threads)
+        for thread, each in threads.items():
+            below = thread
+            while (parent := origins.parent(below)) is not None:
+                sums[parent] = _known(connection, sums, parent, each).with_use(each)
+                below = parent
+    branches = origins.branches(threads, lambda each: (-sums[each].last_seen_at, each)) if tree else {}
+    roots = {origins.root(each) for each in threads}
+    top = sorted(roots, key=lambda each: (each == TITLES, -sums[each].last_seen_at, each))
+    return [
+        {
+            **_entry(sums[each], origins.kinds.get(each)),
+            "tree": [
+                {
+                    **_entry(sums[found.thread], origins.kinds.get(found.thread)),
+                    "parent": found.parent,
+                    "depth": found.depth,
+                }
+                for found in branches.get(each, [])
+            ],
+        }
+        for each in top
+    ]
+
+
+def load_threads(connection: sqlite3.Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
+    """Return each thread of the accounts that was seen since `since` (Unix seconds) by itself, the newest first."""
     known = {account.id: account for account in accounts}
     with read_transaction(connection):
         rows = connection.execute(
@@ -48,57 +111,86 @@ def load_threads(connection: sqlite3.Connection, since: float, accounts: Sequenc
             " ORDER BY last_seen_at DESC, thread",
             (since,),
         ).fetchall()
-        turns = _turns(connection, list(known), since)
+        uses = _uses(connection, list(known), since)
+        usage = load_usage(connection, now, accounts=accounts, since=since, rolls_up=False) if known else None
+    points = {row["key"]: row["points"] for row in usage["rows"]} if usage else {}
     found: dict[str, Thread] = {}
     for account, thread, is_session, name, first_at, last_at in rows:
         if account not in known:
             continue
-        count, imported = turns.get((account, thread), (0, 0))
-        one = Thread(thread, name, (known[account],), count, first_at, last_at, bool(is_session), imported)
-        found[thread] = _joined(found[thread], one) if thread in found else one
+        use = uses.get((account, thread), ThreadUse())
+        one = Thread(thread, name, (known[account],), first_at, last_at, bool(is_session), use)
+        if thread in found:
+            newer = found[thread]
+            found[thread] = newer.with_use(one)._replace(name=newer.name or name)
+        else:
+            found[thread] = one._replace(points=points.get(thread, 0.0))
     return list(found.values())
 
 
-def _turns(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[tuple[int, str], tuple[int, int]]:
-    """Count the answered turns of each thread, and the imported ones of them.
-
-    It takes one account at a time, so that the index is used.
-    """
+def _uses(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[tuple[int, str], ThreadUse]:
+    """Return the use of each thread, one account at a time so that the index is used."""
     return {
-        (account, row[0]): (row[1], row[2])
+        (account, row[0]): ThreadUse(*row[1:])
         for account in ids
-        for row in connection.execute(
-            "SELECT coalesce(thread, session) AS shown, count(*), sum(imported) FROM requests"
-            " WHERE account = ? AND ended_at >= ? AND shown IS NOT NULL AND NOT warm_up AND coalesce(status, 0) < 400"
-            " GROUP BY shown",
+        for row in tuple_cursor(connection).execute(
+            "SELECT coalesce(thread, session) AS shown, sum(NOT warm_up AND coalesce(status, 0) < 400),"
+            " coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0),"
+            " sum(imported AND NOT warm_up AND coalesce(status, 0) < 400)"
+            " FROM requests WHERE account = ? AND ended_at >= ? AND shown IS NOT NULL GROUP BY shown",
             (account, since),
         )
     }
 
 
-def _joined(newer: Thread, older: Thread) -> Thread:
-    """Return one thread for the rows of a thread that ran under two accounts."""
-    return newer._replace(
-        name=newer.name or older.name,
-        accounts=newer.accounts + older.accounts,
-        turns=newer.turns + older.turns,
-        imported_turns=newer.imported_turns + older.imported_turns,
-        first_seen_at=min(newer.first_seen_at, older.first_seen_at),
-    )
+def _origins(connection: sqlite3.Connection, accounts: Sequence[Account], since: float) -> list[ThreadOrigin]:
+    """Return where the threads of sub-agents come from."""
+    return [
+        ThreadOrigin(*row)
+        for account in accounts
+        for row in tuple_cursor(connection).execute(
+            "SELECT DISTINCT coalesce(thread, session), session, parent_thread, subagent FROM requests"
+            " WHERE account = ? AND ended_at >= ? AND (parent_thread IS NOT NULL OR subagent IS NOT NULL)",
+            (account.id, since),
+        )
+    ]
 
 
-def thread_entry(thread: Thread) -> ThreadEntry:
-    """Return a thread as ``threads --json`` has it."""
+def _known(connection: sqlite3.Connection, sums: Mapping[str, Thread], thread: str, started: Thread) -> Thread:
+    """Return a thread that started another; one without use in the time range has the times of the other."""
+    if thread in sums:
+        return sums[thread]
+    row = connection.execute("SELECT max(name) FROM threads WHERE thread = ?", (thread,)).fetchone()
+    return Thread(thread, row[0], (), started.first_seen_at, started.last_seen_at)
+
+
+def _entry(thread: Thread, kind: str | None) -> ThreadBranch:
     return {
         "thread": thread.thread,
         "is_session": thread.is_session,
         "name": thread.name,
         "accounts": [account.key for account in thread.accounts],
-        "turns": thread.turns,
-        "imported_turns": thread.imported_turns,
+        "turns": thread.use.turns,
+        "imported_turns": thread.use.imported_turns,
+        "input_tokens": thread.use.input_tokens,
+        "cached_tokens": thread.use.cached_tokens,
+        "output_tokens": thread.use.output_tokens,
+        "points": thread.points,
         "first_seen_at": thread.first_seen_at,
         "last_seen_at": thread.last_seen_at,
+        "title": None,
+        "folder": None,
+        "project": None,
+        "kind": kind,
+        "parent": None,
+        "depth": 0,
     }
+
+
+def thread_names(connection: sqlite3.Connection) -> list[tuple[str, str | None]]:
+    """Return the id and the name of every thread, the newest first."""
+    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
+    return [(thread, name) for thread, name in rows]
 
 
 def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str | None]:
@@ -108,8 +200,7 @@ def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str |
         ThreadError: `prefix` matches no thread, or several.
 
     """
-    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
-    known = [(thread, name) for thread, name in rows]
+    known = thread_names(connection)
     found = matching(known, prefix, lambda each: [word for word in each if word is not None])
     if len(found) == 1:
         return found[0]

@@ -123,7 +123,7 @@ class Recorder(Generic[Observed]):
         try:
             self._probe()
         except (LockedError, FullError) as error:
-            logger.info("codex-tap: %s; keeping readings in memory until it can be written", error)
+            logger.info("codex-tap: %s; keeping changes in memory until it can be written", error)
         self._thread.start()
 
     def put(self, observed: Observed) -> None:
@@ -248,7 +248,7 @@ class Recorder(Generic[Observed]):
             except FileNotFoundError:
                 pass
             except OSError as error:
-                _log(logging.WARNING, "cannot import readings of an earlier stop: %s", error)
+                _log(logging.WARNING, "cannot import changes of an earlier stop: %s", error)
             else:
                 self._import_spill(writer, path, found)
             del self._spills[0]
@@ -266,7 +266,7 @@ class Recorder(Generic[Observed]):
             unreadable += len(found.entries) - len(entries)
             is_new = writer.import_spill(path.name, now, entries, _with_unreadable(found.losses, unreadable, now))
         if is_new:
-            _log(logging.INFO, "imported %d readings of an earlier stop", len(entries))
+            _log(logging.INFO, "imported %d changes of an earlier stop", len(entries))
         spill.remove(path)
 
     def _open_writer(self) -> SnapshotWriter:
@@ -290,7 +290,7 @@ class Recorder(Generic[Observed]):
             self._failures = max(self._failures, LOCKED_QUIETLY)
         if self._failures == LOCKED_QUIETLY:
             reason = error if isinstance(error, (DatabaseError, sqlite3.Error, OSError)) else type(error).__name__
-            _log(logging.WARNING, "cannot write to the database (%s); keeping readings in memory", reason)
+            _log(logging.WARNING, "cannot write to the database (%s); keeping changes in memory", reason)
         pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._failures += 1
         if len(self._held) > MAX_HELD:
@@ -366,7 +366,7 @@ class Recorder(Generic[Observed]):
                 self._drop(len(self._held), f"could be written neither to the database nor beside it ({error})")
         written = count - len(self._held)
         if written:
-            _log(logging.WARNING, "readings wait beside %s for the next start: %d", self._path, written)
+            _log(logging.WARNING, "changes wait beside %s for the next start: %d", self._path, written)
 
     def _spill_all(self) -> None:
         while self._held or self._losses:
@@ -379,7 +379,7 @@ class Recorder(Generic[Observed]):
         return [Loss(now, count, reason) for reason, count in self._losses.items()]
 
     def _drop(self, count: int, why: str, place: str = "") -> None:
-        self._log_once(f"readings were dropped: {count} that {why}{place}", why + place)
+        self._log_once(f"changes were dropped: {count} that {why}{place}", why + place)
         self.dropped += count
         self._losses[why] += count
 

@@ -45,7 +45,7 @@ def write(database: Path, entries: Iterable[Entry], losses: Iterable[Loss]) -> P
 
     """
     if len(spill_files(database)) >= MAX_FILES:
-        raise OSError(f"{MAX_FILES} files of readings already wait beside {database}")
+        raise OSError(f"{MAX_FILES} files of changes already wait beside {database}")
     lines = [json.dumps(loss._asdict()) for loss in losses]
     lines += [entry.model_dump_json(exclude_defaults=True) for entry in entries]
     path = spill_path(database)

@@ -171,6 +171,24 @@ def completed(**response: Any) -> bytes:
             id="a sub-agent by its headers",
         ),
         pytest.param(
+            {"x-codex-turn-metadata": '{"thread_id": "t-1", "thread_source": "thread_title"}'},
+            {},
+            ["t-1", *[None] * 5, "thread_title", None, None],
+            id="a thread that makes the title of another one",
+        ),
+        pytest.param(
+            {"x-codex-turn-metadata": json.dumps({**METADATA, "thread_source": "thread_title"})},
+            {},
+            ["t-1", "s-1", "gpt-6.1-sol", None, "high", None, "review", "t-0", None],
+            id="a sub-agent with a source",
+        ),
+        pytest.param(
+            {"x-codex-turn-metadata": '{"thread_id": "t-1", "thread_source": "user"}'},
+            {},
+            ["t-1", *[None] * 8],
+            id="a thread of the user",
+        ),
+        pytest.param(
             {"x-codex-turn-metadata": json.dumps({**METADATA, "more": "x" * 70_000}), "originator": "x" * 500},
             {"model": ["x"], "reasoning": "high"},
             [*[None] * 8, "x" * 120],

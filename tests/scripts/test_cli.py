@@ -109,6 +109,29 @@ def test_a_full_output_is_a_failure(two: Path, arguments: list[str]) -> None:
         assert silent.returncode == 4
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110 (a device)
+@pytest.mark.parametrize("request_", ["bash_source", "bash_complete"])
+def test_a_completion_that_cannot_be_printed(request_: str) -> None:
+    """A shell's start-up file that asks for it gets one line, not a traceback."""
+    asked = {"_CODEX_TAP_COMPLETE": request_, "COMP_WORDS": "codex-tap h", "COMP_CWORD": "1"}
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        command = [sys.executable, str(CLI)]
+        found = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env={**os.environ, **asked}, check=False, text=True
+        )
+    assert (found.returncode, found.stderr) == (4, "Error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110 (a device)
+@pytest.mark.parametrize("arguments", [["histroy"], ["usage", "--by", "colour"]], ids=" ".join)
+def test_a_message_that_cannot_be_printed(two: Path, arguments: list[str]) -> None:
+    """The exit code is that of the failure."""
+    environ = {**os.environ, "CODEX_TAP_DB": str(two)}
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        found = subprocess.run([sys.executable, str(CLI), *arguments], stderr=full, env=environ, check=False)
+    assert found.returncode == 2
+
+
 @pytest.mark.skipif(os.name != "posix", reason="the current folder cannot be deleted on Windows")
 @pytest.mark.parametrize("arguments", [["run", "true"], ["doctor"], ["uninstall", "--yes"]], ids=" ".join)
 def test_a_deleted_current_folder(tmp_path: Path, arguments: list[str]) -> None:

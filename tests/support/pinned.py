@@ -38,6 +38,7 @@ from store.record.recorder import Recorder
 from store.settings import data_folder
 from tests.addon import test_golden
 from tests.support import web_server
+from tests.support.prices import install_made_up_prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ _HOMES = (
 )
 _UNSET = (
     *("NO_COLOR", "FORCE_COLOR", "COLORTERM", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
-    *("CODEX_TAP_TOKEN", "CODEX_TAP_ALERTS", "CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"),
+    *("CODEX_TAP_TOKEN", "CODEX_TAP_ALERTS", "CODEX_TAP_PRICES", "CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"),
     "NODE_EXTRA_CA_CERTS",
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
@@ -69,7 +70,10 @@ _WIDE = 2_000
 
 @contextlib.contextmanager
 def stand_still(home: Path) -> Iterator[pytest.MonkeyPatch]:
-    """Stop the clock at `NOW` in UTC, and take `home` for every home folder and for the database's folder."""
+    """Stop the clock at `NOW` in UTC, and take `home` for every home folder and for the database's folder.
+
+    Prices of models are made up: those of the package change with its releases.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in _UNSET:
             patch.delenv(name, raising=False)
@@ -79,6 +83,7 @@ def stand_still(home: Path) -> Iterator[pytest.MonkeyPatch]:
             patch.setenv(name, value)
         patch.setenv("CODEX_TAP_DB", str(home / "tap.sqlite3"))
         patch.setattr(time, "time", lambda: float(NOW))
+        install_made_up_prices(patch)
         _read_time_zone()
         yield patch
     _read_time_zone()

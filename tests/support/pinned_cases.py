@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support import pinned
+from tests.support.codex_state import write_state
 from tests.support.databases import damage
 from tests.support.pinned import NOW
-from tests.support.pinned_story import THREADS
+from tests.support.pinned_story import BIG, THREADS
 from tests.support.session_files import SessionText, limits, thread_id
 
 if TYPE_CHECKING:
@@ -127,6 +128,18 @@ def alerts_file(content: str) -> Callable[[Path], None]:
     return prepare
 
 
+PRICES = '[models."gpt-6.1-sol*"]\ninput = 1\ncached_input = 0.1\noutput = 8\n'
+
+
+def own_prices(content: str) -> Callable[[Path], None]:
+    """Return what writes a file of the user's own prices."""
+
+    def prepare(home: Path) -> None:
+        (home / "own.toml").write_text(content, "utf-8")
+
+    return prepare
+
+
 def _told_before(home: Path) -> None:
     """Leave a state of alerts behind, as an earlier ``alerts watch`` wrote it."""
     alerts_file(ALERTS)(home)
@@ -201,6 +214,32 @@ def _with_session_and_sightings(home: Path) -> None:
     pinned.record(home / "tap.sqlite3", [*entries, pinned.turn(pinned.identity("ann"), NOW - 170, thread=_THREAD)])
 
 
+def _threads_of_codex(home: Path) -> None:
+    """Write what Codex knows of threads, and record a review, its sub-agent, and a turn that makes a title."""
+    shop = {"git_sha": "0" * 40, "git_origin_url": "https://git.example/acme/shop.git"}
+    write_state(
+        home,
+        {"id": THREADS[0], "title": "Refactor the login\nin small steps", "cwd": "/work/shop/src", **shop},
+        {"id": THREADS[1], "name": "Write the docs", "title": "please write docs", "cwd": "/work/shop", **shop},
+        {"id": THREADS[3], "title": "Try the benchmarks once more with the old compiler", "cwd": "/old/shop"},
+        {"id": _REVIEW, "title": "Review the current code changes", "cwd": "/work/shop", **shop},
+        {"id": _HELPER, "title": "", "agent_path": "/root/check_tests", "cwd": "/work/shop", **shop},
+    )
+    ann, of_session = pinned.identity("ann"), {"session": THREADS[1], "model": BIG, "status": 200}
+    turns: list[dict[str, Any]] = [
+        {"thread": _REVIEW, "parent_thread": THREADS[1], "subagent": "review", "reasoning_effort": "high"},
+        {"thread": _HELPER, "parent_thread": _REVIEW, "subagent": "thread_spawn", "tier": "priority"},
+        {"thread": _TITLE, "session": _TITLE, "subagent": "thread_title", "client": "codex-tui"},
+    ]
+    pinned.record(
+        home / "tap.sqlite3",
+        [
+            pinned.turn(ann, NOW - 400 + 100 * number, tokens=(40_000, 30_000, 900, 100), **{**of_session, **each})
+            for number, each in enumerate(turns)
+        ],
+    )
+
+
 def _of_somebody_else(home: Path) -> None:
     """Put a file of somebody else into the product's folder."""
     folder = pinned.user_data_folder()
@@ -257,6 +296,7 @@ _CONFIG = {"CODEX_TAP_ALERTS": "{home}/alerts.toml"}
 _NO_TARGETS = "[[rules]]\nat = [80]\n"
 _DOCTOR = {"PATH": "{home}/bin"}
 _THREAD = "019aa5a0-0000-7000-8000-000000000001"
+_REVIEW, _HELPER, _TITLE = (f"019aa5b{number}-0000-7000-8000-000000000001" for number in range(3))
 _VERSIONS = r"^.*(versions|Python 3\.12 or newer).*\n|    \{\n      \"name\": \"versions\"(.|\n)*?    \},\n"
 _ADDRESS = "--proxy 127.0.0.1:{port}"
 _CA = '--ca "{home}/it\'s a ca.pem"'
@@ -269,6 +309,8 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--watch 3", interrupted=True),
         piped("staus"),
         piped("--json status"),
+        piped("--watch 3 usage"),
+        piped("--db {home}/elsewhere.sqlite3 status"),
         piped("--db {home}/elsewhere.sqlite3"),
     ],
     "status": [
@@ -304,6 +346,21 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--by account"),
         piped("--window 5h work"),
         piped("--limit codex_bengalfox"),
+        piped("--by hour --since 9d", view="terminal of 100 columns"),
+        piped("--by hour --since 9d --all", view="terminal of 100 columns"),
+        text("--explain"),
+        text("", prepare=_threads_of_codex),
+        text("work --tree", prepare=_threads_of_codex),
+        piped("work --tree --json", prepare=_threads_of_codex),
+        piped("work --tree --csv", prepare=_threads_of_codex),
+        text("--by project", prepare=_threads_of_codex),
+        piped("--by project --json", prepare=_threads_of_codex),
+        *(piped(f"work --by {what}", prepare=_threads_of_codex) for what in ("effort", "subagent", "tier", "client")),
+        piped("--names off", prepare=_threads_of_codex),
+        piped("", environment={"CODEX_TAP_NAMES": "off"}, prepare=_threads_of_codex),
+        piped("", environment={"CODEX_TAP_NAMES": "perhaps"}),
+        piped("--names off --by project"),
+        piped("--tree --by model"),
         piped("--json"),
         piped("--by account --json"),
         piped("--csv"),
@@ -317,6 +374,14 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--by colour"),
         piped("--json --csv"),
         piped("nobody"),
+        text("--by week work"),
+        piped("--by month"),
+        piped("--by week work --json"),
+        piped("--by day --since 2d --csv"),
+        piped("--prices {home}/own.toml work", prepare=own_prices(PRICES)),
+        piped("--json work", environment={"CODEX_TAP_PRICES": "{home}/own.toml"}, prepare=own_prices(PRICES)),
+        piped("--prices {home}/own.toml", prepare=own_prices("[models.gpt-6.1-sol]\ninput = 1\noutput = 2\n")),
+        piped("--prices {home}/no.toml"),
         *nothing_seen("", "--json", "--csv"),
     ],
     "next": [
@@ -333,6 +398,8 @@ COMMANDS: dict[str, list[Case]] = {
         text("--since 5d"),
         piped(""),
         piped("work --kind window_moved --kind window_reset_early"),
+        text("--since 3d --all --no-pager"),
+        piped("--since 3d --pager"),
         piped("--limit codex_bengalfox"),
         piped("--json --since 5d --kind used_elsewhere --kind plan_changed --kind token_refreshed"),
         piped("--csv --since 4d"),
@@ -347,7 +414,11 @@ COMMANDS: dict[str, list[Case]] = {
     "history": [
         text("--since 2d"),
         text("work --since 1d"),
-        piped("--limit codex_bengalfox"),
+        text(""),
+        piped("--all"),
+        piped("--all --since 1d"),
+        piped("--since 12h --no-pager", view="terminal of 100 columns"),
+        piped("--limit codex_bengalfox --pager"),
         piped("ben --json --since 3d"),
         piped("--csv --since 2d"),
         piped("--ndjson --since 1d"),
@@ -389,6 +460,11 @@ COMMANDS: dict[str, list[Case]] = {
     "threads": [
         text(""),
         text("--since 2d"),
+        piped("--all"),
+        text("", prepare=_threads_of_codex),
+        text("--tree", prepare=_threads_of_codex),
+        piped("--tree --json", prepare=_threads_of_codex),
+        piped("--names off", prepare=_threads_of_codex),
         piped("--json"),
         piped("--since 1min"),
         piped("--since never"),
@@ -397,6 +473,8 @@ COMMANDS: dict[str, list[Case]] = {
     "threads name": [
         piped(f"{THREADS[3]} benchmarks", "threads"),
         piped("refactor-auth ''", "threads"),
+        piped("refactor-auth --clear", "threads"),
+        piped("refactor-auth x --clear"),
         piped(f"{THREADS[3]} refactor-auth"),
         piped("0199a8c x"),
         piped("nothing x"),
@@ -464,7 +542,7 @@ COMMANDS: dict[str, list[Case]] = {
     "alerts watch": [
         piped("", environment=_CONFIG, prepare=alerts_file(_NO_TARGETS)),
         piped("", environment=_CONFIG, prepare=alerts_file('[targets]\nlog = ["true"]\n')),
-        piped("--config {home}/nowhere.toml"),
+        piped("--config {home}/nowhere.toml --quiet"),
     ],
     "alerts init": [
         piped("--config {home}/new/alerts.toml", "alerts check --config {home}/new/alerts.toml"),
@@ -473,7 +551,8 @@ COMMANDS: dict[str, list[Case]] = {
     "serve": [
         piped("--host 0.0.0.0"),
         piped("", environment={"CODEX_TAP_TOKEN": "short"}),
-        piped("--port 70000"),
+        piped("--port 70000 --quiet"),
+        piped("--names perhaps"),
     ],
     "run": [
         piped(""),
@@ -490,6 +569,7 @@ COMMANDS: dict[str, list[Case]] = {
     "proxy": [
         piped("--port 70000"),
         piped("--held-socket"),
+        piped("--quiet --verbose"),
         piped("--alerts"),
         piped("--serve", environment={"CODEX_TAP_TOKEN": "short"}),
     ],
@@ -563,6 +643,7 @@ COMMANDS: dict[str, list[Case]] = {
             without=_VERSIONS,
             note=", a shell that leads to no proxy",
         ),
+        piped(f"{_ADDRESS} --quiet", environment=_DOCTOR, prepare=_with_copies_and_codex, without=_VERSIONS),
         piped("--proxy nowhere"),
     ],
     "uninstall": [
@@ -661,8 +742,10 @@ API: dict[str, list[Question]] = {
         get("/api/breakdown"),
         get("/api/breakdown?account=work&by=day&since=3d&window=5h"),
         get("/api/breakdown?by=model&limit_id=codex_bengalfox"),
+        get("/api/breakdown?account=dan&tree=true"),
         get("/api/breakdown?window=3h"),
         get("/api/breakdown?by=colour"),
+        get("/api/breakdown?account=work&by=week&since=21d"),
         nothing_there("/api/breakdown"),
     ],
     "forecast": [

@@ -144,6 +144,8 @@ def any_turns(draw: st.DrawFn) -> list[TurnUse]:
             cached_tokens=draw(_counts),
             output_tokens=draw(_counts),
             reasoning_tokens=draw(_counts),
+            parent_thread=draw(st.sampled_from([None, "t", "u", "w"])),
+            subagent=draw(st.sampled_from([None, "review", "thread_title"])),
         )
         for _ in range(draw(st.integers(0, 30)))
     ]

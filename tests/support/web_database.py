@@ -25,6 +25,7 @@ DOCUMENTS: list[tuple[str, type[object]]] = [
     ("/api/requests", documents.TurnsDocument),
     ("/api/breakdown", documents.UsageDocument),
     ("/api/breakdown?by=model&window=5h&since=24h", documents.UsageDocument),
+    ("/api/breakdown?tree=true", documents.UsageDocument),
     ("/api/forecast", documents.ForecastDocument),
     ("/api/events", documents.EventsPageDocument),
     ("/api/events?kind=plan_changed&kind=window_reset&limit=1", documents.EventsPageDocument),

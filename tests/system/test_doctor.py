@@ -108,7 +108,7 @@ def take_turn(codex: str, environment: Mapping[str, str], home: Path) -> None:
 def test_a_codex_that_goes_round_the_tap(codex: str, environment: dict[str, str], tmp_path: Path) -> None:
     """A turn under the tap is read; hours later, one without it is not, and a look into the archive is no turn."""
     code, found = doctor(environment)
-    assert (code, found["reading"]) == (0, ("note", "no readings yet"))
+    assert (code, found["reading"]) == (0, ("note", "nothing was read yet"))
 
     tapped = subprocess.run(
         [*TAP, "run", "codex", "exec", "--skip-git-repo-check", "say ok"],

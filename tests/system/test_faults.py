@@ -119,7 +119,7 @@ def test_a_locked_database(backend: Backend, path: Path) -> None:
         load.stop()
         assert not load.failures
         wait_for_figures(path, set(load.answered))
-        assert proxy.output().count("keeping readings in memory") == 1
+        assert proxy.output().count("keeping changes in memory") == 1
 
 
 SMALL = """
@@ -198,7 +198,7 @@ def test_a_disk_that_fills_up(backend: Backend, small_disk: Path) -> None:
         load.wait_for(3)
         wait_for_figures(path, set(load.answered))
         ballast = fill(small_disk)
-        proxy.wait_for_output("keeping readings in memory")
+        proxy.wait_for_output("keeping changes in memory")
         load.wait_for(20)
         ballast.unlink()
         load.stop()
@@ -264,7 +264,7 @@ def test_a_folder_that_cannot_be_written(
         try:
             with Load(proxy, backend) as load:
                 load.wait_for(20)
-                proxy.wait_for_output("keeping readings in memory")
+                proxy.wait_for_output("keeping changes in memory")
                 load.wait_for(20)
         finally:
             allow()

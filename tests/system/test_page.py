@@ -24,6 +24,7 @@ from store.analysis import formatting
 from store.analysis.forecast import NO_RESET_REPORTED, TOO_LITTLE_HISTORY, Forecast
 from store.models import Budget, Credits, Identity, ModelUsage, Source, Tokens, Window
 from tests.support.browser import PHONE, opened, running_browser
+from tests.support.codex_state import write_state
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
 from tests.support.harness import Proxy, codex_environment, free_port
@@ -68,8 +69,14 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", name="server")
 def _server(folder: Path) -> Iterator[Program]:
     """A server that most tests share: `path` is its database."""
-    with Program("--db", folder / "page.sqlite3") as server:
+    with Program("--db", folder / "page.sqlite3", CODEX_HOME=str(folder / "codex")) as server:
         yield server
+
+
+@pytest.fixture(name="codex_home")
+def _codex_home(folder: Path) -> Path:
+    """The CODEX_HOME of `server`."""
+    return folder / "codex"
 
 
 @pytest.fixture(name="path")
@@ -280,6 +287,30 @@ def test_one_account_of_several_can_be_chosen(browser: Browser, server: Program,
         watched.page.get_by_role("combobox", name="Account").select_option(label="alice@example.com")
         expect(watched.page.get_by_role("img", name="5 h window")).to_have_count(1)
         expect(watched.page.locator("#used")).not_to_contain_text("thread-of-bob")
+
+
+def test_threads_have_titles_and_projects(browser: Browser, server: Program, path: Path, codex_home: Path) -> None:
+    """They are text, whatever Codex has written; without any that is known, there is no block of projects."""
+    titles = turn("title-1", at=time.time() - 30, subagent="thread_title", model="m", status=200)
+    record(path, *past(), titles)
+    with opened(browser, server.port, wait="#used section") as watched:
+        expect(watched.page.locator("#used section")).to_have_count(2)
+
+    write_state(
+        codex_home,
+        {"id": "thread-one", "title": MARKUP, "cwd": "/work/shop"},
+        {"id": "thread-two", "title": "Fix the tests", "cwd": "/work/blog"},
+    )
+    try:
+        with opened(browser, server.port, wait="#used section") as watched:
+            threads, projects, _ = watched.page.locator("#used section").all()
+            expect(threads).to_contain_text("Fix the tests")
+            expect(threads).to_contain_text("Titles of threads")
+            expect(threads).to_contain_text(MARKUP)
+            expect(projects).to_contain_text("shop")
+            expect(projects).to_contain_text("no project known")
+    finally:
+        (codex_home / "state_5.sqlite").unlink()
 
 
 def test_nothing_yet(browser: Browser, tmp_path: Path) -> None:

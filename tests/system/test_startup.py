@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from scripts.prices.package import package_state
+from store.models import Tokens
 from tests.support.databases import record
-from tests.support.factories import used
+from tests.support.factories import turn, used
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,7 +23,7 @@ try:
     main()
 finally:
     heavy = {
-        "apprise", "asyncio", "cryptography", "fastapi", "importlib.metadata", "mitmproxy", "plotext",
+        "apprise", "asyncio", "cryptography", "fastapi", "genai_prices", "importlib.metadata", "mitmproxy", "plotext",
         "prometheus_client", "pydantic", "rich", "sqlite_utils", "uvicorn",
     }
     print(sorted(heavy & set(sys.modules)), file=sys.stderr)
@@ -50,7 +53,23 @@ finally:
 def test_a_command_imports_what_it_needs_alone(arguments: list[str], heavy: list[str]) -> None:
     """A prompt does not wait for what only the proxy or a table needs."""
     record(Path(os.environ["CODEX_TAP_DB"]), used(13))
+    assert _imported(arguments) == f"{heavy}\n"
+
+
+def test_prices_are_looked_up_once() -> None:
+    """The package of prices is imported for a model that was not seen before, and never again."""
+    found = turn("t", model="gpt-6.1-sol", at=time.time() - 60, tokens=Tokens(input=1_000, output=10))
+    record(Path(os.environ["CODEX_TAP_DB"]), used(13), found)
+    has_package = package_state() is not None
+    assert ("genai_prices" in _imported(["usage", "--json"])) == has_package
+    assert _imported(["usage", "--json"]) == "[]\n"
+    for arguments in (["status", "--json"], ["statusline"], ["guard", "--max-age", "9999d"]):
+        assert _imported(arguments) == "[]\n"
+
+
+def _imported(arguments: list[str]) -> str:
+    """Run a command, and return which of the heavy modules it imported."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert result.stdout
-    assert result.stderr == f"{heavy}\n"
+    return result.stderr

@@ -172,6 +172,27 @@ def test_a_running_background_server_is_not_used(machine: Machine) -> None:
         assert "background server is running" in output
 
 
+def test_a_renamed_thread_while_codex_is_open(machine: Machine) -> None:
+    """Its name is shown while Codex writes its database; the turn that made a title has a name of its own."""
+
+    def titles() -> dict[str, str | None]:
+        command = [*TAP[:-1], "threads", "--json"]
+        shown = subprocess.run(
+            command, env=machine.environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        return {each["thread"]: each["title"] for each in json.loads(shown.stdout)}
+
+    with machine.terminal(*TAP, "codex") as terminal:
+        take_turn(terminal)
+        wait_until(lambda: "thread_title" in titles(), lambda: str(titles()))
+        terminal.enter("/rename tidy up the shop")
+        (thread,) = machine.threads()
+        wait_until(lambda: titles().get(thread) == "tidy up the shop", lambda: str(titles()))
+        terminal.enter("/quit")
+        assert terminal.wait() == 0, terminal.screen()
+    assert titles() == {thread: "tidy up the shop", "thread_title": None}
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the shell that it is typed in")
 def test_codex_typed_in_a_shell_under_the_tap(machine: Machine) -> None:
     """It is recorded like a Codex that is the command itself, and starts no background server."""

@@ -98,9 +98,9 @@ def check_reading(database: Path, environ: Mapping[str, str], now: float) -> Ite
 def _find_doubt(database: Path, last: LastRead) -> str | None:
     """Return why readings may be missing in the database although Codex was read, or None."""
     if last.newest_deleted:
-        return "the newest readings were deleted"
+        return "the newest snapshots were deleted"
     if spill_files(database):
-        return "some readings are not in the database yet"
+        return "some changes are not in the database yet"
     if last.at is None and backup_files(database):
         return "an earlier database was set aside"
     other = next((each for each in running_proxies() if not each.records_to(database)), None)
@@ -116,8 +116,8 @@ def _compare(sessions: Sequence[SessionFile], recorded: _Recorded, home: Path, n
         message = f"{worked}, and nothing was read since the installation {age(now - installed_at)} ago"
         return _bypass(f"{message}: it goes round the tap", home, is_recent=is_recent)
     if last.at is None:
-        return Check("reading", "note", f"no readings yet, and {worked}", _first_reading_advice())
-    read = f"the last reading is {age(now - last.at)} old"
+        return Check("reading", "note", f"nothing was read yet, and {worked}", _first_reading_advice())
+    read = f"the last response was read {age(now - last.at)} ago"
     if recorded.is_older_than(sessions[0]):
         return _bypass(f"{worked}, {read}: it goes round the tap", home, is_recent=is_recent)
     missed = [each for each in sessions if each.written_at > now - HOUR and recorded.misses(each, now)]
@@ -143,8 +143,8 @@ def _bypass_advice() -> str:
 def _judge_age(last: LastRead, now: float) -> Check:
     """Judge the readings alone: Codex has no session files here."""
     if last.at is None:
-        return Check("reading", "note", "no readings yet", _first_reading_advice())
-    message = f"the newest reading is {age(now - last.at)} old"
+        return Check("reading", "note", "nothing was read yet", _first_reading_advice())
+    message = f"the last response was read {age(now - last.at)} ago"
     if now - last.at < DAY:
         return Check("reading", "ok", message)
     return Check("reading", "note", message, f"if Codex was used since then, it bypassed the tap; {_bypass_advice()}")

@@ -35,7 +35,7 @@ def check_database(path: Path, now: float) -> Iterator[Check]:
             unreadable = count_unreadable(connection)
             sightings = {kind: load_sightings(connection, kind) for kind in SightingKind}
     except MissingError:
-        yield Check(name, "note", f"{path} is missing or empty; the first reading creates it")
+        yield Check(name, "note", f"{path} is missing or empty; the first response that is read creates it")
         return
     except (DatabaseError, sqlite3.Error, OSError) as error:
         yield Check(name, "problem", str(error), f"use another file with --db or {DATABASE_VARIABLE}")
@@ -45,12 +45,12 @@ def check_database(path: Path, now: float) -> Iterator[Check]:
     else:
         yield Check(name, "problem", f"other users can read {path}", f"chmod 600 {path}")
     if unreadable:
-        message = f"limits whose newest reading is damaged and cannot be read: {unreadable:,}"
-        yield Check("damage", "note", message, "the next reading of each replaces it")
+        message = f"limits whose newest snapshot is damaged and cannot be read: {unreadable:,}"
+        yield Check("damage", "note", message, "the next change of each replaces it")
     if lost:
         reasons = "; ".join(lost.reasons)
-        message = f"readings dropped: {lost.number:,}, the last one {age(now - lost.last_at)} ago: {reasons}"
-        yield Check("dropped", "note", message, "the history has gaps; later readings are stored")
+        message = f"changes dropped: {lost.number:,}, the last one {age(now - lost.last_at)} ago: {reasons}"
+        yield Check("dropped", "note", message, "the history has gaps; later changes are stored")
     for kind, names in sightings.items():
         if names:
             yield _judge_sightings(kind, _listed(names, now))
@@ -64,7 +64,7 @@ def check_beside(path: Path) -> Iterator[Check]:
         yield Check("copies", "note", f"old copies beside the database: {names}", "safe to delete")
     waiting = spill_files(path)
     if waiting:
-        message = f"files with readings that are not in the database yet: {len(waiting)}"
+        message = f"files with changes that are not in the database yet: {len(waiting)}"
         yield Check("waiting", "note", message, "the next start of the proxy imports them")
 
 

@@ -18,9 +18,16 @@ const TONES = {
   used_elsewhere: "medium",
 };
 
-// The use by thread and by model.
-export function used(byThread, byModel) {
-  return [block("By thread", byThread, "unknown thread"), block("By model", byModel, "unknown model")];
+// The key of the turns in which Codex makes titles of threads.
+const TITLES = "thread_title";
+
+// The use by thread, by model and, where one is known, by project.
+export function used(byThread, byModel, byProject) {
+  return [
+    block("By thread", byThread, "unknown thread"),
+    byProject.rows.some((row) => row.key !== null) ? block("By project", byProject, "no project known") : null,
+    block("By model", byModel, "unknown model"),
+  ];
 }
 
 function block(title, document, unknown) {
@@ -59,14 +66,15 @@ function usedRow(row, most, unit, unknown) {
     ? "Elsewhere"
     : row.pending
       ? "Not yet attributed"
-      : say.printable(row.name || row.key || unknown);
+      : say.printable(row.name || row.title || (row.key === TITLES ? "Titles of threads" : row.key) || unknown);
+  const place = [row.key ?? name, row.folder].filter(Boolean).map(say.printable).join(" · ");
   return make(
     "li",
     { "data-elsewhere": row.elsewhere || row.pending },
     make(
       "p",
       { class: "row-head" },
-      make("span", { class: "row-name", title: say.printable(row.key ?? name) }, make("bdi", {}, name)),
+      make("span", { class: "row-name", title: place }, make("bdi", {}, name)),
       make("span", { class: "row-figure" }, row.points === 0 ? "no increase seen" : pointWords(row, unit)),
     ),
     make("div", { class: "gauge slim", "aria-hidden": "true" }, bar({}, most ? (100 * row.points) / most : 0)),

@@ -74,8 +74,8 @@ export function askForget(account, done) {
   extent.textContent = "All its data is deleted.";
   api.account(account.account).then(
     (found) => {
-      const readings = say.plural(found.snapshots, "reading");
-      extent.textContent = `All its data is deleted: ${readings} and every turn.`;
+      const snapshots = say.plural(found.snapshots, "snapshot");
+      extent.textContent = `All its data is deleted: ${snapshots} and every turn.`;
     },
     () => {}, // the count is optional
   );

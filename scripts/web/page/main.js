@@ -168,11 +168,11 @@ function points(who) {
 const askUsed = paced("breakdown", 10_000, async () => {
   const asked = choice();
   const about = { since: asked.span, account: asked.who || null };
-  const [byThread, byModel] = await Promise.all(
-    ["thread", "model"].map((by) => api.get("/api/breakdown", { ...about, by })),
+  const [byThread, byModel, byProject] = await Promise.all(
+    ["thread", "model", "project"].map((by) => api.get("/api/breakdown", { ...about, by })),
   );
   if (!isChosen(asked)) return;
-  update($("used"), used(byThread, byModel));
+  update($("used"), used(byThread, byModel, byProject));
   $("used").ariaBusy = null;
 });
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.codex_files.location import codex_home
+from scripts.codex_files.location import codex_home, state_folder
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,16 @@ from scripts.codex_files.location import codex_home
 )
 def test_codex_home(environ: dict[str, str], expected: Path | None) -> None:
     assert codex_home(environ) == (expected or Path.home() / ".codex")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"CODEX_HOME": "codex"}, Path("codex")),
+        ({"CODEX_HOME": "codex", "CODEX_SQLITE_HOME": ""}, Path("codex")),
+        ({"CODEX_HOME": "codex", "CODEX_SQLITE_HOME": "state"}, Path("state")),
+    ],
+    ids=["unset", "empty", "a folder"],
+)
+def test_state_folder(environ: dict[str, str], expected: Path) -> None:
+    assert state_folder(environ) == expected

@@ -122,3 +122,27 @@ def test_turns_use_a_budget(path: Path) -> None:
     document = json.loads(invoke("usage", "--json").output)
     assert document["limit_id"] == "spend_control"
     assert {row["key"]: row["points"] for row in document["rows"]} == {"t-0": 5.0, "t-1": 5.0}
+    assert document["unit"] == "credits"
+    assert {row["key"]: row["amount"] for row in document["rows"]} == {"t-0": 1_250.0, "t-1": 1_250.0}
+    lines = invoke("usage").output.splitlines()
+    assert lines[1].split()[:2] == ["Thread", "Credits"]
+    assert [line.split()[:2] for line in lines[2:5]] == [["t-0", "1,250.0"], ["t-1", "1,250.0"], ["total", "2,500.0"]]
+    assert lines[6].startswith("In all 2,500.0 credits, ")
+
+
+def test_credits_are_exact_where_percents_are_whole(path: Path) -> None:
+    """They follow from the amounts that the server sends, not from its rounded percent."""
+    amounts = [budget(amount, ago) for amount, ago in ((24_000, 3 * HOUR), (24_010, 2 * HOUR), (24_030, HOUR))]
+    turns = [turn("t", at=each.observed_at - 60) for each in amounts]
+    record(path, *(entry for pair in zip(turns, amounts, strict=True) for entry in pair))
+    document = json.loads(invoke("usage", "--json").output)
+    assert document["total"]["amount"] == pytest.approx(30)
+
+
+def budget(used: int, ago: float) -> Snapshot:
+    """A usage document with a percent that does not move."""
+    found = usage(96, ago)
+    (only,) = found.reading.limits
+    assert only.budget is not None
+    changed = only.model_copy(update={"budget": only.budget.model_copy(update={"used": str(used)})})
+    return found.model_copy(update={"reading": found.reading.model_copy(update={"limits": (changed,)})})

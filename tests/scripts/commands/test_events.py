@@ -53,7 +53,8 @@ def test_text_has_a_line_for_each_event(eventful: Path) -> None:
 def test_json(eventful: Path) -> None:
     """The document has every documented field, also without a database."""
     document = json.loads(invoke("events", "alice", "--json", "--db", eventful).stdout)
-    fields = {"generated_at", "since", "limit_id", "turns_known_since", "readings", "accounts", "events"}
+    fields = {"document_version", "generated_at", "since", "limit_id"}
+    fields |= {"turns_known_since", "readings", "accounts", "events"}
     assert set(document) == fields
     (account,) = document["accounts"]
     assert (account["email"], document["readings"]) == (ALICE.email, 2)

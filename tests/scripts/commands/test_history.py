@@ -49,12 +49,84 @@ def test_history_narrows(changes: Path, arguments: list[str], used: list[float])
 
 def test_history_as_text(changes: Path) -> None:
     """A header and a line for each change."""
-    result = invoke("history", "--db", changes)
+    result = invoke("history", "--all", "--db", changes)
     header, *rows = result.stdout.splitlines()
     assert header.split() == ["First", "seen", "Last", "seen", "Times", "Account", "Limit", "Used"]
     assert [row[row.index("5 h") :].split() for row in rows] == [
         ["5", "h", five, "%", "7", "d", seven, "%"] for five, seven in (("1", "41"), ("2", "41"), ("5", "6"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "used", "stderr"),
+    [
+        ([], ["2 %", "5 %"], "Earlier changes that are not shown: 1 (--all, --since)\n"),
+        (["alice"], ["2 %"], "Earlier changes that are not shown: 1 (--all, --since)\n"),
+        (["bob"], ["5 %"], ""),
+        (["--limit", "codex_bengalfox"], ["5 %"], ""),
+        (["--all"], ["1 %", "2 %", "5 %"], ""),
+        (["--since", "11d"], ["1 %", "2 %", "5 %"], ""),
+        (["--since", "2h"], ["2 %", "5 %"], ""),
+    ],
+    ids=" ".join,
+)
+def test_a_list_has_the_last_day(changes: Path, arguments: list[str], used: list[str], stderr: str) -> None:
+    """What is left out is counted, on standard error where the list goes to a pipe."""
+    result = invoke("history", *arguments, "--db", changes)
+    assert [row.partition("5 h ")[2].partition("  ")[0].strip() for row in result.stdout.splitlines()[1:]] == used
+    assert result.stderr == stderr
+
+
+def test_nothing_in_the_last_day(path: Path) -> None:
+    """The message says so, and counts the earlier changes."""
+    record(path, reading(ago=864_000))
+    result = invoke("history")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "No changes in the last 24 h.\nEarlier changes that are not shown: 1 (--all, --since)\n"
+
+
+def test_all_and_since_are_wrong_use(changes: Path) -> None:
+    """Each is a time range of its own."""
+    result = invoke("history", "--all", "--since", "1d", "--db", changes)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--all cannot be combined with --since" in result.stderr
+
+
+@needs_terminal
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("arguments", "environment", "is_paged"),
+    [
+        ([], {}, True),
+        (["--no-pager"], {}, False),
+        ([], {"PAGER": ""}, False),
+        ([], {"PAGER": "cat"}, False),
+        (["--json"], {}, False),
+    ],
+    ids=["a pager", "none is wanted", "an empty PAGER", "cat", "JSON"],
+)
+def test_a_terminal_gets_a_pager(
+    changes: Path, tmp_path: Path, arguments: list[str], environment: dict[str, str], is_paged: bool
+) -> None:
+    """The user's pager gets the text with its colours; the last line counts what is not shown."""
+    pager = tmp_path / "pager"
+    pager.write_text('#!/bin/sh\necho "a pager, LESS=$LESS"\nexec cat\n')
+    pager.chmod(0o755)
+    environment = {"PAGER": f"{pager} --raw-control-chars", "LESS": "-R", **environment}
+    code, output = in_terminal("history", *arguments, "--db", str(changes), **environment)
+    assert code == 0
+    assert ("a pager" in output) == is_paged
+    if "--json" not in arguments:
+        assert "Earlier changes that are not shown: 1 (--all, --since)" in output
+
+
+@needs_terminal
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_less_shows_colours_and_ends_by_itself(changes: Path) -> None:
+    """A list that fits on the screen is printed as without a pager, with its colours."""
+    code, output = in_terminal("history", "--db", str(changes), PAGER="less", LESS="-FRX")
+    assert code == 0
+    assert "\x1b[32m2 %" in output
 
 
 def test_history_without_a_match_is_a_message(changes: Path) -> None:

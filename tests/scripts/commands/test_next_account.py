@@ -89,7 +89,16 @@ def test_json(path: Path) -> None:
     """The ranking has every account, with every documented field."""
     record(path, seen(80), seen(20, who=BOB))
     document = json.loads(invoke("next", "--json").stdout)
-    assert set(document) == {"generated_at", "account", "label", "name", "email", "reason", "ranking"}
+    assert set(document) == {
+        "document_version",
+        "generated_at",
+        "account",
+        "label",
+        "name",
+        "email",
+        "reason",
+        "ranking",
+    }
     fields = {
         "account",
         "label",

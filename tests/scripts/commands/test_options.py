@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -37,13 +39,57 @@ def test_since_something_else_is_wrong_use(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "same_as"),
+    [
+        (["--db", "{other}", "status"], ["status", "--db", "{other}"]),
+        (["--json", "status"], ["status", "--json"]),
+        (["--json", "history"], ["history", "--json"]),
+        (["--json", "--db", "{other}", "accounts"], ["accounts", "--json", "--db", "{other}"]),
+        (["--db", "{other}", "accounts", "name", "alice", "x"], ["accounts", "name", "alice", "x", "--db", "{other}"]),
+        (["accounts", "--db", "{other}", "name", "bo", "x"], ["accounts", "name", "bo", "x", "--db", "{other}"]),
+        (["--db", "{other}", "status", "--db", "{two}"], ["status", "--db", "{two}"]),
+    ],
+    ids=" ".join,
+)
+def test_an_option_in_front_of_its_command(
+    two: Path, tmp_path: Path, arguments: list[str], same_as: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the same effect as after the command, and loses against one that is there."""
+    other = record(tmp_path / "other.sqlite3", reading(77, who=BOB))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+
+    def run(words: list[str]) -> tuple[int, str, str]:
+        result = invoke(*(word.format(other=other, two=two) for word in words))
+        return result.exit_code, result.stdout, result.stderr
+
+    assert run(arguments) == run(same_as)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the file's command is one of POSIX")
+def test_a_database_in_front_of_a_group_without_that_option(path: Path, tmp_path: Path) -> None:
+    """`codex-tap --db X alerts check` reads X."""
+    record(path, reading())
+    config = tmp_path / "alerts.toml"
+    config.write_text('[targets]\nlog = ["true"]\n[[rules]]\nat = [5]\n')
+    config.chmod(0o600)
+    missing = tmp_path / "missing.sqlite3"
+    assert invoke("alerts", "check", "--config", config).exit_code == 1
+    assert invoke("--db", missing, "alerts", "check", "--config", config).exit_code == 3
+
+
+@pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--json", "history"], "Options come after the command: history --json"),
-        (["accounts", "--json", "name", "a", "b"], "Options come after the command: name --json"),
+        (["--json", "run", "true"], "run has no option --json."),
+        (["--watch", "3", "usage"], "usage has no option --watch."),
+        (["--db", "x", "demo"], "demo has no option --db."),
+        (["accounts", "--json", "name", "a", "b"], "accounts name has no option --json."),
+        (["--json", "accounts", "name", "a", "b"], "accounts name has no option --json."),
     ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
-def test_an_option_in_front_of_its_command_is_wrong_use(arguments: list[str], error: str) -> None:
+def test_an_option_that_the_command_lacks_is_wrong_use(arguments: list[str], error: str) -> None:
     """The error names the command and the option."""
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")

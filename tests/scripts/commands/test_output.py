@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scripts.render.export import Form
 
 DOCUMENT = {"rows": [{"name": "work", "other": 1}]}
+EMPTY = '{\n  "document_version": 1\n}\n'
 ROWS = Table(DOCUMENT["rows"], ("name",))
 
 
@@ -24,7 +25,7 @@ ROWS = Table(DOCUMENT["rows"], ("name",))
     ("form", "stdout"),
     [
         (None, "styled\n"),
-        ("json", json.dumps(DOCUMENT, indent=2) + "\n"),
+        ("json", json.dumps({"document_version": 1, **DOCUMENT}, indent=2) + "\n"),
         ("csv", "name\nwork\n"),
         ("ndjson", '{"name": "work", "other": 1}\n'),
     ],
@@ -40,8 +41,8 @@ def test_each_form(capsys: pytest.CaptureFixture[str], form: Form | None, stdout
     [
         (None, None, f"{NOTHING_YET}\n", ""),
         (None, Table([], ("name",)), f"{NOTHING_YET}\n", ""),
-        ("json", None, "{}\n", ""),
-        ("json", Table([], ("name",)), "{}\n", f"{NOTHING_YET}\n"),
+        ("json", None, EMPTY, ""),
+        ("json", Table([], ("name",)), EMPTY, f"{NOTHING_YET}\n"),
         ("csv", Table([], ("name",)), "name\n", f"{NOTHING_YET}\n"),
         ("ndjson", Table([], ("name",)), "", f"{NOTHING_YET}\n"),
     ],

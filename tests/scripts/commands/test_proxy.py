@@ -12,6 +12,13 @@ def test_a_port_out_of_range_is_wrong_use() -> None:
     assert "70000 is not in the range" in result.stderr
 
 
+def test_quiet_and_verbose_are_wrong_use() -> None:
+    """They contradict each other."""
+    result = invoke("proxy", "-q", "-v")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--quiet cannot be combined with --verbose" in result.stderr
+
+
 def test_options_of_mitmdump_come_after_two_dashes() -> None:
     """The options are passed to mitmdump unchanged."""
     result = started("proxy", "--port", "0", "--", "--version")

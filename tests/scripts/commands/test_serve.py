@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 
+from tests.support.codex_state import write_state
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.factories import used
+from tests.support.factories import turn, used
 from tests.support.web_server import Program, ask
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -65,3 +65,26 @@ def test_the_token_of_the_environment_is_required(path: Path) -> None:
         assert ask(program.port, "GET", "/api/usage").status == 401
         assert ask(program.port, "GET", "/api/usage", {"Authorization": f"Bearer {token}"}).status == 200
         assert token not in program.said
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "shown"),
+    [
+        ([], {}, True),
+        (["--names", "off"], {}, False),
+        ([], {"CODEX_TAP_NAMES": "off"}, False),
+        (["--host", "0.0.0.0"], {}, False),  # noqa: S104 (with a token)
+        (["--host", "0.0.0.0", "--names", "on"], {}, True),  # noqa: S104 (with a token)
+    ],
+    ids=["this machine", "off", "off by the variable", "other machines", "on for other machines"],
+)
+def test_who_gets_the_titles_of_threads(path: Path, words: list[str], environment: dict[str, str], shown: bool) -> None:
+    """Those who may be at another machine get none, unless that is asked for."""
+    record(path, turn("t-1", at=time.time() - 60))
+    home = Path(os.environ["CODEX_HOME"])
+    write_state(home, {"id": "t-1", "title": "Fix the tests"})
+    token = "made-up-token-for-tests"
+    with Program("--db", path, *words, CODEX_TAP_TOKEN=token, CODEX_HOME=str(home), **environment) as program:
+        answer = ask(program.port, "GET", "/api/requests", {"Authorization": f"Bearer {token}"})
+    assert answer.status == 200
+    assert ("Fix the tests" in answer.text) == shown

@@ -30,7 +30,7 @@ def test_the_bare_command_is_status(two: Path, command: list[str]) -> None:
 def test_status_json_is_the_contract(two: Path, command: list[str]) -> None:
     """The document has every documented field."""
     document = json.loads(invoke(*command, "--db", two).stdout)
-    assert set(document) == {"generated_at", "accounts"}
+    assert set(document) == {"document_version", "generated_at", "accounts"}
     alice = document["accounts"][0]
     contract = {"account", "name", "email", "plan_type", "token_key", "credits", "limits"}
     assert contract <= set(alice)

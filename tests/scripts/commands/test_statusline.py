@@ -157,7 +157,7 @@ def test_what_is_not_as_usual_is_marked(path: Path) -> None:
     [
         ("text", "-"),
         ("tmux", "-"),
-        ("json", '{"account": null}'),
+        ("json", '{"document_version": 1, "account": null}'),
     ],
 )
 def test_a_bar_stays_whole_while_nothing_is_known(path: Path, form: str, line: str) -> None:

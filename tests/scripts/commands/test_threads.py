@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from scripts.support.errors import NOTHING_YET
-from store.documents import ThreadEntry
+from tests.support.codex_state import write_state
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
 from tests.support.usage_factories import turn
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAY = 86_400
 FIRST, SECOND, OLD = "0199aaaa-0000-7000-8000-000000000001", "0199aaaa-9000-7000-8000-000000000002", "0198-old"
@@ -44,21 +42,47 @@ def listed() -> dict[str, str | None]:
 
 
 def test_threads_are_listed_newest_first(three: Path) -> None:
-    """The table has short unique ids, counts of completed turns, and accounts."""
+    """The table has whole ids in a pipe, counts of completed turns, and accounts."""
     result = invoke("threads", "--db", three)
     assert (result.exit_code, result.stderr) == (0, "")
     head, newest, older = result.stdout.splitlines()
-    assert head.split() == ["Thread", "Turns", "Last", "seen", "Account"]
-    assert newest.split()[:2] == [SECOND, "2"]
-    assert older.split()[:2] == [FIRST, "3"]
+    assert head.split() == ["Thread", "Turns", "Tokens", "Points", "Last", "used", "Account"]
+    assert newest.split()[:4] == [SECOND, "2", "200", "0.0"]
+    assert older.split()[:4] == [FIRST, "3", "300", "0.0"]
     assert newest.endswith("alice@example.com, bob@example.com")
+
+
+def test_titles_projects_and_the_tree(three: Path) -> None:
+    """A review is listed below the thread that started it."""
+    now = time.time()
+    review = turn(now - 50, now - 40, thread="review", parent_thread=FIRST, subagent="review")
+    insert_history(three, AccountHistory([], [review]))
+    state = {"id": FIRST, "title": "Fix the tests", "cwd": "/work/shop"}
+    write_state(Path(os.environ["CODEX_HOME"]), state, {"id": "review", "title": "Review the changes", "cwd": "/work"})
+
+    first, second = json.loads(invoke("threads", "--json", "--tree", "--db", three).stdout)
+    assert (first["thread"], first["title"], first["folder"], first["project"], first["turns"]) == (
+        *(FIRST, "Fix the tests", "/work/shop", "shop"),
+        4,
+    )
+    assert [(each["thread"], each["kind"], each["title"]) for each in first["tree"]] == [
+        ("review", "review", "Review the changes")
+    ]
+    assert (second["title"], second["folder"], second["project"], second["tree"]) == (None, None, None, [])
+    assert "  review: Review the changes  " in invoke("threads", "--tree").stdout
+    assert "Review" not in invoke("threads").stdout
+    assert "Fix the tests" not in invoke("threads", "--names", "off").stdout
 
 
 def test_json(three: Path) -> None:
     """A thread under two accounts is one entry; an old thread needs an earlier --since."""
     newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
-    assert set(newest) == set(ThreadEntry.__annotations__)
-    assert (newest["thread"], newest["name"], newest["turns"]) == (SECOND, None, 2)
+    assert set(newest) == {
+        *("thread", "is_session", "name", "accounts", "turns", "imported_turns", "first_seen_at", "last_seen_at"),
+        *("input_tokens", "cached_tokens", "output_tokens", "points"),
+        *("title", "folder", "project", "kind", "parent", "depth", "tree"),
+    }
+    assert (newest["thread"], newest["name"], newest["turns"], newest["output_tokens"]) == (SECOND, None, 2, 200)
     assert newest["accounts"] == ["acct-alice/user-alice", "acct-bob/user-bob"]
     assert older["thread"] == FIRST
     assert OLD in listed()
@@ -74,10 +98,11 @@ def test_a_thread_is_named(three: Path, start: str) -> None:
     assert "refactor-auth  " in invoke("threads").stdout
 
 
-def test_an_empty_name_removes_the_name(three: Path) -> None:
-    """Another thread may have the name afterwards."""
+@pytest.mark.parametrize("word", ["--clear", ""])
+def test_a_name_is_removed(three: Path, word: str) -> None:
+    """Another thread may have the name afterwards; `--clear` is as with accounts, an empty name does the same."""
     invoke("threads", "name", FIRST, "docs", "--db", three)
-    assert invoke("threads", "name", "docs", "").stdout == f"{FIRST} has no name now.\n"
+    assert invoke("threads", "name", "docs", word).stdout == f"{FIRST} has no name now.\n"
     assert invoke("threads", "name", OLD, "docs").exit_code == 0
     assert listed() == {FIRST: None, SECOND: None, OLD: "docs"}
 
@@ -96,7 +121,8 @@ def test_a_thread_may_be_named_again_as_it_is(three: Path) -> None:
         ([FIRST, "a\x1bb"], "Error: a name must not be empty or contain control characters\n"),
         (["0199", "x"], f"Error: '0199' matches several threads:\n  {SECOND}\n  {FIRST}\n"),
         (["nope", "x"], f"Error: no thread matches 'nope'; the newest are:\n  {SECOND}\n  {FIRST}\n  docs  {OLD}\n"),
-        ([FIRST], "Missing argument 'NAME'"),
+        ([FIRST], "Give either a NAME or --clear."),
+        ([FIRST, "x", "--clear"], "Give either a NAME or --clear."),
     ],
 )
 def test_a_thread_name_that_cannot_be_given(three: Path, words: list[str], error: str) -> None:

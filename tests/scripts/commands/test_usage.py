@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
+import os
+import re
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from scripts.prices import package
 from scripts.support.errors import NOTHING_YET
 from store.analysis.attribution import (
     DEFAULT_WEIGHTS,
 )
+from store.files import api_prices_file
+from store.settings import config_folder
+from tests.support.codex_state import write_state
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
-from tests.support.usage_factories import DAY, REFACTOR, busy, sample, simulate_use
+from tests.support.prices import install_made_up_prices
+from tests.support.usage_factories import DAY, DOCS, REFACTOR, busy, sample, simulate_use
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+@pytest.fixture(autouse=True)
+def _prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Public prices of model m, and none of model n."""
+    install_made_up_prices(monkeypatch)
 
 
 def test_text(path: Path) -> None:
@@ -30,17 +41,22 @@ def test_text(path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("7 d window of codex · ")
     assert lines[0].endswith(" · alice@example.com")
-    assert lines[1].split() == ["Thread", "Points", "Turns", "Input", "Cached", "Output"]
+    assert lines[1].split() == ["Thread", "Points", "Turns", "Input", "Cached", "Output", "API", "value"]
     words = [[word for word in line.split() if "█" not in word] for line in lines[2:7]]
     assert words == [
-        ["01990000-1", "12.0", "1", "12,000", "9,000", "100"],
-        ["01990000-2", "3.0", "1", "1,500", "0", "100"],
-        ["thread", "not", "reported", "0.0", "1", "0", "0", "100"],
+        ["01990000-1", "12.0", "1", "12,000", "9,000", "100", "$0.01"],
+        ["01990000-2", "3.0", "1", "1,500", "0", "100", "?"],
+        ["thread", "not", "reported", "0.0", "1", "0", "0", "100", "<$0.01"],
         ["used", "elsewhere", "5.0"],
-        ["total", "20.0", "3", "13,500", "9,000", "300"],
+        ["total", "20.0", "3", "13,500", "9,000", "300", "$0.01+"],
     ]
-    assert lines[8] == "Few readings: 4 increases in 5 readings."
-    assert lines[9].startswith("used elsewhere: increases without a turn through the tap, or")
+    assert lines[8] == "In all 20 % of a 7 d window, 13,800 tokens, $0.01 at public API prices + 1 turn not priced."
+    assert lines[9] == "Few changes: 4 increases in 5 changes."
+    assert lines[10].startswith("used elsewhere: increases without a turn through the tap, or")
+    assert lines[11:] == [
+        "API value: what the tokens are sold for on the public API (genai-prices). On a plan nothing was paid for it.",
+        "Not priced: 1 turn of n (no price known).",
+    ]
 
 
 def test_fitted_weights_have_a_note(path: Path) -> None:
@@ -54,9 +70,10 @@ def test_fitted_weights_have_a_note(path: Path) -> None:
     insert_history(path, AccountHistory(sights, turns))
     (fit,) = json.loads(invoke("usage", "--json").stdout)["weights"]
     assert fit["fitted"]
-    (note,) = [line for line in invoke("usage").stdout.splitlines() if "fitted" in line]
+    (note,) = [line for line in invoke("usage", "--explain").stdout.splitlines() if "fitted" in line]
     assert note.startswith(f"m: token weights {fit['uncached_input']:.2g} (uncached input), ")
     assert note.endswith(f"(output), fitted from {fit['rises']} increases.")
+    assert "token weights" not in invoke("usage").stdout
 
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:
@@ -79,6 +96,89 @@ def test_json_csv_and_ndjson(path: Path) -> None:
     assert table[1]["models"] == "m n"
 
 
+def with_review(now: float) -> AccountHistory:
+    """A day's use, in which the second thread is a review that the first one started."""
+    history = busy(now)
+    turns = [
+        each._replace(parent_thread=REFACTOR, subagent="review") if each.thread == DOCS else each
+        for each in history.turns
+    ]
+    return history._replace(turns=turns)
+
+
+@pytest.fixture
+def named(path: Path) -> Path:
+    """A review and its session, which Codex knows."""
+    insert_history(path, with_review(time.time()))
+    remote = {"git_sha": "0", "git_origin_url": "https://git.example/acme/shop.git"}
+    write_state(
+        Path(os.environ["CODEX_HOME"]),
+        {"id": REFACTOR, "title": "Fix the tests", "cwd": "/work/shop/src", **remote},
+        {"id": DOCS, "title": "Review the changes", "cwd": "/work/shop", **remote},
+    )
+    return path
+
+
+def labels(*words: str) -> list[str]:
+    """The labels of the rows."""
+    return [line.split("  ")[0] for line in invoke("usage", *words).stdout.split("\n\n")[0].splitlines()[2:]]
+
+
+def test_titles_and_the_tree_of_a_thread(named: Path) -> None:
+    """The review counts for its session."""
+    session = json.loads(invoke("usage", "--json", "--tree", "--db", named).stdout)["rows"][0]
+    assert (session["key"], session["title"], session["folder"], session["project"], round(session["points"])) == (
+        *(REFACTOR, "Fix the tests", "/work/shop/src", "shop"),
+        15,
+    )
+    (review,) = session["tree"]
+    assert (review["key"], review["kind"], review["title"], review["parent"], review["depth"]) == (
+        *(DOCS, "review", "Review the changes", REFACTOR),
+        1,
+    )
+    rest = ["thread not reported", "used elsewhere", "total"]
+    assert labels() == ["Fix the tests", *rest]
+    tree = invoke("usage", "--tree").stdout
+    assert "\n  review: Review the changes  " in tree
+    table = list(csv.DictReader(io.StringIO(invoke("usage", "--csv", "--tree").stdout)))
+    assert [(each["key"], each["parent"], each["depth"]) for each in table[:2]] == [
+        (REFACTOR, "", "0"),
+        (DOCS, REFACTOR, "1"),
+    ]
+
+
+def test_rows_by_project(named: Path) -> None:
+    assert labels("--by", "project", "--db", str(named)) == ["shop", "no project known", "used elsewhere", "total"]
+    rows = json.loads(invoke("usage", "--json", "--by", "project").stdout)["rows"]
+    assert [(row["key"], row["name"], row["project"]) for row in rows] == [
+        ("git.example/acme/shop", "shop", "shop"),
+        (None, None, None),
+        (None, None, None),
+    ]
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_names_off(named: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Nothing is read from Codex's files; an option wins over the variable."""
+    words = ["--names", "off"] if way == "option" else []
+    if way == "variable":
+        monkeypatch.setenv("CODEX_TAP_NAMES", "off")
+        assert "Fix the tests" in invoke("usage", "--names", "on", "--db", named).stdout
+    monkeypatch.setattr("scripts.codex_files.names.load_threads", None)
+    session = json.loads(invoke("usage", "--json", *words).stdout)["rows"][0]
+    assert (session["key"], session["title"], session["folder"], session["project"]) == (REFACTOR, None, None, None)
+    result = invoke("usage", "--by", "project", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--by project needs Codex's own files, which --names off leaves out." in result.stderr
+
+
+def test_a_damaged_state_of_codex_is_no_error(named: Path) -> None:
+    (Path(os.environ["CODEX_HOME"]) / "state_6.sqlite").write_bytes(b"damaged")
+    result = invoke("usage", "--db", named)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "\n01990000  " in result.stdout
+
+
 @pytest.mark.parametrize("name", ["=1+1", "\x1b[31m"])
 def test_text_from_the_wire_is_sanitized(path: Path, name: str) -> None:
     """A model's name is neither a formula in a spreadsheet nor an escape sequence in a terminal."""
@@ -96,7 +196,7 @@ def test_text_from_the_wire_is_sanitized(path: Path, name: str) -> None:
         (["--limit", "nope"], "no limit 'nope' has been seen; there are: codex"),
         (["carol"], "no account matches 'carol'"),
         (["--json", "--csv"], "--json cannot be combined with --csv."),
-        (["--by", "week"], "'week' is not one of"),
+        (["--by", "year"], "'year' is not one of"),
         (["--since", "2999-01-01"], "must be in the past"),
         (["--since", "soon"], "'soon' is not a valid time"),
     ],
@@ -178,3 +278,89 @@ def test_an_increase_that_a_turn_may_explain(path: Path) -> None:
     assert "used_elsewhere" not in invoke("events", "--json").stdout
     (row,) = json.loads(invoke("usage", "--json").stdout)["rows"]
     assert (row["pending"], row["elsewhere"], row["points"]) == (True, False, 5)
+
+
+def test_dollars_are_never_called_a_cost(path: Path) -> None:
+    """On a plan nothing was paid for them: neither the output nor the help says so."""
+    insert_history(path, busy(time.time()))
+    shown = (invoke("usage").stdout + invoke("usage", "--help").stdout).lower()
+    assert "nothing was paid for it" in " ".join(shown.split())
+    assert not re.search(r"\b(costs?|spent|spend|spending|bill|billed)\b", shown)
+
+
+@pytest.mark.parametrize("by", ["environment", "option", "folder"])
+def test_the_users_own_prices_win(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, by: str) -> None:
+    """Their models are named."""
+    insert_history(path, busy(time.time()))
+    file = config_folder() / "prices.toml" if by == "folder" else tmp_path / "own.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("[models.n]\ninput = 1000\noutput = 5000\n", encoding="utf-8")
+    if by == "environment":
+        monkeypatch.setenv("CODEX_TAP_PRICES", str(file))
+    words = ["--prices", str(file)] if by == "option" else []
+    document = json.loads(invoke("usage", "--json", *words).stdout)
+    assert (document["own_prices"], document["not_priced"]) == (["n"], [])
+    assert {row["key"]: row["api_value_usd"] for row in document["rows"]} == {
+        REFACTOR: pytest.approx(0.0088),
+        DOCS: pytest.approx(2.0),
+        None: None,
+    }
+    assert "Your own prices: n." in invoke("usage", *words).stdout.splitlines()
+
+
+def test_a_file_of_prices_with_a_mistake(path: Path, tmp_path: Path) -> None:
+    """One line says where it is, and what to write."""
+    insert_history(path, busy(time.time()))
+    file = tmp_path / "own.toml"
+    file.write_text("[models.n]\ninput = 1\noutputs = 2\n", encoding="utf-8")
+    result = invoke("usage", "--prices", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"{file}, line 3: models.n.outputs: unknown key; did you mean output?\n")
+
+
+def test_weeks_have_their_models(path: Path) -> None:
+    """A row for each week, by its Monday, and below it one for each model."""
+    now = time.time()
+    insert_history(path, busy(now), busy(now - 7 * DAY)._replace(email="bob@example.com"))
+    document = json.loads(invoke("usage", "--by", "week", "--json").stdout)
+    lines = [line.split() for line in invoke("usage", "--by", "week").stdout.splitlines()]
+    assert lines[1][:3] == ["Week", "of", "Points"]
+    shown = [line[0] for line in lines[2 : lines.index([])]]
+    expected = []
+    for row in document["rows"]:
+        if row["elsewhere"]:
+            expected.append("used")
+        else:
+            monday = dt.datetime.fromtimestamp(row["start"], None)  # noqa: DTZ006 (weeks are those of the machine)
+            assert (monday.weekday(), monday.hour, monday.minute) == (0, 0, 0)
+            expected += [monday.date().isoformat(), *(each["model"] for each in row["by_model"])]
+    assert shown == [*expected, "total", *(each["model"] for each in document["by_model"])]
+    assert {each["model"] for each in document["by_model"]} == {"m", "n"}
+
+
+@pytest.mark.parametrize(("by", "days"), [("week", 28), ("month", 184)])
+def test_weeks_and_months_go_further_back(path: Path, by: str, days: int) -> None:
+    """Without --since: whole periods, with the one under way."""
+    insert_history(path, busy(time.time()))
+    document = json.loads(invoke("usage", "--by", by, "--json").stdout)
+    assert (0.7 * days - 1) * DAY < document["until"] - document["since"] < (days + 1) * DAY
+    chosen = json.loads(invoke("usage", "--by", by, "--since", "2d", "--json").stdout)
+    assert chosen["until"] - chosen["since"] == pytest.approx(2 * DAY, abs=60)
+
+
+def test_the_package_is_imported_once(path: Path) -> None:
+    """The next question reads what was stored, which takes no time."""
+    insert_history(path, busy(time.time()))
+    invoke("usage")
+    assert json.loads(api_prices_file().read_bytes())["models"].keys() == {"m", "n"}
+
+
+def test_without_public_prices(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Python 3.11: a note says so, and nothing has a value."""
+    monkeypatch.setattr(package, "package_state", lambda: None)
+    insert_history(path, busy(time.time()))
+    lines = invoke("usage").stdout.splitlines()
+    assert [line.split()[-1] for line in (lines[2], lines[6])] == ["?", "?"]
+    assert lines[-2].startswith("No public prices are installed: genai-prices needs Python 3.12 or newer.")
+    assert lines[-1] == "Not priced: 2 turns of m (no price known), 1 turn of n (no price known)."
+    assert json.loads(invoke("usage", "--json").stdout)["price_source"] is None

@@ -23,7 +23,7 @@ from scripts.launch.certificates import (
 from scripts.launch.shim import place_shim
 from scripts.maintenance.uninstall import remove_program
 from store.database import open_reader
-from store.files import LOG_FOLDER, certificate_folder, probed_programs, shim_folder
+from store.files import LOG_FOLDER, api_prices_file, certificate_folder, probed_programs, shim_folder
 from store.settings import data_folder
 from tests.support.databases import record
 from tests.support.factories import used
@@ -97,7 +97,8 @@ def test_all_files_are_deleted(database: Path, arguments: list[str]) -> None:
     shim = place_shim()
     assert shim is not None
     probed_programs().write_text("{}")
-    for path in (shim / "codex", shim / "codex.cmd", shim / ".codex-tap-shim", probed_programs()):
+    api_prices_file().write_text("{}")
+    for path in (shim / "codex", shim / "codex.cmd", shim / ".codex-tap-shim", probed_programs(), api_prices_file()):
         path.with_name(f"{path.name}.abcd_123").write_text("x")
     kept = [path for path in data_folder().rglob("*") if path.is_file()]
 

@@ -56,7 +56,7 @@ def test_the_legend() -> None:
 def test_few_readings_have_a_note() -> None:
     """A chart of one reading is drawn, with a note."""
     text = drawn(five(row(1, 10, resets=20), columns=chart_columns(60)))
-    assert text[-1] == "  Only 1 reading in 10 h: the chart shows little."
+    assert text[-1] == "  Only 1 change in 10 h: the chart shows little."
     assert not any("Only" in line for line in drawn(many()))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from scripts.render.events import render_events
+from scripts.render.events import render_events, routine_resets
 from tests.support.factories import NOON
 from tests.support.rendering import UTC, lines
 
@@ -27,16 +27,24 @@ RESET = {
 REACHED = {**BOB, "at": NOON + 60, "kind": "limit_reached", "text": "The 5 h window is full.", "note": None}
 
 
-def shown(accounts: list[dict[str, Any]], *events: dict[str, Any], profile: TerminalProfile = UTC) -> str:
+def shown(
+    accounts: list[dict[str, Any]], *events: dict[str, Any], profile: TerminalProfile = UTC, **options: Any
+) -> str:
     document = cast("EventsDocument", {"accounts": accounts, "events": list(events)})
-    return "\n".join(text.plain for text in render_events(document, profile))
+    return "\n".join(text.plain for text in render_events(document, profile, **options))
 
 
-def test_a_pipe_gets_a_line_for_each_event_and_note() -> None:
-    """A line has time, kind, account and text."""
+def routine(at: float = NOON, note: str | None = None, **before: Any) -> dict[str, Any]:
+    """A reset that came when it was due."""
+    text = "The 5 h window was reset when it was due, 2026-11-21 12:00, from 80 % used to 1 %."
+    due = {"resets_at": at, **before}
+    return {**ALICE, "at": at, "kind": "window_reset", "text": text, "note": note, "before": due}
+
+
+def test_a_pipe_gets_a_line_for_each_event() -> None:
+    """A line has time, kind, account, text and note."""
     assert shown([ALICE, BOB], RESET, REACHED, profile=UTC._replace(unlimited=True)) == lines("""
-        2026-11-21 12:00  window reset early  alice@example.com  The 7 d window was reset 2 d 23 h before it was due: 40 % used before, 1 % after.
-                                                                 Its time is not exact.
+        2026-11-21 12:00  window reset early  alice@example.com  The 7 d window was reset 2 d 23 h before it was due: 40 % used before, 1 % after. Its time is not exact.
         2026-11-21 12:01  limit reached       bob                The 5 h window is full.
     """)  # noqa: E501 (a line of output)
 
@@ -70,3 +78,28 @@ def test_text_and_accounts_are_sanitized() -> None:
     hostile = "\x1b[31mred"
     who = {**ALICE, "label": hostile}
     assert "\x1b" not in shown([who, BOB], {**RESET, **who, "text": hostile, "note": hostile})
+
+
+def test_the_time_is_told_once() -> None:
+    """The line begins with it; the sentence names other times alone."""
+    assert shown([ALICE], routine(), profile=UTC._replace(unlimited=True)) == lines("""
+        2026-11-21 12:00  window reset  The 5 h window was reset when it was due, from 80 % used to 1 %.
+    """)
+
+
+@pytest.mark.parametrize(
+    ("events", "shown_kinds", "line"),
+    [
+        ([routine(), REACHED], ["limit reached"], "1 routine reset is not shown (--all)"),
+        ([routine(), routine(), REACHED], ["limit reached"], "2 routine resets are not shown (--all)"),
+        ([RESET, REACHED], ["window reset early", "limit reached"], None),
+        ([routine(resets_at=None)], ["window reset"], None),
+        ([routine(note="The clock was set back in between.")], ["window reset"], None),
+    ],
+    ids=["one", "two", "none", "when it was due is unknown", "doubtful"],
+)
+def test_routine_resets_are_counted(events: list[dict[str, Any]], shown_kinds: list[str], line: str | None) -> None:
+    """A reset that came when it was due is one of a line at the end; whatever is not sure is shown."""
+    found = shown([ALICE, BOB], *events, hides_routine=True, profile=UTC._replace(unlimited=True))
+    assert [each.split("  ")[1].strip() for each in found.splitlines()] == shown_kinds
+    assert routine_resets(cast("EventsDocument", {"events": events})) == line

@@ -30,9 +30,9 @@ def test_old_data_is_counted_by_account() -> None:
     """Accounts without old data are left out, and the last lines say that nothing was deleted."""
     assert shown(COUNTS) == lines("""
         Older than 2026-11-21 12:00:
-          alice@example.com · plus  1,200 readings, 1 turn, 0 threads
-          bob                       1 reading, 0 turns, 2 threads
-        That is about 3.0 MB of 12.0 MB. The newest reading of each limit stays.
+          alice@example.com · plus  1,200 snapshots, 1 turn, 0 threads
+          bob                       1 snapshot, 0 turns, 2 threads
+        That is about 3.0 MB of 12.0 MB. The newest snapshot of each limit stays.
         Nothing was deleted. Add --yes to delete it.
     """)
 
@@ -42,7 +42,7 @@ def test_the_file_after_a_deletion() -> None:
     smaller, same = (shown(COUNTS, freed=freed, deleted=True).splitlines() for freed in (3_040_000, 0))
     assert (smaller[0], same[0]) == ("Deleted (older than 2026-11-21 12:00):",) * 2
     assert smaller[-1] == "The file is 3.0 MB smaller: 9.0 MB."
-    assert same[-1] == "The file has the same size; new readings use the free space in it."
+    assert same[-1] == "The file has the same size; new data uses the free space in it."
 
 
 def test_nothing_is_old() -> None:

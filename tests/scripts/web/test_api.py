@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,13 +14,13 @@ from pydantic import TypeAdapter
 
 from scripts.cli import cli
 from store import documents
+from tests.support.codex_state import write_state
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB
+from tests.support.factories import ALICE, BOB, insert_history
+from tests.support.prices import install_made_up_prices
+from tests.support.usage_factories import busy
 from tests.support.web_database import reading, turn
 from tests.support.web_server import Site
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_usage_is_the_document_of_status(site: Site, path: Path) -> None:
@@ -95,6 +98,69 @@ def test_turns_have_counts_and_names(shared: Site) -> None:
         (ALICE.email, True, 200, 100),
         (ALICE.email, False, 200, 100),
     ]
+
+
+@pytest.fixture
+def sub_agents(tmp_path: Path) -> Path:
+    """A thread that Codex knows, with a review that it started."""
+    write_state(
+        Path(os.environ["CODEX_HOME"]),
+        {"id": "root", "title": "<b>Fix</b> the tests", "cwd": "/work/shop"},
+        {"id": "review", "title": "Review the changes", "cwd": "/work/shop"},
+    )
+    review: dict[str, Any] = {"parent_thread": "root", "subagent": "review"}
+    return record(
+        tmp_path / "web.sqlite3",
+        reading(1, ago=900),
+        turn(800, thread="root"),
+        turn(700, thread="review", **review),
+        reading(5, ago=600),
+    )
+
+
+def test_names_of_threads(sub_agents: Path) -> None:
+    """Turns and rows have title, folder and project; a tree where it is asked for."""
+    with Site(sub_agents, names_on=True) as site:
+        turns = site.get("/api/requests").document["requests"]
+        (row,) = site.get("/api/breakdown?tree=true").document["rows"]
+        (project,) = site.get("/api/breakdown?by=project").document["rows"]
+    assert [(each["thread"], each["title"], each["folder"], each["project"]) for each in turns] == [
+        ("review", "Review the changes", "/work/shop", "shop"),
+        ("root", "<b>Fix</b> the tests", "/work/shop", "shop"),
+    ]
+    assert (row["key"], row["title"], row["turns"]) == ("root", "<b>Fix</b> the tests", 2)
+    assert [(each["key"], each["title"]) for each in row["tree"]] == [("review", "Review the changes")]
+    assert (project["key"], project["name"]) == ("/work/shop", "shop")
+
+
+def test_names_are_left_out_unless_they_are_on(sub_agents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codex's files are not even read."""
+    monkeypatch.setattr("scripts.codex_files.names.load_threads", None)
+    with Site(sub_agents) as site:
+        for asked in ("/api/requests", "/api/breakdown?tree=true", "/api/breakdown?by=project"):
+            answer = site.get(asked)
+            assert answer.status == 200
+            assert "Fix" not in answer.text
+            assert "/work" not in answer.text
+
+
+def test_the_value_at_public_api_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The breakdown has it, by the user's own prices as they are at each request; an error says where a mistake is."""
+    install_made_up_prices(monkeypatch)
+    now = time.time()
+    path = insert_history(tmp_path / "web.sqlite3", busy(now))
+    own = tmp_path / "own.toml"
+    monkeypatch.setenv("CODEX_TAP_PRICES", str(own))
+    own.write_text("[models.n]\ninput = 1000\noutput = 5000\n", "utf-8")
+    with Site(path) as site:
+        found = site.get("/api/breakdown?by=week&since=14d").document
+        own.write_text("[models.n]\ninput = -1\noutput = 5000\n", "utf-8")
+        wrong = site.get("/api/breakdown")
+        others = site.get("/api/usage")
+    assert found["total"]["api_value_usd"] == pytest.approx(2.0098)
+    assert ({each["model"] for each in found["by_model"]}, found["own_prices"]) == ({"m", "n"}, ["n"])
+    assert (wrong.status, others.status) == (503, 200)
+    assert wrong.document["detail"].startswith(f"{own}, line 2: models.n.input: write a number")
 
 
 def test_the_newest_events_of_a_kind(tmp_path: Path) -> None:

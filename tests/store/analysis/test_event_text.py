@@ -93,7 +93,7 @@ def test_every_kind_has_a_sentence(kind: EventKind) -> None:
     ("doubt", "note"),
     [
         (None, None),
-        (Doubt("far_apart", 2 * HOUR), "The two readings are 2 h apart; it happened at some time between them."),
+        (Doubt("far_apart", 2 * HOUR), "It happened at some time in the 2 h before it was seen."),
         (Doubt("clock_set_back"), "The clock was set back in between, so it is not known whether that was on time."),
         (Doubt("reset_unknown"), "Without both reset times it is not known whether that was a reset."),
     ],

@@ -115,7 +115,7 @@ def test_an_early_reset_has_both_times(path: Path) -> None:
         "The 7 d window was reset 2 d before it was due, from 40 % used to 1 %: it was due 2026-11-24 12:00,"
         " and the next reset is 2026-11-29 12:00."
     )
-    assert reset["note"] == "The two readings are 1 d apart; it happened at some time between them."
+    assert reset["note"] == "It happened at some time in the 1 d before it was seen."
 
 
 def test_a_window_that_was_due_and_not_reset(path: Path) -> None:

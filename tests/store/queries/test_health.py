@@ -92,5 +92,5 @@ def test_limits_whose_newest_reading_is_damaged(path: Path, change: str, number:
         connection.execute(f"UPDATE {change}")
     with closing(open_reader(path)) as connection:
         assert count_unreadable(connection) == number
-    named = f"limits whose newest reading is damaged and cannot be read: {number}"
+    named = f"limits whose newest snapshot is damaged and cannot be read: {number}"
     assert (named in " ".join(invoke("doctor", "--db", path).output.split())) is bool(number)

@@ -146,14 +146,14 @@ def test_lists_of_turns_and_threads(path: Path) -> None:
     with read(path) as connection:
         accounts = load_accounts(connection)
         entries = load_turns(connection, accounts)
-        (thread,) = load_threads(connection, 0, accounts)
+        (thread,) = load_threads(connection, NOON + DAY, 0, accounts)
     assert [(each["ended_at"] - NOON, each["imported"]) for each in entries] == [
         (HOUR + 5, True),
         (0, False),
         (-2 * HOUR + 5, True),
     ]
     assert (entries[0]["token_key"], entries[0]["transport"], entries[0]["thread"]) == ("", "unknown", "t-1")
-    assert (thread.turns, thread.imported_turns) == (3, 2)
+    assert (thread.use.turns, thread.use.imported_turns) == (3, 2)
 
 
 def test_the_state_of_the_import(path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from store.database import open_reader, open_writer
 from store.edits import rename_thread
+from store.models import Tokens
 from store.queries.accounts import load_accounts
-from store.queries.threads import ThreadError, find_thread, is_thread_name, load_threads, thread_entry
+from store.queries.threads import ThreadError, find_thread, is_thread_name, load_sessions, load_threads
+from store.queries.usage import load_usage
 from tests.support.databases import record
-from tests.support.factories import BOB, NOON, turn
+from tests.support.factories import BOB, NOON, limit, snapshot, turn, windows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +45,7 @@ def listed(path: Path, since: float, *emails: str) -> list[tuple[str, str | None
     """Id, name, turns and accounts of the threads, of all accounts or of those with these e-mails."""
     with closing(open_reader(path)) as connection:
         accounts = [each for each in load_accounts(connection) if not emails or each.email in emails]
-        entries = map(thread_entry, load_threads(connection, since, accounts))
+        entries = load_sessions(connection, NOON + 5 * HOUR, since, accounts)
         return [(each["thread"], each["name"], each["turns"], each["accounts"]) for each in entries]
 
 
@@ -72,7 +74,7 @@ def test_a_name_stays_with_a_joined_thread(path: Path) -> None:
     with closing(open_writer(path)) as connection:
         connection.execute("UPDATE threads SET name = 'auth' WHERE thread = '0199-a' AND account = 1")
     with closing(open_reader(path)) as connection:
-        newest, *_ = load_threads(connection, 0, load_accounts(connection))
+        newest, *_ = load_threads(connection, NOON + 5 * HOUR, 0, load_accounts(connection))
     assert (newest.name, newest.first_seen_at, newest.last_seen_at) == ("auth", NOON - 5, NOON + 2 * HOUR)
 
 
@@ -126,9 +128,90 @@ def test_a_client_without_threads_has_its_sessions_listed(path: Path) -> None:
         turn("0199-a", session="ses-2", at=NOON + 3 * HOUR + 9),
     )
     with closing(open_reader(path)) as connection:
-        found = map(thread_entry, load_threads(connection, NOON + 2 * HOUR + 60, load_accounts(connection)))
+        found = load_sessions(connection, NOON + 5 * HOUR, NOON + 2 * HOUR + 60, load_accounts(connection))
         assert [(each["thread"], each["is_session"], each["turns"]) for each in found] == [
             ("0199-a", False, 1),
             ("ses-1", True, 2),
         ]
         assert find_thread(connection, "ses") == ("ses-1", None)
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    """A session with a review and a sub-agent, which started another one; titles; a parent that was not seen."""
+    review: dict[str, Any] = {"session": "root", "parent_thread": "root", "subagent": "review"}
+    return record(
+        tmp_path / "family.sqlite3",
+        turn("root", at=NOON, tokens=Tokens(input=100, cached=50, output=10)),
+        turn("review", at=NOON + 60, tokens=Tokens(input=200, cached=0, output=20), **review),
+        turn(
+            "agent",
+            at=NOON + 90,
+            tokens=Tokens(input=1, cached=0, output=1),
+            **{**review, "subagent": "collab_spawn"},
+        ),
+        turn("deep", at=NOON + 120, session="root", parent_thread="agent", subagent="collab_spawn"),
+        turn("title-1", at=NOON + 30, session="title-1", subagent="thread_title"),
+        turn("title-2", at=NOON + 200, session="title-2", subagent="thread_title"),
+        turn("orphan", at=NOON + 10, session="gone", parent_thread="gone", subagent="review"),
+        turn("other", at=NOON + 5),
+    )
+
+
+def test_sub_agents_count_for_the_thread_that_started_them(family: Path) -> None:
+    """A parent without a turn of its own is one entry, and so are all titles."""
+    with closing(open_reader(family)) as connection:
+        found = load_sessions(connection, NOON + HOUR, 0, load_accounts(connection))
+        alone = load_threads(connection, NOON + HOUR, 0, load_accounts(connection))
+    assert [(each["thread"], each["kind"], each["turns"], each["last_seen_at"] - NOON) for each in found] == [
+        ("root", None, 4, 120),
+        ("gone", None, 1, 10),
+        ("other", None, 1, 5),
+        ("thread_title", None, 2, 200),
+    ]
+    root, gone = found[0], found[1]
+    assert (root["input_tokens"], root["cached_tokens"], root["output_tokens"]) == (301, 50, 31)
+    assert (gone["name"], gone["accounts"], gone["is_session"]) == (None, ["acct-a/user-a"], False)
+    assert all(each["tree"] == [] for each in found)
+    assert len(alone) == 8
+
+
+def test_the_tree_of_a_session(family: Path) -> None:
+    """Each thread includes those below it; the one used last comes first."""
+    with closing(open_reader(family)) as connection:
+        found = {
+            each["thread"]: each["tree"]
+            for each in load_sessions(connection, NOON + HOUR, 0, load_accounts(connection), tree=True)
+        }
+    assert [(each["thread"], each["parent"], each["depth"], each["kind"], each["turns"]) for each in found["root"]] == [
+        ("agent", "root", 1, "collab_spawn", 2),
+        ("deep", "agent", 2, "collab_spawn", 1),
+        ("review", "root", 1, "review", 1),
+    ]
+    assert [each["thread"] for each in found["thread_title"]] == ["title-2", "title-1"]
+    assert [each["thread"] for each in found["gone"]] == ["orphan"]
+
+
+def test_a_parent_from_before_the_time_range_has_its_name(family: Path) -> None:
+    with closing(open_writer(family)) as connection:
+        rename_thread(connection, "root", "checkout")
+    with closing(open_reader(family)) as connection:
+        found = load_sessions(connection, NOON + HOUR, NOON + 55, load_accounts(connection))
+    assert [(each["thread"], each["name"], each["turns"]) for each in found] == [
+        ("root", "checkout", 3),
+        ("thread_title", None, 1),
+    ]
+
+
+def test_the_points_of_threads_are_those_of_usage(family: Path) -> None:
+    record(
+        family,
+        *(snapshot(limit(windows(None, float(used), at=NOON + at)), at=NOON + at) for at, used in ((-1, 1), (300, 11))),
+    )
+    with closing(open_reader(family)) as connection:
+        accounts = load_accounts(connection)
+        found = load_sessions(connection, NOON + HOUR, NOON - HOUR, accounts)
+        usage = load_usage(connection, NOON + HOUR, accounts=accounts, since=NOON - HOUR)
+    points = {row["key"]: row["points"] for row in usage["rows"]}
+    assert {each["thread"]: pytest.approx(each["points"]) for each in found} == points
+    assert sum(points.values()) == pytest.approx(10)

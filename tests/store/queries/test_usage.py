@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import math
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from store.queries.usage import NotSeenError, load_token_rates, load_usage
 from tests.support.databases import record
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history, used
 from tests.support.factories import turn as recorded_turn
+from tests.support.prices import PriceTable
 from tests.support.usage_factories import (
     DAY,
     DOCS,
@@ -33,6 +35,7 @@ from tests.support.usage_factories import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from store.analysis.attribution import (
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
         WindowSample,
     )
     from store.constants import GroupBy
-    from store.documents import UsageDocument
+    from store.documents import UsageDocument, UsageFigures
 
 
 def asked(path: Path, now: float, **options: Any) -> UsageDocument:
@@ -61,13 +64,23 @@ def test_the_rows_add_up_for_every_by(
     )
     totals = []
     for by in GROUP_BY:
-        document = asked(path, 20 * DAY, by=by, since=since)
+        document = asked(path, 20 * DAY, by=by, since=since, prices=PriceTable())
         rows, total = document["rows"], document["total"]
-        assert math.fsum(row["points"] for row in rows) == pytest.approx(total["points"], abs=1e-9)
-        for name in ("turns", "refused", "warm_ups", "input_tokens", "output_tokens"):
-            assert sum(row[name] for row in rows) == total[name]
-        totals.append(total)
+        _check_sums(rows, total)
+        for row in rows if document["by_model"] else ():
+            if row["by_model"]:
+                _check_sums(row["by_model"], row)
+        assert sum(each["turns"] for each in document["not_priced"]) == total["not_priced_turns"]
+        totals.append({**total, "api_value_usd": pytest.approx(total["api_value_usd"])})
     assert all(total == totals[0] for total in totals)
+
+
+def _check_sums(parts: Iterable[UsageFigures], whole: UsageFigures) -> None:
+    parts = list(parts)
+    assert math.fsum(each["points"] for each in parts) == pytest.approx(whole["points"], abs=1e-9)
+    for name in ("turns", "refused", "warm_ups", "input_tokens", "output_tokens", "not_priced_turns"):
+        assert sum(each[name] for each in parts) == whole[name]
+    assert math.fsum(each["api_value_usd"] or 0 for each in parts) == pytest.approx(whole["api_value_usd"] or 0)
 
 
 def test_the_document_is_the_contract(path: Path) -> None:
@@ -75,7 +88,8 @@ def test_the_document_is_the_contract(path: Path) -> None:
     document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY)
     assert set(document) == {
         *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes", "length", "windows"),
-        *("accounts", "rows", "total", "readings", "imported_readings", "rises", "weights"),
+        *("accounts", "rows", "total", "readings", "rises", "weights", "by_model", "unit", "not_priced"),
+        *("own_prices", "price_source", "imported_readings"),
     }
     assert (document["window"], document["window_minutes"], document["limit_id"]) == ("7d", WEEK_MINUTES, "codex")
     assert (document["readings"], document["rises"]) == (5, 4)
@@ -90,7 +104,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
     docs = rows[DOCS]
     assert (docs["turns"], docs["refused"], docs["warm_ups"], docs["models"]) == (1, 1, 1, ["m", "n"])
     assert (docs["input_tokens"], docs["reasoning_tokens"], docs["threads"]) == (1_500, 30, 1)
-    assert set(rows[REFACTOR]) == set(USAGE_COLUMNS)
+    assert set(rows[REFACTOR]) == {*USAGE_COLUMNS, "tree"}
     assert (document["length"], document["windows"]) == (
         "7d",
         [{"account": "acct-alice/user-alice", "window": "7d", "window_minutes": WEEK_MINUTES, "length": "7d"}],
@@ -265,3 +279,168 @@ def test_turns_without_a_thread_are_shown_under_their_session(path: Path) -> Non
         ("t-1", None, 1),
         (None, None, 1),
     }
+
+
+def family() -> AccountHistory:
+    """Points: 6 of a session itself, 3 of its review, 1 of a sub-agent below; 2 of a title, 1 of another thread."""
+    at = NOON - DAY
+    readings = [
+        sample(used, at + 100 * step, resets_at=int(NOON) + DAY) for step, used in enumerate([0, 6, 9, 10, 12, 13])
+    ]
+
+    def one(step: int, thread: str, **fields: Any) -> TurnUse:
+        return turn(at + 100 * step + 10, at + 100 * step + 90, thread=thread, session="root", **fields)
+
+    turns = [
+        one(0, "root", reasoning_effort="high", client="codex_cli", tier="priority"),
+        one(1, "review", parent_thread="root", subagent="review", reasoning_effort="low", client="codex_cli"),
+        one(2, "deep", parent_thread="between", subagent="collab_spawn"),
+        one(3, "title", subagent="thread_title"),
+        one(4, "other"),
+    ]
+    return AccountHistory(readings, turns)
+
+
+def shown(document: UsageDocument) -> list[tuple[str | None, float]]:
+    return [(row["key"], round(row["points"], 6)) for row in document["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("by", "rows"),
+    [
+        ("thread", [("root", 10), ("thread_title", 2), ("other", 1)]),
+        ("subagent", [(None, 7), ("review", 3), ("thread_title", 2), ("collab_spawn", 1)]),
+        ("effort", [("high", 6), (None, 4), ("low", 3)]),
+        ("tier", [(None, 7), ("priority", 6)]),
+        ("client", [("codex_cli", 9), (None, 4)]),
+    ],
+)
+def test_rows_by_what_a_turn_says_of_itself(path: Path, by: GroupBy, rows: list[tuple[str | None, float]]) -> None:
+    """Sub-agents count for the session that started them; a thread between them was not seen itself."""
+    document = asked(insert_history(path, family()), NOON, since=NOON - 7 * DAY, by=by)
+    assert shown(document) == rows
+    assert all(row["tree"] == [] for row in document["rows"])
+
+
+def test_rows_by_project(path: Path) -> None:
+    """A sub-agent whose own project is unknown counts for that of its session; the others have a row of their own."""
+    wanted: list[str] = []
+
+    def projects_of(ids: Collection[str]) -> dict[str, str]:
+        wanted.extend(ids)
+        return {"root": "/work/shop", "review": "/work/blog"}
+
+    insert_history(path, family())
+    document = asked(path, NOON, since=NOON - 7 * DAY, by="project", projects_of=projects_of)
+
+    assert shown(document) == [("/work/shop", 7), (None, 3), ("/work/blog", 3)]
+    assert {"root", "review", "deep", "title", "other"} <= set(wanted)
+    assert shown(asked(path, NOON, since=NOON - 7 * DAY, by="project")) == [(None, 13)]
+
+
+def test_the_tree_of_a_thread(path: Path) -> None:
+    """Each entry includes those below it; its turns, tokens and points are those of the row."""
+    insert_history(path, family())
+    with contextlib.closing(open_writer(path)) as connection:
+        rename_thread(connection, "review", "check")
+    rows = {row["key"]: row for row in asked(path, NOON, since=NOON - 7 * DAY, tree=True)["rows"]}
+
+    tree = [(each["key"], each["parent"], each["depth"], round(each["points"], 6)) for each in rows["root"]["tree"]]
+    assert tree == [("review", "root", 1, 3), ("between", "root", 1, 1), ("deep", "between", 2, 1)]
+    assert [(each["name"], each["kind"]) for each in rows["root"]["tree"]] == [
+        ("check", "review"),
+        (None, None),
+        (None, "collab_spawn"),
+    ]
+    assert [each["turns"] for each in rows["root"]["tree"]] == [1, 1, 1]
+    assert [each["key"] for each in rows["thread_title"]["tree"]] == ["title"]
+    assert rows["other"]["tree"] == []
+    assert rows["root"]["threads"] == 3
+
+
+def test_threads_without_their_sub_agents(path: Path) -> None:
+    document = asked(insert_history(path, family()), NOON, since=NOON - 7 * DAY, rolls_up=False)
+    assert shown(document) == [("root", 6), ("review", 3), ("title", 2), ("deep", 1), ("other", 1)]
+
+
+def test_a_circle_of_threads_is_one_row(path: Path) -> None:
+    turns = [
+        turn(NOON - 90, NOON - 80, thread=thread, parent_thread=parent, subagent="review")
+        for thread, parent in (("b", "c"), ("c", "a"), ("a", "b"))
+    ]
+    document = asked(insert_history(path, AccountHistory([sample(1, NOON)], turns)), NOON, since=NOON - DAY, tree=True)
+    (row,) = document["rows"]
+    assert (row["key"], row["turns"], [each["key"] for each in row["tree"]]) == ("a", 3, ["c", "b"])
+
+
+def test_rows_have_a_value(path: Path) -> None:
+    """A thread with a model of unknown price has none; use elsewhere has none, for no turn of it was seen."""
+    document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY, prices=PriceTable(own=["m"]))
+    found: list[Any] = [(row["key"], row["api_value_usd"], row["not_priced_turns"]) for row in document["rows"]]
+    assert found == [
+        (REFACTOR, pytest.approx((3_000 * 2 + 9_000 * 0.2 + 100 * 10) / 1e6), 0),
+        (DOCS, None, 1),
+        (None, pytest.approx(0.001), 0),
+        (None, None, 0),
+    ]
+    assert document["total"]["api_value_usd"] == pytest.approx(0.0098)
+    assert document["total"]["not_priced_turns"] == 1
+    assert document["not_priced"] == [{"reason": "model", "model": "n", "tier": None, "turns": 1}]
+    assert document["own_prices"] == ["m"]
+
+
+def test_without_prices_nothing_has_a_value(path: Path) -> None:
+    """Nothing is counted as not priced, either."""
+    document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY)
+    total = document["total"]
+    assert (total["api_value_usd"], total["not_priced_turns"], document["not_priced"]) == (None, 0, [])
+
+
+def test_the_model_that_responded_has_the_price(path: Path) -> None:
+    """Its name is stored where it differs from the requested one."""
+    found = turn(1, 2, 1_000, model="n", response_model="m", input_tokens=0)
+    insert_history(path, AccountHistory([sample(1, 0)], [found]))
+    document = asked(path, 10, since=0, prices=PriceTable(), by="model")
+    assert {row["key"]: row["api_value_usd"] for row in document["rows"]} == pytest.approx({"n": 0.01})
+
+
+def test_days_weeks_and_months_list_their_models(path: Path) -> None:
+    """The most used model first; periods are those of the time zone, and know when they begin and end."""
+    berlin = ZoneInfo("Europe/Berlin")
+    midnight = dt.datetime(2026, 10, 26, tzinfo=berlin).timestamp()  # a Monday, after the night of 25 hours
+    samples = [sample(used, midnight + at, resets_at=int(midnight) + WEEK) for at, used in ((-90_000, 10), (1_000, 20))]
+    turns = [
+        turn(midnight - 3_700, midnight - 3_600, 9_000, model="m"),
+        turn(midnight - 200, midnight - 100, 100, model="n"),
+        turn(midnight + 100, midnight + 200, 300, model="n"),
+        turn(midnight + 300, midnight + 400, None, model="n"),
+    ]
+    insert_history(path, AccountHistory(samples, turns))
+
+    def shown(by: GroupBy) -> list[Any]:
+        document = asked(path, midnight + DAY, since=midnight - 2 * DAY, by=by, zone=berlin, prices=PriceTable())
+        assert [(each["model"], each["turns"]) for each in document["by_model"]] == [("m", 1), ("n", 3)]
+        return [
+            (row["key"], row["start"], row["end"], [(each["model"], each["turns"]) for each in row["by_model"]])
+            for row in document["rows"]
+        ]
+
+    sunday, monday = [("m", 1), ("n", 1)], [("n", 2)]
+    assert shown("day") == [
+        ("2026-10-25", midnight - 25 * 3_600, midnight, sunday),
+        ("2026-10-26", midnight, midnight + DAY, monday),
+    ]
+    assert shown("week") == [
+        ("2026-W43", midnight - 7 * DAY - 3_600, midnight, sunday),
+        ("2026-W44", midnight, midnight + 7 * DAY, monday),
+    ]
+    (october,) = shown("month")
+    assert (october[0], october[3]) == ("2026-10", [("m", 1), ("n", 3)])
+
+
+@pytest.mark.parametrize("by", ["thread", "model", "hour", "account"])
+def test_other_rows_have_no_models_and_no_bounds(path: Path, by: GroupBy) -> None:
+    """They are not periods of the calendar."""
+    document = asked(insert_history(path, busy()), NOON, since=NOON - 7 * DAY, by=by, prices=PriceTable())
+    assert document["by_model"] == []
+    assert {(row["start"], row["end"], len(row["by_model"])) for row in document["rows"]} == {(None, None, 0)}

@@ -523,8 +523,8 @@ def test_an_observation_that_cannot_be_parsed_is_dropped_alone(path: Path, caplo
     assert figures(path) == [(100.0, 1), (50.0, 1)]
     assert recorder.dropped == 4
     assert [line.partition(".py")[0] for line in caplog.messages] == [
-        "codex-tap: readings were dropped: 1 that could not be read (KeyError) at test_recorder",
-        "codex-tap: readings were dropped: 1 that could not be read (ZeroDivisionError) at test_recorder",
+        "codex-tap: changes were dropped: 1 that could not be read (KeyError) at test_recorder",
+        "codex-tap: changes were dropped: 1 that could not be read (ZeroDivisionError) at test_recorder",
     ]
     reasons = rows(path, "SELECT sum(count) AS count, reason FROM losses GROUP BY reason ORDER BY reason")
     assert reasons == [

@@ -52,7 +52,10 @@ def test_a_session_that_was_read(path: Path, home: Path) -> None:
     """The line says so, with both times."""
     record(path, used(13, at=NOON - 120), turn(THREAD, at=NOON - 200))
     check = reading(path, home)
-    assert (check.level, check.message) == ("ok", "Codex is read: it worked 3 min ago, the last reading is 2 min old")
+    assert (check.level, check.message) == (
+        "ok",
+        "Codex is read: it worked 3 min ago, the last response was read 2 min ago",
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,7 @@ def test_a_session_that_goes_round_the_tap(path: Path, home: Path, read_at: floa
     check = reading(path, home)
     assert check.level == level
     if level == "problem":
-        assert check.message == "Codex worked 3 min ago, the last reading is 2 h old: it goes round the tap"
+        assert check.message == "Codex worked 3 min ago, the last response was read 2 h ago: it goes round the tap"
         assert "codex-tap run codex" in (check.advice or "")
 
 
@@ -82,7 +85,7 @@ def test_an_old_bypass_is_a_note(path: Path, home: Path) -> None:
     check = reading(path, home, now=NOON + 3 * 24 * HOUR)
     assert (check.level, check.message) == (
         "note",
-        "Codex worked 3 d ago, the last reading is 3 d old: it goes round the tap",
+        "Codex worked 3 d ago, the last response was read 3 d ago: it goes round the tap",
     )
 
 
@@ -129,7 +132,7 @@ def test_deleted_readings_prove_nothing(path: Path, home: Path) -> None:
         connection.execute("DELETE FROM accounts WHERE account_id = ?", (BOB.account_id,))
         connection.commit()
     check = reading(path, home)
-    assert (check.level, "newest readings were deleted" in check.message) == ("note", True)
+    assert (check.level, "newest snapshots were deleted" in check.message) == ("note", True)
 
     record(path, used(14, at=NOON - HOUR), turn("t-9", at=NOON - HOUR))
     assert reading(path, home).level == "problem"
@@ -147,7 +150,7 @@ def test_readings_that_are_elsewhere_prove_nothing(path: Path, home: Path) -> No
 
     spill.write(path, [used(14)], [])
     check = reading(path, home)
-    assert (check.level, "some readings are not in the database yet" in check.message) == ("note", True)
+    assert (check.level, "some changes are not in the database yet" in check.message) == ("note", True)
 
 
 def test_a_new_database_proves_nothing(path: Path, home: Path) -> None:
@@ -165,7 +168,7 @@ def test_one_of_two_sessions_is_not_read(path: Path, home: Path) -> None:
     check = reading(path, home)
     assert check.level == "note"
     assert check.message == (
-        f"the last reading is 1 min old, but the latest turns of session {OTHER[:8]} were not read; "
+        f"the last response was read 1 min ago, but the latest turns of session {OTHER[:8]} were not read; "
         "Codex worked there 11 min ago"
     )
 
@@ -208,15 +211,15 @@ def test_a_file_from_the_future_says_nothing(path: Path, home: Path) -> None:
 def test_no_reading_yet(path: Path, home: Path) -> None:
     """It is not a problem before the first turn; the check creates no database."""
     check = reading(path, home)
-    assert (check.level, check.message) == ("note", "no readings yet, and Codex worked 3 min ago")
+    assert (check.level, check.message) == ("note", "nothing was read yet, and Codex worked 3 min ago")
     assert not path.exists()
 
 
 @pytest.mark.parametrize(
     ("now", "level", "message"),
     [
-        (NOON + 10, "ok", "the newest reading is 10 s old"),
-        (NOON + 3 * 24 * HOUR, "note", "the newest reading is 3 d old"),
+        (NOON + 10, "ok", "the last response was read 10 s ago"),
+        (NOON + 3 * 24 * HOUR, "note", "the last response was read 3 d ago"),
     ],
 )
 def test_without_session_files_the_age_is_all(tmp_path: Path, path: Path, now: float, level: str, message: str) -> None:
@@ -228,7 +231,7 @@ def test_without_session_files_the_age_is_all(tmp_path: Path, path: Path, now: f
 
 def test_nothing_at_all(tmp_path: Path, path: Path) -> None:
     """Neither readings nor sessions."""
-    assert reading(path, tmp_path / "nowhere").message == "no readings yet"
+    assert reading(path, tmp_path / "nowhere").message == "nothing was read yet"
 
 
 def test_a_damaged_database_is_left_to_its_own_check(path: Path, home: Path) -> None:
@@ -245,7 +248,7 @@ def test_a_damaged_database_is_left_to_its_own_check(path: Path, home: Path) -> 
             "problem",
             "Codex worked 3 min ago, and nothing was read since the installation 2 h ago: it goes round the tap",
         ),
-        (NOON - 60, "note", "no readings yet, and Codex worked 3 min ago"),
+        (NOON - 60, "note", "nothing was read yet, and Codex worked 3 min ago"),
     ],
     ids=["it worked since", "it worked before"],
 )

@@ -72,7 +72,7 @@ def test_dropped_readings_are_a_note(path: Path) -> None:
     (check,) = found("dropped", path)
 
     assert check.level == "note"
-    assert check.message == f"readings dropped: 40,003, the last one 1 min ago: {why}; x"
+    assert check.message == f"changes dropped: 40,003, the last one 1 min ago: {why}; x"
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_files_beside_the_database_are_a_note(path: Path) -> None:
     copies, waiting = check_beside(path)
 
     assert copies.message == f"old copies beside the database: {path.name}.corrupt-20261121-101500, {path.name}.v1.bak"
-    assert waiting.message == "files with readings that are not in the database yet: 1"
+    assert waiting.message == "files with changes that are not in the database yet: 1"

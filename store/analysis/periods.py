@@ -1,0 +1,73 @@
+"""Days, weeks and months of a time zone: their keys in documents, and when they begin and end."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, NamedTuple
+
+from store.analysis.formatting import dated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORMS: dict[str, str] = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+
+
+class Bounds(NamedTuple):
+    """The beginning of a period and that of the next one, in Unix seconds."""
+
+    start: float
+    end: float
+
+
+def period_key(at: float, unit: str, zone: dt.tzinfo | None) -> str | None:
+    """Return the key of the period that contains a timestamp; None outside the calendar.
+
+    It is ``2026-11-21 14:00`` of an hour, ``2026-11-21`` of a day, ``2026-W47`` of an ISO week, which begins on Monday,
+    and ``2026-11`` of a month: units are hour, day, week and month. Keys of a unit sort by time.
+    """
+    return dated(at, _FORMS[unit], zone)
+
+
+def period_bounds(key: str, unit: str, zone: dt.tzinfo | None) -> Bounds | None:
+    """Return the bounds of a day, week or month by its key; None for an hour, and outside the calendar.
+
+    A day that sets the clock forward or back is shorter or longer than 24 hours.
+    """
+    bounds = _BOUNDS.get(unit)
+    try:
+        return Bounds(*(_midnight(day, zone) for day in bounds(key))) if bounds else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _day(key: str) -> tuple[dt.date, dt.date]:
+    first = dt.date.fromisoformat(key)
+    return first, first + dt.timedelta(days=1)
+
+
+def _week(key: str) -> tuple[dt.date, dt.date]:
+    year, _, week = key.partition("-W")
+    first = dt.date.fromisocalendar(int(year), int(week), 1)
+    return first, first + dt.timedelta(days=7)
+
+
+def _month(key: str) -> tuple[dt.date, dt.date]:
+    first = dt.date.fromisoformat(f"{key}-01")
+    return first, (first + dt.timedelta(days=31)).replace(day=1)
+
+
+_BOUNDS: dict[str, Callable[[str], tuple[dt.date, dt.date]]] = {"day": _day, "week": _week, "month": _month}
+
+
+def periods_back(now: float, unit: str, number: int, zone: dt.tzinfo | None = None) -> float:
+    """Return when the earliest of so many weeks or months began, of which the last one is that of `now`."""
+    day = dt.datetime.fromtimestamp(now, zone).date()
+    if unit == "week":
+        return _midnight(day - dt.timedelta(days=day.weekday() + 7 * (number - 1)), zone)
+    months = day.year * 12 + day.month - number
+    return _midnight(dt.date(months // 12, months % 12 + 1, 1), zone)
+
+
+def _midnight(day: dt.date, zone: dt.tzinfo | None) -> float:
+    return dt.datetime.combine(day, dt.time(), zone).timestamp()
