@@ -30,7 +30,7 @@ def test_old_data_is_counted_by_account() -> None:
     """Accounts without old data are left out, and the last lines say that nothing was deleted."""
     assert shown(COUNTS) == lines("""
         Older than 2026-11-21 12:00:
-          alice@example.com · plus  1,200 snapshots, 1 turn, 0 threads
+          alice@example.com · plus  1,150 snapshots, 1 turn, 0 threads, 50 imported readings
           bob                       1 snapshot, 0 turns, 2 threads
         That is about 3.0 MB of 12.0 MB. The newest snapshot of each limit stays.
         Nothing was deleted. Add --yes to delete it.
