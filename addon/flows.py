@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from addon import coerce
 from addon.exchange import Exchange, OpenTurn, RequestInfo
 from addon.hosts import Hosts, decode_ascii, is_teacher
 from addon.identity import NOBODY, Identities, login_scheme
 from addon.turns import is_turn, mentions_warm_up, wanted_metadata
+from store import coerce
 from store.models import Transport
 
 if TYPE_CHECKING:

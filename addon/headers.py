@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from addon import coerce
-from addon.coerce import MAX_FAMILIES
 from addon.raw_fields import clean_raw
 from addon.unknown_fields import MAX_UNKNOWN, is_unknown_header
-from addon.windows import normalize
+from store import coerce
+from store.coerce import MAX_FAMILIES
 from store.constants import MAIN_LIMIT, MAIN_NAMES
 from store.models import Credits, Limit, RateLimits
+from store.windows import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -17,8 +17,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import coerce
 from addon.exchange import OpenTurn
+from store import coerce
 from store.constants import INTERRUPTED
 from store.models import Tokens, Transport, Turn
 
@@ -62,7 +62,8 @@ _decode = json.JSONDecoder().raw_decode
 class TurnResult(NamedTuple):
     """How a turn ended: the reported tokens, and the server's type of an error and its status.
 
-    ``model`` is the one that responded, ``reasoning_effort`` the one that the response repeats.
+    ``model`` is the one that responded, ``reasoning_effort`` the one that the response repeats, and ``response_id`` the
+    server's id of the response.
     """
 
     tokens: Tokens = Tokens()
@@ -70,6 +71,7 @@ class TurnResult(NamedTuple):
     status: int | None = None
     model: str | None = None
     reasoning_effort: str | None = None
+    response_id: str | None = None
 
 
 NO_RESULT = TurnResult()
@@ -139,9 +141,7 @@ def parse_turn_end(content: bytes) -> TurnResult | None:
         return None
     response = coerce.mapping(event.get("response"))
     status = coerce.count(event.get("status") if event.get("status") is not None else event.get("status_code"))
-    return TurnResult(
-        _tokens(response.get("usage")), _error_type(event, response), status, *_model_and_effort(response)
-    )
+    return TurnResult(_tokens(response.get("usage")), _error_type(event, response), status, *_said_of_itself(response))
 
 
 def parse_turn_body(content: bytes) -> TurnResult:
@@ -149,7 +149,7 @@ def parse_turn_body(content: bytes) -> TurnResult:
     if _USAGE not in content and _ERROR not in content:
         return NO_RESULT
     body = coerce.json_object(content)
-    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}), None, *_model_and_effort(body))
+    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}), None, *_said_of_itself(body))
 
 
 def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: float) -> Turn:
@@ -177,6 +177,7 @@ def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: f
         subagent=said("subagent_kind") or info.subagent or _own_purpose(said("thread_source")),
         parent_thread=said("parent_thread_id") or info.parent_thread,
         client=info.client,
+        response_id=result.response_id,
     )
 
 
@@ -202,9 +203,10 @@ def _generates_nothing(content: bytes) -> bool:
     return _GENERATE in content and _GENERATES_NOTHING.search(content) is not None
 
 
-def _model_and_effort(response: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return the model that responded, and its reasoning effort."""
-    return coerce.text(response.get("model")), coerce.text(coerce.mapping(response.get("reasoning")).get("effort"))
+def _said_of_itself(response: dict[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Return the model that responded, its reasoning effort, and the id of the response."""
+    effort = coerce.mapping(response.get("reasoning")).get("effort")
+    return coerce.text(response.get("model")), coerce.text(effort), coerce.text(response.get("id"))
 
 
 def _tokens(usage: object) -> Tokens:

@@ -109,6 +109,14 @@ def _connect_reading(path: Path, seconds: float = READ_SECONDS, options: str = "
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{options}", uri=True, timeout=seconds)
 
 
+def open_empty() -> sqlite3.Connection:
+    """Return a database in memory that has the whole schema and no row, for queries where there is no file yet."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.apply_migrations(connection)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open the database for writing; create it or migrate its schema if needed.
 

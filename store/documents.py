@@ -260,6 +260,8 @@ class WindowForecast(ReportedWindow):
     chance_dry: float | None
     """The chance, from 0 to 1, that the window runs dry before its reset."""
     readings: int
+    imported_readings: int
+    """How many readings from session files, of the time before the tap's first one, the forecast rests on as well."""
     note: str | None
 
 
@@ -301,6 +303,8 @@ class UsageFigures(TypedDict):
     share: float | None
     """Of the total, from 0 to 1; null where the total is 0."""
     turns: int
+    imported_turns: int
+    """Those of the turns that are from session files; the tap did not see them."""
     refused: int
     warm_ups: int
     input_tokens: int
@@ -411,8 +415,8 @@ class UsageDocument(Document):
 
     ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
     asked for. ``window_minutes`` and ``length`` are null where they are not the same for all accounts: ``windows`` has
-    that of each. ``readings`` counts the readings of the time range,
-    ``rises`` those that show more use than the one before.
+    that of each. ``readings`` counts the readings of the time range, ``imported_readings`` those of them that are from
+    session files, ``rises`` those that show more use than the one before.
     """
 
     generated_at: int
@@ -428,6 +432,7 @@ class UsageDocument(Document):
     rows: list[UsageRow]
     total: UsageFigures
     readings: int
+    imported_readings: int
     rises: int
     weights: list[TokenWeights]
     by_model: list[ModelUse]
@@ -720,10 +725,13 @@ class TurnEntry(AccountReference, ThreadWords):
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
     ``subagent`` is the kind of sub-agent (``review``, say), and ``parent_thread`` the thread that started it. ``tier``
-    is the requested service tier (``priority`` in Fast mode), and ``client`` the client's own name.
+    is the requested service tier (``priority`` in Fast mode), and ``client`` the client's own name. ``imported`` is
+    true for a turn of a session file that the tap did not see: its ``token_key`` is empty, its ``transport``
+    ``unknown``.
     """
 
     id: int
+    imported: bool
     token_key: str
     limit_id: str
     thread: str | None
@@ -797,9 +805,10 @@ class ForgottenAccount(AccountDetail):
 class ThreadBranch(ThreadWords):
     """A thread of Codex, with the use of those that it started.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, and the tokens are those of all of its
-    turns. ``points`` are those of the window that ``usage`` shows by default. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session. ``name`` is the one that a person gave it in codex-tap.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, ``imported_turns`` those of them that
+    are from session files, and the tokens are those of all of its turns. ``points`` are those of the window that
+    ``usage`` shows by default. ``is_session`` is true if the client names no threads: then ``thread`` is its session.
+    ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -807,6 +816,7 @@ class ThreadBranch(ThreadWords):
     name: str | None
     accounts: list[str]
     turns: int
+    imported_turns: int
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -1131,9 +1141,48 @@ class PrunedAccount(AccountReference):
 
     snapshots: int
     turns: int
+    imported_limits: int
+    """Readings of session files."""
     threads: int
     snapshots_kept: int
     turns_kept: int
+
+
+class UnreadableFile(TypedDict):
+    """A session file, or a folder of them, that could not be read to its end."""
+
+    path: str
+    reason: str
+
+
+class ImportDocument(Document):
+    """What ``codex-tap import --json`` stored, or would store.
+
+    ``files`` and ``bytes`` are all session files that are there. ``sessions`` are those with ``new_turns``, the oldest
+    and the newest of which ended at ``first_at`` and ``last_at``. ``known_turns`` were stored before, by the tap or by
+    an import. ``turns_without_account`` are the new ones of sessions that name no account. ``limits`` counts readings.
+    ``unfinished_files`` end within a line that is being written. ``other_providers`` counts sessions with models of
+    another provider, which are left out.
+    """
+
+    generated_at: int
+    codex_homes: list[str]
+    since: float | None
+    dry_run: bool
+    files: int
+    bytes: int
+    sessions: int
+    new_turns: int
+    known_turns: int
+    turns_without_account: int
+    limits: int
+    first_at: float | None
+    last_at: float | None
+    unfinished_files: int
+    damaged_lines: int
+    other_providers: int
+    interrupted: bool
+    unreadable: list[UnreadableFile]
 
 
 class PruneDocument(Document):

@@ -43,11 +43,16 @@ TABLES = {
     "requests": "id:id! account:id! token_key:text! limit_id:key! thread:text session:text model:text transport:text!"
     " warm_up:flag! started_at:time! first_byte_at:time ended_at:time! status:count error_type:text"
     " input_tokens:count cached_tokens:count output_tokens:count reasoning_tokens:count response_model:text"
-    " reasoning_effort:text tier:text subagent:text parent_thread:text client:text cache_write_tokens:count",
+    " reasoning_effort:text tier:text subagent:text parent_thread:text client:text cache_write_tokens:count"
+    " response_id:text imported:flag! session_key:text",
     "threads": "account:id! thread:key! name:text first_seen_at:time! last_seen_at:time! is_session:flag!",
     "sightings": "kind:key! name:key! count:count! first_seen_at:time! last_seen_at:time!",
     "limit_names": "name:key! limit_id:key!",
     "merged_accounts": "account_id:key! user_id:key! account:id!",
+    "imported_limits": "account:id! limit_id:key! first_seen_at:time! thread:key! last_seen_at:time! limit_name:text"
+    " used_5h_percent:percent window_5h_minutes:minutes resets_5h_at:second used_7d_percent:percent"
+    " window_7d_minutes:minutes resets_7d_at:second other_windows:json",
+    "imported_files": "file:key! account:id size:count! read_to:count! since:time state:json",
 }
 """The columns that are read of each table, in its order, with what they hold; ``!`` marks those that are in every row.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.codex_files.import_hint import import_hint
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
@@ -81,7 +83,11 @@ def status(
         return
     found = _load(path, accounts, shell_login(any_account=any_account), with_forecasts=not form)
     is_known = bool(found.document["accounts"])
-    context.exit(emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path)))
+    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path))
+    hint = None if form or not sys.stdout.isatty() else import_hint(path)
+    if hint:
+        click.echo(hint)
+    context.exit(code)
 
 
 def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:

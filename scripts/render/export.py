@@ -124,6 +124,7 @@ USAGE_COLUMNS = (
     "start",
     "end",
     "by_model",
+    "imported_turns",
 )
 """The columns of ``usage --csv``: the names in a row of the document, and in a branch of its tree."""
 

@@ -86,6 +86,8 @@ def render_status(
         section = [_heading([*title_parts(account), *_facts(account, now, profile), *mark], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
+        if not account["limits"]:
+            section.append(Text("  no limit seen through the tap yet", "dim"))
         section += [Text(f"  {line}", "yellow") for line in _models(account, now, profile)]
         line = _forecast_line(account, forecast, now, profile)
         if line:

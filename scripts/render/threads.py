@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.console import MAX_ROWS, clock_time, label_width, rows_left_out, truncate
+from scripts.render.imports import imported_note
 from scripts.render.thread_labels import LabelledThread, short_ids, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis.formatting import amount
@@ -65,6 +66,9 @@ def render_threads(
     ]
     if len(shown) < len(found):
         lines.append(Text(rows_left_out(len(found) - len(shown), profile), "dim"))
+    note = imported_note(sum(each["imported_turns"] for each in found), sum(each["turns"] for each in found))
+    if note:
+        lines.append(Text(note, "dim"))
     return Text("\n").join(lines)
 
 

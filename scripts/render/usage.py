@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from rich.text import Text
 
 from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
+from scripts.render.imports import imported_note
 from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
@@ -373,6 +374,13 @@ def _notes(document: UsageDocument) -> list[str]:
     """Return notes on the figures: how reliable they are, and what they mean."""
     increases, readings = document["rises"], document["readings"]
     notes = []
+    imported = imported_note(document["total"]["imported_turns"], document["total"]["turns"])
+    if imported:
+        notes.append(imported)
+    if document["imported_readings"]:
+        notes.append(
+            f"{document['imported_readings']:,} of {count(readings, 'reading')} are from session files as well."
+        )
     if increases < FEW_INCREASES:
         notes.append(f"Few changes: {count(increases, 'increase')} in {count(readings, 'change')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:

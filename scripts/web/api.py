@@ -194,7 +194,7 @@ def get_requests(
     """The turns, the newest first."""
 
     def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
-        return load_turns(connection, only, only=only[0] if account else None, limit=limit, before=before)
+        return load_turns(connection, only, limit=limit, before=before)
 
     empty: list[documents.TurnEntry] = []
     turns = _reader(request).query_accounts(account, load, empty)

@@ -302,6 +302,19 @@ def test_tokens_written_into_the_cache(line: Line) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "stored"), [("resp_1", "resp_1"), (7, None), (None, None)], ids=["text", "number", "none"]
+)
+def test_the_id_of_a_response(line: Line, said: object, stored: str | None) -> None:
+    """It is what a turn in a session file is recognised by; one that is no text is left out."""
+    flow = upgraded(line, PLUS, thread_id="t-1")
+    line.say(flow, create(), from_client=True)
+    line.say(flow, json.dumps({"type": "response.completed", "response": {"id": said}}).encode())
+    line.tap.websocket_end(flow)
+
+    assert line.rows("response_id", table="requests") == [(stored,)]
+
+
 @pytest.mark.parametrize("names", [{"session_id": "s-1"}, {"conversation_id": "s-1"}])
 def test_a_client_without_threads(line: Line, names: dict[str, str]) -> None:
     """Its turns have a session and no thread; what is listed is the session."""

@@ -42,14 +42,18 @@ SCHEMA = {
     "spills": "name taken_at",
     "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
     " status error_type input_tokens cached_tokens output_tokens reasoning_tokens"
-    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
+    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens"
+    " response_id imported session_key",
     "sightings": "kind name count first_seen_at last_seen_at",
     "limit_names": "name limit_id",
     "merged_accounts": "account_id user_id account",
     "threads": "account thread name first_seen_at last_seen_at is_session",
     "turns": "started ended seconds account thread model transport warm_up status error_type"
     " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session"
-    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
+    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens imported",
+    "imported_limits": "account limit_id first_seen_at thread last_seen_at limit_name used_5h_percent window_5h_minutes"
+    " resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows",
+    "imported_files": "file account size read_to since state",
     "changes": "first_seen last_seen account limit_name used_5h_percent resets_5h used_7d_percent resets_7d"
     " other_windows plan_type limit_reached reached_type credits_balance late source status model thread",
     "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
@@ -139,11 +143,13 @@ def write_older_schema(path: Path, monkeypatch: pytest.MonkeyPatch, version: int
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 300, ?, 'websocket', '{}')",
                 (1, ALICE.token_key, limit_id, NOON, NOON, NOON, percent, NOON + 9_000),
             )
-            connection.execute("INSERT INTO limits VALUES (?, ?, ?)", (1, limit_id, row.lastrowid))
+            connection.execute(
+                "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)", (1, limit_id, row.lastrowid)
+            )
     connection.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_schema_of_this_program_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     """A file of an earlier schema keeps its rows and goes on; it then has all later tables and columns."""
     write_older_schema(path, monkeypatch, version, codex=13)

@@ -17,6 +17,7 @@ from tests.support.codex_state import write_state
 from tests.support.databases import damage
 from tests.support.pinned import NOW
 from tests.support.pinned_story import BIG, THREADS
+from tests.support.session_files import SessionText, limits, thread_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,6 +182,17 @@ def _codex(home: Path) -> None:
 def _with_copies_and_codex(home: Path) -> None:
     _copies(home)
     _codex(home)
+
+
+def _with_sessions(home: Path) -> None:
+    """A session from before the tap, and one that names no account."""
+    for number, account in enumerate(("acct-ann", None), 1):
+        session = SessionText(thread_id(number), account=account, user="user-ann").begin(NOW - 90_000)
+        for turn in range(2):
+            at = NOW - 90_000 + 60 * turn
+            told = limits(10.0 + turn)
+            session.ask(at).respond(at + 20, response=f"resp_{number}{turn}", limits=told)
+        session.write(home)
 
 
 def _with_session_and_sightings(home: Path) -> None:
@@ -664,6 +676,14 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--port {port}"),
         piped("--always --print"),
         piped("--always", environment={"HTTPS_PROXY": "http://h:1", "CODEX_TAP_PROXY": "http://h:1"}),
+    ],
+    "import": [
+        piped("--codex-home {home}", "import --codex-home {home}", "threads --since 30d", prepare=_with_sessions),
+        piped("--codex-home {home}", "usage --since 30d --json", database="no database", prepare=_with_sessions),
+        piped("--codex-home {home} --dry-run --json", database="no database", prepare=_with_sessions),
+        piped("--codex-home {home}"),
+        piped("--codex-home {home}/nowhere"),
+        piped("--since 2030-01-01"),
     ],
     "prune": [
         text("--older-than 5d"),

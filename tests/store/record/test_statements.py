@@ -118,6 +118,7 @@ def test_the_columns_of_a_turn(path: Path) -> None:
         subagent="review",
         parent_thread="t-0",
         client="codex_exec",
+        response_id="resp_1",
     )
     record(path, full)
 
@@ -148,6 +149,9 @@ def test_the_columns_of_a_turn(path: Path) -> None:
         "subagent": "review",
         "parent_thread": "t-0",
         "client": "codex_exec",
+        "response_id": "resp_1",
+        "imported": 0,
+        "session_key": None,
         "email": ALICE.email,
     }
 
