@@ -61,9 +61,9 @@ class LoginReference(TypedDict):
     """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
 
     logged_in: str | None
-    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    """The account's key; null where nobody is logged in, that account was not seen yet, or ``--any`` was given."""
     login: str | None
-    """The login as a phrase for people; null where nobody is logged in."""
+    """The login as a phrase for people; null where nobody is logged in, or ``--any`` was given."""
 
 
 class ThreadWords(TypedDict):
@@ -778,7 +778,7 @@ class BudgetUse(TypedDict):
     name: str | None
     """The thread's name or title, the project's short name; null where it has none."""
     seen: bool
-    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+    """Whether any turn of the thread was ever seen, or lately of the project: if not, ``used`` is 0 for that reason."""
 
 
 class GuardDocument(Selection, Document):

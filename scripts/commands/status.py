@@ -12,7 +12,6 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
-    any_option,
     database_option,
     json_option,
     shell_login,
@@ -45,7 +44,8 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
-    return database_option(json_option(any_option(watch(command))))
+    any_account = click.option("--any", "any_account", is_flag=True, help="Leave out of it who is logged in here.")
+    return database_option(json_option(any_account(watch(command))))
 
 
 @click.command(
@@ -134,7 +134,9 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
         with session(path, prefixes) as found:
             selected = login_account(found, login.account_id, now)
             reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
-            if not prefixes:
+            if prefixes:
+                marks.pop("", None)
+            else:
                 accounts = sorted(accounts, key=lambda account: account.key != reference["logged_in"])
             document: StatusCommandDocument = {**load_status(found.connection, now, accounts), **reference}
             if not with_forecasts:

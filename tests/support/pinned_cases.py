@@ -236,6 +236,16 @@ def _of_somebody_else(home: Path) -> None:
     _copies(home)
 
 
+def login(account_id: str | None) -> Callable[[Path], None]:
+    """Return what writes the login of an account into CODEX_HOME; None writes one that cannot be read."""
+
+    def prepare(home: Path) -> None:
+        found = {"auth_mode": "chatgpt", "tokens": {"account_id": account_id}} if account_id else []
+        (home / "auth.json").write_text(json.dumps(found), "utf-8")
+
+    return prepare
+
+
 def _certificate(home: Path) -> None:
     """Write what stands for the proxy's certificate."""
     (home / "it's a ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "utf-8")
@@ -295,6 +305,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--json"),
         piped("--version"),
         piped("--watch 3", interrupted=True),
+        piped("--any", prepare=login("acct-ben")),
         piped("staus"),
         piped("--json status"),
         piped("--watch 3 usage"),
@@ -312,6 +323,12 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--watch 3 --json"),
         piped("--watch 0"),
         piped("", view="ASCII pipe"),
+        text("", prepare=login("acct-ben"), note=", logged in"),
+        piped("--json", prepare=login("acct-ben"), note=", logged in"),
+        piped("ann ben@", prepare=login("acct-ben"), note=", logged in"),
+        piped("--any", prepare=login("acct-ben")),
+        piped("", prepare=login("acct-new"), note=", logged in and not seen"),
+        piped("", prepare=login(None), note=", a login that cannot be read"),
         *nothing_seen("", "--json", "work"),
         *(
             piped("", database=name)
@@ -387,6 +404,8 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--credits all ben"),
         piped("--credits nobody"),
         text("dan eve"),
+        text("", prepare=login("acct-ann"), note=", logged in"),
+        piped("--json", prepare=login("acct-new"), note=", logged in and not seen"),
         piped("nobody"),
         *nothing_seen("", "--json"),
     ],
@@ -488,6 +507,28 @@ COMMANDS: dict[str, list[Case]] = {
         piped("ben --max-age 1d --json"),
         piped("dan --quiet"),
         piped("dan --wait", interrupted=True),
+        *(
+            piped(line, prepare=login("acct-ben"), note=", logged in")
+            for line in ("", "--json", "--any", "work", "work --any")
+        ),
+        *(piped(line, prepare=login("acct-new"), note=", logged in and not seen") for line in ("", "--json")),
+        piped("", prepare=login(None), note=", a login that cannot be read"),
+        piped("cora --max-age 1h --fail-open"),
+        piped("cora --max-age 1h --fail-open --json"),
+        *(
+            piped(f"work --budget {budget}", environment={"CODEX_THREAD_ID": THREADS[0]})
+            for budget in (
+                "20%",
+                "1%/day",
+                "5%/week --window 5h",
+                "2%/hour --names off",
+                "20% --json",
+                "20% --budget-for account",
+            )
+        ),
+        piped("work --budget 50%/day --budget-for thread"),
+        piped("work --budget 50%/month"),
+        piped("work --budget-for account"),
         piped("--max-age never"),
         piped("--min-remaining 101"),
         piped("nobody"),
@@ -497,6 +538,14 @@ COMMANDS: dict[str, list[Case]] = {
         *(piped(who) for who in ("", "work", "ben", "cora", "dan", "eve")),
         *(piped(f"{who} --format {form}") for form in ("tmux", "waybar", "json") for who in ("work", "dan")),
         piped("ben --format tmux", environment={"NO_COLOR": "1"}),
+        *(
+            piped(line, prepare=login("acct-ben"), note=", logged in")
+            for line in ("", "--any", "--format json", "--format waybar")
+        ),
+        *(
+            piped(line, prepare=login("acct-new"), note=", logged in and not seen")
+            for line in ("", "--format json", "--format waybar")
+        ),
         piped("--format html"),
         piped("nobody"),
         *nothing_seen("", "--format tmux", "--format waybar", "--format json"),
