@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from scripts.render.console import clock_time, level_style, window_length
+from scripts.render.console import clock_time, filled, left_percent, level_style, window_length
 from scripts.render.levels import forecast_level, window_level
 from scripts.render.thread_labels import kind_label, short_ids
 from scripts.render.usage import ELSEWHERE, PENDING
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY
-from store.analysis.formatting import UNKNOWN, amount, duration, percent, rounded
+from store.analysis.formatting import UNKNOWN, amount, duration
 from store.analysis.pressure import by_account, highest_use, pressure
-from store.analysis.ranking import block_reason, main_limit
+from store.analysis.ranking import STALE_SECONDS, block_reason, main_limit
 from store.constants import MAIN_LIMIT, is_full
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def render_top(contents: Contents, view: View, profile: TerminalProfile, height:
     }
     head = _header(contents, profile)
     if height is None:
-        body = [line for pane in PANES for line in (_title(pane, contents, view, "", profile), *rows[pane], Text())]
+        titles = {pane: _title(pane, contents, view, "", profile, is_chosen=False) for pane in PANES}
+        body = [line for pane in PANES for line in (titles[pane], *rows[pane], Text())]
         return [_cut(line, width, profile) for line in (head, *body[:-1])]
     if view.shows_help:
         body = [Text(f"  {keys:<16}{effect}") for keys, effect in HELP]
@@ -149,8 +150,9 @@ def _footer(view: View, profile: TerminalProfile) -> Text:
     return line if cell_len(line.plain) <= profile.width else Text("? help  q quit  Tab  a  p n u r", "dim")
 
 
-def _title(pane: Pane, contents: Contents, view: View, hidden: str, profile: TerminalProfile) -> Text:
-    is_chosen = view.pane == pane and not profile.unlimited
+def _title(
+    pane: Pane, contents: Contents, view: View, hidden: str, profile: TerminalProfile, *, is_chosen: bool
+) -> Text:
     title = Text().append(_TITLES[pane], "bold reverse" if is_chosen else "bold")
     for words, style in ((_about(pane, contents, view), "dim"), (hidden, "yellow")):
         if words:
@@ -184,7 +186,7 @@ def _panes(
         hidden = ", ".join(
             f"{count:,} more {where}" for count, where in ((above, "above"), (below, "below")) if count > 0
         )
-        lines.append(_title(pane, contents, view, hidden, profile))
+        lines.append(_title(pane, contents, view, hidden, profile, is_chosen=pane == view.pane))
         lines += rows[pane][offset : offset + room]
     return lines
 
@@ -253,13 +255,24 @@ def _account(
     for number, (limit, name) in enumerate(zip(account["limits"], names, strict=False)):
         title = Text().append(_fit(name, width, profile), "" if number else "bold")
         alone = "" if number or limit["limit_id"] == MAIN_LIMIT else sanitize(limit["limit_name"] or limit["limit_id"])
-        words = _words(limit, alone)
+        words, seconds = _words(limit, alone), limit["age_seconds"]
+        age = f"seen {duration(seconds)} ago" if seconds >= STALE_SECONDS else ""
         style = "bold red" if limit["state"] == "refused" else "yellow"
         for slot, window in limit["windows"].items():
             forecast = forecasts.get(limit["limit_id"], {}).get(slot)
-            line = title.append(" ").append_text(_window(slot, window, forecast, profile))
-            yield _with_words(line, Text(words, style) if words else _outlook(forecast, window, contents.now, profile))
-            title, words = Text(" " * width), ""
+            said = [
+                Text(words, style) if words else _outlook(forecast, window, contents.now, profile),
+                Text(age, "dim"),
+            ]
+            said = [each for each in said if each]
+            if profile.width < _WIDE:  # there is room for one of them, in the place of the reset
+                said = said[:1]
+            if not said or profile.width >= _WIDE:
+                said = [Text(f"{_resets(window):<13}"), *said]
+            line = title.append(" ").append_text(_window(slot, window, forecast, profile)).append("  ")
+            line.append_text(Text("  ").join(said)).rstrip()
+            yield line
+            title, words, age = Text(" " * width), "", ""
         if not limit["windows"]:
             yield title.append(f"  {words or 'no windows reported'}", style if words else "dim")
     if not account["limits"]:
@@ -273,26 +286,17 @@ def _words(limit: LimitStatus, name: str) -> str:
 
 
 def _window(slot: str, window: WindowStatus, forecast: WindowForecast | None, profile: TerminalProfile) -> Text:
-    """Return the figures of a window: its length, a bar, what is left, and when it resets."""
+    """Return the figures of a window: its length, a bar, and what is left."""
     used = window["used_percent"]
     style = level_style(window_level(used, forecast))
     bar = _bar_width(profile)
-    full = 0 if not used else bar if used >= 100 else min(bar - 1, max(1, round(bar * used / 100)))
-    left = percent(None if used is None else max(0.0, 100 - rounded(used)))
+    full = filled(used, bar)
     return (
         Text(f"{window_length(slot, window['window_minutes']):>4} ")
         .append(profile.glyphs.full * full, style)
         .append(profile.glyphs.empty * (bar - full), "dim")
-        .append(f" {left:>6} left", style)
-        .append(f"  {_resets(window):<13}")
+        .append(f" {left_percent(used):>6} left", style)
     )
-
-
-def _with_words(line: Text, words: Text) -> Text:
-    if words:
-        line.append("  ").append_text(words)
-    line.rstrip()
-    return line
 
 
 def _bar_width(profile: TerminalProfile) -> int:
@@ -381,7 +385,7 @@ def _usage_rows(contents: Contents, view: View, profile: TerminalProfile) -> Ite
         rows.sort(key=lambda row: (row["elsewhere"] or row["pending"], -_tokens(row)))
     most = max((_measure(row, view) for row in rows), default=0.0)
     short = _short_ids(contents)
-    figures = [f"{row['points']:>5.1f} points  {amount(_tokens(row)):>7} tokens" for row in rows]
+    figures = [_figures(row) for row in rows]
     tail = max(map(len, figures), default=0)
     bar = _MAX_BAR if profile.width >= _VERY_WIDE else 0
     label = max(8, profile.width - tail - 2 - (bar + 2 if bar else 0))
@@ -394,6 +398,11 @@ def _usage_rows(contents: Contents, view: View, profile: TerminalProfile) -> Ite
             full = round(bar * _measure(row, view) / most) if most else 0
             line.append("  ").append(profile.glyphs.full * full, "cyan").append(" " * (bar - full))
         yield line.append(f"  {words}")
+
+
+def _figures(row: UsageRow) -> str:
+    points = f"{row['points']:>5.1f} points"
+    return points if row["elsewhere"] or row["pending"] else f"{points}  {amount(_tokens(row)):>7} tokens"
 
 
 def _measure(row: UsageRow, view: View) -> float:

@@ -99,13 +99,13 @@ def _show(loader: Loader, console: Console, view: View, suspended: _Suspension) 
             if state != drawn:
                 profile = detect_profile(console)._replace(width=max(size.columns, MIN_WIDTH))
                 lines = render_top(contents(shown, now), view, profile, max(size.lines, MIN_HEIGHT))
+                for line in lines:
+                    line.truncate(size.columns)  # where the screen is smaller than the least that is laid out
                 screen.show(lines[: size.lines])
                 drawn = (*state[:-1], repr(view))  # the renderer has kept offsets within the rows
             for key in read_keys(_TICK_SECONDS):
                 if key == "ctrl-l":
                     drawn = None
-                elif key == "ctrl-z":
-                    suspended.is_asked = hasattr(signal, "SIGTSTP")
                 elif not press(view, key, shown):
                     return False
             loader.choose(view.account)
@@ -120,6 +120,10 @@ def _size(console: Console) -> os.terminal_size:
         return os.terminal_size((console.width, console.height))
 
 
+_STOP_SIGNAL: int | None = getattr(signal, "SIGTSTP", None)
+"""The signal of Ctrl-Z; None on Windows."""
+
+
 class _Suspension:
     """Ctrl-Z: the terminal is put back first, then the process stops as usual; where it goes on, so does the screen."""
 
@@ -129,21 +133,22 @@ class _Suspension:
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
         """Note the signal while the context is active."""
-        if not hasattr(signal, "SIGTSTP"):
+        if _STOP_SIGNAL is None:
             yield
             return
-        before = signal.signal(signal.SIGTSTP, self._ask)
+        before = signal.signal(_STOP_SIGNAL, self._ask)
         try:
             yield
         finally:
-            signal.signal(signal.SIGTSTP, before)
+            signal.signal(_STOP_SIGNAL, before)
 
     def stop(self) -> None:
         """Stop the process until it is continued."""
         self.is_asked = False
-        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, handler)
+        if _STOP_SIGNAL is not None:
+            handler = signal.signal(_STOP_SIGNAL, signal.SIG_DFL)
+            os.kill(os.getpid(), _STOP_SIGNAL)
+            signal.signal(_STOP_SIGNAL, handler)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self.is_asked = True

@@ -67,6 +67,15 @@ def test_sizes(shown: Terminal, rows: int, columns: int) -> None:
     assert "use bob@example.com: 10 % of 5 h left" in lines[0]
 
 
+def test_a_tiny_terminal(shown: Terminal) -> None:
+    """Its part of the screen is shown, without a line that wraps."""
+    shown.resize(5, 24)
+    wait_until(
+        lambda: shown.screen().split("\n")[1:3] == ["Accounts · by pressure ·", "bob@example…  5 h █████░"],
+        lambda: f"not redrawn:\n{shown.screen()}",
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
