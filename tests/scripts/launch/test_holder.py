@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -352,6 +353,17 @@ def test_a_client_that_is_gone_closes_the_connection_behind() -> None:
         wait_until(lambda: tunnels.open == 0, lambda: "it is still open")
 
 
+def test_a_quiet_tunnel_is_no_garbage() -> None:
+    """The event loop refers to a task that waits only weakly: without another reference the collector ends it."""
+    with server(echo) as behind, tunnel() as (port, tunnels), opened(port, behind) as client:
+        for _ in range(5):
+            gc.collect()
+        assert tunnels.open == 1
+        client.sendall(b"hello")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"hello"
+
+
 def test_a_client_that_says_nothing_does_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is closed after a while."""
     monkeypatch.setattr(holder, "_HEAD_SECONDS", 0.2)
@@ -395,6 +407,49 @@ def test_the_number_of_connections_is_bounded() -> None:
         assert third.recv(12) == b"HTTP/1.1 200"
         second.close()
         third.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"CONNECT 127.0.0.1:1 HTTP/1.1\r\n"], ids=["nothing", "half a request"])
+def test_clients_that_say_nothing_make_room_when_there_is_none(said: bytes) -> None:
+    """However many there are; an open tunnel stays."""
+    with contextlib.ExitStack() as held:
+        behind = held.enter_context(server(echo))
+        port, tunnels = held.enter_context(tunnel(most=8))
+        early = held.enter_context(opened(port, behind))
+        silent = [held.enter_context(connected(port)) for _ in range(40)]
+        for each in silent:
+            each.sendall(said)
+        late = held.enter_context(opened(port, behind))
+        for client in (early, late):
+            client.sendall(b"hello")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b"hello"
+        assert read_all(silent[0]) == b""
+        assert tunnels.open <= 8
+
+
+@POSIX
+def test_clients_that_say_nothing_make_room_for_descriptors() -> None:
+    """Their number may be bounded by the system before it is here."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        behind = held.enter_context(server(echo))
+        port, tunnels = held.enter_context(tunnel(most=1_000))
+        held.enter_context(opened(port, behind))  # what the first one needs is open already
+        silent = [held.enter_context(connected(port)) for _ in range(40)]
+        wait_until(lambda: tunnels.open == len(silent) + 1, lambda: f"{tunnels.open} are open")
+        late = held.enter_context(socket.socket())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, limits[1]))
+        try:
+            late.connect(("127.0.0.1", port))
+            late.sendall(b"GET http://mitm.it/ HTTP/1.1\r\n\r\n")
+            late.settimeout(30)
+            assert b"503" in late.recv(100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert read_all(silent[0]) == b""
 
 
 # The watch
