@@ -83,18 +83,28 @@ class Bypass:
         )
 
 
-class Assignment(NamedTuple):
-    """A line of the file, or several with a quote across them, that sets a variable; ``start`` and ``end`` index it."""
+class Statement(NamedTuple):
+    """A line of the file, or several with a quote across them; ``start`` and ``end`` index it, with its line end.
 
-    name: str
+    ``name`` is the variable that it sets; None is for a comment, an empty line and an invalid one.
+    """
+
+    name: str | None
+    is_comment: bool
     start: int
     end: int
 
 
-def assignments(text: str) -> list[Assignment]:
-    """Return every assignment in the text of the file, those with an invalid value included."""
-    found = ((_ASSIGNMENT.match(each["text"]), each) for each in _statements(text))
-    return [Assignment(match["name"], each.start(), each.end()) for match, each in found if match]
+def statements(text: str) -> list[Statement]:
+    """Return all statements in the text of the file; those that set a variable may have an invalid value.
+
+    They end where a quote begins that is not closed.
+    """
+    found = []
+    for each in _statements(text):
+        match = _ASSIGNMENT.match(each["text"] or "")
+        found.append(Statement(match and match["name"], each["text"] is None, each.start(), each.end()))
+    return found
 
 
 def quote(value: str) -> str:
@@ -163,7 +173,7 @@ def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     every: dict[str, str] = {}
     effective: dict[str, str] = {}
     for statement in _statements(text):
-        assignment = _ASSIGNMENT.match(statement["text"].removesuffix("\r"))
+        assignment = _ASSIGNMENT.match((statement["text"] or "").removesuffix("\r"))
         if assignment is None:
             continue
         name, written = assignment["name"], assignment["value"]
@@ -214,12 +224,14 @@ def _exempts(no_proxy: str, host: str) -> bool:
 
 
 def _statements(text: str) -> Iterator[re.Match[str]]:
-    """Yield each statement; its group ``text`` is without comments and line ends. A quote may span lines."""
+    """Yield each statement; its group ``text`` is without comments and line ends, and None if it is a comment.
+
+    A quote may span lines.
+    """
     at = 0
     while at < len(text) and (statement := _STATEMENT.match(text, at)):
         at = statement.end()
-        if statement["text"]:
-            yield statement
+        yield statement
 
 
 def _value(written: str, known: Mapping[str, str]) -> str | None:

@@ -12,13 +12,13 @@ import pytest
 
 from scripts.demo.codex import exec_turn, log_in
 from scripts.launch.codex_env_file import (
-    assignments,
     exempting_list,
     find_bypass,
     is_led_to,
     leads_to,
     parse,
     quote,
+    statements,
 )
 from store.settings import WATCHED_HOSTS
 from tests.support.harness import REPOSITORY, Listener
@@ -116,7 +116,7 @@ def test_a_value_ends_with_its_line(value: str) -> None:
 def test_assignments_have_their_place() -> None:
     """With the lines of a quote, and those whose value is invalid."""
     text = "# A=0\nA=1\nexport B = 'x\ny' # c\nnonsense\nC=un quoted\nA=2"
-    found = [(each.name, text[each.start : each.end]) for each in assignments(text)]
+    found = [(each.name, text[each.start : each.end]) for each in statements(text) if each.name]
     assert found == [
         ("A", "A=1\n"),
         ("B", "export B = 'x\ny' # c\n"),
