@@ -56,7 +56,7 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
     try:
         if not path.exists():
             raise MissingError(f"{path} is not there yet")
-        if path.is_fifo():  # opening it would wait for another program
+        if not path.is_file():  # opening a named pipe would wait for another program
             raise DatabaseError(f"{path} is not a regular file; name another file with --db or CODEX_TAP_DB")
     except OSError as error:
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error

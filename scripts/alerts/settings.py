@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.files import read_whole
 from store.settings import config_folder, expand_home
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 ALERTS_VARIABLE = "CODEX_TAP_ALERTS"
 """Environment variable with the path of the alerts file."""
+
+_MAX_BYTES = 1_000_000
 
 EXAMPLE = """\
 # Alerts of codex-tap. Try this file with:  codex-tap alerts check; codex-tap alerts test
@@ -133,7 +136,7 @@ def _target(name: str, value: str | list[str]) -> TargetSettings:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_whole(path, _MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist; create it with: codex-tap alerts init") from None
     except OSError as error:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.codex_files.location import codex_home
 from scripts.launch.environment import parse_proxy_url
+from store.files import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +47,7 @@ _EXPANSION = re.compile(r"\$\{(?P<braced>[^}]*)\}|\$(?!\{)(?P<name>[^\W_]*)(?P<a
 _ESCAPE = re.compile(r"""\\(?:([\\'"$ n])|\Z)""")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
 _BARE = re.compile(r"[A-Za-z0-9_./:,@%+=*-]*")
+_MAX_BYTES = 4_000_000
 _BLANKS = " \t"
 _IGNORED_PREFIX = "CODEX_"
 
@@ -206,8 +208,7 @@ def _numeric(url: str) -> str:
 
 def _read(path: Path) -> str | None:
     try:
-        # A named pipe is not read: its content is for one reader only.
-        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
+        return read_whole(path, _MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
 

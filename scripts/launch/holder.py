@@ -619,6 +619,8 @@ def _daemon_threads() -> Any:
 def _tls_context(ca_file: str | None) -> Any:
     import ssl
 
+    if ca_file is not None and not os.path.isfile(ca_file):  # noqa: PTH113 - as in Config.read
+        raise OSError(errno.EINVAL, "the certificates for the upstream proxy are not in a regular file")
     return ssl.create_default_context(cafile=ca_file)
 
 
