@@ -17,6 +17,7 @@ Codex reads the file when it starts and sets one variable after the other. The g
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -174,12 +175,13 @@ def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the text of the file sets; ``$NAME`` refers to ``environ`` and to earlier lines."""
     every: dict[str, str] = {}
     effective: dict[str, str] = {}
+    known = ChainMap(effective, dict(environ), every)
     for statement in _statements(text):
         assignment = _ASSIGNMENT.match((statement["text"] or "").removesuffix("\r"))
         if assignment is None:
             continue
         name, written = assignment["name"], assignment["value"]
-        value = "" if written.startswith("#") else _value(written, {**every, **environ, **effective})
+        value = "" if written.startswith("#") else _value(written, known)
         if value is not None:
             every[name] = value
             if not name.upper().startswith(_IGNORED_PREFIX):
@@ -238,7 +240,7 @@ def _statements(text: str) -> Iterator[re.Match[str]]:
 def _value(written: str, known: Mapping[str, str]) -> str | None:
     """Return the value of the text after ``=``, or None if it is invalid."""
     parts: list[str] = []
-    at, quoted = 0, False
+    at, length, quoted = 0, 0, False
     while at < len(written):
         char = written[at]
         if char == "$":
@@ -256,7 +258,8 @@ def _value(written: str, known: Mapping[str, str]) -> str | None:
         else:
             quoted ^= char == '"'
             piece, part = None, "" if char == '"' else char
-        if part is None:
+        length += len(part or "")
+        if part is None or length > _MAX_BYTES:  # a few lines that refer to one another could take all memory
             return None
         parts.append(part)
         at = at + 1 if piece is None else piece.end()

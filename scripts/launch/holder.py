@@ -68,7 +68,7 @@ _MAX_HEAD_BYTES = 65_536
 _CHUNK_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
-_MAX_HANDOVER_BYTES = 65_536
+_MAX_HANDOVER_BYTES = 1_000_000  # the password of an upstream proxy may be as long as a variable
 
 _SECOND_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _SERVED_SECONDS = 60.0
@@ -473,6 +473,9 @@ def _parse_request(head: bytes) -> _Request:
     if any(character in head.replace(b"\r\n", b"") for character in (b"\r", b"\n", b"\0")):
         # Another server may take it for the end of a line, and read a field there that is not passed on as one.
         raise _RefusedError("400 Bad Request", "a line has a control character in it")
+    if any(field.startswith((" ", "\t")) for field in fields):
+        # The rest of the field before it, which may be one that is not passed on.
+        raise _RefusedError("400 Bad Request", "a header field goes on in another line")
     words = first.split(" ")
     if len(words) != 3 or not words[0].isalpha() or not words[2].startswith("HTTP/1."):
         raise _RefusedError("400 Bad Request", "this is an HTTP proxy")

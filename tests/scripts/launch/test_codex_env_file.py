@@ -113,6 +113,13 @@ def test_a_value_ends_with_its_line(value: str) -> None:
         quote(value)
 
 
+def test_a_value_that_grows_without_bound() -> None:
+    """A value of absurd length counts as invalid, and the lines after it are read."""
+    found = parse("A=xx\n" + "A=$A$A\n" * 60 + "B=1\n", {})
+    assert found["B"] == "1"
+    assert len(found["A"]) < 5_000_000
+
+
 def test_assignments_have_their_place() -> None:
     """With the lines of a quote, and those whose value is invalid."""
     text = "# A=0\nA=1\nexport B = 'x\ny' # c\nnonsense\nC=un quoted\nA=2"

@@ -244,6 +244,8 @@ def test_an_upstream_proxy_behind_tls(backend: Backend, tmp_path: Path) -> None:
         ("GET http://127.0.0.1:2/ HTTP/1.1\r\nX: y\nProxy-Authorization: Basic z\r\n\r\n", "400"),
         ("GET http://127.0.0.1:3/ HTTP/1.1\r\nX: y\rProxy-Authorization: Basic z\r\n\r\n", "400"),
         ("GET http://127.0.0.1:4/ HTTP/1.1\r\nX: \0\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:5/ HTTP/1.1\r\nProxy-Authorization: Basic\r\n eg==\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:6/ HTTP/1.1\r\nX: y\r\n\tz\r\n\r\n", "400"),
         ("CONNECT chat\ngpt.com:443 HTTP/1.1\r\n\r\n", "400"),
         ("GET http://host/ HTTP/1.1\r\nX: " + "x" * 70_000, "431"),
         ("GET http://host/ HTTP/1.1\r\n" + "X: y\r\n" * 20_000 + "\r\n", "431"),
@@ -817,7 +819,21 @@ def test_the_socket_reaches_another_process() -> None:
         assert out.decode() == f"{listener.getsockname()[1]} {{'a': 'ü'}} b'next\\n'\n"
 
 
-@pytest.mark.parametrize("line", [b"", b"nonsense\n", b"[]\n", b"x" * 70_000], ids=lambda line: str(line[:9]))
+def test_a_long_password_is_handed_over() -> None:
+    """A variable of the environment may have 128 KiB."""
+    reader, writer = os.pipe()
+    values = {"upstream_auth": "x" * 131_072}
+    sender = threading.Thread(target=holder.hand_over, args=(writer, 0, None, values))
+    sender.start()
+    try:
+        assert holder.take_over(reader) == (None, values)
+    finally:
+        sender.join()
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("line", [b"", b"nonsense\n", b"[]\n", b"x" * 1_000_001], ids=lambda line: str(line[:9]))
 def test_a_line_that_hands_nothing_over(line: bytes) -> None:
     """Another program may have started this one."""
     reader, writer = os.pipe()
