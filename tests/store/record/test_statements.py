@@ -302,5 +302,6 @@ def test_a_merge_into_an_account_that_is_not_there(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO merged_accounts SELECT account_id, user_id, 999 FROM accounts")
     record(path, used(6))
-    assert [tuple(row) for row in rows(path, "SELECT account, used_5h_percent FROM snapshots")] == [(1, 5), (1, 6)]
+    found = rows(path, "SELECT account, used_5h_percent FROM snapshots")
+    assert [(row["account"], row["used_5h_percent"]) for row in found] == [(1, 5), (1, 6)]
     assert rows(path, "SELECT * FROM losses") == []
