@@ -476,6 +476,8 @@ def _parse_request(head: bytes) -> _Request:
     if any(field.startswith((" ", "\t")) for field in fields):
         # The rest of the field before it, which may be one that is not passed on.
         raise _RefusedError("400 Bad Request", "a header field goes on in another line")
+    if not all(":" in field for field in fields):
+        raise _RefusedError("400 Bad Request", "a header field has no colon")
     words = first.split(" ")
     if len(words) != 3 or not words[0].isalpha() or not words[2].startswith("HTTP/1."):
         raise _RefusedError("400 Bad Request", "this is an HTTP proxy")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 INSTANCE = "0123456789abcdef"
 MEGABYTES = 5_000_000
+SECONDS = 90
+"""How long anything may take on a busy machine, within the time that pytest leaves a test."""
 
 
 @contextlib.contextmanager
@@ -61,7 +63,7 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def connected(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), 30)
+    return socket.create_connection(("127.0.0.1", port), SECONDS)
 
 
 def opened(port: int, behind: int, more: str = "") -> socket.socket:
@@ -89,7 +91,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 def echo(client: socket.socket) -> None:
     """Send everything back when it has ended, which shows that the end is passed on."""
-    with client:
+    with client, contextlib.suppress(OSError):  # the test may be over
         client.sendall(read_all(client))
 
 
@@ -126,7 +128,8 @@ def test_a_tunnel_passes_bytes_and_their_end_both_ways(size: int) -> None:
 
         sender = threading.Thread(target=send)
         sender.start()
-        assert read_all(client) == data
+        found = read_all(client)
+        assert (len(found), found == data) == (size, True)  # megabytes of difference take minutes to explain
         sender.join()
         assert (tunnels.tunnelled, tunnels.first_at) == (1, tunnels.last_at)
 
@@ -245,6 +248,7 @@ def test_an_upstream_proxy_behind_tls(backend: Backend, tmp_path: Path) -> None:
         ("GET http://127.0.0.1:3/ HTTP/1.1\r\nX: y\rProxy-Authorization: Basic z\r\n\r\n", "400"),
         ("GET http://127.0.0.1:4/ HTTP/1.1\r\nX: \0\r\n\r\n", "400"),
         ("GET http://127.0.0.1:5/ HTTP/1.1\r\nProxy-Authorization: Basic\r\n eg==\r\n\r\n", "400"),
+        ("GET http://127.0.0.1:7/ HTTP/1.1\r\nProxy-Authorization= Basic eg==\r\n\r\n", "400"),
         ("GET http://127.0.0.1:6/ HTTP/1.1\r\nX: y\r\n\tz\r\n\r\n", "400"),
         ("CONNECT chat\ngpt.com:443 HTTP/1.1\r\n\r\n", "400"),
         ("GET http://host/ HTTP/1.1\r\nX: " + "x" * 70_000, "431"),
