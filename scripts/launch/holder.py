@@ -688,7 +688,9 @@ class Watcher:
         while not self._stopped.is_set():
             if self._tunnels.are_full and not self._tunnels.drop_silent():
                 self._stopped.wait(_FULL_SECONDS)
-                return
+                if not _wait_readable(self._listener, seconds=0):
+                    return  # the proxy is back, or who waited has gone
+                continue
             try:
                 client, _ = self._listener.accept()
             except BlockingIOError:

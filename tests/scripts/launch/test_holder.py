@@ -434,6 +434,24 @@ def test_clients_that_say_nothing_make_room_when_there_is_none(said: bytes) -> N
         assert tunnels.open <= 8
 
 
+def test_who_waited_for_room_does_not_wait_for_the_proxy_again() -> None:
+    """The proxy had its time before."""
+    listener = holder.listen("127.0.0.1", 0)
+    tunnels = Tunnels(listener.getsockname(), instance=INSTANCE, most=2)
+    patience = iter([0.0])
+    watcher = Watcher(listener, tunnels, lambda: next(patience, 1_000.0))
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(connected(listener.getsockname()[1]))
+        watcher.start()
+        try:
+            assert "503" in answered(listener.getsockname()[1], "GET http://mitm.it/ HTTP/1.1\r\n\r\n")
+        finally:
+            watcher.stop()
+            tunnels.close()
+            listener.close()
+
+
 @POSIX
 def test_clients_that_say_nothing_make_room_for_descriptors() -> None:
     """Their number may be bounded by the system before it is here."""
