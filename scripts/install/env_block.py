@@ -8,6 +8,7 @@ block's values come out and all others are unchanged.
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -150,17 +151,14 @@ def _set_aside(text: str, names: Collection[str]) -> str:
 
 
 def _take_back(text: str) -> str:
-    """Return the text without the prefix before what `_set_aside` put it to."""
+    """Return the text without the prefixes of `_set_aside`."""
     found = statements(text)
     end = found[-1].end if found else 0
-    restored, run = "", ""
-    for each in found:
-        line = text[each.start : each.end]
-        if _has_prefix(text, each):
-            run += line
-        else:
-            restored, run = restored + _bare(run) + line, ""
-    return restored + _bare(run) + _PREFIX.sub("", text[end:])  # past the end, a quote is open
+    restored: list[str] = []
+    for has_prefix, run in itertools.groupby(found, lambda each: _has_prefix(text, each)):
+        lines = "".join(text[each.start : each.end] for each in run)
+        restored.append(_bare(lines) if has_prefix else lines)
+    return "".join(restored) + _PREFIX.sub("", text[end:])  # past the end, a quote is open
 
 
 def _bare(run: str) -> str:
