@@ -147,7 +147,7 @@ def _failures_explained() -> Iterator[None]:
 
 def _explained(error: Exception) -> tuple[str, int] | None:
     """Return the message and the exit code of an expected failure; None for any other."""
-    from store.errors import DatabaseError, MissingError, SettingError
+    from store.errors import DatabaseError, MissingError, SettingError, failure_text
     from store.queries.accounts import AccountError
 
     message, exit_code = str(error), FAILED
@@ -158,7 +158,7 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     elif isinstance(error, AccountError):
         exit_code = WRONG_USE
     elif isinstance(error, sqlite3.Error):
-        message = f"the database cannot be used: {error}"
+        message = f"the database cannot be used: {failure_text(error)}"
     elif isinstance(error, OSError):
         message = _explained_by_system(error)
     elif not isinstance(error, DatabaseError | SettingError):

@@ -8,13 +8,13 @@ a whole. The views have the names of the tables and belong to one connection, so
 from __future__ import annotations
 
 import functools
+import sqlite3
 from typing import TYPE_CHECKING
 
 from store.constants import MAX_MINUTES, MAX_PERCENT, MAX_TIMESTAMP
 from store.errors import DatabaseError
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 MAX_COUNT = 10**15
@@ -24,6 +24,11 @@ MAX_TEXT = 10_000
 
 MAX_JSON = 1_000_000
 """Characters of a JSON text; the addon keeps 64 KiB of a message."""
+
+MAX_BYTES = 64_000_000
+"""Bytes of a row and of each value; the question for a longer one fails."""
+
+_MAX_PATTERN = 100
 
 TABLES = {
     "accounts": "id:id! account_id:key! user_id:key! name:text email:text first_seen_at:time! last_seen_at:time!"
@@ -59,12 +64,14 @@ TABLES = {
 An ``id`` and a ``key`` are what indexes find rows by.
 """
 
-# The unary plus keeps SQLite from taking a condition for a range to search an index by.
+# The unary plus keeps SQLite from taking a condition for a range to search an index by, and from converting a value.
+# Comparisons are faster than `typeof`: in SQLite's order, text is between numbers and blobs.
+_TEXT = "+{0} >= '' AND +{0} < x'' AND length({0}) <= "
 _CONDITIONS = {
-    "id": "typeof({0}) = 'integer'",
-    "key": f"typeof({{0}}) = 'text' AND length({{0}}) <= {MAX_TEXT}",
-    "text": f"typeof({{0}}) = 'text' AND length({{0}}) <= {MAX_TEXT}",
-    "json": f"typeof({{0}}) = 'text' AND length({{0}}) <= {MAX_JSON}",
+    "id": "{0} & -1 = {0}",
+    "key": f"{_TEXT}{MAX_TEXT}",
+    "text": f"{_TEXT}{MAX_TEXT}",
+    "json": f"{_TEXT}{MAX_JSON}",
     "time": f"+{{0}} BETWEEN 0 AND {MAX_TIMESTAMP}",
     "second": f"+{{0}} BETWEEN 1 AND {MAX_TIMESTAMP}",
     "percent": f"+{{0}} BETWEEN 0 AND {MAX_PERCENT}",
@@ -76,6 +83,12 @@ readable_text = functools.partial(str, encoding="utf-8", errors="replace")
 """Return the text of a column's bytes; those that are no text become replacement characters. It runs for every text."""
 
 _WHOLE = frozenset(("second", "minutes", "count", "flag"))
+
+
+def bound_values(connection: sqlite3.Connection) -> None:
+    """Bound the length of every value, and the work for a pattern in an expression of the file's schema."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _MAX_PATTERN)
 
 
 def show_readable_rows(connection: sqlite3.Connection, path: Path) -> None:
@@ -90,13 +103,20 @@ def show_readable_rows(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.text_factory = readable_text
-    found = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'")
+    found = connection.execute(_PLAIN_TABLES)
     missing = sorted(TABLES.keys() - {row[0] for row in found})
     if missing:
         raise DatabaseError(f"{path} has no table {missing[0]}: it is damaged, or another program changed it")
     for view in _VIEWS:
         connection.execute(view)
     connection.execute("PRAGMA query_only = ON")
+
+
+_PLAIN_TABLES = """
+    SELECT name FROM main.sqlite_master AS tables WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'
+    AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(tables.name, 'main') WHERE hidden <> 0)
+"""
+"""The names of the tables whose columns are all stored: none is computed when it is read."""
 
 
 def _view(name: str, written: str) -> str:

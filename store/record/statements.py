@@ -171,7 +171,10 @@ def _find_account(connection: sqlite3.Connection, identity: Identity) -> int | N
         ).fetchall()
     if len(found) != 1:
         found = connection.execute(
-            "SELECT account FROM merged_accounts WHERE (account_id, user_id) = (?, ?)", ids
+            # Not every file keeps to its foreign keys; a row for no account would have each entry refused.
+            "SELECT account FROM merged_accounts WHERE (account_id, user_id) = (?, ?)"
+            " AND account IN (SELECT id FROM accounts)",
+            ids,
         ).fetchall()
     if not found:
         found = connection.execute("SELECT id FROM accounts WHERE (account_id, user_id) = (?, ?)", ids).fetchall()

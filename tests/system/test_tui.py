@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from scripts.demo.backend import Backend
 
+pytestmark = pytest.mark.timeout(300)  # a busy machine
+
 TAP = [sys.executable, str(REPOSITORY / "scripts" / "cli.py"), "run"]
 READY = (
     "· ~/work"  # stands behind the model's name; the screen is drawn before the session is loaded and takes all keys
