@@ -52,6 +52,10 @@ STREAMS: dict[str, tuple[bytes, list[bytes]]] = {
         b"data: a\n\ndata: " + b"x\n" * MAX_EVENT_LENGTH + b"\ndata: b\n\ndata: c\n\n",
         [b"a", b"b", b"c"],
     ),
+    "too long in several data lines": (
+        b"data: " + b"x" * MAX_EVENT_LENGTH + b"\ndata: y\ndata: z\n\ndata: b\n\n",
+        [b"b"],
+    ),
     "too long and not ended": (b"data: a\n\ndata: " + b"x" * 3 * MAX_EVENT_LENGTH, [b"a"]),
 }
 
@@ -97,6 +101,40 @@ def test_long_in_pieces(stream: bytes, events: list[bytes]) -> None:
 
 
 MARK = re.compile(rb"wanted")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shown"),
+    [
+        pytest.param([b"data: a\n\ndata: wanted\n\ndata: b\n\n"], [b"wanted"], id="in one piece"),
+        pytest.param([b"data: a\n\n", b"data: b\n\ndata: wanted\n\n", b"data: c\n\n"], [b"wanted"], id="in pieces"),
+        pytest.param([b"data: a\n\ndata: b\n\ndata: wan", b"ted\n\n"], [b"wanted"], id="the mark is cut in two"),
+        pytest.param([b"data: a\n\ndata", b": wanted\n\n"], [b"wanted"], id="the field is cut in two"),
+        pytest.param([b"data: a\n\ndata: wanted ", b"x" * 200, b"\n\n"], [b"wanted " + b"x" * 200], id="far behind it"),
+        pytest.param(
+            [b"data: wanted 1\n\ndata: wanted 2 " + b"x" * 200, b"\n\n"],
+            [b"wanted 1", b"wanted 2 " + b"x" * 200],
+            id="far behind it, after another",
+        ),
+        pytest.param([b"wanted: 1\ndata: a\n\n"], [b"a"], id="the mark at the very beginning"),
+        pytest.param([b"\xef\xbb\xbfdata: wanted\n\n"], [b"wanted"], id="a byte order mark"),
+        pytest.param([b"data: a\n\n", b"\xef\xbb\xbfdata: wanted\n\n"], [], id="a byte order mark later on"),
+        pytest.param(
+            [b"data: " + b"x" * MAX_EVENT_LENGTH, b"x" * 10, b"\n\ndata: b\n\n", b"data: wanted\n\n"],
+            [b"wanted"],
+            id="after one that is too long",
+        ),
+        pytest.param(
+            [b"data: " + b"x" * MAX_EVENT_LENGTH, b"x" * 10, b"\ndata: wanted\n\ndata: wanted 2\n\n"],
+            [b"wanted 2"],
+            id="the mark in one that is too long",
+        ),
+    ],
+)
+def test_exactly_the_wanted_events_are_shown(chunks: list[bytes], shown: list[bytes]) -> None:
+    """The events around a wanted one are left out, wherever the stream is cut."""
+    splitter = EventSplitter(MARK)
+    assert [data for chunk in chunks for data in splitter.feed(chunk)] == shown
 
 
 @given(
