@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from addon import headers
+from addon import coerce, headers
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from store.models import Identity, Transport
 
 
-_NO_METADATA: Mapping[str, str | None] = MappingProxyType({})
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class RequestInfo(NamedTuple):
@@ -78,7 +78,7 @@ class OpenTurn:
         transport: Transport,
         started_at: float,
         info: RequestInfo,
-        metadata: Mapping[str, str | None] = _NO_METADATA,
+        metadata: Mapping[str, str] = _NO_METADATA,
         *,
         tier: str | None = None,
         warm_up: bool,
@@ -91,3 +91,7 @@ class OpenTurn:
         self.warm_up = warm_up
         self.first_byte_at: float | None = None
         self.status: int | None = None
+
+    def said(self, name: str) -> str | None:
+        """Return a field of the turn's metadata as it may be stored."""
+        return coerce.text(self.metadata.get(name))

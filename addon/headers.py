@@ -122,7 +122,9 @@ def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
         field = classify(header[0])
         if field is None:
             continue
-        if field is _CONTENT_TYPE:
+        if field.family is not None:
+            limits.append(header)
+        elif field is _CONTENT_TYPE:
             content_type = content_type or header[1]
         elif field is _CONTENT_ENCODING:
             content_encoding = content_encoding or header[1]
