@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
@@ -135,6 +135,39 @@ def test_exactly_the_wanted_events_are_shown(chunks: list[bytes], shown: list[by
     """The events around a wanted one are left out, wherever the stream is cut."""
     splitter = EventSplitter(MARK)
     assert [data for chunk in chunks for data in splitter.feed(chunk)] == shown
+
+
+class Counting:
+    """A pattern that counts the searches for it, and the bytes that they read."""
+
+    def __init__(self) -> None:
+        self.searches = self.length = 0
+
+    def search(self, content: bytes, start: int = 0) -> re.Match[bytes] | None:
+        """Search like `re.Pattern.search`, and count."""
+        self.searches += 1
+        self.length += len(content) - start
+        return MARK.search(content, start)
+
+
+@pytest.mark.parametrize("before", [b"", b"data: " + b"x" * MAX_EVENT_LENGTH * 2], ids=["first", "after a long one"])
+def test_unwanted_chunks_are_searched_once(before: bytes) -> None:
+    """A chunk of events without a mark costs one search, and no byte is read again but for the few that may be cut."""
+    marks = Counting()
+    splitter = EventSplitter(cast("re.Pattern[bytes]", marks))
+    splitter.feed(before)
+    splitter.feed(b"x\n\n")
+    marks.searches = marks.length = 0
+    for _ in range(100):
+        assert splitter.feed(b"data: " + b"x" * 1_000 + b"\n\ndata: b\n\ndata: c") == []
+        assert splitter.feed(b"\n\n") == []
+    assert marks.searches == 200
+    assert marks.length < 200 * 64 + 100 * 1_100
+    marks.searches = marks.length = 0
+    for _ in range(1_000):
+        assert splitter.feed(b"x") == []
+    assert marks.searches == 1_000
+    assert marks.length <= 1_000 * 65
 
 
 @given(
