@@ -138,10 +138,12 @@ def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
 class _Fields(dict[bytes, Field | None]):
     """The field that each header's name stands for; None if the header is not wanted.
 
-    A dictionary, because `lru_cache` makes an object for each look-up of bytes.
+    A dictionary, because `lru_cache` makes an object for each look-up of bytes. It is emptied when it is full.
     """
 
     def __missing__(self, name: bytes) -> Field | None:
+        if len(name) > MAX_NAME_LENGTH:
+            return None
         if len(self) >= _CACHED_NAMES:
             self.clear()
         found = self[name] = _classify(name)
@@ -152,9 +154,7 @@ _FIELDS = _Fields()
 
 
 def _classify(name: bytes) -> Field | None:
-    lower = name[: MAX_NAME_LENGTH + 1].decode("latin-1").lower()
-    if len(lower) > MAX_NAME_LENGTH:
-        return None
+    lower = name.decode("latin-1").lower()
     if not lower.startswith(_PREFIX):
         return _BODY_FIELDS.get(lower)
     if lower.startswith(_RESPONSE_PREFIX) and lower[len(_RESPONSE_PREFIX) :] in _RESPONSE_PARTS:
