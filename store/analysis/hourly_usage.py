@@ -29,13 +29,13 @@ HISTORY_DAYS = 28
 _NEW_DAY_HOUR = 5
 """The local hour at which one day's work has ended and the next has not begun."""
 
-GAP_SECONDS = 30 * MINUTE
+_GAP_SECONDS = 30 * MINUTE
 """Readings further apart have a gap between them, in which other clients may have used the limit."""
 
 TURN_SECONDS, _TURN_POINTS = 10 * MINUTE, 1.0
 """How long the turn that a reading came with may run on, and the points that it may use before the next reading."""
 
-_GAP_HOURS, _TURN_HOURS = GAP_SECONDS / HOUR, TURN_SECONDS / HOUR
+_GAP_HOURS, _TURN_HOURS = _GAP_SECONDS / HOUR, TURN_SECONDS / HOUR
 
 
 class UsageSample(NamedTuple):
@@ -350,12 +350,12 @@ def _usual_turn(pairs: Iterable[_Change]) -> float:
     for old, new, increase, lost in pairs:
         if lost:
             continue
-        if new.at - old.until > GAP_SECONDS:
+        if new.at - old.until > _GAP_SECONDS:
             gaps.append((new.at - old.until, increase))
         else:
             points += increase
             seconds += new.at - old.at
     gaps.sort()
     increases = sorted(increase for _, increase in gaps[: (len(gaps) + 1) // 2])
-    most = points / seconds * GAP_SECONDS if seconds else 0.0
+    most = points / seconds * _GAP_SECONDS if seconds else 0.0
     return max(_TURN_POINTS, min(most, increases[len(increases) // 2])) if increases else _TURN_POINTS

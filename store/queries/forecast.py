@@ -1,8 +1,8 @@
 """Forecasts: the document of ``forecast --json``, from which ``status`` and all others take theirs.
 
 A forecast reads a bounded number of rows, however long the history is. It walks back from the present: each step is one
-seek in the index of `snapshots`, to the last row at least a step before the one before. Across a gap it reads the row
-that followed as well, so that both ends are known. Gaps themselves cost nothing.
+seek in the index of `snapshots`, to the last row at least a step before the one before. With each row it takes the one
+that followed it, so that both ends of a gap without readings are known. Gaps themselves cost nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.budgets import BUDGET_WINDOW_MINUTES
 from store.analysis.forecast import forecast
 from store.analysis.formatting import DAY, HOUR
-from store.analysis.hourly_usage import GAP_SECONDS, HISTORY_DAYS, UsageSample
+from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
 from store.constants import BUDGET_SLOT
 from store.queries.cursors import read_transaction
@@ -135,10 +135,7 @@ def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
 def sample_history(
     connection: sqlite3.Connection, account: int, limit_id: str, now: float, sampling: Sampling = SAMPLING
 ) -> list[sqlite3.Row]:
-    """Return snapshots of a limit in the order of arrival: one for each step, and the one after each gap.
-
-    ``next_at`` is the time of the snapshot that followed in the database; None of the newest.
-    """
+    """Return snapshots of a limit in the order of arrival: one for each step, and the one that followed it."""
     return connection.execute(
         _WALK,
         {
@@ -149,24 +146,20 @@ def sample_history(
             "fine": sampling.fine,
             "fine_since": now - sampling.fine_hours * HOUR,
             "coarse": sampling.coarse,
-            "gap": GAP_SECONDS,
         },
     ).fetchall()
 
 
 _WALK = f"""
-WITH RECURSIVE walk (id, at, until) AS (
-    SELECT id, min(first_seen_at, :now), last_seen_at FROM (
-        SELECT id, first_seen_at, last_seen_at FROM snapshots
+WITH RECURSIVE walk (id, at) AS (
+    SELECT id, min(first_seen_at, :now) FROM (
+        SELECT id, first_seen_at FROM snapshots
         WHERE account = :account AND limit_id = :limit_id AND first_seen_at <= :now AND late = 0
         ORDER BY first_seen_at DESC, id DESC LIMIT 1
     )
     UNION ALL
     -- Where a row and its entry in the index differ, the walk goes on from where the index was searched: it ends.
-    SELECT
-        s.id,
-        min(s.first_seen_at, walk.at - CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END),
-        s.last_seen_at
+    SELECT s.id, min(s.first_seen_at, walk.at - CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END)
     FROM walk JOIN snapshots s ON s.id = (
         SELECT id FROM snapshots
         WHERE account = :account AND limit_id = :limit_id
@@ -175,29 +168,24 @@ WITH RECURSIVE walk (id, at, until) AS (
     )
     WHERE walk.at > :since
 ),
-walked (id, until, next_at) AS (
-    SELECT id, until, (
-        SELECT first_seen_at FROM snapshots
+followed (id, walked) AS (
+    SELECT id, 1 FROM walk
+    UNION ALL
+    SELECT (
+        SELECT id FROM snapshots
         WHERE account = :account AND limit_id = :limit_id AND first_seen_at > walk.at AND first_seen_at <= :now
             AND late = 0
-        ORDER BY first_seen_at LIMIT 1
-    ) FROM walk
-),
-found (id, next_at) AS (
-    SELECT id, next_at FROM walked
-    UNION ALL
-    SELECT n.id, (
-        SELECT first_seen_at FROM snapshots
-        WHERE account = :account AND limit_id = :limit_id AND first_seen_at > n.first_seen_at AND late = 0
-        ORDER BY first_seen_at LIMIT 1
-    )
-    FROM walked JOIN snapshots n ON n.id = (
-        SELECT id FROM snapshots
-        WHERE account = :account AND limit_id = :limit_id AND first_seen_at = walked.next_at AND late = 0
-        ORDER BY id LIMIT 1
-    )
-    WHERE walked.next_at - walked.until > :gap
+        ORDER BY first_seen_at, id LIMIT 1
+    ), 0 FROM walk
 )
-SELECT first_seen_at, last_seen_at, max(next_at) AS next_at, {WINDOW_COLUMNS}
-FROM found JOIN snapshots s ON s.id = found.id GROUP BY s.id ORDER BY s.id
+SELECT
+    first_seen_at,
+    last_seen_at,
+    CASE WHEN max(walked) = 0 THEN (
+        SELECT n.first_seen_at FROM snapshots n
+        WHERE n.account = :account AND n.limit_id = :limit_id AND n.first_seen_at > s.first_seen_at AND n.late = 0
+        ORDER BY n.first_seen_at LIMIT 1
+    ) END AS next_at, -- of a walked row, the next one is always there
+    {WINDOW_COLUMNS}
+FROM followed JOIN snapshots s ON s.id = followed.id GROUP BY s.id ORDER BY s.id
 """  # noqa: S608 (constant columns)

@@ -107,7 +107,7 @@ def test_skipped_rows_are_not_a_gap(path: Path) -> None:
     with closing(open_reader(path)) as connection:
         rows = sample_history(connection, 1, "codex", NOON + HOUR)
     found = [(sample.at - NOON, sample.until - NOON, sample.used_percent) for sample in samples_of(rows, "5h")]
-    assert found == [(60, 700, 1), (700, 700, 4)]
+    assert found == [(60, 60, 1), (120, 700, 2), (700, 700, 4)]
 
 
 @pytest.mark.parametrize(
