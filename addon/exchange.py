@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers
+from store import coerce
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from store.models import Identity, Transport
 
 
-_NO_METADATA: Mapping[str, str | None] = MappingProxyType({})
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class RequestInfo(NamedTuple):
@@ -90,7 +91,7 @@ class OpenTurn:
         transport: Transport,
         started_at: float,
         info: RequestInfo,
-        metadata: Mapping[str, str | None] = _NO_METADATA,
+        metadata: Mapping[str, str] = _NO_METADATA,
         *,
         tier: str | None = None,
         warm_up: bool,
@@ -116,3 +117,7 @@ class OpenTurn:
         if begins or self.first_byte_at is None:
             self.first_byte_at = at
         self.has_begun = begins
+
+    def said(self, name: str) -> str | None:
+        """Return a field of the turn's metadata as it may be stored."""
+        return coerce.text(self.metadata.get(name))

@@ -9,6 +9,17 @@ from typing import Any
 import pytest
 from mitmproxy.test import tflow
 
+from addon.exchange import RequestInfo
+from addon.turns import (
+    MAX_METADATA_LENGTH,
+    MAX_TURN_END_LENGTH,
+    TurnResult,
+    may_end,
+    parse_response_create,
+    parse_turn_end,
+    wanted_metadata,
+)
+from store.models import Identity, Tokens
 from tests.support.tap_line import NOW, PLUS, Line, request, upgraded
 
 TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
@@ -287,6 +298,104 @@ def test_details_of_websocket_turns(line: Line) -> None:
         ("t-1", None, *model, "high", "priority", "review", "t-0", "codex_exec"),
         ("t-1", "s-2", *model, None, "flex", "review", "t-0", "codex_exec"),
     ]
+
+
+LONG = "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param(b'{"type":"response.create"}', ("t-0", "gpt-a", "flex", False), id="nothing told"),
+        pytest.param(
+            create(input=[{"client_metadata": {"thread_id": "t-9"}}], client_metadata={"thread_id": "t-1"}),
+            ("t-1", "gpt-6.1-luna", "flex", False),
+            id="metadata within the conversation",
+        ),
+        pytest.param(create(input="client_metadata"), ("t-0", "gpt-6.1-luna", "flex", False), id="no field of it"),
+        pytest.param(
+            b'{"type":"response.create","client_metadata":{"thread_id":"t-1"},"input":"\xff"}',
+            ("t-1", "gpt-a", "flex", False),
+            id="no UTF-8",
+        ),
+        pytest.param(
+            b'{"type":"response.create","client_metadata":{"thread_id":', ("t-0", "gpt-a", "flex", False), id="no JSON"
+        ),
+        pytest.param(
+            b'{"type":"response.create","client_metadata":' + b"[" * 100_000,
+            ("t-0", "gpt-a", "flex", False),
+            id="absurdly deep",
+        ),
+        pytest.param(
+            b'{"type":"response.create","instructions":"%s","model":"m","service_tier":"auto"}' % LONG.encode(),
+            ("t-0", "gpt-a", "flex", False),
+            id="model and tier far from the beginning",
+        ),
+        pytest.param(create(generate=True), ("t-0", "gpt-6.1-luna", "flex", False), id="generates something"),
+        pytest.param(create(generate=False), ("t-0", "gpt-6.1-luna", "flex", True), id="generates nothing"),
+        pytest.param(
+            create(client_metadata={"x-codex-turn-metadata": json.dumps({"request_kind": "prewarm"})}),
+            ("t-0", "gpt-6.1-luna", "flex", True),
+            id="a warm-up by its metadata",
+        ),
+        pytest.param(
+            create(client_metadata={"x-codex-turn-metadata": {"request_kind": "prewarm"}}),
+            ("t-0", "gpt-6.1-luna", "flex", False),
+            id="metadata that is no text",
+        ),
+    ],
+)
+def test_message_that_starts_a_turn(message: bytes, expected: tuple[str, str, str, bool]) -> None:
+    """Each field is read by itself, wherever it can stand; what is missing is that of the socket."""
+    inherited = RequestInfo(Identity(token_key="a~1"), "t-0", model="gpt-a", tier="flex")
+    turn = parse_response_create(message, NOW, inherited)
+    assert turn is not None
+    assert (turn.info.thread, turn.info.model, turn.tier, turn.warm_up) == expected
+
+
+@pytest.mark.parametrize(("more", "is_read"), [(0, True), (1, False)])
+def test_length_of_metadata(more: int, is_read: bool) -> None:
+    """Longer metadata than any real one is not parsed."""
+    fields = json.dumps({"model": "gpt-a", "more": ""})
+    text = json.dumps({"model": "gpt-a", "more": "x" * (MAX_METADATA_LENGTH - len(fields) + more)})
+    assert len(text) == MAX_METADATA_LENGTH + more
+    assert wanted_metadata(text) == ({"model": "gpt-a"} if is_read else {})
+
+
+def test_wanted_metadata() -> None:
+    """Only the wanted texts are held, and of them what is wanted at the top."""
+    nested = {"workspaces": {"model": "secret", "/home/ann": {"reasoning_effort": "secret"}}}
+    assert wanted_metadata(json.dumps({**nested, "thread_id": "t", "session_id": 5, "turn_id": "x"})) == {
+        "thread_id": "t"
+    }
+    assert wanted_metadata('{"model": "m"} and more') == {"model": "m"}
+    assert [wanted_metadata(text) for text in ("", " ", "[]", '["model"]', "{", None, b"{}")] == [{}] * 7
+
+
+@pytest.mark.parametrize(("more", "ends"), [(0, True), (1, False)])
+def test_length_of_the_event_that_ends_a_turn(more: int, ends: bool) -> None:
+    """A longer event than any real one is not parsed."""
+    event = {"type": "response.completed", "response": {"usage": {"input_tokens": 7}, "output": ""}}
+    missing = MAX_TURN_END_LENGTH - len(json.dumps(event))
+    content = json.dumps(event).replace('""', f'"{"x" * (missing + more)}"').encode()
+    assert len(content) == MAX_TURN_END_LENGTH + more
+    assert parse_turn_end(content) == (TurnResult(Tokens(input=7)) if ends else None)
+
+
+@pytest.mark.parametrize(
+    ("event", "may"),
+    [
+        (COMPLETED, True),
+        (b'{"type":"response.failed"}', True),
+        (b'{"type":"response.incomplete"}', True),
+        (b'{"type":"error"}', True),
+        (b'{"type":"response.output_text.delta","delta":"response.completed error"}', False),
+        (b"", False),
+    ],
+)
+def test_events_that_may_end_a_turn(event: bytes, may: bool) -> None:
+    """Events are told apart by their marks, before any JSON is parsed."""
+    assert may_end(event) is may
 
 
 def test_tokens_written_into_the_cache(line: Line) -> None:

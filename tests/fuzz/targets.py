@@ -134,7 +134,13 @@ def fuzz_client_message(data: bytes) -> None:
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    turn = OpenTurn(Transport.HTTP, 1.0, RequestInfo(_SOMEBODY), turns.wanted_metadata(data), warm_up=False)
+    turn = OpenTurn(
+        Transport.HTTP,
+        1.0,
+        RequestInfo(_SOMEBODY),
+        turns.wanted_metadata(data.decode("utf-8", "replace")),
+        warm_up=False,
+    )
     for ending in (turns.parse_turn_end(data), turns.parse_turn_body(data)):
         if ending:
             found = turns.finished_turn(turn, "codex", ending, 2.0)

@@ -213,17 +213,14 @@ def test_what_a_turn_says_of_itself(codex: str, backend: Backend, tmp_path: Path
     assert str(work).encode() not in b"".join(each.read_bytes() for each in tmp_path.glob("tap.sqlite3*"))
 
 
-def main_limit(path: Path) -> dict[str, Any]:
-    """Return the one limit of the one account."""
-    (account,) = status(path)["accounts"]
-    (limit,) = account["limits"]
-    return dict(limit)
-
-
 def wait_for_state(path: Path, state: str) -> dict[str, Any]:
     """Return the one limit of the one account, once it is in a state."""
-    wait_until(lambda: main_limit(path)["state"] == state, lambda: str(main_limit(path)))
-    return main_limit(path)
+
+    def found() -> list[dict[str, Any]]:
+        return [limit for account in status(path)["accounts"] for limit in account["limits"]]
+
+    wait_until(lambda: [limit["state"] for limit in found()] == [state], lambda: str(found()))
+    return found()[0]
 
 
 def said(path: Path, *words: str) -> tuple[int, dict[str, Any]]:
