@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from store.errors import DatabaseError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
@@ -89,12 +90,26 @@ def _m004_imports(database: Database) -> None:
     _execute_all(database, _IMPORTS_SCHEMA)
 
 
+def _m005_unique_labels(database: Database) -> None:
+    database.execute(_ACCOUNT_LABELS)
+    views = database.execute("SELECT name, sql FROM sqlite_master WHERE name IN ('latest', 'turns', 'changes')")
+    for name, written in views.fetchall():
+        database.execute(f"DROP VIEW {name}")
+        database.execute(_ACCOUNT_JOIN.sub(_LABEL_JOIN, written.replace(_ANY_NAME, "a.label")))
+
+
 def _execute_all(database: Database, statements: str) -> None:
     for statement in statements.split(";\n\n"):
         database.execute(statement)
 
 
-_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_more_limits, _m004_imports]
+_MIGRATIONS: list[Callable[[Database], None]] = [
+    _m001_initial,
+    _m002_requests,
+    _m003_more_limits,
+    _m004_imports,
+    _m005_unique_labels,
+]
 """All steps of the schema; a released one is never changed."""
 
 _INITIAL_SCHEMA = """
@@ -477,3 +492,38 @@ JOIN accounts a ON a.id = r.account
 LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
 ORDER BY r.id
 """
+
+
+_ACCOUNT_LABELS = """
+CREATE VIEW account_labels AS   -- what an account is called: a name or e-mail that names no other account, else its key
+WITH keys (account, name) AS (
+    SELECT id, trim(account_id || '/' || user_id, '/') FROM accounts
+),
+names (account, name) AS (
+    SELECT id, name FROM accounts
+    UNION
+    SELECT id, email FROM accounts
+    UNION
+    SELECT account, name FROM keys
+    UNION
+    SELECT account, trim(account_id || '/' || user_id, '/') FROM merged_accounts
+    UNION
+    SELECT account, token_key FROM tokens
+),
+unique_names (account, name) AS (
+    SELECT min(account), name FROM names WHERE name <> '' GROUP BY name HAVING count(*) = 1
+),
+unique_keys (account, name) AS (
+    SELECT min(account), name FROM keys WHERE name <> '' GROUP BY name HAVING count(*) = 1
+)
+SELECT a.id AS account, coalesce(named.name, mail.name, keyed.name, '#' || a.id) AS label
+FROM accounts a
+LEFT JOIN unique_names named ON named.account = a.id AND named.name = a.name
+LEFT JOIN unique_names mail ON mail.account = a.id AND mail.name = a.email
+LEFT JOIN unique_keys keyed ON keyed.account = a.id
+"""
+
+_ANY_NAME = "coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/'))"
+_ACCOUNT_JOIN = re.compile(r"JOIN accounts a ON a\.id = ")
+# LEFT, so that the rows are still read in the order of their ids.
+_LABEL_JOIN = "LEFT JOIN account_labels a ON a.account = "
