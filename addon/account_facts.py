@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from addon import coerce
-from addon.coerce import mapping
+from store import coerce
+from store.coerce import mapping
 from store.models import Credits, ModelUsage
 
 if TYPE_CHECKING:

@@ -40,17 +40,21 @@ class TooLongError(ValueError):
 class BodyTap:
     """A callable for ``flow.response.stream``: passes each chunk to a reader, decoded, and returns it as it is."""
 
-    __slots__ = ("_decode", "_feed", "_length")
+    __slots__ = ("_begin", "_decode", "_feed", "_length")
 
-    def __init__(self, feed: Callable[[bytes], None], encoding: bytes) -> None:
+    def __init__(
+        self, feed: Callable[[bytes], None], encoding: bytes, begin: Callable[[bytes], bool] | None = None
+    ) -> None:
         """Create the callable for one response.
 
         Args:
             feed: Called with each decoded chunk, then with ``b""`` at the end.
             encoding: The ``content-encoding`` header.
+            begin: Called with each decoded chunk that is not empty before `feed`, until it returns True.
 
         """
         self._feed: Callable[[bytes], None] | None = feed
+        self._begin = begin
         self._decode = decoder(encoding) if encoding else bytes
         self._length = 0
 
@@ -64,6 +68,8 @@ class BodyTap:
                     raise TooLongError  # noqa: TRY301 (handled like every other reason to stop)
                 # A chunk may decode to nothing yet, which is not the end.
                 if decoded or not chunk:
+                    if self._begin and decoded and self._begin(decoded):
+                        self._begin = None
                     self._feed(decoded)
             except Exception as error:  # noqa: BLE001 (nothing may reach the proxy from here)
                 self._feed = None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from addon import coerce
-from addon.coerce import mapping
+from store import coerce
+from store.coerce import mapping
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT, FULL_PERCENT
 from store.models import Budget, Limit, Window
 

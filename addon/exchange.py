@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers
+from store import coerce
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from store.models import Identity, Transport
 
 
-_NO_METADATA: Mapping[str, str | None] = MappingProxyType({})
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class RequestInfo(NamedTuple):
@@ -68,17 +69,29 @@ class OpenTurn:
     """A turn that is under way; ``info`` says whose it is, and its thread, session and model.
 
     ``metadata`` has the wanted fields of its ``x-codex-turn-metadata`` (`turns.wanted_metadata`): the rest, paths and
-    URLs of the workspace, is not held. ``tier`` is the service tier of this turn alone.
+    URLs of the workspace, is not held. ``tier`` is the service tier of this turn alone. ``first_byte_at`` is when the
+    response began, on either transport: with its first event or byte of its body. Until then (``has_begun`` is false)
+    it is when the server first said anything: with headers, or with a message about limits.
     """
 
-    __slots__ = ("first_byte_at", "info", "metadata", "started_at", "status", "tier", "transport", "warm_up")
+    __slots__ = (
+        "first_byte_at",
+        "has_begun",
+        "info",
+        "metadata",
+        "started_at",
+        "status",
+        "tier",
+        "transport",
+        "warm_up",
+    )
 
     def __init__(
         self,
         transport: Transport,
         started_at: float,
         info: RequestInfo,
-        metadata: Mapping[str, str | None] = _NO_METADATA,
+        metadata: Mapping[str, str] = _NO_METADATA,
         *,
         tier: str | None = None,
         warm_up: bool,
@@ -90,4 +103,21 @@ class OpenTurn:
         self.tier = tier
         self.warm_up = warm_up
         self.first_byte_at: float | None = None
+        self.has_begun = False
         self.status: int | None = None
+
+    def note_arrival(self, at: float, *, begins: bool) -> None:
+        """Note what the server sends before the response has begun.
+
+        Args:
+            at: When it arrived, in Unix seconds.
+            begins: Whether the response begins with it.
+
+        """
+        if begins or self.first_byte_at is None:
+            self.first_byte_at = at
+        self.has_begun = begins
+
+    def said(self, name: str) -> str | None:
+        """Return a field of the turn's metadata as it may be stored."""
+        return coerce.text(self.metadata.get(name))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from addon import coerce
 from addon.exchange import Exchange, OpenTurn, RequestInfo
 from addon.hosts import Hosts, decode_ascii, is_teacher
 from addon.identity import NOBODY, Identities, login_scheme
-from addon.turns import is_turn, mentions_warm_up, wanted_metadata
+from addon.turns import is_turn, is_warm_up, wanted_metadata
+from store import coerce
 from store.models import Transport
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class FlowClassifier:
         requested_at = data.timestamp_start
         if not info.is_turn:
             return Exchange(info, requested_at)
-        raw = wanted.get(_TURN_METADATA, b"")
-        is_warm_up = mentions_warm_up(raw) is not None
-        turn = OpenTurn(Transport.HTTP, requested_at, info, wanted_metadata(raw), tier=info.tier, warm_up=is_warm_up)
+        metadata = wanted_metadata(wanted.get(_TURN_METADATA, b"").decode("utf-8", "replace"))
+        warm_up = is_warm_up(metadata)
+        turn = OpenTurn(Transport.HTTP, requested_at, info, metadata, tier=info.tier, warm_up=warm_up)
         return Exchange(info, requested_at, turn)
 
     def _read(self, data: RequestData, server_name: str | None, wanted: dict[bytes, bytes]) -> RequestInfo | None:

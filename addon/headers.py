@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from addon import coerce
-from addon.coerce import MAX_FAMILIES
 from addon.raw_fields import clean_raw
 from addon.unknown_fields import MAX_UNKNOWN, is_unknown_header
-from addon.windows import normalize
+from store import coerce
+from store.coerce import MAX_FAMILIES
 from store.constants import MAIN_LIMIT, MAIN_NAMES
 from store.models import Credits, Limit, RateLimits
+from store.windows import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,10 +119,12 @@ def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
     limits: list[tuple[bytes, bytes]] = []
     content_type = content_encoding = b""
     for header in fields:
-        field = classify(header[0])
+        field = _FIELDS[header[0]]
         if field is None:
             continue
-        if field is _CONTENT_TYPE:
+        if field.family is not None:
+            limits.append(header)
+        elif field is _CONTENT_TYPE:
             content_type = content_type or header[1]
         elif field is _CONTENT_ENCODING:
             content_encoding = content_encoding or header[1]
@@ -133,12 +135,26 @@ def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
     return HeaderFields(limits, content_type, content_encoding)
 
 
-@lru_cache(maxsize=_CACHED_NAMES)
-def classify(name: bytes) -> Field | None:
-    """Return the field that a header's name stands for, or None if the header is not wanted."""
-    lower = name[: MAX_NAME_LENGTH + 1].decode("latin-1").lower()
-    if len(lower) > MAX_NAME_LENGTH:
-        return None
+class _Fields(dict[bytes, Field | None]):
+    """The field that each header's name stands for; None if the header is not wanted.
+
+    A dictionary, because `lru_cache` makes an object for each look-up of bytes. It is emptied when it is full.
+    """
+
+    def __missing__(self, name: bytes) -> Field | None:
+        if len(name) > MAX_NAME_LENGTH:
+            return None
+        if len(self) >= _CACHED_NAMES:
+            self.clear()
+        found = self[name] = _classify(name)
+        return found
+
+
+_FIELDS = _Fields()
+
+
+def _classify(name: bytes) -> Field | None:
+    lower = name.decode("latin-1").lower()
     if not lower.startswith(_PREFIX):
         return _BODY_FIELDS.get(lower)
     if lower.startswith(_RESPONSE_PREFIX) and lower[len(_RESPONSE_PREFIX) :] in _RESPONSE_PARTS:
@@ -168,7 +184,7 @@ def read_mapping(mapping: Mapping[str, object], observed_at: float) -> RateLimit
     """Parse the ``headers`` of a websocket error, whose values may be numbers and truth values."""
     values: dict[Field, object] = {}
     for name, value in mapping.items():
-        field = classify(name.encode("utf-8", "replace"))
+        field = _FIELDS[name.encode("utf-8", "replace")]
         if field is None or field.name in _BODY_FIELDS:
             continue
         is_known = field.part is not _UNKNOWN_PART and isinstance(value, str | int | float)
@@ -246,7 +262,7 @@ def _texts(found: HeaderFields) -> dict[Field, str]:
     """Return the values by field; the first of a repeated header counts, as for Codex."""
     texts: dict[Field, str] = {}
     for name, value in found.limits:
-        field = classify(name)
+        field = _FIELDS[name]
         if field is not None and field not in texts:
             texts[field] = value[:MAX_VALUE_LENGTH].decode("utf-8", "replace")
     return texts

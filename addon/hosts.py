@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from addon import coerce
+from store import coerce
 from store.models import SightingKind
 from store.settings import MAX_LEARNED_HOSTS, WATCHED_HOSTS, checked_host, may_be_learned, plain_host
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import jwt
 
-from addon import coerce
+from store import coerce
 from store.models import Identity
 
 PREFIX_LENGTH = 20

@@ -20,15 +20,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import account_facts, coerce, headers
+from addon import account_facts, headers
 from addon.budgets import budget_limit, says_no_budget
-from addon.coerce import MAX_FAMILIES
 from addon.raw_fields import allowed_fields
 from addon.unknown_fields import unknown_keys
-from addon.windows import normalize
+from store import coerce
+from store.coerce import MAX_FAMILIES
 from store.constants import MAIN_LIMIT, MAIN_NAMES, limit_slug
 from store.limit_state import ANY_REFUSAL
 from store.models import Limit, RateLimits, Source
+from store.windows import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

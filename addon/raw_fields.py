@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from addon import coerce
-from addon.coerce import MAX_FAMILIES, MAX_TEXT_LENGTH, number, printable_text
+from store import coerce
+from store.coerce import MAX_FAMILIES, MAX_TEXT_LENGTH, number, printable_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

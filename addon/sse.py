@@ -36,9 +36,7 @@ class EventSplitter:
         """
         self._marks = marks
         self._rest = b""
-        self._is_marked = False
-        self._is_skipping = False
-        self._is_begun = False
+        self._is_marked = self._is_skipping = self._is_begun = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each wanted event that `chunk` completes; an event without data is left out."""
@@ -75,7 +73,7 @@ class EventSplitter:
     def _skip(self, buffer: bytes, searched: int) -> list[bytes]:
         """Hold the beginning of the next event, and return no event."""
         last = max(buffer.rfind(end, searched) for end in _BLANK_LINE_ENDS)
-        if last >= 0:
+        if last != -1:
             # A \n may be left of a \r\n; the next event then begins with a blank line, which is harmless.
             buffer = buffer[last + 2 :]
             self._is_skipping, self._is_begun = False, True

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
     from mitmproxy.tls import ClientHelloData, TlsData
 
-    from addon.exchange import Exchange
+    from addon.exchange import Exchange, OpenTurn
     from addon.observations import Observation
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,26 @@ def _end_on_hangup() -> None:
         # Signals belong to the main thread, which may not be the one of the proxy.
         with contextlib.suppress(RuntimeError, ValueError):
             ctx.master.event_loop.add_signal_handler(hangup, ctx.master.shutdown)
+
+
+def _is_event_stream(fields: headers.HeaderFields) -> bool:
+    return fields.content_type[: len(_EVENTS)].lower() == _EVENTS
+
+
+def _beginning(turn: OpenTurn, fields: headers.HeaderFields) -> Callable[[bytes], bool]:
+    """Return a function that notes when the response of a turn begins, and returns True for the chunk that begins it.
+
+    A stream begins with an event of its response, any other body with its first byte.
+    """
+    is_stream = _is_event_stream(fields)
+
+    def begin(chunk: bytes) -> bool:
+        if is_stream and not turns.begins_response(chunk):
+            return False
+        turn.note_arrival(time.time(), begins=True)
+        return True
+
+    return begin
 
 
 def guarded(hook: Callable[[Tap, Data], None]) -> Callable[[Tap, Data], None]:
@@ -237,10 +257,12 @@ class Tap:
         if fields.limits:
             self._put(exchange, ObservedHeaders(exchange.info, exchange.requested_at, fields, at, status))
         if exchange.turn:
-            exchange.turn.first_byte_at, exchange.turn.status = at, status
+            exchange.turn.status = status
+            exchange.turn.note_arrival(at, begins=False)
         feed = None if is_upgrade else self._body_reader(exchange, fields, at, status)
         if feed:
-            response.stream = bodies.BodyTap(feed, fields.content_encoding)
+            begin = _beginning(exchange.turn, fields) if exchange.turn else None
+            response.stream = bodies.BodyTap(feed, fields.content_encoding, begin)
 
     @guarded
     def response(self, flow: HTTPFlow) -> None:
@@ -274,8 +296,8 @@ class Tap:
             self._open_turn(exchange, content, message.timestamp)
             return
         turn = exchange.turn
-        if turn and turn.first_byte_at is None:
-            turn.first_byte_at = message.timestamp
+        if turn and not turn.has_begun:
+            turn.note_arrival(message.timestamp, begins=turns.begins_response(content))
         if not content.startswith(messages.OUTPUT_EVENT_PREFIXES):
             self._read_event(exchange, content, message.timestamp, Source.WEBSOCKET, None)
 
@@ -307,7 +329,7 @@ class Tap:
         self, exchange: Exchange, fields: headers.HeaderFields, at: float, status: int
     ) -> Callable[[bytes], None] | None:
         """Return the reader of a body, or None if the body cannot contain limits or tokens."""
-        if fields.content_type[: len(_EVENTS)].lower() == _EVENTS:
+        if _is_event_stream(fields):
             return bodies.events(functools.partial(self._read_sse, exchange, status), _EVENT_MARKS)
         if status >= 400 or exchange.turn:
             return bodies.Document(functools.partial(self._read_body, exchange, at, status))

@@ -17,19 +17,19 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from addon import coerce
 from addon.exchange import OpenTurn
+from store import coerce
+from store.constants import INTERRUPTED
 from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from addon.exchange import RequestInfo
 
 
-INTERRUPTED = "interrupted"
-"""Our own error type of a turn whose end was never seen."""
-
 MAX_METADATA_LENGTH = 64 * 1024
-"""Bytes of ``x-codex-turn-metadata`` that are parsed; a real one has about 1 kB."""
+"""Characters of ``x-codex-turn-metadata`` that are parsed; a real one has about 1 kB."""
 
 MAX_TURN_END_LENGTH = 4 * 1024 * 1024
 """Bytes of a message that is parsed for its tokens; ``response.completed`` repeats the whole output."""
@@ -46,9 +46,20 @@ _SERVICE_TIER = re.compile(rb'"service_tier"\s*:\s*"([A-Za-z0-9_-]{1,40})"')
 END_MARKS = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"', _ERROR)
 """Each event that ends a turn contains one of these."""
 
+_RESPONSE_EVENT = re.compile(rb'response\.|"error"')
+_MAX_BEGINNING = 4096
+"""Bytes of a message or chunk that are searched for the beginning of a response."""
+
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
 _METADATA_NAMES = (
-    *("thread_id", "session_id", "model", "reasoning_effort", "subagent_kind", "parent_thread_id", "thread_source"),
+    "thread_id",
+    "session_id",
+    "model",
+    "reasoning_effort",
+    "subagent_kind",
+    "parent_thread_id",
+    "thread_source",
+    "request_kind",
 )
 _SOURCES_AS_SUBAGENT = frozenset({"thread_title"})
 """Sources of threads that Codex starts for itself without naming a sub-agent: to make the title of another one."""
@@ -60,7 +71,8 @@ _decode = json.JSONDecoder().raw_decode
 class TurnResult(NamedTuple):
     """How a turn ended: the reported tokens, and the server's type of an error and its status.
 
-    ``model`` is the one that responded, ``reasoning_effort`` the one that the response repeats.
+    ``model`` is the one that responded, ``reasoning_effort`` the one that the response repeats, and ``response_id`` the
+    server's id of the response.
     """
 
     tokens: Tokens = Tokens()
@@ -68,6 +80,7 @@ class TurnResult(NamedTuple):
     status: int | None = None
     model: str | None = None
     reasoning_effort: str | None = None
+    response_id: str | None = None
 
 
 NO_RESULT = TurnResult()
@@ -79,8 +92,9 @@ def is_turn(method: str, path: str) -> bool:
     return method == "POST" and _TURN_PATHS.search(path) is not None
 
 
-mentions_warm_up = re.compile(rb'"request_kind"\s*:\s*"prewarm"').search
-"""Matches the ``x-codex-turn-metadata`` header of a warm-up."""
+def begins_response(content: bytes) -> bool:
+    """Return True for an event of a response, and False for one about limits, which a server may send ahead of it."""
+    return _RESPONSE_EVENT.search(content, 0, _MAX_BEGINNING) is not None
 
 
 def parse_response_create(content: bytes, started_at: float, inherited: RequestInfo) -> OpenTurn | None:
@@ -92,8 +106,7 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
     if start is None:
         return None
     metadata = _client_metadata(content)
-    turn_metadata = metadata.get("x-codex-turn-metadata")
-    raw = turn_metadata.encode("utf-8", "replace") if isinstance(turn_metadata, str) else b""
+    turn_metadata = wanted_metadata(metadata.get("x-codex-turn-metadata"))
     model, tier = (each.search(content, start.end(), start.end() + 200) for each in (_MODEL, _SERVICE_TIER))
     return OpenTurn(
         Transport.WEBSOCKET,
@@ -105,16 +118,23 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
             subagent=coerce.text(metadata.get("x-openai-subagent")) or inherited.subagent,
             parent_thread=coerce.text(metadata.get("x-codex-parent-thread-id")) or inherited.parent_thread,
         ),
-        wanted_metadata(raw),
+        turn_metadata,
         tier=tier[1].decode() if tier else inherited.tier,
-        warm_up=_generates_nothing(content) or mentions_warm_up(raw) is not None,
+        warm_up=is_warm_up(turn_metadata) or _generates_nothing(content),
     )
 
 
-def wanted_metadata(raw: bytes) -> dict[str, str | None]:
-    """Return the fields of ``x-codex-turn-metadata`` that a turn has; the rest, paths and URLs, is dropped at once."""
-    metadata = coerce.json_object(raw) if 0 < len(raw) <= MAX_METADATA_LENGTH else {}
-    return {name: coerce.text(metadata.get(name)) for name in _METADATA_NAMES if name in metadata}
+def wanted_metadata(text: object) -> dict[str, str]:
+    """Return the fields of ``x-codex-turn-metadata`` that a turn has, as sent; the rest, paths and URLs, is dropped."""
+    if not (isinstance(text, str) and 0 < len(text) <= MAX_METADATA_LENGTH):
+        return {}
+    metadata = _object_at(text, 0)
+    return {name: value for name in _METADATA_NAMES if isinstance(value := metadata.get(name), str)}
+
+
+def is_warm_up(metadata: Mapping[str, str]) -> bool:
+    """Return True if these fields of ``x-codex-turn-metadata`` are those of a warm-up."""
+    return metadata.get("request_kind") == "prewarm"
 
 
 def may_end(content: bytes) -> bool:
@@ -132,9 +152,7 @@ def parse_turn_end(content: bytes) -> TurnResult | None:
         return None
     response = coerce.mapping(event.get("response"))
     status = coerce.count(event.get("status") if event.get("status") is not None else event.get("status_code"))
-    return TurnResult(
-        _tokens(response.get("usage")), _error_type(event, response), status, *_model_and_effort(response)
-    )
+    return TurnResult(_tokens(response.get("usage")), _error_type(event, response), status, *_said_of_itself(response))
 
 
 def parse_turn_body(content: bytes) -> TurnResult:
@@ -142,14 +160,13 @@ def parse_turn_body(content: bytes) -> TurnResult:
     if _USAGE not in content and _ERROR not in content:
         return NO_RESULT
     body = coerce.json_object(content)
-    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}), None, *_model_and_effort(body))
+    return TurnResult(_tokens(body.get("usage")), _error_type(body, {}), None, *_said_of_itself(body))
 
 
 def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: float) -> Turn:
     """Return the row of a turn that has ended; `limit_id` is the limit that it was charged to."""
     info = turn.info
-    said = turn.metadata.get
-    model = info.model or said("model") or result.model
+    model = info.model or turn.said("model") or result.model
     return Turn(
         identity=info.identity,
         transport=turn.transport,
@@ -157,19 +174,20 @@ def finished_turn(turn: OpenTurn, limit_id: str, result: TurnResult, ended_at: f
         first_byte_at=turn.first_byte_at,
         ended_at=ended_at,
         limit_id=limit_id,
-        thread=info.thread or said("thread_id"),
-        session=info.session or said("session_id"),
+        thread=info.thread or turn.said("thread_id"),
+        session=info.session or turn.said("session_id"),
         model=model,
         warm_up=turn.warm_up,
         status=turn.status if result.status is None else result.status,
         error_type=result.error_type,
         tokens=result.tokens,
         response_model=result.model if result.model != model else None,
-        reasoning_effort=said("reasoning_effort") or result.reasoning_effort,
+        reasoning_effort=turn.said("reasoning_effort") or result.reasoning_effort,
         tier=turn.tier,
-        subagent=said("subagent_kind") or info.subagent or _own_purpose(said("thread_source")),
-        parent_thread=said("parent_thread_id") or info.parent_thread,
+        subagent=turn.said("subagent_kind") or info.subagent or _own_purpose(turn.said("thread_source")),
+        parent_thread=turn.said("parent_thread_id") or info.parent_thread,
         client=info.client,
+        response_id=result.response_id,
     )
 
 
@@ -184,8 +202,14 @@ def _client_metadata(content: bytes) -> dict[str, Any]:
         return {}
     text = content[at + len(_CLIENT_METADATA) :].decode("utf-8", "replace")
     colon = _COLON.match(text)
+    return _object_at(text, colon.end()) if colon else {}
+
+
+def _object_at(text: str, start: int) -> dict[str, Any]:
+    """Return the JSON object that begins at `start`, whatever follows it; an empty one if there is none."""
+    # Not `json.loads`: its Python code around the scanner costs a hook more than the scanner does.
     try:
-        return coerce.mapping(_decode(text, colon.end())[0]) if colon else {}
+        return coerce.mapping(_decode(text, start)[0])
     except (ValueError, RecursionError):
         return {}
 
@@ -195,9 +219,10 @@ def _generates_nothing(content: bytes) -> bool:
     return _GENERATE in content and _GENERATES_NOTHING.search(content) is not None
 
 
-def _model_and_effort(response: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return the model that responded, and its reasoning effort."""
-    return coerce.text(response.get("model")), coerce.text(coerce.mapping(response.get("reasoning")).get("effort"))
+def _said_of_itself(response: dict[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Return the model that responded, its reasoning effort, and the id of the response."""
+    effort = coerce.mapping(response.get("reasoning")).get("effort")
+    return coerce.text(response.get("model")), coerce.text(effort), coerce.text(response.get("id"))
 
 
 def _tokens(usage: object) -> Tokens:

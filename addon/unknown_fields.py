@@ -10,7 +10,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from addon.coerce import MAX_FAMILIES, mapping
+from store.coerce import MAX_FAMILIES, mapping
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:

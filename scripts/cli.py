@@ -38,6 +38,7 @@ _COMMANDS = {
     "top": "top:top",
     "forecast": "forecast:forecast",
     "usage": "usage:usage",
+    "speed": "speed:speed",
     "next": "next_account:next_account",
     "events": "events:events",
     "history": "history:history",
@@ -47,10 +48,12 @@ _COMMANDS = {
     "statusline": "statusline:statusline",
     "alerts": "alerts:alerts",
     "serve": "serve:serve",
+    "mcp": "mcp_server:mcp_server",
     "run": "run:run",
     "install": "install:install",
     "proxy": "proxy:proxy",
     "env": "env:env",
+    "import": "import_sessions:import_sessions",
     "prune": "prune:prune",
     "demo": "demo:demo",
     "doctor": "doctor:doctor",
@@ -59,7 +62,7 @@ _COMMANDS = {
 """The module and the function of each command, in the order of the help: the most used first."""
 
 _DOCUMENT_COMMANDS = frozenset(
-    {"status", "forecast", "usage", "next", "events", "history", "accounts", "threads", "guard", "statusline"}
+    {"status", "forecast", "usage", "speed", "next", "events", "history", "accounts", "threads", "guard", "statusline"}
 )
 """Commands that print one document and end."""
 
@@ -144,7 +147,7 @@ def _failures_explained() -> Iterator[None]:
 
 def _explained(error: Exception) -> tuple[str, int] | None:
     """Return the message and the exit code of an expected failure; None for any other."""
-    from store.errors import DatabaseError, MissingError, SettingError
+    from store.errors import DatabaseError, MissingError, SettingError, failure_text
     from store.queries.accounts import AccountError
 
     message, exit_code = str(error), FAILED
@@ -155,7 +158,7 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     elif isinstance(error, AccountError):
         exit_code = WRONG_USE
     elif isinstance(error, sqlite3.Error):
-        message = f"the database cannot be used: {error}"
+        message = f"the database cannot be used: {failure_text(error)}"
     elif isinstance(error, OSError):
         message = _explained_by_system(error)
     elif not isinstance(error, DatabaseError | SettingError):

@@ -28,6 +28,9 @@ RESET_JITTER_SECONDS = 60
 SKEW_SECONDS = 120
 """Distance above which the server's clock and ours differ."""
 
+INTERRUPTED = "interrupted"
+"""Our own error type of a turn whose end was never seen."""
+
 EventKind = Literal[
     "limit_reached",
     "limit_freed",
@@ -67,6 +70,11 @@ GroupBy = Literal[
 GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)
 """What a row of `store.documents.UsageDocument` can stand for."""
 
+
+SpeedBy = Literal["model", "hour", "day", "effort", "tier"]
+
+SPEED_BY: tuple[SpeedBy, ...] = get_args(SpeedBy)
+"""What a row of `store.documents.SpeedDocument` can stand for."""
 
 _NOT_IN_IDS = re.compile(r"[^a-z0-9_.]+", re.ASCII)
 

@@ -45,6 +45,14 @@ READ_SECONDS = 5.0
 """How long a reader waits while the write-ahead log is locked for readers too, which is rare."""
 
 
+MAX_STEPS = 1_000_000_000
+"""How many steps of SQLite's virtual machine the questions to one connection may take, some 15 s; a long file may take
+`_STEPS_PER_BYTE` more for each byte."""
+
+_STEPS_PER_BYTE = 10  # the longest question over a year takes half a step
+_STEPS_AT_ONCE = 1_000_000
+
+
 def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection:
     """Open the database read-only, with `sqlite3.Row` rows; wait at most ``seconds`` for a lock.
 
@@ -56,7 +64,7 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
     try:
         if not path.exists():
             raise MissingError(f"{path} is not there yet")
-        if path.is_fifo():  # opening it would wait for another program
+        if not path.is_file():  # opening a named pipe would wait for another program
             raise DatabaseError(f"{path} is not a regular file; name another file with --db or CODEX_TAP_DB")
     except OSError as error:
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -72,6 +80,7 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
             f"{path} was written by an older codex-tap (schema {version}); start the proxy once to migrate it"
         )
     try:
+        bound_questions(connection, path)
         readable_rows.show_readable_rows(connection, path)
     except BaseException as error:
         connection.close()
@@ -80,6 +89,17 @@ def open_reader(path: Path, seconds: float = READ_SECONDS) -> sqlite3.Connection
         raise
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def bound_questions(connection: sqlite3.Connection, path: Path) -> None:
+    """Have the questions to a connection fail when they take more than the size of the file explains.
+
+    The pages of a damaged or forged file may refer to each other in a way that makes a few of them into endless rows,
+    and what its schema computes may have any length.
+    """
+    readable_rows.bound_values(connection)
+    rounds = iter(range((MAX_STEPS + _STEPS_PER_BYTE * path.stat().st_size) // _STEPS_AT_ONCE))
+    connection.set_progress_handler(lambda: next(rounds, None) is None, _STEPS_AT_ONCE)
 
 
 def _open_reading(path: Path, seconds: float) -> tuple[sqlite3.Connection, int]:
@@ -109,6 +129,14 @@ def _connect_reading(path: Path, seconds: float = READ_SECONDS, options: str = "
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{options}", uri=True, timeout=seconds)
 
 
+def open_empty() -> sqlite3.Connection:
+    """Return a database in memory that has the whole schema and no row, for queries where there is no file yet."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.apply_migrations(connection)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open the database for writing; create it or migrate its schema if needed.
 
@@ -123,6 +151,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.text_factory = readable_rows.readable_text
+        readable_rows.bound_values(connection)
         _ignore_triggers(connection)
     except sqlite3.Error as error:
         raise DatabaseError(f"{path}: {error}") from error

@@ -20,7 +20,7 @@ annotations are not strings here: each string would be compiled.
 import sys
 from typing import Any, Literal, NotRequired
 
-from store.constants import EventKind, GroupBy
+from store.constants import EventKind, GroupBy, SpeedBy
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -64,9 +64,9 @@ class LoginReference(TypedDict):
     """Which of the accounts is logged in in the shell's ``CODEX_HOME``."""
 
     logged_in: str | None
-    """The account's key; null where nobody is logged in, or that account was not seen yet."""
+    """The account's key; null where nobody is logged in, that account was not seen yet, or ``--any`` was given."""
     login: str | None
-    """The login as a phrase for people; null where nobody is logged in."""
+    """The login as a phrase for people; null where nobody is logged in, or ``--any`` was given."""
 
 
 class ThreadWords(TypedDict):
@@ -263,6 +263,8 @@ class WindowForecast(ReportedWindow):
     chance_dry: float | None
     """The chance, from 0 to 1, that the window runs dry before its reset."""
     readings: int
+    imported_readings: int
+    """How many readings from session files, of the time before the tap's first one, the forecast rests on as well."""
     note: str | None
 
 
@@ -392,6 +394,8 @@ class UsageFigures(TypedDict):
     share: float | None
     """Of the total, from 0 to 1; null where the total is 0."""
     turns: int
+    imported_turns: int
+    """Those of the turns that are from session files; the tap did not see them."""
     refused: int
     warm_ups: int
     input_tokens: int
@@ -502,8 +506,8 @@ class UsageDocument(Document):
 
     ``window`` is a slot, null while no window was seen; where it is not the same for all accounts, the length that was
     asked for. ``window_minutes`` and ``length`` are null where they are not the same for all accounts: ``windows`` has
-    that of each. ``readings`` counts the readings of the time range,
-    ``rises`` those that show more use than the one before.
+    that of each. ``readings`` counts the readings of the time range, ``imported_readings`` those of them that are from
+    session files, ``rises`` those that show more use than the one before.
     """
 
     generated_at: int
@@ -519,6 +523,7 @@ class UsageDocument(Document):
     rows: list[UsageRow]
     total: UsageFigures
     readings: int
+    imported_readings: int
     rises: int
     weights: list[TokenWeights]
     by_model: list[ModelUse]
@@ -528,9 +533,128 @@ class UsageDocument(Document):
     not_priced: list[NotPricedTurns]
     """The turns whose value is not part of ``api_value_usd``, the most frequent reason first."""
     price_source: str | None
-    """Where the public prices come from: `genai-prices`; null where they are not installed, or no prices were used."""
+    """Where the public prices come from: `genai-prices`; null where there are none, or none were asked for."""
     own_prices: list[str]
     """The models whose prices are the user's own."""
+
+
+# speed
+
+
+class SpeedQuantiles(TypedDict):
+    """Figures of `turns` turns: their median, and what the slowest 5 of 100 turns exceed, or fall short of.
+
+    For seconds ``slow`` is the 95th percentile, for tokens a second the 5th. Both are null where there are no figures.
+    """
+
+    turns: int
+    median: float | None
+    slow: float | None
+
+
+class SpeedUsual(TypedDict):
+    """The same figures of the 28 days before the time range (and its day), in the same hours of the day.
+
+    ``failed_share`` (0 to 1) is that of the turns that failed, null where there were none. ``turns`` counts those that
+    were looked at: where there are very many, every second one, say.
+    """
+
+    turns: int
+    first_byte_seconds: SpeedQuantiles
+    seconds: SpeedQuantiles
+    tokens_per_second: SpeedQuantiles
+    failed_share: float | None
+
+
+class SpeedFigures(TypedDict):
+    """How fast turns were, and how they ended.
+
+    ``turns`` is the sum of ``answered``, ``failed`` (``errors`` counts the failures by the server's type, or by the
+    status), ``refused`` (by the limits) and ``interrupted`` (the end was never seen: the client or the network ended
+    the turn). Warm-ups are left out. ``rerouted`` counts turns to which another model responded. The quantiles are
+    those of answered turns. ``input_tokens`` is the median of their inputs.
+    """
+
+    turns: int
+    answered: int
+    failed: int
+    refused: int
+    interrupted: int
+    rerouted: int
+    errors: dict[str, int]
+    first_byte_seconds: SpeedQuantiles
+    seconds: SpeedQuantiles
+    tokens_per_second: SpeedQuantiles
+    input_tokens: float | None
+    usual: SpeedUsual
+
+
+class SpeedRow(SpeedFigures):
+    """The turns of one model, effort, tier, day (``2026-11-21``) or hour of the day (``14:00``).
+
+    ``key`` is null where none was reported; for a tier that is the standard one.
+    """
+
+    key: str | None
+
+
+class SpeedComparison(TypedDict):
+    """A figure of the last hours (``median``) beside that of the same hours of the days before (``usual``).
+
+    ``slowdown`` is how many times as long as usual turns of the same model, effort, tier and size of input take (for a
+    speed: how many times as slow they are); ``days_exceeded`` of ``days`` earlier days were faster than that.
+    ``verdict`` is ``unknown`` with fewer than 10 such turns or 5 such days.
+    """
+
+    verdict: Literal["slower", "usual", "faster", "unknown"]
+    turns: int
+    median: float | None
+    usual: SpeedQuantiles
+    slowdown: float | None
+    days: int
+    days_exceeded: int
+
+
+class SpeedChange(TypedDict):
+    """What is different about the user's own turns: the median of the input tokens, or a value's share (0 to 1)."""
+
+    what: Literal["input_tokens", "model", "reasoning_effort", "tier"]
+    value: str | None
+    now: float
+    usual: float
+
+
+class SpeedNow(TypedDict):
+    """Whether the turns since ``since`` are slower than those of the same hours of the 28 days before.
+
+    ``is_own`` is true where they take longer and turns of the same kind do not: then ``changes`` says why. ``text`` has
+    the same in sentences.
+    """
+
+    since: float
+    verdict: Literal["slower", "usual", "faster", "unknown"]
+    is_own: bool
+    turns: int
+    failed: int
+    usual_failed_share: float | None
+    more_failures: bool
+    first_byte_seconds: SpeedComparison
+    tokens_per_second: SpeedComparison
+    changes: list[SpeedChange]
+    text: list[str]
+
+
+class SpeedDocument(Document):
+    """How fast Codex is: ``codex-tap speed --json`` and ``/api/speed``."""
+
+    generated_at: int
+    since: float
+    until: float
+    by: SpeedBy
+    accounts: list[AccountReference]
+    now: SpeedNow
+    rows: list[SpeedRow]
+    total: SpeedFigures
 
 
 # events
@@ -735,10 +859,13 @@ class TurnEntry(AccountReference, ThreadWords):
 
     ``thread`` is null for a client that names no threads; ``thread_name`` is then the name of its ``session``.
     ``subagent`` is the kind of sub-agent (``review``, say), and ``parent_thread`` the thread that started it. ``tier``
-    is the requested service tier (``priority`` in Fast mode), and ``client`` the client's own name.
+    is the requested service tier (``priority`` in Fast mode), and ``client`` the client's own name. ``imported`` is
+    true for a turn of a session file that the tap did not see: its ``token_key`` is empty, its ``transport``
+    ``unknown``.
     """
 
     id: int
+    imported: bool
     token_key: str
     limit_id: str
     thread: str | None
@@ -812,9 +939,10 @@ class ForgottenAccount(AccountDetail):
 class ThreadBranch(ThreadWords):
     """A thread of Codex, with the use of those that it started.
 
-    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, and the tokens are those of all of its
-    turns. ``points`` are those of the window that ``usage`` shows by default. ``is_session`` is true if the client
-    names no threads: then ``thread`` is its session. ``name`` is the one that a person gave it in codex-tap.
+    ``accounts`` are keys. ``turns`` counts the answered turns of the time range, ``imported_turns`` those of them that
+    are from session files, and the tokens are those of all of its turns. ``points`` are those of the window that
+    ``usage`` shows by default. ``is_session`` is true if the client names no threads: then ``thread`` is its session.
+    ``name`` is the one that a person gave it in codex-tap.
     """
 
     thread: str
@@ -822,6 +950,7 @@ class ThreadBranch(ThreadWords):
     name: str | None
     accounts: list[str]
     turns: int
+    imported_turns: int
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -914,7 +1043,7 @@ class BudgetUse(TypedDict):
     name: str | None
     """The thread's name or title, the project's short name; null where it has none."""
     seen: bool
-    """Whether any turn of the thread was ever seen: if not, ``used`` is 0 for that reason. True for others."""
+    """Whether any turn of the thread was ever seen, or lately of the project: if not, ``used`` is 0 for that reason."""
 
 
 class GuardDocument(Selection, Document):
@@ -946,6 +1075,112 @@ class GuardDocument(Selection, Document):
     max_age_seconds: float | None
     exit_code: int
     """0 as well where nothing is known, with ``--fail-open``."""
+
+
+# agents
+
+
+class AgentAnswer(TypedDict):
+    """What each document of ``codex-tap mcp`` begins with. None of them has an e-mail, title or folder unasked.
+
+    ``known`` is false while nothing was seen of the account: then the rest is empty or null. ``account`` is the name
+    that a person gave the account, else its key; ``chosen_by`` says whether it was asked for, is the one logged in, or
+    the one seen last.
+    """
+
+    known: bool
+    account: str | None
+    chosen_by: SelectedBy
+
+
+class AgentWindow(TypedDict):
+    """A window: percent from 0 to 100, a length such as ``5h``, its reset in Unix seconds and in minutes from now."""
+
+    window: str
+    used_percent: float | None
+    remaining_percent: float | None
+    resets_at: int | None
+    resets_in_minutes: int | None
+
+
+class AgentLimit(TypedDict):
+    """A limit (``codex`` is the main one), and how old that is; ``state`` is that of `LimitStatus`."""
+
+    limit_id: str
+    name: str | None
+    state: Literal["open", "refused", "on_credits", "unknown"]
+    opens_at: int | None
+    age_seconds: int
+    windows: list[AgentWindow]
+
+
+class AgentLimits(AgentAnswer):
+    """What is left: the tool ``limits``."""
+
+    limits: list[AgentLimit]
+
+
+class AgentForecastWindow(TypedDict):
+    """When a window runs out. Null where nothing can be forecast: ``text`` says why.
+
+    ``chance_dry_percent`` is the chance that it runs out before its reset, ``runs_dry_at`` the likely time of that in
+    Unix seconds, null where it lasts; ``at_reset_percent`` is what will be used by its reset, at most 100.
+    """
+
+    limit_id: str
+    window: str
+    used_percent: float | None
+    chance_dry_percent: float | None
+    runs_dry_at: int | None
+    at_reset_percent: float | None
+    resets_at: int | None
+    text: str
+
+
+class AgentForecast(AgentAnswer):
+    """When each window runs out: the tool ``forecast``."""
+
+    windows: list[AgentForecastWindow]
+
+
+class AgentUsageRow(TypedDict):
+    """What one thread, model, … used: points are percent of the window; ``key`` is null for use elsewhere.
+
+    ``title`` and ``folder`` are null unless they were asked for.
+    """
+
+    key: str | None
+    points: float
+    turns: int
+    input_tokens: int
+    output_tokens: int
+    title: str | None
+    folder: str | None
+
+
+class AgentUsage(AgentAnswer):
+    """What used a window since a time (Unix seconds): the tool ``usage``. ``left_out`` counts further rows."""
+
+    window: str | None
+    since: float
+    by: str
+    points: float
+    turns: int
+    rows: list[AgentUsageRow]
+    left_out: int
+
+
+class AgentGuard(AgentAnswer):
+    """Whether to go on: the tool ``guard``. The fields but ``advice`` are those of `GuardDocument`."""
+
+    answer: Literal["go", "below", "old", "unknown"]
+    reason: str
+    advice: str
+    window: str | None
+    remaining_percent: float | None
+    min_remaining: float
+    resets_at: int | None
+    age_seconds: int | None
 
 
 # alerts
@@ -1040,9 +1275,48 @@ class PrunedAccount(AccountReference):
 
     snapshots: int
     turns: int
+    imported_limits: int
+    """Readings of session files."""
     threads: int
     snapshots_kept: int
     turns_kept: int
+
+
+class UnreadableFile(TypedDict):
+    """A session file, or a folder of them, that could not be read to its end."""
+
+    path: str
+    reason: str
+
+
+class ImportDocument(Document):
+    """What ``codex-tap import --json`` stored, or would store.
+
+    ``files`` and ``bytes`` are all session files that are there. ``sessions`` are those with ``new_turns``, the oldest
+    and the newest of which ended at ``first_at`` and ``last_at``. ``known_turns`` were stored before, by the tap or by
+    an import. ``turns_without_account`` are the new ones of sessions that name no account. ``limits`` counts readings.
+    ``unfinished_files`` end within a line that is being written. ``other_providers`` counts sessions with models of
+    another provider, which are left out.
+    """
+
+    generated_at: int
+    codex_homes: list[str]
+    since: float | None
+    dry_run: bool
+    files: int
+    bytes: int
+    sessions: int
+    new_turns: int
+    known_turns: int
+    turns_without_account: int
+    limits: int
+    first_at: float | None
+    last_at: float | None
+    unfinished_files: int
+    damaged_lines: int
+    other_providers: int
+    interrupted: bool
+    unreadable: list[UnreadableFile]
 
 
 class PruneDocument(Document):

@@ -24,8 +24,12 @@ def rename_account(connection: sqlite3.Connection, account: int, name: str | Non
 
 
 def forget_account(connection: sqlite3.Connection, account: int) -> None:
-    """Delete an account and everything stored of it, down to the bytes in the file."""
+    """Delete an account and everything stored of it, down to the bytes in the file.
+
+    How far its session files were read stays, without anything of what they say: no import brings it back unasked.
+    """
     connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("UPDATE imported_files SET state = NULL WHERE account = ?", (account,))
     connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
     # The log still holds the deleted pages; if a reader is in the way, the next checkpoint overwrites them.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -135,6 +139,8 @@ _OVERTAKEN = (
 
 _MERGE_REST = (
     "UPDATE requests SET account = :account WHERE account = :other",
+    "UPDATE OR REPLACE imported_limits SET account = :account WHERE account = :other",
+    "UPDATE imported_files SET account = :account WHERE account = :other",
     (
         "INSERT INTO tokens SELECT token_key, :account, first_seen_at, last_seen_at, expires_at FROM tokens"  # noqa: S608 (constant)
         f" WHERE account = :other {_JOIN_TOKENS}"

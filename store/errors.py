@@ -60,6 +60,13 @@ def error_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def failure_text(error: sqlite3.Error) -> str:
+    """Return what a failure of SQLite was, for people."""
+    if error_code(error) == sqlite3.SQLITE_INTERRUPT:  # `store.database.bound_questions`
+        return "a question takes longer than the size of the file explains; it is damaged"
+    return str(error)
+
+
 def error_place(error: BaseException) -> str:
     """Return where an error was raised, ``headers.py:42``: what can be logged when its message may hold traffic."""
     trace = error.__traceback__

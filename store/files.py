@@ -271,7 +271,7 @@ def load_token_secret(database: Path) -> bytes:
         finally:
             partial.unlink(missing_ok=True)
     problem = ownership_problem(path)
-    secret = b"" if problem else path.read_bytes()
+    secret = b"" if problem else read_regular(path, _SECRET_BYTES + 1)
     if len(secret) != _SECRET_BYTES:
         raise OSError(f"{path} {problem or 'is not a secret of codex-tap'}")
     return secret
@@ -337,7 +337,8 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
     """
     create_private_folder(path.parent)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    # Not through a link, which may lead out of a folder that others can write.
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         _lock(descriptor, wait=wait)
         yield
@@ -382,7 +383,7 @@ def ownership_problem(path: Path) -> str | None:
 def read_regular(path: Path, most: int) -> bytes:
     """Return the content of a regular file; a link to one is followed.
 
-    A named pipe is not opened, which would wait for a writer, and only so much of a large file is read.
+    A named pipe is not waited for, and only so much of a large file is read.
 
     Args:
         path: The file.
@@ -392,10 +393,41 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: It cannot be read, or is not a regular file.
 
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    with path.open("rb") as file:
+    # Before it is opened, because opening a device may do something; and after, because there may be another file now.
+    _check_regular(path.stat())
+    with open(path, "rb", opener=_open_at_once) as file:
+        _check_regular(os.fstat(file.fileno()))
         return file.read(most)
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Return the whole content of a regular file, as `read_regular` does.
+
+    Raises:
+        OSError: It cannot be read, is not a regular file, or has more bytes than ``most``.
+
+    """
+    content = read_regular(path, most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, "it is too large")
+    return content
+
+
+def has_content(path: Path, content: bytes) -> bool:
+    """Return True if there is a regular file with this content."""
+    try:
+        return read_regular(path, len(content) + 1) == content
+    except OSError:
+        return False
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def inode(path: Path) -> Inode | None:

@@ -183,10 +183,8 @@ def next_verdict(new: LimitVerdict, held: LimitVerdict) -> LimitVerdict:
     if (new.opens and not new.refuses) or held.opens:
         return new
     merged = LimitVerdict._make(old if value is None else value for value, old in zip(new, held, strict=True))
-    if new.refused_at is not None and not _same_end(new, held):
-        # The window that an earlier refusal named goes with its time.
-        return merged._replace(reached_window_minutes=new.reached_window_minutes)
-    return merged
+    # The window that an earlier refusal named goes with its time.
+    return merged if _same_end(new, held) else merged._replace(reached_window_minutes=new.reached_window_minutes)
 
 
 def _same_end(new: LimitVerdict, held: LimitVerdict) -> bool:

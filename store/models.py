@@ -200,7 +200,8 @@ class Turn(Model):
     or the one in an error on a websocket; ``error_type`` is the server's type of the error. ``response_model`` is the
     model that responded where that differs from the requested ``model``. ``tier`` is the requested service tier
     (``priority`` in Fast mode), ``subagent`` the kind of sub-agent (``review``, say), ``parent_thread`` the thread that
-    started it, and ``client`` the client's own name (``codex_exec``, say).
+    started it, and ``client`` the client's own name (``codex_exec``, say). ``response_id`` is the server's id of the
+    response, by which a turn of a session file is known to be this one.
     """
 
     identity: Identity
@@ -222,6 +223,7 @@ class Turn(Model):
     subagent: str | None = None
     parent_thread: str | None = None
     client: str | None = None
+    response_id: str | None = None
 
 
 class SightingKind(StrEnum):

@@ -8,13 +8,13 @@ a whole. The views have the names of the tables and belong to one connection, so
 from __future__ import annotations
 
 import functools
+import sqlite3
 from typing import TYPE_CHECKING
 
 from store.constants import MAX_MINUTES, MAX_PERCENT, MAX_TIMESTAMP
 from store.errors import DatabaseError
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 MAX_COUNT = 10**15
@@ -24,6 +24,11 @@ MAX_TEXT = 10_000
 
 MAX_JSON = 1_000_000
 """Characters of a JSON text; the addon keeps 64 KiB of a message."""
+
+MAX_BYTES = 64_000_000
+"""Bytes of a row and of each value; the question for a longer one fails."""
+
+_MAX_PATTERN = 100
 
 TABLES = {
     "accounts": "id:id! account_id:key! user_id:key! name:text email:text first_seen_at:time! last_seen_at:time!"
@@ -43,23 +48,30 @@ TABLES = {
     "requests": "id:id! account:id! token_key:text! limit_id:key! thread:text session:text model:text transport:text!"
     " warm_up:flag! started_at:time! first_byte_at:time ended_at:time! status:count error_type:text"
     " input_tokens:count cached_tokens:count output_tokens:count reasoning_tokens:count response_model:text"
-    " reasoning_effort:text tier:text subagent:text parent_thread:text client:text cache_write_tokens:count",
+    " reasoning_effort:text tier:text subagent:text parent_thread:text client:text cache_write_tokens:count"
+    " response_id:text imported:flag! session_key:text",
     "threads": "account:id! thread:key! name:text first_seen_at:time! last_seen_at:time! is_session:flag!",
     "sightings": "kind:key! name:key! count:count! first_seen_at:time! last_seen_at:time!",
     "limit_names": "name:key! limit_id:key!",
     "merged_accounts": "account_id:key! user_id:key! account:id!",
+    "imported_limits": "account:id! limit_id:key! first_seen_at:time! thread:key! last_seen_at:time! limit_name:text"
+    " used_5h_percent:percent window_5h_minutes:minutes resets_5h_at:second used_7d_percent:percent"
+    " window_7d_minutes:minutes resets_7d_at:second other_windows:json",
+    "imported_files": "file:key! account:id size:count! read_to:count! since:time state:json",
 }
 """The columns that are read of each table, in its order, with what they hold; ``!`` marks those that are in every row.
 
 An ``id`` and a ``key`` are what indexes find rows by.
 """
 
-# The unary plus keeps SQLite from taking a condition for a range to search an index by.
+# The unary plus keeps SQLite from taking a condition for a range to search an index by, and from converting a value.
+# Comparisons are faster than `typeof`: in SQLite's order, text is between numbers and blobs.
+_TEXT = "+{0} >= '' AND +{0} < x'' AND length({0}) <= "
 _CONDITIONS = {
-    "id": "typeof({0}) = 'integer'",
-    "key": f"typeof({{0}}) = 'text' AND length({{0}}) <= {MAX_TEXT}",
-    "text": f"typeof({{0}}) = 'text' AND length({{0}}) <= {MAX_TEXT}",
-    "json": f"typeof({{0}}) = 'text' AND length({{0}}) <= {MAX_JSON}",
+    "id": "{0} & -1 = {0}",
+    "key": f"{_TEXT}{MAX_TEXT}",
+    "text": f"{_TEXT}{MAX_TEXT}",
+    "json": f"{_TEXT}{MAX_JSON}",
     "time": f"+{{0}} BETWEEN 0 AND {MAX_TIMESTAMP}",
     "second": f"+{{0}} BETWEEN 1 AND {MAX_TIMESTAMP}",
     "percent": f"+{{0}} BETWEEN 0 AND {MAX_PERCENT}",
@@ -71,6 +83,12 @@ readable_text = functools.partial(str, encoding="utf-8", errors="replace")
 """Return the text of a column's bytes; those that are no text become replacement characters. It runs for every text."""
 
 _WHOLE = frozenset(("second", "minutes", "count", "flag"))
+
+
+def bound_values(connection: sqlite3.Connection) -> None:
+    """Bound the length of every value, and the work for a pattern in an expression of the file's schema."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _MAX_PATTERN)
 
 
 def show_readable_rows(connection: sqlite3.Connection, path: Path) -> None:
@@ -85,13 +103,20 @@ def show_readable_rows(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.text_factory = readable_text
-    found = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'")
+    found = connection.execute(_PLAIN_TABLES)
     missing = sorted(TABLES.keys() - {row[0] for row in found})
     if missing:
         raise DatabaseError(f"{path} has no table {missing[0]}: it is damaged, or another program changed it")
     for view in _VIEWS:
         connection.execute(view)
     connection.execute("PRAGMA query_only = ON")
+
+
+_PLAIN_TABLES = """
+    SELECT name FROM main.sqlite_master AS tables WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'
+    AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(tables.name, 'main') WHERE hidden <> 0)
+"""
+"""The names of the tables whose columns are all stored: none is computed when it is read."""
 
 
 def _view(name: str, written: str) -> str:

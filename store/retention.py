@@ -23,8 +23,9 @@ def prune(connection: sqlite3.Connection, before: float, most: int = 500) -> int
             if deleted < most:
                 values = {"before": before, "most": most - deleted}
                 deleted += connection.execute(f"DELETE FROM {table} WHERE id IN ({old})", values).rowcount  # noqa: S608 (constants)
-        if not deleted:
-            deleted = connection.execute(_DELETE_OLD_THREADS, {"before": before, "most": most}).rowcount
+        for rest in (_DELETE_OLD_IMPORTED_LIMITS, _DELETE_OLD_THREADS):
+            if not deleted:
+                deleted = connection.execute(rest, {"before": before, "most": most}).rowcount
     return deleted
 
 
@@ -51,6 +52,10 @@ OLD_REQUESTS = (
     " ON r.account = a.id WHERE r.ended_at < :before"
 )
 
+OLD_IMPORTED_LIMITS = (
+    "FROM accounts a CROSS JOIN main.imported_limits i ON i.account = a.id AND i.last_seen_at < :before"
+)
+
 # When a thread was last seen is stored only now and then: an hour later all its turns are older, too, and deleted.
 OLD_THREADS = "FROM threads t WHERE t.name IS NULL AND t.last_seen_at < :before - 3600"
 """Sources of the old rows of all accounts, without the rows that `limits` and `accounts` point at."""
@@ -60,6 +65,11 @@ _OLD_ROWS = (
     ("requests", f"SELECT r.id {OLD_REQUESTS} LIMIT :most"),
 )
 """The old rows of each table, few at a time."""
+
+_DELETE_OLD_IMPORTED_LIMITS = (
+    "DELETE FROM imported_limits WHERE (account, limit_id, first_seen_at, thread) IN"  # noqa: S608 (constants)
+    f" (SELECT i.account, i.limit_id, i.first_seen_at, i.thread {OLD_IMPORTED_LIMITS} LIMIT :most)"
+)
 
 _DELETE_OLD_THREADS = (
     f"DELETE FROM threads WHERE (account, thread) IN (SELECT account, thread {OLD_THREADS} LIMIT :most)"  # noqa: S608 (constants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from store.errors import DatabaseError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 """``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
@@ -85,12 +86,30 @@ def _m003_more_limits(database: Database) -> None:
     _execute_all(database, _MORE_LIMITS_SCHEMA)
 
 
+def _m004_imports(database: Database) -> None:
+    _execute_all(database, _IMPORTS_SCHEMA)
+
+
+def _m005_unique_labels(database: Database) -> None:
+    database.execute(_ACCOUNT_LABELS)
+    views = database.execute("SELECT name, sql FROM sqlite_master WHERE name IN ('latest', 'turns', 'changes')")
+    for name, written in views.fetchall():
+        database.execute(f"DROP VIEW {name}")
+        database.execute(_ACCOUNT_JOIN.sub(_LABEL_JOIN, written.replace(_ANY_NAME, "a.label")))
+
+
 def _execute_all(database: Database, statements: str) -> None:
     for statement in statements.split(";\n\n"):
         database.execute(statement)
 
 
-_MIGRATIONS: list[Callable[[Database], None]] = [_m001_initial, _m002_requests, _m003_more_limits]
+_MIGRATIONS: list[Callable[[Database], None]] = [
+    _m001_initial,
+    _m002_requests,
+    _m003_more_limits,
+    _m004_imports,
+    _m005_unique_labels,
+]
 """All steps of the schema; a released one is never changed."""
 
 _INITIAL_SCHEMA = """
@@ -398,3 +417,113 @@ JOIN accounts a ON a.id = r.account
 LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
 ORDER BY r.id
 """
+
+
+_IMPORTS_SCHEMA = """
+-- the server's id of the response
+ALTER TABLE requests ADD COLUMN response_id TEXT;
+
+-- 1: read from a session file of Codex, not from the wire; token_key is empty, and transport is "unknown"
+ALTER TABLE requests ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+
+-- what tells the turn from others of its session file; null while no import has read that
+ALTER TABLE requests ADD COLUMN session_key TEXT;
+
+CREATE INDEX requests_thread ON requests (thread, ended_at);
+
+CREATE TABLE imported_limits (  -- limits as session files tell them: never the current reading
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    limit_id TEXT NOT NULL,
+    first_seen_at REAL NOT NULL,
+    thread TEXT NOT NULL,       -- whose session file it was
+    last_seen_at REAL NOT NULL,
+    limit_name TEXT,
+    used_5h_percent REAL,
+    window_5h_minutes INTEGER,
+    resets_5h_at INTEGER,
+    used_7d_percent REAL,
+    window_7d_minutes INTEGER,
+    resets_7d_at INTEGER,
+    other_windows TEXT,         -- JSON: slot to [used percent, minutes, resets at]
+    PRIMARY KEY (account, limit_id, first_seen_at, thread)
+) WITHOUT ROWID;
+
+CREATE TABLE imported_files (   -- how far session files were read; without their paths
+    file TEXT PRIMARY KEY,      -- a digest of the thread that the file is named by
+    account INTEGER REFERENCES accounts (id) ON DELETE SET NULL,
+    size INTEGER NOT NULL,      -- bytes on the disk when it was read
+    read_to INTEGER NOT NULL,   -- bytes of its text that were read
+    since REAL,                 -- what is older was passed over; null where nothing was
+    state TEXT                  -- JSON: what the next line depends on, such as the model; null once it is forgotten
+) WITHOUT ROWID;
+
+CREATE INDEX imported_files_account ON imported_files (account);
+
+DROP VIEW turns;
+
+CREATE VIEW turns AS
+SELECT
+    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
+    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
+    round(r.ended_at - r.started_at, 1) AS seconds,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(t.name, r.thread) AS thread,
+    r.model,
+    r.transport,
+    r.warm_up,
+    r.status,
+    r.error_type,
+    r.input_tokens,
+    r.cached_tokens,
+    r.output_tokens,
+    r.reasoning_tokens,
+    r.limit_id,
+    r.session,
+    r.response_model,
+    r.reasoning_effort,
+    r.tier,
+    r.subagent,
+    r.parent_thread,
+    r.client,
+    r.cache_write_tokens,
+    r.imported
+FROM requests r
+JOIN accounts a ON a.id = r.account
+LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
+ORDER BY r.id
+"""
+
+
+_ACCOUNT_LABELS = """
+CREATE VIEW account_labels AS   -- what an account is called: a name or e-mail that names no other account, else its key
+WITH keys (account, name) AS (
+    SELECT id, trim(account_id || '/' || user_id, '/') FROM accounts
+),
+names (account, name) AS (
+    SELECT id, name FROM accounts
+    UNION
+    SELECT id, email FROM accounts
+    UNION
+    SELECT account, name FROM keys
+    UNION
+    SELECT account, trim(account_id || '/' || user_id, '/') FROM merged_accounts
+    UNION
+    SELECT account, token_key FROM tokens
+),
+unique_names (account, name) AS (
+    SELECT min(account), name FROM names WHERE name <> '' GROUP BY name HAVING count(*) = 1
+),
+unique_keys (account, name) AS (
+    SELECT min(account), name FROM keys WHERE name <> '' GROUP BY name HAVING count(*) = 1
+)
+SELECT a.id AS account, coalesce(named.name, mail.name, keyed.name, '#' || a.id) AS label
+FROM accounts a
+LEFT JOIN unique_names named ON named.account = a.id AND named.name = a.name
+LEFT JOIN unique_names mail ON mail.account = a.id AND mail.name = a.email
+LEFT JOIN unique_keys keyed ON keyed.account = a.id
+"""
+
+_ANY_NAME = "coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/'))"
+_ACCOUNT_JOIN = re.compile(r"JOIN accounts a ON a\.id = ")
+# LEFT, so that the rows are still read in the order of their ids.
+_LABEL_JOIN = "LEFT JOIN account_labels a ON a.account = "

@@ -24,7 +24,8 @@ MAX_LEARNED_HOSTS = 20
 """Hosts at most that are watched because a response of chatgpt.com led Codex to them."""
 
 _LEARNABLE_SUFFIXES = (".chatgpt.com", ".openai.com")
-_NEVER_LEARNED = ("ab.chatgpt.com", "auth.openai.com", "auth0.openai.com")  # telemetry, and where people log in
+_NEVER_LEARNED = ("ab.chatgpt.com", "platform.openai.com")  # telemetry, and where people manage their keys
+_LOGIN_LABELS = frozenset(("auth", "auth0", "login", "sso", "accounts", "signin", "oauth", "id"))
 _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 DATABASE_VARIABLE = "CODEX_TAP_DB"
@@ -52,7 +53,8 @@ def may_be_learned(host: str) -> bool:
         return False
     if any(host == never or host.endswith(f".{never}") for never in _NEVER_LEARNED):
         return False
-    return all(_is_label(label) for label in host.split("."))
+    labels = host.split(".")
+    return not _LOGIN_LABELS & set(labels) and all(_is_label(label) for label in labels)
 
 
 def _is_label(label: str) -> bool:

@@ -45,6 +45,7 @@ _HOME_VARIABLES = (
     "CODEX_HOME",
 )
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_CODEX_VARIABLES = ("CODEX_THREAD_ID", "CODEX_SESSION_ID")
 _TRUST_VARIABLES = ("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 
 
@@ -68,7 +69,7 @@ def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     for name in _HOME_VARIABLES:
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("CODEX_TAP_DB", str(folder / "codex-tap.sqlite3"))
-    for name in (*_PROXY_VARIABLES, *_TRUST_VARIABLES):
+    for name in (*_PROXY_VARIABLES, *_TRUST_VARIABLES, *_CODEX_VARIABLES):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 

@@ -34,6 +34,7 @@ _SQL_ROOMS = (
     "store.schema",
     "store.readable_rows",
     "store.edits",
+    "store.imports",
     "store.retention",
     "scripts.codex_files",  # of Codex's own database
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ALERTS_VARIABLE = "CODEX_TAP_ALERTS"
 """Environment variable with the path of the alerts file."""
 
+
 EXAMPLE = """\
 # Alerts of codex-tap. Try this file with:  codex-tap alerts check; codex-tap alerts test
 # Keep this file private: the URLs of targets contain secrets.

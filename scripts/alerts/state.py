@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
 from store.documents import AlertKind, AlertMessage  # noqa: TC001 (pydantic reads the types at run time)
-from store.files import alerts_lock_path, locked, write_private
+from store.files import alerts_lock_path, locked, read_whole, write_private
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION = 1
+_MAX_BYTES = 64_000_000
 
 
 class PendingMessage(NamedTuple):
@@ -52,7 +53,7 @@ def load(path: Path) -> State:
         StateError: the file cannot be read, is damaged, or is of another version.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path, _MAX_BYTES)
     except FileNotFoundError:
         return State()
     except OSError as error:

@@ -21,7 +21,7 @@ from scripts.support.database import open_for_reading
 from scripts.support.database_watcher import DatabaseWatcher
 from scripts.support.sanitize import sanitize
 from store.analysis.alerting import record_sent
-from store.errors import DatabaseError, MissingError
+from store.errors import DatabaseError, MissingError, failure_text
 from store.files import alerts_state_path
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ class Watch:
         except MissingError:
             return  # the first turn creates it
         except (DatabaseError, sqlite3.Error) as error:
-            self._log_once(f"the database cannot be read: {error}")
+            reason = failure_text(error) if isinstance(error, sqlite3.Error) else error
+            self._log_once(f"the database cannot be read: {reason}")
             return
         if forecast:
             self._forecast_at = ticks

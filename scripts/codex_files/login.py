@@ -7,6 +7,7 @@ returns, and never raises.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,13 +19,22 @@ if TYPE_CHECKING:
 
 FILE_NAME = "auth.json"
 
+TOKEN_VARIABLE = "CODEX_ACCESS_TOKEN"  # noqa: S105 (a name)
+"""The environment variable with a login that Codex takes before that of the file; it names no account."""
+
 MAX_BYTES = 262_144
 """Bytes of the file that are read at most; a real one has about 6 kB."""
+
+_WRITING_SECONDS = 0.05
+"""How long Codex takes at most to write the file, which is empty or cut meanwhile."""
 
 _MAX_ID = 120
 """Characters of an id, as the tap stores it."""
 
-_CHATGPT_MODES = frozenset({"chatgpt", "chatgptauthtokens"})
+_CHATGPT_MODES, _AGENT_MODE = frozenset({"chatgpt", "chatgptauthtokens"}), "agentidentity"
+_KEYS = ("OPENAI_API_KEY", "personal_access_token", "agent_identity", "bedrock_api_key", "bedrock_access_keys")
+"""What else a person can be logged in with. Codex takes each of them before the tokens."""
+
 _AUTH_CLAIM = "https://api.openai.com/auth"
 
 
@@ -51,6 +61,8 @@ def find_login(environ: Mapping[str, str]) -> Login:
         home = codex_home(environ)
     except RuntimeError:
         return Login("~/.codex")
+    if environ.get(TOKEN_VARIABLE):
+        return Login(_shown(home))
     try:
         return Login(_shown(home), logged_in_account(home))
     except LoginError as error:
@@ -67,7 +79,7 @@ def logged_in_account(home: Path) -> str | None:
 
     """
     try:
-        found = _account_id(read_regular(home / FILE_NAME, MAX_BYTES + 1))
+        found = _read(home / FILE_NAME)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -75,6 +87,15 @@ def logged_in_account(home: Path) -> str | None:
     if found is _UNREADABLE:
         raise LoginError("it is not the JSON that Codex writes")
     return found or None
+
+
+def _read(path: Path) -> str:
+    """Return what `_account_id` does; a file that is damaged is read again, since Codex may be writing it."""
+    found = _account_id(read_regular(path, MAX_BYTES + 1))
+    if found is _UNREADABLE:
+        time.sleep(_WRITING_SECONDS)
+        found = _account_id(read_regular(path, MAX_BYTES + 1))
+    return found
 
 
 _UNREADABLE = "\0"
@@ -89,16 +110,24 @@ def _account_id(content: bytes) -> str:
         return _UNREADABLE
     if not isinstance(login, dict):
         return _UNREADABLE
-    mode = login.get("auth_mode")
-    if mode is None:
-        # As Codex takes it: files of its earlier versions do not name the mode.
-        mode = "apikey" if login.get("OPENAI_API_KEY") else "chatgpt"
+    mode = _mode(login)
+    if mode == _AGENT_MODE:
+        agent = login.get("agent_identity")
+        return _plain_id(agent.get("account_id")) if isinstance(agent, dict) else ""
     tokens = login.get("tokens")
-    if str(mode).lower() not in _CHATGPT_MODES or not isinstance(tokens, dict):
+    if mode not in _CHATGPT_MODES or not isinstance(tokens, dict):
         return ""
     return (
         _plain_id(tokens.get("account_id")) or _claimed(tokens.get("id_token")) or _claimed(tokens.get("access_token"))
     )
+
+
+def _mode(login: dict[str, Any]) -> str:
+    """Return the kind of a login in lower case, as Codex takes it: files of its earlier versions do not name it."""
+    named = login.get("auth_mode")
+    if named is not None:
+        return str(named).lower()
+    return "key" if any(login.get(name) is not None for name in _KEYS) else "chatgpt"
 
 
 def _claimed(token: object) -> str:

@@ -14,6 +14,8 @@ from scripts.codex_files.names import load_names
 from scripts.codex_files.projects import folder_projects, short_names
 from scripts.support.database import session
 from scripts.support.errors import WRONG_USE, CommandError
+from store.errors import MissingError
+from store.queries.accounts import AccountError
 from store.queries.guard_budget import BudgetUser, load_budget_use
 
 if TYPE_CHECKING:
@@ -35,16 +37,19 @@ class ShellBudget(NamedTuple):
 
     def used(self, path: Path, account_key: str, window: BudgetWindow) -> BudgetUse | None:
         """Return what was used of it in an account's window; None where that is not known."""
-        with session(path, [account_key]) as (connection, (account,), _):
-            found = load_budget_use(
-                connection,
-                time.time(),
-                account,
-                budget=self.budget,
-                window=window,
-                user=self.user,
-                projects_of=self._projects_of,
-            )
+        try:
+            with session(path, [account_key]) as (connection, (account,), _):
+                found = load_budget_use(
+                    connection,
+                    time.time(),
+                    account,
+                    budget=self.budget,
+                    window=window,
+                    user=self.user,
+                    projects_of=self._projects_of,
+                )
+        except (MissingError, AccountError):  # deleted since the account was asked for
+            return None
         return _named(found) if found and self.names_on else found
 
     def _projects_of(self, ids: Iterable[str]) -> dict[str, str]:

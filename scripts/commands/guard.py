@@ -93,8 +93,8 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
     help=f"""Check whether enough quota is left to continue (for scripts).
 
     It checks ACCOUNT, or else {LOGIN_HELP}. A blocked limit always counts as below the threshold, a limit whose use the
-    credits pay for does not. A window whose reset has passed counts as reset. An old reading counts as it stands, since
-    only use elsewhere can have made it worse; its age is printed. {ACCOUNT_HELP}
+    credits pay for does not. A window whose reset has passed counts as reset. Old figures count as they stand, since
+    only use elsewhere can have made them worse; their age is printed. {ACCOUNT_HELP}
 
     --wait checks the database from time to time, without any request. It stops at once if no reset time is known, and
     with exit code 3 if nothing is known any more, at the latest an hour after a reset that nobody has seen.

@@ -135,6 +135,7 @@ def _install_shell(
     apply_shell(plan, registry)
     _report_edited(plan.files)
     click.echo(f"Done. It holds for every shell that starts from now on.\n{_UNDO}")
+    _mention_import()
 
 
 def _show_shell(plan: ShellPlan) -> None:
@@ -188,6 +189,16 @@ def _install_always(context: click.Context, plan: AlwaysPlan, *, uses_service: b
     if server in _SERVER:
         click.echo(_SERVER[server])
     click.echo(_UNDO)
+    _mention_import()
+
+
+def _mention_import() -> None:
+    from scripts.codex_files.import_hint import import_hint
+    from store.settings import default_database
+
+    hint = import_hint(default_database())
+    if hint:
+        click.echo(hint)
 
 
 def _show_always(plan: AlwaysPlan, unit: object) -> None:

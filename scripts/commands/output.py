@@ -109,7 +109,7 @@ def print_rendered(
             rest = left_out() if left_out and console.is_terminal else None
             if rest:
                 show(Text(rest, "dim"))
-    rest = left_out() if left_out and not (first and console.is_terminal) else None
+    rest = left_out() if left_out and (first is None or not console.is_terminal) else None
     if rest:
         click.echo(rest, err=True)
 

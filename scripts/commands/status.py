@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scripts.codex_files.import_hint import import_hint
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
-    any_option,
     database_option,
     json_option,
     shell_login,
@@ -45,7 +46,8 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
-    return database_option(json_option(any_option(watch(command))))
+    any_account = click.option("--any", "any_account", is_flag=True, help="Leave out of it who is logged in here.")
+    return database_option(json_option(any_account(watch(command))))
 
 
 @click.command(
@@ -81,7 +83,11 @@ def status(
         return
     found = _load(path, accounts, shell_login(any_account=any_account), with_forecasts=not form)
     is_known = bool(found.document["accounts"])
-    context.exit(emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path)))
+    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path))
+    hint = None if form or not sys.stdout.isatty() else import_hint(path)
+    if hint:
+        click.echo(hint)
+    context.exit(code)
 
 
 def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
@@ -134,7 +140,9 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
         with session(path, prefixes) as found:
             selected = login_account(found, login.account_id, now)
             reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
-            if not prefixes:
+            if prefixes:
+                marks.pop("", None)
+            else:
                 accounts = sorted(accounts, key=lambda account: account.key != reference["logged_in"])
             document: StatusCommandDocument = {**load_status(found.connection, now, accounts), **reference}
             if not with_forecasts:

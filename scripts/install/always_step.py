@@ -48,6 +48,7 @@ DEFAULT_PORT = 26339
 HOST = "127.0.0.1"
 
 _ENV_MODE = 0o600
+_MAX_CONFIG_BYTES = 1_000_000
 _WINDOWS = sys.platform == "win32"
 _HOLDER = Path(session.__file__).with_name("holder.py")
 _CLI = Path(__file__).resolve().parents[1] / "cli.py"
@@ -185,9 +186,9 @@ def is_current(plan: AlwaysPlan, manager: ServiceManager) -> bool:
     """Return True if the service is installed as planned, so that its open connections need not be closed."""
     folder = files.service_folder()
     try:
-        is_same = (folder / files.HOLDER_PROGRAM).read_bytes() == _HOLDER.read_bytes()
-        config = json.loads((folder / files.HOLDER_CONFIG).read_bytes())
-    except (OSError, ValueError):
+        is_same = files.has_content(folder / files.HOLDER_PROGRAM, _HOLDER.read_bytes())
+        config = _read_config()
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(is_same and config == plan.config and (manager.file is None or manager.file.exists()))
 
@@ -285,11 +286,15 @@ def _record(before: Installation, always: AlwaysOn, plan: AlwaysPlan) -> None:
 
 def _earlier_upstream() -> Upstream | None:
     """Return the upstream proxy of the service as it is installed."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        config = json.loads((files.service_folder() / files.HOLDER_CONFIG).read_bytes())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        config = _read_config()
         if config["upstream"]:
             return Upstream(str(config["upstream"]), config.get("upstream_auth"))
     return None
+
+
+def _read_config() -> Any:
+    return json.loads(files.read_whole(files.service_folder() / files.HOLDER_CONFIG, _MAX_CONFIG_BYTES))
 
 
 def _config(

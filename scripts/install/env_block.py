@@ -1,17 +1,19 @@
 """The marked block in Codex's own ``.env`` that leads every Codex of the user to the always-on service.
 
 A line that sets one of the block's variables is turned into a comment where it stands, with a prefix that `restore`
-takes off again; its value lives on in the service, as its upstream proxy or its trusted certificates. The result is
-parsed as Codex parses it, and refused unless the block's values come out and all others are unchanged.
+takes off again; its value lives on in the service, as its upstream proxy or its trusted certificates. A comment that
+begins with that prefix already gets a second one. The result is parsed as Codex parses it, and refused unless the
+block's values come out and all others are unchanged.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.install.marked_block import has_block, put, take_out
-from scripts.launch.codex_env_file import Assignment, assignments, exempting_list, parse, quote
+from scripts.launch.codex_env_file import Statement, exempting_list, parse, quote, statements
 from scripts.launch.environment import without_bypasses
 from scripts.support.errors import FAILED, CommandError
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _COMMENT = "# Made by codex-tap install --always; codex-tap uninstall removes this block."
 _SET_ASIDE = "#codex-tap: "
+_VARIABLES = frozenset(("HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "NO_PROXY"))
+"""The variables that a block may set."""
+
 _LINE_START = re.compile(r"^(?=.)", re.MULTILINE | re.DOTALL)
 _PREFIX = re.compile(rf"^{re.escape(_SET_ASIDE)}", re.MULTILINE)
 
@@ -90,7 +95,8 @@ def insert(original: bytes | None, chosen: Mapping[str, str], environ: Mapping[s
     """
     text, lines = _decode(original), [line.encode("utf-8", "surrogateescape") for line in block_lines(chosen)]
     expected = {**parse(text, environ), **chosen}
-    for base in (_set_aside(text, chosen), text):  # another line may refer to one that would be set aside
+    # Another line may refer to one that would be set aside.
+    for base in (_set_aside(text, chosen), _set_aside(text, ())):
         changed = put(None if original is None else _encode(base), lines)
         if parse(_decode(changed), environ) == expected:
             return changed
@@ -104,9 +110,9 @@ def insert(original: bytes | None, chosen: Mapping[str, str], environ: Mapping[s
     raise CommandError(f"{path} has lines that depend on one that codex-tap would change; set them directly", FAILED)
 
 
-def has_traces(content: bytes) -> bool:
-    """Return True if codex-tap has changed the file and not restored it."""
-    return has_block(content) or _PREFIX.search(_decode(content)) is not None
+def has_traces(content: bytes, ours: Collection[str] | None) -> bool:
+    """Return True if codex-tap has changed the file and not restored it; ``ours`` is as for `restore`."""
+    return has_block(content) or restore(content, ours).content != content
 
 
 def restore(content: bytes, ours: Collection[str] | None) -> Restored:
@@ -114,8 +120,11 @@ def restore(content: bytes, ours: Collection[str] | None) -> Restored:
 
     Args:
         content: the file.
-        ours: the lines of the block; None takes every line in it for one of them.
+        ours: the lines of the block that is on record. None: there is no record; every line in a block is taken for one
+            of them, and a file without a block for the user's alone.
     """
+    if ours is None and not has_block(content):
+        return Restored(content)
     known = None if ours is None else [line.encode("utf-8", "surrogateescape") for line in ours]
     removed = take_out(content, known)
     if removed.content is None:
@@ -125,21 +134,48 @@ def restore(content: bytes, ours: Collection[str] | None) -> Restored:
     names = _names(ours or ())
     # The lines that were edited are found by their text: they stand where the block was.
     overriding = [
-        each for each in assignments(text) if each.name in names and text[each.start : each.end].strip() in edited
+        each for each in statements(text) if each.name in names and text[each.start : each.end].strip() in edited
     ]
     text = _comment_out(text, overriding, "# ")
-    return Restored(_encode(_PREFIX.sub("", text)), removed.edited)
+    return Restored(_encode(_take_back(text)), removed.edited)
 
 
 def _names(lines: Collection[str]) -> set[str]:
     return set(parse("\n".join(lines), {}))
 
 
-def _set_aside(text: str, chosen: Mapping[str, str]) -> str:
-    return _comment_out(text, [each for each in assignments(text) if each.name in chosen], _SET_ASIDE)
+def _set_aside(text: str, names: Collection[str]) -> str:
+    return _comment_out(
+        text, [each for each in statements(text) if each.name in names or _has_prefix(text, each)], _SET_ASIDE
+    )
 
 
-def _comment_out(text: str, found: Sequence[Assignment], prefix: str) -> str:
+def _take_back(text: str) -> str:
+    """Return the text without the prefixes of `_set_aside`."""
+    found = statements(text)
+    end = found[-1].end if found else 0
+    restored: list[str] = []
+    for has_prefix, run in itertools.groupby(found, lambda each: _has_prefix(text, each)):
+        lines = "".join(text[each.start : each.end] for each in run)
+        restored.append(_bare(lines) if has_prefix else lines)
+    return "".join(restored) + _PREFIX.sub("", text[end:])  # past the end, a quote is open
+
+
+def _bare(run: str) -> str:
+    """Return lines that begin with the prefix, without it where `_set_aside` put it."""
+    bare = _PREFIX.sub("", run)
+    found = statements(bare)
+    if not found or found[-1].end < len(bare):  # the user has put lines between those of one statement
+        return bare
+    theirs = [each for each in found if each.name not in _VARIABLES and not _has_prefix(bare, each)]
+    return _comment_out(bare, theirs, _SET_ASIDE)
+
+
+def _has_prefix(text: str, statement: Statement) -> bool:
+    return statement.is_comment and text.startswith(_SET_ASIDE, statement.start)
+
+
+def _comment_out(text: str, found: Sequence[Statement], prefix: str) -> str:
     for each in reversed(found):
         # Not `splitlines`: only a line feed ends a line of the file.
         commented = _LINE_START.sub(prefix, text[each.start : each.end])

@@ -61,13 +61,15 @@ def take_out(content: bytes, ours: Collection[bytes] | None = None) -> Removed:
     notes: list[bytes] = []
     last_end, line_end = 0, b"\n"  # how many lines are kept before the end of the last block, and its line ends
     lines = content.splitlines(keepends=True)
-    while lines:
-        line = lines.pop(0)
+    at = 0
+    while at < len(lines):
+        line, at = lines[at], at + 1
         if line.strip() != BEGIN:
             kept.append(line)
             continue
         line_end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
-        inside, lines = _split_at_end(lines, ours)
+        inside, lines = _split_at_end(lines[at:], ours)
+        at = 0
         notes += [each.strip() for each in inside if each.strip() in _NOTES]
         foreign = [each for each in inside if not _is_ours(each, ours)]
         edited += [each.strip() for each in foreign]

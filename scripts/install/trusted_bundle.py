@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from scripts.launch.certificates import CorporateCa, ca_certificate, ensure_authority
 from scripts.support.errors import LaunchError
 from scripts.support.installation import load_installation
-from store.files import certificate_folder, trusted_file, write_private
+from store.files import certificate_folder, has_content, trusted_file, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ def refresh(before: str | None) -> Path:
     users = CorporateCa.read("SSL_CERT_FILE", before).certificates if before else ()
     path, content = trusted_file(), bundle(system_roots(), users, own)
     try:
-        if not path.exists() or path.read_bytes() != content:
+        if not has_content(path, content):
             write_private(path, content)
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error.strerror}") from error

@@ -161,9 +161,10 @@ def _plan_env(path: Path, installed: Installation) -> FileChange | None:
         raise CommandError(
             f"{error}; nothing is undone, because that file leads Codex to the service", FAILED
         ) from error
-    if file.content is None or not env_block.has_traces(file.content):
+    recorded = installed.blocks.get(str(path))
+    if file.content is None or not env_block.has_traces(file.content, recorded):
         return None
-    restored = env_block.restore(file.content, installed.blocks.get(str(path)))
+    restored = env_block.restore(file.content, recorded)
     return FileChange(file, restored.content, restored.edited)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.support.errors import FAILED, CommandError
-from store.files import PARTIAL_SUFFIX
+from store.files import PARTIAL_SUFFIX, read_whole
 
 _MAX_BYTES = 4_000_000
 
@@ -55,7 +55,7 @@ class UserFile:
         if problem:
             raise CommandError(f"{path} {problem}; codex-tap does not change it", FAILED)
         try:
-            content = target.read_bytes()
+            content = read_whole(target, _MAX_BYTES)
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}", FAILED) from error
         return cls(path, target, content, mode)
@@ -104,7 +104,7 @@ def _examine(path: Path) -> tuple[str | None, int]:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_whole(path, _MAX_BYTES)
     except FileNotFoundError:
         return None
 

@@ -16,7 +16,7 @@ from scripts.codex_files.location import codex_home
 from scripts.launch.codex_program import accepts_flag
 from scripts.launch.environment import without_tap
 from scripts.launch.shim import place_shim, search_path
-from store.files import probed_programs
+from store.files import probed_programs, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,12 +68,12 @@ def server_environment(environ: Mapping[str, str], processes: Path = _PROCESSES)
         processes: the folder in which Linux describes its processes; other systems have none.
     """
     try:
-        entry = json.loads(_read(codex_home(environ) / "app-server-daemon" / "daemon.pid"))
+        entry = json.loads(read_regular(codex_home(environ) / "app-server-daemon" / "daemon.pid", _MAX_BYTES))
         process = processes / str(int(entry["pid"]))
         # The process id may have been given to another process since.
         if _start_ticks(process) != int(entry["processIdentity"]["startTicks"]):
             return None
-        variables = _read(process / "environ").decode("utf-8", "surrogateescape").split("\0")
+        variables = read_regular(process / "environ", _MAX_BYTES).decode("utf-8", "surrogateescape").split("\0")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, IndexError):
         return None
     return {name: value for name, separator, value in (each.partition("=") for each in variables) if separator}
@@ -82,12 +82,7 @@ def server_environment(environ: Mapping[str, str], processes: Path = _PROCESSES)
 def _start_ticks(process: Path) -> int:
     """Return the time at which a process was started, in clock ticks since the start of the system."""
     # The second field is a name in parentheses, which may contain blanks and parentheses.
-    return int(_read(process / "stat").rpartition(b")")[2].split()[19])
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MAX_BYTES)
+    return int(read_regular(process / "stat", _MAX_BYTES).rpartition(b")")[2].split()[19])
 
 
 def _why_not_embedded(codex: str, environ: Mapping[str, str]) -> str | None:

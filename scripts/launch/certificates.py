@@ -12,13 +12,17 @@ from scripts.launch import authority
 from scripts.launch.authority import pem_certificates
 from scripts.support.errors import LaunchError
 from scripts.support.output_queue import STDERR
-from store.files import bundle_file, write_private
+from store.files import bundle_file, has_content, read_whole, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scripts.launch.authority import Damage
     from store.files import BundleKind
+
+
+MAX_BUNDLE_BYTES = 16_000_000
+"""Bytes of a file of certificates that is read; the largest lists of public ones have half a million."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class CorporateCa:
             LaunchError: the file cannot be read, or has no certificate that OpenSSL can use.
         """
         try:
-            text = Path(path).read_text("utf-8", "replace")
+            text = read_whole(Path(path), MAX_BUNDLE_BYTES).decode("utf-8", "replace")
         except OSError as error:
             raise LaunchError(f"{variable} names {path}, which cannot be read: {error.strerror}") from error
         certificates = pem_certificates(text)
@@ -117,7 +121,7 @@ def node_bundle(folder: Path, ca_file: Path, before: str | None) -> Path:
 def _with_corporate(folder: Path, kind: BundleKind, ca_file: Path, corporate: CorporateCa) -> Path:
     """Return a bundle of the proxy's and the company's certificates, or ``ca_file`` if it has all of them."""
     try:
-        own = pem_certificates(ca_file.read_text("utf-8"))
+        own = pem_certificates(read_whole(ca_file, MAX_BUNDLE_BYTES).decode("utf-8", "replace"))
     except OSError as error:
         raise LaunchError(f"the proxy's certificate {ca_file} cannot be read: {error.strerror}") from error
     if set(corporate.certificates) <= set(own):
@@ -156,7 +160,7 @@ def _write_bundle(folder: Path, kind: BundleKind, certificates: Iterable[str]) -
     content = "".join(f"{certificate}\n" for certificate in dict.fromkeys(certificates)).encode()
     path = bundle_file(folder, kind, hashlib.sha256(content).hexdigest())
     try:
-        if path.is_file() and path.read_bytes() == content:
+        if has_content(path, content):
             return path
         write_private(path, content)
     except OSError as error:

@@ -17,11 +17,13 @@ Codex reads the file when it starts and sets one variable after the other. The g
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.codex_files.location import codex_home
 from scripts.launch.environment import parse_proxy_url
+from store.files import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +48,7 @@ _EXPANSION = re.compile(r"\$\{(?P<braced>[^}]*)\}|\$(?!\{)(?P<name>[^\W_]*)(?P<a
 _ESCAPE = re.compile(r"""\\(?:([\\'"$ n])|\Z)""")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
 _BARE = re.compile(r"[A-Za-z0-9_./:,@%+=*-]*")
+_MAX_BYTES = 4_000_000
 _BLANKS = " \t"
 _IGNORED_PREFIX = "CODEX_"
 
@@ -83,18 +86,28 @@ class Bypass:
         )
 
 
-class Assignment(NamedTuple):
-    """A line of the file, or several with a quote across them, that sets a variable; ``start`` and ``end`` index it."""
+class Statement(NamedTuple):
+    """A line of the file, or several with a quote across them; ``start`` and ``end`` index it, with its line end.
 
-    name: str
+    ``name`` is the variable that it sets; None is for a comment, an empty line and an invalid one.
+    """
+
+    name: str | None
+    is_comment: bool
     start: int
     end: int
 
 
-def assignments(text: str) -> list[Assignment]:
-    """Return every assignment in the text of the file, those with an invalid value included."""
-    found = ((_ASSIGNMENT.match(each["text"]), each) for each in _statements(text))
-    return [Assignment(match["name"], each.start(), each.end()) for match, each in found if match]
+def statements(text: str) -> list[Statement]:
+    """Return all statements in the text of the file; those that set a variable may have an invalid value.
+
+    They end where a quote begins that is not closed.
+    """
+    found = []
+    for each in _statements(text):
+        match = _ASSIGNMENT.match(each["text"] or "")
+        found.append(Statement(match and match["name"], each["text"] is None, each.start(), each.end()))
+    return found
 
 
 def quote(value: str) -> str:
@@ -162,12 +175,13 @@ def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the text of the file sets; ``$NAME`` refers to ``environ`` and to earlier lines."""
     every: dict[str, str] = {}
     effective: dict[str, str] = {}
+    known = ChainMap(effective, dict(environ), every)
     for statement in _statements(text):
-        assignment = _ASSIGNMENT.match(statement["text"].removesuffix("\r"))
+        assignment = _ASSIGNMENT.match((statement["text"] or "").removesuffix("\r"))
         if assignment is None:
             continue
         name, written = assignment["name"], assignment["value"]
-        value = "" if written.startswith("#") else _value(written, {**every, **environ, **effective})
+        value = "" if written.startswith("#") else _value(written, known)
         if value is not None:
             every[name] = value
             if not name.upper().startswith(_IGNORED_PREFIX):
@@ -196,8 +210,7 @@ def _numeric(url: str) -> str:
 
 def _read(path: Path) -> str | None:
     try:
-        # A named pipe is not read: its content is for one reader only.
-        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
+        return read_whole(path, _MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
 
@@ -214,18 +227,20 @@ def _exempts(no_proxy: str, host: str) -> bool:
 
 
 def _statements(text: str) -> Iterator[re.Match[str]]:
-    """Yield each statement; its group ``text`` is without comments and line ends. A quote may span lines."""
+    """Yield each statement; its group ``text`` is without comments and line ends, and None if it is a comment.
+
+    A quote may span lines.
+    """
     at = 0
     while at < len(text) and (statement := _STATEMENT.match(text, at)):
         at = statement.end()
-        if statement["text"]:
-            yield statement
+        yield statement
 
 
 def _value(written: str, known: Mapping[str, str]) -> str | None:
     """Return the value of the text after ``=``, or None if it is invalid."""
     parts: list[str] = []
-    at, quoted = 0, False
+    at, length, quoted = 0, 0, False
     while at < len(written):
         char = written[at]
         if char == "$":
@@ -243,7 +258,8 @@ def _value(written: str, known: Mapping[str, str]) -> str | None:
         else:
             quoted ^= char == '"'
             piece, part = None, "" if char == '"' else char
-        if part is None:
+        length += len(part or "")
+        if part is None or length > _MAX_BYTES:  # a few lines that refer to one another could take all memory
             return None
         parts.append(part)
         at = at + 1 if piece is None else piece.end()

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import select
@@ -38,6 +39,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
     from types import FrameType
 
 WAIT_SECONDS = 3.0
@@ -59,12 +61,14 @@ _FAILED = 4
 _SAMPLE_SECONDS = 0.005
 _FULL_SECONDS = 0.2
 _HEAD_SECONDS = 30.0
+_SILENT_SECONDS = 1.0
 _CONNECT_SECONDS = 30.0
 _HALF_CLOSED_SECONDS = 300.0
 _MAX_HEAD_BYTES = 65_536
 _CHUNK_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
-_MAX_HANDOVER_BYTES = 65_536
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+_MAX_HANDOVER_BYTES = 1_000_000  # the password of an upstream proxy may be as long as a variable
 
 _SECOND_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _SERVED_SECONDS = 60.0
@@ -224,7 +228,10 @@ class Tunnels:
         self._most = most
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._clients: set[socket.socket] = set()
+        # With what serves them: the event loop itself refers to a task that waits weakly.
+        self._clients: dict[socket.socket, Future[None]] = {}
+        self._silent: dict[socket.socket, float] = {}  # oldest first, with the time at which they were accepted
+        self._lock = threading.Lock()
         self.tunnelled = 0
         self.first_at: float | None = None
         self.last_at: float | None = None
@@ -244,8 +251,24 @@ class Tunnels:
         import asyncio
 
         loop = self._running_loop()
-        self._clients.add(client)
-        asyncio.run_coroutine_threadsafe(self._serve(client), loop)
+        with self._lock:
+            self._silent[client] = time.monotonic()
+            self._clients[client] = asyncio.run_coroutine_threadsafe(self._serve(client), loop)
+
+    def drop_silent(self) -> bool:
+        """Close the oldest connection that has not sent its request; return False if none is older than a second.
+
+        Whoever uses a proxy sends the request at once.
+        """
+        with self._lock:
+            client, since = next(iter(self._silent.items()), (None, 0.0))
+            if client is None or time.monotonic() - since < _SILENT_SECONDS:
+                return False
+            del self._silent[client]
+            del self._clients[client]
+        with contextlib.suppress(OSError):  # it has ended
+            client.shutdown(socket.SHUT_RDWR)  # its service closes it
+        return True
 
     def close(self) -> None:
         """Close all connections."""
@@ -300,23 +323,34 @@ class Tunnels:
             return
         try:
             _keep_alive(writer)
-            await self._pass_through(reader, writer)
+            request = await _read_request(reader)
+            self._note_request(client)
+            if request is not None:
+                await self._pass_through(request, reader, writer)
         except _RefusedError as refusal:
             await _refuse(reader, writer, refusal)
         except Exception:  # noqa: BLE001 - one connection must not harm the others
             writer.transport.abort()
         finally:
             writer.close()
-            self._clients.discard(client)
+            self._discard(client)
 
     def _forget(self, client: socket.socket) -> None:
         client.close()
-        self._clients.discard(client)
+        self._discard(client)
 
-    async def _pass_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await _read_request(reader)
-        if request is None:
-            return
+    def _discard(self, client: socket.socket) -> None:
+        with self._lock:
+            self._clients.pop(client, None)
+            self._silent.pop(client, None)
+
+    def _note_request(self, client: socket.socket) -> None:
+        with self._lock:
+            self._silent.pop(client, None)
+
+    async def _pass_through(
+        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         if request.host.lower().rstrip(".") == PROBED_HOST:
             raise _RefusedError(
                 "503 Service Unavailable",
@@ -439,6 +473,11 @@ def _parse_request(head: bytes) -> _Request:
     if any(character in head.replace(b"\r\n", b"") for character in (b"\r", b"\n", b"\0")):
         # Another server may take it for the end of a line, and read a field there that is not passed on as one.
         raise _RefusedError("400 Bad Request", "a line has a control character in it")
+    if any(field.startswith((" ", "\t")) for field in fields):
+        # The rest of the field before it, which may be one that is not passed on.
+        raise _RefusedError("400 Bad Request", "a header field goes on in another line")
+    if not all(":" in field for field in fields):
+        raise _RefusedError("400 Bad Request", "a header field has no colon")
     words = first.split(" ")
     if len(words) != 3 or not words[0].isalpha() or not words[2].startswith("HTTP/1."):
         raise _RefusedError("400 Bad Request", "this is an HTTP proxy")
@@ -585,6 +624,8 @@ def _daemon_threads() -> Any:
 def _tls_context(ca_file: str | None) -> Any:
     import ssl
 
+    if ca_file is not None and not os.path.isfile(ca_file):  # noqa: PTH113 - as in Config.read
+        raise OSError(errno.EINVAL, "the certificates for the upstream proxy are not in a regular file")
     return ssl.create_default_context(cafile=ca_file)
 
 
@@ -645,14 +686,21 @@ class Watcher:
 
     def _accept_waiting(self) -> None:
         while not self._stopped.is_set():
-            if self._tunnels.are_full:
+            if self._tunnels.are_full and not self._tunnels.drop_silent():
                 self._stopped.wait(_FULL_SECONDS)
-                return
+                if not _wait_readable(self._listener, seconds=0):
+                    return  # the proxy is back, or who waited has gone
+                continue
             try:
                 client, _ = self._listener.accept()
             except BlockingIOError:
                 return
             except ConnectionError:  # it has ended while it waited
+                continue
+            except OSError as error:
+                if error.errno not in _TOO_MANY_FILES or not self._tunnels.drop_silent():
+                    raise
+                self._stopped.wait(_SAMPLE_SECONDS)  # until its descriptor is free
                 continue
             self._tunnels.serve(client)
 

@@ -13,7 +13,14 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.launch import closing_line, holder
-from scripts.launch.certificates import CorporateCa, ca_certificate, command_bundle, ensure_authority, node_bundle
+from scripts.launch.certificates import (
+    MAX_BUNDLE_BYTES,
+    CorporateCa,
+    ca_certificate,
+    command_bundle,
+    ensure_authority,
+    node_bundle,
+)
 from scripts.launch.codex_env_file import Bypass, find_bypass
 from scripts.launch.codex_program import without_daemon
 from scripts.launch.command import Command, Signals, find_program, shell_exit_code
@@ -55,7 +62,7 @@ from scripts.support.errors import WRONG_USE, LaunchError
 from scripts.support.loopback import is_loopback
 from scripts.support.output_queue import STDERR, STDOUT, drained_at_exit
 from scripts.support.shutdown import on_stdin_eof
-from store.files import certificate_folder, probed_programs
+from store.files import certificate_folder, probed_programs, read_whole
 from store.settings import WATCHED_HOSTS, checked_host, default_database
 
 if TYPE_CHECKING:
@@ -451,7 +458,7 @@ def probe(address: str, ca_file: Path, *, seconds: float = 5.0) -> None:
     except OSError as error:
         raise LaunchError(f"no proxy responds at {address} ({error}); {advice}") from error
     try:
-        expected = ca_file.read_bytes()
+        expected = read_whole(ca_file, MAX_BUNDLE_BYTES)
     except OSError as error:
         raise LaunchError(f"{ca_file} cannot be read: {error.strerror}; {advice}") from error
     if not has_certificate(answer, expected):

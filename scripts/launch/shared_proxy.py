@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.launch import codex_env_file
-from scripts.launch.certificates import ca_certificate
+from scripts.launch.certificates import MAX_BUNDLE_BYTES, ca_certificate
 from scripts.launch.environment import find_upstream
 from scripts.launch.holder import START_SECONDS
 from scripts.launch.running_proxies import RunningProxy, ask, has_certificate, passes_through, running_proxies, withdraw
 from scripts.support.errors import WRONG_USE, LaunchError
-from store.files import certificate_folder
+from store.files import certificate_folder, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,7 +127,7 @@ def _state(proxy: RunningProxy) -> str | None:
     """Return "read" or "unread", or None if this is not the proxy that its file describes."""
     try:
         answer = ask(proxy.address, _PROBE_SECONDS)
-        certificate = ca_certificate(certificate_folder()).read_bytes()
+        certificate = read_whole(ca_certificate(certificate_folder()), MAX_BUNDLE_BYTES)
     except ConnectionRefusedError:
         withdraw(proxy)
         return None

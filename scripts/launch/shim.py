@@ -18,11 +18,20 @@ from typing import TYPE_CHECKING
 
 from scripts.launch import codex_program
 from scripts.launch.codex_program import DEPTH_VARIABLE, MAX_DEPTH, WITHOUT_TURNS, without_shims
-from store.files import SHIM_MARKER, installed_folder, probed_programs, shim_folder, write_private
+from store.files import (
+    SHIM_MARKER,
+    has_content,
+    installed_folder,
+    probed_programs,
+    read_regular,
+    shim_folder,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_MAX_BYTES = 1_000_000
 _PROGRAM = Path(codex_program.__file__).resolve()
 
 # `-ef` keeps it from starting itself through a link elsewhere in PATH, and the dots end a cycle of copies.
@@ -150,7 +159,7 @@ def installed_programs() -> tuple[Path, ...]:
 
 def _found(script: Path, pattern: re.Pattern[str], unquote: Callable[[str], str]) -> tuple[Path, ...]:
     try:
-        match = pattern.search(os.fsdecode(script.read_bytes()))
+        match = pattern.search(os.fsdecode(read_regular(script, _MAX_BYTES)))
         return () if match is None else (Path(unquote(match["python"])), Path(unquote(match["program"])))
     except (OSError, ValueError, IndexError):
         return ()
@@ -162,16 +171,9 @@ def _place(place: Path, name: str, content: bytes) -> Path:
         raise ValueError(f"{folder} cannot be in PATH, because its name has {os.pathsep!r} in it")
     # The marker is written first: without it the script would start itself as the next codex.
     for each, wanted in ((SHIM_MARKER, b""), (name, content)):
-        if not _has_content(folder / each, wanted):
+        if not has_content(folder / each, wanted):
             write_private(folder / each, wanted, executable=bool(wanted))
     return folder
-
-
-def _has_content(path: Path, content: bytes) -> bool:
-    try:
-        return path.read_bytes() == content
-    except OSError:
-        return False
 
 
 def _posix_shim() -> tuple[str, bytes]:

@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.support.sanitize import sanitize
-from scripts.support.toml_file import TomlError, key_lines, line_of, nearest, read_toml
 from store.analysis.turn_value import FAST, STANDARD, ModelPrices, PricePeriod, PriceStep, Rates
 from store.settings import PRICES_VARIABLE, config_folder, expand_home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from scripts.support.toml_file import Location
 
@@ -77,11 +76,16 @@ def load_own_prices(path: Path) -> OwnPrices:
     Raises:
         OwnPricesError: The file does not exist, cannot be read, or is invalid.
     """
+    # Imported here: most people have no such file.
+    from scripts.support.toml_file import TomlError, key_lines, line_of, read_toml
+
     try:
         text, contents = read_toml(path)
         return OwnPrices(_models(contents))
     except FileNotFoundError:
-        raise OwnPricesError(f"{path} does not exist; write prices into it, or leave out --prices") from None
+        raise OwnPricesError(
+            f"{path} does not exist; write prices into it, or name another file with --prices or CODEX_TAP_PRICES"
+        ) from None
     except TomlError as error:
         raise OwnPricesError(str(error)) from None
     except _InvalidError as error:
@@ -99,9 +103,7 @@ class _InvalidError(Exception):
 
 
 def _models(contents: Mapping[str, object]) -> dict[str, ModelPrices]:
-    unknown = next((key for key in contents if key != "models"), None)
-    if unknown is not None:
-        raise _InvalidError((unknown,), f"unknown key; {nearest(unknown, ['models'])}")
+    _check_keys((), contents, ("models",))
     tables = contents.get("models", {})
     if not isinstance(tables, dict) or not tables:
         raise _InvalidError(("models",), _TABLE_HINT)
@@ -116,10 +118,7 @@ def _prices(at: Location, table: object) -> ModelPrices:
     for key, value in table.items():
         if isinstance(value, dict):  # [models.gpt-6.1-sol]
             raise _InvalidError((*at, key), 'a name with a dot needs quotes: [models."gpt-6.1-sol"]')
-    known = (*_REQUIRED, *_OPTIONAL)
-    for key in table:
-        if key not in known:
-            raise _InvalidError((*at, key), f"unknown key; {nearest(key, known)}")
+    _check_keys(at, table, (*_REQUIRED, *_OPTIONAL))
     for key in _REQUIRED:
         if key not in table:
             raise _InvalidError(at, f"{key} is missing; write it in dollars per million tokens")
@@ -130,6 +129,14 @@ def _prices(at: Location, table: object) -> ModelPrices:
     if "fast" in numbers:
         prices[FAST] = _always(Rates(*(price * numbers["fast"] for price in standard)))
     return prices
+
+
+def _check_keys(at: Location, table: Iterable[str], known: Sequence[str]) -> None:
+    from scripts.support.toml_file import nearest
+
+    for key in table:
+        if key not in known:
+            raise _InvalidError((*at, key), f"unknown key; {nearest(key, known)}")
 
 
 def _number(at: Location, value: object) -> float:

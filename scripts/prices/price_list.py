@@ -37,18 +37,25 @@ class Prices:
 
     @property
     def source(self) -> str | None:
-        """The package; None where it is not installed, as on Python 3.11."""
+        """The package; None where it is not installed, as on Python 3.11, or cannot be read."""
         return package.NAME if self._state else None
 
     def find(self, model: str) -> ModelPrices | None:
         """Return the prices of a model; None if they are not known."""
         found = self._own.find(model) if self._own else None
-        if found or not self._state:
-            return found
-        if model not in self._known:
-            self._known[model] = package.find_prices(model)
-            self._is_new = True
-        return self._known[model]
+        if found or model in self._known:
+            return found or self._known[model]
+        return self._look_up(model) if self._state else None
+
+    def _look_up(self, model: str) -> ModelPrices | None:
+        try:
+            found = package.find_prices(model)
+        except Exception:  # noqa: BLE001 (a release of the package that is made differently is as good as none)
+            self._state = None
+            return None
+        self._known[model] = found
+        self._is_new = True
+        return found
 
     def is_own(self, model: str) -> bool:
         """Return True if the prices of a model are the user's own."""

@@ -106,6 +106,18 @@ def rows_left_out(number: int, profile: TerminalProfile) -> str:
     return f"{profile.glyphs.ellipsis} and {number:,} more (--all)"
 
 
+def filled(used: float | None, width: int) -> int:
+    """Return the filled part of a bar: at least one cell for any use, all cells only for 100 %."""
+    if not used:
+        return 0
+    return width if used >= 100 else min(width - 1, max(1, round(width * used / 100)))
+
+
+def left_percent(used: float | None) -> str:
+    """Write what is left of a window beside its used percent, so that both add up to 100."""
+    return formatting.percent(None if used is None else max(0.0, 100 - formatting.rounded(used)))
+
+
 def truncate(text: str, width: int, glyphs: Glyphs = TYPOGRAPHIC) -> str:
     """Shorten text to a width, with an ellipsis in the place of the rest."""
     return text if len(text) <= width else text[: max(0, width - len(glyphs.ellipsis))] + glyphs.ellipsis

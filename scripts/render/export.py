@@ -13,7 +13,7 @@ from store.analysis.formatting import local_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from store.documents import EventEntry, HistoryEntry, UsageEntry, UsageRow
+    from store.documents import EventEntry, HistoryEntry, SpeedRow, UsageEntry, UsageRow
 
 
 Form = Literal["json", "csv", "ndjson"]
@@ -124,8 +124,27 @@ USAGE_COLUMNS = (
     "start",
     "end",
     "by_model",
+    "imported_turns",
 )
 """The columns of ``usage --csv``: the names in a row of the document, and in a branch of its tree."""
+
+_SPEED_FIGURES = ("first_byte_seconds", "seconds", "tokens_per_second")
+
+SPEED_COLUMNS = (
+    "key",
+    "turns",
+    "answered",
+    "failed",
+    "refused",
+    "interrupted",
+    "rerouted",
+    *(f"{figure}_{part}" for figure in _SPEED_FIGURES for part in ("median", "slow", "turns", "usual", "usual_slow")),
+    "input_tokens",
+    "usual_turns",
+    "usual_failed_share",
+    "errors",
+)
+"""The columns of ``speed --csv``: ``…_slow`` is the 95th percentile of seconds and the 5th of a speed."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Characters at the start of text that a spreadsheet reads as a formula."""
@@ -184,6 +203,11 @@ def event_row(event: EventEntry) -> dict[str, Any]:
     return {**event, "moment": iso(event["at"]), **sides}
 
 
+def speed_row(row: SpeedRow) -> dict[str, Any]:
+    """Return a row of ``speed`` with a value for each of `SPEED_COLUMNS`."""
+    return dict(_speed_values(row))
+
+
 def iso(timestamp: float | None) -> str | None:
     """Write a timestamp in ISO 8601 (UTC); None for None, and for a timestamp outside the calendar."""
     time = None if timestamp is None else local_time(timestamp, dt.UTC)
@@ -208,6 +232,19 @@ def _history_values(entry: HistoryEntry) -> Iterator[tuple[str, Any]]:
         yield f"resets_{slot}_at", window.get("resets_at")
         yield f"resets_{slot}", iso(window.get("resets_at"))
     yield "other_windows", others or None
+
+
+def _speed_values(row: SpeedRow) -> Iterator[tuple[str, Any]]:
+    yield from row.items()
+    now: Mapping[str, Any] = row
+    usual: Mapping[str, Any] = row["usual"]
+    for figure in _SPEED_FIGURES:
+        yield from ((f"{figure}_{part}", value) for part, value in now[figure].items())
+        yield f"{figure}_usual", usual[figure]["median"]
+        yield f"{figure}_usual_slow", usual[figure]["slow"]
+    yield "usual_turns", usual["turns"]
+    yield "usual_failed_share", usual["failed_share"]
+    yield "errors", row["errors"] or None
 
 
 def _cell(value: object) -> object:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from scripts.render.accounts import title_parts
-from scripts.render.console import clock_time, level_style, window_length
+from scripts.render.console import clock_time, count, level_style, window_length
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY, RESET_UNSEEN, TOO_LITTLE_HISTORY
 from store.analysis.formatting import UNKNOWN, duration, percent, share, whole
@@ -26,7 +26,16 @@ def render_forecasts(document: ForecastDocument, profile: TerminalProfile) -> Te
     """Show the document of ``forecast --json``: when each window of each account's limits runs out."""
     now = document["generated_at"]
     sections = [Text("\n").join(_account(account, now, profile)) for account in document["accounts"]]
+    imported = max(_imported_readings(document), default=0)
+    if imported:
+        sections.append(Text(f"Up to {count(imported, 'reading')} of a window are from session files.", "dim"))
     return Text("\n\n").join(sections)
+
+
+def _imported_readings(document: ForecastDocument) -> Iterator[int]:
+    for account in document["accounts"]:
+        for limit in account["limits"]:
+            yield from (window["imported_readings"] for window in limit["windows"].values())
 
 
 def render_most_urgent(slot: str, forecast: WindowForecast, now: float, profile: TerminalProfile) -> Text:

@@ -39,7 +39,9 @@ def render_prune(
 
 
 def _counted(each: PruneCounts) -> str:
-    parts = ((each.snapshots, "snapshot"), (each.turns, "turn"), (each.threads, "thread"))
+    parts = [(each.snapshots, "snapshot"), (each.turns, "turn"), (each.threads, "thread")]
+    if each.imported_limits:
+        parts.append((each.imported_limits, "imported reading"))
     return ", ".join(count(number, noun) for number, noun in parts)
 
 

@@ -65,7 +65,7 @@ def login_marks(selected: Selected, login: Login) -> dict[str, str]:
 
 
 def _seen_last_of(users: int) -> str:
-    return f", of {users} users of its workspace the one seen last" if users > 1 else ""
+    return f", of its {users} users the one seen last" if users > 1 else ""
 
 
 def unread_login(login: Login) -> str:

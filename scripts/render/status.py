@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.accounts import title_parts
-from scripts.render.console import TerminalProfile, clock_time, level_style, window_length
+from scripts.render.console import TerminalProfile, clock_time, filled, left_percent, level_style, window_length
 from scripts.render.forecast import render_most_urgent
 from scripts.support.sanitize import sanitize
-from store.analysis import formatting
 from store.analysis.budgets import budget_text
 from store.analysis.forecast import TOO_LITTLE_HISTORY, most_urgent
 from store.analysis.formatting import DAY, UNKNOWN, decimal_amount, duration, percent
@@ -86,6 +85,8 @@ def render_status(
         section = [_heading([*title_parts(account), *_facts(account, now, profile), *mark], profile)]
         for limit, windows in zip(account["limits"], limits, strict=True):
             section += _limit(limit, windows, columns, now, profile)
+        if not account["limits"]:
+            section.append(Text("  no limit seen through the tap yet", "dim"))
         section += [Text(f"  {line}", "yellow") for line in _models(account, now, profile)]
         line = _forecast_line(account, forecast, now, profile)
         if line:
@@ -153,7 +154,7 @@ def _row(
         length=window_length(slot, window["window_minutes"]),
         used_percent=used,
         used=percent(used),
-        left=percent(None if used is None else max(0.0, 100 - formatting.rounded(used))),
+        left=left_percent(used),
         resets=_resets(window, now, profile),
         clock=_clock(window, now, profile),
         style=level_style(window_level(used, forecast)),
@@ -228,20 +229,13 @@ def _ago(seconds: float) -> str:
 def _window(row: _Row, columns: _Columns, profile: TerminalProfile) -> Text:
     line = Text(_line_head(row.length, columns.length))
     if columns.bar:
-        full = _filled(row.used_percent, columns.bar)
+        full = filled(row.used_percent, columns.bar)
         empty = " " if row.used_percent is None else profile.glyphs.empty
         line.append(profile.glyphs.full * full, row.style).append(empty * (columns.bar - full), "dim").append("  ")
     line.append(f"{row.used:>{columns.used}} used  ", row.style)
     if columns.left:
         line.append(f"{row.left:>{columns.left}} left  ")
     return line.append(row.resets + row.clock if columns.clock else row.resets)
-
-
-def _filled(used: float | None, width: int) -> int:
-    """Return the filled part of a bar: at least one cell for any use, all cells only for 100 %."""
-    if not used:
-        return 0
-    return width if used >= 100 else min(width - 1, max(1, round(width * used / 100)))
 
 
 def _block(limit: LimitStatus, now: float, profile: TerminalProfile) -> str | None:

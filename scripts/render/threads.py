@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from scripts.render.console import MAX_ROWS, clock_time, label_width, rows_left_out, truncate
+from scripts.render.imports import imported_note
 from scripts.render.thread_labels import LabelledThread, short_ids, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis.formatting import amount
@@ -57,13 +58,17 @@ def render_threads(
     shown = found if all_rows or profile.unlimited else found[:MAX_ROWS]
     threads: list[ThreadBranch] = [branch for each in shown for branch in (each, *each["tree"])]
     columns = _columns(threads, accounts, now, profile)
-    lines = [Text(_line([each.heading for each in columns], columns), "bold")]
+    layout = [f"{'>' if each.is_number else '<'}{each.width}" for each in columns]
+    lines = [Text(_line([each.heading for each in columns], layout), "bold")]
     lines += [
-        Text(_line(cells, columns), "dim" if each["depth"] else "")
+        Text(_line(cells, layout), "dim" if each["depth"] else "")
         for each, *cells in zip(threads, *(column.cells for column in columns), strict=True)
     ]
     if len(shown) < len(found):
         lines.append(Text(rows_left_out(len(found) - len(shown), profile), "dim"))
+    note = imported_note(sum(each["imported_turns"] for each in found), sum(each["turns"] for each in found))
+    if note:
+        lines.append(Text(note, "dim"))
     return Text("\n").join(lines)
 
 
@@ -139,9 +144,5 @@ def _names(
     return _Column("Title", titles), _Column("Project", [truncate(each, width, profile.glyphs) for each in projects])
 
 
-def _line(cells: Sequence[str], columns: Sequence[_Column]) -> str:
-    padded = (
-        f"{cell:>{column.width}}" if column.is_number else f"{cell:<{column.width}}"
-        for cell, column in zip(cells, columns, strict=True)
-    )
-    return _GAP.join(padded).rstrip()
+def _line(cells: Sequence[str], layout: Sequence[str]) -> str:
+    return _GAP.join(map(format, cells, layout)).rstrip()

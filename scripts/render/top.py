@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from scripts.render.console import clock_time, level_style, window_length
+from scripts.render.console import clock_time, filled, left_percent, level_style, window_length
 from scripts.render.thread_labels import kind_label, short_ids
 from scripts.render.usage import ELSEWHERE, PENDING
 from scripts.support.sanitize import sanitize
 from store.analysis.forecast import LIKELY
-from store.analysis.formatting import UNKNOWN, amount, duration, percent, rounded
+from store.analysis.formatting import UNKNOWN, amount, duration
 from store.analysis.levels import forecast_level, window_level
 from store.analysis.pressure import by_account, highest_use, pressure
-from store.analysis.ranking import block_reason, main_limit
+from store.analysis.ranking import STALE_SECONDS, block_reason, main_limit
 from store.constants import MAIN_LIMIT, is_full
 
 if TYPE_CHECKING:
@@ -255,18 +255,24 @@ def _account(
     for number, (limit, name) in enumerate(zip(account["limits"], names, strict=False)):
         title = Text().append(_fit(name, width, profile), "" if number else "bold")
         alone = "" if number or limit["limit_id"] == MAIN_LIMIT else sanitize(limit["limit_name"] or limit["limit_id"])
-        words = _words(limit, alone)
+        words, seconds = _words(limit, alone), limit["age_seconds"]
+        age = f"seen {duration(seconds)} ago" if seconds >= STALE_SECONDS else ""
         style = "bold red" if limit["state"] == "refused" else "yellow"
         for slot, window in limit["windows"].items():
             forecast = forecasts.get(limit["limit_id"], {}).get(slot)
-            said = Text(words, style) if words else _outlook(forecast, window, contents.now, profile)
-            resets = f"{_resets(window):<13}"
-            if words and profile.width < _WIDE:
-                resets = ""  # there is room for one of them
-            line = title.append(" ").append_text(_window(slot, window, forecast, profile)).append(f"  {resets}")
-            line.append("  " if resets and said else "").append_text(said).rstrip()
+            said = [
+                Text(words, style) if words else _outlook(forecast, window, contents.now, profile),
+                Text(age, "dim"),
+            ]
+            said = [each for each in said if each]
+            if profile.width < _WIDE:  # there is room for one of them, in the place of the reset
+                said = said[:1]
+            if not said or profile.width >= _WIDE:
+                said = [Text(f"{_resets(window):<13}"), *said]
+            line = title.append(" ").append_text(_window(slot, window, forecast, profile)).append("  ")
+            line.append_text(Text("  ").join(said)).rstrip()
             yield line
-            title, words = Text(" " * width), ""
+            title, words, age = Text(" " * width), "", ""
         if not limit["windows"]:
             yield title.append(f"  {words or 'no windows reported'}", style if words else "dim")
     if not account["limits"]:
@@ -284,13 +290,12 @@ def _window(slot: str, window: WindowStatus, forecast: WindowForecast | None, pr
     used = window["used_percent"]
     style = level_style(window_level(used, forecast))
     bar = _bar_width(profile)
-    full = 0 if not used else bar if used >= 100 else min(bar - 1, max(1, round(bar * used / 100)))
-    left = percent(None if used is None else max(0.0, 100 - rounded(used)))
+    full = filled(used, bar)
     return (
         Text(f"{window_length(slot, window['window_minutes']):>4} ")
         .append(profile.glyphs.full * full, style)
         .append(profile.glyphs.empty * (bar - full), "dim")
-        .append(f" {left:>6} left", style)
+        .append(f" {left_percent(used):>6} left", style)
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from rich.text import Text
 
 from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, truncate, window_length, wrapped
+from scripts.render.imports import imported_note
 from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
 from store.analysis import formatting, ranking
@@ -344,7 +345,10 @@ def _value_notes(document: UsageDocument) -> Iterator[str]:
         source = f" ({sanitize(document['price_source'])})" if document["price_source"] else ""
         yield f"API value: what the tokens are sold for on the public API{source}. On a plan nothing was paid for it."
     elif document["not_priced"] and not document["price_source"]:
-        yield "No public prices are installed: genai-prices needs Python 3.12 or newer. --prices FILE takes your own."
+        yield (
+            "No public prices: genai-prices is not installed (it needs Python 3.12 or newer) or cannot be read. "
+            "--prices FILE takes your own."
+        )
     if document["own_prices"]:
         yield f"Your own prices: {', '.join(map(sanitize, document['own_prices']))}."
     if document["not_priced"]:
@@ -370,6 +374,13 @@ def _notes(document: UsageDocument) -> list[str]:
     """Return notes on the figures: how reliable they are, and what they mean."""
     increases, readings = document["rises"], document["readings"]
     notes = []
+    imported = imported_note(document["total"]["imported_turns"], document["total"]["turns"])
+    if imported:
+        notes.append(imported)
+    if document["imported_readings"]:
+        notes.append(
+            f"{document['imported_readings']:,} of {count(readings, 'reading')} are from session files as well."
+        )
     if increases < FEW_INCREASES:
         notes.append(f"Few changes: {count(increases, 'increase')} in {count(readings, 'change')}.")
     if document["rows"] and document["rows"][-1]["elsewhere"]:
@@ -377,6 +388,8 @@ def _notes(document: UsageDocument) -> list[str]:
             f"{ELSEWHERE}: increases without a turn through the tap, or far larger than the turns' tokens explain. "
             "Possible causes: another machine, the web, or Codex without the tap."
         )
+    if document["by"] == "project" and not any(row["key"] for row in document["rows"]):
+        notes.append("None of these threads is known to Codex in the folder CODEX_HOME (~/.codex by default).")
     if any(row["pending"] for row in document["rows"]):
         notes.append(
             f"{PENDING}: increases of the last hour without a turn so far. A turn under way may explain them when it "

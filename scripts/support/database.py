@@ -44,9 +44,10 @@ def open_for_reading(path: Path, lock_seconds: float | None = None) -> Iterator[
 @contextlib.contextmanager
 def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
     """Open an existing database for writing."""
-    from store.database import open_writer
+    from store.database import bound_questions, open_writer
 
     with contextlib.closing(open_writer(path)) as connection:
+        bound_questions(connection, path)
         connection.execute(f"PRAGMA busy_timeout = {_WRITE_WAIT_MILLISECONDS}")
         yield connection
 

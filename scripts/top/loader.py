@@ -158,6 +158,7 @@ class Loader:
         self._watcher.close()
 
     def _fail(self, problem: str) -> None:
+        self._loaded_at = 0.0  # the next poll tries again
         if self.shown.problem != problem:
             self.shown = self.shown._replace(problem=problem)
             self.number += 1

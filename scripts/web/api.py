@@ -28,7 +28,7 @@ from scripts.web.reader import Reader
 from scripts.web.responses import json_response
 from store import documents
 from store.analysis.ranking import rank_accounts
-from store.constants import EVENT_KINDS, GroupBy
+from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.queries.accounts import account_counts, find_account, load_accounts
@@ -38,6 +38,7 @@ from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
 from store.queries.overview import empty_overview, load_overview
 from store.queries.peaks import empty_peaks, load_peaks
+from store.queries.speed import empty_speed, load_speed
 from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
@@ -209,7 +210,7 @@ def get_requests(
     """The turns, the newest first."""
 
     def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
-        return load_turns(connection, only, only=only[0] if account else None, limit=limit, before=before)
+        return load_turns(connection, only, limit=limit, before=before)
 
     empty: list[documents.TurnEntry] = []
     turns = _reader(request).query_accounts(account, load, empty)
@@ -263,6 +264,20 @@ def get_breakdown(
     except OwnPricesError as error:
         raise HTTPException(503, str(error)) from error
     return json_response(request, name_usage(document) if names_on else document)
+
+
+@router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+def get_speed(
+    request: Request, *, account: AccountPrefix = None, by: SpeedBy = "model", since: Since = "7d"
+) -> Response:
+    """How fast Codex is, beside the same hours of the weeks before."""
+    now = time.time()
+    begin = _timestamp(since, now)
+
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.SpeedDocument:
+        return load_speed(connection, now, accounts=only, by=by, since=begin)
+
+    return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
 
 
 @router.get("/api/forecast", response_model=documents.ForecastDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})

@@ -22,7 +22,7 @@ from scripts.web.change_stream import Hub
 from scripts.web.reader import Reader
 from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
-from store.errors import DatabaseError
+from store.errors import DatabaseError, failure_text
 from store.queries.accounts import AccountError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ async def _account_problem(_: Request, error: AccountError) -> Response:
 
 
 async def _database_problem(_: Request, error: DatabaseError | sqlite3.Error) -> Response:
-    detail = str(error) if isinstance(error, DatabaseError) else f"the database cannot be used: {error}"
+    detail = str(error) if isinstance(error, DatabaseError) else f"the database cannot be used: {failure_text(error)}"
     return problem(503, detail, headers={"Retry-After": _RETRY_SECONDS})
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import math
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -18,6 +17,7 @@ from store.analysis.ranking import main_limit
 from store.constants import MAIN_LIMIT
 from store.queries.limits import current_snapshots
 from store.queries.status import load_status
+from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,20 +69,11 @@ def load_legacy_usage(connection: sqlite3.Connection, now: float, accounts: Sequ
 def _main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
     """Return by account id the stored fields of the message that opened the newest snapshot of its main limit."""
     return {
-        account: _loaded(row["raw"])
+        account: read_mapping(row["raw"])
         for account, rows in current_snapshots(connection).items()
         for row in rows
         if row["limit_id"] == MAIN_LIMIT
     }
-
-
-def _loaded(raw: str) -> dict[str, Any]:
-    """Return the stored fields. They are stored for audit only, so anything but a JSON object counts as empty."""
-    with contextlib.suppress(ValueError):
-        found = json.loads(raw)
-        if isinstance(found, dict):
-            return found
-    return {}
 
 
 def _record(account: AccountStatus, raw: Mapping[str, Any]) -> LegacyRecord:

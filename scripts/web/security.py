@@ -98,7 +98,7 @@ class SecurityMiddleware:
         if _is_above(headers.get(b"content-length", b"0"), MAX_BODY_LENGTH):
             return 413, _TOO_LONG
         reads = scope["method"] in _READING
-        if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _OTHER_SITES and not (
+        if headers.get(b"sec-fetch-site", b"").decode("latin-1").lower() in _OTHER_SITES and not (
             reads and headers.get(b"sec-fetch-mode") == b"navigate"
         ):
             return 403, "Cross-site request refused."

@@ -47,6 +47,7 @@ class TurnUse(NamedTuple):
     Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
     service tier: ``priority`` in Fast mode. ``subagent`` is the kind of sub-agent, ``parent_thread`` the thread that
     started it. ``response_model`` is the model that responded where that is another one than the requested ``model``.
+    ``imported`` is 1 for a turn of a session file that the tap did not see.
     """
 
     started_at: float
@@ -68,6 +69,7 @@ class TurnUse(NamedTuple):
     reasoning_effort: str | None = None
     client: str | None = None
     response_model: str | None = None
+    imported: int = 0
 
 
 class Interval(NamedTuple):

@@ -127,16 +127,18 @@ def budget_text(use: BudgetUse) -> str:
     """Return a phrase that says what was used of a budget: ``3.2 of 5 % of the 7 d window used today by …``."""
     length = window_length(use["window"], use["window_minutes"])
     used = f"{figure(use['used'])} of {figure(use['points'])} %"
-    not_seen = "" if use["seen"] else ", which has not been seen yet"
-    return f"budget: {used} of the {length} window used{_WHEN[use['period']]} by {_user(use)}{not_seen}"
+    return f"budget: {used} of the {length} window used{_WHEN[use['period']]} by {_user(use)}"
 
 
 def _user(use: BudgetUse) -> str:
     if use["scope"] == "account":
         return "this account"
     if use["scope"] == "project":
-        return f"project {use['name'] or use['key']}"
-    return f"thread {use['key'][:_THREAD_SHOWN]}" + (f" ({use['name']})" if use["name"] else "")
+        not_seen = "" if use["seen"] else ", of which nothing has been seen lately"
+        return f"project {use['name'] or use['key']}{not_seen}"
+    name = f" ({use['name']})" if use["name"] else ""
+    not_seen = "" if use["seen"] else ", which has not been seen yet"
+    return f"thread {use['key'][:_THREAD_SHOWN]}{name}{not_seen}"
 
 
 def apply_budget(found: GuardVerdict, use: BudgetUse | None) -> GuardVerdict:
@@ -146,7 +148,9 @@ def apply_budget(found: GuardVerdict, use: BudgetUse | None) -> GuardVerdict:
     """
     if use is None:
         answer: Answer = "unknown" if found.answer == "go" else found.answer
-        return found._replace(answer=answer, reason=f"{found.reason}; what was used of the budget is not known")
+        return found._replace(
+            answer=answer, reason=f"{found.reason}; the budget cannot be checked: no window with a known length"
+        )
     reason = f"{found.reason}; {budget_text(use)}" if found.reason else budget_text(use)
     if use["used"] <= use["points"]:
         return found._replace(reason=reason)

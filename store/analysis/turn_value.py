@@ -78,12 +78,10 @@ class Valuation:
 
     Attributes:
         not_priced: how many turns have no value, by what they have in common.
-        source: where the public prices come from; None where there are none.
     """
 
     def __init__(self, prices: PriceList) -> None:
         self.not_priced: Counter[NotPriced] = Counter()
-        self.source = prices.source
         self._prices = prices
         self._known: dict[tuple[str | None, str | None], tuple[PricePeriod, ...] | NotPriced] = {}
 
@@ -107,6 +105,11 @@ class Valuation:
         if written:
             value += min(written, given - (cached or 0)) * (write_price - price)
         return value / _PER
+
+    @property
+    def source(self) -> str | None:
+        """Where the public prices come from; None where there are none."""
+        return self._prices.source
 
     @property
     def own_prices(self) -> list[str]:

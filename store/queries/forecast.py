@@ -18,12 +18,14 @@ from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
 from store.constants import BUDGET_SLOT
 from store.queries.cursors import read_transaction
+from store.queries.imported import imported_samples
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from store.analysis.attribution import WindowSample
     from store.documents import ForecastDocument, LimitForecast, WindowForecast
     from store.queries.accounts import Account
 
@@ -74,16 +76,36 @@ def empty_forecasts(now: float) -> ForecastDocument:
 
 def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> LimitForecast:
     rows = sample_history(connection, row["account"], row["limit_id"], now)
+    since = now - SAMPLING.days * DAY
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
-        "windows": {slot: _window(rows, slot, window, now) for slot, window in slots(row)},
+        "windows": {
+            slot: _window(
+                _thinned(imported_samples(connection, row["account"], row["limit_id"], slot, since=since)),
+                samples_of(rows, slot),
+                *(slot, window, now),
+            )
+            for slot, window in slots(row)
+        },
     }
 
 
-def _window(rows: Sequence[sqlite3.Row], slot: str, window: WindowRow, now: float) -> WindowForecast:
+def _thinned(imported: Sequence[WindowSample]) -> list[UsageSample]:
+    """Return the first and the last of the samples of each step, as `sample_history` does for older ones."""
+    steps = [int(sample.first_at // SAMPLING.coarse) for sample in imported]
+    return [
+        UsageSample(sample.first_at, sample.last_at, sample.used_percent, sample.resets_at)
+        for sample, before, step, after in zip(imported, [-1, *steps], steps, [*steps[1:], -1], strict=False)
+        if step != before or step != after
+    ]
+
+
+def _window(
+    imported: Sequence[UsageSample], seen: Sequence[UsageSample], slot: str, window: WindowRow, now: float
+) -> WindowForecast:
     found = forecast(
-        samples_of(rows, slot),
+        [*imported, *seen],
         now,
         window_minutes=BUDGET_WINDOW_MINUTES if slot == BUDGET_SLOT else window.window_minutes,
         utc_offset=time.localtime(now).tm_gmtoff,
@@ -100,6 +122,7 @@ def _window(rows: Sequence[sqlite3.Row], slot: str, window: WindowRow, now: floa
         "safe": found.safe,
         "chance_dry": _rounded(found.chance_dry),
         "readings": found.readings,
+        "imported_readings": len(imported),
         "note": found.note,
     }
 

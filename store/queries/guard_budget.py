@@ -52,6 +52,13 @@ def load_budget_use(
     span = period_span(budget.period, window.status, now)
     if span is None:
         return None
+    projects: set[str] = set()
+
+    def noted_projects(ids: Collection[str]) -> Mapping[str, str]:
+        found = projects_of(ids)
+        projects.update(found.values())
+        return found
+
     document = load_usage(
         connection,
         now,
@@ -60,7 +67,7 @@ def load_budget_use(
         since=span.since,
         window=window.slot,
         limit_id=window.limit_id,
-        projects_of=projects_of,
+        projects_of=noted_projects,
     )
     rows = {row["key"]: row for row in document["rows"]}
     key = account.key if user.scope == "account" else next((each for each in user.keys if each in rows), user.keys[0])
@@ -77,7 +84,7 @@ def load_budget_use(
         "scope": user.scope,
         "key": key,
         "name": rows[key]["name"] if key in rows and user.scope != "account" else None,
-        "seen": user.scope != "thread" or _is_seen(connection, user.keys),
+        "seen": _is_seen(connection, user.keys) if user.scope == "thread" else bool(row) or key in projects,
     }
 
 

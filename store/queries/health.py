@@ -70,7 +70,8 @@ def load_last_read(connection: sqlite3.Connection) -> LastRead:
     """Return when the newest reading or turn was stored."""
     reading_at, turn_at, deleted = connection.execute(
         "SELECT (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id),"
-        " (SELECT max((SELECT max(r.ended_at) FROM requests r WHERE r.account = a.id)) FROM accounts a),"
+        " (SELECT max((SELECT r.ended_at FROM requests r WHERE r.account = a.id AND NOT r.imported"
+        " ORDER BY r.ended_at DESC LIMIT 1)) FROM accounts a),"
         # sqlite_sequence has the highest id that was ever given.
         " EXISTS (SELECT 1 FROM sqlite_sequence WHERE"
         " name = 'snapshots' AND seq > (SELECT coalesce(max(id), 0) FROM snapshots)"
@@ -88,9 +89,11 @@ def load_last_turns(connection: sqlite3.Connection, threads: Collection[str]) ->
     rows = connection.execute(
         "WITH wanted AS (SELECT value AS id FROM json_each(?))"
         " SELECT id, max(at) FROM ("
-        "SELECT thread AS id, last_seen_at AS at FROM threads WHERE thread IN wanted"
+        # A thread of a client without threads is a session; one that was only imported is not read.
+        "SELECT thread AS id, ended_at AS at FROM requests WHERE thread IN wanted AND NOT imported"
+        " UNION ALL SELECT thread, last_seen_at FROM threads WHERE thread IN wanted AND is_session"
         " UNION ALL SELECT session, ended_at FROM requests"
-        " WHERE id > (SELECT max(id) FROM requests) - ? AND session IN wanted"
+        " WHERE id > (SELECT max(id) FROM requests) - ? AND session IN wanted AND NOT imported"
         ") GROUP BY id",
         (json.dumps(list(threads)), _NEWEST_TURNS),
     )

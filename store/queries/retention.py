@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.queries.cursors import read_transaction
-from store.retention import OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
+from store.retention import OLD_IMPORTED_LIMITS, OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,6 +21,7 @@ class PruneCounts(NamedTuple):
     account: Account
     snapshots: int
     turns: int
+    imported_limits: int
     threads: int
     snapshots_kept: int
     turns_kept: int
@@ -28,7 +29,7 @@ class PruneCounts(NamedTuple):
     @property
     def rows(self) -> int:
         """All rows that would be deleted."""
-        return self.snapshots + self.turns + self.threads
+        return self.snapshots + self.turns + self.imported_limits + self.threads
 
     @property
     def document(self) -> PrunedAccount:
@@ -37,6 +38,7 @@ class PruneCounts(NamedTuple):
             **self.account.reference,
             "snapshots": self.snapshots,
             "turns": self.turns,
+            "imported_limits": self.imported_limits,
             "threads": self.threads,
             "snapshots_kept": self.snapshots_kept,
             "turns_kept": self.turns_kept,
@@ -61,6 +63,7 @@ def file_bytes(connection: sqlite3.Connection) -> tuple[int, int]:
 _COUNTS = {
     "snapshots": f"SELECT count(*) {OLD_SNAPSHOTS} AND l.account = :account",
     "turns": f"SELECT count(*) {OLD_REQUESTS} AND r.account = :account",
+    "imported_limits": f"SELECT count(*) {OLD_IMPORTED_LIMITS} AND i.account = :account",
     "threads": f"SELECT count(*) {OLD_THREADS} AND t.account = :account",
     "all_snapshots": "SELECT count(*) FROM snapshots WHERE account = :account",
     "all_turns": "SELECT count(*) FROM requests WHERE account = :account",
@@ -74,6 +77,7 @@ def _prune_counts(connection: sqlite3.Connection, account: Account, before: floa
         account,
         found["snapshots"],
         found["turns"],
+        found["imported_limits"],
         found["threads"],
         found["all_snapshots"] - found["snapshots"],
         found["all_turns"] - found["turns"],

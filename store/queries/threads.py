@@ -28,6 +28,7 @@ class ThreadUse(NamedTuple):
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    imported_turns: int = 0
 
     def plus(self, other: ThreadUse) -> ThreadUse:
         """Return the sum of two uses."""
@@ -134,7 +135,8 @@ def _uses(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[
         for account in ids
         for row in tuple_cursor(connection).execute(
             "SELECT coalesce(thread, session) AS shown, sum(NOT warm_up AND coalesce(status, 0) < 400),"
-            " coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0)"
+            " coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0),"
+            " sum(imported AND NOT warm_up AND coalesce(status, 0) < 400)"
             " FROM requests WHERE account = ? AND ended_at >= ? AND shown IS NOT NULL GROUP BY shown",
             (account, since),
         )
@@ -169,6 +171,7 @@ def _entry(thread: Thread, kind: str | None) -> ThreadBranch:
         "name": thread.name,
         "accounts": [account.key for account in thread.accounts],
         "turns": thread.use.turns,
+        "imported_turns": thread.use.imported_turns,
         "input_tokens": thread.use.input_tokens,
         "cached_tokens": thread.use.cached_tokens,
         "output_tokens": thread.use.output_tokens,

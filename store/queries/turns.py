@@ -24,30 +24,28 @@ def load_turns(
     connection: sqlite3.Connection,
     accounts: Sequence[Account],
     *,
-    only: Account | None = None,
     limit: int = 100,
     before: int | None = None,
 ) -> list[TurnEntry]:
-    """Return at most `limit` turns of the accounts, or of `only` one, the newest first.
+    """Return at most `limit` turns of the accounts in the order of their ends, the newest first.
 
-    A page follows the turn of id `before`: the last one of the previous page. Turns of all accounts are in the order of
-    their ids, turns of one account in the order of their ends.
+    A page follows the turn of id `before`: the last one of the previous page.
     """
     by_id = {account.id: account for account in accounts}
-    rows = connection.execute(
-        _ALL if only is None else _OF_ACCOUNT, {"account": only and only.id, "before": before, "limit": limit}
-    ).fetchall()
-    return [_entry(row, by_id[row["account"]]) for row in rows if row["account"] in by_id]
+    rows = [
+        row
+        for account in by_id
+        for row in connection.execute(_OF_ACCOUNT, {"account": account, "before": before, "limit": limit})
+    ]
+    rows.sort(key=lambda row: (row["ended_at"], row["id"]), reverse=True)
+    return [_entry(row, by_id[row["account"]]) for row in rows[:limit]]
 
 
-_COLUMNS = (
-    "SELECT r.*, t.name AS thread_name FROM requests r"
-    " LEFT JOIN threads t ON t.account = r.account AND t.thread = coalesce(r.thread, r.session)"
-)
-_ALL = f"{_COLUMNS} WHERE :before IS NULL OR r.id < :before ORDER BY r.id DESC LIMIT :limit"
 # The index has an account's turns by their end. If the last turn of a page has been pruned, so have older ones.
 _OF_ACCOUNT = (
-    f"{_COLUMNS} WHERE r.account = :account AND (:before IS NULL"  # noqa: S608 (constant)
+    "SELECT r.*, t.name AS thread_name FROM requests r"
+    " LEFT JOIN threads t ON t.account = r.account AND t.thread = coalesce(r.thread, r.session)"
+    " WHERE r.account = :account AND (:before IS NULL"
     " OR (r.ended_at, r.id) < (SELECT ended_at, id FROM requests WHERE id = :before))"
     " ORDER BY r.ended_at DESC, r.id DESC LIMIT :limit"
 )
@@ -56,6 +54,7 @@ _OF_ACCOUNT = (
 def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
     return {
         "id": row["id"],
+        "imported": bool(row["imported"]),
         **account.reference,
         "token_key": row["token_key"],
         "limit_id": row["limit_id"],
@@ -106,12 +105,12 @@ def newest_turn(connection: sqlite3.Connection) -> int:
 
 
 def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> Sequence[TurnCount]:
-    """Count the turns with ids above `after`, up to `upto`; ids only grow."""
+    """Count the turns with ids above `after`, up to `upto`, that the tap saw; ids only grow."""
     rows = connection.execute(
         "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
         " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
         " count(*), total(input_tokens), total(cached_tokens), total(output_tokens), total(reasoning_tokens)"
-        " FROM requests WHERE id > ? AND id <= ? GROUP BY account, limit_id, outcome",
+        " FROM requests WHERE id > ? AND id <= ? AND NOT imported GROUP BY account, limit_id, outcome",
         (after, upto),
     )
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]

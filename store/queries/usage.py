@@ -31,6 +31,7 @@ from store.analysis.turn_value import NotPriced, Valuation
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT, FULL_PERCENT, MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.imported import imported_limit_ids, imported_samples, imported_windows
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.turns import OF_LIMIT
 
@@ -114,7 +115,8 @@ def load_usage(
     table = _Table(by, period, threads, zone, tree=tree, valuation=Valuation(prices) if prices else None)
     unit = _common_unit(histories, budgets)
     for history in histories:
-        table.add(history, budgets[history.account.id].per_point if unit else None)
+        size = budgets.get(history.account.id) if unit else None
+        table.add(history, size and size.per_point)
     return {
         **table.document(int(now)),
         "unit": unit,
@@ -189,10 +191,14 @@ class _History(NamedTuple):
     samples: list[WindowSample]
     intervals: list[Interval]
     turns: list[TurnUse]
+    imported: int
+    """How many of the samples, the first ones, are from session files."""
 
 
 def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     known = load_limit_ids(connection)
+    if not known or (wanted is not None and wanted not in known):
+        known = sorted({*known, *imported_limit_ids(connection)})
     if wanted is not None and wanted not in known:
         raise NotSeenError(f"no limit {wanted!r} has been seen; there are: {', '.join(known)}")
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
@@ -209,17 +215,20 @@ def _budget(
 def _windows(
     connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None
 ) -> dict[int, dict[str, int | None]]:
-    """Return by account id the slots of the windows that the limit has now, and the minutes of each."""
+    """Return by account id the slots of the windows that the limit has now, and the minutes of each.
+
+    Of a limit that the tap has not seen yet, they are those of the account's session files.
+    """
     snapshots = current_snapshots(connection)
-    return {
-        account.id: {
-            slot: window.window_minutes
-            for row in snapshots.get(account.id, [])
-            if row["limit_id"] == limit
-            for slot, window in slots(row)
-        }
-        for account in chosen
-    }
+    found = {}
+    for account in chosen:
+        rows = [row for row in snapshots.get(account.id, []) if row["limit_id"] == limit]
+        found[account.id] = (
+            {slot: window.window_minutes for row in rows for slot, window in slots(row)}
+            if rows
+            else imported_windows(connection, account.id, limit)
+        )
+    return found
 
 
 class _BudgetSize(NamedTuple):
@@ -288,11 +297,15 @@ def _history(connection: sqlite3.Connection, place: _Place, period: _TimeRange, 
     """Read an account's history since the last reading before the time range, and further back to fit weights."""
     cursor = tuple_cursor(connection)
     samples = _window_samples(cursor, place, period.since, depth.intervals)
+    missing = depth.intervals + 1 - len(samples)
+    where = place.account.id, place.limit_id, place.slot
+    imported = imported_samples(connection, *where, since=period.since, number=missing)
+    samples = [*imported, *samples]
     found = intervals(samples)
     reaching = (each for each in found if each.end > period.since and points_in_range(each, *period))
     start = min((each.start for each in reaching), default=period.since)
     turns = _turns(cursor, place, min(start, period.since), depth.turns)
-    return _History(place.account, place.slot, samples, found, turns)
+    return _History(place.account, place.slot, samples, found, turns, len(imported))
 
 
 def _window_samples(cursor: sqlite3.Cursor, place: _Place, since: float, number: int) -> list[WindowSample]:
@@ -403,7 +416,16 @@ class _Threads:
 
 
 _COUNTS = (
-    *("turns", "refused", "warm_ups", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
+    *(
+        "turns",
+        "imported_turns",
+        "refused",
+        "warm_ups",
+        "input_tokens",
+        "cached_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+    ),
     *("value", "priced", "not_priced"),
 )
 
@@ -414,6 +436,7 @@ class _Tally:
 
     points: list[float] = field(default_factory=list)
     turns: int = 0
+    imported_turns: int = 0
     refused: int = 0
     warm_ups: int = 0
     input_tokens: int = 0
@@ -436,6 +459,7 @@ class _Tally:
             self.refused += 1
         else:
             self.turns += 1
+            self.imported_turns += turn.imported
         self.input_tokens += turn.input_tokens or 0
         self.cached_tokens += turn.cached_tokens or 0
         self.output_tokens += turn.output_tokens or 0
@@ -486,6 +510,7 @@ class _Tally:
             "points": points,
             "share": points / total if total else None,
             "turns": self.turns,
+            "imported_turns": self.imported_turns,
             "refused": self.refused,
             "warm_ups": self.warm_ups,
             "input_tokens": self.input_tokens,
@@ -552,6 +577,7 @@ class _Table:
         self._total = _Tally()
         self._weights: list[TokenWeights] = []
         self._readings = 0
+        self._imported_readings = 0
         self._increases = 0
 
     def add(self, history: _History, per_point: float | None) -> None:
@@ -605,6 +631,7 @@ class _Table:
             "rows": rows,
             "total": self._total.figures(total),
             "readings": self._readings,
+            "imported_readings": self._imported_readings,
             "rises": self._increases,
             "weights": self._weights,
             "by_model": _model_entries(self._all_models(), total),
@@ -725,7 +752,9 @@ class _Table:
         for points in found:
             self._total.use(points, per_point)
         self._increases += len(found)
-        self._readings += sum(self._period.contains(sample.first_at) for sample in history.samples)
+        within = [self._period.contains(sample.first_at) for sample in history.samples]
+        self._readings += sum(within)
+        self._imported_readings += sum(within[: history.imported])
 
 
 def _model_entries(tallies: Mapping[str | None, _Tally], total: float) -> list[ModelUse]:

@@ -9,10 +9,11 @@ transaction that writes its entries (`store.record.writer`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.files import ownership_problem, spill_files, spill_path, write_private
+from store.files import ownership_problem, read_whole, spill_files, spill_path, write_private
 from store.models import Sighting, Snapshot, Turn
 from store.record.statements import Loss
 
@@ -64,17 +65,24 @@ def read(path: Path) -> Spill:
     problem = ownership_problem(path)
     if problem:
         raise OSError(f"{path} {problem}")
-    if path.stat().st_size > MAX_LENGTH:
-        raise OSError(f"{path} is longer than any file that codex-tap writes; move it away")
     entries: list[Entry] = []
     losses: list[Loss] = []
     unreadable = 0
-    for line in path.read_bytes().splitlines():
+    for line in _content(path).splitlines():
         try:
             _parse_line(line, entries, losses)
         except Exception:  # noqa: BLE001 (whatever is wrong with one line, the others are read)
             unreadable += 1
     return Spill(entries, losses, unreadable)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_whole(path, MAX_LENGTH)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise OSError(f"{path} is longer than any file that codex-tap writes; move it away") from None
 
 
 def _parse_line(line: bytes, entries: list[Entry], losses: list[Loss]) -> None:

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from store.constants import flag
 from store.edits import merge_accounts, replace_token_key
+from store.imports import take_over
 from store.limit_state import LimitVerdict
 from store.models import Budget, Window
 from store.record.merge import Clock, Facts, State
@@ -170,7 +171,10 @@ def _find_account(connection: sqlite3.Connection, identity: Identity) -> int | N
         ).fetchall()
     if len(found) != 1:
         found = connection.execute(
-            "SELECT account FROM merged_accounts WHERE (account_id, user_id) = (?, ?)", ids
+            # Not every file keeps to its foreign keys; a row for no account would have each entry refused.
+            "SELECT account FROM merged_accounts WHERE (account_id, user_id) = (?, ?)"
+            " AND account IN (SELECT id FROM accounts)",
+            ids,
         ).fetchall()
     if not found:
         found = connection.execute("SELECT id FROM accounts WHERE (account_id, user_id) = (?, ?)", ids).fetchall()
@@ -329,9 +333,9 @@ def move_named_limit(connection: sqlite3.Connection, named: str, limit_id: str) 
     accounts = connection.execute("SELECT account FROM limits WHERE limit_id = ? AND by_name", (named,)).fetchall()
     for (account,) in accounts:
         values = {"account": account, "named": named, "limit_id": limit_id}
-        for table in ("snapshots", "requests"):
+        for table in ("snapshots", "requests", "imported_limits"):
             connection.execute(
-                f"UPDATE {table} SET limit_id = :limit_id WHERE account = :account AND limit_id = :named",  # noqa: S608 (constants)
+                f"UPDATE OR REPLACE {table} SET limit_id = :limit_id WHERE account = :account AND limit_id = :named",  # noqa: S608 (constants)
                 values,
             )
         connection.execute(
@@ -355,8 +359,20 @@ def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, i
 
 
 def insert_turns(connection: sqlite3.Connection, turns: Iterable[tuple[int, Turn]]) -> None:
-    """Insert a row for each turn of an account."""
-    _execute_each(connection, _INSERT_TURN, [_turn_values(account, turn) for account, turn in turns])
+    """Insert a row for each turn of an account; the row that an import made of the same turn gives way."""
+    _execute_each(
+        connection,
+        _INSERT_TURN,
+        [(*_turn_values(account, turn), _taken_over(connection, turn)) for account, turn in turns],
+    )
+
+
+def _taken_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
+    """Delete the imported row of a turn, and return its session key; a row that cannot be read is in nobody's way."""
+    try:
+        return take_over(connection, turn)
+    except UNREADABLE:
+        return None
 
 
 def save_thread(
@@ -482,6 +498,8 @@ _TURN_NAMES = (
     "subagent",
     "parent_thread",
     "client",
+    "response_id",
+    "session_key",
 )
 _INSERT_TURN = (
     f"INSERT INTO requests ({', '.join(_TURN_NAMES)})"  # noqa: S608 (constant columns)
@@ -536,6 +554,7 @@ def _turn_values(account: int, turn: Turn) -> tuple[Any, ...]:
         turn.subagent,
         turn.parent_thread,
         turn.client,
+        turn.response_id,
     )
 
 

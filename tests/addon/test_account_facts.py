@@ -61,6 +61,14 @@ def banked(*expire: object, **fields: object) -> dict[str, object]:
             {"reset_credits": 2, "reset_credits_applicable": 0},
             id="in a usage document",
         ),
+        pytest.param(
+            {
+                "credits": banked("2026-11-27T06:00:00Z")["credits"],
+                "rate_limit_reset_credits": {"available_count": 1},
+            },
+            {"reset_credits": 1},
+            id="a list in a usage document",
+        ),
     ],
 )
 def test_banked_resets(document: dict[str, Any], expected: dict[str, Any]) -> None:

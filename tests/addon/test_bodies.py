@@ -147,3 +147,16 @@ def test_the_length_of_a_body_is_bounded(
     assert b"".join(map(tap, [*pieces(body, 100), b""])) == body
     assert len(b"".join(shown)) <= len(PLAIN) // 2
     assert b"" not in shown
+
+
+def test_the_beginning_of_a_body() -> None:
+    """Each decoded chunk is asked whether the body begins with it, up to the one that does; the end is not asked."""
+    asked: list[bytes] = []
+
+    def begins(chunk: bytes) -> bool:
+        asked.append(chunk)
+        return chunk == b"b"
+
+    tap = BodyTap(lambda _: None, b"", begins)
+    assert [tap(piece) for piece in (b"", b"a", b"b", b"c", b"")] == [b"", b"a", b"b", b"c", b""]
+    assert asked == [b"a", b"b"]

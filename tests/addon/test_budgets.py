@@ -79,6 +79,16 @@ def without(*names: str, **more: object) -> dict[str, object]:
         ),
         pytest.param(without(unit="usd"), budget(amounts=AMOUNTS.model_copy(update={"unit": "usd"})), id="a unit"),
         pytest.param(without("used_percent"), budget(), id="the remaining percent alone"),
+        pytest.param(
+            without("used_percent", remaining_percent=99.5),
+            budget(WINDOW.model_copy(update={"used_percent": 0.5})),
+            id="the remaining percent before the amounts",
+        ),
+        pytest.param(
+            without("used_percent", remaining_percent=120),
+            budget(WINDOW.model_copy(update={"used_percent": 0})),
+            id="more remaining than all",
+        ),
         pytest.param(without("used_percent", "remaining_percent"), budget(), id="amounts without a percent"),
         pytest.param(without(used_percent=-5, remaining_percent="x"), budget(), id="absurd percents"),
         pytest.param(

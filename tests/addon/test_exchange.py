@@ -32,3 +32,13 @@ def test_a_new_turn_has_no_response_yet() -> None:
     """A turn starts without a first byte and without a status."""
     turn = OpenTurn(Transport.HTTP, 1.0, INFO, warm_up=False)
     assert (turn.first_byte_at, turn.status) == (None, None)
+
+
+def test_when_a_response_begins() -> None:
+    """A turn has the server's first sign of life as its first byte, and then the beginning of its response."""
+    turn = OpenTurn(Transport.HTTP, 1.0, INFO, warm_up=False)
+    seen = []
+    for at, begins in ((2.0, False), (3.0, False), (4.0, True)):
+        turn.note_arrival(at, begins=begins)
+        seen.append((turn.first_byte_at, turn.has_begun))
+    assert seen == [(2.0, False), (2.0, False), (4.0, True)]

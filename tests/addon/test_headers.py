@@ -369,6 +369,14 @@ def test_active_family_with_windows_keeps_them() -> None:
     assert limits_of(fields) == (FOX_LIMIT,)
 
 
+def test_raw_of_an_active_family() -> None:
+    """The plain family is stored for audit where it is a copy, too."""
+    fields = {**PLAIN, **FOX, "x-codex-active-limit": "codex_bengalfox"}
+    reading = read(fields)
+    assert reading is not None
+    assert reading.raw == fields
+
+
 def test_verdict_is_that_of_the_billed_limit() -> None:
     """A refusal in a response is that of the billed limit, and of no other."""
     fields = {**PLAIN, **FOX, "x-codex-rate-limit-reached-type": "rate_limit_reached", "x-codex-limit-reached": "True"}
@@ -605,6 +613,11 @@ def assert_harmless(reading: RateLimits) -> None:
             (Limit(windows={"7d": Window(used_percent=13)}),),
             id="repeated in another case",
         ),
+        pytest.param(
+            {"content-type": "a", "set-cookie": "b", "x-codex-primary-used-percent": 13},
+            (Limit(windows={"7d": Window(used_percent=13)}),),
+            id="behind other headers",
+        ),
     ],
 )
 def test_mapping(mapping: dict[str, object], limits: tuple[Limit, ...]) -> None:
@@ -620,10 +633,19 @@ def test_mapping_raw() -> None:
         "X-Codex-Allowed": True,
         "x-codex-secret": "no",
         "set-cookie": "no",
+        "x-codex-primary-mood": "no",
+        "x-codex-plan-type": ["no"],
     }
     reading = headers.read_mapping(mapping, NOW)
     assert reading is not None
-    assert reading.raw == {"x-codex-primary-used-percent": 13.5, "x-codex-allowed": True}
+    assert reading.raw == {"x-codex-primary-used-percent": 13.5, "x-codex-allowed": True, "x-codex-plan-type": None}
+    assert reading.unknown_fields == ("x-codex-primary-mood",)
+
+
+def test_unknown_headers_come_without_their_values() -> None:
+    """Of an unknown field that looks like a limit the name waits to be read, and nothing else."""
+    found = headers.collect([(b"X-Codex-Primary-Mood", b"secret"), (b"x-codex-plan-type", b"plus"), (b"cookie", b"a")])
+    assert list(found.limits) == [(b"X-Codex-Primary-Mood", b""), (b"x-codex-plan-type", b"plus")]
 
 
 @pytest.mark.parametrize(

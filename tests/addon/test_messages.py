@@ -195,6 +195,18 @@ EVENTS: dict[str, tuple[dict[str, Any], tuple[Limit, ...]]] = {
         {"rate_limits": figures(), "limit_name": "codex-bengalfox"},
         (Limit(limit_id=FOX, limit_name="codex-bengalfox", windows=BOTH),),
     ),
+    "named as the main limit": (
+        {"rate_limits": figures(), "limit_name": "Codex"},
+        (Limit(limit_name="Codex", windows=BOTH),),
+    ),
+    "under a key that is no name, named as an id": (
+        {"additional_rate_limits": {"語": {"limit_name": FOX, **figures()}}},
+        (Limit(limit_id=FOX, limit_name=FOX, windows=BOTH),),
+    ),
+    "under an id in another case": (
+        {"additional_rate_limits": {"Codex_Bengalfox": figures()}},
+        (Limit(limit_id=FOX, limit_name="Codex_Bengalfox", windows=BOTH, by_name=True),),
+    ),
     "metered by the main limit": ({"rate_limits": figures(), "metered_limit_name": "codex"}, (MAIN,)),
     "metered by premium": ({"rate_limits": figures(), "metered_limit_name": "premium"}, (MAIN,)),
     "metered by nothing readable": ({"rate_limits": figures(), "metered_limit_name": "語", "limit_name": 5}, (MAIN,)),
@@ -355,12 +367,14 @@ HEADERS = {
 FULL = Limit(windows={"5h": Window(used_percent=100, window_minutes=300, resets_at=1_795_244_100)}, allowed=False)
 
 
-def test_an_error_without_headers_is_about_the_billed_limit() -> None:
-    """An error that names no limit is about the limit that the upgrade named."""
-    parsed = read_event(json.dumps({"type": "error", "error": ERROR}).encode(), NOW, billed=FOX)
+@pytest.mark.parametrize(("billed", "unnamed"), [(FOX, False), ("codex", True)])
+def test_an_error_without_headers_is_about_the_billed_limit(billed: str, unnamed: bool) -> None:
+    """An error that names no limit is about the limit that the upgrade named; the main one may stand for another."""
+    parsed = read_event(json.dumps({"type": "error", "error": ERROR}).encode(), NOW, billed=billed)
 
     assert parsed is not None
-    assert [limit.limit_id for limit in parsed.reading.limits] == [FOX]
+    assert [limit.limit_id for limit in parsed.reading.limits] == [billed]
+    assert parsed.reading.unnamed is unnamed
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from addon import coerce, headers, messages, turns
+from addon import headers, messages, turns
 from addon.bodies import BodyTap, Document, events
 from addon.decoders import decoder
 from addon.exchange import Exchange, RequestInfo
@@ -25,8 +25,9 @@ from addon.hosts import Hosts
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, identify
 from addon.raw_fields import _ALLOWED_FIELDS
 from addon.sse import MAX_EVENT_LENGTH, EventSplitter
-from addon.windows import normalize
+from store import coerce
 from store.models import Identity, Source, Window
+from store.windows import normalize
 from tests.support.invariants import check_identity, check_reading, check_texts
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from addon.messages import read_event, read_usage
-from addon.raw_fields import clean_raw
+from addon.raw_fields import MAX_RAW_CHARACTERS, allowed_fields, clean_raw
 from tests.support.wire_messages import IN_FIVE_HOURS, MAIN, NOW, USAGE, event, figures, limits_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,27 @@ def test_raw_of_a_map() -> None:
     assert parsed.reading.raw["additional_rate_limits"] == {"codex_fox": {"primary": IN_FIVE_HOURS}, "": {}}
 
 
+def test_raw_of_models() -> None:
+    """The names of models are stored as people may see them, with the known fields of each."""
+    models = {"GPT 5\x1b": {"available": False, "e": 1}, "": {"available": True}, "gpt-x": 5}
+    assert allowed_fields({"model_usage": models}) == {
+        "model_usage": {"GPT 5\N{REPLACEMENT CHARACTER}": {"available": False}, "": {"available": True}, "gpt-x": {}}
+    }
+
+
+@pytest.mark.parametrize(("more", "is_stored"), [(0, True), (1, False)])
+def test_raw_has_a_length(more: int, is_stored: bool) -> None:
+    """A message is stored up to the maximum length, and nothing of a longer one."""
+    message: dict[str, object] = {"code": [[["x" * 120] * 16] * 16] * 2, "used": ["x" * 120] * 12}
+    missing = MAX_RAW_CHARACTERS + more - len(json.dumps(message))
+    for name in ("status", "type", "source", "balance"):
+        length = min(missing - len(f', "{name}": ""'), 120)
+        message[name] = "x" * length
+        missing = MAX_RAW_CHARACTERS + more - len(json.dumps(message))
+    assert missing == 0
+    assert allowed_fields(message) == (message if is_stored else {})
+
+
 def test_raw_is_bounded() -> None:
     """A message whose known fields alone are huge is stored without any of them; its figures are read."""
     wide = [[["x" * 120] * 16] * 16] * 16
@@ -48,6 +69,11 @@ def test_raw_is_bounded() -> None:
     [
         pytest.param(lambda inner: {"primary": inner}, '{"primary": ' * 5 + '{"primary": null' + "}" * 6, id="maps"),
         pytest.param(lambda inner: [inner], "[" * 5 + "[null]" + "]" * 5, id="lists"),
+        pytest.param(
+            lambda inner: {"model_usage": {"a": inner}},
+            '{"model_usage": {"a": ' * 5 + '{"model_usage": null' + "}" * 11,
+            id="models by name",
+        ),
         pytest.param(
             lambda inner: {"additional_rate_limits": {"a": inner}},
             '{"additional_rate_limits": {"a": ' * 5 + '{"additional_rate_limits": null' + "}" * 11,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
@@ -52,6 +52,10 @@ STREAMS: dict[str, tuple[bytes, list[bytes]]] = {
         b"data: a\n\ndata: " + b"x\n" * MAX_EVENT_LENGTH + b"\ndata: b\n\ndata: c\n\n",
         [b"a", b"b", b"c"],
     ),
+    "too long in several data lines": (
+        b"data: " + b"x" * MAX_EVENT_LENGTH + b"\ndata: y\ndata: z\n\ndata: b\n\n",
+        [b"b"],
+    ),
     "too long and not ended": (b"data: a\n\ndata: " + b"x" * 3 * MAX_EVENT_LENGTH, [b"a"]),
 }
 
@@ -97,6 +101,73 @@ def test_long_in_pieces(stream: bytes, events: list[bytes]) -> None:
 
 
 MARK = re.compile(rb"wanted")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shown"),
+    [
+        pytest.param([b"data: a\n\ndata: wanted\n\ndata: b\n\n"], [b"wanted"], id="in one piece"),
+        pytest.param([b"data: a\n\n", b"data: b\n\ndata: wanted\n\n", b"data: c\n\n"], [b"wanted"], id="in pieces"),
+        pytest.param([b"data: a\n\ndata: b\n\ndata: wan", b"ted\n\n"], [b"wanted"], id="the mark is cut in two"),
+        pytest.param([b"data: a\n\ndata", b": wanted\n\n"], [b"wanted"], id="the field is cut in two"),
+        pytest.param([b"data: a\n\ndata: wanted ", b"x" * 200, b"\n\n"], [b"wanted " + b"x" * 200], id="far behind it"),
+        pytest.param(
+            [b"data: wanted 1\n\ndata: wanted 2 " + b"x" * 200, b"\n\n"],
+            [b"wanted 1", b"wanted 2 " + b"x" * 200],
+            id="far behind it, after another",
+        ),
+        pytest.param([b"wanted: 1\ndata: a\n\n"], [b"a"], id="the mark at the very beginning"),
+        pytest.param([b"\xef\xbb\xbfdata: wanted\n\n"], [b"wanted"], id="a byte order mark"),
+        pytest.param([b"data: a\n\n", b"\xef\xbb\xbfdata: wanted\n\n"], [], id="a byte order mark later on"),
+        pytest.param(
+            [b"data: " + b"x" * MAX_EVENT_LENGTH, b"x" * 10, b"\n\ndata: b\n\n", b"data: wanted\n\n"],
+            [b"wanted"],
+            id="after one that is too long",
+        ),
+        pytest.param(
+            [b"data: " + b"x" * MAX_EVENT_LENGTH, b"x" * 10, b"\ndata: wanted\n\ndata: wanted 2\n\n"],
+            [b"wanted 2"],
+            id="the mark in one that is too long",
+        ),
+    ],
+)
+def test_exactly_the_wanted_events_are_shown(chunks: list[bytes], shown: list[bytes]) -> None:
+    """The events around a wanted one are left out, wherever the stream is cut."""
+    splitter = EventSplitter(MARK)
+    assert [data for chunk in chunks for data in splitter.feed(chunk)] == shown
+
+
+class Counting:
+    """A pattern that counts the searches for it, and the bytes that they read."""
+
+    def __init__(self) -> None:
+        self.searches = self.length = 0
+
+    def search(self, content: bytes, start: int = 0) -> re.Match[bytes] | None:
+        """Search like `re.Pattern.search`, and count."""
+        self.searches += 1
+        self.length += len(content) - start
+        return MARK.search(content, start)
+
+
+@pytest.mark.parametrize("before", [b"", b"data: " + b"x" * MAX_EVENT_LENGTH * 2], ids=["first", "after a long one"])
+def test_unwanted_chunks_are_searched_once(before: bytes) -> None:
+    """A chunk of events without a mark costs one search, and no byte is read again but for the few that may be cut."""
+    marks = Counting()
+    splitter = EventSplitter(cast("re.Pattern[bytes]", marks))
+    splitter.feed(before)
+    splitter.feed(b"x\n\n")
+    marks.searches = marks.length = 0
+    for _ in range(100):
+        assert splitter.feed(b"data: " + b"x" * 1_000 + b"\n\ndata: b\n\ndata: c") == []
+        assert splitter.feed(b"\n\n") == []
+    assert marks.searches == 200
+    assert marks.length < 200 * 64 + 100 * 1_100
+    marks.searches = marks.length = 0
+    for _ in range(1_000):
+        assert splitter.feed(b"x") == []
+    assert marks.searches == 1_000
+    assert marks.length <= 1_000 * 65
 
 
 @given(

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mitmproxy.test import tflow
 
+from addon.exchange import RequestInfo
+from addon.turns import (
+    MAX_METADATA_LENGTH,
+    MAX_TURN_END_LENGTH,
+    TurnResult,
+    may_end,
+    parse_response_create,
+    parse_turn_end,
+    wanted_metadata,
+)
+from store.models import Identity, Tokens
 from tests.support.tap_line import NOW, PLUS, Line, request, upgraded
 
 TURN = ("transport", "thread", "session", "model", "warm_up", "started_at", "first_byte_at", "status", "error_type")
@@ -32,8 +44,9 @@ def create(**fields: Any) -> bytes:
     return json.dumps({"type": "response.create", "model": "gpt-6.1-luna", "input": [], **fields}).encode()
 
 
-def test_turn_over_http(line: Line) -> None:
+def test_turn_over_http(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn becomes a row at `response.completed`; Codex cancels the stream right after that."""
+    monkeypatch.setattr("addon.tap.time", SimpleNamespace(time=lambda: NOW + 3))
     flow = line.open(request(thread_id="t-1", session_id="s-1", x_codex_routing_hint="model=gpt-6.1-sol"))
     fields = {"content-type": "text/event-stream", "x-codex-active-limit": "codex_fox", **PLUS}
     fields |= {"x-codex-fox-primary-used-percent": "5", "x-codex-fox-primary-window-minutes": "300"}
@@ -41,9 +54,59 @@ def test_turn_over_http(line: Line) -> None:
     line.tap.error(flow)
 
     assert line.rows(*TURN, "limit_id", *TOKENS, table="requests") == [
-        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW, 200, None, "codex_fox", 1000, 800, 50, 20)
+        ("http", "t-1", "s-1", "gpt-6.1-sol", 0, STARTED, NOW + 3, 200, None, "codex_fox", 1000, 800, 50, 20)
     ]
     assert line.rows("thread", "name", table="(SELECT *, thread AS id FROM threads)") == [("t-1", None)]
+
+
+LIMITS = b'{"type":"codex.rate_limits","rate_limits":{"primary":{"used_percent":7,"window_minutes":300}}}'
+CREATED = b'{"type":"response.created","response":{"id":"r-1"}}'
+FAILED = b'{"type":"error","status":429,"error":{"type":"usage_limit_reached"}}'
+
+
+@pytest.mark.parametrize(
+    ("said", "begun"),
+    [
+        pytest.param([CREATED, COMPLETED], 1, id="the first event"),
+        pytest.param([LIMITS, CREATED, COMPLETED], 2, id="limits ahead of it"),
+        pytest.param([b": still here", LIMITS, CREATED, COMPLETED], 3, id="signs of life ahead of it"),
+        pytest.param([LIMITS, FAILED], 2, id="a refusal"),
+        pytest.param([CREATED, LIMITS, COMPLETED], 1, id="limits behind it"),
+    ],
+)
+@pytest.mark.parametrize("transport", ["http", "websocket"])
+def test_when_a_response_begins(
+    line: Line, monkeypatch: pytest.MonkeyPatch, transport: str, said: list[bytes], begun: int
+) -> None:
+    """A response begins with the first event of its own, over both transports; one of them arrives each second."""
+    if transport == "http":
+        chunks = [content if content.startswith(b":") else b"data: " + content + b"\n\n" for content in said]
+        flow = line.respond(line.open(request()), {"content-type": "text/event-stream"})
+        for number, chunk in enumerate(chunks, 1):
+            monkeypatch.setattr("addon.tap.time", SimpleNamespace(time=lambda at=NOW + number: at))
+            line.stream(flow, chunk)
+    else:
+        flow = upgraded(line)
+        line.say(flow, create(), from_client=True, at=NOW)
+        for number, content in enumerate(said, 1):
+            line.say(flow, content, at=NOW + number)
+    assert line.rows("first_byte_at", "ended_at", table="requests") == [(NOW + begun, NOW + len(said))]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "begun"),
+    [
+        pytest.param([b'{"object":', b"{}}"], 1, id="its first byte"),
+        pytest.param([b""], 0, id="no body: the headers"),
+    ],
+)
+def test_when_a_document_begins(line: Line, monkeypatch: pytest.MonkeyPatch, chunks: list[bytes], begun: int) -> None:
+    """The response to a compaction begins with the first byte of its body, one that has none with its headers."""
+    flow = line.respond(line.open(request("/backend-api/codex/responses/compact")), {})
+    for number, chunk in enumerate([*chunks, b""], 1):
+        monkeypatch.setattr("addon.tap.time", SimpleNamespace(time=lambda at=NOW + number: at))
+        line.stream(flow, chunk)
+    assert line.rows("first_byte_at", table="requests") == [(NOW + begun,)]
 
 
 def test_turns_of_a_websocket(line: Line) -> None:
@@ -237,6 +300,104 @@ def test_details_of_websocket_turns(line: Line) -> None:
     ]
 
 
+LONG = "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param(b'{"type":"response.create"}', ("t-0", "gpt-a", "flex", False), id="nothing told"),
+        pytest.param(
+            create(input=[{"client_metadata": {"thread_id": "t-9"}}], client_metadata={"thread_id": "t-1"}),
+            ("t-1", "gpt-6.1-luna", "flex", False),
+            id="metadata within the conversation",
+        ),
+        pytest.param(create(input="client_metadata"), ("t-0", "gpt-6.1-luna", "flex", False), id="no field of it"),
+        pytest.param(
+            b'{"type":"response.create","client_metadata":{"thread_id":"t-1"},"input":"\xff"}',
+            ("t-1", "gpt-a", "flex", False),
+            id="no UTF-8",
+        ),
+        pytest.param(
+            b'{"type":"response.create","client_metadata":{"thread_id":', ("t-0", "gpt-a", "flex", False), id="no JSON"
+        ),
+        pytest.param(
+            b'{"type":"response.create","client_metadata":' + b"[" * 100_000,
+            ("t-0", "gpt-a", "flex", False),
+            id="absurdly deep",
+        ),
+        pytest.param(
+            b'{"type":"response.create","instructions":"%s","model":"m","service_tier":"auto"}' % LONG.encode(),
+            ("t-0", "gpt-a", "flex", False),
+            id="model and tier far from the beginning",
+        ),
+        pytest.param(create(generate=True), ("t-0", "gpt-6.1-luna", "flex", False), id="generates something"),
+        pytest.param(create(generate=False), ("t-0", "gpt-6.1-luna", "flex", True), id="generates nothing"),
+        pytest.param(
+            create(client_metadata={"x-codex-turn-metadata": json.dumps({"request_kind": "prewarm"})}),
+            ("t-0", "gpt-6.1-luna", "flex", True),
+            id="a warm-up by its metadata",
+        ),
+        pytest.param(
+            create(client_metadata={"x-codex-turn-metadata": {"request_kind": "prewarm"}}),
+            ("t-0", "gpt-6.1-luna", "flex", False),
+            id="metadata that is no text",
+        ),
+    ],
+)
+def test_message_that_starts_a_turn(message: bytes, expected: tuple[str, str, str, bool]) -> None:
+    """Each field is read by itself, wherever it can stand; what is missing is that of the socket."""
+    inherited = RequestInfo(Identity(token_key="a~1"), "t-0", model="gpt-a", tier="flex")
+    turn = parse_response_create(message, NOW, inherited)
+    assert turn is not None
+    assert (turn.info.thread, turn.info.model, turn.tier, turn.warm_up) == expected
+
+
+@pytest.mark.parametrize(("more", "is_read"), [(0, True), (1, False)])
+def test_length_of_metadata(more: int, is_read: bool) -> None:
+    """Longer metadata than any real one is not parsed."""
+    fields = json.dumps({"model": "gpt-a", "more": ""})
+    text = json.dumps({"model": "gpt-a", "more": "x" * (MAX_METADATA_LENGTH - len(fields) + more)})
+    assert len(text) == MAX_METADATA_LENGTH + more
+    assert wanted_metadata(text) == ({"model": "gpt-a"} if is_read else {})
+
+
+def test_wanted_metadata() -> None:
+    """Only the wanted texts are held, and of them what is wanted at the top."""
+    nested = {"workspaces": {"model": "secret", "/home/ann": {"reasoning_effort": "secret"}}}
+    assert wanted_metadata(json.dumps({**nested, "thread_id": "t", "session_id": 5, "turn_id": "x"})) == {
+        "thread_id": "t"
+    }
+    assert wanted_metadata('{"model": "m"} and more') == {"model": "m"}
+    assert [wanted_metadata(text) for text in ("", " ", "[]", '["model"]', "{", None, b"{}")] == [{}] * 7
+
+
+@pytest.mark.parametrize(("more", "ends"), [(0, True), (1, False)])
+def test_length_of_the_event_that_ends_a_turn(more: int, ends: bool) -> None:
+    """A longer event than any real one is not parsed."""
+    event = {"type": "response.completed", "response": {"usage": {"input_tokens": 7}, "output": ""}}
+    missing = MAX_TURN_END_LENGTH - len(json.dumps(event))
+    content = json.dumps(event).replace('""', f'"{"x" * (missing + more)}"').encode()
+    assert len(content) == MAX_TURN_END_LENGTH + more
+    assert parse_turn_end(content) == (TurnResult(Tokens(input=7)) if ends else None)
+
+
+@pytest.mark.parametrize(
+    ("event", "may"),
+    [
+        (COMPLETED, True),
+        (b'{"type":"response.failed"}', True),
+        (b'{"type":"response.incomplete"}', True),
+        (b'{"type":"error"}', True),
+        (b'{"type":"response.output_text.delta","delta":"response.completed error"}', False),
+        (b"", False),
+    ],
+)
+def test_events_that_may_end_a_turn(event: bytes, may: bool) -> None:
+    """Events are told apart by their marks, before any JSON is parsed."""
+    assert may_end(event) is may
+
+
 def test_tokens_written_into_the_cache(line: Line) -> None:
     """They are a part of the input."""
     details = {"cached_tokens": 10, "cache_write_tokens": 5}
@@ -248,6 +409,19 @@ def test_tokens_written_into_the_cache(line: Line) -> None:
     assert line.rows("input_tokens", "cached_tokens", "cache_write_tokens", "model", table="requests") == [
         (20, 10, 5, "m")
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"), [("resp_1", "resp_1"), (7, None), (None, None)], ids=["text", "number", "none"]
+)
+def test_the_id_of_a_response(line: Line, said: object, stored: str | None) -> None:
+    """It is what a turn in a session file is recognised by; one that is no text is left out."""
+    flow = upgraded(line, PLUS, thread_id="t-1")
+    line.say(flow, create(), from_client=True)
+    line.say(flow, json.dumps({"type": "response.completed", "response": {"id": said}}).encode())
+    line.tap.websocket_end(flow)
+
+    assert line.rows("response_id", table="requests") == [(stored,)]
 
 
 @pytest.mark.parametrize("names", [{"session_id": "s-1"}, {"conversation_id": "s-1"}])

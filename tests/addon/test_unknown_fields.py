@@ -123,6 +123,11 @@ DOCUMENT = dict.fromkeys(
             id="keys of a further limit in a list",
         ),
         pytest.param(
+            {"additional_rate_limits": [{"limit_name": "a", "rate_limits": {**LIMIT, "pool": 1}}]},
+            ("additional_rate_limits.rate_limits.pool",),
+            id="keys of a further limit, as events name them",
+        ),
+        pytest.param(
             {"spend_control": {"reached": True, "team_limit": {}, "individual_limit": {"limit": "5", "currency": "x"}}},
             ("spend_control.team_limit", "spend_control.individual_limit.currency"),
             id="keys of a budget",
@@ -150,6 +155,19 @@ def test_bounded() -> None:
     """Of very many names some are taken."""
     words = [f"{first}{second}" for first in "ghijklm" for second in "ghijklm"]
     assert len(unknown_keys({"rate_limits": dict.fromkeys(words)})) == MAX_UNKNOWN == 16
+
+
+def test_bounded_places() -> None:
+    """Of very many keys, and of very many further limits, the first are looked at; a name has 80 characters at most."""
+    many = dict.fromkeys(f"a@{number}" for number in range(199))
+    assert unknown_keys({"rate_limits": {**many, "burst": 1, "pool": 2}}) == ("rate_limits.burst",)
+    entries: list[dict[str, object]] = [{}] * 15
+    assert unknown_keys({"additional_rate_limits": [*entries, {"burst": 1}, {"pool": 2}]}) == (
+        "additional_rate_limits.burst",
+    )
+    longest = "limit_" * 13 + "gg"
+    assert len(longest) == 80
+    assert unknown_keys({longest: 1, f"{longest}g": 2}) == (longest,)
 
 
 def test_a_message_names_them() -> None:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tests.bench import answers, launching, questions, recorder, serving, sockets, startup, strangers, streams
+from tests.bench import (
+    answers,
+    importing,
+    launching,
+    questions,
+    recorder,
+    serving,
+    sockets,
+    startup,
+    strangers,
+    streams,
+)
 from tests.bench.sizes import FULL, QUICK, SMALL, Size
 from tests.bench.soak import as_soak_table, growing, soak
 from tests.bench.table import Row, as_table, heading, machine, say
@@ -35,6 +46,7 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "tunnel": launching.tunnel,
     "questions": questions.prompts,
     "serving": serving.answers,
+    "import": importing.speed,
 }
 
 ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving"}

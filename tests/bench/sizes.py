@@ -38,6 +38,9 @@ class Size:
     long_snapshots: int
     """Snapshots of years of history, on which questions are asked."""
     long_turns: int
+    import_runs: int
+    session_bytes: int
+    """Of session files that are imported."""
 
 
 FULL = Size(
@@ -60,6 +63,8 @@ FULL = Size(
     prompts=20,
     long_snapshots=1_000_000,
     long_turns=2_000_000,
+    import_runs=3,
+    session_bytes=1_000_000_000,
 )
 
 QUICK = Size(
@@ -82,6 +87,8 @@ QUICK = Size(
     prompts=5,
     long_snapshots=20_000,
     long_turns=40_000,
+    import_runs=3,
+    session_bytes=100_000_000,
 )
 
 SMALL = Size(
@@ -104,5 +111,7 @@ SMALL = Size(
     prompts=1,
     long_snapshots=300,
     long_turns=600,
+    import_runs=1,
+    session_bytes=500_000,
 )
 """Enough to see that everything works; its figures say nothing."""

@@ -18,7 +18,10 @@ from tests.bench.table import Row, as_table
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads another process's CPU and memory")
 
 
-@pytest.mark.parametrize("name", ["recorder", "sse", "questions", "serving", pytest.param("answers", marks=linux)])
+@pytest.mark.parametrize(
+    "name",
+    ["recorder", "sse", "questions", "serving", *(pytest.param(name, marks=linux) for name in ("answers", "import"))],
+)
 def test_a_measure_gives_rows_that_can_be_printed(name: str) -> None:
     """It runs against real proxies and gives finite figures; each of its rows is a line of the table.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 from addon import headers, messages, turns
@@ -17,6 +18,12 @@ from addon.hosts import UNREADABLE_ORIGIN, Hosts, backend_origins
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify, login_scheme
 from addon.raw_fields import _ALLOWED_FIELDS
 from addon.sse import MAX_EVENT_LENGTH, EventSplitter
+from scripts.alerts import settings_schema
+from scripts.install import env_block
+from scripts.launch import holder
+from scripts.launch.codex_env_file import parse
+from scripts.support.errors import CommandError
+from store import stored_json
 from store.models import Identity, Source, Transport
 from store.settings import WATCHED_HOSTS
 from tests.support.invariants import check_identity, check_reading, check_texts
@@ -127,11 +134,68 @@ def fuzz_client_message(data: bytes) -> None:
 
 def fuzz_turn_ending(data: bytes) -> None:
     """An event or a body that ends a turn: whatever it says makes a row or nothing."""
-    turn = OpenTurn(Transport.HTTP, 1.0, RequestInfo(_SOMEBODY), turns.wanted_metadata(data), warm_up=False)
+    turn = OpenTurn(
+        Transport.HTTP,
+        1.0,
+        RequestInfo(_SOMEBODY),
+        turns.wanted_metadata(data.decode("utf-8", "replace")),
+        warm_up=False,
+    )
     for ending in (turns.parse_turn_end(data), turns.parse_turn_body(data)):
         if ending:
             found = turns.finished_turn(turn, "codex", ending, 2.0)
             check_texts([found.error_type, found.model, found.response_model, found.reasoning_effort, found.subagent])
+
+
+def fuzz_env_file(data: bytes) -> None:
+    """Codex's ``.env``: the block is read in it and leaves no trace, or it is refused."""
+    chosen = {"HTTPS_PROXY": "http://127.0.0.1:26339", "SSL_CERT_FILE": "/a b.pem"}
+    lines = env_block.block_lines(chosen)
+    before = env_block.restore(data, None).content
+    try:
+        changed = env_block.insert(before, chosen, {}, "file")
+    except CommandError:
+        return
+    found = parse(changed.decode("utf-8", "surrogateescape"), {})
+    assert {name: found.get(name) for name in chosen} == chosen
+    assert env_block.restore(changed, lines) == (before, ())
+
+
+def fuzz_proxy_request(data: bytes) -> None:
+    """The head of a request to the tunnel: nothing that is meant for the proxy alone goes on to a server."""
+    try:
+        request = holder._parse_request(data + b"\r\n\r\n")
+    except holder._RefusedError:
+        return
+    assert request.host
+    assert 0 < request.port <= 65_535
+    if not request.is_connect:
+        first, *fields = request.head(request.path).decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+        assert first.split(" ")[1].startswith("/")
+        assert not any(field.startswith((" ", "\t")) for field in fields)
+        assert "proxy-authorization" not in {field.partition(":")[0].strip().lower() for field in fields}
+        assert not {"\r", "\n", "\0"} & set("".join(fields))
+
+
+def fuzz_stored_json(data: bytes) -> None:
+    """A JSON text in the database: what is read can be written again, so no figure in it is endless."""
+    text = data.decode("utf-8", "replace")
+    json.dumps(stored_json.read_json(text), allow_nan=False)
+    json.dumps(stored_json.read_mapping(text), allow_nan=False)
+
+
+def fuzz_alerts_file(data: bytes) -> None:
+    """The alerts file: it is read, or refused without a URL in the message."""
+    text = data.decode("utf-8", "replace")
+    try:
+        settings_schema.parse(text, tomllib.loads(text))
+    except settings_schema.InvalidError as error:
+        message = str(error)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        message = ""
+    else:
+        message = ""
+    assert "://" not in message.replace("://…", ""), message
 
 
 TARGETS: dict[str, Target] = {
@@ -156,6 +220,24 @@ DICTIONARY: list[bytes] = sorted(
         ),
         *(AUTH_CLAIM, PROFILE_CLAIM, "chatgpt_account_id", "chatgpt_user_id", "chatgpt_plan_type", "email", "exp"),
         *("NaN", "1e999", "-1", "null", "true", "False", "\\ud800", "\\u0000", "data:", "\n\n", "\r\n\r\n", "event:"),
+        *(
+            "#codex-tap: ",
+            "HTTPS_PROXY=",
+            "SSL_CERT_FILE=",
+            "# >>> codex-tap >>>\n",
+            "# <<< codex-tap <<<\n",
+            "$A",
+            "${A}",
+        ),
+        *(
+            "CONNECT ",
+            "GET http://",
+            " HTTP/1.1\r\n",
+            "Proxy-Authorization: Basic eg==",
+            "Connection: upgrade",
+            "[::1]:",
+        ),
+        *("[[rules]]\n", "[targets]\n", "at = [80]\n", "ntfys://u:p@h/t", "targets = [", "quiet_hours = "),
         *('{"type":"response.create","model":"', '{"type":"error"', "\x1b[2J", "9" * 30, "[[[[", "{}"),
     }
 )

@@ -17,7 +17,16 @@ from scripts.launch import codex_program
 from store import files
 from store.database import open_writer
 from store.errors import DatabaseError
-from store.files import backup_files, inode, load_token_secret, quarantine, read_regular, token_secret_path
+from store.files import (
+    backup_files,
+    has_content,
+    inode,
+    load_token_secret,
+    quarantine,
+    read_regular,
+    read_whole,
+    token_secret_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,6 +234,11 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     for each in (pipe, tmp_path, tmp_path / "missing"):
         with pytest.raises(OSError, match=r"not a regular file|No such file"):
             read_regular(each, 7)
+        assert not has_content(each, b"")
+    assert read_whole(path, 7) == b"content"
+    with pytest.raises(OSError, match="it is too large"):
+        read_whole(path, 6)
+    assert [has_content(path, each) for each in (b"content", b"con", b"contents")] == [True, False, False]
 
 
 def _refuse(*_: object) -> None:

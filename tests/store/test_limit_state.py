@@ -219,6 +219,12 @@ def test_the_state(case: Case) -> None:
             id="the-named-window-goes-with-its-time",
         ),
         pytest.param(
+            LimitVerdict(limit_reached=True, reached_until=IN_3D),
+            UNTIL._replace(reached_window_minutes=300),
+            UNTIL._replace(reached_until=IN_3D),
+            id="the-named-window-goes-with-its-time-without-a-refusal",
+        ),
+        pytest.param(
             UNTIL._replace(reached_until=IN_2H + 60),
             UNTIL._replace(reached_window_minutes=300),
             UNTIL._replace(reached_until=IN_2H + 60, reached_window_minutes=300),

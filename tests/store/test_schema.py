@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from store.database import open_reader, open_writer, transaction
 from store.errors import DatabaseError
 from store.files import backup_files, partial_files
 from store.models import Window
+from store.queries.accounts import load_accounts
 from store.schema import SCHEMA_VERSION
 from tests.support.databases import record
 from tests.support.factories import ALICE, NOON, limit, snapshot, used
@@ -42,16 +44,21 @@ SCHEMA = {
     "spills": "name taken_at",
     "requests": "id account token_key limit_id thread session model transport warm_up started_at first_byte_at ended_at"
     " status error_type input_tokens cached_tokens output_tokens reasoning_tokens"
-    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
+    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens"
+    " response_id imported session_key",
     "sightings": "kind name count first_seen_at last_seen_at",
     "limit_names": "name limit_id",
     "merged_accounts": "account_id user_id account",
     "threads": "account thread name first_seen_at last_seen_at is_session",
     "turns": "started ended seconds account thread model transport warm_up status error_type"
     " input_tokens cached_tokens output_tokens reasoning_tokens limit_id session"
-    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens",
+    " response_model reasoning_effort tier subagent parent_thread client cache_write_tokens imported",
+    "imported_limits": "account limit_id first_seen_at thread last_seen_at limit_name used_5h_percent window_5h_minutes"
+    " resets_5h_at used_7d_percent window_7d_minutes resets_7d_at other_windows",
+    "imported_files": "file account size read_to since state",
     "changes": "first_seen last_seen account limit_name used_5h_percent resets_5h used_7d_percent resets_7d"
     " other_windows plan_type limit_reached reached_type credits_balance late source status model thread",
+    "account_labels": "account label",
     "latest": "account limit_name used_5h_percent resets_5h used_7d_percent resets_7d other_windows plan_type"
     " limit_reached reached_type last_seen source model token_key",
 }
@@ -84,6 +91,62 @@ def test_the_latest_view_has_readable_times(path: Path) -> None:
     assert (row["account"], row["limit_name"], row["used_5h_percent"]) == ("alice@example.com", "codex", 13.0)
     (expected,) = rows(path, f"SELECT datetime({NOON + 9_000}, 'unixepoch', 'localtime') AS at")
     assert row["resets_5h"] == expected["at"]
+
+
+ACCOUNTS = {
+    "one e-mail": [("a", "u", None, "x@example.com"), ("b", "u", None, "x@example.com"), ("c", "u", None, "y@x.org")],
+    "a name and no name": [("a", "u", "work", "x@example.com"), ("b", "u", None, "x@example.com")],
+    "a name that is the e-mail of another": [("a", "u", "x@example.com", None), ("b", "u", None, "x@example.com")],
+    "a name that is the key of another": [("a", "u", "b/u", "x@example.com"), ("b", "u", None, None)],
+    "a name that is a token of another": [("a", "u", "t~2", "x@example.com"), ("b", "u", None, None)],
+    "a name that is the former key of another": [("a", "u", "old/u2", None), ("b", "u", None, None)],
+    "keys alone": [("a", "u", None, None), ("", "t~9", None, None), ("c", "", None, None)],
+    "equal keys": [("a", "", None, None), ("", "a", None, None)],
+    "an e-mail that is empty": [("a", "u", None, ""), ("b", "u", "", None)],
+}
+
+
+@pytest.mark.parametrize("accounts", ACCOUNTS.values(), ids=ACCOUNTS)
+def test_the_views_name_accounts_as_commands_do(path: Path, accounts: list[tuple[str, str, str | None, str]]) -> None:
+    """What the views show as an account names exactly one."""
+    connection = open_writer(path)
+    with transaction(connection):
+        for number, (account_id, user_id, name, email) in enumerate(accounts, 1):
+            connection.execute(
+                "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (number, account_id, user_id, name, email, NOON, NOON),
+            )
+            connection.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, NULL)", (f"t~{number}", number, NOON, NOON))
+            row = connection.execute(
+                "INSERT INTO snapshots (account, token_key, limit_id, first_seen_at, last_seen_at, source, raw)"
+                " VALUES (?, ?, 'codex', ?, ?, 'usage', '{}')",
+                (number, f"t~{number}", NOON, NOON),
+            )
+            connection.execute(
+                "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, 'codex', ?)", (number, row.lastrowid)
+            )
+            connection.execute(
+                "INSERT INTO requests (account, token_key, limit_id, transport, warm_up, started_at, ended_at)"
+                " VALUES (?, ?, 'codex', 'http', 0, ?, ?)",
+                (number, f"t~{number}", NOON, NOON),
+            )
+        connection.execute("INSERT INTO merged_accounts VALUES ('old', 'u2', 2)")
+    connection.close()
+    with closing(open_reader(path)) as reader:
+        expected = [account.label for account in load_accounts(reader)]
+    assert len(set(expected)) == len(accounts)
+    assert [row["account"] for row in rows(path, "SELECT account FROM turns")] == expected
+    assert [row["account"] for row in rows(path, "SELECT account FROM changes")] == expected
+    assert [row["account"] for row in rows(path, "SELECT account FROM latest")] == sorted(expected)
+
+
+@pytest.mark.parametrize("question", ["SELECT * FROM turns LIMIT 5", "SELECT * FROM changes LIMIT 5"])
+def test_the_views_read_rows_in_their_order(path: Path, question: str) -> None:
+    """A view of a long history has its first rows at once: nothing is sorted."""
+    open_writer(path).close()
+    plan = [row["detail"] for row in rows(path, f"EXPLAIN QUERY PLAN {question}")]
+    assert plan
+    assert not [detail for detail in plan if "ORDER BY" in detail]
 
 
 def older_schema(monkeypatch: pytest.MonkeyPatch, path: Path, *steps: Callable[[Any], None]) -> None:
@@ -139,11 +202,13 @@ def write_older_schema(path: Path, monkeypatch: pytest.MonkeyPatch, version: int
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 300, ?, 'websocket', '{}')",
                 (1, ALICE.token_key, limit_id, NOON, NOON, NOON, percent, NOON + 9_000),
             )
-            connection.execute("INSERT INTO limits VALUES (?, ?, ?)", (1, limit_id, row.lastrowid))
+            connection.execute(
+                "INSERT INTO limits (account, limit_id, snapshot_id) VALUES (?, ?, ?)", (1, limit_id, row.lastrowid)
+            )
     connection.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_schema_of_this_program_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     """A file of an earlier schema keeps its rows and goes on; it then has all later tables and columns."""
     write_older_schema(path, monkeypatch, version, codex=13)

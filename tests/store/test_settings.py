@@ -58,6 +58,12 @@ def test_home_in_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("auth.openai.com", False),
         ("a" * 64 + ".chatgpt.com", False),
         ("a." * 125 + "chatgpt.com", False),
+        ("login.chatgpt.com", False),
+        ("eu.auth.chatgpt.com", False),
+        ("accounts.openai.com", False),
+        ("sso.openai.com", False),
+        ("platform.openai.com", False),
+        ("loginless.chatgpt.com", True),
         ("", False),
     ],
 )

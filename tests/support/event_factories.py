@@ -71,6 +71,12 @@ def samples(*figures: tuple[float, float]) -> list[WindowSample]:
 def turn_use(start: float, end: float, **fields: Any) -> TurnUse:
     """A turn that ran from so many to so many seconds after noon."""
     usual: dict[str, Any] = dict.fromkeys(TurnUse._fields)
-    usual |= {"started_at": NOON + start, "first_byte_at": NOON + start, "ended_at": NOON + end, "warm_up": 0}
+    usual |= {
+        "started_at": NOON + start,
+        "first_byte_at": NOON + start,
+        "ended_at": NOON + end,
+        "warm_up": 0,
+        "imported": 0,
+    }
     usual |= {"status": 200, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10, "model": "m"}
     return TurnUse(**(usual | fields))

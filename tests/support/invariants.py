@@ -6,9 +6,9 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from addon.coerce import MAX_FAMILIES, MAX_TEXT_LENGTH
 from addon.raw_fields import MAX_RAW_CHARACTERS
 from addon.unknown_fields import MAX_UNKNOWN
+from store.coerce import MAX_FAMILIES, MAX_TEXT_LENGTH
 from store.models import Identity, RateLimits, Snapshot, Source
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from tests.support.codex_state import write_state
 from tests.support.databases import damage
 from tests.support.pinned import NOW
 from tests.support.pinned_story import BIG, THREADS
+from tests.support.session_files import SessionText, limits, thread_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -183,6 +184,17 @@ def _with_copies_and_codex(home: Path) -> None:
     _codex(home)
 
 
+def _with_sessions(home: Path) -> None:
+    """A session from before the tap, and one that names no account."""
+    for number, account in enumerate(("acct-ann", None), 1):
+        session = SessionText(thread_id(number), account=account, user="user-ann").begin(NOW - 90_000)
+        for turn in range(2):
+            at = NOW - 90_000 + 60 * turn
+            told = limits(10.0 + turn)
+            session.ask(at).respond(at + 20, response=f"resp_{number}{turn}", limits=told)
+        session.write(home)
+
+
 def _with_session_and_sightings(home: Path) -> None:
     """Write a session file of Codex, and record what was seen and is not understood."""
     _codex(home)
@@ -234,6 +246,16 @@ def _of_somebody_else(home: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "notes.txt").write_text("", "utf-8")
     _copies(home)
+
+
+def login(account_id: str | None) -> Callable[[Path], None]:
+    """Return what writes the login of an account into CODEX_HOME; None writes one that cannot be read."""
+
+    def prepare(home: Path) -> None:
+        found = {"auth_mode": "chatgpt", "tokens": {"account_id": account_id}} if account_id else []
+        (home / "auth.json").write_text(json.dumps(found), "utf-8")
+
+    return prepare
 
 
 def _certificate(home: Path) -> None:
@@ -295,6 +317,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--json"),
         piped("--version"),
         piped("--watch 3", interrupted=True),
+        piped("--any", prepare=login("acct-ben")),
         piped("staus"),
         piped("--json status"),
         piped("--watch 3 usage"),
@@ -312,6 +335,12 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--watch 3 --json"),
         piped("--watch 0"),
         piped("", view="ASCII pipe"),
+        text("", prepare=login("acct-ben"), note=", logged in"),
+        piped("--json", prepare=login("acct-ben"), note=", logged in"),
+        piped("ann ben@", prepare=login("acct-ben"), note=", logged in"),
+        piped("--any", prepare=login("acct-ben")),
+        piped("", prepare=login("acct-new"), note=", logged in and not seen"),
+        piped("", prepare=login(None), note=", a login that cannot be read"),
         *nothing_seen("", "--json", "work"),
         *(
             piped("", database=name)
@@ -380,6 +409,22 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--prices {home}/no.toml"),
         *nothing_seen("", "--json", "--csv"),
     ],
+    "speed": [
+        text(""),
+        text("work --by day --since 5d"),
+        piped("--by hour"),
+        piped("--by effort"),
+        piped("--by tier"),
+        piped("--since 24h"),
+        piped("--json"),
+        piped("--csv"),
+        piped("--ndjson"),
+        piped("--since 1min"),
+        piped("--since 2030-01-01"),
+        piped("--by colour"),
+        piped("nobody"),
+        *nothing_seen("", "--json", "--csv"),
+    ],
     "next": [
         text(""),
         piped("--json"),
@@ -387,6 +432,8 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--credits all ben"),
         piped("--credits nobody"),
         text("dan eve"),
+        text("", prepare=login("acct-ann"), note=", logged in"),
+        piped("--json", prepare=login("acct-new"), note=", logged in and not seen"),
         piped("nobody"),
         *nothing_seen("", "--json"),
     ],
@@ -488,6 +535,28 @@ COMMANDS: dict[str, list[Case]] = {
         piped("ben --max-age 1d --json"),
         piped("dan --quiet"),
         piped("dan --wait", interrupted=True),
+        *(
+            piped(line, prepare=login("acct-ben"), note=", logged in")
+            for line in ("", "--json", "--any", "work", "work --any")
+        ),
+        *(piped(line, prepare=login("acct-new"), note=", logged in and not seen") for line in ("", "--json")),
+        piped("", prepare=login(None), note=", a login that cannot be read"),
+        piped("cora --max-age 1h --fail-open"),
+        piped("cora --max-age 1h --fail-open --json"),
+        *(
+            piped(f"work --budget {budget}", environment={"CODEX_THREAD_ID": THREADS[0]})
+            for budget in (
+                "20%",
+                "1%/day",
+                "5%/week --window 5h",
+                "2%/hour --names off",
+                "20% --json",
+                "20% --budget-for account",
+            )
+        ),
+        piped("work --budget 50%/day --budget-for thread"),
+        piped("work --budget 50%/month"),
+        piped("work --budget-for account"),
         piped("--max-age never"),
         piped("--min-remaining 101"),
         piped("nobody"),
@@ -497,6 +566,14 @@ COMMANDS: dict[str, list[Case]] = {
         *(piped(who) for who in ("", "work", "ben", "cora", "dan", "eve")),
         *(piped(f"{who} --format {form}") for form in ("tmux", "waybar", "json") for who in ("work", "dan")),
         piped("ben --format tmux", environment={"NO_COLOR": "1"}),
+        *(
+            piped(line, prepare=login("acct-ben"), note=", logged in")
+            for line in ("", "--any", "--format json", "--format waybar")
+        ),
+        *(
+            piped(line, prepare=login("acct-new"), note=", logged in and not seen")
+            for line in ("", "--format json", "--format waybar")
+        ),
         piped("--format html"),
         piped("nobody"),
         *nothing_seen("", "--format tmux", "--format waybar", "--format json"),
@@ -550,6 +627,10 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--port 70000 --quiet"),
         piped("--names perhaps"),
     ],
+    "mcp": [
+        piped("--names maybe"),
+        piped("--db {home}/x nobody"),
+    ],
     "run": [
         piped(""),
         piped("--ca {home}/ca.pem true"),
@@ -595,6 +676,14 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--port {port}"),
         piped("--always --print"),
         piped("--always", environment={"HTTPS_PROXY": "http://h:1", "CODEX_TAP_PROXY": "http://h:1"}),
+    ],
+    "import": [
+        piped("--codex-home {home}", "import --codex-home {home}", "threads --since 30d", prepare=_with_sessions),
+        piped("--codex-home {home}", "usage --since 30d --json", database="no database", prepare=_with_sessions),
+        piped("--codex-home {home} --dry-run --json", database="no database", prepare=_with_sessions),
+        piped("--codex-home {home}"),
+        piped("--codex-home {home}/nowhere"),
+        piped("--since 2030-01-01"),
     ],
     "prune": [
         text("--older-than 5d"),
@@ -741,6 +830,12 @@ API: dict[str, list[Question]] = {
         get("/api/breakdown?by=colour"),
         get("/api/breakdown?account=work&by=week&since=21d"),
         nothing_there("/api/breakdown"),
+    ],
+    "speed": [
+        get("/api/speed"),
+        get("/api/speed?account=work&by=day&since=3d"),
+        get("/api/speed?by=colour"),
+        nothing_there("/api/speed"),
     ],
     "forecast": [
         get("/api/forecast"),

@@ -73,9 +73,14 @@ class Line:
         )
         self.tap.responseheaders(flow)
         for chunk in chunks:
-            shown = flow.response.stream(chunk) if callable(flow.response.stream) else chunk
-            assert shown == chunk
+            self.stream(flow, chunk)
         return flow
+
+    def stream(self, flow: HTTPFlow, chunk: bytes) -> None:
+        """Show the tap a chunk of the body; an empty one is the end."""
+        assert flow.response
+        shown = flow.response.stream(chunk) if callable(flow.response.stream) else chunk
+        assert shown == chunk
 
     def complete(self, flow: HTTPFlow, fields: Mapping[str, str] | None = None, **response: Any) -> None:
         """Show the tap a request and its whole response."""
@@ -86,10 +91,10 @@ class Line:
             assert flow.response.stream(b"") == b""
         self.tap.response(flow)
 
-    def say(self, flow: HTTPFlow, content: bytes, *, from_client: bool = False) -> None:
+    def say(self, flow: HTTPFlow, content: bytes, *, from_client: bool = False, at: float = NOW + 1) -> None:
         """Show the tap a message of a websocket."""
         assert flow.websocket
-        flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content, NOW + 1))
+        flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content, at))
         self.tap.websocket_message(flow)
 
     def rows(self, *columns: str, table: str = "snapshots") -> list[tuple[Any, ...]]:

@@ -30,7 +30,7 @@ _WITH_TERMINAL = (
 _PASTED = "\x1b[200~{}\x1b[201~"
 _ESCAPES = re.compile(r"\x1b(\[[<=>?0-9;]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()].|[^[\]()])")
 _MAIN_SCREEN, _OTHER_SCREEN = "\x1b[?1049l", "\x1b[?1049h"
-_END_SECONDS = 30
+_END_SECONDS = 90  # a busy machine
 _TRY_SECONDS = 5
 _MAX_TRIES = 6
 
@@ -107,7 +107,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until the screen shows a text; raise `TimeoutError` if it never does."""
-        wait_until(lambda: text in self.screen(), lambda: f"{text!r} is not shown:\n{self.screen()}")
+        wait_until(lambda: text in self.screen(), lambda: f"{text!r} is not shown:\n{self.screen()}", _END_SECONDS)
 
     def press(self, keys: str) -> None:
         """Type keys, as they are."""

@@ -16,6 +16,7 @@ import pytest
 from scripts.demo.codex import log_in
 from scripts.demo.replies import Answer, Pause
 from store.database import open_reader
+from store.errors import MissingError
 from tests.support.command_line import in_terminal, needs_terminal
 from tests.support.harness import SLOW, wait_until
 from tests.support.launcher import mitmdump_of, read_line, started
@@ -52,9 +53,11 @@ sys.exit(subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL).returncode)
 
 def turns(path: Path, account: str | None = None) -> int:
     """How many turns are recorded, without warm-ups."""
-    if not path.exists():
+    try:
+        reader = open_reader(path)
+    except MissingError:
         return 0
-    with contextlib.closing(open_reader(path)) as connection:
+    with contextlib.closing(reader) as connection:
         (count,) = connection.execute(
             "SELECT count(*) FROM requests r JOIN accounts a ON a.id = r.account"
             " WHERE NOT warm_up AND output_tokens > 0 AND (:account IS NULL OR a.account_id = :account)",

@@ -100,6 +100,11 @@ class Home(Machine):
             terminal.press("exit 3\r")
             assert terminal.wait() == 3
 
+    def wait_for_turns(self, count: int) -> None:
+        """Wait until the service has recorded all of so many turns."""
+        assert len(self.threads()) == count
+        wait_until(lambda: self.recorded() == self.threads(), lambda: f"{self.recorded()} of {self.threads()}")
+
     @contextlib.contextmanager
     def service(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run the service while the context is active."""
@@ -179,11 +184,11 @@ def test_every_codex_is_read_by_the_service(home: Home, backend: Backend, env: b
         assert f"The service answers at 127.0.0.1:{port}" in home.tap(*arguments)
         assert home.tap(*arguments[:4]).count("already has a block") == 1
         assert home.exec(*EXEC) == "ok\n"
-        assert (len(home.threads()), home.recorded()) == (1, home.threads())
+        home.wait_for_turns(1)
 
         home.turn("codex")
         assert home.server() is not None
-        assert (len(home.threads()), home.recorded()) == (2, home.threads())
+        home.wait_for_turns(2)
 
         home.tap("uninstall", "--keep-data", "--yes")
         wait_until(lambda: service.poll() is not None, lambda: "the service runs on")
@@ -201,7 +206,7 @@ def test_the_service_outlives_the_checkout(home: Home) -> None:
     with home.service(installed_line(home.tap(*arguments))) as service:
         home.tap(*arguments)
         assert home.exec(*EXEC) == "ok\n"
-        assert len(home.recorded()) == 1
+        wait_until(lambda: len(home.recorded()) == 1, lambda: "the turn is not recorded")
         shutil.rmtree(home.checkout)
         for pid, command in processes_with(str(home.folder)).items():
             if "mitmdump.py" in command:

@@ -94,6 +94,20 @@ _TEXT_COMMANDS = [
     ["statusline"],
     ["prune", "--older-than", "1d"],
 ]
+_OTHER_COMMANDS = [
+    ["alerts", "check", "--config", "alerts.toml", "--json"],
+    ["accounts", "name", "acct-b", "Bob"],
+    ["threads", "name", "t-1", "Thread"],
+    ["prune", "--older-than", "1d", "--yes"],
+    ["accounts", "merge", "acct-a", "acct-b", "--yes"],
+    ["accounts", "forget", "acct-a", "--yes"],
+]
+"""Commands that change the file, in an order in which each has something to do; an account may not be there any more,
+which is exit code 2."""
+
+_ALERTS = (
+    '[targets]\nlog = ["true"]\n[[rules]]\nat = [5]\nruns_dry = true\nlimit_reached = true\nused_elsewhere = true\n'
+)
 _EXPECTED = {0, 1, 3, 4}
 _SECONDS = 30
 """A command that takes as long does not end."""
@@ -156,12 +170,17 @@ def _not_json(text: str) -> NoReturn:
 
 
 def _check_commands(path: Path) -> None:
-    for command in (*_JSON_COMMANDS, *_TEXT_COMMANDS):
+    alerts = path.with_name("alerts.toml")
+    alerts.write_text(_ALERTS)
+    alerts.chmod(0o600)
+    for command in (*_JSON_COMMANDS, *_TEXT_COMMANDS, *_OTHER_COMMANDS):
+        words = [str(alerts) if word == alerts.name else word for word in command]
         with _ends():
-            ended = invoke(*command, "--db", path)
-        assert ended.exit_code in _EXPECTED, (command, ended.output)
+            ended = invoke(*words, "--db", path)
+        expected = _EXPECTED | ({WRONG_USE} if command in _OTHER_COMMANDS else set())
+        assert ended.exit_code in expected, (command, ended.output)
         assert not {"\x1b", "\x07", "\x00"} & set(ended.output), command
-        if command in _JSON_COMMANDS and ended.exit_code in {0, 1} and ended.stdout:
+        if "--json" in command and ended.exit_code in {0, 1} and ended.stdout:
             json.loads(ended.stdout, parse_constant=_not_json)
 
 
@@ -182,7 +201,17 @@ def test_commands_end_as_on_a_good_file(recorded: Path) -> None:
     for command in (*_JSON_COMMANDS, *_TEXT_COMMANDS):
         ended = invoke(*command, "--db", recorded)
         assert ended.exit_code in {0, 1}, (command, ended.output)
-        assert ended.exit_code != WRONG_USE
+
+
+def test_commands_that_change_a_good_file(recorded: Path, tmp_path: Path) -> None:
+    """As those that read: each has something to do."""
+    path = tmp_path / "good.sqlite3"
+    shutil.copyfile(recorded, path)
+    (tmp_path / "alerts.toml").write_text(_ALERTS)
+    for command in _OTHER_COMMANDS:
+        words = [str(tmp_path / word) if word == "alerts.toml" else word for word in command]
+        ended = invoke(*words, "--db", path)
+        assert ended.exit_code in {0, 1}, (command, ended.output)
 
 
 def test_odd_values(recorded: Path, tmp_path: Path) -> None:
@@ -217,8 +246,8 @@ def _check_pages(path: Path) -> None:
 
 def test_odd_values_over_the_api(recorded: Path, tmp_path: Path) -> None:
     """A sample, as for the commands."""
-    found_before = (("snapshots", "budget_remaining"), "{")
-    sample = _CASES if _LONG else [found_before, *random.Random(6).sample(_CASES, 10)]  # noqa: S311 (a sample of cases)
+    found_before = [(("snapshots", "budget_remaining"), "{"), (("snapshots", "raw"), b"")]
+    sample = _CASES if _LONG else [*found_before, *random.Random(6).sample(_CASES, 10)]  # noqa: S311 (a sample of cases)
     for number, ((table, column), value) in enumerate(sample):
         path = _changed(recorded, tmp_path, table, column, value, number)
         if path.exists():
@@ -257,3 +286,88 @@ def test_odd_schemas(recorded: Path, tmp_path: Path, script: str) -> None:
         connection.executescript(script)
     _check_commands(path)
     assert "Traceback" not in started("doctor", "--db", path).stderr
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        "zeroblob(900000000)",
+        "hex(zeroblob(400000000))",
+        "printf('%.*c', 900000000, 'x')",
+        "printf('%.*c', 40000, 'a') LIKE '%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%b'",
+    ],
+)
+def test_a_column_that_is_computed(recorded: Path, tmp_path: Path, computed: str) -> None:
+    """Nothing of the file's is computed: it could take any time and memory."""
+    path = tmp_path / "computed.sqlite3"
+    shutil.copyfile(recorded, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.executescript("ALTER TABLE losses RENAME TO old")
+        connection.execute(
+            f"CREATE TABLE losses (id INTEGER PRIMARY KEY, at REAL, count INTEGER, reason AS ({computed}))"
+        )
+        connection.execute("INSERT INTO losses (at, count) VALUES (1e9, 1)")
+        connection.commit()
+    _check_commands(path)
+    found = started("status", "--db", path)
+    assert (found.returncode, found.stdout) == (4, "")
+    assert found.stderr.rstrip().endswith("has no table losses: it is damaged, or another program changed it")
+
+
+def test_a_value_of_any_length(recorded: Path, tmp_path: Path) -> None:
+    """It is not held in memory."""
+    path = tmp_path / "long.sqlite3"
+    shutil.copyfile(recorded, path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE accounts SET name = CAST(zeroblob(200000000) AS TEXT) WHERE id = 1")
+    found = invoke("status", "--db", path)
+    assert (found.exit_code, found.stderr) == (4, "Error: the database cannot be used: string or blob too big\n")
+
+
+def _endless(recorded: Path, path: Path, table: str) -> None:
+    """Make the pages of a table refer to one another, so that its few rows are there 100 ** 12 times."""
+    with closing(sqlite3.connect(recorded)) as connection:
+        connection.execute("VACUUM INTO ?", (str(path),))
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    pages = [bytes(content[at : at + size]) for at in range(0, len(content), size)]
+    first_new = len(pages) + 1
+
+    def interior(child: int) -> bytes:
+        cells = [child.to_bytes(4) + bytes([number + 1]) for number in range(100)]
+        start = size - 5 * len(cells)
+        head = b"\x05\0\0" + len(cells).to_bytes(2) + start.to_bytes(2) + b"\0" + child.to_bytes(4)
+        places = b"".join((start + 5 * number).to_bytes(2) for number in range(len(cells)))
+        return bytes((head + places).ljust(start, b"\0") + b"".join(cells))
+
+    leaf = pages[root - 1]
+    pages[root - 1] = interior(first_new)
+    pages += [interior(first_new + number + 1) for number in range(11)]
+    pages.append(leaf)
+    content = bytearray(b"".join(pages))
+    content[28:32] = len(pages).to_bytes(4)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("table", ["snapshots", "requests", "accounts", "threads", "losses", "tokens"])
+def test_pages_that_refer_to_one_another(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """A question is given up when it takes longer than the size of the file explains."""
+    monkeypatch.setattr("store.database.MAX_STEPS", 3_000_000)
+    path = tmp_path / "endless.sqlite3"
+    _endless(recorded, path, table)
+    _check_commands(path)
+
+
+def test_the_reason_is_told(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line."""
+    monkeypatch.setattr("store.database.MAX_STEPS", 3_000_000)
+    path = tmp_path / "endless.sqlite3"
+    _endless(recorded, path, "snapshots")
+    found = invoke("history", "--db", path)
+    reason = "a question takes longer than the size of the file explains; it is damaged"
+    assert (found.exit_code, found.stderr) == (4, f"Error: the database cannot be used: {reason}\n")

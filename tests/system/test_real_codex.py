@@ -33,6 +33,7 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.usage import load_usage
 from tests.support.harness import REPOSITORY, Proxy, codex_environment, processes_with, wait_until
+from tests.support.prices import PriceTable
 
 if TYPE_CHECKING:
     from scripts.demo.backend import Backend
@@ -134,7 +135,8 @@ def test_turns_and_what_they_used(codex: str, backend: Backend, tmp_path: Path, 
             " JOIN accounts a ON a.id = r.account WHERE NOT warm_up ORDER BY r.id"
         ).fetchall()
         warm_ups = connection.execute("SELECT input_tokens FROM requests WHERE warm_up").fetchall()
-        document = load_usage(connection, time.time(), accounts=load_accounts(connection), since=NOW - 60)
+        accounts = load_accounts(connection)
+        document = load_usage(connection, time.time(), accounts=accounts, since=NOW - 60, prices=PriceTable())
     threads = {turn["thread"] for turn in turns}
     assert (len(turns), len(threads)) == (6, 6)
     assert [tuple(warm_up) for warm_up in warm_ups] == ([(0,)] * 6 if transport == "websocket" else [])
@@ -142,6 +144,11 @@ def test_turns_and_what_they_used(codex: str, backend: Backend, tmp_path: Path, 
         inputs, outputs = asked[turn["account_id"]]
         assert tuple(turn)[3:] == ("gpt-6.1-sol", inputs, 800, outputs, 20, 1)
         assert turn["transport"] == transport
+
+    # Three turns of each account, at 2 dollars per million input tokens, 0.10 for cached ones, and 10 for output.
+    dollars = sum(3 * ((inputs - 800) * 2 + 800 * 0.1 + outputs * 10) for inputs, outputs in asked.values()) / 1e6
+    assert math.isclose(document["total"]["api_value_usd"] or 0, dollars)
+    assert document["not_priced"] == []
 
     # The 7d window rises by two points a turn, and each answer tells it as it was before its own turn.
     assert math.isclose(sum(row["points"] for row in document["rows"]), 8.0, abs_tol=1e-9)
@@ -206,17 +213,14 @@ def test_what_a_turn_says_of_itself(codex: str, backend: Backend, tmp_path: Path
     assert str(work).encode() not in b"".join(each.read_bytes() for each in tmp_path.glob("tap.sqlite3*"))
 
 
-def main_limit(path: Path) -> dict[str, Any]:
-    """Return the one limit of the one account."""
-    (account,) = status(path)["accounts"]
-    (limit,) = account["limits"]
-    return dict(limit)
-
-
 def wait_for_state(path: Path, state: str) -> dict[str, Any]:
     """Return the one limit of the one account, once it is in a state."""
-    wait_until(lambda: main_limit(path)["state"] == state, lambda: str(main_limit(path)))
-    return main_limit(path)
+
+    def found() -> list[dict[str, Any]]:
+        return [limit for account in status(path)["accounts"] for limit in account["limits"]]
+
+    wait_until(lambda: [limit["state"] for limit in found()] == [state], lambda: str(found()))
+    return found()[0]
 
 
 def said(path: Path, *words: str) -> tuple[int, dict[str, Any]]:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +16,8 @@ import pytest
 
 from scripts.demo.codex import log_in
 from scripts.demo.replies import Answer, Pause
+from store.database import open_reader
+from store.errors import MissingError
 from tests.support.harness import REPOSITORY, SLOW, processes_with, wait_until
 
 if sys.platform == "win32":
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.demo.backend import Backend
+
+pytestmark = pytest.mark.timeout(300)  # a busy machine
 
 TAP = [sys.executable, str(REPOSITORY / "scripts" / "cli.py"), "run"]
 READY = (
@@ -77,9 +80,11 @@ class Machine:
 
     def recorded(self) -> set[str]:
         """Those threads of Codex's with a turn that the tap has recorded."""
-        if not self.database.exists():
+        try:
+            reader = open_reader(self.database)
+        except MissingError:
             return set()
-        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+        with contextlib.closing(reader) as connection:
             rows = connection.execute("SELECT thread FROM requests WHERE NOT warm_up AND output_tokens > 0").fetchall()
         return {row[0] for row in rows} & self.threads()
 

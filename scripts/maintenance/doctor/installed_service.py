@@ -115,7 +115,7 @@ def check_env_file(environ: Mapping[str, str], certificate: Path) -> Iterator[Ch
         return
     always, path = installed.always, Path(installed.always.env_file)
     content = read_bounded(path)
-    if content is None or not env_block.has_traces(content):
+    if content is None or not env_block.has_traces(content, installed.blocks.get(str(path))):
         yield Check(".env", "problem", f"{path} does not lead Codex to the service any more", _REPAIR)
         return
     found = list(_block_problems(content, installed, always, own_environment(environ, always), certificate))
@@ -130,7 +130,7 @@ def _check_without_service(environ: Mapping[str, str]) -> Iterator[Check]:
     content = read_bounded(path)
     if content is None:
         return
-    if env_block.has_traces(content):
+    if env_block.has_traces(content, None):
         message = f"{path} has lines of codex-tap, although the service is not installed"
         yield Check(".env", "problem", message, "codex-tap uninstall --keep-data")
         return

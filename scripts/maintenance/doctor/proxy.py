@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from scripts.launch import authority
-from scripts.launch.certificates import CorporateCa
+from scripts.launch.certificates import MAX_BUNDLE_BYTES, CorporateCa
 from scripts.launch.codex_env_file import leads_to
 from scripts.launch.environment import CA_VARIABLE, find_corporate_ca, find_upstream, without_bypasses
 from scripts.launch.proxy_log import log_files
@@ -23,7 +23,7 @@ from scripts.maintenance.doctor.check import Check, age
 from scripts.maintenance.doctor.recorded import is_private
 from scripts.support.errors import LaunchError
 from scripts.support.loopback import is_loopback
-from store.files import read_regular
+from store.files import read_whole
 from store.settings import WATCHED_HOSTS
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _PORTS = {"http": 80, "https": 443}
 _LOG_LINE = re.compile(r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>ERROR|CRITICAL) \S+: (?P<text>.+)")
 _MAX_LOG_BYTES = 65_536
 _MAX_LOG_TEXT = 200
-_MAX_BUNDLE_BYTES = 10_000_000
 
 
 def check_authority(certificate: Path) -> Iterator[Check]:
@@ -132,7 +131,7 @@ def proxy_state(address: str, certificate: Path, seconds: float) -> ProxyState:
     except OSError:
         return "silent"
     with contextlib.suppress(OSError):
-        if has_certificate(answer, certificate.read_bytes()):
+        if has_certificate(answer, read_whole(certificate, MAX_BUNDLE_BYTES)):
             return "reads"
     return "unread" if is_tunnel(answer) else "other"
 
@@ -194,7 +193,7 @@ def _check_route(environ: Mapping[str, str], certificate: Path, advice: str) -> 
 def trusts(named: str | None, certificate: Path) -> bool:
     """Return True if the file that a variable names has the proxy's certificate, alone or among others."""
     try:
-        trusted = read_regular(Path(named or ""), _MAX_BUNDLE_BYTES).decode("utf-8", "replace")
-        return "".join(certificate.read_text("utf-8").split()) in "".join(trusted.split())
+        own, trusted = (read_whole(each, MAX_BUNDLE_BYTES) for each in (certificate, Path(named or "")))
+        return b"".join(own.split()) in b"".join(trusted.split())
     except OSError:
         return False

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from scripts.codex_files.location import codex_home
+from scripts.codex_files.session_files import SessionFile, newest_sessions
 from scripts.launch.running_proxies import running_proxies
 from scripts.maintenance.doctor.check import Check, age
-from scripts.maintenance.doctor.session_files import SessionFile, newest_sessions
 from scripts.support.database import open_for_reading
 from store.analysis.formatting import DAY, HOUR
 from store.errors import DatabaseError, MissingError

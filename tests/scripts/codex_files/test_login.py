@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scripts.codex_files import login
 from scripts.codex_files.login import MAX_BYTES, Login, LoginError, find_login, logged_in_account
@@ -64,6 +66,10 @@ NO_ID = {"account_id": None}
         (chatgpt(auth_mode="apikey", OPENAI_API_KEY=SECRET), None),
         (chatgpt(auth_mode="a mode of the future"), None),
         ({"OPENAI_API_KEY": SECRET, "tokens": tokens()}, None),
+        ({"OPENAI_API_KEY": "", "tokens": tokens()}, None),
+        ({"personal_access_token": SECRET, "tokens": tokens()}, None),
+        ({"auth_mode": "agentIdentity", "agent_identity": {"account_id": "acct-2"}, "tokens": tokens()}, "acct-2"),
+        ({"auth_mode": "agentIdentity", "agent_identity": SECRET}, None),
         ({"OPENAI_API_KEY": SECRET}, None),
         ({}, None),
     ],
@@ -83,6 +89,10 @@ NO_ID = {"account_id": None}
         "an API key beside tokens",
         "a mode of the future",
         "an API key and no mode",
+        "an empty API key and no mode",
+        "an access token and no mode",
+        "an agent's login",
+        "an agent's login of another form",
         "an API key alone",
         "nothing",
     ],
@@ -145,6 +155,42 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], None]
     assert SECRET not in "".join(str(frame.locals) for frame in frames)
 
 
+def test_a_file_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codex empties the file before it writes it."""
+    (tmp_path / "auth.json").write_text("", "utf-8")
+    monkeypatch.setattr(time, "sleep", lambda _: log_in(tmp_path, "acct-9", "user-9"))
+    assert logged_in_account(tmp_path) == "acct-9"
+
+
+_ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.just("a.b.c")
+    | st.just("chatgpt"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["auth_mode", "tokens", "account_id", "id_token", "agent_identity"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=64) | _ANY_JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_file_has_an_account_or_none(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Or it cannot be read; an account is one line of bounded length."""
+    home = tmp_path_factory.mktemp("any")
+    (home / "auth.json").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(login, "_WRITING_SECONDS", 0)
+        try:
+            found = logged_in_account(home)
+        except LoginError:
+            return
+    assert found is None or (found.isprintable() and 0 < len(found) <= 120)
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom file modes bind")
 def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     log_in(tmp_path, "acct-9", "user-9")
@@ -160,6 +206,7 @@ def test_the_login_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     log_in(tmp_path / "work" / "codex", "acct-2", "user-2")
     assert find_login({}) == Login(str(Path("~/.codex")), "acct-1")
     assert find_login({"CODEX_HOME": str(tmp_path / "work/codex")}) == Login(str(Path("~/work/codex")), "acct-2")
+    assert find_login({"CODEX_ACCESS_TOKEN": SECRET}) == Login(str(Path("~/.codex")))
     elsewhere = tmp_path.parent / "nobody"
     assert find_login({"CODEX_HOME": str(elsewhere)}) == Login(str(elsewhere))
     (tmp_path / ".codex" / "auth.json").write_text("{", "utf-8")

@@ -12,7 +12,7 @@ from store.analysis.guard_budget import BudgetWindow, GuardBudget
 from store.queries.guard_budget import BudgetUser
 from tests.support.codex_state import write_state
 from tests.support.databases import record
-from tests.support.factories import limit, snapshot, turn, windows
+from tests.support.factories import BOB, limit, snapshot, turn, windows
 from tests.support.status_factories import seven
 
 if TYPE_CHECKING:
@@ -119,4 +119,13 @@ def test_what_was_used(path: Path, shop: Path, user: BudgetUser, used: float, ke
     found = ShellBudget(GuardBudget(5), user._replace(keys=keys), names_on=True).used(path, "acct-a", window)
     assert found is not None
     assert (round(found["used"], 6), found["key"], found["name"]) == (used, key, name)
-    assert found["seen"] == (key != "t-new")
+    assert found["seen"] == (key not in {"t-new", "git.example/acme/none"})
+
+
+def test_what_was_deleted_meanwhile(path: Path) -> None:
+    """Nothing is known of it."""
+    window = BudgetWindow("codex", "7d", seven(35)["7d"])
+    budget = ShellBudget(GuardBudget(5), BudgetUser("account"), names_on=False)
+    assert budget.used(path, "acct-a/user-a", window) is None
+    record(path, snapshot(limit(windows(seven=20)), who=BOB))
+    assert budget.used(path, "acct-a/user-a", window) is None

@@ -12,7 +12,7 @@ from addon.messages import read_usage
 from store.models import Snapshot, Source
 from tests.support.command_line import invoke
 from tests.support.databases import record
-from tests.support.factories import ALICE, limit, snapshot, turn
+from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,10 +64,19 @@ def no_windows() -> Snapshot:
         (["status"], 0, "Monthly credit limit (spend_control): 24,000 of 25,000 credits · seen 1 h ago"),
         (["status"], 0, "96 % used  4 % left  resets in 19 d"),
         (["statusline"], 0, "alice@example.com budget 96 % (19d)"),
-        (["guard", "--max-age", "2h"], 1, "below: alice@example.com, 4 % of budget left, resets in 19 d"),
-        (["guard", "--max-age", "2h", "--min-remaining", "3"], 0, "go: alice@example.com, 4 % of budget left"),
+        (["guard", "--max-age", "2h"], 1, "below: alice@example.com (seen last), 4 % of budget left, resets in 19 d"),
+        (
+            ["guard", "--max-age", "2h", "--min-remaining", "3"],
+            0,
+            "go: alice@example.com (seen last), 4 % of budget left",
+        ),
         (["guard", "--max-age", "2h", "--window", "budget"], 1, "below: "),
         (["guard", "--max-age", "2h", "--limit", "spend_control"], 1, "below: "),
+        (
+            ["guard", "--min-remaining", "3", "--budget", "9%"],
+            3,
+            "the budget cannot be checked: no window with a known",
+        ),
         (["next"], 0, "4 % of budget left, resets in 19 d"),
         (["forecast"], 0, "budget    96 % used"),
         (["history"], 0, "budget 96 %    24,000 of 25,000 credits"),
@@ -92,7 +101,7 @@ def test_a_budget_is_shown(
     [
         (["status"], 0, "blocked by budget until "),
         (["statusline"], 0, "budget 100 %! (19d)"),
-        (["guard"], 1, "below: alice@example.com, 0 % of budget left, resets in 19 d"),
+        (["guard"], 1, "below: alice@example.com (seen last), 0 % of budget left, resets in 19 d"),
         (["next", "--credits", "all"], 1, "blocked by budget until "),
         (["forecast"], 0, "dry now, back at "),
         (["events", "--kind", "limit_reached"], 0, "The Monthly credit limit is full, at 100 % used; it resets "),
@@ -128,6 +137,23 @@ def test_turns_use_a_budget(path: Path) -> None:
     assert lines[1].split()[:2] == ["Thread", "Credits"]
     assert [line.split()[:2] for line in lines[2:5]] == [["t-0", "1,250.0"], ["t-1", "1,250.0"], ["total", "2,500.0"]]
     assert lines[6].startswith("In all 2,500.0 credits, ")
+
+
+def test_accounts_without_a_budget_have_no_part_in_it(path: Path) -> None:
+    """One that has none changes nothing; one whose budget has another unit leaves points."""
+    other = snapshot(limit(windows(10, 20, at=time.time())), who=BOB, at=time.time() - 50)
+    record(path, *seen(), other)
+    assert json.loads(invoke("usage", "--limit", "spend_control", "--json").output)["unit"] == "credits"
+    euros = usage(90, 2 * HOUR)
+    (only,) = euros.reading.limits
+    assert only.budget is not None
+    changed = only.model_copy(update={"budget": only.budget.model_copy(update={"unit": "eur"})})
+    reading = euros.reading.model_copy(update={"limits": (changed,)})
+    record(path, euros.model_copy(update={"identity": BOB, "reading": reading}))
+    document = json.loads(invoke("usage", "--limit", "spend_control", "--json").output)
+    assert (document["unit"], document["total"]["amount"]) == (None, None)
+    alone = json.loads(invoke("usage", "bob", "--limit", "spend_control", "--json").output)
+    assert alone["unit"] == "eur"
 
 
 def test_credits_are_exact_where_percents_are_whole(path: Path) -> None:

@@ -267,7 +267,8 @@ def test_waiting_follows_the_login(path: Path, tmp_path: Path, monkeypatch: pyte
 def _spent(path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """At noon, record 3 points of today and 4 of yesterday by one thread, and 2 of today by another."""
     clock = Clock(monkeypatch, {})
-    noon = dt.datetime.fromtimestamp(clock.now, dt.UTC).astimezone().replace(hour=12, minute=0, second=0).timestamp()
+    # A day on which no zone changes its clocks.
+    noon = dt.datetime(2026, 11, 21, 12).astimezone().timestamp()
     clock.started = clock.now = noon
     for hours, thread, percent in ((30, "", 40), (20, THREAD, 44), (3, "", 44), (2, THREAD, 47), (1, "0199c001", 49)):
         at = noon - hours * HOUR
@@ -304,7 +305,7 @@ THREAD = "0199b3f7-90aa-7b02-8d11-2f4c8a9e5d02"
             1,
             "5 of 4 % of the 7 d window used today",
         ),
-        (["4%/day", "--window", "30d"], {}, 3, "what was used of the budget is not known"),
+        (["4%/day", "--window", "30d"], {}, 3, "the budget cannot be checked: no window with a known length"),
         (["5%/month"], {}, 2, "'5%/month' is not a budget; use 20%, 5%/day, 2%/hour or 10%/week"),
         (["5%", "--budget-for", "thread"], {}, 2, "needs CODEX_THREAD_ID, which Codex sets for its commands"),
         (["5%", "--budget-for", "project"], {}, 2, "needs a working directory in a git repository"),
@@ -322,8 +323,6 @@ def test_a_budget(
 ) -> None:
     """The use of the thread, the project or the account counts; a day is one of the calendar."""
     monkeypatch.chdir(tmp_path)
-    for name in ("CODEX_THREAD_ID", "CODEX_SESSION_ID"):
-        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     result = invoke("guard", "--budget", *words)

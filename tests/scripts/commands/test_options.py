@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 import pytest
 
 from scripts.commands.options import require_past
+from scripts.demo.codex import log_in
 from tests.support.command_line import invoke
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON
 from tests.support.readings import reading
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_db_beats_the_environment(two: Path, tmp_path: Path) -> None:
@@ -124,3 +122,23 @@ def test_a_timestamp_that_is_not_in_the_past_is_wrong_use(timestamp: float) -> N
         require_past(timestamp, NOON, "--since")
     assert raised.value.param_hint == "'--since'"
     require_past(NOON - 1, NOON, "--since")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["a login", "a damaged login"])
+def test_nothing_of_the_login_but_the_account(two: Path, is_damaged: bool) -> None:
+    """No command shows any other value of the file, in any form, or in the note on a file that cannot be read."""
+    assert two.exists()
+    home = Path(os.environ["CODEX_HOME"])
+    log_in(home, BOB.account_id, "user-of-the-login", email="login@example.com", plan="secret-plan")
+    content = (home / "auth.json").read_text("utf-8")
+    login = json.loads(content)
+    secrets = [*login["tokens"].values(), "user-of-the-login", "login@example.com", "secret-plan"]
+    secrets.remove(BOB.account_id)
+    if is_damaged:
+        (home / "auth.json").write_text(content[:-1], "utf-8")
+    lines = ("status", "status --json", "guard", "guard --json", "guard --wait", "next", "next --json", "statusline")
+    forms = [f"statusline --format {form}" for form in ("tmux", "waybar", "json")]
+    output = "".join(invoke(*line.split()).output for line in (*lines, *forms))
+    assert "login of ~" in output
+    assert ("cannot be read" in output) == is_damaged
+    assert [each for each in secrets if each in output] == []

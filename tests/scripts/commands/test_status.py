@@ -131,6 +131,7 @@ def test_an_account_that_is_logged_in_and_was_not_seen(
     log_in(tmp_path, "acct-x", "user-x")
     start = f"the account that {tmp_path} is logged in with has not been seen yet\n\nbob@example.com · pro\n"
     assert invoke("status", "--db", two).stdout.startswith(start)
+    assert invoke("status", "alice").stdout.startswith("alice@example.com · plus\n")
     (tmp_path / "auth.json").write_text("{", "utf-8")
     result = invoke("status")
     assert (result.exit_code, result.stdout[:22]) == (0, "bob@example.com · pro\n")

@@ -78,7 +78,7 @@ def test_json(three: Path) -> None:
     """A thread under two accounts is one entry; an old thread needs an earlier --since."""
     newest, older = json.loads(invoke("threads", "--json", "--db", three).stdout)
     assert set(newest) == {
-        *("thread", "is_session", "name", "accounts", "turns", "first_seen_at", "last_seen_at"),
+        *("thread", "is_session", "name", "accounts", "turns", "imported_turns", "first_seen_at", "last_seen_at"),
         *("input_tokens", "cached_tokens", "output_tokens", "points"),
         *("title", "folder", "project", "kind", "parent", "depth", "tree"),
     }

@@ -361,6 +361,6 @@ def test_without_public_prices(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     insert_history(path, busy(time.time()))
     lines = invoke("usage").stdout.splitlines()
     assert [line.split()[-1] for line in (lines[2], lines[6])] == ["?", "?"]
-    assert lines[-2].startswith("No public prices are installed: genai-prices needs Python 3.12 or newer.")
+    assert lines[-2].startswith("No public prices: genai-prices is not installed (it needs Python 3.12 or newer) or ")
     assert lines[-1] == "Not priced: 2 turns of m (no price known), 1 turn of n (no price known)."
     assert json.loads(invoke("usage", "--json").stdout)["price_source"] is None

@@ -47,6 +47,11 @@ FILES = {
     "another variable refers to it": b"HTTPS_PROXY=http://corp:3128\nMY_PROXY=$HTTPS_PROXY\n",
     "lone carriage returns": b"A=1\n\rHTTPS_PROXY=x\rB=2",
     "not UTF-8": b"NAME=caf\xe9\nHTTPS_PROXY=http://corp:1\n",
+    "a line with the prefix": b"#codex-tap: a note of mine\nHTTPS_PROXY=http://corp:1\n#codex-tap: B=2",
+    "lines like those set aside": b"#codex-tap: HTTPS_PROXY=http://corp:3128\n#codex-tap: #codex-tap: A=1\nB=2\n",
+    "the prefix before a value": b"#codex-tap: it's\nHTTPS_PROXY=http://corp:1\n#codex-tap: SSL_CERT_FILE='/a\n",
+    "the prefix in a value": b'X="\n#codex-tap: HTTPS_PROXY=x\n"\nHTTPS_PROXY=http://corp:1\n',
+    "the prefix in a value to set aside": b'HTTPS_PROXY="\n#codex-tap: x\n#codex-tap: #codex-tap: y"\n',
     "invalid lines": b"what is this\nFOO=un quoted\nBAR=1\n",
 }
 
@@ -57,14 +62,14 @@ def test_the_file_is_restored_byte_for_byte(content: bytes | None) -> None:
     changed = insert(content)
     others = {name: value for name, value in parsed(content or b"").items() if name not in CHOSEN}
     assert parsed(changed) == others | CHOSEN
-    assert env_block.has_traces(changed)
+    assert env_block.has_traces(changed, None)
     assert restore(changed) == (content, ())
     assert env_block.restore(changed, None) == (content, ())
 
 
 PIECES = [
     *("HTTPS_PROXY", "SSL_CERT_FILE", "A=1", "=", " = ", "export ", "http://u:p@c:1", "$HTTPS_PROXY", "${A}", "x y"),
-    *("\n", "\n\n", "\r\n", "\r", "\x0c", "\u2028", "'", '"', "\\", "#", "# ", "#codex-tap:", "\ufeff", "é"),
+    *("\n", "\n\n", "\r\n", "\r", "\x0c", "\u2028", "'", '"', "\\", "#", "# ", "#codex-tap: ", "\ufeff", "é"),
 ]
 
 
@@ -132,6 +137,24 @@ def test_edited_lines_stay_and_lead_nowhere() -> None:
     restored = restore(changed)
     assert restored.content == b"A=1\n# HTTPS_PROXY=http://127.0.0.1:9\nMINE=2\n"
     assert restored.edited == (b"HTTPS_PROXY=http://127.0.0.1:9", b"MINE=2")
+
+
+@pytest.mark.parametrize(
+    ("content", "recorded", "expected"),
+    [
+        pytest.param(b"#codex-tap: HTTPS_PROXY=x\n", False, None, id="nothing installed"),
+        pytest.param(b"#codex-tap: HTTPS_PROXY=x\n", True, b"HTTPS_PROXY=x\n", id="block deleted by hand"),
+        pytest.param(b"A=1\n#codex-tap: mine\n", True, None, id="only a note"),
+        pytest.param(b"A=1\n#codex-tap: FOO=1\n", True, None, id="a variable that is not the block's"),
+        pytest.param(b"#codex-tap: HTTPS_PROXY='x\nA='1\n", True, b"HTTPS_PROXY='x\nA='1\n", id="an open quote"),
+        pytest.param(b"A='\n#codex-tap: HTTPS_PROXY=x\n", True, b"A='\nHTTPS_PROXY=x\n", id="after an open quote"),
+    ],
+)
+def test_a_file_without_a_block(content: bytes, *, recorded: bool, expected: bytes | None) -> None:
+    """What may be the user's own line stays; with a record, what was set aside comes back."""
+    ours = env_block.block_lines(CHOSEN) if recorded else None
+    assert env_block.restore(content, ours) == (expected or content, ())
+    assert env_block.has_traces(content, ours) == (expected is not None)
 
 
 def test_a_path_that_cannot_stand_in_the_file() -> None:

@@ -19,20 +19,33 @@ if TYPE_CHECKING:
     from scripts.demo.backend import Backend
 
 
+# On a busy machine, mitmdump may need longer to start than a connection waits for it.
+PROBE = """
+import os, pathlib, time
+from scripts.launch.session import LaunchError, probe
+address, certificate = os.environ["HTTPS_PROXY"].removeprefix("http://"), os.environ["CODEX_CA_CERTIFICATE"]
+deadline = time.monotonic() + 80
+while True:
+    try:
+        probe(address, pathlib.Path(certificate), seconds=20)
+        break
+    except LaunchError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
+"""
+
+
 def test_two_first_runs_at_once(tmp_path: Path) -> None:
     """Both use one database and one certificate authority."""
-    program = (
-        "import os, pathlib; from scripts.launch.session import probe;"
-        "probe(os.environ['HTTPS_PROXY'].removeprefix('http://'), pathlib.Path(os.environ['CODEX_CA_CERTIFICATE']))"
-    )
     database = tmp_path / "tap.sqlite3"
     both = [
         subprocess.Popen(
-            launcher("run", python(program), database=database), env=environment(), stderr=subprocess.PIPE, text=True
+            launcher("run", python(PROBE), database=database), env=environment(), stderr=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]
-    assert [process.communicate(timeout=60)[1] for process in both] == ["", ""]
+    assert [process.communicate(timeout=100)[1] for process in both] == ["", ""]
     assert [process.returncode for process in both] == [0, 0]
     assert not list(certificate_folder().parent.glob("ca.*"))
 

@@ -12,13 +12,13 @@ import pytest
 
 from scripts.demo.codex import exec_turn, log_in
 from scripts.launch.codex_env_file import (
-    assignments,
     exempting_list,
     find_bypass,
     is_led_to,
     leads_to,
     parse,
     quote,
+    statements,
 )
 from store.settings import WATCHED_HOSTS
 from tests.support.harness import REPOSITORY, Listener
@@ -113,10 +113,17 @@ def test_a_value_ends_with_its_line(value: str) -> None:
         quote(value)
 
 
+def test_a_value_that_grows_without_bound() -> None:
+    """A value of absurd length counts as invalid, and the lines after it are read."""
+    found = parse("A=xx\n" + "A=$A$A\n" * 60 + "B=1\n", {})
+    assert found["B"] == "1"
+    assert len(found["A"]) < 5_000_000
+
+
 def test_assignments_have_their_place() -> None:
     """With the lines of a quote, and those whose value is invalid."""
     text = "# A=0\nA=1\nexport B = 'x\ny' # c\nnonsense\nC=un quoted\nA=2"
-    found = [(each.name, text[each.start : each.end]) for each in assignments(text)]
+    found = [(each.name, text[each.start : each.end]) for each in statements(text) if each.name]
     assert found == [
         ("A", "A=1\n"),
         ("B", "export B = 'x\ny' # c\n"),

@@ -71,7 +71,11 @@ def test_the_documented_example_is_valid(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(None, "{path} does not exist; write prices into it, or leave out --prices", id="no file"),
+        pytest.param(
+            None,
+            "{path} does not exist; write prices into it, or name another file with --prices or CODEX_TAP_PRICES",
+            id="no file",
+        ),
         pytest.param("", "{path}: models: write a table with input and output", id="empty"),
         pytest.param("[models]\n", "{path}, line 1: models: write a table with input and output", id="no models"),
         pytest.param("x = 1\n", "{path}, line 1: x: unknown key; known: models", id="another key"),

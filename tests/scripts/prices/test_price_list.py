@@ -133,3 +133,18 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_prices() as prices:
         assert (prices.find("gpt-6.1-sol"), prices.source) == (None, None)
     assert not api_prices_file().exists()
+
+
+def test_a_package_that_cannot_be_read(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another release may be made differently: what was stored of it still counts, and nothing else is known."""
+    find("m")
+
+    def fail(_model: str) -> None:
+        raise AttributeError("get_snapshot")
+
+    monkeypatch.setattr(package, "find_prices", fail)
+    with open_prices() as prices:
+        assert [prices.find(model) for model in ("gpt-6.1-sol", "m")] == [None, MADE_UP["m"]]
+        assert prices.source is None
+    assert asked == ["m"]
+    assert json.loads(api_prices_file().read_bytes())["models"].keys() == {"m"}

@@ -15,9 +15,9 @@ BOB = Account(2, "acct-b/user-b", "bob", None, None, (), NOON, NOON, label="bob"
 CAROL = Account(3, "acct-c/user-c", "carol", None, None, (), NOON, NOON, label="carol")
 
 COUNTS = [
-    PruneCounts(ALICE, snapshots=1_200, turns=1, threads=0, snapshots_kept=5, turns_kept=5),
-    PruneCounts(BOB, snapshots=1, turns=0, threads=2, snapshots_kept=5, turns_kept=5),
-    PruneCounts(CAROL, snapshots=0, turns=0, threads=0, snapshots_kept=5, turns_kept=5),
+    PruneCounts(ALICE, snapshots=1_150, turns=1, imported_limits=50, threads=0, snapshots_kept=5, turns_kept=5),
+    PruneCounts(BOB, snapshots=1, turns=0, imported_limits=0, threads=2, snapshots_kept=5, turns_kept=5),
+    PruneCounts(CAROL, snapshots=0, turns=0, imported_limits=0, threads=0, snapshots_kept=5, turns_kept=5),
 ]
 
 
@@ -30,7 +30,7 @@ def test_old_data_is_counted_by_account() -> None:
     """Accounts without old data are left out, and the last lines say that nothing was deleted."""
     assert shown(COUNTS) == lines("""
         Older than 2026-11-21 12:00:
-          alice@example.com · plus  1,200 snapshots, 1 turn, 0 threads
+          alice@example.com · plus  1,150 snapshots, 1 turn, 0 threads, 50 imported readings
           bob                       1 snapshot, 0 turns, 2 threads
         That is about 3.0 MB of 12.0 MB. The newest snapshot of each limit stays.
         Nothing was deleted. Add --yes to delete it.

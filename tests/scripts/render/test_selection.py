@@ -21,8 +21,8 @@ NOT_SEEN = "the account that ~/.codex is logged in with has not been seen yet"
         (
             Selected(WORK, "codex_home", 3),
             HERE,
-            "for work, the login of ~/.codex, of 3 users of its workspace the one seen last",
-            "login of ~/.codex, of 3 users of its workspace the one seen last",
+            "for work, the login of ~/.codex, of its 3 users the one seen last",
+            "login of ~/.codex, of its 3 users the one seen last",
         ),
     ],
     ids=["named", "seen last", "logged in", "one of three users"],
@@ -59,8 +59,8 @@ def test_no_account(selected: Selected, sentence: str) -> None:
         (
             Selected(WORK, "codex_home", 2),
             HERE,
-            ("work/key", "~/.codex is logged in as work, of 2 users of its workspace the one seen last"),
-            {"work/key": "login of ~/.codex, of 2 users of its workspace the one seen last"},
+            ("work/key", "~/.codex is logged in as work, of its 2 users the one seen last"),
+            {"work/key": "login of ~/.codex, of its 2 users the one seen last"},
         ),
     ],
     ids=["nobody", "not seen", "seen", "one of two users"],

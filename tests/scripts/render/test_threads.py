@@ -27,6 +27,7 @@ def entry(thread: str = FIRST, *tree: dict[str, Any], **fields: Any) -> ThreadEn
         "is_session": False,
         "name": None,
         "accounts": ["acct-a/user-a"],
+        "imported_turns": 0,
         "turns": 12,
         "input_tokens": 1_200_000,
         "cached_tokens": 1_000_000,

@@ -180,6 +180,14 @@ def test_closed_limits(path: Path) -> None:
     assert screen(contents(path), View(), 60, 15)[2].endswith("left  blocked by 5 h")
 
 
+def test_old_figures_say_how_old_they_are(path: Path) -> None:
+    """In 60 columns the age takes the place of the reset."""
+    record(path, snapshot(limit(windows(13, 41)), at=NOON - 2 * HOUR))
+    found = contents(path)
+    assert screen(found, View(), 80, 24)[2].endswith("87 % left  in 2 h 30 min  seen 2 h ago")
+    assert screen(found, View(), 60, 15)[2].endswith("87 % left  seen 2 h ago")
+
+
 @pytest.mark.parametrize(
     ("window", "expected"),
     [

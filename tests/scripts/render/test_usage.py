@@ -236,3 +236,10 @@ def test_what_is_left_out_has_a_value_as_well() -> None:
     ]
     rest = next(line for line in shown(*rows).splitlines() if "(--all)" in line)
     assert rest.split()[-1] == "$2.50+"
+
+
+@pytest.mark.parametrize(("keys", "noted"), [([None], True), (["/work/shop", None], False)])
+def test_no_project_at_all_has_a_reason(keys: list[str | None], noted: bool) -> None:
+    document = empty_usage(NOON, by="project", since=NOON - 86_400)
+    document["rows"] = [row(key) for key in keys]
+    assert ("None of these threads is known to Codex" in render_usage(document, PIPE).plain) == noted

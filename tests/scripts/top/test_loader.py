@@ -211,7 +211,6 @@ def test_it_goes_on_in_a_thread(path: Path, loaders: MakeLoader, monkeypatch: py
         with monkeypatch.context() as patch:
             patch.setattr(loader, "load_turns", lambda *_: 1 / 0)
             wait_until(lambda: "ZeroDivisionError" in str(found.shown.problem), lambda: "no problem is shown")
-        record(path, reading(50))
         wait_until(lambda: found.shown.problem is None, lambda: "the problem stays")
     finally:
         found.stop()

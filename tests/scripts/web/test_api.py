@@ -25,10 +25,11 @@ from tests.support.web_server import Site
 
 
 def test_usage_is_the_document_of_status(site: Site, path: Path) -> None:
-    """The document is that of `status --json`, for all accounts and for one."""
+    """The document is that of `status --json` without the shell's login, for all accounts and for one."""
     for asked, words in (("/api/usage", []), ("/api/usage/bob", ["bob"])):
         command = ["status", "--json", *words, "--db", str(path)]
         expected = json.loads(CliRunner().invoke(cli, command).stdout)
+        assert (expected.pop("logged_in"), expected.pop("login")) == (None, None)
         assert _still(site.get(asked).document) == _still(expected)
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from store.analysis.formatting import clock_time
 from store.analysis.guard import GuardPolicy, verdict
@@ -42,6 +44,28 @@ def test_a_budget(text: str, expected: GuardBudget) -> None:
 def test_no_budget(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a budget; use 20%, 5%/day"):
         parse_budget(text)
+
+
+@given(st.text(max_size=12) | st.from_regex(r"[0-9.]{1,8} ?%? ?(/|per|a)? ?[a-z]{0,6}", fullmatch=True))
+def test_any_text_is_a_budget_or_refused(text: str) -> None:
+    """A budget is finite and not negative."""
+    try:
+        found = parse_budget(text)
+    except ValueError:
+        return
+    assert 0 <= found.points < 1e6
+    assert found.period in {"window", "day", "hour", "week"}
+
+
+@given(st.sampled_from(["day", "hour", "week"]), st.integers(1_600_000_000, 1_900_000_000))
+def test_a_calendar_period_holds_its_time(period: Period, now: int) -> None:
+    """In any zone, in summer and in winter."""
+    (window,) = seven(20).values()
+    for zone in (BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("Australia/Lord_Howe")):
+        span = period_span(period, window, now, zone)
+        assert span is not None
+        assert span.until is not None
+        assert span.since <= now < span.until
 
 
 def at(text: str) -> int:
@@ -136,6 +160,10 @@ def use(used: float, **fields: Any) -> BudgetUse:
         (
             {"period": "week", "scope": "project", "key": "git.example/acme/shop", "name": "shop"},
             "budget: 3.2 of 5 % of the 7 d window used this week by project shop",
+        ),
+        (
+            {"scope": "project", "key": "/shop", "name": None, "seen": False},
+            "budget: 3.2 of 5 % of the 7 d window used today by project /shop, of which nothing has been seen lately",
         ),
         (
             {"period": "window", "scope": "account", "window_minutes": 43_200},

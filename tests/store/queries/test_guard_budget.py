@@ -57,12 +57,11 @@ def _week(path: Path) -> Path:
     ("budget", "user", "points"),
     [
         (GuardBudget(20), THREAD, 20),
-        (GuardBudget(5, "hour"), BudgetUser("account"), 0),
         (GuardBudget(20), BudgetUser("thread", ("t-root", "t-1")), 20),
         (GuardBudget(20), BudgetUser("account"), 26),
         (GuardBudget(20), BudgetUser("thread", ("t-9",)), 0),
     ],
-    ids=["a thread", "an hour that has just begun", "a session without a turn", "an account", "an unknown thread"],
+    ids=["a thread", "a session without a turn", "an account", "an unknown thread"],
 )
 def test_what_was_used_in_the_period(week: Path, budget: GuardBudget, user: BudgetUser, points: float) -> None:
     """Points are those of the account's own window, in the period alone."""

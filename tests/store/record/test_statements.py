@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,6 +119,7 @@ def test_the_columns_of_a_turn(path: Path) -> None:
         subagent="review",
         parent_thread="t-0",
         client="codex_exec",
+        response_id="resp_1",
     )
     record(path, full)
 
@@ -148,6 +150,9 @@ def test_the_columns_of_a_turn(path: Path) -> None:
         "subagent": "review",
         "parent_thread": "t-0",
         "client": "codex_exec",
+        "response_id": "resp_1",
+        "imported": 0,
+        "session_key": None,
         "email": ALICE.email,
     }
 
@@ -293,3 +298,14 @@ def test_a_short_token_of_two_accounts(path: Path) -> None:
     assert owners(path) == [("new", [1, 2, 3])]
     assert [row["token_key"] for row in rows(path, "SELECT token_key FROM tokens")] == ["new"]
     assert rows(path, "SELECT * FROM merged_accounts") == []
+
+
+def test_a_merge_into_an_account_that_is_not_there(path: Path) -> None:
+    """A bit in the file may have flipped; the account's entries are kept under itself."""
+    record(path, used(5))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO merged_accounts SELECT account_id, user_id, 999 FROM accounts")
+    record(path, used(6))
+    found = rows(path, "SELECT account, used_5h_percent FROM snapshots")
+    assert [(row["account"], row["used_5h_percent"]) for row in found] == [(1, 5), (1, 6)]
+    assert rows(path, "SELECT * FROM losses") == []

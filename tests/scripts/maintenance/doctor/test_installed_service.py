@@ -257,9 +257,9 @@ def test_no_env_file() -> None:
         ("A=1\n", ""),
         ("HTTPS_PROXY=http://me:pw@corp.example:3128\n", "{} sets HTTPS_PROXY, which makes Codex bypass the tap"),
         ("# >>> codex-tap >>>\n", "{} has lines of codex-tap, although the service is not installed"),
-        ("#codex-tap: A=1\n", "{} has lines of codex-tap, although the service is not installed"),
+        ("#codex-tap: HTTPS_PROXY=http://corp:1\n", ""),
     ],
-    ids=["other variables", "a proxy", "a block", "a line that was set aside"],
+    ids=["other variables", "a proxy", "a block", "a comment"],
 )
 def test_an_env_file_without_the_service(content: str, message: str) -> None:
     """A proxy there makes Codex bypass `codex-tap run`."""

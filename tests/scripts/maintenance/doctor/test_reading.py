@@ -15,7 +15,7 @@ from scripts.maintenance.doctor.reading import check_reading
 from scripts.support.installation import Installation, save_installation
 from store.files import installation_file
 from store.record import spill
-from tests.scripts.maintenance.doctor.test_session_files import thread, write_session
+from tests.scripts.codex_files.test_session_files import thread, write_session
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, turn, used
 from tests.support.launcher import POSIX

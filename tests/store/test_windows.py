@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from addon.windows import length_name, normalize
 from store.models import Window
+from store.windows import length_name, normalize
 
 NOW = 1_795_243_200.0
 SIX_HOURS = 6 * 3600

@@ -1,9 +1,10 @@
 """Codex's session files, by their names and the times at which they were last written; no file is opened.
 
 A session is ``sessions/YEAR/MONTH/DAY/rollout-TIME-THREAD.jsonl`` in CODEX_HOME, and is moved to ``archived_sessions``
-when it is archived. As observed with Codex 0.169.0, each turn writes the file, and a session that is only opened is not
-written. Two times say nothing about turns: a fork is written when it is created, and a session that is taken out of the
-archive gets the time at which that was done. Both are the time of the last change of the folder.
+when it is archived; a compressed one ends in ``.jsonl.zst``. Only regular files count, a link or a pipe is none. As
+observed with Codex 0.169.0, each turn writes the file, and a session that is only opened is not written. Two times say
+nothing about turns: a fork is written when it is created, and a session that is taken out of the archive gets the time
+at which that was done. Both are the time of the last change of the folder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NAME = re.compile(r"rollout-.+-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.jsonl", re.ASCII)
+_NAME = re.compile(
+    r"rollout-.+-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.jsonl(\.zst)?", re.ASCII
+)
 _FIRST_FOLDERS = 3
 _PUT_THERE_SECONDS = 1.0
 
@@ -30,6 +33,60 @@ class SessionFile(NamedTuple):
 
     thread: str
     written_at: float
+
+
+class SessionPath(NamedTuple):
+    """The path of a session's file, its thread, its size in bytes, and when it was last written (Unix seconds)."""
+
+    path: str
+    thread: str
+    size: int
+    written_at: float
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the file is compressed with Zstandard."""
+        return self.path.endswith(".zst")
+
+
+class SessionPaths(NamedTuple):
+    """All session files of a home in the order of their names, and the folders and files that could not be looked at.
+
+    ``unreadable`` has the path and the reason of each.
+    """
+
+    found: list[SessionPath]
+    unreadable: list[tuple[str, str]]
+
+
+def all_sessions(home: Path) -> SessionPaths:
+    """Return the session files of a CODEX_HOME; folders that are links are not followed."""
+    paths = SessionPaths([], [])
+    for top in ("sessions", "archived_sessions"):
+        _collect(str(home / top), paths)
+    # A name begins with the time at which the session began.
+    paths.found.sort(key=lambda each: os.path.basename(each.path))  # noqa: PTH119 (there may be 100,000)
+    return paths
+
+
+def _collect(folder: str, paths: SessionPaths) -> None:
+    """Collect the session files of a folder and of those in it; a folder that is not there has none."""
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False) and (match := _NAME.fullmatch(entry.name)):
+                        with contextlib.suppress(FileNotFoundError):  # it was moved meanwhile
+                            status = entry.stat(follow_symlinks=False)
+                            paths.found.append(SessionPath(entry.path, match[1], status.st_size, status.st_mtime))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            paths.unreadable.append((place, error.strerror or type(error).__name__))
 
 
 def newest_sessions(home: Path, number: int, *, seconds: float) -> list[SessionFile]:
@@ -76,7 +133,7 @@ def _sessions(folders: Iterator[str], deadline: float) -> Iterator[SessionFile]:
 def _session(entry: os.DirEntry[str], changed_at: float) -> SessionFile | None:
     """Return the session of a file in a folder that was last changed at a time (Unix seconds), or None."""
     match = _NAME.fullmatch(entry.name)
-    if match is None:
+    if match is None or match[2]:  # it was written last when it was compressed
         return None
     try:
         written_at = entry.stat(follow_symlinks=False).st_mtime

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.maintenance.doctor.session_files import SessionFile, newest_sessions
+from scripts.codex_files.session_files import SessionFile, all_sessions, newest_sessions
 from tests.support.factories import NOON
 
 if TYPE_CHECKING:
@@ -77,3 +77,37 @@ def test_the_search_ends_with_its_time(tmp_path: Path) -> None:
     """However many files there are."""
     write_session(tmp_path, thread(1), NOON)
     assert found(tmp_path, seconds=-1) == []
+
+
+def test_all_sessions(tmp_path: Path) -> None:
+    """Those of all days and of the archive, compressed ones too, by their names; links are not followed."""
+    plain = tmp_path / "sessions/2026/11/21" / f"rollout-2026-11-21T12-00-00-{thread(1)}.jsonl"
+    packed = tmp_path / "sessions/2025/01/02" / f"rollout-2025-01-02T12-00-00-{thread(2)}.jsonl.zst"
+    archived = tmp_path / "archived_sessions" / f"rollout-2026-11-20T12-00-00-{thread(3)}.jsonl"
+    for path in (plain, packed, archived):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("private")
+    (archived.parent / "notes.txt").write_text("private")
+    if os.name == "posix":
+        os.mkfifo(archived.parent / f"rollout-2026-11-20T12-00-00-{thread(4)}.jsonl")
+        (archived.parent / f"rollout-2026-11-20T12-00-00-{thread(5)}.jsonl").symlink_to(plain)
+        (tmp_path / "sessions" / "elsewhere").symlink_to(archived.parent)
+
+    paths = all_sessions(tmp_path)
+    assert [each.path for each in paths.found] == [str(packed), str(archived), str(plain)]
+    assert [(each.thread, each.size, each.is_compressed) for each in paths.found] == [
+        (thread(2), 7, True),
+        (thread(3), 7, False),
+        (thread(1), 7, False),
+    ]
+    assert paths.unreadable == []
+    assert all_sessions(tmp_path / "nowhere") == ([], [])
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is named, and the others are read."""
+    write_session(tmp_path, thread(1), NOON, folder="archived_sessions")
+    (tmp_path / "sessions").write_text("a file in the place of a folder")
+    paths = all_sessions(tmp_path)
+    assert [each.thread for each in paths.found] == [thread(1)]
+    assert [path for path, _ in paths.unreadable] == [str(tmp_path / "sessions")]

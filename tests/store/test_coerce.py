@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from addon import coerce
+from store import coerce
 from store.models import Window
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Single values off the wire → clean Python values, or None for an implausible one.
+"""Single values off the wire, or out of a session file → clean Python values, or None for an implausible one.
 
 The same field is a string in a header, and a string, a number or a boolean in JSON. A value that is not finite,
 negative, absurd or of another type is dropped alone; its neighbours stay.
@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.constants import limit_slug
+from store.constants import MAX_MINUTES, SKEW_SECONDS, limit_slug
 from store.models import Window
 
 if TYPE_CHECKING:
@@ -22,18 +22,12 @@ if TYPE_CHECKING:
 MAX_PERCENT = 100_000.0
 """A used percent above this is absurd (100 may well be passed)."""
 
-MAX_MINUTES = 10 * 366 * 24 * 60
-"""No window is longer than ten years."""
-
 MAX_SECONDS = MAX_MINUTES * 60
 
 MAX_COUNT = 1_000_000_000
 
 MILLISECONDS_ABOVE = 1e11
 """A timestamp above this is in milliseconds: as seconds it would be in the year 5138 (some gateways send them)."""
-
-SKEW_SECONDS = 120
-"""Distance of reset-at from observed time + reset-after above which the two clocks differ."""
 
 CACHE_SIZE = 4096
 """Texts off the wire whose meaning is cached: nearly all headers of a response repeat those of the previous one."""
@@ -179,14 +173,14 @@ def json_object(content: bytes | str) -> dict[str, Any]:
         return {}
 
 
-class Reset(NamedTuple):
+class ResetTime(NamedTuple):
     """When a window resets on the local clock, and the server's own clock if it is known; Unix seconds."""
 
     resets_at: int | None
     server_time: float | None
 
 
-def reset(at: object, after: object, observed_at: float) -> Reset:
+def reset(at: object, after: object, observed_at: float) -> ResetTime:
     """Return when a window resets, from its reset-at (a timestamp), its reset-after (seconds), or both.
 
     With both, reset-at counts if it agrees with the observed time plus reset-after; else the server's clock and ours
@@ -195,12 +189,12 @@ def reset(at: object, after: object, observed_at: float) -> Reset:
     resets_at, span = timestamp(at), seconds(after)
     # A span of 0 also stands for "none"; if a window really resets now, reset-at says so as well.
     if not span:
-        return Reset(resets_at, None)
+        return ResetTime(resets_at, None)
     if resets_at is None:
-        return Reset(round(observed_at + span) or None, None)
+        return ResetTime(round(observed_at + span) or None, None)
     expected = observed_at + span
     close = abs(resets_at - expected) <= SKEW_SECONDS
-    return Reset(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
+    return ResetTime(resets_at if close else round(expected) or None, max(resets_at - span, 0.0))
 
 
 def server_time(times: Iterable[float | None], observed_at: float) -> float | None:

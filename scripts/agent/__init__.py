@@ -1,0 +1,1 @@
+"""Answers the questions of agents: ``codex-tap mcp``."""

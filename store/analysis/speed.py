@@ -1,0 +1,490 @@
+"""How fast turns were, and whether Codex is slower than usual: pure functions over turns.
+
+A turn is measured if the server completed it and reported its output tokens (`measure`): seconds from the request to
+the first byte of the response, seconds in all, and output tokens a second from the first byte to the end. How the other
+turns ended is counted (`outcome`).
+
+`compare` asks whether the turns of the last hours were slower than those of the same hours of earlier days. Each turn
+is measured against the median of its own kind: the same model, effort, tier and size of input. So a larger input or a
+higher effort makes no turn "slow". The turns of one day have much in common, so their number alone proves little:
+slower than usual is what exceeds the usual by a third, and nearly all earlier days, and what chance does not explain (a
+sign test).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from store.constants import INTERRUPTED
+from store.limit_state import ANY_REFUSAL, USED_UP_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Outcome = Literal["answered", "failed", "refused", "interrupted"]
+Verdict = Literal["slower", "usual", "faster", "unknown"]
+
+MIN_OUTPUT_TOKENS = 50
+MIN_OUTPUT_SECONDS = 0.5
+"""With fewer tokens, or in less time, a turn does not tell how many tokens there are a second."""
+
+MAX_RATE = 20_000.0
+"""Tokens a second above which a response came in one piece: its first byte does not tell when it began."""
+
+MIN_TURNS = 10
+"""With fewer turns `compare` gives no verdict."""
+
+MIN_DAYS = 5
+"""With fewer earlier days `compare` gives no verdict."""
+
+MIN_DAY_TURNS = 3
+"""With fewer turns in the hours a day does not count."""
+
+MIN_KIND_TURNS = 10
+"""With fewer earlier turns a kind has no usual value."""
+
+SIZE_STEP = 1.5
+"""Inputs of one kind of turn differ by no more than this, or by its cube where there are too few of them."""
+
+NOTABLE = 1.33
+"""What is slower, or faster, by less is as usual."""
+
+_EXCEEDED = 0.9
+_LARGER = 1.5
+_SHIFT = 0.25
+_CHANCE = 0.01
+_MIN_FAILURES = 3
+_TURN_LIMIT_STATUS = 429
+_REFUSALS = frozenset(
+    {
+        ANY_REFUSAL,
+        USED_UP_TYPE,
+        "usage_limit_exceeded",
+        "usage_not_included",
+        "rate_limit_exceeded",
+        "insufficient_quota",
+    }
+)
+_INCOMPLETE = frozenset({"max_output_tokens", "content_filter"})
+"""Why the server completes a response before its end: not a failure of the server."""
+
+_DATED = re.compile(r"-\d{4}(?:-?\d\d-?\d\d)?\Z")
+"""The end of a model's full name, which responses may have: ``-2026-11-20``."""
+
+
+class TurnTiming(NamedTuple):
+    """A turn, as it is stored; None is unknown, timestamps are Unix seconds."""
+
+    started_at: float
+    first_byte_at: float | None
+    ended_at: float
+    status: int | None
+    error_type: str | None
+    model: str | None
+    response_model: str | None
+    reasoning_effort: str | None
+    tier: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class Measure(NamedTuple):
+    """How fast a turn was; None where it does not tell."""
+
+    seconds: float
+    first_byte_seconds: float | None
+    tokens_per_second: float | None
+
+
+@functools.lru_cache(maxsize=256)
+def outcome(status: int | None, error_type: str | None) -> Outcome:
+    """Return how a turn ended.
+
+    ``refused`` is a turn that the limits did not let through, ``interrupted`` one whose end was never seen, ``failed``
+    any other with an error. Which side interrupted a turn is not known.
+    """
+    if error_type == INTERRUPTED:
+        return "interrupted"
+    if status == _TURN_LIMIT_STATUS or error_type in _REFUSALS or (error_type or "").endswith("_credits_depleted"):
+        return "refused"
+    if (status or 0) >= 400 or not (error_type is None or error_type in _INCOMPLETE):
+        return "failed"
+    return "answered"
+
+
+def failure_name(status: int | None, error_type: str | None) -> str:
+    """Return what a failed turn is counted under: the server's type of the error, or the status."""
+    return error_type or str(status)
+
+
+def is_rerouted(model: str | None, response_model: str | None) -> bool:
+    """Return True if another model responded than the requested one; the full name of that one is the same model."""
+    if not model or not response_model:
+        return False
+    return _DATED.sub("", response_model) != _DATED.sub("", model)
+
+
+def measure(turn: TurnTiming) -> Measure | None:
+    """Return how fast an answered turn was; None for one without output tokens, or whose clock was set back."""
+    seconds = turn.ended_at - turn.started_at
+    if turn.output_tokens is None or turn.first_byte_at is None or seconds < 0:
+        return None
+    waited, written = turn.first_byte_at - turn.started_at, turn.ended_at - turn.first_byte_at
+    if waited < 0 or written < 0:
+        return None
+    if turn.output_tokens < MIN_OUTPUT_TOKENS:
+        return Measure(seconds, waited, None)
+    if turn.output_tokens > written * MAX_RATE:
+        return Measure(seconds, None, None)
+    return Measure(seconds, waited, turn.output_tokens / written if written >= MIN_OUTPUT_SECONDS else None)
+
+
+# Adding up
+
+
+class Quantiles(NamedTuple):
+    """The median of figures, and the value that the slowest twentieth exceeds; None where there are no figures."""
+
+    turns: int
+    median: float | None
+    slow: float | None
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value below which a share (0 to 1) of sorted figures is, interpolated between two of them."""
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def median(figures: Iterable[float]) -> float | None:
+    """Return the median of figures, or None if there are none."""
+    ordered = sorted(figures)
+    return quantile(ordered, 0.5) if ordered else None
+
+
+def quantiles(figures: Iterable[float], *, slow: float = 0.95) -> Quantiles:
+    """Return the median of figures and their quantile `slow`: 0.95 of seconds, 0.05 of a speed."""
+    ordered = sorted(figures)
+    if not ordered:
+        return Quantiles(0, None, None)
+    return Quantiles(len(ordered), quantile(ordered, 0.5), quantile(ordered, slow))
+
+
+def _figures() -> array[float]:
+    # A float each: a list of a million floats takes four times as much memory.
+    return array("d")
+
+
+@dataclass(slots=True)
+class Tally:
+    """The turns of one row, all of them counted, and the figures of those that were read."""
+
+    turns: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    rerouted: int = 0
+    seconds: array[float] = field(default_factory=_figures)
+    first_byte_seconds: array[float] = field(default_factory=_figures)
+    tokens_per_second: array[float] = field(default_factory=_figures)
+    input_tokens: array[float] = field(default_factory=_figures)
+
+    def count(self, ended: Outcome, failure: str, number: int, *, rerouted: bool) -> None:
+        """Count turns that ended in the same way; `failure` is what failed ones are counted under."""
+        self.turns += number
+        self.outcomes[ended] += number
+        if ended == "failed":
+            self.errors[failure] += number
+        if rerouted:
+            self.rerouted += number
+
+    def add(self, turn: TurnTiming) -> None:
+        """Add the figures of a turn, if it was answered and tells them."""
+        measured = measure(turn) if outcome(turn.status, turn.error_type) == "answered" else None
+        if measured is None:
+            return
+        self.seconds.append(measured.seconds)
+        if measured.first_byte_seconds is not None:
+            self.first_byte_seconds.append(measured.first_byte_seconds)
+        if measured.tokens_per_second is not None:
+            self.tokens_per_second.append(measured.tokens_per_second)
+        if turn.input_tokens is not None:
+            self.input_tokens.append(turn.input_tokens)
+
+    def merge(self, other: Tally) -> None:
+        """Add the turns of another row."""
+        self.turns += other.turns
+        self.outcomes += other.outcomes
+        self.errors += other.errors
+        self.rerouted += other.rerouted
+        for mine, others in (
+            (self.seconds, other.seconds),
+            (self.first_byte_seconds, other.first_byte_seconds),
+            (self.tokens_per_second, other.tokens_per_second),
+            (self.input_tokens, other.input_tokens),
+        ):
+            mine.extend(others)
+
+
+# Slower than usual?
+
+
+class Sample(NamedTuple):
+    """A turn for `compare`: its kind, its day, how it ended and how fast it was."""
+
+    day: str | None
+    model: str | None
+    reasoning_effort: str | None
+    tier: str | None
+    input_tokens: int | None
+    failed: bool
+    first_byte_seconds: float | None
+    tokens_per_second: float | None
+
+
+def sample(turn: TurnTiming, day: str | None) -> Sample | None:
+    """Return a turn for `compare`; None for one that the limits refused, or that was interrupted.
+
+    Its model is the one that responded, by its short name.
+    """
+    ended = outcome(turn.status, turn.error_type)
+    if ended in {"refused", "interrupted"}:
+        return None
+    measured = measure(turn) if ended == "answered" else None
+    model = turn.response_model or turn.model
+    return Sample(
+        day,
+        _DATED.sub("", model) if model else None,
+        turn.reasoning_effort,
+        turn.tier,
+        turn.input_tokens,
+        ended == "failed",
+        measured and measured.first_byte_seconds,
+        measured and measured.tokens_per_second,
+    )
+
+
+class MetricComparison(NamedTuple):
+    """A figure of the last hours beside the usual one.
+
+    ``slowdown`` is how many times as long as usual turns of the same kind take: above 1 they are slower. It is exceeded
+    by that of ``days`` less ``days_exceeded`` earlier days.
+    """
+
+    verdict: Verdict
+    turns: int
+    median: float | None
+    usual: Quantiles
+    slowdown: float | None
+    days: int
+    days_exceeded: int
+
+
+OwnChoice = Literal["model", "reasoning_effort", "tier"]
+_OWN_CHOICES: tuple[OwnChoice, ...] = get_args(OwnChoice)
+
+
+class Change(NamedTuple):
+    """What is different about the user's own turns: ``input_tokens`` (medians), or a value's share of the turns."""
+
+    what: Literal["input_tokens"] | OwnChoice
+    value: str | None
+    now: float
+    usual: float
+
+
+class Comparison(NamedTuple):
+    """The turns of the last hours beside those of the same hours of the days before.
+
+    ``is_own`` is true if they take longer than usual, and turns of the same kind do not.
+    """
+
+    first_byte: MetricComparison
+    tokens_per_second: MetricComparison
+    failed: int
+    turns: int
+    usual_failed: float | None
+    more_failures: bool
+    changes: list[Change]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of both figures: the slower one decides."""
+        verdicts = (self.first_byte.verdict, self.tokens_per_second.verdict)
+        order: tuple[Verdict, ...] = ("slower", "faster", "usual", "unknown")
+        return next(each for each in order if each in verdicts)
+
+    @property
+    def is_own(self) -> bool:
+        """Return True if turns take longer than usual, and turns of the same kind do not."""
+        found = self.first_byte
+        if self.verdict == "slower" or not found.median or not found.usual.median or not found.slowdown:
+            return False
+        return found.median >= NOTABLE * found.usual.median and bool(self.changes)
+
+
+def compare(recent: Sequence[Sample], earlier: Sequence[Sample]) -> Comparison:
+    """Compare the turns of the last hours with those of the same hours of the days before."""
+    failed = sum(each.failed for each in recent)
+    earlier_failed = sum(each.failed for each in earlier)
+    usual_failed = earlier_failed / len(earlier) if earlier else None
+    return Comparison(
+        _compare_metric(_waits(recent), _waits(earlier), inverse=False),
+        _compare_metric(_rates(recent), _rates(earlier), inverse=True),
+        failed,
+        len(recent),
+        usual_failed,
+        _are_more(failed, len(recent), earlier_failed, len(earlier)),
+        _changes(recent, earlier),
+    )
+
+
+_Figure = tuple[Sample, float]
+
+
+def _waits(samples: Sequence[Sample]) -> list[_Figure]:
+    return [(each, each.first_byte_seconds) for each in samples if each.first_byte_seconds is not None]
+
+
+def _rates(samples: Sequence[Sample]) -> list[_Figure]:
+    return [(each, each.tokens_per_second) for each in samples if each.tokens_per_second]
+
+
+def _compare_metric(recent: list[_Figure], earlier: list[_Figure], *, inverse: bool) -> MetricComparison:
+    """Compare a figure; `inverse` is for one of which less is slower."""
+    usual = _UsualSlowness(earlier, inverse=inverse)
+    found = usual.ratios(recent)
+    slowdown = median(ratio for _, ratio in found)
+    by_day: dict[str | None, list[float]] = {}
+    for each, ratio in usual.ratios(earlier):
+        by_day.setdefault(each.day, []).append(ratio)
+    days = [middle for ratios in by_day.values() if len(ratios) >= MIN_DAY_TURNS and (middle := median(ratios))]
+    below = sum(day < (slowdown or 0) for day in days)
+    return MetricComparison(
+        _verdict([ratio for _, ratio in found], slowdown or 0.0, days),
+        len(recent),
+        median(figure for _, figure in recent),
+        quantiles((figure for _, figure in earlier), slow=0.05 if inverse else 0.95),
+        slowdown,
+        len(days),
+        below,
+    )
+
+
+def _verdict(ratios: list[float], slowdown: float, days: list[float]) -> Verdict:
+    """Return the verdict on turns by how many times as slow as usual each is.
+
+    Args:
+        ratios: those of the turns.
+        slowdown: their median.
+        days: the medians of earlier days.
+
+    """
+    if len(ratios) < MIN_TURNS or len(days) < MIN_DAYS:
+        return "unknown"
+    turns, enough = len(ratios), _EXCEEDED * len(days)
+    slower, faster = sum(ratio > 1 for ratio in ratios), sum(ratio < 1 for ratio in ratios)
+    if slowdown >= NOTABLE and sum(day < slowdown for day in days) >= enough and _is_beyond_chance(slower, turns, 0.5):
+        return "slower"
+    if (
+        slowdown <= 1 / NOTABLE
+        and sum(day > slowdown for day in days) >= enough
+        and _is_beyond_chance(faster, turns, 0.5)
+    ):
+        return "faster"
+    return "usual"
+
+
+class _UsualSlowness:
+    """The usual slowness of each kind of turn: seconds, or for a speed its reciprocal."""
+
+    def __init__(self, earlier: list[_Figure], *, inverse: bool) -> None:
+        self._inverse = inverse
+        figures: dict[tuple[object, ...], list[float]] = {}
+        for each, figure in earlier:
+            for kind in (_kind(each), *(_near(each, size) for size in (-1, 0, 1))):
+                figures.setdefault(kind, []).append(self._slowness(figure))
+        self._usual = {kind: median(found) for kind, found in figures.items() if len(found) >= MIN_KIND_TURNS}
+
+    def ratios(self, figures: list[_Figure]) -> list[_Figure]:
+        """Return how many times as slow each turn is as its kind usually is; a turn of an unknown kind is left out."""
+        found = []
+        for each, figure in figures:
+            usual = self._usual.get(_kind(each)) or self._usual.get(_near(each))
+            if usual:
+                found.append((each, self._slowness(figure) / usual))
+        return found
+
+    def _slowness(self, figure: float) -> float:
+        return 1 / figure if self._inverse else figure
+
+
+def _kind(each: Sample, size: int = 0) -> tuple[object, ...]:
+    """Return the kind of a turn, or the one whose inputs are `size` steps larger."""
+    tokens = each.input_tokens
+    step = None if tokens is None else round(math.log(max(1, tokens), SIZE_STEP)) + size
+    return each.model, each.reasoning_effort, each.tier, step
+
+
+def _near(each: Sample, size: int = 0) -> tuple[object, ...]:
+    """Return the kind of a turn together with its neighbours in size."""
+    return "near", *_kind(each, size)
+
+
+def _are_more(failed: int, turns: int, earlier_failed: int, earlier_turns: int) -> bool:
+    """Return True if so many failures are beyond chance (1 in 100) where the usual share holds."""
+    if failed < _MIN_FAILURES or earlier_turns < MIN_TURNS:
+        return False
+    # With one failure more among the earlier turns: none was ever seen does not mean that none ever happens.
+    share = min(1.0, (earlier_failed + 1) / (earlier_turns + 1))
+    return _is_beyond_chance(failed, turns, share)
+
+
+def _is_beyond_chance(count: int, turns: int, share: float) -> bool:
+    """Return True if so many of the turns, or more, come about less than once in 100 times.
+
+    Args:
+        count: how many of them.
+        turns: the number of turns.
+        share: the probability of each of them.
+
+    """
+    return math.fsum(_binomial(each, turns, share) for each in range(count, turns + 1)) < _CHANCE
+
+
+def _binomial(count: int, turns: int, share: float) -> float:
+    if share >= 1:
+        return float(count == turns)
+    ways = math.lgamma(turns + 1) - math.lgamma(count + 1) - math.lgamma(turns - count + 1)
+    return math.exp(ways + count * math.log(share) + (turns - count) * math.log1p(-share))
+
+
+def _changes(recent: Sequence[Sample], earlier: Sequence[Sample]) -> list[Change]:
+    """Return what is different about the user's own turns, and may make them slower."""
+    if len(recent) < MIN_TURNS or len(earlier) < MIN_TURNS:
+        return []
+    changes = []
+    now, usual = (median(each.input_tokens for each in of if each.input_tokens) for of in (recent, earlier))
+    if now and usual and now >= _LARGER * usual:
+        changes.append(Change("input_tokens", None, now, usual))
+    for what in _OWN_CHOICES:
+        of_recent, of_earlier = _shares(map(attrgetter(what), recent)), _shares(map(attrgetter(what), earlier))
+        more = {value: share - of_earlier.get(value, 0.0) for value, share in of_recent.items()}
+        value = max(more, key=lambda each: more[each])
+        if more[value] >= _SHIFT:
+            changes.append(Change(what, value, of_recent[value], of_earlier.get(value, 0.0)))
+    return changes
+
+
+def _shares(values: Iterable[str | None]) -> dict[str | None, float]:
+    counts = Counter(values)
+    total = counts.total()
+    return {value: count / total for value, count in counts.items()}
