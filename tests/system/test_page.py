@@ -546,6 +546,23 @@ def test_use_by_day(browser: Browser, tmp_path: Path) -> None:
         expect(watched.page.get_by_role("img", name=re.compile("5 h window by day, highest"))).to_be_visible()
 
 
+def test_speed(browser: Browser, server: Program, path: Path) -> None:
+    """The medians of each model, over days of each day too."""
+    now = time.time()
+    entries: list[Entry] = [reading(13)]
+    for number in range(4):
+        at = now - 60 * number - 60
+        tokens = Tokens(input=100, output=80)
+        done = turn("t", at=at, first_byte_at=at - 4, model="gpt-6.1-sol", status=200, tokens=tokens)
+        entries.append(done)
+    record(path, *entries)
+    with opened(browser, server.port, wait="#speed table") as watched:
+        found = watched.page.get_by_role("table", name="Speed by model")
+        expect(found.get_by_role("row").last).to_have_text("gpt-6.1-sol41 s20")
+        watched.page.get_by_role("radio", name="7 d").check()
+        expect(watched.page.get_by_role("table", name="Speed by day")).to_contain_text("1 s")
+
+
 STATES = {"light": ((1280, 900), False), "dark": ((1280, 900), True), "phone": (PHONE, True)}
 
 

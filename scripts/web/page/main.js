@@ -9,6 +9,7 @@ import * as say from "./format.js";
 import { used } from "./breakdown.js";
 import { eventFilters, eventList, eventQuery, isKind, NOTABLE } from "./events.js";
 import { headlineBody } from "./headline.js";
+import { speed } from "./speed.js";
 import { DENSE_FROM, newTable, sortBy, table } from "./table.js";
 
 const CHOICE = "codex-tap choice";
@@ -197,6 +198,16 @@ const askUsed = paced("breakdown", 10_000, async () => {
   $("used").ariaBusy = null;
 });
 
+const askSpeed = paced("speed", 30_000, async () => {
+  const asked = choice();
+  const about = { since: asked.span, account: asked.who || null };
+  const wanted = ["7d", "30d"].includes(asked.span) ? ["model", "day"] : ["model"];
+  const found = await Promise.all(wanted.map((by) => api.get("/api/speed", { ...about, by })));
+  if (!isChosen(asked)) return;
+  update($("speed"), speed(...found));
+  $("speed").ariaBusy = null;
+});
+
 const askEvents = paced("events", 3_000, async () => {
   const asked = choice();
   const filter = $("filter").value || NOTABLE;
@@ -213,7 +224,7 @@ const askEvents = paced("events", 3_000, async () => {
 
 function askPast(atOnce) {
   if (compact || !known.usage?.accounts.length) return;
-  for (const ask of [askHistory, askUsed, askEvents]) ask(atOnce);
+  for (const ask of [askHistory, askUsed, askSpeed, askEvents]) ask(atOnce);
 }
 
 // Showing documents
@@ -389,7 +400,7 @@ $("mode").addEventListener("submit", (event) => event.preventDefault());
 
 $("choice").addEventListener("change", () => {
   remember();
-  for (const name of ["charts", "used", "events"]) $(name).ariaBusy = "true";
+  for (const name of ["charts", "used", "speed", "events"]) $(name).ariaBusy = "true";
   // Other events may have other kinds.
   $("filter").value = NOTABLE;
   askPast(true);
