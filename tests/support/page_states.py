@@ -59,7 +59,8 @@ def _account(place: int, days: int) -> Iterator[Entry]:
         }
         tokens = Tokens(input=210_000 + 900 * step, cached=170_000, output=3_100, reasoning=900)
         thread = f"thread-{place}-{step // 9}"
-        yield turn(thread, who=who, at=at - 30, model=MODELS[step % 3], status=200, tokens=tokens)
+        model, first = MODELS[step % 3], at - 34 + place % 3 * 0.3
+        yield turn(thread, who=who, at=at - 30, first_byte_at=first, model=model, status=200, tokens=tokens)
         if step % 4 == 0:
             yield turn(
                 f"review-{step}",

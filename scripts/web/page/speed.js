@@ -9,7 +9,7 @@ export function speed(byModel, byDay) {
   const blocks = [table("By model", "Model", byModel.rows, (row) => say.printable(row.key ?? "unknown model"))];
   if (byDay) blocks.push(table("By day", "Day", byDay.rows, (row) => say.printable(row.key ?? "unknown")));
   return [
-    ...byModel.now.text.map((sentence) => make("p", { class: "quiet" }, make("bdi", {}, say.printable(sentence)))),
+    make("p", { class: "quiet" }, make("bdi", {}, say.printable(byModel.now.text.join(" ")))),
     make("div", { class: "used-by" }, blocks),
   ];
 }
