@@ -392,7 +392,7 @@ def test_the_time_of_a_refusal(path: Path, sent: list[Message]) -> None:
     code, text = invoke("guard")
     assert (code, text.rstrip()) == (
         1,
-        f"below: alice@example.com, the server reports the limit as reached, until {shown_time}",
+        f"below: alice@example.com (seen last), the server reports the limit as reached, until {shown_time}",
     )
     assert asked("guard")["wait_until"] == until
     assert (
