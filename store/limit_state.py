@@ -50,7 +50,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from store.constants import is_full, is_zero, same_length
+from store.constants import SKEW_SECONDS, is_full, is_zero, same_length
 from store.transitions import same_reset
 
 if TYPE_CHECKING:
@@ -191,17 +191,19 @@ def _same_end(new: LimitVerdict, held: LimitVerdict) -> bool:
     return new.reached_until is None or held.reached_until is None or same_reset(new.reached_until, held.reached_until)
 
 
-def ended_by_turn(held: LimitVerdict, requested_at: float | None, *, on_credits: bool) -> bool:
+def ended_by_turn(held: LimitVerdict, requested_at: float | None, answered_at: float, *, on_credits: bool) -> bool:
     """Return True if a turn that the server answered ends a verdict.
 
     Args:
         held: The verdict.
         requested_at: When the turn was requested; a refusal since then is the later word.
+        answered_at: When the answer arrived. A refusal that is later by the clock came before: the clock was set back.
         on_credits: Whether credits carry a limit that is used up: then both are true, and nothing is contradicted.
 
     """
     if held.refused_at is not None:
-        return requested_at is None or requested_at >= held.refused_at
+        was_set_back = held.refused_at > answered_at + SKEW_SECONDS
+        return requested_at is None or requested_at >= held.refused_at or was_set_back
     return held.closes and (held.refuses or not on_credits)
 
 

@@ -220,10 +220,15 @@ def _verdict(limit: Limit, snapshot: Snapshot) -> LimitVerdict:
         False if refused else limit.allowed,
         limit.limit_reached,
         limit.reached_type,
-        limit.reached_until,
+        _known_end(limit.reached_until, snapshot.observed_at),
         limit.reached_window_minutes,
         snapshot.observed_at if refused or refuses_for(limit.reached_type) else None,
     )
+
+
+def _known_end(reached_until: int | None, observed_at: float) -> int | None:
+    """Return until when a limit is refused; None for a time that was over before the refusal: a clock is wrong."""
+    return None if reached_until is None or reached_until < observed_at - SKEW_SECONDS else reached_until
 
 
 def _same_verdict(new: LimitVerdict, old: LimitVerdict) -> bool:
@@ -235,7 +240,9 @@ def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]
     if not verdict.closes:
         return _full(windows) == _full(old.windows)
     over = verdict.reached_until is not None and verdict.reached_until <= snapshot.observed_at
-    ended = is_answer(snapshot) and ended_by_turn(verdict, snapshot.requested_at, on_credits=facts.credits_carry)
+    ended = is_answer(snapshot) and ended_by_turn(
+        verdict, snapshot.requested_at, snapshot.observed_at, on_credits=facts.credits_carry
+    )
     return not (over or ended) and _full(old.windows) <= _full(windows)
 
 

@@ -145,6 +145,11 @@ def response(
     return Snapshot(identity=ALICE, observed_at=at, source=source, status=status, reading=reading)
 
 
+def arrived(snapshot: Snapshot, at: float, requested_at: float | None = None) -> Snapshot:
+    """A message that arrived when the local clock had another time."""
+    return snapshot.model_copy(update={"observed_at": at, "requested_at": requested_at})
+
+
 TYPED = partial(response, status=429, reached_type="rate_limit_reached")
 DEPLETED = partial(response, status=429, reached_type="workspace_owner_credits_depleted")
 FULL = partial(response, used=100)
@@ -293,6 +298,17 @@ CASES: dict[str, tuple[list[Message], str, str | None]] = {
         "limit",
     ),
     "refused, a turn completes, refused": ([event, refused, completed, refused], "refused", "limit"),
+    # The clock is set back after the refusal.
+    "refused on another day, then a turn completes": (
+        [event, lambda at: arrived(refused(at), at + DAY), completed],
+        "open",
+        None,
+    ),
+    "refused on another day, then a response": (
+        [event, lambda at: arrived(refused(at), at + DAY), lambda at: arrived(response(at), at, requested_at=at - 9)],
+        "open",
+        None,
+    ),
     "refused again": ([event, refused, event, refused], "refused", "limit"),
     "refused, then reconnected": ([event, refused, partial(response, status=101)], "refused", "limit"),
     "refused, then a silent 429": ([event, refused, partial(response, status=429)], "refused", "limit"),
@@ -301,6 +317,14 @@ CASES: dict[str, tuple[list[Message], str, str | None]] = {
     "refused, then a response on credits": ([refused, partial(FULL, has_credits=True)], "on_credits", None),
     "refused, and no longer full": ([partial(usage, used=100, credits_status=SOME), TYPED], "refused", "limit"),
     "until a time that has passed": ([event, partial(refused, until=20)], "open", None),
+    # By a clock that is hours off, without the seconds that are left.
+    "until a time that was over before": ([event, partial(refused, until=-5 * 3_600)], "refused", "limit"),
+    "until a time that was over before, then a turn completes": (
+        [event, partial(refused, until=-5 * 3_600), completed],
+        "open",
+        None,
+    ),
+    "until a time that was just over": ([event, partial(refused, until=-60)], "open", None),
     "until a time to come": ([event, partial(refused, until=40)], "refused", "limit"),
     "refused after a refusal that is over": ([partial(refused, until=20), event, refused], "refused", "limit"),
 }
@@ -392,7 +416,7 @@ def test_the_time_of_a_refusal(path: Path, sent: list[Message]) -> None:
     code, text = invoke("guard")
     assert (code, text.rstrip()) == (
         1,
-        f"below: alice@example.com, the server reports the limit as reached, until {shown_time}",
+        f"below: alice@example.com (seen last), the server reports the limit as reached, until {shown_time}",
     )
     assert asked("guard")["wait_until"] == until
     assert (
