@@ -42,8 +42,7 @@ nothing is known: no figure and no word                                unknown
 any other                                                              open
 =====================================================================  =================================================
 
-A time given that lies more than two minutes before the refusal is ignored, and so is the order by time where a refusal
-lies more than two minutes after the turn that follows it: the local clock was wrong.
+A time given that lies more than two minutes before the refusal is ignored: a clock is wrong.
 
 Refusals of earlier versions have no time at which they came (``refused_at``), and perhaps an older "allowed" beside
 them: a time given, or a reached type that credits do not help, says that they are refusals.
@@ -53,7 +52,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from store.constants import SKEW_SECONDS, is_full, is_zero, same_length
+from store.constants import is_full, is_zero, same_length
 from store.transitions import same_reset
 
 if TYPE_CHECKING:
@@ -194,19 +193,17 @@ def _same_end(new: LimitVerdict, held: LimitVerdict) -> bool:
     return new.reached_until is None or held.reached_until is None or same_reset(new.reached_until, held.reached_until)
 
 
-def ended_by_turn(held: LimitVerdict, requested_at: float | None, answered_at: float, *, on_credits: bool) -> bool:
+def ended_by_turn(held: LimitVerdict, requested_at: float | None, *, on_credits: bool) -> bool:
     """Return True if a turn that the server answered ends a verdict.
 
     Args:
         held: The verdict.
         requested_at: When the turn was requested; a refusal since then is the later word.
-        answered_at: When the answer arrived. A refusal that is later by the clock came before: the clock was set back.
         on_credits: Whether credits carry a limit that is used up: then both are true, and nothing is contradicted.
 
     """
     if held.refused_at is not None:
-        was_set_back = held.refused_at > answered_at + SKEW_SECONDS
-        return requested_at is None or requested_at >= held.refused_at or was_set_back
+        return requested_at is None or requested_at >= held.refused_at
     return held.closes and (held.refuses or not on_credits)
 
 

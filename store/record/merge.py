@@ -240,9 +240,7 @@ def _verdict_holds(snapshot: Snapshot, old: State, windows: Mapping[str, Window]
     if not verdict.closes:
         return _full(windows) == _full(old.windows)
     over = verdict.reached_until is not None and verdict.reached_until <= snapshot.observed_at
-    ended = is_answer(snapshot) and ended_by_turn(
-        verdict, snapshot.requested_at, snapshot.observed_at, on_credits=facts.credits_carry
-    )
+    ended = is_answer(snapshot) and ended_by_turn(verdict, snapshot.requested_at, on_credits=facts.credits_carry)
     return not (over or ended) and _full(old.windows) <= _full(windows)
 
 

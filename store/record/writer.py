@@ -256,7 +256,7 @@ class SnapshotWriter:
         if current is None or not current.state.verdict.closes:
             return
         answer, facts = _answer(turn), self._known_facts(key[0]) or current.state.facts
-        ended = ended_by_turn(current.state.verdict, turn.started_at, turn.ended_at, on_credits=facts.credits_carry)
+        ended = ended_by_turn(current.state.verdict, turn.started_at, on_credits=facts.credits_carry)
         if ended and not _is_late(answer, current, ordered_by_clock_to):
             self._write_limit(key, answer.reading.limits[0], answer, facts, ordered_by_clock_to)
             # The next message is compared with what holds now, not with the one before.

@@ -145,11 +145,6 @@ def response(
     return Snapshot(identity=ALICE, observed_at=at, source=source, status=status, reading=reading)
 
 
-def arrived(snapshot: Snapshot, at: float, requested_at: float | None = None) -> Snapshot:
-    """A message that arrived when the local clock had another time."""
-    return snapshot.model_copy(update={"observed_at": at, "requested_at": requested_at})
-
-
 TYPED = partial(response, status=429, reached_type="rate_limit_reached")
 DEPLETED = partial(response, status=429, reached_type="workspace_owner_credits_depleted")
 FULL = partial(response, used=100)
@@ -298,17 +293,6 @@ CASES: dict[str, tuple[list[Message], str, str | None]] = {
         "limit",
     ),
     "refused, a turn completes, refused": ([event, refused, completed, refused], "refused", "limit"),
-    # The clock is set back after the refusal.
-    "refused on another day, then a turn completes": (
-        [event, lambda at: arrived(refused(at), at + DAY), completed],
-        "open",
-        None,
-    ),
-    "refused on another day, then a response": (
-        [event, lambda at: arrived(refused(at), at + DAY), lambda at: arrived(response(at), at, requested_at=at - 9)],
-        "open",
-        None,
-    ),
     "refused again": ([event, refused, event, refused], "refused", "limit"),
     "refused, then reconnected": ([event, refused, partial(response, status=101)], "refused", "limit"),
     "refused, then a silent 429": ([event, refused, partial(response, status=429)], "refused", "limit"),
