@@ -63,6 +63,8 @@ _KEY_COLUMNS: Mapping[SpeedBy, str] = {"model": "model", "effort": "reasoning_ef
 
 _COLUMNS = ", ".join(TurnTiming._fields)
 _IN_RANGE = "account = ? AND ended_at > ? AND ended_at <= ?"
+_TIMED = "warm_up = 0 AND imported = 0"
+"""Session files tell no time of a first byte, and only an estimate of a start."""
 
 
 def load_speed(
@@ -138,7 +140,7 @@ class _Clock:
 
 
 class _Turns(NamedTuple):
-    """The turns of accounts that ended in a time range, without warm-ups."""
+    """The turns of accounts that the tap saw end in a time range, without warm-ups."""
 
     connection: sqlite3.Connection
     accounts: Sequence[int]
@@ -152,13 +154,13 @@ class _Turns(NamedTuple):
             yield from cursor.execute(statement, (account, *self.period, *values))
 
     def number(self) -> int:
-        """Return how many there are, warm-ups included: for that the index is enough."""
+        """Return how many there are, warm-ups and imported ones included: for that the index is enough."""
         return sum(count for (count,) in self.select("count(*)"))
 
     def timings(self, most: int) -> Iterator[TurnTiming]:
         """Yield about so many of them: of more, every second, third … one."""
         step = max(1, self.number() // most)
-        return map(TurnTiming._make, self.select(_COLUMNS, " AND id % ? = 0 AND warm_up = 0", step))
+        return map(TurnTiming._make, self.select(_COLUMNS, f" AND id % ? = 0 AND {_TIMED}", step))
 
     def before(self) -> _Turns:
         """Return the turns of the weeks before the time range, without those of its own day."""
@@ -239,7 +241,7 @@ class _Rows:
     def _counts(self) -> tuple[str, str]:
         """Return what is counted of the turns, and how: each row of it has a key, an outcome and a number."""
         key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS INTEGER)")
-        return f"{key}, status, error_type, model, response_model, count(*)", " AND warm_up = 0 GROUP BY 1, 2, 3, 4, 5"
+        return f"{key}, status, error_type, model, response_model, count(*)", f" AND {_TIMED} GROUP BY 1, 2, 3, 4, 5"
 
     def _counted(self, key: Any) -> str | None:
         return key if self._by in _KEY_COLUMNS else self._bucket(key * _QUARTER)

@@ -682,6 +682,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--codex-home {home}", "usage --since 30d --json", database="no database", prepare=_with_sessions),
         piped("--codex-home {home} --dry-run --json", database="no database", prepare=_with_sessions),
         piped("--codex-home {home}"),
+        piped("--codex-home {home} --quiet", "import --codex-home {home} --again", prepare=_with_sessions),
         piped("--codex-home {home}/nowhere"),
         piped("--since 2030-01-01"),
     ],

@@ -141,12 +141,12 @@ def test_a_codex_that_goes_round_the_tap(codex: str, environment: dict[str, str]
             [codex, action, session.stem[-36:]], env=environment, check=True, capture_output=True, timeout=60
         )
     code, found = doctor(environment)
-    assert (code, found["reading"]) == (0, ("ok", "the newest reading is 2 h old"))
+    assert (code, found["reading"]) == (0, ("ok", "the last response was read 2 h ago"))
 
     take_turn(codex, environment, tmp_path / "codex")
     code, found = doctor(environment)
     assert (code, found["reading"][0]) == (1, "problem")
-    assert found["reading"][1].endswith("ago, the last reading is 2 h old: it goes round the tap")
+    assert found["reading"][1].endswith("ago, the last response was read 2 h ago: it goes round the tap")
 
 
 def test_the_background_server_has_a_proxy_that_ended(environment: dict[str, str], tmp_path: Path) -> None:

@@ -446,7 +446,7 @@ def test_forget(browser: Browser, server: Program, path: Path) -> None:
         confirm = watched.page.get_by_role("alertdialog")
         for decline in ("Cancel", "Escape"):
             button.click()
-            expect(confirm).to_contain_text("1 reading")
+            expect(confirm).to_contain_text("1 snapshot")
             expect(confirm).to_contain_text("This cannot be undone")
             expect(confirm.get_by_role("button", name="Cancel")).to_be_focused()
             if decline == "Cancel":

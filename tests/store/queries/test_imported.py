@@ -17,6 +17,7 @@ from store.queries.forecast import load_forecasts
 from store.queries.health import load_last_read, load_last_turns
 from store.queries.imported import import_state, imported_limit_ids, imported_samples, imported_windows
 from store.queries.limits import current_snapshots
+from store.queries.speed import load_speed
 from store.queries.threads import load_threads
 from store.queries.turns import count_turns, load_turns, newest_turn
 from store.queries.usage import NotSeenError, load_usage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from store.constants import SpeedBy
     from store.documents import UsageDocument
 
 HOUR, DAY = 3_600, 86_400
@@ -164,3 +166,12 @@ def test_the_state_of_the_import(path: Path) -> None:
     write(path, (0, 40))
     with read(path) as connection:
         assert import_state(connection) == (NOON, True)
+
+
+@pytest.mark.parametrize("by", ["model", "day"])
+def test_how_fast_codex_is(path: Path, by: SpeedBy) -> None:
+    """Only turns that the tap timed say so."""
+    write(record(path, turn(at=NOON)), (0.0, 40.0), thread="t-2")
+    with read(path) as connection:
+        document = load_speed(connection, NOON + HOUR, accounts=load_accounts(connection), by=by, since=NOON - DAY)
+    assert (document["total"]["turns"], len(document["rows"])) == (1, 1)
