@@ -10,9 +10,10 @@ for whatever reason. Over it the launcher sends lines::
 End of file without a goodbye means that the launcher was killed: the command is then asked to end, and its last traffic
 is recorded before the proxy ends too.
 
-The proxy writes one line to stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, another after each turn:
-``codex-tap counted {"turns": 2, …}``, and a last one when it has ended and everything is recorded:
-``codex-tap ended {"turns": 3, …}``.
+The proxy writes one line to stdout when it listens: ``codex-tap ready 127.0.0.1:40123``, another after a turn, at most
+once a second: ``codex-tap counted {"turns": 2, …}``, and a last one when it has ended and everything is recorded:
+``codex-tap ended {"turns": 3, …}``. A thread writes the counts: a launcher that is stopped does not read, and once the
+pipe is full a write would hold up the traffic.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _PATIENCE = 5.0  # seconds that a command has to end before the proxy ends
 _POLL = 0.02  # seconds between two checks that it has ended
+_COUNTS_PAUSE = 1.0  # seconds between two lines of counts, each of which has the totals
 
 
 class _Addons(Protocol):
@@ -76,6 +78,10 @@ class ControlChannel:
         self._patience = patience
         self._command: int | None = None
         self._started = False
+        self._counts = ""
+        self._counts_changed = threading.Event()
+        self._output = threading.Lock()
+        self._has_ended = False
 
     def start(self, address: tuple[str, int] | None, summary: Callable[[], str] | None = None) -> bool:
         """Report ``address`` and watch stdin from now on; a second call does nothing.
@@ -90,17 +96,34 @@ class ControlChannel:
         self._started = True
         print(ready_line(address), flush=True)
         if summary is not None:
-            atexit.register(_report_summary, summary)
+            atexit.register(self._report_summary, summary)
+        threading.Thread(target=self._print_counts, name="codex-tap counts", daemon=True).start()
         if not _is_pipe(_STDIN):
             return False
         threading.Thread(target=self._watch, name="codex-tap lifeline", daemon=True).start()
         return True
 
     def report_counts(self, summary: Callable[[], str]) -> None:
-        """Report the counts so far, if there is a launcher."""
+        """Report the counts so far, if there is a launcher; never blocks."""
         if self._started:
-            with contextlib.suppress(OSError, ValueError):  # the launcher may have ended
-                print(f"{COUNTED} {summary()}", flush=True)
+            self._counts = summary()
+            self._counts_changed.set()
+
+    def _print_counts(self) -> None:
+        while True:
+            self._counts_changed.wait()
+            self._counts_changed.clear()
+            with self._output:
+                if self._has_ended:
+                    return
+                _print(f"{COUNTED} {self._counts}")
+            time.sleep(_COUNTS_PAUSE)
+
+    def _report_summary(self, summary: Callable[[], str]) -> None:
+        """Report the counts for the last time: counts that followed would replace them."""
+        with self._output:
+            self._has_ended = True
+            _print(f"{ENDED} {summary()}")
 
     def _watch(self) -> None:
         if not self._hear_goodbye():
@@ -130,9 +153,9 @@ def ready_line(address: tuple[str, int] | None) -> str:
     return f"{READY} [{host}]:{port}" if ":" in host else f"{READY} {host}:{port}"
 
 
-def _report_summary(summary: Callable[[], str]) -> None:
+def _print(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # the launcher may have ended
-        print(f"{ENDED} {summary()}", flush=True)
+        print(line, flush=True)
 
 
 def end_process(pid: int, patience: float) -> None:

@@ -265,8 +265,9 @@ def _limit(
         _window(coerce.mapping(_first_present(figures, position, f"{position}_window")), observed_at)
         for position in _POSITIONS
     )
-    # Here "no such window" is written as null.
-    absent = any(field in figures and figures[field] is None for field in _WINDOWS)
+    # Here "no such window" is written as null; beside a window that cannot be read it does not say that there is none.
+    found = [figures[field] for field in _WINDOWS if field in figures]
+    absent = None in found and not any(found)
     readable = primary.readable or secondary.readable or absent
     limit = Limit(
         **name._asdict(),

@@ -254,18 +254,16 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         version = schema.schema_version(connection, path)
         if version == schema.SCHEMA_VERSION:
             return
-        copy = _back_up(path, version) if version else None
-        try:
+        with _backed_up(path, version) if version else contextlib.nullcontext():
             schema.apply_migrations(connection)
-        except BaseException:
-            # The database is unchanged, so the copy is not needed.
-            if copy:
-                copy.unlink(missing_ok=True)
-            raise
 
 
-def _back_up(path: Path, version: int) -> Path:
-    """Copy the database beside itself, with the same permissions; return the copy's path."""
+@contextlib.contextmanager
+def _backed_up(path: Path, version: int) -> Iterator[None]:
+    """Copy the database beside itself, with the same permissions; the copy is deleted if the block fails.
+
+    It gets its name when the block is done: each start that is killed in a migration would leave another copy.
+    """
     copy = files.backup_path(path, version)
     partial = copy.with_name(f"{copy.name}{files.PARTIAL_SUFFIX}")
     try:
@@ -276,11 +274,11 @@ def _back_up(path: Path, version: int) -> Path:
             contextlib.closing(sqlite3.connect(partial)) as target,
         ):
             source.backup(target)
+        yield
         partial.rename(copy)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    return copy
 
 
 @contextlib.contextmanager

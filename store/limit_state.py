@@ -42,6 +42,8 @@ nothing is known: no figure and no word                                unknown
 any other                                                              open
 =====================================================================  =================================================
 
+A time given that lies more than two minutes before the refusal is ignored: a clock is wrong.
+
 Refusals of earlier versions have no time at which they came (``refused_at``), and perhaps an older "allowed" beside
 them: a time given, or a reached type that credits do not help, says that they are refusals.
 """

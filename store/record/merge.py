@@ -220,10 +220,15 @@ def _verdict(limit: Limit, snapshot: Snapshot) -> LimitVerdict:
         False if refused else limit.allowed,
         limit.limit_reached,
         limit.reached_type,
-        limit.reached_until,
+        _known_end(limit.reached_until, snapshot.observed_at),
         limit.reached_window_minutes,
         snapshot.observed_at if refused or refuses_for(limit.reached_type) else None,
     )
+
+
+def _known_end(reached_until: int | None, observed_at: float) -> int | None:
+    """Return until when a limit is refused; None for a time that was over before the refusal: a clock is wrong."""
+    return None if reached_until is None or reached_until < observed_at - SKEW_SECONDS else reached_until
 
 
 def _same_verdict(new: LimitVerdict, old: LimitVerdict) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +42,14 @@ STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLE
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
-    def python(program: str, *arguments: str, stdin: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def python(
+        program: str, *arguments: str, stdin: int = subprocess.PIPE, stderr: int | None = None
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             cwd=ROOT,
         )
@@ -56,7 +60,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.wait()
-        for pipe in filter(None, (process.stdin, process.stdout)):
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
             pipe.close()
 
 
@@ -181,6 +185,46 @@ def test_the_summary_comes_last(start: Callable[..., subprocess.Popen[str]]) -> 
     proxy = start(program)
     assert proxy.stdout is not None
     assert proxy.stdout.read().splitlines() == ["codex-tap ready", "said", 'codex-tap ended {"turns": 1}']
+
+
+COUNTING = """
+import sys
+from addon.control_channel import ControlChannel
+
+channel = ControlChannel(lambda: None)
+channel.start(None, lambda: "the end")
+for number in range(5_000):
+    channel.report_counts(lambda: f"{number:>1000}")
+sys.stderr.write("not blocked\\n")
+sys.stdin.read()
+"""
+"""5 MB of counts: more than a pipe holds."""
+
+
+def test_counts_that_are_not_read_do_not_block(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The turns of a stopped launcher's proxy go on; later, the launcher reads the latest counts, then the last."""
+    proxy = start(COUNTING, stderr=subprocess.PIPE)
+    assert proxy.stdout is not None
+    assert proxy.stderr is not None
+    killer = threading.Timer(20, proxy.kill)
+    killer.start()
+    assert proxy.stderr.readline() == "not blocked\n"
+    assert proxy.stdout.readline() == "codex-tap ready\n"
+    while (line := proxy.stdout.readline()) and line != f"codex-tap counted {4_999:>1000}\n":
+        assert line.startswith("codex-tap counted ")
+    assert hang_up(proxy) == 0
+    killer.cancel()
+
+
+def test_the_summary_follows_the_counts(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """No counts are reported after the summary: they would replace it."""
+    program = (
+        "from addon.control_channel import ControlChannel; channel = ControlChannel(lambda: None);"
+        "channel.start(None, lambda: 'the end'); [channel.report_counts(lambda: str(n)) for n in range(1_000)]"
+    )
+    proxy = start(program)
+    assert proxy.stdout is not None
+    assert proxy.stdout.read().splitlines()[-1] == "codex-tap ended the end"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,11 @@ EVENTS: dict[str, tuple[dict[str, Any], tuple[Limit, ...]]] = {
     "an empty window": ({"rate_limits": figures({}, {})}, ()),
     "windows of wrong types": ({"rate_limits": figures("x", [IN_FIVE_HOURS])}, ()),
     "windows without a readable figure": ({"rate_limits": figures({"used_percent": "x"}, {"window_minutes": -1})}, ()),
+    "no readable figure, and null": (
+        {"rate_limits": figures({"used_percent": "NaN", "window_minutes": "x"}, None)},
+        (),
+    ),
+    "a window of a wrong type, and null": ({"rate_limits": figures("NaN", None)}, ()),
     "allowed and reached": (
         {"rate_limits": figures(allowed=False, limit_reached=True)},
         (Limit(windows=BOTH, allowed=False, limit_reached=True),),

@@ -285,6 +285,68 @@ def test_a_killed_migration_leaves_no_half_backup(path: Path, monkeypatch: pytes
     assert partial_files(path) == []
 
 
+_KILLED_IN_THE_MIGRATION = """
+import os, signal, sys
+from pathlib import Path
+from store import schema
+from store.database import open_writer
+
+_, path, moment = sys.argv
+migrate = schema.apply_migrations
+
+def end_at_the_moment(statement):
+    if moment in statement:
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+def apply_migrations(connection):
+    connection.execute("PRAGMA cache_size = 1")  # changes are written before they are committed, as those of many rows
+    connection.set_trace_callback(end_at_the_moment)
+    migrate(connection)
+
+schema.apply_migrations = apply_migrations
+open_writer(Path(path))
+"""
+
+
+def content(path: Path) -> tuple[int, list[str]]:
+    """Return the schema version of a database, and its schema and rows as statements."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0], list(connection.iterdump())
+
+
+@pytest.mark.parametrize(
+    ("version", "moment"),
+    [
+        *((2, "ADD COLUMN budget_used"), (2, "UPDATE limits SET by_name"), (2, "PRAGMA user_version ="), (2, "COMMIT")),
+        *((3, "ADD COLUMN imported"), (3, "CREATE TABLE imported_files"), (3, "COMMIT")),
+        *((4, "DROP VIEW"), (4, "PRAGMA user_version ="), (4, "COMMIT")),
+    ],
+)
+def test_a_killed_migration_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, version: int, moment: str
+) -> None:
+    """The database is as before, kills leave no copies behind however many they are, and the next start migrates."""
+    write_older_schema(path, monkeypatch, version, **{f"limit_{number}": number % 100 for number in range(300)})
+    before = content(path)
+    assert (before[0], sum(line.startswith('INSERT INTO "snapshots"') for line in before[1])) == (version, 300)
+
+    for _ in range(2):
+        killed = subprocess.run(
+            [sys.executable, "-c", _KILLED_IN_THE_MIGRATION, path, moment], cwd=REPOSITORY, check=False
+        )
+        assert killed.returncode not in {0, 1}
+        assert [content(copy) for copy in (path, *backup_files(path))] == [before] * (1 + len(backup_files(path)))
+    assert len(backup_files(path)) == (2 if moment == "COMMIT" else 0)
+
+    record(path, used(13))
+
+    assert len(rows(path)) == 301
+    with closing(open_reader(path)) as connection:
+        assert [columns(connection, table) for table in SCHEMA] == list(SCHEMA.values())
+    assert [content(copy) for copy in backup_files(path)] == [before] * (3 if moment == "COMMIT" else 1)
+    assert partial_files(path) == []
+
+
 def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is as before, and a failed try leaves no backup."""
 

@@ -12,6 +12,8 @@ from scripts.demo.replies import (
     Answer,
     Page,
     WireWindow,
+    error_body,
+    error_event,
     individual_limit,
     limit_headers,
     rate_limits_event,
@@ -204,3 +206,22 @@ def test_unknown_fields_are_counted(backend: Backend, client: CodexClient, path:
     wait_for_limits(path, {"codex": 100})
     assert names() == ["rate_limits.tertiary", "x-codex-tertiary-used-percent"]
     assert secret.encode() not in b"".join(file.read_bytes() for file in path.parent.glob("tap.sqlite3*"))
+
+
+@pytest.mark.parametrize("resets_at", [1, NOW - 5 * 3_600, 253_402_300_799], ids=["1970", "hours ago", "9999"])
+@pytest.mark.parametrize("transport", ["http", "websocket"])
+def test_a_refusal_with_a_time_that_cannot_be(
+    backend: Backend, client: CodexClient, path: Path, resets_at: int, transport: str
+) -> None:
+    """The limit is closed until a turn is answered."""
+    take_turn = client.http_turn if transport == "http" else client.websocket_turn
+    refusal = error_event(resets_at=resets_at)
+    refused = Answer(status=429, body=error_body(resets_at=resets_at))
+    backend.answer(refused if transport == "http" else Answer(events=[refusal], completes=False))
+    take_turn("say ok")
+    wait_until(lambda: guard(path)[0] == 1, lambda: str(guard(path)))
+    assert status(path)["limits"][0]["state"] == "refused"
+
+    backend.answer(Answer(headers=limit_headers(RESERVE), events=[rate_limits_event(RESERVE)]))
+    take_turn("say ok")
+    wait_until(lambda: guard(path)[0] == 0, lambda: str(guard(path)))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LONG = bool(os.environ.get("CODEX_TAP_LONG"))
+_UNLIMITED = pytest.mark.timeout(0 if _LONG else 300)  # all cases take hours
 
 _VALUES: list[Any] = [
     None,
@@ -214,6 +215,7 @@ def test_commands_that_change_a_good_file(recorded: Path, tmp_path: Path) -> Non
         assert ended.exit_code in {0, 1}, (command, ended.output)
 
 
+@_UNLIMITED
 def test_odd_values(recorded: Path, tmp_path: Path) -> None:
     """A sample of all pairs of a column and a value; all of them with CODEX_TAP_LONG."""
     sample = _CASES if _LONG else random.Random(5).sample(_CASES, 25)  # noqa: S311 (a sample of cases)
@@ -244,6 +246,7 @@ def _check_pages(path: Path) -> None:
                 json.loads(answer.body, parse_constant=_not_json)
 
 
+@_UNLIMITED
 def test_odd_values_over_the_api(recorded: Path, tmp_path: Path) -> None:
     """A sample, as for the commands."""
     found_before = [(("snapshots", "budget_remaining"), "{"), (("snapshots", "raw"), b"")]

@@ -301,6 +301,14 @@ CASES: dict[str, tuple[list[Message], str, str | None]] = {
     "refused, then a response on credits": ([refused, partial(FULL, has_credits=True)], "on_credits", None),
     "refused, and no longer full": ([partial(usage, used=100, credits_status=SOME), TYPED], "refused", "limit"),
     "until a time that has passed": ([event, partial(refused, until=20)], "open", None),
+    # By a clock that is hours off, without the seconds that are left.
+    "until a time that was over before": ([event, partial(refused, until=-5 * 3_600)], "refused", "limit"),
+    "until a time that was over before, then a turn completes": (
+        [event, partial(refused, until=-5 * 3_600), completed],
+        "open",
+        None,
+    ),
+    "until a time that was just over": ([event, partial(refused, until=-60)], "open", None),
     "until a time to come": ([event, partial(refused, until=40)], "refused", "limit"),
     "refused after a refusal that is over": ([partial(refused, until=20), event, refused], "refused", "limit"),
 }
