@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scripts.codex_files.session_files import SessionPath, all_sessions
-from scripts.codex_files.session_parts import ReadPart, ReadTask, read_part
+from scripts.codex_files.session_parts import ReadPart, ReadTask, read_part, read_parts
 from store import imports
 from store.database import transaction
 
@@ -34,6 +34,9 @@ _AHEAD_SECONDS = 86_400
 
 _BATCH_ROWS, _BATCH_FILES = 2_000, 100
 """What is stored in one transaction: some ten milliseconds, which is less than a proxy waits for."""
+
+_HANDED_OVER_BYTES = 1_000_000
+"""So much is handed over to a process at a time."""
 
 _MUCH_BYTES, _MAX_WORKERS = 64_000_000, 4
 """From so much on several processes read; each takes a third of a second to start."""
@@ -194,33 +197,47 @@ def _read_at_once(
     tasks: Iterable[ReadTask],
     take: Take,
 ) -> None:
-    """Read several files at once, at most so many parts waiting; if the processes are killed, go on in this one."""
-    waiting: dict[Future[ReadPart], ReadTask] = {}
+    """Read several files at once, at most so many batches waiting; if the processes are killed, go on in this one."""
+    waiting: dict[Future[list[ReadPart]], Sequence[ReadTask]] = {}
 
     def take_some(number: int) -> None:
         while len(waiting) > number:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                task = waiting.pop(future)
+                batch = waiting.pop(future)
                 try:
-                    part = future.result()
+                    parts = future.result()
                 except BrokenProcessPool:
-                    _read_in_turn([task], take)
+                    _read_in_turn(batch, take)
                     continue
-                following = take(task, part)
-                if following is not None:
-                    submit(following)
+                following = [take(task, part) for task, part in zip(batch, parts, strict=True)]
+                submit([task for task in following if task is not None])
 
-    def submit(task: ReadTask) -> None:
+    def submit(batch: Sequence[ReadTask]) -> None:
+        if not batch:
+            return
         try:
-            waiting[pool.submit(read_part, task)] = task
+            waiting[pool.submit(read_parts, batch)] = batch
         except BrokenProcessPool:
-            _read_in_turn([task], take)
+            _read_in_turn(batch, take)
 
-    for task in tasks:
+    for batch in _batches(tasks):
         take_some(most - 1)
-        submit(task)
+        submit(batch)
     take_some(0)
+
+
+def _batches(tasks: Iterable[ReadTask]) -> Iterator[list[ReadTask]]:
+    """Yield many small files, or one large one, at a time: to hand over each by itself costs more than to read it."""
+    batch: list[ReadTask] = []
+    size = 0
+    for task in tasks:
+        batch.append(task)
+        size += task.path.size
+        if size >= _HANDED_OVER_BYTES or len(batch) >= _BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    yield batch
 
 
 class _Store:

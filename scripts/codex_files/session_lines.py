@@ -53,7 +53,7 @@ class Readable(Protocol):
         """Read bytes into the buffer, and return their number; 0 at the end of the file."""
 
 
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 128 * 1024
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A line that tells something has some hundred bytes; that of a session, with its instructions, some ten thousand."""
 
@@ -107,7 +107,8 @@ class SessionLines:
             OSError: The file can no longer be read.
 
         """
-        buffer = bytearray(MAX_LINE_BYTES + BLOCK_BYTES)
+        # Most files are smaller than the longest line: the buffer grows with a line that needs it.
+        buffer = bytearray(2 * BLOCK_BYTES)
         view = memoryview(buffer)
         held, skipping, base = 0, False, self.read_to
         while size := self._file.readinto(view[held : held + BLOCK_BYTES]) or 0:
@@ -128,6 +129,9 @@ class SessionLines:
                 base, held = base + held, 0
             else:
                 view[:held] = view[begin:end]
+            if len(buffer) - held < BLOCK_BYTES:
+                buffer = buffer[:held] + bytearray(len(buffer))
+                view = memoryview(buffer)
         self.unfinished = bool(held) or skipping
 
     def _lines(self, buffer: bytearray, begin: int, searched: int, end: int, base: int) -> Iterator[Line]:

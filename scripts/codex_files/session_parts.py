@@ -20,7 +20,7 @@ from store import coerce, imports
 from store.stored_json import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from scripts.codex_files.session_files import SessionPath
     from scripts.codex_files.session_lines import Readable
@@ -83,6 +83,11 @@ def read_part(task: ReadTask) -> ReadPart:
     except zstandard.ZstdError:
         error = "damaged"
     return reading.part(error)
+
+
+def read_parts(tasks: Sequence[ReadTask]) -> list[ReadPart]:
+    """Return the next part of each of several files."""
+    return [read_part(task) for task in tasks]
 
 
 @contextlib.contextmanager

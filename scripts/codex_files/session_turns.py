@@ -84,6 +84,7 @@ class SessionTurns:
         self.turns: list[ImportedTurn] = []
         self._limits: list[ImportedLimit] = []
         self._limit: ImportedLimit | None = None
+        self._limit_seen_at = 0.0
         self._model: str | None = None
         self._effort: str | None = None
         self._tier: str | None = None
@@ -128,7 +129,7 @@ class SessionTurns:
 
     def take(self) -> tuple[list[ImportedTurn], list[ImportedLimit]]:
         """Return the turns and limits since the last call; the last limit may be returned again, seen later."""
-        turns, limits = self.turns, [*self._limits, *([self._limit] if self._limit else [])]
+        turns, limits = self.turns, [*self._limits, *self._current_limit()]
         self.turns, self._limits = [], []
         wanted = [each for each in limits if each.last_seen_at >= self._since]
         self.passed_over |= len(wanted) < len(limits)
@@ -237,14 +238,16 @@ class SessionTurns:
         if self._limit and (self._limit.limit_id, self._limit.windows) == (limit_id, windows):
             self._see_limit_again(at)
             return
-        if self._limit:
-            self._limits.append(self._limit)
+        self._limits += self._current_limit()
         name = coerce.text(found.get("limit_name"))
         self._limit = ImportedLimit(limit_id, name, at, at, windows) if windows else None
+        self._limit_seen_at = at
 
     def _see_limit_again(self, at: float) -> None:
-        if self._limit and at > self._limit.last_seen_at:
-            self._limit = self._limit._replace(last_seen_at=at)
+        self._limit_seen_at = max(self._limit_seen_at, at)
+
+    def _current_limit(self) -> list[ImportedLimit]:
+        return [self._limit._replace(last_seen_at=self._limit_seen_at)] if self._limit else []
 
 
 class _Repeated:

@@ -314,9 +314,11 @@ def test_beside_a_recorder(path: Path, home: Path, monkeypatch: pytest.MonkeyPat
     assert sum(1 for row in found if not row["imported"]) == 2 * len(put_at)
 
 
-def test_several_processes(path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1, 1_000_000], ids=["one file at a time", "many files at a time"])
+def test_several_processes(path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """They find what one finds, in sessions of several parts as well."""
     monkeypatch.setattr(session_import, "_MUCH_BYTES", 0)
+    monkeypatch.setattr(session_import, "_HANDED_OVER_BYTES", size)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     for number in range(1, 8):
         session(number, turns=number).write(home)

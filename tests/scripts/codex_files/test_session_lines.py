@@ -76,6 +76,15 @@ def test_damaged_lines_are_passed_over(damage: bytes, damaged: int, wanted: list
     assert ([line.kind for line in found], result.damaged) == (wanted, damaged)
 
 
+def test_a_long_wanted_line() -> None:
+    """It comes whole, however many blocks of the file it takes."""
+    text = SessionText().begin(NOON, base_instructions={"text": "x" * 3_000_000}).ask(NOON + 1)
+    found, lines = read(text.content)
+    assert [line.kind for line in found] == [LineKind.SESSION, LineKind.CONTEXT]
+    assert found[0].content + b"\n" == text.lines[0]
+    assert (lines.read_to, lines.too_long) == (len(text.content), 0)
+
+
 def test_a_wanted_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is passed over and counted."""
     monkeypatch.setattr(session_lines, "MAX_LINE_BYTES", 10_000)
