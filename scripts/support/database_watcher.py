@@ -31,16 +31,19 @@ class DatabaseWatcher:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._inode: Inode | None = None
+        self._openings = 0
 
     def state(self) -> object:
-        """Return a value that differs after each change, whichever process made it."""
+        """Return a value that differs after each change, whichever process made it, and after each `close`."""
         found = inode(self._path)
         if found != self._inode:
             self.close()
         try:
             if self._connection is None:
                 self._connection, self._inode = open_reader(self._path), found
-            return found, data_version(self._connection)
+                # Each connection counts the changes from its own opening on.
+                self._openings += 1
+            return found, self._openings, data_version(self._connection)
         except (DatabaseError, sqlite3.Error) as error:
             self.close()
             return found, str(error)

@@ -75,3 +75,13 @@ def test_a_closed_watcher_opens_the_database_again(path: Path) -> None:
     record(path, used(2, at=NOON + 60))
     assert watcher.state() != first
     watcher.close()
+
+
+def test_a_change_while_a_watcher_is_closed(path: Path) -> None:
+    """A connection counts changes from its opening on, so a state from before may come again only if it names that."""
+    record(path, used(1))
+    with closing(DatabaseWatcher(path)) as watcher:
+        before = watcher.state()
+        watcher.close()
+        record(path, used(2, at=NOON + 60))
+        assert watcher.state() != before
