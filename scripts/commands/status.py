@@ -46,7 +46,7 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
-    any_account = click.option("--any", "any_account", is_flag=True, help="Leave out of it who is logged in here.")
+    any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
     return database_option(json_option(any_account(watch(command))))
 
 
