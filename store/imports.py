@@ -142,7 +142,7 @@ def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
         return None
     tokens = turn.tokens
     counts = _Counts(tokens.input or 0, tokens.cached or 0, tokens.output or 0, tokens.reasoning or 0)
-    imported = [row for row in _stored(connection, turn.thread, turn.ended_at, turn.ended_at) if row.imported]
+    imported = _stored(connection, turn.thread, turn.ended_at, turn.ended_at, only_imported=True)
     twin = _nearest(imported, turn.response_id, counts, turn.ended_at)
     if twin is None:
         return None
@@ -237,8 +237,11 @@ def _session_key(turn: ImportedTurn) -> str:
     return f"@{turn.ended_at:.3f}/{turn.input_tokens}/{turn.output_tokens}"
 
 
-def _stored(connection: sqlite3.Connection, thread: str, first: float, last: float) -> list[_StoredTurn]:
-    rows = connection.execute(_TURNS_OF_THREAD, (thread, first - MATCH_SECONDS, last + MATCH_SECONDS))
+def _stored(
+    connection: sqlite3.Connection, thread: str, first: float, last: float, *, only_imported: bool = False
+) -> list[_StoredTurn]:
+    values = thread, int(only_imported), first - MATCH_SECONDS, last + MATCH_SECONDS
+    rows = connection.execute(_TURNS_OF_THREAD, values)
     return [_StoredTurn(row[0], row[1], bool(row[2]), row[3], row[4], _Counts(*row[5:])) for row in rows]
 
 
@@ -305,7 +308,7 @@ def _limit_values(account: int, thread: str, limit: ImportedLimit) -> tuple[Any,
 _TURNS_OF_THREAD = (
     "SELECT id, ended_at, imported, response_id, session_key, coalesce(input_tokens, 0), coalesce(cached_tokens, 0),"
     " coalesce(output_tokens, 0), coalesce(reasoning_tokens, 0) FROM requests"
-    " WHERE thread = ? AND ended_at BETWEEN ? AND ? AND NOT warm_up"
+    " WHERE thread = ? AND imported IN (?, 1) AND ended_at BETWEEN ? AND ? AND NOT warm_up"
 )
 
 _INSERT_TURN = (

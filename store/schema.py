@@ -429,7 +429,7 @@ ALTER TABLE requests ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
 -- what tells the turn from others of its session file; null while no import has read that
 ALTER TABLE requests ADD COLUMN session_key TEXT;
 
-CREATE INDEX requests_thread ON requests (thread, ended_at);
+CREATE INDEX requests_thread ON requests (thread, imported, ended_at);
 
 CREATE TABLE imported_limits (  -- limits as session files tell them: never the current reading
     account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
