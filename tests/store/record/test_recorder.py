@@ -99,6 +99,8 @@ def test_entries_for_a_locked_database_are_written_later(
         other.execute("ROLLBACK")
     other.close()
     wait_for(lambda: figures(path) == [(13.0, 1), (14.0, 1)])
+    # The line follows the rows.
+    wait_for(lambda: "can be written again" in caplog.text)
 
     assert caplog.text.count("in memory") == 1
     assert caplog.text.count("can be written again") == 1
