@@ -218,7 +218,45 @@ ORDER BY 1, l.limit_id != 'codex', l.limit_id
 """
 
 
-_REQUESTS_SCHEMA = """
+_COLUMNS_OF_MORE_LIMITS = (
+    "response_model",
+    "reasoning_effort",
+    "tier",
+    "subagent",
+    "parent_thread",
+    "client",
+    "cache_write_tokens",
+)
+
+
+def _turns_view(*more: str) -> str:
+    """Return the statement of the view ``turns`` with further columns of the table `requests`."""
+    columns = "".join(f",\n    r.{column}" for column in more)
+    return f"""CREATE VIEW turns AS
+SELECT
+    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
+    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
+    round(r.ended_at - r.started_at, 1) AS seconds,
+    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
+    coalesce(t.name, r.thread) AS thread,
+    r.model,
+    r.transport,
+    r.warm_up,
+    r.status,
+    r.error_type,
+    r.input_tokens,
+    r.cached_tokens,
+    r.output_tokens,
+    r.reasoning_tokens,
+    r.limit_id,
+    r.session{columns}
+FROM requests r
+JOIN accounts a ON a.id = r.account
+LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
+ORDER BY r.id"""  # noqa: S608 (constants)
+
+
+_REQUESTS_SCHEMA = f"""
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
@@ -257,28 +295,7 @@ CREATE INDEX snapshots_first_seen ON snapshots (account, limit_id, first_seen_at
 
 DROP INDEX snapshots_account;
 
-CREATE VIEW turns AS
-SELECT
-    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
-    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
-    round(r.ended_at - r.started_at, 1) AS seconds,
-    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
-    coalesce(t.name, r.thread) AS thread,
-    r.model,
-    r.transport,
-    r.warm_up,
-    r.status,
-    r.error_type,
-    r.input_tokens,
-    r.cached_tokens,
-    r.output_tokens,
-    r.reasoning_tokens,
-    r.limit_id,
-    r.session
-FROM requests r
-JOIN accounts a ON a.id = r.account
-LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
-ORDER BY r.id;
+{_turns_view()};
 
 CREATE VIEW changes AS
 SELECT
@@ -303,10 +320,10 @@ SELECT
 FROM snapshots s
 JOIN accounts a ON a.id = s.account
 ORDER BY s.id
-"""
+"""  # noqa: S608 (constants)
 
 
-_MORE_LIMITS_SCHEMA = """
+_MORE_LIMITS_SCHEMA = f"""
 -- decimal text; the window of a budget is in other_windows
 ALTER TABLE snapshots ADD COLUMN budget_limit TEXT;
 
@@ -387,39 +404,11 @@ CREATE TABLE merged_accounts (
 
 DROP VIEW turns;
 
-CREATE VIEW turns AS
-SELECT
-    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
-    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
-    round(r.ended_at - r.started_at, 1) AS seconds,
-    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
-    coalesce(t.name, r.thread) AS thread,
-    r.model,
-    r.transport,
-    r.warm_up,
-    r.status,
-    r.error_type,
-    r.input_tokens,
-    r.cached_tokens,
-    r.output_tokens,
-    r.reasoning_tokens,
-    r.limit_id,
-    r.session,
-    r.response_model,
-    r.reasoning_effort,
-    r.tier,
-    r.subagent,
-    r.parent_thread,
-    r.client,
-    r.cache_write_tokens
-FROM requests r
-JOIN accounts a ON a.id = r.account
-LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
-ORDER BY r.id
-"""
+{_turns_view(*_COLUMNS_OF_MORE_LIMITS)}
+"""  # noqa: S608 (constants)
 
 
-_IMPORTS_SCHEMA = """
+_IMPORTS_SCHEMA = f"""
 -- the server's id of the response
 ALTER TABLE requests ADD COLUMN response_id TEXT;
 
@@ -461,36 +450,7 @@ CREATE INDEX imported_files_account ON imported_files (account);
 
 DROP VIEW turns;
 
-CREATE VIEW turns AS
-SELECT
-    datetime(r.started_at, 'unixepoch', 'localtime') AS started,
-    datetime(r.ended_at, 'unixepoch', 'localtime') AS ended,
-    round(r.ended_at - r.started_at, 1) AS seconds,
-    coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/')) AS account,
-    coalesce(t.name, r.thread) AS thread,
-    r.model,
-    r.transport,
-    r.warm_up,
-    r.status,
-    r.error_type,
-    r.input_tokens,
-    r.cached_tokens,
-    r.output_tokens,
-    r.reasoning_tokens,
-    r.limit_id,
-    r.session,
-    r.response_model,
-    r.reasoning_effort,
-    r.tier,
-    r.subagent,
-    r.parent_thread,
-    r.client,
-    r.cache_write_tokens,
-    r.imported
-FROM requests r
-JOIN accounts a ON a.id = r.account
-LEFT JOIN threads t ON t.account = r.account AND t.thread = r.thread
-ORDER BY r.id
+{_turns_view(*_COLUMNS_OF_MORE_LIMITS, "imported")}
 """
 
 
