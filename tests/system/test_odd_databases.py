@@ -197,6 +197,16 @@ def _changed(recorded: Path, folder: Path, table: str, column: str, value: Any, 
     return path
 
 
+def _altered(recorded: Path, folder: Path, script: str) -> Path:
+    """Return a copy in which statements of a stranger were executed."""
+    path = folder / "odd.sqlite3"
+    shutil.copyfile(recorded, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.executescript(script)
+    return path
+
+
 def test_commands_end_as_on_a_good_file(recorded: Path) -> None:
     """The file of these tests has something for each command."""
     for command in (*_JSON_COMMANDS, *_TEXT_COMMANDS):
@@ -282,11 +292,7 @@ def test_odd_values_over_the_api(recorded: Path, tmp_path: Path) -> None:
 )
 def test_odd_schemas(recorded: Path, tmp_path: Path, script: str) -> None:
     """Views and triggers of a stranger's file do nothing; what is missing is named in one line."""
-    path = tmp_path / "odd.sqlite3"
-    shutil.copyfile(recorded, path)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.executescript(script)
+    path = _altered(recorded, tmp_path, script)
     _check_commands(path)
     assert "Traceback" not in started("doctor", "--db", path).stderr
 
@@ -302,16 +308,12 @@ def test_odd_schemas(recorded: Path, tmp_path: Path, script: str) -> None:
 )
 def test_a_column_that_is_computed(recorded: Path, tmp_path: Path, computed: str) -> None:
     """Nothing of the file's is computed: it could take any time and memory."""
-    path = tmp_path / "computed.sqlite3"
-    shutil.copyfile(recorded, path)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.executescript("ALTER TABLE losses RENAME TO old")
-        connection.execute(
-            f"CREATE TABLE losses (id INTEGER PRIMARY KEY, at REAL, count INTEGER, reason AS ({computed}))"
-        )
-        connection.execute("INSERT INTO losses (at, count) VALUES (1e9, 1)")
-        connection.commit()
+    script = f"""
+        ALTER TABLE losses RENAME TO old;
+        CREATE TABLE losses (id INTEGER PRIMARY KEY, at REAL, count INTEGER, reason AS ({computed}));
+        INSERT INTO losses (at, count) VALUES (1e9, 1)
+    """  # noqa: S608 (constants)
+    path = _altered(recorded, tmp_path, script)
     _check_commands(path)
     found = started("status", "--db", path)
     assert (found.returncode, found.stdout) == (4, "")
