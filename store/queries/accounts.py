@@ -64,13 +64,16 @@ class AccountError(Exception):
 def load_accounts(connection: sqlite3.Connection) -> list[Account]:
     """Return all accounts in the order in which they were first seen."""
     tokens: dict[int, list[str]] = {}
-    for row in connection.execute("SELECT account, token_key FROM tokens ORDER BY last_seen_at DESC, rowid DESC"):
+    for row in connection.execute(
+        "SELECT account, token_key FROM tokens ORDER BY last_seen_at DESC, first_seen_at DESC, token_key"
+    ):
         tokens.setdefault(row["account"], []).append(row["token_key"])
     merged: dict[int, list[str]] = {}
     for row in connection.execute("SELECT account, account_id, user_id FROM merged_accounts"):
         merged.setdefault(row["account"], []).append(_key(row))
     rows = connection.execute(
-        "SELECT a.*, s.plan_type FROM accounts a LEFT JOIN snapshots s ON s.id = a.snapshot_id ORDER BY a.id"
+        "SELECT a.*, s.plan_type FROM accounts a LEFT JOIN snapshots s ON s.account = a.id AND s.id = a.snapshot_id"
+        " ORDER BY a.first_seen_at, a.id"
     )
     return labelled(
         Account(
@@ -119,7 +122,7 @@ def _is_typable(name: str) -> bool:
 
 def in_order(accounts: Iterable[Account]) -> list[Account]:
     """Return accounts, each once, in the order in which they were first seen."""
-    return sorted(set(accounts), key=attrgetter("id"))
+    return sorted(set(accounts), key=attrgetter("first_seen_at", "id"))
 
 
 def find_account(known: Sequence[Account], prefix: str) -> Account:

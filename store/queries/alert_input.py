@@ -53,7 +53,7 @@ def _reported_windows(
     connection: sqlite3.Connection, accounts: Sequence[Account]
 ) -> dict[tuple[str, str, str], WindowRow]:
     """Return the windows as they were last reported, by the account's key, the limit's id and the slot."""
-    snapshots = current_snapshots(connection)
+    snapshots = current_snapshots(connection, accounts)
     return {
         (account.key, row["limit_id"], slot): window
         for account in accounts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 
 @contextlib.contextmanager
@@ -31,3 +31,14 @@ def tuple_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor
+
+
+MAX_AMONG = 500
+"""Values in a condition; a query for more reads all rows."""
+
+
+def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
+    """Return a condition on a column (an SQL constant), and its values; of very many it is always true."""
+    if len(values) > MAX_AMONG:
+        return "1 = 1", ()
+    return f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", tuple(values)

@@ -182,7 +182,7 @@ class _EventQuery:
         yield from unattributed(increases, turns, self._now, self.turns_known_since)
 
     def _tokens(self, account: int) -> Iterator[Row]:
-        rows = self._connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
+        rows = self._connection.execute(_TOKENS, (account,))
         return map(dict, rows)
 
 
@@ -198,9 +198,11 @@ ORDER BY +id
 """  # noqa: S608 (constant columns)
 """The index finds the rows by their time; without the `+` SQLite would walk the table by id."""
 
+_TOKENS = "SELECT * FROM tokens WHERE account = ? ORDER BY first_seen_at, token_key"
+
 _TURNS = f"""
 SELECT {", ".join(TurnUse._fields)} FROM requests
-WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
+WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at, id
 """  # noqa: S608 (constant columns)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def load_summary(connection: sqlite3.Connection) -> Summary:
     """Return the contents of the database."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM snapshots),"
-        " (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id)"
+        " (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id)"
     ).fetchone()
     return Summary(*row)
 
@@ -68,17 +67,23 @@ class LastRead(NamedTuple):
 
 def load_last_read(connection: sqlite3.Connection) -> LastRead:
     """Return when the newest reading or turn was stored."""
-    reading_at, turn_at, deleted = connection.execute(
-        "SELECT (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.id = l.snapshot_id),"
-        " (SELECT max((SELECT r.ended_at FROM requests r WHERE r.account = a.id AND NOT r.imported"
-        " ORDER BY r.ended_at DESC LIMIT 1)) FROM accounts a),"
-        # sqlite_sequence has the highest id that was ever given.
-        " EXISTS (SELECT 1 FROM sqlite_sequence WHERE"
+    found = connection.execute(
+        "SELECT (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.account = l.account"
+        " AND s.id = l.snapshot_id), (SELECT max((SELECT r.ended_at FROM requests r WHERE r.account = a.id"
+        " AND r.imported = 0 ORDER BY r.ended_at DESC LIMIT 1)) FROM accounts a)"
+    ).fetchone()
+    stored = [at for at in found if at is not None]
+    return LastRead(max(stored, default=None), _is_newest_deleted(connection))
+
+
+def _is_newest_deleted(connection: sqlite3.Connection) -> bool:
+    # sqlite_sequence has the highest id that was ever given.
+    (deleted,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE"
         " name = 'snapshots' AND seq > (SELECT coalesce(max(id), 0) FROM snapshots)"
         " OR name = 'requests' AND seq > (SELECT coalesce(max(id), 0) FROM requests))"
     ).fetchone()
-    stored = [at for at in (reading_at, turn_at) if at is not None]
-    return LastRead(max(stored, default=None), bool(deleted))
+    return bool(deleted)
 
 
 def load_last_turns(connection: sqlite3.Connection, threads: Collection[str]) -> dict[str, float]:
@@ -86,16 +91,19 @@ def load_last_turns(connection: sqlite3.Connection, threads: Collection[str]) ->
 
     A client that names no thread is found by its session, in the newest turns.
     """
+    if not threads:
+        return {}
     rows = connection.execute(
-        "WITH wanted AS (SELECT value AS id FROM json_each(?))"
+        f"WITH wanted (id) AS (VALUES {', '.join(['(?)'] * len(threads))})"  # noqa: S608 (marks)
         " SELECT id, max(at) FROM ("
         # A thread of a client without threads is a session; one that was only imported is not read.
-        "SELECT thread AS id, ended_at AS at FROM requests WHERE thread IN wanted AND NOT imported"
-        " UNION ALL SELECT thread, last_seen_at FROM threads WHERE thread IN wanted AND is_session"
+        "SELECT thread AS id, ended_at AS at FROM requests WHERE thread IN (SELECT id FROM wanted) AND imported = 0"
+        " UNION ALL SELECT thread, last_seen_at FROM threads"
+        " WHERE thread IN (SELECT id FROM wanted) AND is_session = 1"
         " UNION ALL SELECT session, ended_at FROM requests"
-        " WHERE id > (SELECT max(id) FROM requests) - ? AND session IN wanted AND NOT imported"
-        ") GROUP BY id",
-        (json.dumps(list(threads)), _NEWEST_TURNS),
+        " WHERE id > (SELECT max(id) FROM requests) - ? AND session IN (SELECT id FROM wanted) AND imported = 0"
+        ") AS seen GROUP BY id",
+        (*threads, _NEWEST_TURNS),
     )
     return {row[0]: row[1] for row in rows}
 

@@ -90,12 +90,12 @@ def _row_ids(connection: sqlite3.Connection, limit: tuple[int, str], span: Point
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
 _STANDING = (
     f"SELECT id FROM (SELECT id, last_seen_at {_OF_LIMIT} AND first_seen_at < :since"  # noqa: S608 (constant)
-    " ORDER BY first_seen_at DESC, id DESC LIMIT 1) WHERE last_seen_at >= :since"
+    " ORDER BY first_seen_at DESC, id DESC LIMIT 1) AS standing WHERE last_seen_at >= :since"
 )
 _WITHIN = f"{_OF_LIMIT} AND first_seen_at >= :since AND first_seen_at <= :until"
 _EVERY = f"SELECT id {_WITHIN}"
 # Steps begin at multiples of their length, so that a request a second later gets the same rows.
-_STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS INTEGER)"
+_STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS BIGINT)"
 
 _COLUMNS = (
     f"id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations, {WINDOW_COLUMNS},"

@@ -240,7 +240,7 @@ class _Rows:
 
     def _counts(self) -> tuple[str, str]:
         """Return what is counted of the turns, and how: each row of it has a key, an outcome and a number."""
-        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS INTEGER)")
+        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS BIGINT)")
         return f"{key}, status, error_type, model, response_model, count(*)", f" AND {_TIMED} GROUP BY 1, 2, 3, 4, 5"
 
     def _counted(self, key: Any) -> str | None:

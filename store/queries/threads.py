@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.thread_tree import TITLES, ThreadOrigin, ThreadTree
-from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.prefix_match import matching
 from store.queries.usage import load_usage
 
@@ -105,11 +105,12 @@ def load_sessions(
 def load_threads(connection: sqlite3.Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
     """Return each thread of the accounts that was seen since `since` (Unix seconds) by itself, the newest first."""
     known = {account.id: account for account in accounts}
+    accounts_in, ids = is_among("account", known)
     with read_transaction(connection):
         rows = connection.execute(
-            "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads WHERE last_seen_at >= ?"
-            " ORDER BY last_seen_at DESC, thread",
-            (since,),
+            "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads"  # noqa: S608 (marks)
+            f" WHERE last_seen_at >= ? AND {accounts_in} ORDER BY last_seen_at DESC, thread, account",
+            (since, *ids),
         ).fetchall()
         uses = _uses(connection, list(known), since)
         usage = load_usage(connection, now, accounts=accounts, since=since, rolls_up=False) if known else None
@@ -134,13 +135,17 @@ def _uses(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[
         (account, row[0]): ThreadUse(*row[1:])
         for account in ids
         for row in tuple_cursor(connection).execute(
-            "SELECT coalesce(thread, session) AS shown, sum(NOT warm_up AND coalesce(status, 0) < 400),"
+            f"SELECT coalesce(thread, session) AS shown, sum({_ANSWERED}),"  # noqa: S608 (constant)
             " coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0),"
-            " sum(imported AND NOT warm_up AND coalesce(status, 0) < 400)"
-            " FROM requests WHERE account = ? AND ended_at >= ? AND shown IS NOT NULL GROUP BY shown",
+            f" sum(imported * {_ANSWERED})"
+            " FROM requests WHERE account = ? AND ended_at >= ? AND coalesce(thread, session) IS NOT NULL"
+            " GROUP BY shown",
             (account, since),
         )
     }
+
+
+_ANSWERED = "CASE WHEN warm_up = 0 AND coalesce(status, 0) < 400 THEN 1 ELSE 0 END"
 
 
 def _origins(connection: sqlite3.Connection, accounts: Sequence[Account], since: float) -> list[ThreadOrigin]:

@@ -41,7 +41,7 @@ def load_timelines(
     Without `since` a timeline begins with the limit's first snapshot.
     """
     with read_transaction(connection):
-        snapshots = current_snapshots(connection)
+        snapshots = current_snapshots(connection, accounts)
         return [
             _limit_timeline(connection, account, row, columns, (since, now))
             for account in accounts

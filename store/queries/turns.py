@@ -106,11 +106,13 @@ def newest_turn(connection: sqlite3.Connection) -> int:
 
 def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> Sequence[TurnCount]:
     """Count the turns with ids above `after`, up to `upto`, that the tap saw; ids only grow."""
+    # As real numbers: a sum of integers may overflow.
+    sums = ", ".join(f"coalesce(sum(1.0 * {kind}_tokens), 0)" for kind in TOKEN_KINDS)
     rows = connection.execute(
-        "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
+        "SELECT account, limit_id, CASE WHEN warm_up = 1 THEN 'warm_up'"  # noqa: S608 (constants)
         " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
-        " count(*), total(input_tokens), total(cached_tokens), total(output_tokens), total(reasoning_tokens)"
-        " FROM requests WHERE id > ? AND id <= ? AND NOT imported GROUP BY account, limit_id, outcome",
+        f" count(*), {sums} FROM requests WHERE id > ? AND id <= ? AND imported = 0"
+        " GROUP BY account, limit_id, outcome",
         (after, upto),
     )
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]

@@ -30,7 +30,7 @@ from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points
 from store.analysis.turn_value import NotPriced, Valuation
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT, FULL_PERCENT, MAIN_LIMIT
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.imported import imported_limit_ids, imported_samples, imported_windows
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.turns import OF_LIMIT
@@ -106,8 +106,8 @@ def load_usage(
             for account in chosen
             if wanted
         ]
-        names = _thread_names(connection) if by == "thread" else {}
-        budgets = _budgets(connection) if limit == BUDGET_LIMIT else {}
+        names = _thread_names(connection, chosen) if by == "thread" else {}
+        budgets = _budgets(connection, chosen) if limit == BUDGET_LIMIT else {}
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not any(history.samples for history in histories):
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
@@ -219,7 +219,7 @@ def _windows(
 
     Of a limit that the tap has not seen yet, they are those of the account's session files.
     """
-    snapshots = current_snapshots(connection)
+    snapshots = current_snapshots(connection, chosen)
     found = {}
     for account in chosen:
         rows = [row for row in snapshots.get(account.id, []) if row["limit_id"] == limit]
@@ -238,10 +238,10 @@ class _BudgetSize(NamedTuple):
     unit: str
 
 
-def _budgets(connection: sqlite3.Connection) -> dict[int, _BudgetSize]:
+def _budgets(connection: sqlite3.Connection, chosen: Sequence[Account]) -> dict[int, _BudgetSize]:
     """Return the size of each account's budget, where its amount is known."""
     found = {}
-    for account, rows in current_snapshots(connection).items():
+    for account, rows in current_snapshots(connection, chosen).items():
         for row in rows:
             size = decimal_value(row["budget_limit"])
             if row["limit_id"] == BUDGET_LIMIT and size:
@@ -315,7 +315,7 @@ def _window_samples(cursor: sqlite3.Cursor, place: _Place, since: float, number:
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
     rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
     before = max(_MIN_BEFORE, number + 1 - len(rows))
-    rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before))
+    rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC, id DESC LIMIT ?", (account, limit, since, before))
     # The order of arrival: the clock may have been set back.
     rows.sort()
     return list(_reported(rows, slot))
@@ -356,10 +356,10 @@ def _turns(cursor: sqlite3.Cursor, place: _Place, start: float, number: int) -> 
     account, limit = place.account.id, place.limit_id
     columns = ", ".join(_COLUMNS.get(name, name) for name in TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
-    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
+    newer = cursor.execute(f"{select} > ? ORDER BY ended_at, id", (account, limit, limit, start)).fetchall()
     more = max(0, number - len(newer))
     values = (account, limit, limit, start, more)
-    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", values).fetchall()
+    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC, id DESC LIMIT ?", values).fetchall()
     return [TurnUse._make(row) for row in (*reversed(older), *newer)]
 
 
@@ -378,8 +378,10 @@ def _fitted(history: _History) -> _Fitted:
     return _Fitted(fits, weights, points_per_token(learnt, weights))
 
 
-def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
+def _thread_names(connection: sqlite3.Connection, chosen: Sequence[Account]) -> dict[str, str]:
+    accounts_in, ids = is_among("account", [account.id for account in chosen])
+    query = f"SELECT thread, name FROM threads WHERE name IS NOT NULL AND {accounts_in} ORDER BY account, thread"  # noqa: S608 (marks)
+    return dict(connection.execute(query, ids).fetchall())
 
 
 class _Threads:
