@@ -6,12 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator, Sequence
+
+    from store.connection import Connection, Cursor
 
 
 @contextlib.contextmanager
-def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def read_transaction(connection: Connection) -> Iterator[None]:
     """Run all statements on one state of the database: that at the first of them.
 
     Within a transaction of the caller this does nothing, so that several queries can share one.
@@ -26,7 +27,7 @@ def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.rollback()
 
 
-def tuple_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
+def tuple_cursor(connection: Connection) -> Cursor:
     """Return a cursor that yields tuples; building `sqlite3.Row` objects dominates queries with many rows."""
     cursor = connection.cursor()
     cursor.row_factory = None

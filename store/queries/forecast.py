@@ -22,10 +22,10 @@ from store.queries.imported import imported_samples
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from store.analysis.attribution import WindowSample
+    from store.connection import Connection, StoredRow
     from store.documents import ForecastDocument, LimitForecast, WindowForecast
     from store.queries.accounts import Account
 
@@ -47,7 +47,7 @@ SAMPLING = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS)
 
 
 def load_forecasts(
-    connection: sqlite3.Connection, now: float, accounts: Sequence[Account], limit_id: str | None = None
+    connection: Connection, now: float, accounts: Sequence[Account], limit_id: str | None = None
 ) -> ForecastDocument:
     """Return the forecasts of the accounts' limits at `now` (Unix seconds); with `limit_id` of that limit alone."""
     with read_transaction(connection):
@@ -74,7 +74,7 @@ def empty_forecasts(now: float) -> ForecastDocument:
     return {"generated_at": int(now), "accounts": []}
 
 
-def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> LimitForecast:
+def _limit(connection: Connection, row: StoredRow, now: float) -> LimitForecast:
     rows = sample_history(connection, row["account"], row["limit_id"], now)
     since = now - SAMPLING.days * DAY
     return {
@@ -135,7 +135,7 @@ def _second(at: float | None) -> int | None:
     return None if at is None else int(at)
 
 
-def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
+def samples_of(rows: Sequence[StoredRow], slot: str) -> list[UsageSample]:
     """Return the samples of a window from the rows that report it."""
     found = []
     window_columns = SLOT_COLUMNS.get(slot)
@@ -156,8 +156,8 @@ def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
 
 
 def sample_history(
-    connection: sqlite3.Connection, account: int, limit_id: str, now: float, sampling: Sampling = SAMPLING
-) -> list[sqlite3.Row]:
+    connection: Connection, account: int, limit_id: str, now: float, sampling: Sampling = SAMPLING
+) -> list[StoredRow]:
     """Return snapshots of a limit in the order of arrival: one for each step, and the one that followed it."""
     return connection.execute(
         _WALK,

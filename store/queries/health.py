@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.connection import is_file
+
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection
+
+    from store.connection import Connection
 
 
 class Summary(NamedTuple):
@@ -17,7 +20,7 @@ class Summary(NamedTuple):
     last_seen_at: float | None
 
 
-def load_summary(connection: sqlite3.Connection) -> Summary:
+def load_summary(connection: Connection) -> Summary:
     """Return the contents of the database."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM snapshots),"
@@ -26,8 +29,13 @@ def load_summary(connection: sqlite3.Connection) -> Summary:
     return Summary(*row)
 
 
-def count_unreadable(connection: sqlite3.Connection) -> int:
-    """Return the number of limits whose newest reading is damaged; the next reading of each begins a new row."""
+def count_unreadable(connection: Connection) -> int:
+    """Return the number of limits whose newest reading is damaged; the next reading of each begins a new row.
+
+    A team's database has none: it takes no row with a value that cannot be.
+    """
+    if not is_file(connection):
+        return 0
     row = connection.execute(
         "SELECT count(*) FROM main.limits l WHERE NOT EXISTS (SELECT 1 FROM limits o JOIN snapshots s"
         " ON s.id = o.snapshot_id WHERE o.account = l.account AND o.limit_id = l.limit_id)"
@@ -43,7 +51,7 @@ class Losses(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def load_losses(connection: sqlite3.Connection) -> Losses | None:
+def load_losses(connection: Connection) -> Losses | None:
     """Return the readings that were lost; None if there are none."""
     rows = connection.execute(
         "SELECT reason, sum(count) AS number, max(at) AS last_at FROM losses GROUP BY reason ORDER BY number DESC"
@@ -65,7 +73,7 @@ class LastRead(NamedTuple):
     newest_deleted: bool
 
 
-def load_last_read(connection: sqlite3.Connection) -> LastRead:
+def load_last_read(connection: Connection) -> LastRead:
     """Return when the newest reading or turn was stored."""
     found = connection.execute(
         "SELECT (SELECT max(s.last_seen_at) FROM limits l JOIN snapshots s ON s.account = l.account"
@@ -76,7 +84,9 @@ def load_last_read(connection: sqlite3.Connection) -> LastRead:
     return LastRead(max(stored, default=None), _is_newest_deleted(connection))
 
 
-def _is_newest_deleted(connection: sqlite3.Connection) -> bool:
+def _is_newest_deleted(connection: Connection) -> bool:
+    if not is_file(connection):
+        return False
     # sqlite_sequence has the highest id that was ever given.
     (deleted,) = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE"
@@ -86,7 +96,7 @@ def _is_newest_deleted(connection: sqlite3.Connection) -> bool:
     return bool(deleted)
 
 
-def load_last_turns(connection: sqlite3.Connection, threads: Collection[str]) -> dict[str, float]:
+def load_last_turns(connection: Connection, threads: Collection[str]) -> dict[str, float]:
     """Return when the last turn of each thread ended (Unix seconds, exact to a minute); unknown threads are left out.
 
     A client that names no thread is found by its session, in the newest turns.

@@ -11,9 +11,9 @@ from store.queries.cursors import is_among
 from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import HistoryEntry
     from store.queries.accounts import Account
 
@@ -22,7 +22,7 @@ _MAX_STEP_BACK = DAY
 
 
 def load_history(
-    connection: sqlite3.Connection,
+    connection: Connection,
     accounts: Sequence[Account],
     *,
     since: float | None = None,
@@ -44,7 +44,7 @@ def load_history(
             yield _history_entry(row, account)
 
 
-def count_history(connection: sqlite3.Connection, accounts: Sequence[Account], limit_id: str | None = None) -> int:
+def count_history(connection: Connection, accounts: Sequence[Account], limit_id: str | None = None) -> int:
     """Return the number of all snapshots of the accounts, or of one of their limits.
 
     Damaged rows count, too: the index alone is read, which is twenty times as fast.
@@ -58,7 +58,7 @@ def count_history(connection: sqlite3.Connection, accounts: Sequence[Account], l
     return sum(number for account, limit, number in rows if account in known and limit_id in {None, limit})
 
 
-def _first_id(connection: sqlite3.Connection, since: float, accounts: Sequence[Account]) -> int:
+def _first_id(connection: Connection, since: float, accounts: Sequence[Account]) -> int:
     """Return an id before which no snapshot was still seen at `since`: rows are many, and have no index by that time.
 
     A snapshot is seen again until its limit has a newer one. So it is the one before `since`, of a limit that was seen
@@ -77,7 +77,7 @@ def _first_id(connection: sqlite3.Connection, since: float, accounts: Sequence[A
     return first or 0
 
 
-def _history_entry(row: sqlite3.Row, account: Account) -> HistoryEntry:
+def _history_entry(row: StoredRow, account: Account) -> HistoryEntry:
     return {
         "id": row["id"],
         **account.reference,

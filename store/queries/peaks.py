@@ -14,9 +14,9 @@ from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import DayPeak, LimitPeaks, PeaksDocument
     from store.queries.accounts import Account
 
@@ -26,7 +26,7 @@ _QUARTER = 900
 
 
 def load_peaks(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -54,9 +54,7 @@ def empty_peaks(now: float, *, since: float) -> PeaksDocument:
     return {"since": since, "until": now, "accounts": [], "limits": []}
 
 
-def _limit(
-    connection: sqlite3.Connection, account: Account, newest: sqlite3.Row, since: float, now: float
-) -> LimitPeaks:
+def _limit(connection: Connection, account: Account, newest: StoredRow, since: float, now: float) -> LimitPeaks:
     peaks: dict[str, dict[str, float]] = {}
     rows = connection.execute(
         _PEAKS, {"account": account.id, "limit_id": newest["limit_id"], "since": since, "until": now}
@@ -83,7 +81,7 @@ def _limit(
     }
 
 
-def _used(row: sqlite3.Row) -> Iterator[tuple[str, float]]:
+def _used(row: StoredRow) -> Iterator[tuple[str, float]]:
     for slot in SLOT_COLUMNS:
         if row[f"peak_{slot}"] is not None:
             yield slot, row[f"peak_{slot}"]
@@ -97,7 +95,7 @@ def _day(at: float) -> str | None:
     return period_key(at, "day", None)
 
 
-def _order(span: tuple[str | None, str | None, sqlite3.Row]) -> tuple[str, str, str]:
+def _order(span: tuple[str | None, str | None, StoredRow]) -> tuple[str, str, str]:
     first, last, row = span
     return first or "", last or "", row["other_windows"] or ""
 

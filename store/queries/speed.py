@@ -27,9 +27,9 @@ from store.queries.cursors import read_transaction, tuple_cursor
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
         AccountReference,
@@ -68,7 +68,7 @@ _TIMED = "warm_up = 0 AND imported = 0"
 
 
 def load_speed(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -142,7 +142,7 @@ class _Clock:
 class _Turns(NamedTuple):
     """The turns of accounts that the tap saw end in a time range, without warm-ups."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     accounts: Sequence[int]
     period: _Range
 

@@ -12,14 +12,14 @@ from store.queries.limits import current_snapshots
 from store.stored_json import is_number, read_json
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import AccountStatus, StatusDocument
     from store.queries.accounts import Account
 
 
-def load_status(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> StatusDocument:
+def load_status(connection: Connection, now: float, accounts: Sequence[Account]) -> StatusDocument:
     """Return the state of the accounts at `now` (Unix seconds)."""
     with read_transaction(connection):
         snapshots = current_snapshots(connection, accounts)
@@ -37,7 +37,7 @@ def empty_status(now: float) -> StatusDocument:
     return {"generated_at": int(now), "accounts": []}
 
 
-def _facts_rows(connection: sqlite3.Connection, accounts: Sequence[Account]) -> dict[int, sqlite3.Row]:
+def _facts_rows(connection: Connection, accounts: Sequence[Account]) -> dict[int, StoredRow]:
     """Return by account the snapshot with the newest facts that are the account's own, such as its credits."""
     accounts_in, ids = is_among("a.id", [account.id for account in accounts])
     rows = connection.execute(
@@ -54,7 +54,7 @@ def _loaded(written: str | None) -> list[int] | None:
 
 
 def _account_status(
-    account: Account, facts: sqlite3.Row | None, snapshots: Sequence[sqlite3.Row], now: float
+    account: Account, facts: StoredRow | None, snapshots: Sequence[StoredRow], now: float
 ) -> AccountStatus:
     return {
         **account.reference,

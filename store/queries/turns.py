@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.constants import BUDGET_LIMIT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import TurnEntry
     from store.queries.accounts import Account
 
@@ -21,7 +21,7 @@ OF_LIMIT = f"(limit_id = ? OR ? = '{BUDGET_LIMIT}')"
 
 
 def load_turns(
-    connection: sqlite3.Connection,
+    connection: Connection,
     accounts: Sequence[Account],
     *,
     limit: int = 100,
@@ -51,7 +51,7 @@ _OF_ACCOUNT = (
 )
 
 
-def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
+def _entry(row: StoredRow, account: Account) -> TurnEntry:
     return {
         "id": row["id"],
         "imported": bool(row["imported"]),
@@ -99,12 +99,12 @@ class TurnCount(NamedTuple):
     tokens: tuple[int, ...]
 
 
-def newest_turn(connection: sqlite3.Connection) -> int:
+def newest_turn(connection: Connection) -> int:
     """Return the id of the newest turn, 0 if there is none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM requests").fetchone()[0])
 
 
-def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> Sequence[TurnCount]:
+def count_turns(connection: Connection, after: int, upto: int) -> Sequence[TurnCount]:
     """Count the turns with ids above `after`, up to `upto`, that the tap saw; ids only grow."""
     # As real numbers: a sum of integers may overflow.
     sums = ", ".join(f"coalesce(sum(1.0 * {kind}_tokens), 0)" for kind in TOKEN_KINDS)
