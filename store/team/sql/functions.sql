@@ -116,7 +116,8 @@ BEGIN
         requests_upto = greatest(m.requests_upto, (batch ->> 'requests_upto')::BIGINT),
         turns_known_since = (batch ->> 'turns_known_since')::DOUBLE PRECISION,
         clock_offset = coalesce((batch ->> 'offset')::DOUBLE PRECISION, 0),
-        remaining = (batch ->> 'remaining')::BIGINT,
+        snapshots = m.snapshots + (SELECT count(*) FROM unnest(new_snapshots) r WHERE r.row_id > origin.snapshots_upto),
+        requests = m.requests + cardinality(new_requests), remaining = (batch ->> 'remaining')::BIGINT,
         left_out = m.left_out + given - cardinality(new_snapshots) - cardinality(new_requests), last_seen_at = now_at
     WHERE m.machine = origin.machine;
     INSERT INTO batches (machine, number, nonce, taken_at, snapshots, requests) VALUES (
