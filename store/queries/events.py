@@ -136,7 +136,7 @@ class _EventQuery:
         self._now = now
         self._since = float("-inf") if since is None else since
         self._limit_id = limit_id
-        self.turns_known_since = _turns_known_since(connection)
+        self.turns_known_since = turns_known_since(connection)
         self.readings = 0
 
     def events_of(self, account: Account) -> Iterator[Event]:
@@ -204,7 +204,7 @@ WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY end
 """  # noqa: S608 (constant columns)
 
 
-def _turns_known_since(connection: sqlite3.Connection) -> float:
+def turns_known_since(connection: sqlite3.Connection) -> float:
     """Return since when turns are recorded and still stored: minus infinity for "always".
 
     A database of the first schema has turns only since its migration.
