@@ -37,6 +37,9 @@ PRICES_VARIABLE = "CODEX_TAP_PRICES"
 NAMES_VARIABLE = "CODEX_TAP_NAMES"
 """Environment variable that is ``off`` where titles, folders and projects of threads are to be left out."""
 
+SHIP_VARIABLE = "CODEX_TAP_SHIP"
+"""Environment variable with the address of the team's database to which `ship` sends."""
+
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
 

@@ -58,6 +58,20 @@ class Shipped(NamedTuple):
     is_taken: bool
 
 
+def ship_all(shipper: Shipper) -> Shipped:
+    """Send batch after batch until nothing is new; return how much it was.
+
+    Raises:
+        MissingError: There is no database yet.
+        DatabaseError: One of the two databases cannot be used.
+        sqlite3.Error: The database cannot be read or written now.
+    """
+    snapshots = requests = 0
+    while step := shipper.step():
+        snapshots, requests = snapshots + step.snapshots, requests + step.requests
+    return Shipped(snapshots, requests, is_taken=True)
+
+
 class Shipper:
     """Ships one database. Every error leaves it ready for the next step."""
 

@@ -8,28 +8,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from store.errors import DatabaseError, RefusedBatchError
+from store.errors import RefusedBatchError
+from store.team.address import connect, explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import psycopg
 
+    from store.team.address import TeamAddress
+
 _TAKEN = frozenset(("taken", "repeated"))
 
 _REFUSED_CLASSES = frozenset(("22", "23", "54"))
 """Classes of SQLSTATE of a value that cannot be stored: data exception, violated constraint, exceeded limit."""
 
+_NOTICE_A_DEAD_NETWORK = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+
 _TRIES = 5
 """How often a batch is sent again that met with another one, which the server ended in favour of the other."""
+
+
+def connect_machine(address: TeamAddress) -> WayIn:
+    """Connect a machine to its team's database.
+
+    Raises:
+        DatabaseError: There is no connection to be had.
+    """
+    return WayIn(connect(address, **_NOTICE_A_DEAD_NETWORK), address)
 
 
 class WayIn:
     """A connection of a machine to a team's database."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], address: TeamAddress) -> None:
         """Use an open connection in autocommit mode, which `close` closes."""
-        self._connection = connection
+        self._connection, self._address = connection, address
 
     def where(self, file_id: str) -> tuple[str | None, Sequence[str], float]:
         """Return how far the database is with a file: the nonces of its last batch and of some before, and its clock.
@@ -57,24 +76,18 @@ class WayIn:
     def _ask(self, statement: str, *values: str) -> tuple[Any, ...]:
         import psycopg
 
-        tries = 0
-        while True:
-            try:
-                row = self._connection.execute(statement.encode(), values).fetchone()
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
-                tries += 1
-                if tries == _TRIES:
-                    raise _explained(error) from None
-            except psycopg.Error as error:
-                raise _explained(error) from None
-            else:
-                assert row is not None
-                return tuple(row)
-
-
-def _explained(error: psycopg.Error) -> DatabaseError:
-    """Return the error without what the server quotes of the values: they may be an account's."""
-    text = error.diag.message_primary or str(error).strip().partition("\n")[0] or type(error).__name__
-    if (error.sqlstate or "")[:2] in _REFUSED_CLASSES:
-        return RefusedBatchError(f"the team's database refuses a row ({text})")
-    return DatabaseError(f"the team's database did not take a batch: {text}")
+        with explained(self._address):
+            for last in (False,) * (_TRIES - 1) + (True,):
+                try:
+                    row = self._connection.execute(statement.encode(), values).fetchone()
+                except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                    if last:
+                        raise
+                except psycopg.Error as error:
+                    if (error.sqlstate or "")[:2] not in _REFUSED_CLASSES:
+                        raise
+                    raise RefusedBatchError(f"{self._address.shown} refuses a row: {error.sqlstate}") from None
+                else:
+                    break
+        assert row is not None
+        return tuple(row)
