@@ -71,6 +71,12 @@ def _postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def team_database(postgres_server: PostgresServer) -> str:
+    """Return the name of a team's database without rows, for this test alone."""
+    return postgres_server.create_team_database()
+
+
 @pytest.fixture(autouse=True)
 def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Put the database and the home folders of every platform into a folder of the test."""

@@ -37,6 +37,7 @@ _SQL_ROOMS = (
     "store.imports",
     "store.outbox",
     "store.retention",
+    "store.team",
     "scripts.codex_files",  # of Codex's own database
 )
 _MAX_INIT_LINES = 40

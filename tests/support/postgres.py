@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, Self
 
+from store.team.schema import install
 from tests.support.harness import required
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="codex-tap-pg-", dir=short))
         self.data = self.folder / "data"
         self._settings = {**_SETTINGS, **({} if durable else _QUICK), **(settings or {})}
+        self._team_template: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -150,6 +152,14 @@ class PostgresServer:
         name = f"test_{next(self._numbers)}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return name
+
+    def create_team_database(self) -> str:
+        """Return the name of a new database with the schema of a team's database, empty."""
+        if self._team_template is None:
+            self._team_template = self.create_database()
+            with contextlib.closing(self.connect(self._team_template)) as connection:
+                install(connection)
+        return self.create_database(self._team_template)
 
     def execute(self, statement: LiteralString, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute a statement as the superuser; return its rows."""
