@@ -53,6 +53,7 @@ _COMMANDS = {
     "install": "install:install",
     "proxy": "proxy:proxy",
     "env": "env:env",
+    "ship": "ship:ship",
     "import": "import_sessions:import_sessions",
     "prune": "prune:prune",
     "demo": "demo:demo",

@@ -1404,3 +1404,16 @@ class HealthDocument(Document):
     newest_reading_age_seconds: int | None
     readings_lost: int
     waiting_files: int
+
+
+class ShipStatusDocument(TypedDict):
+    """``ship --status --json``: the rows that are not known to be in the team's database.
+
+    ``sent_at`` is when rows were last taken there, null for never; ``shipping`` is false after ``ship --off``.
+    """
+
+    generated_at: int
+    shipping: bool
+    snapshots_left: int
+    turns_left: int
+    sent_at: float | None

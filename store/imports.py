@@ -16,6 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import MAIN_LIMIT
+from store.outbox import tables as outbox
 
 if TYPE_CHECKING:
     import sqlite3
@@ -146,6 +147,7 @@ def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
     twin = _nearest(imported, turn.response_id, counts, turn.ended_at)
     if twin is None:
         return None
+    outbox.note_turn_deleted(connection, twin.id)
     connection.execute("DELETE FROM requests WHERE id = ?", (twin.id,))
     return twin.session_key
 

@@ -35,6 +35,7 @@ _SQL_ROOMS = (
     "store.readable_rows",
     "store.edits",
     "store.imports",
+    "store.outbox",
     "store.retention",
     "store.team",
     "scripts.codex_files",  # of Codex's own database

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,11 +16,11 @@ from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
+from scripts.support.shutdown import stop_event
 from store.settings import default_database, expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
     from scripts.alerts.evaluate import Evaluation
     from scripts.alerts.settings import Settings, TargetSettings
@@ -144,7 +142,7 @@ def watch(*, config: Path, database: Path | None, quiet: bool, beside: bool) -> 
 
     settings = checked_settings(config)
     path = database or default_database()
-    stop = _stop_event(lifeline=beside)
+    stop = stop_event(lifeline=beside)
     if beside:
         print(ALERTING, ", ".join(settings.targets), flush=True)
 
@@ -235,21 +233,6 @@ def _check_targets(settings: Settings) -> None:
     if not settings.targets or not settings.rules:
         what = "targets; write them under [targets]" if settings.rules else "rules; write them as [[rules]]"
         raise CommandError(f"{settings.path} has no {what}", WRONG_USE)
-
-
-def _stop_event(*, lifeline: bool) -> threading.Event:
-    """Return an event that is set by SIGTERM, and with `lifeline` when stdin ends, as the parent process has exited."""
-    from scripts.support.shutdown import on_stdin_eof
-
-    stop = threading.Event()
-
-    def set_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, set_stop)
-    if lifeline:
-        on_stdin_eof(stop.set)
-    return stop
 
 
 # Checking

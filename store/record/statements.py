@@ -17,6 +17,7 @@ from store.edits import merge_accounts, replace_token_key
 from store.imports import take_over
 from store.limit_state import LimitVerdict
 from store.models import Budget, Window
+from store.outbox import tables as outbox
 from store.record.merge import Clock, Facts, State
 from store.stored_json import is_number
 
@@ -332,6 +333,7 @@ def move_named_limit(connection: sqlite3.Connection, named: str, limit_id: str) 
     """
     accounts = connection.execute("SELECT account FROM limits WHERE limit_id = ? AND by_name", (named,)).fetchall()
     for (account,) in accounts:
+        outbox.note_limit_moved(connection, account, named, limit_id)
         values = {"account": account, "named": named, "limit_id": limit_id}
         for table in ("snapshots", "requests", "imported_limits"):
             connection.execute(

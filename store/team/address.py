@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-PREFIXES = ("postgresql://", "postgres://")
-
 _SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 _CHECKED = "verify-full"
 _CONNECT_SECONDS = 10
@@ -41,10 +39,8 @@ class TeamAddress(NamedTuple):
     def __repr__(self) -> str:
         return f"TeamAddress({self.shown!r})"
 
-
-def is_team_address(text: str) -> bool:
-    """Return True if a text is meant to name a team's database, and not a file."""
-    return text.lower().startswith(PREFIXES)
+    def __str__(self) -> str:
+        return self.shown
 
 
 def read_address(text: str, *, is_argument: bool, environment: Mapping[str, str] = os.environ) -> TeamAddress:
