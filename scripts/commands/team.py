@@ -12,12 +12,12 @@ import click
 
 from scripts.commands.options import json_option, yes_option
 from scripts.commands.output import emit
-from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.errors import WRONG_USE, CommandError
 from store.errors import SettingError
-from store.settings import DATABASE_VARIABLE, SHIP_VARIABLE
+from store.settings import DATABASE_VARIABLE, SHIP_VARIABLE, is_team_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import psycopg
     from rich.text import Text
@@ -68,7 +68,9 @@ def team() -> None:
 
 @team.command("init")
 @click.argument("team", metavar="[URL]", required=False)
-@click.option("--reader-role", "readers", multiple=True, metavar="ROLE", help="Let this role of yours read (repeatable).")
+@click.option(
+    "--reader-role", "readers", multiple=True, metavar="ROLE", help="Let this role of yours read (repeatable)."
+)
 def init(team: str | None, readers: Sequence[str]) -> None:
     """Create the tables, functions and rights in a database that is there; update them where they are older.
 
@@ -158,10 +160,11 @@ def _add(
 
 
 def _role_document(connection: psycopg.Connection[Any], address: TeamAddress, made: Credentials) -> TeamRoleDocument:
-    from store.team.address import for_role, pgpass_line
+    from store.team.address import pgpass_line, url_of_role
 
     line = None if made.password is None else pgpass_line(connection, made.role, made.password)
-    return {"role": made.role, "address": for_role(address, made.role), "password": made.password, "pgpass": line}
+    url = url_of_role(address, connection.info.dbname, made.role)
+    return {"role": made.role, "address": url, "password": made.password, "pgpass": line}
 
 
 @team.command("remove-machine")
@@ -296,7 +299,7 @@ def _address(given: str | None) -> TeamAddress:
     Raises:
         CommandError: None is named, or it cannot be used; the message repeats no password.
     """
-    from store.team.address import is_team_address, read_address
+    from store.team.address import read_address
 
     text = given or os.environ.get(DATABASE_VARIABLE, "")
     if not is_team_address(text):

@@ -76,7 +76,13 @@ def render_role(document: TeamRoleDocument, variable: str, command: str) -> str:
         ]
     else:
         lines.append("It has no password: pg_hba.conf says how it logs in, with a client certificate, say.")
-    lines += ["", "and name the team's database there:", "", f"  export {variable}='{document['address']}'", f"  {command}"]
+    lines += [
+        "",
+        "and name the team's database there:",
+        "",
+        f"  export {variable}='{document['address']}'",
+        f"  {command}",
+    ]
     return "\n".join(lines)
 
 

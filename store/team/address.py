@@ -188,8 +188,8 @@ def _reason(error: psycopg.Error) -> str:
     return told.splitlines()[0]
 
 
-def for_role(address: TeamAddress, role: str) -> str:
-    """Return the URL by which another role reaches the same database, without a password."""
+def url_of_role(address: TeamAddress, database: str, role: str) -> str:
+    """Return the URL by which another role reaches a database of the same server, without a password."""
     from urllib.parse import quote, urlencode
 
     given = address.parameters
@@ -200,7 +200,7 @@ def for_role(address: TeamAddress, role: str) -> str:
     if authority and not _is_certifi(authority):
         options["sslrootcert"] = authority
     query = f"?{urlencode(options, safe='/')}" if options else ""
-    return f"postgresql://{quote(role)}@{where}/{quote(given.get('dbname', ''))}{query}"
+    return f"postgresql://{quote(role)}@{where}/{quote(database)}{query}"
 
 
 def pgpass_line(connection: psycopg.Connection[Any], role: str, password: str) -> str:

@@ -10,7 +10,6 @@ import secrets
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from store.errors import DatabaseError
-from store.team.schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +18,11 @@ if TYPE_CHECKING:
 
 Kind = Literal["machine", "reader", "person"]
 
-_GROUPS: dict[Kind, str] = {"machine": "codex_tap_machines", "reader": "codex_tap_readers", "person": "codex_tap_people"}
+_GROUPS: dict[Kind, str] = {
+    "machine": "codex_tap_machines",
+    "reader": "codex_tap_readers",
+    "person": "codex_tap_people",
+}
 _WITHOUT_EMAILS = "codex_tap_readers_without_emails"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
 _PASSWORD_BYTES = 24
@@ -99,7 +102,7 @@ def add_role(
     statement = "ALTER ROLE {role}" if is_there else "CREATE ROLE {role}"
     with connection.transaction():
         options = f" LOGIN PASSWORD {{password}} CONNECTION LIMIT {_CONNECTIONS}"
-        connection.execute(sql.SQL(statement + options).format(**values))  # type: ignore[arg-type]  # constants
+        connection.execute(sql.SQL(statement + options).format(**values))
         connection.execute(sql.SQL("GRANT {group} TO {role}").format(**values))
     return Credentials(role, password)
 
@@ -112,7 +115,7 @@ def remove_role(connection: psycopg.Connection[Any], kind: Kind, name: str) -> b
     if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
         return False
     with connection.transaction():
-        connection.execute(f"DELETE FROM {SCHEMA}.people WHERE person = %s", (role,))
+        connection.execute("DELETE FROM codex_tap.people WHERE person = %s", (role,))
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
     return True
 
@@ -130,7 +133,7 @@ def give_machines(connection: psycopg.Connection[Any], person: str, machines: Se
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (owner,)).fetchone():
                 raise RoleError(f"there is no machine {name!r}; add it with codex-tap team add-machine")
             connection.execute(
-                f"INSERT INTO {SCHEMA}.people (person, owner) VALUES (%s, %s) ON CONFLICT DO NOTHING", (role, owner)
+                "INSERT INTO codex_tap.people (person, owner) VALUES (%s, %s) ON CONFLICT DO NOTHING", (role, owner)
             )
 
 
@@ -149,7 +152,7 @@ def grant_reading(connection: psycopg.Connection[Any], role: str) -> None:
 
 def forget_account(connection: psycopg.Connection[Any], account: int) -> None:
     """Delete an account; what was seen of it up to now does not come back from any machine."""
-    connection.execute(f"SELECT {SCHEMA}.forget_everywhere(%s)", (account,))
+    connection.execute("SELECT codex_tap.forget_everywhere(%s)", (account,))
 
 
 def old_months(connection: psycopg.Connection[Any], before: float) -> list[Month]:
@@ -157,7 +160,7 @@ def old_months(connection: psycopg.Connection[Any], before: float) -> list[Month
     rows = connection.execute(
         "SELECT replace(right(c.relname, 7), '_', '-') AS month, sum(pg_total_relation_size(c.oid))::BIGINT"
         " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-        f" WHERE i.inhparent IN ('{SCHEMA}.snapshots'::REGCLASS, '{SCHEMA}.requests'::REGCLASS)"
+        " WHERE i.inhparent IN ('codex_tap.snapshots'::REGCLASS, 'codex_tap.requests'::REGCLASS)"
         " AND right(c.relname, 7) < to_char(to_timestamp(%s) AT TIME ZONE 'UTC', 'YYYY_MM') GROUP BY 1 ORDER BY 1",
         (before,),
     )
@@ -176,7 +179,7 @@ def drop_months(connection: psycopg.Connection[Any], before: float) -> float:
     try:
         with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-            (since,) = connection.execute(f"SELECT {SCHEMA}.drop_months(%s)", (before,)).fetchone() or (before,)
+            (since,) = connection.execute("SELECT codex_tap.drop_months(%s)", (before,)).fetchone() or (before,)
             add_months_ahead(connection)
     except psycopg.errors.LockNotAvailable:
         raise DatabaseError("others are using these months now: try again later; nothing was dropped") from None
@@ -186,8 +189,9 @@ def drop_months(connection: psycopg.Connection[Any], before: float) -> float:
 def add_months_ahead(connection: psycopg.Connection[Any]) -> None:
     """Make the months that come next, so that the first batch of each finds it there."""
     connection.execute(
-        f"SELECT {SCHEMA}.add_months(extract(epoch FROM now())::FLOAT8,"
-        f" extract(epoch FROM now() + interval '{_MONTHS_AHEAD} months')::FLOAT8)"
+        "SELECT codex_tap.add_months(extract(epoch FROM now())::FLOAT8,"
+        " extract(epoch FROM now() + make_interval(months => %s))::FLOAT8)",
+        (_MONTHS_AHEAD,),
     )
 
 
