@@ -159,7 +159,7 @@ class PostgresServer:
     def create_database(self, template: str = "template1") -> str:
         """Return the name of a new database."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         return name
 
     def create_team_database(self) -> str:
@@ -170,7 +170,7 @@ class PostgresServer:
                 install(connection)
         return self.create_database(self._team_template)
 
-    def execute(self, statement: LiteralString, database: str = "postgres") -> list[tuple[Any, ...]]:
+    def execute(self, statement: LiteralString | bytes, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute a statement as the superuser; return its rows."""
         with contextlib.closing(self.connect(database)) as connection:
             cursor = connection.execute(statement)
