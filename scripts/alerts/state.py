@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
+from scripts.support.place import state_path
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
 from store.documents import AlertKind, AlertMessage  # noqa: TC001 (pydantic reads the types at run time)
 from store.files import alerts_lock_path, locked, read_whole, write_private
@@ -21,6 +22,8 @@ else:  # pydantic reads the types of a TypedDict of this kind alone
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from scripts.support.place import Place
 
 _VERSION = 1
 _MAX_BYTES = 64_000_000
@@ -160,14 +163,14 @@ class AlreadyRunningError(Exception):
 
 
 @contextlib.contextmanager
-def exclusive_lock(database: Path) -> Iterator[None]:
+def exclusive_lock(database: Place) -> Iterator[None]:
     """Hold the lock of a database's watcher. The operating system releases it when the process ends in any way.
 
     Raises:
         AlreadyRunningError: another process holds the lock.
         StateError: the lock file cannot be created.
     """
-    path = alerts_lock_path(database)
+    path = alerts_lock_path(state_path(database))
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(path, wait=False))

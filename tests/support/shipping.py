@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.ship.shipper import Shipper
 from store.models import Limit, RateLimits, Snapshot, Source, Tokens, Transport, Turn, Window
-from store.outbox.batch import IMPORTED_LIMIT_COLUMNS, MOST_ROWS, REQUEST_COLUMNS, SNAPSHOT_COLUMNS
+from store.outbox.batch import IMPORTED_LIMIT_COLUMNS, REQUEST_COLUMNS, SNAPSHOT_COLUMNS
 from store.outbox.ledger import Wishes
 from store.outbox.privacy import Privacy, account_number, shipped_ids, token_digest
 from store.team.address import read_address

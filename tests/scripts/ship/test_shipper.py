@@ -16,7 +16,7 @@ from store.errors import DatabaseError, MissingError
 from store.outbox.ledger import Wishes
 from store.team.way_in import WayIn
 from tests.support.databases import record
-from tests.support.factories import ALICE, BOB, turn, used
+from tests.support.factories import BOB, turn, used
 from tests.support.shipping import Clock, Comparison, Machine, connector, snapshot_at
 
 if TYPE_CHECKING:
