@@ -12,6 +12,7 @@ import click
 from scripts.commands.options import database_option, json_option, parse_since_option, require_past
 from scripts.commands.output import emit
 from scripts.support.database import open_for_writing, session
+from store.connection import is_file
 from store.settings import default_database
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def prune(context: click.Context, *, before: float, yes: bool, form: Form | None
     path = database or default_database()
     try:
         with session(path) as found:
+            assert is_file(found.connection)
             counts = prune_counts(found.connection, before, found.known)
             size, _ = file_bytes(found.connection)
     except MissingError:
