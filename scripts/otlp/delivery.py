@@ -46,7 +46,7 @@ class Delivery:
         self._session.problem = None
         if self._exporter.export(data) is MetricExportResult.SUCCESS:
             return None
-        return self._session.problem or "the collector did not take them"
+        return self._session.problem or "they were not delivered"
 
     def close(self) -> None:
         """Release the connection; what is being sent is not tried again."""
