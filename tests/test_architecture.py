@@ -36,6 +36,7 @@ _SQL_ROOMS = (
     "store.edits",
     "store.imports",
     "store.retention",
+    "store.team",
     "scripts.codex_files",  # of Codex's own database
 )
 _MAX_INIT_LINES = 40

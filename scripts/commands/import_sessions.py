@@ -110,8 +110,8 @@ def _homes(given: Sequence[Path]) -> list[Path]:
 @contextlib.contextmanager
 def _connection(path: Path, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
     """Open the database, and create it unless nothing is to be stored: then an empty one stands for it."""
-    from scripts.support.database import open_for_reading, open_for_writing
-    from store.database import open_empty
+    from scripts.support.database import open_for_writing
+    from store.database import open_empty, open_reader
     from store.errors import MissingError
 
     if not dry_run:
@@ -120,7 +120,7 @@ def _connection(path: Path, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            connection = stack.enter_context(open_for_reading(path))
+            connection = stack.enter_context(contextlib.closing(open_reader(path)))
         except MissingError:
             connection = stack.enter_context(contextlib.closing(open_empty()))
         yield connection

@@ -24,13 +24,13 @@ from store.queries.status import empty_status, load_status
 from store.queries.turns import load_seen_turns, newest_turn
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.util.types import AttributeValue
 
+    from store.connection import Connection
     from store.documents import AccountStatus, LimitStatus, WindowStatus
     from store.errors import Inode
     from store.queries.turns import SeenTurn
@@ -113,7 +113,7 @@ class Instruments:
         """Release what OpenTelemetry holds."""
         self._provider.shutdown()
 
-    def _count_turns(self, connection: sqlite3.Connection, found: Inode | None, labels: Mapping[int, str]) -> None:
+    def _count_turns(self, connection: Connection, found: Inode | None, labels: Mapping[int, str]) -> None:
         """Count the turns since the last ones counted."""
         newest = newest_turn(connection)
         if self._upto is None:

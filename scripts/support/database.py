@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from store.connection import Connection
     from store.documents import AccountEntry, AccountStatus, SelectedBy, StatusDocument, WindowForecast
     from store.queries.accounts import Account
 
@@ -22,7 +23,7 @@ _WRITE_WAIT_MILLISECONDS = 5_000
 
 
 @contextlib.contextmanager
-def open_for_reading(path: Path, lock_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
+def open_for_reading(path: Path, lock_seconds: float | None = None) -> Iterator[Connection]:
     """Open the database for reading; all queries see the same state of it.
 
     Args:
@@ -58,7 +59,7 @@ class Session(NamedTuple):
     `accounts` are the chosen ones in the order of choice, or all where no prefix was given; `known` are all.
     """
 
-    connection: sqlite3.Connection
+    connection: Connection
     accounts: list[Account]
     known: list[Account]
 

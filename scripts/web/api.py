@@ -45,6 +45,7 @@ from store.queries.usage import NotSeenError, empty_usage, load_token_rates, loa
 
 if TYPE_CHECKING:
     from scripts.web.change_stream import Hub
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 MAX_ENTRIES = 50_000
@@ -147,7 +148,7 @@ def get_usage_of(request: Request, prefix: Prefix) -> Response:
 def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.StatusDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.StatusDocument:
         return load_status(connection, now, only)
 
     return _reader(request).query_accounts(prefix, load, empty_status(now))
@@ -178,7 +179,7 @@ def get_history(
     step = max(1, math.ceil((now - begin) / points)) if points else None
     selected = PointRange(begin, now, step, limit_id)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.HistoryPointsDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.HistoryPointsDocument:
         return load_history_points(connection, selected, accounts=only, most=limit)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
@@ -192,7 +193,7 @@ def get_peaks(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.PeaksDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.PeaksDocument:
         return load_peaks(connection, now, accounts=only, since=begin, limit_id=limit_id)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_peaks(now, since=begin)))
@@ -209,7 +210,7 @@ def get_requests(
 ) -> Response:
     """The turns, the newest first."""
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
+    def load(connection: Connection, only: list[Account]) -> list[documents.TurnEntry]:
         return load_turns(connection, only, limit=limit, before=before)
 
     empty: list[documents.TurnEntry] = []
@@ -242,7 +243,7 @@ def get_breakdown(
     begin = _timestamp(since, now)
     names_on = request.app.state.names_on
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.UsageDocument:
         return load_usage(
             connection,
             now,
@@ -274,7 +275,7 @@ def get_speed(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.SpeedDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.SpeedDocument:
         return load_speed(connection, now, accounts=only, by=by, since=begin)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
@@ -285,7 +286,7 @@ def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
     """When each window runs out."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.ForecastDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.ForecastDocument:
         return load_forecasts(connection, now, only)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
@@ -296,7 +297,7 @@ def get_overview(request: Request) -> Response:
     """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection) -> documents.OverviewDocument:
+    def load(connection: Connection) -> documents.OverviewDocument:
         return load_overview(connection, now, load_accounts(connection))
 
     return json_response(request, _reader(request).query(load, empty_overview(now)))
@@ -319,7 +320,7 @@ def get_events(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.EventsDocument:
         return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
 
     all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
@@ -349,7 +350,7 @@ def get_next(
     """Which account to use now, and why."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection) -> documents.NextDocument:
+    def load(connection: Connection) -> documents.NextDocument:
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {find_account(known, each).key for each in named}
@@ -399,7 +400,7 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all its data. This cannot be undone."""
     reader = _reader(request)
 
-    def load(connection: sqlite3.Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
+    def load(connection: Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
         return account, _account_detail(connection, account)
 
     found, detail = reader.query_account(prefix, load)
@@ -410,7 +411,7 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
     return json_response(request, document)
 
 
-def _account_detail(connection: sqlite3.Connection, account: Account) -> documents.AccountDetail:
+def _account_detail(connection: Connection, account: Account) -> documents.AccountDetail:
     counts = account_counts(connection, account)
     return cast("documents.AccountDetail", {**account_entry(account), **counts._asdict()})
 
@@ -436,7 +437,7 @@ def get_health(request: Request) -> Response:
     """Whether the database can be read, and whether readings come in."""
     reader, now = _reader(request), time.time()
 
-    def load(connection: sqlite3.Connection) -> tuple[documents.StatusDocument, Losses | None]:
+    def load(connection: Connection) -> tuple[documents.StatusDocument, Losses | None]:
         return load_status(connection, now, load_accounts(connection)), load_losses(connection)
 
     empty: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
@@ -473,7 +474,7 @@ def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
 def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> LegacyDocument:
+    def load(connection: Connection, only: list[Account]) -> LegacyDocument:
         return load_legacy_usage(connection, now, only)
 
     empty: LegacyDocument = {"status": "success", "data": {}}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from store.connection import Connection
     from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
 
@@ -101,7 +102,7 @@ class TurnCounter:
         """Abort a count that is still running."""
         self._stopping.set()
 
-    def counts(self, connection: sqlite3.Connection) -> Counts | None:
+    def counts(self, connection: Connection) -> Counts | None:
         """Return the current counts, or None until the initial count is complete."""
         if not self._lock.acquire(blocking=False):
             return None
@@ -119,7 +120,7 @@ class TurnCounter:
     def _is_same_file(self) -> bool:
         return self._complete and inode(self._path) == self._inode
 
-    def _has_merged(self, connection: sqlite3.Connection) -> bool:
+    def _has_merged(self, connection: Connection) -> bool:
         """Return True if turns were counted for an account that is gone: merged into another, or deleted."""
         return not {account for account, _, _ in self._counts.turns} <= account_ids(connection)
 
@@ -135,7 +136,7 @@ class TurnCounter:
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
 
-    def _advance(self, connection: sqlite3.Connection) -> None:
+    def _advance(self, connection: Connection) -> None:
         """Count the turns since the last one counted."""
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():

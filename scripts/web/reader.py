@@ -10,10 +10,10 @@ from store.queries.accounts import AccountError, find_account, load_accounts
 from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Reader(NamedTuple):
 
     path: Path
 
-    def query(self, load: Callable[[sqlite3.Connection], T], empty: T) -> T:
+    def query(self, load: Callable[[Connection], T], empty: T) -> T:
         """Return the result of `load`, or `empty` if there is no database yet.
 
         Raises:
@@ -37,7 +37,7 @@ class Reader(NamedTuple):
         except MissingError:
             return empty
 
-    def query_accounts(self, prefix: str | None, load: Callable[[sqlite3.Connection, list[Account]], T], empty: T) -> T:
+    def query_accounts(self, prefix: str | None, load: Callable[[Connection, list[Account]], T], empty: T) -> T:
         """Return the result of `load` for the account that a prefix matches, or for all accounts without a prefix.
 
         Raises:
@@ -47,7 +47,7 @@ class Reader(NamedTuple):
             return self.query(lambda connection: load(connection, load_accounts(connection)), empty)
         return self.query_account(prefix, lambda connection, account: load(connection, [account]))
 
-    def query_account(self, prefix: str, load: Callable[[sqlite3.Connection, Account], T]) -> T:
+    def query_account(self, prefix: str, load: Callable[[Connection, Account], T]) -> T:
         """Return the result of `load` for the account that a prefix matches.
 
         Raises:

@@ -6,12 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
+
+    from store.connection import Connection, Cursor
 
 
 @contextlib.contextmanager
-def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def read_transaction(connection: Connection) -> Iterator[None]:
     """Run all statements on one state of the database: that at the first of them.
 
     Within a transaction of the caller this does nothing, so that several queries can share one.
@@ -26,8 +27,19 @@ def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.rollback()
 
 
-def tuple_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
+def tuple_cursor(connection: Connection) -> Cursor:
     """Return a cursor that yields tuples; building `sqlite3.Row` objects dominates queries with many rows."""
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor
+
+
+MAX_AMONG = 500
+"""Values in a condition; a query for more reads all rows."""
+
+
+def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
+    """Return a condition on a column (an SQL constant), and its values; of very many it is always true."""
+    if len(values) > MAX_AMONG:
+        return "1 = 1", ()
+    return f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", tuple(values)

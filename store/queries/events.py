@@ -24,17 +24,18 @@ from store.analysis.events import (
 )
 from store.analysis.formatting import DAY, length_code
 from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
+from store.connection import is_file
 from store.constants import MAIN_LIMIT
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.limits import MAX_LIMITS
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator, Sequence
 
     from store.analysis.limit_status import Row
+    from store.connection import Connection
     from store.documents import EventEntry, EventsDocument
     from store.queries.accounts import Account
 
@@ -47,12 +48,15 @@ _MAX_TURN_SECONDS = DAY
 _MAX_STEP_BACK = DAY
 """How far back rows are read from before the time range, in case the clock was set back, in seconds."""
 
+_NOTHING_PRUNED = 1_735_689_600.0
+"""What a team's database says of where its rows begin before it was ever pruned: no Codex is as old."""
+
 _SAME_MIGRATION_SECONDS = 60.0
 """Migrations that were applied this close to each other created a new database."""
 
 
 def load_events(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -69,7 +73,7 @@ def load_events(
     """
     chosen = in_order(accounts)
     with read_transaction(connection):
-        query = _EventQuery(connection, now, since, limit_id)
+        query = _EventQuery(connection, now, since, limit_id, chosen)
         found = [
             (event, account)
             for account in chosen
@@ -127,16 +131,17 @@ class _EventQuery:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         now: float,
         since: float | None,
         limit_id: str | None,
+        accounts: Sequence[Account],
     ) -> None:
         self._connection = connection
         self._now = now
         self._since = float("-inf") if since is None else since
         self._limit_id = limit_id
-        self.turns_known_since = _turns_known_since(connection)
+        self.turns_known_since = _turns_known_since(connection, accounts)
         self.readings = 0
 
     def events_of(self, account: Account) -> Iterator[Event]:
@@ -182,7 +187,7 @@ class _EventQuery:
         yield from unattributed(increases, turns, self._now, self.turns_known_since)
 
     def _tokens(self, account: int) -> Iterator[Row]:
-        rows = self._connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
+        rows = self._connection.execute(_TOKENS, (account,))
         return map(dict, rows)
 
 
@@ -198,24 +203,40 @@ ORDER BY +id
 """  # noqa: S608 (constant columns)
 """The index finds the rows by their time; without the `+` SQLite would walk the table by id."""
 
+_TOKENS = "SELECT * FROM tokens WHERE account = ? ORDER BY first_seen_at, token_key"
+
 _TURNS = f"""
 SELECT {", ".join(TurnUse._fields)} FROM requests
-WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
+WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at, id
 """  # noqa: S608 (constant columns)
 
 
-def _turns_known_since(connection: sqlite3.Connection) -> float:
+def _turns_known_since(connection: Connection, accounts: Sequence[Account]) -> float:
     """Return since when turns are recorded and still stored: minus infinity for "always".
 
     A database of the first schema has turns only since its migration.
     """
+    if not is_file(connection):
+        return _machines_know_turns_since(connection, accounts)
     first = connection.execute("SELECT id, started_at FROM requests ORDER BY id LIMIT 1").fetchone()
     # Ids begin with 1: earlier turns were pruned.
     stored_since = first["started_at"] if first and first["id"] > 1 else float("-inf")
     return max(stored_since, _schema_had_turns_since(connection))
 
 
-def _schema_had_turns_since(connection: sqlite3.Connection) -> float:
+def _machines_know_turns_since(connection: Connection, accounts: Sequence[Account]) -> float:
+    """Return since when the machines that have seen the accounts have recorded turns that are still stored."""
+    accounts_in, ids = is_among("a.account", [account.id for account in accounts])
+    (told,) = connection.execute(
+        "SELECT max(m.turns_known_since) FROM machines m JOIN machine_accounts a ON a.machine = m.machine"  # noqa: S608 (marks)
+        f" WHERE {accounts_in}",
+        ids,
+    ).fetchone()
+    (kept,) = connection.execute("SELECT kept_since FROM installation").fetchone()
+    return max(float("-inf") if told is None else told, float("-inf") if kept <= _NOTHING_PRUNED else kept)
+
+
+def _schema_had_turns_since(connection: Connection) -> float:
     rows = connection.execute(
         "SELECT applied_at FROM _sqlite_migrations WHERE migration_set = 'codex-tap'"
         " AND name IN ('m001_initial', 'm002_requests') ORDER BY name"

@@ -27,9 +27,9 @@ from store.queries.cursors import read_transaction, tuple_cursor
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
         AccountReference,
@@ -68,7 +68,7 @@ _TIMED = "warm_up = 0 AND imported = 0"
 
 
 def load_speed(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -142,7 +142,7 @@ class _Clock:
 class _Turns(NamedTuple):
     """The turns of accounts that the tap saw end in a time range, without warm-ups."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     accounts: Sequence[int]
     period: _Range
 
@@ -240,7 +240,7 @@ class _Rows:
 
     def _counts(self) -> tuple[str, str]:
         """Return what is counted of the turns, and how: each row of it has a key, an outcome and a number."""
-        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS INTEGER)")
+        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS BIGINT)")
         return f"{key}, status, error_type, model, response_model, count(*)", f" AND {_TIMED} GROUP BY 1, 2, 3, 4, 5"
 
     def _counted(self, key: Any) -> str | None:

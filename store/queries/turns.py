@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.constants import BUDGET_LIMIT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import TurnEntry
     from store.queries.accounts import Account
 
@@ -21,7 +21,7 @@ OF_LIMIT = f"(limit_id = ? OR ? = '{BUDGET_LIMIT}')"
 
 
 def load_turns(
-    connection: sqlite3.Connection,
+    connection: Connection,
     accounts: Sequence[Account],
     *,
     limit: int = 100,
@@ -51,7 +51,7 @@ _OF_ACCOUNT = (
 )
 
 
-def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
+def _entry(row: StoredRow, account: Account) -> TurnEntry:
     return {
         "id": row["id"],
         "imported": bool(row["imported"]),
@@ -99,18 +99,20 @@ class TurnCount(NamedTuple):
     tokens: tuple[int, ...]
 
 
-def newest_turn(connection: sqlite3.Connection) -> int:
+def newest_turn(connection: Connection) -> int:
     """Return the id of the newest turn, 0 if there is none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM requests").fetchone()[0])
 
 
-def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> Sequence[TurnCount]:
+def count_turns(connection: Connection, after: int, upto: int) -> Sequence[TurnCount]:
     """Count the turns with ids above `after`, up to `upto`, that the tap saw; ids only grow."""
+    # As real numbers: a sum of integers may overflow.
+    sums = ", ".join(f"coalesce(sum(1.0 * {kind}_tokens), 0)" for kind in TOKEN_KINDS)
     rows = connection.execute(
-        "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
+        "SELECT account, limit_id, CASE WHEN warm_up = 1 THEN 'warm_up'"  # noqa: S608 (constants)
         " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
-        " count(*), total(input_tokens), total(cached_tokens), total(output_tokens), total(reasoning_tokens)"
-        " FROM requests WHERE id > ? AND id <= ? AND NOT imported GROUP BY account, limit_id, outcome",
+        f" count(*), {sums} FROM requests WHERE id > ? AND id <= ? AND imported = 0"
+        " GROUP BY account, limit_id, outcome",
         (after, upto),
     )
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]
@@ -130,7 +132,7 @@ class SeenTurn(NamedTuple):
     output_tokens: int | None
 
 
-def load_seen_turns(connection: sqlite3.Connection, after: int, since: float, *, limit: int) -> list[SeenTurn]:
+def load_seen_turns(connection: Connection, after: int, since: float, *, limit: int) -> list[SeenTurn]:
     """Return at most `limit` turns with ids above `after` that the tap saw end since a time, without warm-ups."""
     rows = connection.execute(
         f"SELECT {', '.join(SeenTurn._fields)} FROM requests"  # noqa: S608 (constants)
