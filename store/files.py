@@ -33,7 +33,7 @@ COMPANION_SUFFIXES = ("-wal", "-shm")
 _CORRUPT, _BACKUP = ".corrupt-", ".v"
 _SPILL, _SPILL_SUFFIX = ".unwritten-", ".jsonl"
 _AUTHORITY_LOCK, _DAMAGED = "authority.lock", ".damaged-"
-_ALERTS_STATE, _ALERTS_LOCK = "-alerts.json", "-alerts.lock"
+_ALERTS_STATE, _ALERTS_LOCK, _OTLP_LOCK = "-alerts.json", "-alerts.lock", "-otlp.lock"
 _TURNS, _TURNS_SUFFIX = "-turns-", ".json"
 _TOKEN_SECRET = "-token-secret"  # noqa: S105 (a file's name)
 
@@ -155,6 +155,11 @@ def alerts_lock_path(database: Path) -> Path:
     return database.with_name(f"{database.name}{_ALERTS_LOCK}")
 
 
+def otlp_lock_path(database: Path) -> Path:
+    """Return the path of the lock that the sender of a database's metrics holds."""
+    return database.with_name(f"{database.name}{_OTLP_LOCK}")
+
+
 def token_secret_path(database: Path) -> Path:
     """Return the path of the secret that keys the digests of short tokens (`load_token_secret`)."""
     return database.with_name(f"{database.name}{_TOKEN_SECRET}")
@@ -173,7 +178,8 @@ _PARTIAL = r"(\.[a-z0-9_]{8})?(\.part)?"
 DATABASE_SUFFIXES = (
     rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?(\.part)?)?(-wal|-shm|-journal)?"
     rf"|{re.escape(_SPILL)}\d+-[0-9a-f]{{8}}{re.escape(_SPILL_SUFFIX)}{_PARTIAL}"
-    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}|{re.escape(_TOKEN_SECRET)}{_PARTIAL}"
+    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}|{re.escape(_OTLP_LOCK)}"
+    rf"|{re.escape(_TOKEN_SECRET)}{_PARTIAL}"
     rf"|{re.escape(_TURNS)}\d+{re.escape(_TURNS_SUFFIX)}{_PARTIAL}"
 )
 """The part of a name that follows the name of the database; it is empty for the database itself."""
