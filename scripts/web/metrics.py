@@ -11,7 +11,6 @@ The label of an account is its name, else its key; its e-mail address only if th
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import threading
 import time
@@ -24,6 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from scripts.support.database import open_for_reading
+from scripts.support.metric_values import account_labels, credits_balance, finite_number
 from scripts.support.place import own_file
 from scripts.support.version import version
 from store.constants import FULL_PERCENT
@@ -42,9 +42,8 @@ if TYPE_CHECKING:
 
     from scripts.support.place import Place
     from store.connection import Connection
-    from store.documents import BudgetStatus, CreditsStatus, StatusDocument
+    from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
-    from store.queries.accounts import Account
     from store.queries.turns import TurnCount
 
 _AT_ONCE = 50_000
@@ -137,9 +136,9 @@ class TurnCounter:
             self._lock.release()
 
     def _recent_counts(self) -> Counts | None:
-        """Return counts of some moments ago; a team's database gets turns of the past, too, so all are counted again."""
+        """Return counts of some moments ago: rows of the past may come to a team's database, so all are counted."""
         if time.monotonic() >= self._due_at:
-            self._due_at = math.inf
+            self._due_at = float("inf")
             threading.Thread(target=self._count_all, name="turn counts", daemon=True).start()
         return self._counts if self._complete else None
 
@@ -226,18 +225,13 @@ class Metrics:
             lost = load_losses(connection)
             counts = self._turn_counter.counts(connection)
         path = own_file(self._place)
-        labels = _labels(known, with_emails=self._with_emails)
+        labels = account_labels(known, with_emails=self._with_emails)
         by_key = {account.key: labels[account.id] for account in known}
         return [
             *_present(document, by_key, now),
             *(_counters(counts, labels) if counts else ()),
             *_recorder(lost, len(spill_files(path)) if path else 0, _newest(document)),
         ]
-
-
-def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
-    """Return the label of each account by its id; where it would be the e-mail, the key may be wanted instead."""
-    return {each.id: each.label if with_emails or each.label == each.name else each.key for each in known}
 
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
@@ -281,7 +275,7 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
         label = labels[account["account"]]
         found = account["credits"]
         if found is not None:
-            _add(credit, [label], _balance(found))
+            _add(credit, [label], credits_balance(found))
             _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
@@ -311,21 +305,7 @@ def _unit(found: BudgetStatus | None) -> str:
 
 def _amount(found: BudgetStatus | None, name: str) -> float | None:
     amounts: Mapping[str, Any] = found or {}
-    return _number(amounts.get(name))
-
-
-def _balance(found: CreditsStatus) -> float | None:
-    if not found["has_credits"]:
-        return None if found["has_credits"] is None else 0.0
-    return _number(found["balance"])
-
-
-def _number(written: str | None) -> float | None:
-    """Return the number of a decimal text; None for any other."""
-    with contextlib.suppress(ValueError):
-        value = None if written is None else float(written)
-        return value if value is None or math.isfinite(value) else None
-    return None
+    return finite_number(amounts.get(name))
 
 
 def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:

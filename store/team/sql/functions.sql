@@ -66,7 +66,11 @@ BEGIN
         SELECT account FROM machine_accounts m WHERE m.machine = origin.machine
         UNION SELECT id FROM json_to_recordset(told_accounts) AS r (id BIGINT));
     PERFORM check_accounts(told_accounts, new_snapshots, new_requests, known);
-    PERFORM apply_edits(told_edits, origin.machine, known);
+    IF json_array_length(told_edits) > 0 THEN
+        -- Rows may go to an account that comes with this batch, and an account may go before it comes again.
+        PERFORM store_accounts(batch, new_snapshots, new_requests, origin.machine, known, latest);
+        PERFORM apply_edits(told_edits, origin.machine, known);
+    END IF;
     PERFORM store_accounts(batch, new_snapshots, new_requests, origin.machine, known, latest);
     PERFORM store_small(batch, origin.machine, known, latest);
 
@@ -112,7 +116,8 @@ BEGIN
         requests_upto = greatest(m.requests_upto, (batch ->> 'requests_upto')::BIGINT),
         turns_known_since = (batch ->> 'turns_known_since')::DOUBLE PRECISION,
         clock_offset = coalesce((batch ->> 'offset')::DOUBLE PRECISION, 0),
-        remaining = (batch ->> 'remaining')::BIGINT,
+        snapshots = m.snapshots + (SELECT count(*) FROM unnest(new_snapshots) r WHERE r.row_id > origin.snapshots_upto),
+        requests = m.requests + cardinality(new_requests), remaining = (batch ->> 'remaining')::BIGINT,
         left_out = m.left_out + given - cardinality(new_snapshots) - cardinality(new_requests), last_seen_at = now_at
     WHERE m.machine = origin.machine;
     INSERT INTO batches (machine, number, nonce, taken_at, snapshots, requests) VALUES (
@@ -168,12 +173,16 @@ BEGIN
         END IF;
         INSERT INTO machines (file_id, root, owner, name, first_seen_at, last_seen_at) VALUES (
             file,
-            coalesce((SELECT m.root FROM machines m WHERE m.file_id = parent AND m.owner = session_user), file),
+            -- Whoever names it has had the file, by whatever role it is shipped. Copies made before the first shipping
+            -- name what they have in common, which is no file.
+            coalesce((SELECT m.root FROM machines m WHERE m.file_id = parent), parent, file),
             session_user, machine_name(batch, session_user), now_at, now_at)
         ON CONFLICT (file_id) DO NOTHING RETURNING * INTO origin;
     END IF;
     IF origin.owner <> session_user THEN
-        RAISE EXCEPTION 'another role ships this file' USING ERRCODE = 'insufficient_privilege';
+        -- This one is a copy: it becomes another machine.
+        RAISE EXCEPTION 'another role ships this file'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'machines_owner';
     END IF;
     RETURN origin;
 END $$;
@@ -306,16 +315,14 @@ DECLARE
     month TIMESTAMP := date_trunc('month', to_timestamp(since) AT TIME ZONE 'UTC');
     part TEXT;
     name TEXT;
-    locked BOOLEAN := false;
 BEGIN
     WHILE extract(epoch FROM month) <= until LOOP
         FOREACH part IN ARRAY ARRAY['snapshots', 'requests'] LOOP
             name := part || to_char(month, '_YYYY_MM');
-            IF to_regclass(name) IS NULL AND NOT locked THEN
-                PERFORM 1 FROM installation FOR UPDATE;
-                locked := true;
-            END IF;
-            IF to_regclass(name) IS NULL THEN
+            CONTINUE WHEN to_regclass(name) IS NOT NULL;
+            PERFORM 1 FROM installation FOR UPDATE;
+            -- While this waited, another connection may have made it: only a query is sure to see that.
+            IF NOT EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = 'codex_tap'::REGNAMESPACE AND relname = name) THEN
                 -- Attached afterwards, because that lets others read and write meanwhile.
                 EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, part);
                 EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)',

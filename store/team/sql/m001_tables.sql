@@ -4,6 +4,7 @@
 -- Types: the same bounds as those of values that are read from a file (store/readable_rows.py). A batch with any other
 -- value is refused as a whole.
 CREATE DOMAIN moment AS DOUBLE PRECISION CHECK (VALUE BETWEEN 0 AND 32503680000);           -- Unix seconds
+CREATE DOMAIN correction AS DOUBLE PRECISION CHECK (VALUE BETWEEN -1e11 AND 1e11);          -- of a clock, in seconds
 CREATE DOMAIN whole_second AS BIGINT CHECK (VALUE BETWEEN 1 AND 32503680000);               -- Unix seconds
 CREATE DOMAIN percent AS DOUBLE PRECISION CHECK (VALUE BETWEEN 0 AND 1000000000);
 CREATE DOMAIN minutes AS INTEGER CHECK (VALUE BETWEEN 1 AND 5270400);
@@ -32,7 +33,9 @@ CREATE TABLE machines (
     snapshots_upto BIGINT NOT NULL DEFAULT 0, -- the highest row ids that were shipped
     requests_upto BIGINT NOT NULL DEFAULT 0,
     turns_known_since moment,           -- before it, the file has no turns; null: always
-    clock_offset DOUBLE PRECISION NOT NULL DEFAULT 0, -- seconds that are added to its clock
+    clock_offset correction NOT NULL DEFAULT 0, -- seconds that are added to its clock
+    snapshots amount NOT NULL DEFAULT 0, -- rows that were taken so far
+    requests amount NOT NULL DEFAULT 0,
     remaining amount,                   -- rows that it had not shipped yet at its last batch; null where it does not say
     left_out amount NOT NULL DEFAULT 0, -- rows that it shipped and that are not kept: too old, or of a forgotten account
     version words,                      -- of its codex-tap
@@ -100,7 +103,7 @@ CREATE TABLE snapshots (
     account BIGINT NOT NULL,
     machine INTEGER NOT NULL,
     row_id BIGINT NOT NULL,             -- its id in the machine's file
-    skew DOUBLE PRECISION NOT NULL,     -- seconds that were added to the machine's moments
+    skew correction NOT NULL,     -- seconds that were added to the machine's moments
     token_key words NOT NULL,
     limit_id words NOT NULL,
     limit_name words,
@@ -173,7 +176,7 @@ CREATE TABLE requests (
     account BIGINT NOT NULL,
     machine INTEGER NOT NULL,
     row_id BIGINT NOT NULL,
-    skew DOUBLE PRECISION NOT NULL,
+    skew correction NOT NULL,
     token_key words NOT NULL,
     limit_id words NOT NULL,
     thread words,
