@@ -48,6 +48,7 @@ _COMMANDS = {
     "statusline": "statusline:statusline",
     "alerts": "alerts:alerts",
     "serve": "serve:serve",
+    "otlp": "otlp:otlp",
     "mcp": "mcp_server:mcp_server",
     "run": "run:run",
     "install": "install:install",

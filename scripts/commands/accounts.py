@@ -159,6 +159,7 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
 def forget_account(context: click.Context, account: str, *, yes: bool, database: Path | None) -> None:
     """Delete an account and all data stored for it."""
     from store import edits
+    from store.kept.filling import drop_edited
     from store.queries.accounts import account_counts
 
     path = local_file(database)
@@ -170,6 +171,7 @@ def forget_account(context: click.Context, account: str, *, yes: bool, database:
         context.exit(1)
     with open_for_writing(path) as connection:
         edits.forget_account(connection, chosen.id)
+    drop_edited(path)
     click.echo(f"Deleted: {label} ({contents}).")
     others = residual_files(path)
     if others:

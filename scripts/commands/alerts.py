@@ -140,7 +140,8 @@ def watch(*, config: Path, database: Place | None, quiet: bool, beside: bool) ->
     It reads the database, whether or not a proxy is running, and reloads the alerts file when it changes.
     """
     from scripts.alerts import watcher
-    from scripts.alerts.state import AlreadyRunningError, exclusive_lock
+    from scripts.alerts.state import watch_lock
+    from scripts.support.exclusive import AlreadyRunningError
 
     settings = checked_settings(config)
     place = database or default_place()
@@ -158,11 +159,11 @@ def watch(*, config: Path, database: Place | None, quiet: bool, beside: bool) ->
     with contextlib.suppress(KeyboardInterrupt), _state_problems():
         while not stop.is_set():
             try:
-                with exclusive_lock(place), _settings_problems():
+                with watch_lock(place), _settings_problems():
                     watcher.watch(place, config, stop, started=started, last_look=beside)
-            except AlreadyRunningError as error:
+            except AlreadyRunningError:
                 if not beside:
-                    raise CommandError(str(error), FAILED) from error
+                    raise
                 stop.wait(_LOCK_RETRY_SECONDS)  # takes over when the other watcher stops
 
 

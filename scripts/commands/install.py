@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import alerts_option, host_option, serve_option, yes_option
-from scripts.commands.run import check_alerts, check_serving
+from scripts.commands.options import alerts_option, host_option, otlp_option, serve_option, yes_option
+from scripts.commands.run import check_alerts, check_otlp, check_serving
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ Examples:
 @host_option
 @serve_option
 @alerts_option
+@otlp_option
 @yes_option
 @click.pass_context
 def install(
@@ -60,6 +61,7 @@ def install(
     hosts: tuple[str, ...],
     serves: bool,
     sends_alerts: bool,
+    sends_metrics: bool,
     yes: bool,
 ) -> None:
     """Read every Codex of yours, not only those of codex-tap run.
@@ -73,7 +75,11 @@ def install(
     Both show what they change, and ask. `codex-tap uninstall` undoes it.
     """
     _check_options(
-        always=always, shell=shell, only_prints=only_prints, port=port, others=(no_service, serves, sends_alerts)
+        always=always,
+        shell=shell,
+        only_prints=only_prints,
+        port=port,
+        others=(no_service, serves, sends_alerts, sends_metrics),
     )
     gateways = _checked(hosts)
     if not always:
@@ -83,16 +89,20 @@ def install(
         check_serving()
     if sends_alerts:
         check_alerts()
+    if sends_metrics:
+        check_otlp()
     from scripts.install.always_step import plan_always
 
-    plan = plan_always(os.environ, port=port, gateways=gateways, serve=serves, alerts=sends_alerts)
+    plan = plan_always(os.environ, port=port, gateways=gateways, serve=serves, alerts=sends_alerts, otlp=sends_metrics)
     _install_always(context, plan, uses_service=not no_service, yes=yes)
 
 
 def _check_options(
-    *, always: bool, shell: str | None, only_prints: bool, port: int | None, others: tuple[bool, bool, bool]
+    *, always: bool, shell: str | None, only_prints: bool, port: int | None, others: tuple[bool, ...]
 ) -> None:
-    needs = dict(zip(("--no-service", "--serve", "--alerts"), others, strict=True)) | {"--port": port is not None}
+    needs = dict(zip(("--no-service", "--serve", "--alerts", "--otlp"), others, strict=True)) | {
+        "--port": port is not None
+    }
     for option, given in needs.items():
         if given and not always:
             raise click.UsageError(f"{option} requires --always.")

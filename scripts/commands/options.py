@@ -299,6 +299,10 @@ alerts_option = click.option(
     "--alerts", "sends_alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."
 )
 
+otlp_option = click.option(
+    "--otlp", "sends_metrics", is_flag=True, help="Also send metrics to a collector (codex-tap otlp)."
+)
+
 proxy_option = click.option(
     "--proxy", "address", metavar="HOST:PORT", help="Use this running codex-tap proxy instead of starting one."
 )

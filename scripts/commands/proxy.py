@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import alerts_option, database_option, host_option, quiet_option, serve_option
-from scripts.commands.run import check_alerts, check_serving
+from scripts.commands.options import (
+    alerts_option,
+    database_option,
+    host_option,
+    otlp_option,
+    quiet_option,
+    serve_option,
+)
+from scripts.commands.run import check_alerts, check_otlp, check_serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +39,7 @@ Examples:
 @database_option
 @serve_option
 @alerts_option
+@otlp_option
 @quiet_option("Do not print where it listens.")
 @click.option("--verbose", "-v", is_flag=True, help="Also print a line for each connection made or lost.")
 @click.option("--held-socket", "held", is_flag=True, hidden=True)
@@ -46,6 +54,7 @@ def proxy(
     database: Path | None,
     serves: bool,
     sends_alerts: bool,
+    sends_metrics: bool,
     quiet: bool,
     verbose: bool,
     held: bool,
@@ -64,11 +73,17 @@ def proxy(
         from scripts.install.trusted_bundle import refresh_installed
 
         refresh_installed()
-        context.exit(session.installed_proxy(database=database, hosts=hosts, serve=serves, alerts=sends_alerts))
+        context.exit(
+            session.installed_proxy(
+                database=database, hosts=hosts, serve=serves, alerts=sends_alerts, otlp=sends_metrics
+            )
+        )
     if serves:
         check_serving()
     if sends_alerts:
         check_alerts()
+    if sends_metrics:
+        check_otlp()
     context.exit(
         session.proxy(
             [*(_VERBOSE if verbose else ()), *mitmdump_options],
@@ -78,6 +93,7 @@ def proxy(
             hosts=hosts,
             serve=serves,
             alerts=sends_alerts,
+            otlp=sends_metrics,
             quiet=quiet,
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from scripts.commands.options import (
     ca_option,
     database_option,
     host_option,
+    otlp_option,
     proxy_option,
     serve_option,
 )
@@ -34,6 +36,7 @@ Examples:
 @database_option
 @serve_option
 @alerts_option
+@otlp_option
 @click.option("--own", is_flag=True, help="Start a proxy of its own, even if one is running.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not print the closing line.")
 @click.option("--strict", is_flag=True, help="Stop if Codex's own .env would bypass the tap.")
@@ -48,6 +51,7 @@ def run(
     database: Path | None,
     serves: bool,
     sends_alerts: bool,
+    sends_metrics: bool,
     own: bool,
     quiet: bool,
     strict: bool,
@@ -65,7 +69,7 @@ def run(
         raise click.UsageError("--ca requires --proxy.")
     if address and hosts:
         raise click.UsageError("--host cannot be combined with --proxy; give it to that proxy.")
-    for option, given in (("--serve", serves), ("--alerts", sends_alerts), ("--own", own)):
+    for option, given in (("--serve", serves), ("--alerts", sends_alerts), ("--otlp", sends_metrics), ("--own", own)):
         if address and given:
             raise click.UsageError(f"{option} cannot be combined with --proxy.")
     from scripts.launch import session
@@ -74,6 +78,8 @@ def run(
         check_serving()
     if sends_alerts:
         check_alerts()
+    if sends_metrics:
+        check_otlp()
     context.exit(
         session.run(
             command,
@@ -84,6 +90,7 @@ def run(
             own=own,
             serve=serves,
             alerts=sends_alerts,
+            otlp=sends_metrics,
             quiet=quiet,
             strict=strict,
         )
@@ -103,3 +110,10 @@ def check_alerts() -> None:
     from scripts.commands.alerts import checked_settings
 
     checked_settings(default_path())
+
+
+def check_otlp() -> None:
+    """Check that metrics can be sent as the environment says, before a process is started."""
+    from scripts.otlp.settings import load_settings
+
+    load_settings(os.environ)

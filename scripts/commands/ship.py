@@ -101,7 +101,7 @@ def ship(
         if stays or beside:
             _watch(path, shipper, address.shown, interval, quiet=quiet, beside=beside)
         else:
-            _ship_once(path, shipper, address.shown, quiet=quiet)
+            _ship_once(shipper, address.shown, quiet=quiet)
 
 
 def team_address(given: str | None) -> TeamAddress:
@@ -130,7 +130,7 @@ def _shipper(path: Path, wishes: Wishes, address: TeamAddress) -> Shipper:
     return Shipper(path, wishes, lambda: connect_machine(address))
 
 
-def _ship_once(path: Path, shipper: Shipper, shown: str, *, quiet: bool) -> None:
+def _ship_once(shipper: Shipper, shown: str, *, quiet: bool) -> None:
     """Send everything that is new, and print how much it was."""
     from scripts.ship.shipper import ship_all
 

@@ -31,6 +31,7 @@ from scripts.launch.environment import (
 )
 from scripts.launch.service_status import load_service_status
 from scripts.launch.shared_proxy import refuse_second
+from scripts.otlp.settings import service_environment
 from scripts.support.errors import FAILED, CommandError, LaunchError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from scripts.support.version import version
@@ -91,7 +92,7 @@ class AlwaysPlan:
 
 
 def plan_always(
-    environ: Mapping[str, str], *, port: int | None, gateways: Sequence[str], serve: bool, alerts: bool
+    environ: Mapping[str, str], *, port: int | None, gateways: Sequence[str], serve: bool, alerts: bool, otlp: bool
 ) -> AlwaysPlan:
     """Find out what is to be changed, and check that it cannot leave Codex without a network.
 
@@ -101,6 +102,7 @@ def plan_always(
         gateways: gateways to watch beside Codex's own hosts.
         serve: serve the page beside the proxy.
         alerts: send alerts beside the proxy.
+        otlp: send metrics beside the proxy.
 
     Raises:
         CommandError: it cannot be installed here; the message says why and what to do.
@@ -139,7 +141,10 @@ def plan_always(
     after = env_block.insert(before.content, chosen, environ, path)
     if trusted_before:
         CorporateCa.read("SSL_CERT_FILE", trusted_before)
-    config = _config(environ, port, upstream, trusted_before, _command(gateways, serve=serve, alerts=alerts))
+    command = _command(gateways, serve=serve, alerts=alerts, otlp=otlp)
+    config = _config(environ, port, upstream, trusted_before, command)
+    if otlp:
+        config["environ"].update(service_environment(environ))
     return AlwaysPlan(
         address,
         FileChange(file, after, before.edited),
@@ -321,9 +326,9 @@ def _config(
     }
 
 
-def _command(gateways: Sequence[str], *, serve: bool, alerts: bool) -> list[str]:
+def _command(gateways: Sequence[str], *, serve: bool, alerts: bool, otlp: bool) -> list[str]:
     options = [part for gateway in gateways for part in ("--host", gateway)]
-    options += [option for option, given in (("--serve", serve), ("--alerts", alerts)) if given]
+    options += [option for option, given in (("--serve", serve), ("--alerts", alerts), ("--otlp", otlp)) if given]
     return [without_window(sys.executable), "-E", "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
 
 

@@ -57,7 +57,7 @@ from scripts.launch.running_proxies import (
 )
 from scripts.launch.shared_proxy import find_shared, refuse_second
 from scripts.launch.shim import place_shim, search_path, with_shim
-from scripts.launch.sidecar import AlertsProcess, PageProcess
+from scripts.launch.sidecar import AlertsProcess, OtlpProcess, PageProcess
 from scripts.support.errors import WRONG_USE, LaunchError
 from scripts.support.loopback import is_loopback
 from scripts.support.output_queue import STDERR, STDOUT, drained_at_exit
@@ -137,6 +137,7 @@ def run(
     own: bool = False,
     serve: bool = False,
     alerts: bool = False,
+    otlp: bool = False,
     quiet: bool = False,
     strict: bool = False,
     environ: Mapping[str, str] = os.environ,
@@ -154,6 +155,7 @@ def run(
         own: start a proxy for this command in any case.
         serve: also serve the web page while the command runs.
         alerts: also send alerts while the command runs.
+        otlp: also send metrics while the command runs.
         quiet: leave out the closing line.
         strict: refuse to run a command that would bypass the tap, instead of a warning.
         environ: the environment that the command's environment is based on.
@@ -174,7 +176,7 @@ def run(
     elif proxy is not None:
         probe(proxy, ca_file or ca_certificate(certificate_folder()))
     try:
-        with _sidecars(database, environ, serve=serve, alerts=alerts) as sidecars:
+        with _sidecars(database, environ, serve=serve, alerts=alerts, otlp=otlp) as sidecars:
             if address is not None:
                 certificate = ca_file or ca_certificate(certificate_folder())
                 route = _Route(address, certificate, config.corporate, hosts)
@@ -289,6 +291,7 @@ def proxy(
     hosts: Sequence[str] = (),
     serve: bool = False,
     alerts: bool = False,
+    otlp: bool = False,
     quiet: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
@@ -302,6 +305,7 @@ def proxy(
         hosts: gateways to watch beside Codex's own hosts.
         serve: also serve the web page.
         alerts: also send alerts.
+        otlp: also send metrics.
         quiet: leave out the line that says where it listens.
         environ: the environment that the proxy's environment is based on, and that configures an upstream proxy.
 
@@ -315,7 +319,7 @@ def proxy(
         config = config.without_upstream()
     ensure_authority(certificate_folder())
     setup = _ProxySetup(arguments, recorded, hosts, config, environ, quiet)
-    with _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars:
+    with _sidecars(database, environ, serve=serve, alerts=alerts, otlp=otlp, echo=True) as sidecars:
         if sets_listening(arguments) or not is_loopback(host) or host == "localhost":
             return _serve_by_mitmdump(setup, host, port, sidecars)
         return _serve_held(setup, _listen(host, port), sidecars)
@@ -328,6 +332,7 @@ def installed_proxy(
     hosts: Sequence[str] = (),
     serve: bool = False,
     alerts: bool = False,
+    otlp: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run mitmdump with the addon at the socket that the installed service holds, until it ends or stdin does.
@@ -340,6 +345,7 @@ def installed_proxy(
         hosts: gateways to watch beside Codex's own hosts.
         serve: also serve the web page.
         alerts: also send alerts.
+        otlp: also send metrics.
         environ: the environment that the proxy's environment is based on.
 
     Raises:
@@ -362,7 +368,7 @@ def installed_proxy(
     mine = setup.describe(listener, kind="installed", instance=values.get("instance", ""), pid=values.get("holder"))
     arguments = proxy_arguments(setup.options(*listener.getsockname()[:2]), hosts)
     with (
-        _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars,
+        _sidecars(database, environ, serve=serve, alerts=alerts, otlp=otlp, echo=True) as sidecars,
         _starter(arguments, environ, config, listener, echo=True)() as process,
         Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
     ):
@@ -557,7 +563,7 @@ def _report(done: _FinishedRun, database: Path, *, is_shown: bool) -> None:
 
 @contextlib.contextmanager
 def _sidecars(
-    database: Path | None, environ: Mapping[str, str], *, serve: bool, alerts: bool, echo_alerts: bool = False
+    database: Path | None, environ: Mapping[str, str], *, serve: bool, alerts: bool, otlp: bool, echo: bool = False
 ) -> Iterator[Sequence[SidecarProcess]]:
     """Start the sidecars that are asked for; one that cannot be started is reported, and the rest goes on."""
     started: list[SidecarProcess] = []
@@ -566,7 +572,9 @@ def _sidecars(
             if serve:
                 started.append(stack.enter_context(PageProcess(database, environ)))
             if alerts:
-                started.append(stack.enter_context(AlertsProcess(database, environ, echo=echo_alerts)))
+                started.append(stack.enter_context(AlertsProcess(database, environ, echo=echo)))
+            if otlp:
+                started.append(stack.enter_context(OtlpProcess(database, environ, echo=echo)))
         except LaunchError as error:
             STDERR.put(f"codex-tap: {error}")
         yield started

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scripts.launch.child_process import ChildProcess
 from scripts.support.output_queue import STDERR
-from scripts.support.ready_lines import ALERTING, SERVING
+from scripts.support.ready_lines import ALERTING, EXPORTING, SERVING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,3 +71,13 @@ class AlertsProcess(SidecarProcess):
     ready_prefix = ALERTING
     ready_message = "alerts go to"
     failure_message = "no alerts are sent"
+
+
+class OtlpProcess(SidecarProcess):
+    """A running ``codex-tap otlp``."""
+
+    name = "the sender of metrics"
+    command = ("otlp",)
+    ready_prefix = EXPORTING
+    ready_message = "metrics go to"
+    failure_message = "no metrics are sent"

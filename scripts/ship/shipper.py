@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from scripts.support.database import open_for_reading
 from scripts.support.version import version
-from store.errors import MissingError, RefusedBatchError
+from store.errors import MissingError, OtherMachineError, RefusedBatchError
 from store.files import inode
 from store.outbox.batch import MOST_ROWS, read_batch
 from store.outbox.ledger import Outbox, Wishes
@@ -43,6 +43,7 @@ class Team(Protocol):
         """Send a batch; return False if it does not follow the last one.
 
         Raises:
+            OtherMachineError: Another role ships this file.
             RefusedBatchError: A row of it cannot be stored.
         """
 
@@ -150,7 +151,11 @@ class Shipper:
         if not outbox.note(self._position, batch):
             self.close()
             return Shipped(0, 0, is_taken=False)
-        is_taken = self._team.ship(*batch.arguments)
+        try:
+            is_taken = self._team.ship(*batch.arguments)
+        except OtherMachineError:
+            outbox.become_another([])
+            is_taken = False
         if not is_taken:
             self._position = None
             return Shipped(0, 0, is_taken=False)

@@ -11,7 +11,6 @@ The label of an account is its name, else its key; its e-mail address only if th
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import threading
 import time
@@ -24,6 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from scripts.support.database import open_for_reading
+from scripts.support.metric_values import account_labels, credits_balance, finite_number
 from scripts.support.place import own_file
 from scripts.support.version import version
 from store.constants import FULL_PERCENT
@@ -42,12 +42,15 @@ if TYPE_CHECKING:
 
     from scripts.support.place import Place
     from store.connection import Connection
-    from store.documents import BudgetStatus, CreditsStatus, StatusDocument
+    from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
-    from store.queries.accounts import Account
+    from store.queries.turns import TurnCount
 
 _AT_ONCE = 50_000
 """The number of turns that one statement counts. A long read would keep the write-ahead log from being truncated."""
+
+_MIN_RECOUNT_SECONDS, _RECOUNT_REST = 15.0, 20.0
+"""The turns of a team's database are counted so often at most, and a count takes at most a twentieth of the time."""
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -79,6 +82,13 @@ class Counts(NamedTuple):
     turns: Counter[tuple[int, str, str]]
     tokens: Counter[tuple[int, str, str]]
 
+    def add(self, found: Iterable[TurnCount]) -> None:
+        """Add further turns."""
+        for count in found:
+            self.turns[count.account, count.limit_id, count.outcome] += count.turns
+            for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
+                self.tokens[count.account, count.limit_id, kind] += tokens
+
 
 class TurnCounter:
     """Counts turns and their tokens, each turn once."""
@@ -95,9 +105,13 @@ class TurnCounter:
         self._inode: Inode | None = None
         self._counts = Counts(0, Counter(), Counter())
         self._complete = False
+        self._due_at = 0.0
 
     def start(self) -> None:
         """Start the initial count in a thread of its own."""
+        if own_file(self._place) is None:
+            self._recent_counts()
+            return
         threading.Thread(target=self._count_first, name="turn counts", daemon=True).start()
 
     def stop(self) -> None:
@@ -106,6 +120,8 @@ class TurnCounter:
 
     def counts(self, connection: Connection) -> Counts | None:
         """Return the current counts, or None until the initial count is complete."""
+        if own_file(self._place) is None:
+            return self._recent_counts()
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -118,6 +134,22 @@ class TurnCounter:
             return Counts(self._counts.upto, self._counts.turns.copy(), self._counts.tokens.copy())
         finally:
             self._lock.release()
+
+    def _recent_counts(self) -> Counts | None:
+        """Return counts of some moments ago: rows of the past may come to a team's database, so all are counted."""
+        if time.monotonic() >= self._due_at:
+            self._due_at = float("inf")
+            threading.Thread(target=self._count_all, name="turn counts", daemon=True).start()
+        return self._counts if self._complete else None
+
+    def _count_all(self) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(DatabaseError), open_for_reading(self._place) as connection:
+            found = Counts(0, Counter(), Counter())
+            found.add(count_turns(connection, 0, newest_turn(connection)))
+            self._counts, self._complete = found, True
+        ended = time.monotonic()
+        self._due_at = ended + max(_MIN_RECOUNT_SECONDS, _RECOUNT_REST * (ended - began))
 
     def _is_same_file(self) -> bool:
         return self._complete and self._identity() == self._inode
@@ -147,10 +179,7 @@ class TurnCounter:
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
-            for count in count_turns(connection, self._counts.upto, upto):
-                self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
-                for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
-                    self._counts.tokens[count.account, count.limit_id, kind] += tokens
+            self._counts.add(count_turns(connection, self._counts.upto, upto))
             self._counts = self._counts._replace(upto=upto)
 
 
@@ -196,18 +225,13 @@ class Metrics:
             lost = load_losses(connection)
             counts = self._turn_counter.counts(connection)
         path = own_file(self._place)
-        labels = _labels(known, with_emails=self._with_emails)
+        labels = account_labels(known, with_emails=self._with_emails)
         by_key = {account.key: labels[account.id] for account in known}
         return [
             *_present(document, by_key, now),
             *(_counters(counts, labels) if counts else ()),
             *_recorder(lost, len(spill_files(path)) if path else 0, _newest(document)),
         ]
-
-
-def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
-    """Return the label of each account by its id; where it would be the e-mail, the key may be wanted instead."""
-    return {each.id: each.label if with_emails or each.label == each.name else each.key for each in known}
 
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
@@ -251,7 +275,7 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
         label = labels[account["account"]]
         found = account["credits"]
         if found is not None:
-            _add(credit, [label], _balance(found))
+            _add(credit, [label], credits_balance(found))
             _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
@@ -281,21 +305,7 @@ def _unit(found: BudgetStatus | None) -> str:
 
 def _amount(found: BudgetStatus | None, name: str) -> float | None:
     amounts: Mapping[str, Any] = found or {}
-    return _number(amounts.get(name))
-
-
-def _balance(found: CreditsStatus) -> float | None:
-    if not found["has_credits"]:
-        return None if found["has_credits"] is None else 0.0
-    return _number(found["balance"])
-
-
-def _number(written: str | None) -> float | None:
-    """Return the number of a decimal text; None for any other."""
-    with contextlib.suppress(ValueError):
-        value = None if written is None else float(written)
-        return value if value is None or math.isfinite(value) else None
-    return None
+    return finite_number(amounts.get(name))
 
 
 def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:

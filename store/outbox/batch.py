@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from store.constants import SKEW_SECONDS
 from store.outbox.ledger import Position
 from store.outbox.privacy import account_number, shipped_ids, token_digest
+from store.stored_json import is_number, read_json, read_mapping
 from store.transitions import clock_skew
 
 if TYPE_CHECKING:
@@ -227,6 +228,8 @@ class _Reader:
         if abs(skew) > SKEW_SECONDS:
             # Clocks so far apart make the addon work resets out on the local one.
             found.update({name: found[name] + round(skew) for name in _LOCAL_TIMES if name in found})
+            if "other_windows" in found:
+                found["other_windows"] = _moved_windows(found["other_windows"], round(skew))
         return found
 
     def _request(self, row: sqlite3.Row) -> dict[str, Any]:
@@ -329,11 +332,19 @@ def _is_new_name(row: sqlite3.Row) -> bool:
     return bool(row["name"] != was[-1])
 
 
+def _moved_windows(text: str, seconds: int) -> str:
+    """Return windows as `other_windows` has them, with their resets moved; what is no such text stays as it is."""
+    windows = read_mapping(text)
+    moved = {
+        slot: [*window[:2], window[2] + seconds]
+        for slot, window in windows.items()
+        if isinstance(window, list) and len(window) == 3 and is_number(window[2])
+    }
+    return json.dumps({**windows, **moved}) if moved else text
+
+
 def _said(text: str | None) -> list[Any] | None:
-    try:
-        found = None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    found = read_json(text)
     return found if isinstance(found, list) and found else None
 
 

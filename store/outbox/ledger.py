@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LOG_KEPT = 100_000
 """Batches whose nonces are kept: a team's database may be restored from a backup that is some months old."""
 
+_MADE_AT = uuid.UUID("7d3bd6a5-6d0a-4c4b-9f0c-8f2d0c7f3f1e")
+"""The namespace of UUIDs that are made of the time at which a file was made."""
+
 _WAIT_MILLISECONDS = 5_000
 _SALT_BYTES = 16
 
@@ -108,9 +111,14 @@ class Outbox:
         self._connection.execute("UPDATE ship_file SET is_off = 0 WHERE is_off")
 
     def _begin(self, emails: str, threads: str) -> None:
+        # When the file was made: copies of it have that in common, also those made before its first shipping.
+        made = self._connection.execute(
+            "SELECT min(applied_at) FROM _sqlite_migrations WHERE migration_set = 'codex-tap'"
+        ).fetchone()[0]
+        parent = None if made is None else str(uuid.uuid5(_MADE_AT, str(made)))
         self._connection.execute(
-            "INSERT INTO ship_file VALUES (?, NULL, ?, NULL, ?, ?, 0, 0, 0, 0, 0, 0, NULL, 0)",
-            (str(uuid.uuid4()), secrets.token_hex(_SALT_BYTES), emails, threads),
+            "INSERT INTO ship_file VALUES (?, ?, ?, NULL, ?, ?, 0, 0, 0, 0, 0, 0, NULL, 0)",
+            (str(uuid.uuid4()), parent, secrets.token_hex(_SALT_BYTES), emails, threads),
         )
 
     def _machine(self) -> Machine:

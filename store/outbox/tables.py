@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE ship_file (
     file_id TEXT NOT NULL,      -- UUID: by this a team's database knows the file
-    parent TEXT,                -- the UUID of the file that this one is a copy of
+    parent TEXT,                -- the UUID of the file that this one is a copy of; at first one that all copies share
     salt TEXT NOT NULL,
     name TEXT,                  -- of the machine, as the team sees it; null for the host's
     emails TEXT NOT NULL,       -- keep, hash or drop

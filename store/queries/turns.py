@@ -116,3 +116,27 @@ def count_turns(connection: Connection, after: int, upto: int) -> Sequence[TurnC
         (after, upto),
     )
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]
+
+
+class SeenTurn(NamedTuple):
+    """What a metric needs of a turn. Timestamps are Unix seconds; unknown token counts are None."""
+
+    id: int
+    account: int
+    model: str | None
+    status: int | None
+    error_type: str | None
+    started_at: float
+    ended_at: float
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def load_seen_turns(connection: Connection, after: int, since: float, *, limit: int) -> list[SeenTurn]:
+    """Return at most `limit` turns with ids above `after` that the tap saw end since a time, without warm-ups."""
+    rows = connection.execute(
+        f"SELECT {', '.join(SeenTurn._fields)} FROM requests"  # noqa: S608 (constants)
+        " WHERE id > ? AND ended_at >= ? AND imported = 0 AND warm_up = 0 ORDER BY id LIMIT ?",
+        (after, since, limit),
+    )
+    return [SeenTurn(*row) for row in rows]

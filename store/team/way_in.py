@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from store.errors import RefusedBatchError
+from store.errors import OtherMachineError, RefusedBatchError
 from store.team.address import connect, explained
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from store.team.address import TeamAddress
 
 _TAKEN = frozenset(("taken", "repeated"))
+
+_OWNER = "machines_owner"
+"""The constraint that a batch violates whose file belongs to another role."""
 
 _REFUSED_CLASSES = frozenset(("22", "23", "54"))
 """Classes of SQLSTATE of a value that cannot be stored: data exception, violated constraint, exceeded limit."""
@@ -63,6 +66,7 @@ class WayIn:
         """Send a batch, all of it or none; return False if it does not follow the file's last one.
 
         Raises:
+            OtherMachineError: Another role ships this file.
             RefusedBatchError: A row of it cannot be stored, and sending it again would not help.
             DatabaseError: It was not stored, or it is not known whether it was.
         """
@@ -84,9 +88,11 @@ class WayIn:
                     if last:
                         raise
                 except psycopg.Error as error:
-                    if (error.sqlstate or "")[:2] not in _REFUSED_CLASSES:
-                        raise
-                    raise RefusedBatchError(f"{self._address.shown} refuses a row: {error.sqlstate}") from None
+                    if error.diag.constraint_name == _OWNER:
+                        raise OtherMachineError(f"{self._address.shown}: another role ships this file") from None
+                    if (error.sqlstate or "")[:2] in _REFUSED_CLASSES:
+                        raise RefusedBatchError(f"{self._address.shown} refuses a row: {error.sqlstate}") from None
+                    raise
                 else:
                     break
         assert row is not None

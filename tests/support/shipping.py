@@ -7,6 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from scripts.ship.shipper import Shipper
+from store.constants import SKEW_SECONDS
 from store.models import Limit, RateLimits, Snapshot, Source, Tokens, Transport, Turn, Window
 from store.outbox.batch import IMPORTED_LIMIT_COLUMNS, REQUEST_COLUMNS, SNAPSHOT_COLUMNS
 from store.outbox.ledger import Wishes
@@ -35,6 +36,7 @@ class Clock:
         self.now = now
 
     def advance(self, seconds: float) -> float:
+        """Go on, and return the new time."""
         self.now += seconds
         return self.now
 
@@ -236,6 +238,8 @@ def _unmoved(name: str, value: Any, skew: float) -> Any:
     """Return a value as the file has it; whether a row is late depends on other machines as well."""
     if name == "late":
         return value % 2
+    if name.startswith("resets_") and abs(skew) > SKEW_SECONDS and value is not None:
+        return value - round(skew)  # it was worked out on the machine's clock
     return value - skew if name in _SHIFTED and value is not None else value
 
 

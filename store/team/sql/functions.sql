@@ -180,12 +180,16 @@ BEGIN
         END IF;
         INSERT INTO machines (file_id, root, owner, name, first_seen_at, last_seen_at) VALUES (
             file,
-            coalesce((SELECT m.root FROM machines m WHERE m.file_id = parent AND m.owner = session_user), file),
+            -- Whoever names it has had the file, by whatever role it is shipped. Copies made before the first shipping
+            -- name what they have in common, which is no file.
+            coalesce((SELECT m.root FROM machines m WHERE m.file_id = parent), parent, file),
             session_user, machine_name(batch, session_user), now_at, now_at)
         ON CONFLICT (file_id) DO NOTHING RETURNING * INTO origin;
     END IF;
     IF origin.owner <> session_user THEN
-        RAISE EXCEPTION 'another role ships this file' USING ERRCODE = 'insufficient_privilege';
+        -- This one is a copy: it becomes another machine.
+        RAISE EXCEPTION 'another role ships this file'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'machines_owner';
     END IF;
     RETURN origin;
 END $$;

@@ -41,7 +41,7 @@ def install_all(port: int = 26339) -> Sequence[str]:
     """Install both steps without running the service; return the command that would."""
     (Path.home() / ".bashrc").write_bytes(b"alias x=y")
     apply_shell(plan_shell("bash", [], os.environ))
-    plan = plan_always(os.environ, port=port, gateways=[], serve=False, alerts=False)
+    plan = plan_always(os.environ, port=port, gateways=[], serve=False, alerts=False, otlp=False)
     command = write_service(plan)
     start_service(plan, NoManager(), command)
     lead_codex(plan, os.environ)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from scripts.alerts import state as states
 from scripts.cli import cli
+from scripts.support.exclusive import AlreadyRunningError
 from tests.support.alerts import Desk
 from tests.support.command_line import invoke
 from tests.support.harness import REPOSITORY, free_port, wait_until
@@ -103,7 +104,7 @@ def test_run_sends_alerts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (done.returncode, done.stderr) == (7, "codex-tap: alerts go to log\n")
     assert len(desk.noted()) == 1
-    with states.exclusive_lock(desk.database):
+    with states.watch_lock(desk.database):
         pass
 
 
@@ -123,9 +124,9 @@ def test_the_watch_ends_with_a_killed_launcher(desk: Desk, monkeypatch: pytest.M
 
 def _is_unwatched(database: Path) -> bool:
     try:
-        with states.exclusive_lock(database):
+        with states.watch_lock(database):
             return True
-    except states.AlreadyRunningError:
+    except AlreadyRunningError:
         return False
 
 
