@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 from scripts.support.errors import WRONG_USE, CommandError
 
@@ -52,7 +52,7 @@ def open_for_reading(
 
 
 @contextlib.contextmanager
-def open_for_reading(place: Place, lock_seconds: float | None = None) -> Iterator[Connection]:
+def open_for_reading(place: Place, lock_seconds: float | None = None) -> Iterator[Any]:
     """Open the database for reading; all queries see the same state of it.
 
     Args:
