@@ -289,7 +289,7 @@ class _Reader:
             "user_id": user_id,
             "email": self._machine.privacy.email(row["email"]),
             # What was sent by another choice is replaced, even by nothing.
-            "email_replaced": row["is_known"] and (was is None or was[0] != self._machine.privacy.emails),
+            "email_replaced": bool(row["is_known"]) and (was[0] if was else "keep") != self._machine.privacy.emails,
             "facts": row["facts"],
             **self._times(row),
         }

@@ -182,8 +182,13 @@ class Outbox:
 
         Later batches were lost on their way, or the team's database was restored from a backup.
         """
+        (taken, later) = self._connection.execute(
+            "SELECT taken_seq, EXISTS (SELECT 1 FROM ship_sent WHERE seq > ? AND said IS NOT NULL) FROM ship_file",
+            (position.seq,),
+        ).fetchone()
+        if taken == position.seq and not later:
+            return
         with transaction(self._connection):
-            (taken,) = self._connection.execute("SELECT taken_seq FROM ship_file").fetchone()
             self._connection.execute("UPDATE ship_sent SET said = NULL WHERE seq > ?", (position.seq,))
             if taken > position.seq:
                 # What grew since then may have been replaced by newer rows, and is no longer looked after.
