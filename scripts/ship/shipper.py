@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from store.errors import Inode
     from store.outbox.batch import Batch
-    from store.outbox.ledger import Position
 
 _SMALLER = 10
 """Of a batch that is refused, a part of this size is tried next, down to one row."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import SKEW_SECONDS
-from store.outbox.ledger import Position
 from store.outbox.privacy import account_number, shipped_ids, token_digest
+from store.outbox.tables import Position
 from store.stored_json import is_number, read_json, read_mapping
 from store.transitions import clock_skew
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from store.outbox.ledger import Machine
+    from store.outbox.tables import Machine
 
 MOST_ROWS = 2_000
 """Rows of each table in a batch."""

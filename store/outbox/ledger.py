@@ -18,6 +18,7 @@ from store.database import open_writer, transaction
 from store.errors import DatabaseError
 from store.outbox import tables
 from store.outbox.privacy import CHOICES, Choice, Privacy
+from store.outbox.tables import Machine, Position
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,26 +35,6 @@ _MADE_AT = uuid.UUID("7d3bd6a5-6d0a-4c4b-9f0c-8f2d0c7f3f1e")
 
 _WAIT_MILLISECONDS = 5_000
 _SALT_BYTES = 16
-
-
-class Machine(NamedTuple):
-    """What a team's database is told of the file: its UUID, that of the file it is a copy of, and a name."""
-
-    file_id: str
-    parent: str | None
-    name: str | None
-    privacy: Privacy
-
-
-class Position(NamedTuple):
-    """How far a batch went; ``seq`` is 0 and ``nonce`` None at the beginning of the file."""
-
-    seq: int
-    nonce: str | None
-    snapshots: int
-    requests: int
-    losses: int
-    edits: int
 
 
 class Wishes(NamedTuple):

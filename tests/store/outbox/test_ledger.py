@@ -13,7 +13,8 @@ from store.database import open_reader
 from store.errors import DatabaseError
 from store.outbox import ledger
 from store.outbox.batch import read_batch
-from store.outbox.ledger import Outbox, Position, Wishes, end_shipping, progress
+from store.outbox.ledger import Outbox, Wishes, end_shipping, progress
+from store.outbox.tables import Position
 from tests.support.databases import record
 from tests.support.factories import turn, used
 
