@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.database import transaction
+from store.edit_log import log_edit
 from store.outbox.tables import shipped_rows
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def prune(connection: sqlite3.Connection, before: float, most: int = 500) -> int
         for rest in (_DELETE_OLD_IMPORTED_LIMITS, _DELETE_OLD_THREADS):
             if not deleted:
                 deleted = connection.execute(rest, {"before": before, "most": most}).rowcount
+        if deleted:
+            log_edit(connection, until=before)
     return deleted
 
 
