@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from store.errors import Inode
     from store.outbox.batch import Batch
+    from store.outbox.tables import Position
 
 _SMALLER = 10
 """Of a batch that is refused, a part of this size is tried next, down to one row."""
