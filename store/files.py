@@ -161,6 +161,13 @@ def alerts_state_path(database: Path) -> Path:
     return database.with_name(f"{database.name}{_ALERTS_STATE}")
 
 
+def team_state_path(shown: str) -> Path:
+    """Return the path that the files of a watcher of a team's database are named by; `shown` is its address."""
+    import hashlib
+
+    return data_folder() / f"team-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"
+
+
 def alerts_lock_path(database: Path) -> Path:
     """Return the path of the lock that the watch for alerts of a database holds."""
     return database.with_name(f"{database.name}{_ALERTS_LOCK}")
@@ -212,6 +219,7 @@ INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
 API_PRICES_NAMES = rf"api-prices\.json{_PARTIAL}"
 KEPT_NAMES = r"kept-[0-9a-f]{16}\.sqlite3(-journal)?"
+TEAM_STATE_NAMES = rf"team-[0-9a-f]{{12}}({re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)})"
 PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 

@@ -31,6 +31,9 @@ _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 DATABASE_VARIABLE = "CODEX_TAP_DB"
 """Environment variable with the path of the database, or for reading commands with the URL of a team's database."""
 
+NEEDS_FILE = f"this needs a file and no team's database; name one with --db or {DATABASE_VARIABLE}"
+"""What is said where a team's database cannot stand for a file."""
+
 PRICES_VARIABLE = "CODEX_TAP_PRICES"
 """Environment variable with the path of the user's own prices."""
 
@@ -152,7 +155,7 @@ def database_path(chosen: str) -> Path:
 
     """
     if is_team_address(chosen):
-        raise SettingError(f"this needs a file and no team's database; name one with --db or {DATABASE_VARIABLE}")
+        raise SettingError(NEEDS_FILE)
     if chosen == ":memory:" or chosen.startswith("file:"):
         raise SettingError(f"{chosen} is not the path of a file; name one, such as ~/codex-tap.sqlite3")
     return expand_home(Path(chosen))

@@ -92,7 +92,7 @@ class Session(NamedTuple):
 
 
 @contextlib.contextmanager
-def session(path: Path, prefixes: Sequence[str] = ()) -> Iterator[Session]:
+def session(place: Place, prefixes: Sequence[str] = ()) -> Iterator[Session]:
     """Open the database for reading, and resolve prefixes of accounts.
 
     Raises:
@@ -103,7 +103,7 @@ def session(path: Path, prefixes: Sequence[str] = ()) -> Iterator[Session]:
     from store.errors import MissingError
     from store.queries.accounts import load_accounts
 
-    with open_for_reading(path) as connection:
+    with open_for_reading(place) as connection:
         known = load_accounts(connection)
         if not known:
             raise MissingError
@@ -137,11 +137,11 @@ NO_ACCOUNT = Selected(None, "codex_home")
 """What is selected where nobody is logged in, or that account was not seen yet."""
 
 
-def account_status(path: Path, prefix: str | None, workspace: str | None = None) -> Selected:
+def account_status(place: Place, prefix: str | None, workspace: str | None = None) -> Selected:
     """Return the account that a prefix matches, else that of a workspace, else the one that was seen last.
 
     Args:
-        path: The database.
+        place: The database.
         prefix: What a person names the account by.
         workspace: The id of the ChatGPT account that is logged in; of several of its users it is the one seen last.
 
@@ -149,11 +149,11 @@ def account_status(path: Path, prefix: str | None, workspace: str | None = None)
         AccountError: The prefix matches no account or several.
         DatabaseError: The database cannot be read.
     """
-    return account_outlook(path, prefix, workspace, with_forecasts=False)[0]
+    return account_outlook(place, prefix, workspace, with_forecasts=False)[0]
 
 
 def account_outlook(
-    path: Path, prefix: str | None, workspace: str | None = None, *, with_forecasts: bool = True
+    place: Place, prefix: str | None, workspace: str | None = None, *, with_forecasts: bool = True
 ) -> tuple[Selected, Mapping[str, WindowForecast]]:
     """Return an account as `account_status` does, and the forecasts of its main limit's windows by slot.
 
@@ -165,7 +165,7 @@ def account_outlook(
 
     now = time.time()
     try:
-        with session(path, [prefix] if prefix else []) as found:
+        with session(place, [prefix] if prefix else []) as found:
             selected = _selected(found, prefix, workspace, now)
             return selected, _forecasts(found, selected.status, now) if with_forecasts else {}
     except MissingError:

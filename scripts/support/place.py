@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.support.errors import FAILED, CommandError
-from scripts.support.packages import how_to_install, is_installed
-from store.settings import DATABASE_VARIABLE, data_folder, database_path, default_database, is_team_address
+from store.settings import DATABASE_VARIABLE, database_path, default_database, is_team_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +43,8 @@ def read_place(text: str, *, is_argument: bool) -> Place:
     """
     if not is_team_address(text):
         return database_path(text)
+    from scripts.support.packages import how_to_install, is_installed
+
     if not is_installed("psycopg"):
         install = how_to_install(_PACKAGE)
         raise CommandError(f"a team's database needs the package psycopg. Install it:  {install}", FAILED)
@@ -54,16 +54,16 @@ def read_place(text: str, *, is_argument: bool) -> Place:
 
 
 def own_file(place: Place) -> Path | None:
-    """Return the file of a place, beside which other files may be; None of a team's database."""
+    """Return the file, beside which other files may be; None of a team's database."""
     return place if isinstance(place, Path) else None
 
 
-def state_file(place: Place) -> Path:
-    """Return the path that the files of a watcher of a place are named by; they are beside it.
+def state_path(place: Place) -> Path:
+    """Return the path that the files of a watcher are named by and beside which they are.
 
     Raises:
         SettingError: The user has no home folder.
     """
-    if isinstance(place, Path):
-        return place
-    return data_folder() / f"team-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
+    from store.files import team_state_path
+
+    return place if isinstance(place, Path) else team_state_path(str(place))
