@@ -107,6 +107,11 @@ BEGIN
             UNION ALL
             SELECT account, limit_id, first_seen_at, first_seen_at
             FROM unnest(new_snapshots) WHERE row_id <= origin.snapshots_upto AND account = ANY (shared)) x;
+        -- A current row that is late now was not told last: any machine's may be the one that was.
+        PERFORM point_again(x.account) FROM (
+            SELECT DISTINCT l.account FROM limits l
+            JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id
+            WHERE l.account = ANY (shared) AND s.late <> 0) x;
     END IF;
     PERFORM point(batch -> 'limits', new_snapshots, origin);
     UPDATE accounts a SET snapshot_id = s.id
@@ -641,8 +646,7 @@ BEGIN
     ORDER BY s.account, s.limit_id
     ON CONFLICT (account, limit_id) DO UPDATE SET
         snapshot_id = excluded.snapshot_id, told_at = excluded.told_at, by_name = least(l.by_name, excluded.by_name)
-    WHERE l.told_at <= excluded.told_at
-        OR EXISTS (SELECT 1 FROM snapshots s WHERE s.account = l.account AND s.id = l.snapshot_id AND s.late <> 0);
+    WHERE l.told_at <= excluded.told_at;
 END $$;
 
 CREATE OR REPLACE FUNCTION point_again(who BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
