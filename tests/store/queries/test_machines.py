@@ -10,7 +10,12 @@ import pytest
 
 from store.database import open_reader
 from store.queries.accounts import load_accounts
+from store.queries.events import load_events
+from store.queries.forecast import load_forecasts
 from store.queries.machines import GONE_SECONDS, SILENT_SECONDS, load_machines, load_silent_machines
+from store.queries.speed import load_speed
+from store.queries.status import load_status
+from store.queries.usage import load_usage
 from store.team.address import read_address
 from store.team.connection import TeamConnection, open_team_reader
 from tests.support.databases import record
@@ -58,12 +63,25 @@ def test_machines_are_listed_with_the_one_heard_last_first(team: TeamConnection)
 
 
 def test_a_machine_that_was_not_heard_is_silent_until_it_is_gone(team: TeamConnection) -> None:
-    silent = load_silent_machines(team, NOW)
+    silent = load_silent_machines(team, NOW, load_accounts(team))
     assert [(each["machine"], each["silent_seconds"]) for each in silent] == [
         ("laptop", SILENCES["laptop"]),
         ("build", SILENCES["build"]),
     ]
     assert silent[0]["last_heard_at"] == NOW - SILENCES["laptop"]
+
+
+def test_the_documents_of_a_team_s_database_name_them(team: TeamConnection) -> None:
+    known = load_accounts(team)
+    for document in (
+        load_status(team, NOW, known),
+        load_usage(team, NOW, accounts=known, since=NOW - 60),
+        load_events(team, NOW, accounts=known),
+        load_forecasts(team, NOW, known),
+        load_speed(team, NOW, accounts=known, since=NOW - 60),
+    ):
+        silent = document["machines_silent"]
+        assert [each["machine"] for each in silent] == ["laptop", "build"]
 
 
 def test_of_an_account_those_that_have_seen_it(team: TeamConnection) -> None:
@@ -76,4 +94,5 @@ def test_of_an_account_those_that_have_seen_it(team: TeamConnection) -> None:
 def test_a_file_has_no_machines(path: Path) -> None:
     record(path, used(5))
     with contextlib.closing(open_reader(path)) as connection:
-        assert load_silent_machines(connection, NOW) == []
+        status = load_status(connection, NOW, load_accounts(connection))
+    assert "machines_silent" not in status
