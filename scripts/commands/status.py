@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.codex_files.import_hint import import_hint
-from scripts.commands.options import (
-    ACCOUNT_HELP,
-    accounts_argument,
-    database_option,
-    json_option,
-    shell_login,
-)
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, shell_login, status_options
 from scripts.commands.output import emit
 from scripts.support.database import NO_ACCOUNT, login_account, session
 from scripts.support.errors import NOTHING_YET
@@ -25,7 +18,7 @@ from scripts.support.sanitize import sanitize
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.text import Text
@@ -34,20 +27,6 @@ if TYPE_CHECKING:
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
     from store.documents import ForecastDocument, StatusCommandDocument
-
-
-def status_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of ``status``, which the bare ``codex-tap`` has as well."""
-    watch = click.option(
-        "--watch",
-        type=click.FloatRange(min=0.1),
-        is_flag=False,
-        flag_value=2.0,
-        metavar="[SECONDS]",
-        help="Refresh every SECONDS (default 2) until Ctrl-C.",
-    )
-    any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
-    return database_option(json_option(any_account(watch(command))))
 
 
 @click.command(
@@ -84,10 +63,17 @@ def status(
     found = _load(path, accounts, shell_login(any_account=any_account), with_forecasts=not form)
     is_known = bool(found.document["accounts"])
     code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path))
-    hint = None if form or not sys.stdout.isatty() else import_hint(path)
+    if not form and sys.stdout.isatty():
+        _show_import_hint(path)
+    context.exit(code)
+
+
+def _show_import_hint(path: Path) -> None:
+    from scripts.codex_files.import_hint import import_hint
+
+    hint = import_hint(path)
     if hint:
         click.echo(hint)
-    context.exit(code)
 
 
 def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
