@@ -38,7 +38,13 @@ HEAVY = (
 UNUSED_IN_PROMPTS = (
     *HEAVY,
     *("dataclasses", "email", "logging", "platformdirs", "subprocess", "urllib.parse", "zoneinfo"),
-    *("scripts.render.console", "store.analysis.forecast", "store.analysis.prices", "store.models"),
+    *(
+        "scripts.render.console",
+        "scripts.support.timespec",
+        "store.analysis.forecast",
+        "store.analysis.prices",
+        "store.models",
+    ),
 )
 
 
