@@ -656,8 +656,9 @@ END $$;
 
 CREATE OR REPLACE FUNCTION point_again(who BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM limits l WHERE l.account = who AND NOT EXISTS (
-        SELECT 1 FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0);
+    -- With a limit of one, the first row that is found ends the search.
+    DELETE FROM limits l WHERE l.account = who AND (
+        SELECT s.id FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0 LIMIT 1) IS NULL;
     INSERT INTO limits (account, limit_id, snapshot_id, told_at)
     WITH RECURSIVE known AS ( -- each limit by one look into the index, however many rows it has
         SELECT min(s.limit_id::TEXT) AS limit_id FROM snapshots s WHERE s.account = who
