@@ -137,6 +137,11 @@ def write_part(connection: sqlite3.Connection, part: SessionPart) -> ImportCount
     return ImportCounts(len(new), len(part.turns) - len(new))
 
 
+def has_imported_turns(connection: sqlite3.Connection, thread: str) -> bool:
+    """Return True if turns of a thread were imported: without any, none is in a recorded one's way."""
+    return connection.execute(_IMPORTED_TURN, (thread,)).fetchone() is not None
+
+
 def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
     """Delete the imported row of a turn that the tap has recorded as well, and return its session key.
 
@@ -311,6 +316,8 @@ def _limit_values(account: int, thread: str, limit: ImportedLimit) -> tuple[Any,
     times = limit.first_seen_at, thread, limit.last_seen_at
     return (account, limit.limit_id, *times, limit.limit_name, *five, *seven, others)
 
+
+_IMPORTED_TURN = "SELECT 1 FROM requests WHERE thread = ? AND imported = 1 LIMIT 1"
 
 _TURNS_OF_THREAD = (
     "SELECT id, ended_at, imported, response_id, session_key, coalesce(input_tokens, 0), coalesce(cached_tokens, 0),"

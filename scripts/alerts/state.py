@@ -155,6 +155,6 @@ def _memory(found: _Document) -> AlertState:
     )
 
 
-def watch_lock(place: Place) -> AbstractContextManager[None]:
+def watch_lock(database: Place) -> AbstractContextManager[None]:
     """Return the lock of a database's watcher: two of them would send every alert twice."""
-    return exclusive_lock(alerts_lock_path(state_path(place)), f"another codex-tap already watches {place}")
+    return exclusive_lock(alerts_lock_path(state_path(database)), f"another codex-tap already watches {database}")

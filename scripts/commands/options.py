@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts.commands.completion import complete_account
+from scripts.support.beside import Beside
 from scripts.support.place import read_place
 from store.errors import SettingError
 from store.settings import (
@@ -293,15 +294,26 @@ host_option = click.option(
     "--host", "hosts", multiple=True, metavar="HOST", help="Additional gateway host to watch (repeatable)."
 )
 
-serve_option = click.option("--serve", "serves", is_flag=True, help="Also start the web page (codex-tap serve).")
-
-alerts_option = click.option(
-    "--alerts", "sends_alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."
+_BESIDE_OPTIONS = (
+    click.option("--serve", is_flag=True, help="Also start the web page (codex-tap serve)."),
+    click.option("--alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."),
+    click.option("--otlp", is_flag=True, help="Also send metrics to a collector (codex-tap otlp)."),
+    click.option("--ship", metavar="URL", help="Also ship to a team's database (codex-tap ship --watch)."),
 )
 
-otlp_option = click.option(
-    "--otlp", "sends_metrics", is_flag=True, help="Also send metrics to a collector (codex-tap otlp)."
-)
+
+def beside_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each command that can run beside a proxy; the command takes `beside`."""
+
+    @functools.wraps(command)
+    def with_beside(*arguments: Any, **options: Any) -> None:
+        given = {name: options.pop(name) for name in Beside._fields}
+        command(*arguments, beside=Beside(**given), **options)
+
+    for option in reversed(_BESIDE_OPTIONS):
+        option(with_beside)
+    return with_beside
+
 
 proxy_option = click.option(
     "--proxy", "address", metavar="HOST:PORT", help="Use this running codex-tap proxy instead of starting one."

@@ -90,6 +90,8 @@ def ship(
         context.exit(_show_status(path, form))
     if form:
         raise click.UsageError("--json requires --status.")
+    if interval is not None and not stays:
+        raise click.UsageError("--interval requires --watch.")
     if ends:
         _end(path)
         return
@@ -138,8 +140,8 @@ def _ship_once(shipper: Shipper, shown: str, *, quiet: bool) -> None:
     if not quiet:
         from scripts.render.console import count
 
-        what = f"{count(sent.snapshots, 'snapshot')} and {count(sent.requests, 'turn')}"
-        click.echo(f"Sent {what} to {sanitize(shown)}.")
+        what = f"Sent {count(sent.snapshots, 'snapshot')} and {count(sent.requests, 'turn')} to"
+        click.echo(f"{what if sent.is_taken else 'Nothing new for'} {sanitize(shown)}.")
     if shipper.left_out:
         raise CommandError(f"the team's database refused rows, which were left out: {shipper.left_out}", FAILED)
 

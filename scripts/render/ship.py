@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def render_ship_status(document: ShipStatusDocument, now: float) -> str:
     """Return how much is not sent to the team's database yet."""
     sent_at = document["sent_at"]
-    sent = "never" if sent_at is None else f"{duration(max(0, now - sent_at))} ago"
+    sent = "never" if sent_at is None else f"{duration(max(0.0, now - sent_at))} ago"
     left = f"{count(document['snapshots_left'], 'snapshot')} and {count(document['turns_left'], 'turn')}"
     lines = [f"Not sent yet: {left}.", f"Last sent: {sent}."]
     if not document["shipping"]:

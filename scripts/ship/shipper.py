@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from store.errors import Inode
     from store.outbox.batch import Batch
-    from store.outbox.ledger import Position
+    from store.outbox.tables import Position
 
 _SMALLER = 10
 """Of a batch that is refused, a part of this size is tried next, down to one row."""
@@ -60,7 +60,7 @@ class Shipped(NamedTuple):
 
 
 def ship_all(shipper: Shipper) -> Shipped:
-    """Send batch after batch until nothing is new; return how much it was.
+    """Send batch after batch until nothing is new; return how much it was, and whether there was a batch.
 
     Raises:
         MissingError: There is no database yet.
@@ -68,9 +68,11 @@ def ship_all(shipper: Shipper) -> Shipped:
         sqlite3.Error: The database cannot be read or written now.
     """
     snapshots = requests = 0
+    any_taken = False
     while step := shipper.step():
         snapshots, requests = snapshots + step.snapshots, requests + step.requests
-    return Shipped(snapshots, requests, is_taken=True)
+        any_taken |= step.is_taken
+    return Shipped(snapshots, requests, any_taken)
 
 
 class Shipper:
@@ -104,12 +106,16 @@ class Shipper:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the next step opens them again."""
+        """Close the connections; the next step opens them again, and asks the team's database how far it is."""
         self._position = None
         outbox, self._outbox = self._outbox, None
-        team, self._team = self._team, None
         if outbox is not None:
             outbox.close()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection to the team's database; the next step connects again."""
+        team, self._team = self._team, None
         if team is not None:
             with contextlib.suppress(Exception):
                 team.close()

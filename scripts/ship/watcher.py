@@ -1,6 +1,7 @@
 """The ``codex-tap ship --watch`` process: ships what is new every minute or so, for as long as it runs.
 
-Nothing waits for it. A team's database that cannot be reached is tried again, ever more rarely.
+Nothing waits for it. A team's database that cannot be reached is tried again, ever more rarely. Between two looks there
+is no connection, because a server has room for fewer than a large team has machines.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import random
 import sqlite3
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from scripts.support.database_watcher import DatabaseWatcher
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 MIN_SECONDS, MAX_SECONDS = 30.0, 60.0
 """The time between two looks is a random one between these, so that the machines of a team do not come at once."""
+
+ASK_SECONDS = 600.0
+"""Time after which the team's database is asked where it is, whether or not anything is new: so it knows that the
+machine is there, and a clock that was set is noticed."""
 
 MAX_BACKOFF = 10
 """While it fails, the time between two tries grows to this multiple."""
@@ -48,6 +54,7 @@ class Watch:
         self._shipper, self._log = shipper, log
         self._watcher = DatabaseWatcher(database)
         self._seen: object = None
+        self._asks_at = float("-inf")
         self._failures = 0
         self._problem: str | None = None
         self._left_out = 0
@@ -59,8 +66,10 @@ class Watch:
 
     def look(self, stop: threading.Event) -> float:
         """Ship what is new until `stop` is set; return the multiple of the usual time to wait for the next look."""
-        state = self._watcher.state()
-        if state == self._seen and not self._failures:
+        state, ticks = self._watcher.state(), time.monotonic()
+        if ticks >= self._asks_at:
+            self._shipper.close()
+        elif state == self._seen and not self._failures:
             return 1.0
         try:
             while not stop.is_set() and self._shipper.step():
@@ -70,6 +79,10 @@ class Watch:
         except (DatabaseError, sqlite3.Error) as error:
             self._failed(failure_text(error) if isinstance(error, sqlite3.Error) else str(error))
             return float(min(2**self._failures, MAX_BACKOFF))
+        finally:
+            self._shipper.disconnect()
+        if ticks >= self._asks_at:
+            self._asks_at = ticks + ASK_SECONDS
         # What was written since is new: the notes of the shipper's own as well, which a look finds to be nothing.
         self._seen = state
         self._worked()

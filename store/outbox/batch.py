@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import SKEW_SECONDS
-from store.outbox.ledger import Position
 from store.outbox.privacy import account_number, shipped_ids, token_digest
+from store.outbox.tables import Position
 from store.stored_json import is_number, read_json, read_mapping
 from store.transitions import clock_skew
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from store.outbox.ledger import Machine
+    from store.outbox.tables import Machine
 
 MOST_ROWS = 2_000
 """Rows of each table in a batch."""
@@ -289,7 +289,7 @@ class _Reader:
             "user_id": user_id,
             "email": self._machine.privacy.email(row["email"]),
             # What was sent by another choice is replaced, even by nothing.
-            "email_replaced": row["is_known"] and (was is None or was[0] != self._machine.privacy.emails),
+            "email_replaced": bool(row["is_known"]) and (was[0] if was else "keep") != self._machine.privacy.emails,
             "facts": row["facts"],
             **self._times(row),
         }

@@ -18,6 +18,7 @@ from store.database import open_writer, transaction
 from store.errors import DatabaseError
 from store.outbox import tables
 from store.outbox.privacy import CHOICES, Choice, Privacy
+from store.outbox.tables import Machine, Position
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,26 +35,6 @@ _MADE_AT = uuid.UUID("7d3bd6a5-6d0a-4c4b-9f0c-8f2d0c7f3f1e")
 
 _WAIT_MILLISECONDS = 5_000
 _SALT_BYTES = 16
-
-
-class Machine(NamedTuple):
-    """What a team's database is told of the file: its UUID, that of the file it is a copy of, and a name."""
-
-    file_id: str
-    parent: str | None
-    name: str | None
-    privacy: Privacy
-
-
-class Position(NamedTuple):
-    """How far a batch went; ``seq`` is 0 and ``nonce`` None at the beginning of the file."""
-
-    seq: int
-    nonce: str | None
-    snapshots: int
-    requests: int
-    losses: int
-    edits: int
 
 
 class Wishes(NamedTuple):
@@ -182,8 +163,13 @@ class Outbox:
 
         Later batches were lost on their way, or the team's database was restored from a backup.
         """
+        (taken, later) = self._connection.execute(
+            "SELECT taken_seq, EXISTS (SELECT 1 FROM ship_sent WHERE seq > ? AND said IS NOT NULL) FROM ship_file",
+            (position.seq,),
+        ).fetchone()
+        if taken == position.seq and not later:
+            return
         with transaction(self._connection):
-            (taken,) = self._connection.execute("SELECT taken_seq FROM ship_file").fetchone()
             self._connection.execute("UPDATE ship_sent SET said = NULL WHERE seq > ?", (position.seq,))
             if taken > position.seq:
                 # What grew since then may have been replaced by newer rows, and is no longer looked after.

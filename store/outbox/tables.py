@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.outbox.privacy import account_number, shipped_ids
+from store.outbox.privacy import Privacy, account_number, shipped_ids
 
 if TYPE_CHECKING:
     import sqlite3
@@ -62,6 +62,27 @@ CREATE TABLE ship_edits (       -- changes of rows that may have been sent
     requests_upto INTEGER NOT NULL -- turn: the row
 )
 """
+
+
+class Machine(NamedTuple):
+    """What a team's database is told of the file: its UUID, that of the file it is a copy of, and a name."""
+
+    file_id: str
+    parent: str | None
+    name: str | None
+    privacy: Privacy
+
+
+class Position(NamedTuple):
+    """How far a batch went; ``seq`` is 0 and ``nonce`` None at the beginning of the file."""
+
+    seq: int
+    nonce: str | None
+    snapshots: int
+    requests: int
+    losses: int
+    edits: int
+
 
 _NAMES = ("ship_file", "ship_log", "ship_sent", "ship_edits")
 

@@ -29,6 +29,7 @@ from store.constants import MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.limits import MAX_LIMITS
+from store.queries.machines import with_silent_machines
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ def load_events(
         ]
     found.sort(key=lambda each: each[0].at)
     known_since = query.turns_known_since
-    return {
+    document: EventsDocument = {
         **empty_events(now, since=since, limit_id=limit_id),
         "turns_known_since": known_since if known_since > 0 else None,
         "readings": query.readings,
         "accounts": [account.reference for account in chosen],
         "events": [_event_entry(event, account, zone) for event, account in found],
     }
+    return with_silent_machines(document, connection, now, chosen)
 
 
 def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsDocument:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from store.connection import is_file
+from store.queries.cursors import is_among, read_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from store.connection import Connection
-    from store.documents import SilentMachine, TeamMachine
+    from store.documents import Document, SilentMachine, TeamMachine
     from store.queries.accounts import Account
+
+Told = TypeVar("Told", bound="Document")
 
 SILENT_SECONDS = 15 * 60
 """A machine that was not heard for this long is silent; a running one is heard every minute or so."""
@@ -45,23 +48,28 @@ def load_machines(connection: Connection, now: float) -> list[TeamMachine]:
     ]
 
 
-def load_silent_machines(connection: Connection, now: float, accounts: Sequence[Account] = ()) -> list[SilentMachine]:
-    """Return the machines that were not heard for a while, the last heard first: what they saw is not in any answer.
+def with_silent_machines(document: Told, connection: Connection, now: float, accounts: Sequence[Account]) -> Told:
+    """Return a document of accounts, from a team's database with the machines that were not heard for a while.
 
-    Args:
-        connection: of a team's database; a file has one machine alone, which is never silent to itself.
-        now: Unix seconds.
-        accounts: only machines that have seen one of these; all where none is given.
+    What they have seen since is in no answer yet: some of what seems to be used elsewhere may be theirs.
     """
-    if is_file(connection):
-        return []
-    marks = ", ".join("?" * len(accounts))
-    seen = f" AND machine IN (SELECT machine FROM machine_accounts WHERE account IN ({marks}))" if accounts else ""  # noqa: S608 (marks)
-    rows = connection.execute(
-        "SELECT name, last_seen_at FROM machines WHERE last_seen_at < ? AND last_seen_at > ?"  # noqa: S608 (marks)
-        f"{seen} ORDER BY last_seen_at DESC, machine",
-        (now - SILENT_SECONDS, now - GONE_SECONDS, *(account.id for account in accounts)),
-    )
+    if not is_file(connection):
+        document["machines_silent"] = load_silent_machines(connection, now, accounts)
+    return document
+
+
+def load_silent_machines(connection: Connection, now: float, accounts: Sequence[Account]) -> list[SilentMachine]:
+    """Return the machines of a team's database that were not heard for a while, the last heard first.
+
+    They are those that have seen one of the accounts (all machines where there are very many accounts).
+    """
+    seen, ids = is_among("s.account", [account.id for account in accounts])
+    with read_transaction(connection):
+        rows = connection.execute(
+            "SELECT name, last_seen_at FROM machines WHERE last_seen_at < ? AND last_seen_at > ? AND machine IN"  # noqa: S608 (marks)
+            f" (SELECT s.machine FROM machine_accounts s WHERE {seen}) ORDER BY last_seen_at DESC, machine",
+            (now - SILENT_SECONDS, now - GONE_SECONDS, *ids),
+        ).fetchall()
     return [
         {"machine": row["name"], "last_heard_at": row["last_seen_at"], "silent_seconds": now - row["last_seen_at"]}
         for row in rows

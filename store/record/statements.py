@@ -58,6 +58,14 @@ class CurrentSnapshot:
     pending_observations: int = 0
 
 
+class NewTurn(NamedTuple):
+    """A turn to be inserted, the row of its account, and the session key of the imported row that it replaces."""
+
+    account: int
+    turn: Turn
+    session_key: str | None
+
+
 class Loss(NamedTuple):
     """Observations that could not be stored: when that was noticed (Unix seconds), how many, and why."""
 
@@ -362,16 +370,12 @@ def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, i
     )
 
 
-def insert_turns(connection: sqlite3.Connection, turns: Iterable[tuple[int, Turn]]) -> None:
-    """Insert a row for each turn of an account; the row that an import made of the same turn gives way."""
-    _execute_each(
-        connection,
-        _INSERT_TURN,
-        [(*_turn_values(account, turn), _taken_over(connection, turn)) for account, turn in turns],
-    )
+def insert_turns(connection: sqlite3.Connection, turns: Iterable[NewTurn]) -> None:
+    """Insert the rows of turns."""
+    _execute_each(connection, _INSERT_TURN, [(*_turn_values(new.account, new.turn), new.session_key) for new in turns])
 
 
-def _taken_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
+def take_over_imported(connection: sqlite3.Connection, turn: Turn) -> str | None:
     """Delete the imported row of a turn, and return its session key; a row that cannot be read is in nobody's way."""
     try:
         return take_over(connection, turn)

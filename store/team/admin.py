@@ -188,11 +188,7 @@ def drop_months(connection: psycopg.Connection[Any], before: float) -> float:
 
 def add_months_ahead(connection: psycopg.Connection[Any]) -> None:
     """Make the months that come next, so that the first batch of each finds it there."""
-    connection.execute(
-        "SELECT codex_tap.add_months(extract(epoch FROM now())::FLOAT8,"
-        " extract(epoch FROM now() + make_interval(months => %s))::FLOAT8)",
-        (_MONTHS_AHEAD,),
-    )
+    connection.execute("SELECT codex_tap.add_months_ahead(%s)", (_MONTHS_AHEAD,))
 
 
 def _verifier(connection: psycopg.Connection[Any], role: str, password: str | None) -> str | None:

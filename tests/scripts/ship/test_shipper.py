@@ -13,10 +13,12 @@ import pytest
 from store import edits, retention
 from store.database import open_writer, transaction
 from store.errors import DatabaseError, MissingError
+from store.imports import ImportedFile, ImportedLimit, ImportedTurn, Owner, SessionPart, write_part
+from store.models import Tokens
 from store.outbox.ledger import Wishes
 from store.team.way_in import WayIn
 from tests.support.databases import record
-from tests.support.factories import BOB, turn, used
+from tests.support.factories import BOB, limit, snapshot, turn, used, windows
 from tests.support.shipping import Clock, Comparison, Machine, connector, snapshot_at
 
 if TYPE_CHECKING:
@@ -236,6 +238,42 @@ def test_an_account_that_is_merged_and_then_forgotten_goes_with_both(
     _forget(machine, "acct-a")
     machine.ship()
     assert (_count(team, "requests"), _count(team, "accounts")) == (0, 0)
+
+
+def test_a_limit_whose_id_becomes_known_moves_at_the_team_too(team: psycopg.Connection[Any], machine: Machine) -> None:
+    """Its rows were shipped under an id that was made from its display name."""
+    at = time.time() - 500
+    named = limit(windows(5), limit_id="spark", limit_name="Spark", by_name=True)
+    record(machine.path, snapshot(named, at=at), turn(at=at, limit_id="spark"))
+    machine.ship()
+    assert team.execute("SELECT limit_id FROM limits").fetchall() == [("spark",)]
+    known = limit(windows(6), limit_id="codex_bengalfox", limit_name="Spark")
+    record(machine.path, snapshot(known, at=at + 5))
+    machine.ship()
+    for table in ("limits", "snapshots", "requests"):
+        limits = team.execute(f"SELECT DISTINCT limit_id FROM {table}".encode()).fetchall()  # noqa: S608 (constants)
+        assert limits == [("codex_bengalfox",)]
+    assert _faults(team, machine) == []
+
+
+def test_an_imported_turn_gives_way_at_the_team_too(team: psycopg.Connection[Any], machine: Machine) -> None:
+    """The tap recorded the same turn, and stored it later: it was held for a locked database, say."""
+    at = time.time() - 500
+    record(machine.path, used(5, at=at))
+    counts = {"input": 100, "cached": 10, "output": 5, "reasoning": 0}
+    session = ImportedTurn("gpt-6-astra", None, None, at, at + 9, None, 100, 10, None, 5, 0)
+    owner, progress = Owner("acct-a", "user-a"), ImportedFile("file", 1, 1, None, None)
+    told = ImportedLimit("codex", None, at, at + 60, windows(7))
+    part = SessionPart("t-1", None, None, None, None, owner, [session], [told], progress)
+    with contextlib.closing(open_writer(machine.path)) as connection, transaction(connection):
+        write_part(connection, part)
+    machine.ship()
+    assert team.execute("SELECT imported FROM requests").fetchall() == [(1,)]
+    assert _faults(team, machine) == []
+    record(machine.path, turn("t-1", at=at + 10, tokens=Tokens(**counts)))
+    machine.ship()
+    assert team.execute("SELECT imported FROM requests").fetchall() == [(0,)]
+    assert _faults(team, machine) == []
 
 
 def _merge(machine: Machine, into: str, other: str) -> None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 
-_NEVER_SHIPPED = {"id", "session", "raw"}
+_NEVER_SHIPPED = {"id", "session", "raw", "machines_silent"}
 """Fields that a team's database lacks, or has its own of."""
 
 _VISIBLE = re.compile(r"[^\s/~]+~(?=[0-9a-f]{10})")
