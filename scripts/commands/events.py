@@ -111,9 +111,9 @@ def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> Even
 
     now = time.time()
     try:
-        with session(path, prefixes) as (connection, accounts, _):
-            checked_limits(load_limit_ids(connection), query["limit_id"])
-            return load_events(connection, now, accounts=accounts, **query)
+        with session(path, prefixes) as found:
+            checked_limits(load_limit_ids(found.connection), query["limit_id"])
+            return load_events(found.connection, now, accounts=found.accounts, **query)
     except MissingError:
         return empty_events(now, since=query["since"], limit_id=query["limit_id"])
 

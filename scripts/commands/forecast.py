@@ -57,7 +57,7 @@ def _load(path: Path, prefixes: Sequence[str]) -> ForecastDocument:
 
     now = time.time()
     try:
-        with session(path, prefixes) as (connection, accounts, _):
-            return load_forecasts(connection, now, accounts)
+        with session(path, prefixes) as found:
+            return load_forecasts(found.connection, now, found.accounts)
     except MissingError:
         return {"generated_at": int(now), "accounts": []}
