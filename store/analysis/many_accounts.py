@@ -1,7 +1,7 @@
 """How a great many accounts stand: counts by plan and state, and those that need attention first; pure functions.
 
-Only what decides is read of each account, and no document is made of it. `quiet_use` decides at once what is plain, which
-is nearly everything, and `limit_use` the rest; both say what `limit_status` says.
+Only what decides is read of each account, and no document is made of it. `quiet_use` decides at once what is plain, as
+nearly everything is, and `limit_use` the rest; both say what `limit_status` says.
 """
 
 from __future__ import annotations

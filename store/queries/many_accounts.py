@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.limit_status import FACT_COLUMNS
 from store.analysis.many_accounts import (
@@ -16,7 +16,7 @@ from store.analysis.many_accounts import (
     summarize,
 )
 from store.constants import MANY_ACCOUNTS, MOST_PRESSED
-from store.queries.accounts import count_accounts, load_some_accounts
+from store.queries.accounts import count_accounts, load_accounts, load_some_accounts, search_accounts
 from store.queries.cursors import tuple_cursor
 from store.queries.limits import MAX_LIMITS
 from store.queries.status import load_status
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from store.connection import Connection
-    from store.documents import StatusDocument
+    from store.documents import AccountsSummary, StatusDocument
+    from store.queries.accounts import Account
 
 
 def are_many(connection: Connection) -> bool:
@@ -33,24 +34,41 @@ def are_many(connection: Connection) -> bool:
     return count_accounts(connection) > MANY_ACCOUNTS
 
 
-def load_summary(
-    connection: Connection, now: float, *, first: Collection[int] = (), only: Collection[int] | None = None
-) -> StatusDocument:
-    """Return the summary of all accounts at `now`, and the state of the most pressed ones.
+class Shown(NamedTuple):
+    """The accounts that are shown, and the summary of all where these are not all of a great many."""
+
+    accounts: list[Account]
+    summary: AccountsSummary | None
+
+
+def load_shown(
+    connection: Connection, now: float, *, first: Collection[int] = (), search: str | None = None, every: bool = False
+) -> Shown:
+    """Return the accounts that are shown: all, or of a great many the most pressed ones at `now`.
 
     Args:
         connection: The database.
         now: When it is asked, in Unix seconds.
-        first: Row ids of accounts that are shown in any case, ahead of the others.
-        only: Row ids of the accounts that may be shown; None for all.
+        first: Row ids of accounts that are shown in any case, ahead of the most pressed ones.
+        search: Words that occur in the names of the accounts to show.
+        every: Show all of them, however many there are.
 
     """
+    found = None if search is None else search_accounts(connection, search)
+    if every or not are_many(connection):
+        return Shown(load_accounts(connection) if found is None else load_some_accounts(connection, found), None)
     uses = load_uses(connection, now)
-    pressed = [each.account for each in most_pressed((u for u in uses if only is None or u.account in only), MOST_PRESSED)]
-    shown = list(dict.fromkeys([*first, *pressed]))
-    accounts = {account.id: account for account in load_some_accounts(connection, shown)}
-    document = load_status(connection, now, [accounts[number] for number in shown if number in accounts])
-    return {**document, "summary": summarize(uses)}
+    wanted = None if found is None else set(found)
+    among = [each for each in uses if wanted is None or each.account in wanted]
+    chosen = list(dict.fromkeys([*first, *(each.account for each in most_pressed(among, MOST_PRESSED))]))
+    accounts = {account.id: account for account in load_some_accounts(connection, chosen)}
+    return Shown([accounts[number] for number in chosen if number in accounts], summarize(uses))
+
+
+def load_shown_status(connection: Connection, now: float, shown: Shown) -> StatusDocument:
+    """Return the state of the accounts that are shown at `now`, and the summary of all."""
+    document = load_status(connection, now, shown.accounts)
+    return document if shown.summary is None else {**document, "summary": shown.summary}
 
 
 def load_uses(connection: Connection, now: float) -> list[AccountUse]:
