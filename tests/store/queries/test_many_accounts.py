@@ -69,7 +69,7 @@ def test_who_is_shown(many: Path) -> None:
         assert are_many(connection)
         pressed = load_shown(connection, NOW).accounts
         assert len(pressed) == MOST_PRESSED
-        assert [each.id for each in load_shown(connection, NOW, first=[7]).accounts][0] == 7
+        assert load_shown(connection, NOW, first=[7]).accounts[0].id == 7
         found = load_shown(connection, NOW, search="PERSON-17 @example")
         assert sorted(each.id for each in found.accounts) == [17, *range(170, 180)]
         assert found.summary is not None
