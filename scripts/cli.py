@@ -54,6 +54,8 @@ _COMMANDS = {
     "install": "install:install",
     "proxy": "proxy:proxy",
     "env": "env:env",
+    "ship": "ship:ship",
+    "team": "team:team",
     "import": "import_sessions:import_sessions",
     "prune": "prune:prune",
     "demo": "demo:demo",

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from store.settings import data_folder
+from store.settings import cache_folder, data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +132,17 @@ def proxy_file(pid: int, port: int) -> Path:
     return proxies_folder() / f"{pid}-{port}.json"
 
 
+# The cache folder
+
+
+def kept_path(database: Path) -> Path:
+    """Return the file of what is kept of the answers about a database (`store.kept`), however its path is written."""
+    import hashlib
+
+    digest = hashlib.blake2b(os.fsencode(os.path.realpath(database)), digest_size=8).hexdigest()
+    return cache_folder() / f"kept-{digest}.sqlite3"
+
+
 # Paths beside the database
 
 
@@ -148,6 +159,13 @@ def backup_path(database: Path, version: int) -> Path:
 def alerts_state_path(database: Path) -> Path:
     """Return the path of the state of the alerts of a database."""
     return database.with_name(f"{database.name}{_ALERTS_STATE}")
+
+
+def team_state_path(shown: str) -> Path:
+    """Return the path that the files of a watcher of a team's database are named by; `shown` is its address."""
+    import hashlib
+
+    return data_folder() / f"team-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"
 
 
 def alerts_lock_path(database: Path) -> Path:
@@ -200,6 +218,8 @@ SERVICE_NAMES = rf"(holder\.py|config\.json|status\.json|task\.xml){_PARTIAL}"
 INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
 API_PRICES_NAMES = rf"api-prices\.json{_PARTIAL}"
+KEPT_NAMES = r"kept-[0-9a-f]{16}\.sqlite3(-journal)?"
+TEAM_STATE_NAMES = rf"team-[0-9a-f]{{12}}({re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)})"
 PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 

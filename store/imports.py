@@ -16,6 +16,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import MAIN_LIMIT
+from store.edit_log import log_edit
+from store.outbox import tables as outbox
 
 if TYPE_CHECKING:
     import sqlite3
@@ -129,8 +131,15 @@ def write_part(connection: sqlite3.Connection, part: SessionPart) -> ImportCount
         account = _account(connection, part)
         new = _write_turns(connection, account, part)
         connection.executemany(_SAVE_LIMIT, [_limit_values(account, part.thread, limit) for limit in part.limits])
+        if part.limits:
+            log_edit(connection, account=account, since=min(limit.first_seen_at for limit in part.limits))
     connection.execute(_SAVE_FILE, (*part.progress, account))
     return ImportCounts(len(new), len(part.turns) - len(new))
+
+
+def has_imported_turns(connection: sqlite3.Connection, thread: str) -> bool:
+    """Return True if turns of a thread were imported: without any, none is in a recorded one's way."""
+    return connection.execute(_IMPORTED_TURN, (thread,)).fetchone() is not None
 
 
 def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
@@ -146,7 +155,10 @@ def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
     twin = _nearest(imported, turn.response_id, counts, turn.ended_at)
     if twin is None:
         return None
-    connection.execute("DELETE FROM requests WHERE id = ?", (twin.id,))
+    outbox.note_turn_deleted(connection, twin.id)
+    deleted = connection.execute("DELETE FROM requests WHERE id = ? RETURNING account, started_at", (twin.id,))
+    for account, started_at in deleted.fetchall():
+        log_edit(connection, account=account, since=started_at)
     return twin.session_key
 
 
@@ -304,6 +316,8 @@ def _limit_values(account: int, thread: str, limit: ImportedLimit) -> tuple[Any,
     times = limit.first_seen_at, thread, limit.last_seen_at
     return (account, limit.limit_id, *times, limit.limit_name, *five, *seven, others)
 
+
+_IMPORTED_TURN = "SELECT 1 FROM requests WHERE thread = ? AND imported = 1 LIMIT 1"
 
 _TURNS_OF_THREAD = (
     "SELECT id, ended_at, imported, response_id, session_key, coalesce(input_tokens, 0), coalesce(cached_tokens, 0),"

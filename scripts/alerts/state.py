@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from scripts.support.exclusive import exclusive_lock
+from scripts.support.place import state_path
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
 from store.documents import AlertKind, AlertMessage  # noqa: TC001 (pydantic reads the types at run time)
 from store.files import alerts_lock_path, read_whole, write_private
@@ -21,6 +22,8 @@ else:  # pydantic reads the types of a TypedDict of this kind alone
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from scripts.support.place import Place
 
 _VERSION = 1
 _MAX_BYTES = 64_000_000
@@ -152,6 +155,6 @@ def _memory(found: _Document) -> AlertState:
     )
 
 
-def watch_lock(database: Path) -> AbstractContextManager[None]:
+def watch_lock(database: Place) -> AbstractContextManager[None]:
     """Return the lock of a database's watcher: two of them would send every alert twice."""
-    return exclusive_lock(alerts_lock_path(database), f"another codex-tap already watches {database}")
+    return exclusive_lock(alerts_lock_path(state_path(database)), f"another codex-tap already watches {database}")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, names_option
+from scripts.commands.options import names_option, place_option
 from scripts.support.errors import FAILED, CommandError
 from scripts.support.packages import how_to_install, is_installed
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from scripts.support.place import Place
 
 _PACKAGE = "mcp>=1.30,<3"
 
@@ -26,8 +26,8 @@ Examples:
 """,
 )
 @names_option()
-@database_option
-def mcp_server(*, names_on: bool, database: Path | None) -> None:
+@place_option
+def mcp_server(*, names_on: bool, database: Place | None) -> None:
     """Answer the questions of agents, as an MCP server on stdio.
 
     Its tools are limits, forecast, usage and guard. They only read, and tell no e-mail address, title or folder unless
@@ -37,4 +37,4 @@ def mcp_server(*, names_on: bool, database: Path | None) -> None:
         raise CommandError(f"codex-tap mcp needs the package mcp. Install it:  {how_to_install(_PACKAGE)}", FAILED)
     from scripts.agent.server import serve
 
-    serve(database or default_database(), names_on=names_on)
+    serve(database or default_place(), names_on=names_on)

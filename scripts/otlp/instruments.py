@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from scripts.support.database import open_for_reading
 from scripts.support.metric_values import account_labels, credits_balance
+from scripts.support.place import own_file, state_path
 from scripts.support.version import version
 from store.analysis.many_accounts import STANDINGS, summarize
 from store.constants import FULL_PERCENT
@@ -27,11 +28,11 @@ from store.queries.turns import load_seen_turns, newest_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.util.types import AttributeValue
 
+    from scripts.support.place import Place
     from store.connection import Connection
     from store.documents import AccountStatus, LimitStatus, PlanSummary, WindowStatus
     from store.errors import Inode
@@ -58,22 +59,22 @@ _AT_ONCE = 5_000
 class Instruments:
     """The metrics, as of the last `update`."""
 
-    def __init__(self, path: Path, reader: MetricReader, now: float) -> None:
+    def __init__(self, place: Place, reader: MetricReader, now: float) -> None:
         """Create the metrics; turns that ended before `now` (Unix seconds), and imported ones, are left out.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database; a file need not exist yet.
             reader: collects the metrics.
             now: the time of the start.
         """
-        self._path, self._since = path, now
+        self._place, self._since = place, now
         self._status = empty_status(now)
         self._plans: Sequence[PlanSummary] = ()
         self._labels: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._inode: Inode | None = None
         self._upto: int | None = None
-        self._provider = MeterProvider(metric_readers=[reader], resource=_resource(path), shutdown_on_exit=False)
+        self._provider = MeterProvider(metric_readers=[reader], resource=_resource(place), shutdown_on_exit=False)
         meter = self._provider.get_meter("codex-tap", version())
         self._tokens = meter.create_histogram(
             "gen_ai.client.token.usage",
@@ -104,9 +105,10 @@ class Instruments:
             DatabaseError: the database cannot be read; the metrics are as before.
             sqlite3.Error: likewise.
         """
-        found = inode(self._path)
+        path = own_file(self._place)
+        found = inode(path) if path else None
         try:
-            with open_for_reading(self._path) as connection:
+            with open_for_reading(self._place) as connection:
                 self._read_accounts(connection, now)
                 self._count_turns(connection, found)
         except MissingError:
@@ -213,9 +215,9 @@ def _callback(observe: Callable[[], Iterable[Observation]]) -> Callable[[Callbac
     return lambda _options: observe()
 
 
-def _resource(path: Path) -> Resource:
+def _resource(place: Place) -> Resource:
     """Return what sends the metrics: the same after each start; the user's variables come first."""
     # A digest, because the name of the machine and the path are nobody's business.
-    instance = uuid.uuid5(uuid.NAMESPACE_URL, f"codex-tap:{uuid.getnode()}:{path.absolute()}")
+    instance = uuid.uuid5(uuid.NAMESPACE_URL, f"codex-tap:{uuid.getnode()}:{state_path(place).absolute()}")
     own = {"service.name": "codex-tap", "service.version": version(), "service.instance.id": str(instance)}
     return Resource.create(own).merge(OTELResourceDetector().detect())

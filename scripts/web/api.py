@@ -20,6 +20,7 @@ from scripts.prices.own_prices import OwnPricesError
 from scripts.prices.price_list import open_prices
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
+from scripts.support.place import own_file
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
@@ -31,6 +32,7 @@ from store.analysis.ranking import rank_accounts
 from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
+from store.kept.filling import drop_edited
 from store.queries.accounts import account_counts, count_accounts, find_account, load_accounts
 from store.queries.events import empty_events, load_events
 from store.queries.forecast import empty_forecasts, load_forecasts
@@ -46,6 +48,8 @@ from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
 
 if TYPE_CHECKING:
+    import pathlib
+
     from scripts.web.change_stream import Hub
     from store.connection import Connection
     from store.queries.accounts import Account
@@ -65,6 +69,10 @@ _UNREADABLE: dict[int | str, dict[str, Any]] = {
 _NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
     404: {**_ACCOUNT_PROBLEM, "description": "No account matches."},
     409: {**_ACCOUNT_PROBLEM, "description": "Several accounts match."},
+}
+_CHANGED_ACCOUNT: dict[int | str, dict[str, Any]] = {
+    **_NO_ACCOUNT,
+    403: {**_PROBLEM, "description": "A team's database is served, which is not changed here."},
 }
 _GARBLED: dict[int | str, dict[str, Any]] = {400: {**_PROBLEM, "description": "The body is not JSON."}}
 _UNCHANGED: dict[int | str, dict[str, Any]] = {
@@ -392,7 +400,9 @@ def get_account(request: Request, prefix: Prefix) -> Response:
 
 
 @router.patch(
-    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}",
+    response_model=documents.AccountDetail,
+    responses={**_GARBLED, **_CHANGED_ACCOUNT},
 )
 def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChange) -> Response:
     """Give an account a name, or remove the name."""
@@ -403,14 +413,14 @@ def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChang
     except CommandError as error:
         raise _invalid("name", str(error), "body") from error
     try:
-        with open_for_writing(reader.path) as connection:
+        with open_for_writing(_own_file(reader)) as connection:
             rename_account(connection, found.id, name)
     except sqlite3.IntegrityError as error:
         raise HTTPException(409, f"another account already has the name {name!r}") from error
     return json_response(request, reader.query_account(found.key, _account_detail))
 
 
-@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_NO_ACCOUNT)
+@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_CHANGED_ACCOUNT)
 def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all its data. This cannot be undone."""
     reader = _reader(request)
@@ -419,11 +429,25 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
         return account, _account_detail(connection, account)
 
     found, detail = reader.query_account(prefix, load)
-    with open_for_writing(reader.path) as connection:
+    path = _own_file(reader)
+    with open_for_writing(path) as connection:
         forget_account(connection, found.id)
-    files = [path.name for path in residual_files(reader.path)]
+    drop_edited(path)
+    files = [each.name for each in residual_files(path)]
     document: documents.ForgottenAccount = {**detail, "files": files}
     return json_response(request, document)
+
+
+def _own_file(reader: Reader) -> pathlib.Path:
+    """Return the file that is served.
+
+    Raises:
+        HTTPException: It is a team's database, which is only read.
+    """
+    path = own_file(reader.place)
+    if path is None:
+        raise HTTPException(403, "a team's database is not changed here; its administrator has codex-tap team")
+    return path
 
 
 def _account_detail(connection: Connection, account: Account) -> documents.AccountDetail:
@@ -457,13 +481,14 @@ def get_health(request: Request) -> Response:
 
     empty: tuple[int, float | None, Losses | None] = (0, None, None)
     number, newest, lost = reader.query(load, empty)
+    path = own_file(reader.place)
     document: documents.HealthDocument = {
         "status": "ok" if number else "empty",
         "version": version(),
         "accounts": number,
         "newest_reading_age_seconds": None if newest is None else max(0, int(now - newest)),
         "readings_lost": lost.number if lost else 0,
-        "waiting_files": len(spill_files(reader.path)),
+        "waiting_files": len(spill_files(path)) if path else 0,
     }
     return json_response(request, document)
 

@@ -24,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from scripts.support.database import open_for_reading
 from scripts.support.metric_values import account_labels, credits_balance, finite_number
+from scripts.support.place import own_file
 from scripts.support.version import version
 from store.analysis.many_accounts import STANDINGS, summarize
 from store.constants import FULL_PERCENT
@@ -39,10 +40,10 @@ from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from prometheus_client.core import Metric
 
+    from scripts.support.place import Place
     from store.connection import Connection
     from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
@@ -71,10 +72,10 @@ def get_metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": _CONTENT_TYPE})
 
 
-def registry(path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
+def registry(place: Place, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
     """Return a registry with the metrics of a database, and without those of the server process."""
     found = CollectorRegistry(auto_describe=False)
-    found.register(Metrics(path, turn_counter, with_emails=with_emails))
+    found.register(Metrics(place, turn_counter, with_emails=with_emails))
     return found
 
 
@@ -89,13 +90,13 @@ class Counts(NamedTuple):
 class TurnCounter:
     """Counts turns and their tokens, each turn once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Create a counter that has counted nothing.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
         """
-        self._path = path
+        self._place = place
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._inode: Inode | None = None
@@ -126,7 +127,11 @@ class TurnCounter:
             self._lock.release()
 
     def _is_same_file(self) -> bool:
-        return self._complete and inode(self._path) == self._inode
+        return self._complete and self._identity() == self._inode
+
+    def _identity(self) -> Inode | None:
+        path = own_file(self._place)
+        return inode(path) if path else None
 
     def _has_merged(self, connection: Connection) -> bool:
         """Return True if turns were counted for an account that is gone: merged into another, or deleted."""
@@ -138,8 +143,8 @@ class TurnCounter:
             if self._is_same_file():
                 return  # another scrape started the same count
             self._complete = False
-            found = inode(self._path)
-            with open_for_reading(self._path) as connection:
+            found = self._identity()
+            with open_for_reading(self._place) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
@@ -159,15 +164,15 @@ class TurnCounter:
 class Metrics:
     """Collects the metrics of a database; ``codex_tap_database_readable`` is 0 if it cannot be read."""
 
-    def __init__(self, path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> None:
+    def __init__(self, place: Place, turn_counter: TurnCounter, *, with_emails: bool) -> None:
         """Create the collector.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
             turn_counter: counts the turns of the database.
             with_emails: whether e-mail addresses may be labels.
         """
-        self._path = path
+        self._place = place
         self._turn_counter = turn_counter
         self._with_emails = with_emails
 
@@ -192,15 +197,16 @@ class Metrics:
 
     def _read(self) -> list[Metric]:
         now = time.time()
-        with open_for_reading(self._path) as connection, read_transaction(connection):
+        with open_for_reading(self._place) as connection, read_transaction(connection):
             present, label_name, labels = (_of_many if are_many(connection) else self._of_each)(connection, now)
             lost = load_losses(connection)
             counts = self._turn_counter.counts(connection)
             newest = newest_observation(connection)
+        path = own_file(self._place)
         return [
             *present,
             *(_counters(counts, label_name, labels) if counts else ()),
-            *_recorder(lost, len(spill_files(self._path)), newest),
+            *_recorder(lost, len(spill_files(path)) if path else 0, newest),
         ]
 
     def _of_each(self, connection: Connection, now: float) -> _Present:

@@ -11,8 +11,8 @@ from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from scripts.support.place import Place
     from store.connection import Connection
     from store.queries.accounts import Account
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Reader(NamedTuple):
     """Reads the database at a path. Each query opens the file, so one that was created or replaced is found."""
 
-    path: Path
+    place: Place
 
     def query(self, load: Callable[[Connection], T], empty: T) -> T:
         """Return the result of `load`, or `empty` if there is no database yet.
@@ -32,7 +32,7 @@ class Reader(NamedTuple):
             sqlite3.Error: the database cannot be read, which was found during the query.
         """
         try:
-            with open_for_reading(self.path) as connection, read_transaction(connection):
+            with open_for_reading(self.place) as connection, read_transaction(connection):
                 return load(connection)
         except MissingError:
             return empty
@@ -54,7 +54,7 @@ class Reader(NamedTuple):
             AccountError: the prefix matches no account, or several.
         """
         try:
-            with open_for_reading(self.path) as connection, read_transaction(connection):
+            with open_for_reading(self.place) as connection, read_transaction(connection):
                 return load(connection, find_stored_account(connection, prefix))
         except MissingError as error:
             raise AccountError(f"no account matches {prefix!r}", []) from error

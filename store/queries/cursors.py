@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from store.connection import is_file
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
@@ -43,3 +45,15 @@ def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
     if len(values) > MAX_AMONG:
         return "1 = 1", ()
     return f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", tuple(values)
+
+
+def change_number(connection: Connection) -> int:
+    """Return a number that is another one after each change that somebody else made; it ends the transaction."""
+    if is_file(connection):
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    try:
+        connection.rollback()
+        query = "SELECT edits + (SELECT coalesce(sum(batches), 0) FROM machines) FROM installation"
+        return int(connection.execute(query).fetchone()[0])
+    finally:
+        connection.rollback()

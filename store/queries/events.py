@@ -29,6 +29,7 @@ from store.constants import MAIN_LIMIT
 from store.queries.accounts import in_order
 from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.limits import MAX_LIMITS
+from store.queries.machines import with_silent_machines
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ def load_events(
         ]
     found.sort(key=lambda each: each[0].at)
     known_since = query.turns_known_since
-    return {
+    document: EventsDocument = {
         **empty_events(now, since=since, limit_id=limit_id),
         "turns_known_since": known_since if known_since > 0 else None,
         "readings": query.readings,
         "accounts": [account.reference for account in chosen],
         "events": [_event_entry(event, account, zone) for event, account in found],
     }
+    return with_silent_machines(document, connection, now, chosen)
 
 
 def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsDocument:
@@ -141,7 +143,9 @@ class _EventQuery:
         self._now = now
         self._since = float("-inf") if since is None else since
         self._limit_id = limit_id
-        self.turns_known_since = _turns_known_since(connection, accounts)
+        self.turns_known_since = (
+            turns_known_since(connection) if is_file(connection) else _machines_know_turns_since(connection, accounts)
+        )
         self.readings = 0
 
     def events_of(self, account: Account) -> Iterator[Event]:
@@ -211,13 +215,11 @@ WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY end
 """  # noqa: S608 (constant columns)
 
 
-def _turns_known_since(connection: Connection, accounts: Sequence[Account]) -> float:
-    """Return since when turns are recorded and still stored: minus infinity for "always".
+def turns_known_since(connection: Connection) -> float:
+    """Return since when a file has turns: minus infinity for "always".
 
     A database of the first schema has turns only since its migration.
     """
-    if not is_file(connection):
-        return _machines_know_turns_since(connection, accounts)
     first = connection.execute("SELECT id, started_at FROM requests ORDER BY id LIMIT 1").fetchone()
     # Ids begin with 1: earlier turns were pruned.
     stored_since = first["started_at"] if first and first["id"] > 1 else float("-inf")

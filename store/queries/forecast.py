@@ -20,6 +20,7 @@ from store.constants import BUDGET_SLOT
 from store.queries.cursors import read_transaction
 from store.queries.imported import imported_samples
 from store.queries.limits import current_snapshots
+from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def load_forecasts(
     """Return the forecasts of the accounts' limits at `now` (Unix seconds); with `limit_id` of that limit alone."""
     with read_transaction(connection):
         snapshots = current_snapshots(connection, accounts)
-        return {
+        document: ForecastDocument = {
             "generated_at": int(now),
             "accounts": [
                 {
@@ -67,6 +68,7 @@ def load_forecasts(
                 for account in accounts
             ],
         }
+    return with_silent_machines(document, connection, now, accounts)
 
 
 def empty_forecasts(now: float) -> ForecastDocument:

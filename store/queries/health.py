@@ -29,6 +29,23 @@ def load_summary(connection: Connection) -> Summary:
     return Summary(*row)
 
 
+class TeamSummary(NamedTuple):
+    """Who ships to a team's database, for ``doctor``; ``last_heard_at`` is when a machine last did (Unix seconds)."""
+
+    accounts: int
+    machines: int
+    last_heard_at: float | None
+
+
+def load_team_summary(connection: Connection) -> TeamSummary:
+    """Return who ships to a team's database."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM machines),"
+        " (SELECT max(last_seen_at) FROM machines)"
+    ).fetchone()
+    return TeamSummary(*row)
+
+
 def count_unreadable(connection: Connection) -> int:
     """Return the number of limits whose newest reading is damaged; the next reading of each begins a new row.
 

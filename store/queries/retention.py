@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.outbox.tables import shipped_rows
 from store.queries.cursors import read_transaction
 from store.retention import OLD_IMPORTED_LIMITS, OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
-    from store.connection import Connection
     from store.documents import PrunedAccount
     from store.queries.accounts import Account
 
@@ -45,13 +46,13 @@ class PruneCounts(NamedTuple):
         }
 
 
-def prune_counts(connection: Connection, before: float, accounts: Sequence[Account]) -> list[PruneCounts]:
+def prune_counts(connection: sqlite3.Connection, before: float, accounts: Sequence[Account]) -> list[PruneCounts]:
     """Count, account by account, the rows last seen before `before` (Unix seconds), without those of the present."""
     with read_transaction(connection):
         return [_prune_counts(connection, account, before) for account in accounts]
 
 
-def file_bytes(connection: Connection) -> tuple[int, int]:
+def file_bytes(connection: sqlite3.Connection) -> tuple[int, int]:
     """Return the size of the database, and how many bytes of it are free for new rows."""
     size, pages, free = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -70,8 +71,8 @@ _COUNTS = {
 }
 
 
-def _prune_counts(connection: Connection, account: Account, before: float) -> PruneCounts:
-    values = {"account": account.id, "before": before}
+def _prune_counts(connection: sqlite3.Connection, account: Account, before: float) -> PruneCounts:
+    values = {"account": account.id, "before": before, **shipped_rows(connection)._asdict()}
     found = {name: int(connection.execute(count, values).fetchone()[0]) for name, count in _COUNTS.items()}
     return PruneCounts(
         account,

@@ -24,6 +24,7 @@ from store.analysis.speed import (
 from store.analysis.speed_text import comparison_text
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -90,7 +91,10 @@ def load_speed(
         last = turns._replace(period=_Range(now - span, now))
         recent = _samples(last.timings(MAX_USUAL_TURNS), clock)
         earlier = _samples(clock.same_hours(last), clock)
-    return table.document([account.reference for account in chosen], _now(compare(recent, earlier), now - span, span))
+    document = table.document(
+        [account.reference for account in chosen], _now(compare(recent, earlier), now - span, span)
+    )
+    return with_silent_machines(document, connection, now, chosen)
 
 
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:

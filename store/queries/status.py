@@ -9,6 +9,7 @@ from store.analysis.model_usage import unavailable_models
 from store.constants import MAX_TIMESTAMP, flag
 from store.queries.cursors import is_among, read_transaction
 from store.queries.limits import current_snapshots
+from store.queries.machines import with_silent_machines
 from store.stored_json import is_number, read_json
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ def load_status(connection: Connection, now: float, accounts: Sequence[Account])
     with read_transaction(connection):
         snapshots = current_snapshots(connection, accounts)
         facts = _facts_rows(connection, accounts)
-    return {
+    document: StatusDocument = {
         "generated_at": int(now),
         "accounts": [
             _account_status(account, facts.get(account.id), snapshots.get(account.id, []), now) for account in accounts
         ],
     }
+    return with_silent_machines(document, connection, now, accounts)
 
 
 def empty_status(now: float) -> StatusDocument:

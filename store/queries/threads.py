@@ -194,7 +194,9 @@ def _entry(thread: Thread, kind: str | None) -> ThreadBranch:
 
 def thread_names(connection: Connection) -> list[tuple[str, str | None]]:
     """Return the id and the name of every thread, the newest first."""
-    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
+    rows = connection.execute(
+        "SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC, thread"
+    )
     return [(thread, name) for thread, name in rows]
 
 

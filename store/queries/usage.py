@@ -33,6 +33,7 @@ from store.queries.accounts import in_order
 from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.imported import imported_limit_ids, imported_samples, imported_windows
 from store.queries.limits import current_snapshots, load_limit_ids
+from store.queries.machines import with_silent_machines
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
@@ -117,13 +118,14 @@ def load_usage(
     for history in histories:
         size = budgets.get(history.account.id) if unit else None
         table.add(history, size and size.per_point)
-    return {
+    document: UsageDocument = {
         **table.document(int(now)),
         "unit": unit,
         "limit_id": limit,
         **_common_window(histories, wanted),
         "accounts": [account.reference for account in chosen],
     }
+    return with_silent_machines(document, connection, now, chosen)
 
 
 def load_token_rates(connection: Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-PREFIXES = ("postgresql://", "postgres://")
-
 _SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 _CHECKED = "verify-full"
 _CONNECT_SECONDS = 10
@@ -41,10 +39,8 @@ class TeamAddress(NamedTuple):
     def __repr__(self) -> str:
         return f"TeamAddress({self.shown!r})"
 
-
-def is_team_address(text: str) -> bool:
-    """Return True if a text is meant to name a team's database, and not a file."""
-    return text.lower().startswith(PREFIXES)
+    def __str__(self) -> str:
+        return self.shown
 
 
 def read_address(text: str, *, is_argument: bool, environment: Mapping[str, str] = os.environ) -> TeamAddress:
@@ -190,3 +186,31 @@ def _reason(error: psycopg.Error) -> str:
     """Return the first line of what the server or libpq says; it never repeats the password."""
     told = error.diag.message_primary or str(error).strip() or type(error).__name__
     return told.splitlines()[0]
+
+
+def url_of_role(address: TeamAddress, database: str, role: str) -> str:
+    """Return the URL by which another role reaches a database of the same server, without a password."""
+    from urllib.parse import quote, urlencode
+
+    given = address.parameters
+    host, port = given.get("host", ""), given.get("port")
+    where = "" if host.startswith("/") else host + (f":{port}" if port else "")
+    options = {"host": host, **({"port": port} if port else {})} if host.startswith("/") else {}
+    authority = given.get("sslrootcert")
+    if authority and not _is_certifi(authority):
+        options["sslrootcert"] = authority
+    query = f"?{urlencode(options, safe='/')}" if options else ""
+    return f"postgresql://{quote(role)}@{where}/{quote(database)}{query}"
+
+
+def pgpass_line(connection: psycopg.Connection[Any], role: str, password: str) -> str:
+    """Return the line of ``~/.pgpass`` by which a role logs in to the database of a connection."""
+    info = connection.info
+    fields = (info.host or "localhost", str(info.port), info.dbname, role, password)
+    return ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
+
+
+def _is_certifi(path: str) -> bool:
+    import certifi
+
+    return path == certifi.where()

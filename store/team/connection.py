@@ -28,35 +28,42 @@ if TYPE_CHECKING:
 QUESTION_SECONDS = 60.0
 """How long one question may take; the server ends it then."""
 
-_MIN_CONNECT_SECONDS, _MAX_CONNECT_SECONDS = 2, 10
+CONNECT_SECONDS = 10.0
+"""How long to wait for the server, usually; libpq's least are 2."""
+
+_MIN_CONNECT_SECONDS = 2
 
 _ROWS_AT_ONCE = 5_000
 """Rows of a long answer that are in memory at a time."""
 
 
-def open_team_reader(address: TeamAddress, seconds: float = _MAX_CONNECT_SECONDS) -> TeamConnection:
-    """Open a team's database for reading; wait at most ``seconds`` for the server, of which 2 are the least.
+def open_team_reader(address: TeamAddress, seconds: float = CONNECT_SECONDS) -> TeamConnection:
+    """Open a team's database for reading; wait at most ``seconds`` for the server.
 
     Raises:
         DatabaseError: It cannot be read: no server, no such database, no schema of ours, one of another version.
 
     """
-    connection = TeamConnection(address, round(max(_MIN_CONNECT_SECONDS, min(seconds, _MAX_CONNECT_SECONDS))))
+    connection = TeamConnection(address, max(_MIN_CONNECT_SECONDS, round(seconds)))
     try:
-        (version,) = connection.execute("SELECT schema_version FROM installation").fetchone()
-        if version != SCHEMA_VERSION:
-            raise DatabaseError(_other_version(address, version))
+        _check_version(connection, address)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _other_version(address: TeamAddress, version: int) -> str:
+def _check_version(connection: TeamConnection, address: TeamAddress) -> None:
+    (version,) = connection.execute("SELECT schema_version FROM installation").fetchone()
     if version < SCHEMA_VERSION:
-        return f"{address.shown} was made by an older codex-tap (schema {version}); codex-tap team init updates it"
-    known = f"schema {version}, this one knows {SCHEMA_VERSION}"
-    return f"{address.shown} was made by a newer codex-tap ({known}); update codex-tap"
+        raise DatabaseError(
+            f"{address} was made by an older codex-tap (schema {version}); codex-tap team init brings it up to date"
+        )
+    if version > SCHEMA_VERSION:
+        raise DatabaseError(
+            f"{address} was made by a newer codex-tap (schema {version}, this one knows {SCHEMA_VERSION});"
+            " update codex-tap"
+        )
 
 
 class TeamRow:

@@ -26,9 +26,9 @@ _OLDEST_SERVER = 15
 
 CHOOSE_SCHEMA = f"""
 SELECT set_config('search_path', CASE WHEN has_column_privilege('{SCHEMA}.accounts', 'email', 'SELECT')
-    THEN '{SCHEMA}' ELSE '{WITHOUT_EMAILS}, {SCHEMA}' END, false)
+    THEN '{SCHEMA}' ELSE '{WITHOUT_EMAILS}, {SCHEMA}' END, true)
 """
-"""What a reader's connection begins with: where its tables are."""
+"""What a reader's transaction begins with: where its tables are."""
 
 
 def installed_version(connection: psycopg.Connection[Any]) -> int:

@@ -30,12 +30,12 @@ ADMIN = "postgres"
 _USERS = ("nobody", "postgres")
 _START_SECONDS = 60
 _STOP_SECONDS = 20
-_PORT = 5432
 
 # The data of a test may go with the machine; `durable` servers keep PostgreSQL's own defaults.
 _QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 _SETTINGS = {
     "listen_addresses": "",
+    "port": "5432",
     "max_connections": "130",
     "shared_buffers": "64MB",
     "autovacuum": "off",
@@ -66,10 +66,17 @@ class PostgresServer:
     """A server on a socket of its own while the `with` block lasts.
 
     settings: more lines for postgresql.conf.
+    files: written into the data folder, as private files of the server's user: pg_hba.conf, or keys.
     durable: keeps what is committed through a crash of the machine, as a real server does.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, durable: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        durable: bool = False,
+    ) -> None:
         self._programs = require_postgres()
         self._numbers = itertools.count(1)
         # A socket's path has room for 107 bytes.
@@ -77,6 +84,8 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="codex-tap-pg-", dir=short))
         self.data = self.folder / "data"
         self._settings = {**_SETTINGS, **({} if durable else _QUICK), **(settings or {})}
+        self._files = files or {}
+        self.port = int(self._settings["port"])
         self._team_template: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -139,7 +148,7 @@ class PostgresServer:
 
     def url(self, database: str, user: str = ADMIN) -> str:
         """Return the URL of a database, by the socket."""
-        return f"postgresql://{user}@/{database}?host={self.folder}&port={_PORT}"
+        return f"postgresql://{user}@/{database}?host={self.folder}&port={self.port}"
 
     def connect(self, database: str = "postgres", user: str = ADMIN) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection; each statement is a transaction of its own."""
@@ -150,7 +159,7 @@ class PostgresServer:
     def create_database(self, template: str = "template1") -> str:
         """Return the name of a new database."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         return name
 
     def create_team_database(self) -> str:
@@ -161,7 +170,7 @@ class PostgresServer:
                 install(connection)
         return self.create_database(self._team_template)
 
-    def execute(self, statement: LiteralString, database: str = "postgres") -> list[tuple[Any, ...]]:
+    def execute(self, statement: LiteralString | bytes, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute a statement as the superuser; return its rows."""
         with contextlib.closing(self.connect(database)) as connection:
             cursor = connection.execute(statement)
@@ -182,13 +191,19 @@ class PostgresServer:
         )
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
-        settings = {"unix_socket_directories": str(self.folder), "port": str(_PORT), **self._settings}
+        settings = {"unix_socket_directories": str(self.folder), **self._settings}
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        for name, content in self._files.items():
+            path = self.data / name
+            path.write_bytes(content)
+            path.chmod(0o600)
+            if user:
+                os.chown(path, user.pw_uid, user.pw_gid)
 
     def _accepts(self) -> bool:
         asked = subprocess.run(
-            [self._programs / "pg_isready", "-q", "-h", self.folder, "-p", str(_PORT)],
+            [self._programs / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)],
             env={"PATH": os.environ.get("PATH", "")},
             check=False,
         )

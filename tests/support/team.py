@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import psycopg
 
@@ -90,8 +90,8 @@ class TeamMachine:
         return answer
 
     def batch(
-        self, snapshots: list[Mapping[str, Any]], requests: list[Mapping[str, Any]], **head: Any
-    ) -> tuple[dict[str, Any], list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+        self, snapshots: Sequence[Mapping[str, Any]], requests: Sequence[Mapping[str, Any]], **head: Any
+    ) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
         """Return the arguments of ``ship_1``."""
         times = [row["last_seen_at"] for row in snapshots] + [row["ended_at"] for row in requests]
         current = {(row["account"], row["limit_id"]): row["row_id"] for row in snapshots if not row["late"]}

@@ -1,4 +1,5 @@
--- The way into the team's database: a machine may call `ship_1` and `where_1`, and nothing else.
+-- The way into the team's database: a machine may call `ship_1` and `where_1`, and nothing else. They set the search path
+-- for the functions that they call: setting it takes longer than most of these do.
 --
 -- `ship_1` takes one batch of one machine, all of it or none, and returns {"answer": …, "nonce": …}:
 --   taken      it is stored now
@@ -22,7 +23,7 @@
 --   told_snapshots, told_requests: rows by the columns of these tables; `row_id` is their id in the file. A snapshot
 --              that was shipped may come again with more observations.
 CREATE OR REPLACE FUNCTION ship_1(batch JSON, told_snapshots JSON, told_requests JSON) RETURNS JSON
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = codex_tap, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     offered UUID := batch ->> 'nonce';
     previous UUID := batch ->> 'previous';
@@ -52,7 +53,9 @@ BEGIN
 
     new_snapshots := placed_snapshots(told_snapshots, origin, latest);
     new_requests := placed_requests(told_requests, origin, latest);
-    PERFORM add_months_of(new_snapshots, new_requests);
+    PERFORM add_months(min(at), max(at)) FROM (
+        SELECT first_seen_at AS at FROM unnest(new_snapshots) UNION ALL SELECT ended_at FROM unnest(new_requests)) x
+    HAVING count(*) > 0;
 
     -- All locks on accounts are taken here, in one order: two batches never wait for each other.
     ids := ARRAY(
@@ -77,18 +80,20 @@ BEGIN
     IF cardinality(new_snapshots) > 0 THEN
         INSERT INTO snapshots SELECT r.* FROM unnest(new_snapshots) r WHERE r.row_id > origin.snapshots_upto
         ON CONFLICT DO NOTHING;
-        -- What may have been shipped before has grown since, by the columns that the recorder renews.
-        UPDATE snapshots s SET
-            last_seen_at = greatest(r.last_seen_at, s.first_seen_at), windows_seen_at = r.windows_seen_at,
-            observations = r.observations, server_time = r.server_time, refused_at = r.refused_at,
-            resets_5h_at = r.resets_5h_at, resets_7d_at = r.resets_7d_at, other_windows = r.other_windows
-        FROM unnest(new_snapshots) r
-        WHERE r.row_id <= origin.snapshots_upto AND s.account = r.account AND s.machine = r.machine
-            AND s.row_id = r.row_id AND s.observations < r.observations;
-        INSERT INTO snapshots SELECT r.* FROM unnest(new_snapshots) r
-        WHERE r.row_id <= origin.snapshots_upto AND NOT EXISTS (
-            SELECT 1 FROM snapshots s WHERE s.account = r.account AND s.machine = r.machine AND s.row_id = r.row_id)
-        ON CONFLICT DO NOTHING;
+        IF EXISTS (SELECT 1 FROM unnest(new_snapshots) r WHERE r.row_id <= origin.snapshots_upto) THEN
+            -- What may have been shipped before has grown since, by the columns that the recorder renews.
+            UPDATE snapshots s SET
+                last_seen_at = greatest(r.last_seen_at, s.first_seen_at), windows_seen_at = r.windows_seen_at,
+                observations = r.observations, server_time = r.server_time, refused_at = r.refused_at,
+                resets_5h_at = r.resets_5h_at, resets_7d_at = r.resets_7d_at, other_windows = r.other_windows
+            FROM unnest(new_snapshots) r
+            WHERE r.row_id <= origin.snapshots_upto AND s.account = r.account AND s.machine = r.machine
+                AND s.row_id = r.row_id AND s.observations < r.observations;
+            INSERT INTO snapshots SELECT r.* FROM unnest(new_snapshots) r
+            WHERE r.row_id <= origin.snapshots_upto AND NOT EXISTS (
+                SELECT 1 FROM snapshots s WHERE s.account = r.account AND s.machine = r.machine AND s.row_id = r.row_id)
+            ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
     IF cardinality(new_requests) > 0 THEN
         INSERT INTO requests SELECT r.* FROM unnest(new_requests) r ON CONFLICT DO NOTHING;
@@ -102,6 +107,11 @@ BEGIN
             UNION ALL
             SELECT account, limit_id, first_seen_at, first_seen_at
             FROM unnest(new_snapshots) WHERE row_id <= origin.snapshots_upto AND account = ANY (shared)) x;
+        -- A current row that is late now was not told last: any machine's may be the one that was.
+        PERFORM point_again(x.account) FROM (
+            SELECT DISTINCT l.account FROM limits l
+            JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id
+            WHERE l.account = ANY (shared) AND s.late <> 0) x;
     END IF;
     PERFORM point(batch -> 'limits', new_snapshots, origin);
     UPDATE accounts a SET snapshot_id = s.id
@@ -116,12 +126,15 @@ BEGIN
         requests_upto = greatest(m.requests_upto, (batch ->> 'requests_upto')::BIGINT),
         turns_known_since = (batch ->> 'turns_known_since')::DOUBLE PRECISION,
         clock_offset = coalesce((batch ->> 'offset')::DOUBLE PRECISION, 0),
-        remaining = (batch ->> 'remaining')::BIGINT,
+        snapshots = m.snapshots + (SELECT count(*) FROM unnest(new_snapshots) r WHERE r.row_id > origin.snapshots_upto),
+        requests = m.requests + cardinality(new_requests), remaining = (batch ->> 'remaining')::BIGINT,
         left_out = m.left_out + given - cardinality(new_snapshots) - cardinality(new_requests), last_seen_at = now_at
     WHERE m.machine = origin.machine;
     INSERT INTO batches (machine, number, nonce, taken_at, snapshots, requests) VALUES (
         origin.machine, origin.batches + 1, offered, now_at, cardinality(new_snapshots), cardinality(new_requests));
-    DELETE FROM batches b WHERE b.machine = origin.machine AND b.number <= origin.batches - 1000;
+    IF origin.batches % 100 = 0 THEN
+        DELETE FROM batches b WHERE b.machine = origin.machine AND b.number <= origin.batches - 1000;
+    END IF;
     RETURN json_build_object('answer', 'taken', 'nonce', offered);
 END $$;
 
@@ -144,7 +157,7 @@ END $$;
 -- Whose batch it is, and what may be in it
 
 CREATE OR REPLACE FUNCTION check_size(batch JSON, told_snapshots JSON, told_requests JSON) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF batch ->> 'file' IS NULL OR batch ->> 'nonce' IS NULL THEN
         RAISE EXCEPTION 'a batch has a file and a nonce' USING ERRCODE = 'invalid_parameter_value';
@@ -159,7 +172,7 @@ END $$;
 
 -- Return the machine of a batch, locked; an empty row where it is not known and is not to be made known.
 CREATE OR REPLACE FUNCTION lock_machine(batch JSON, previous UUID, now_at DOUBLE PRECISION) RETURNS machines
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     file UUID := batch ->> 'file';
     parent UUID := batch ->> 'parent';
@@ -172,31 +185,35 @@ BEGIN
         END IF;
         INSERT INTO machines (file_id, root, owner, name, first_seen_at, last_seen_at) VALUES (
             file,
-            coalesce((SELECT m.root FROM machines m WHERE m.file_id = parent AND m.owner = session_user), file),
+            -- Whoever names it has had the file, by whatever role it is shipped. Copies made before the first shipping
+            -- name what they have in common, which is no file.
+            coalesce((SELECT m.root FROM machines m WHERE m.file_id = parent), parent, file),
             session_user, machine_name(batch, session_user), now_at, now_at)
         ON CONFLICT (file_id) DO NOTHING RETURNING * INTO origin;
     END IF;
     IF origin.owner <> session_user THEN
-        RAISE EXCEPTION 'another role ships this file' USING ERRCODE = 'insufficient_privilege';
+        -- This one is a copy: it becomes another machine.
+        RAISE EXCEPTION 'another role ships this file'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'machines_owner';
     END IF;
     RETURN origin;
 END $$;
 
 CREATE OR REPLACE FUNCTION machine_name(batch JSON, owner TEXT) RETURNS TEXT
-LANGUAGE sql IMMUTABLE SET search_path = codex_tap, pg_temp AS $$
-    SELECT left(coalesce(nullif(batch ->> 'name', ''), regexp_replace(owner, '^codex_tap_machine_', '')), 100)
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT left(coalesce(nullif(batch ->> 'name', ''), replace(owner, 'codex_tap_machine_', '')), 100)
 $$;
 
 -- The first 63 bits of a digest of both ids.
 CREATE OR REPLACE FUNCTION account_number(account_id TEXT, user_id TEXT) RETURNS BIGINT
-LANGUAGE sql IMMUTABLE STRICT SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE sql IMMUTABLE STRICT AS $$
     SELECT (('x' || left(encode(sha256(convert_to(account_id || '/' || user_id, 'UTF8')), 'hex'), 16))::BIT(64)::BIGINT >> 1)
         & 9223372036854775807
 $$;
 
 -- An account is who its ids say, and a machine tells nothing of one without having told its ids.
 CREATE OR REPLACE FUNCTION check_accounts(told JSON, new_snapshots snapshots[], new_requests requests[], known BIGINT[])
-RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
         SELECT 1 FROM json_to_recordset(told) AS r (id BIGINT, account_id TEXT, user_id TEXT)
@@ -225,7 +242,7 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION placed_snapshot(r snapshots, number INTEGER, latest DOUBLE PRECISION, kept_since DOUBLE PRECISION)
-RETURNS snapshots LANGUAGE plpgsql IMMUTABLE SET search_path = codex_tap, pg_temp AS $$
+RETURNS snapshots LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     r.machine := number;
     r.skew := coalesce(r.skew, 0);
@@ -244,7 +261,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION placed_request(r requests, number INTEGER, latest DOUBLE PRECISION)
-RETURNS requests LANGUAGE plpgsql IMMUTABLE SET search_path = codex_tap, pg_temp AS $$
+RETURNS requests LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     r.machine := number;
     r.skew := coalesce(r.skew, 0);
@@ -258,7 +275,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION placed_snapshots(told JSON, origin machines, latest DOUBLE PRECISION) RETURNS snapshots[]
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     since moment := (SELECT kept_since FROM installation);
     rows snapshots[] := ARRAY(
@@ -280,7 +297,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION placed_requests(told JSON, origin machines, latest DOUBLE PRECISION) RETURNS requests[]
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     since moment := (SELECT kept_since FROM installation);
     rows requests[] := ARRAY(
@@ -305,7 +322,7 @@ END $$;
 -- make the newest rows slower to find.
 
 CREATE OR REPLACE FUNCTION add_months(since DOUBLE PRECISION, until DOUBLE PRECISION) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp SET client_min_messages = warning AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     month TIMESTAMP := date_trunc('month', to_timestamp(since) AT TIME ZONE 'UTC');
     part TEXT;
@@ -328,16 +345,16 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE OR REPLACE FUNCTION add_months_of(new_snapshots snapshots[], new_requests requests[]) RETURNS VOID
+-- Make the months that come next, so that the first batch of each finds it there.
+CREATE OR REPLACE FUNCTION add_months_ahead(number INTEGER) RETURNS VOID
 LANGUAGE sql SET search_path = codex_tap, pg_temp AS $$
-    SELECT add_months(min(first_seen_at), max(first_seen_at)) FROM unnest(new_snapshots) HAVING count(*) > 0;
-    SELECT add_months(min(ended_at), max(ended_at)) FROM unnest(new_requests) HAVING count(*) > 0;
+    SELECT add_months(extract(epoch FROM now())::FLOAT8, extract(epoch FROM now() + make_interval(months => number))::FLOAT8)
 $$;
 
 -- Changes of what was shipped. The same change twice changes nothing.
 
 CREATE OR REPLACE FUNCTION apply_edits(told JSON, number INTEGER, known BIGINT[]) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     edit RECORD;
 BEGIN
@@ -364,7 +381,7 @@ END $$;
 -- Delete what a machine had shipped of an account, up to its highest row ids: by ids and not by time, because what waited
 -- in a queue comes later than its moment says.
 CREATE OR REPLACE FUNCTION forget_of_machine(who BIGINT, number INTEGER, snapshots_until BIGINT, requests_until BIGINT)
-RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     part RECORD;
 BEGIN
@@ -390,7 +407,7 @@ END $$;
 
 -- Give a machine's rows of an account to another account, because they turned out to be one.
 CREATE OR REPLACE FUNCTION move_rows(who BIGINT, target BIGINT, number INTEGER, snapshots_until BIGINT, requests_until BIGINT)
-RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     part RECORD;
     former accounts;
@@ -440,7 +457,7 @@ END $$;
 -- Give a machine's rows of a limit to another limit, because its id became known.
 CREATE OR REPLACE FUNCTION move_limit(
     who BIGINT, former TEXT, target TEXT, number INTEGER, snapshots_until BIGINT, requests_until BIGINT
-) RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+) RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     part RECORD;
 BEGIN
@@ -461,7 +478,7 @@ END $$;
 
 -- A machine has nothing of an account any more. What other machines saw of it stays, and tells how it stands.
 CREATE OR REPLACE FUNCTION leave_account(who BIGINT, number INTEGER) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM snapshots s WHERE s.account = who AND s.machine = number)
         OR EXISTS (SELECT 1 FROM requests r WHERE r.account = who AND r.machine = number) THEN
@@ -480,7 +497,7 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION delete_account(who BIGINT) RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+CREATE OR REPLACE FUNCTION delete_account(who BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM snapshots WHERE account = who;
     DELETE FROM requests WHERE account = who;
@@ -508,7 +525,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION store_accounts(
     batch JSON, new_snapshots snapshots[], new_requests requests[], number INTEGER, known BIGINT[], latest DOUBLE PRECISION
-) RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+) RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     told JSON := batch -> 'accounts';
     seen BIGINT[] := ARRAY(SELECT account FROM unnest(new_snapshots) UNION SELECT account FROM unnest(new_requests));
@@ -538,47 +555,54 @@ END $$;
 
 -- Rows of accounts that are not known are passed over: an administrator has deleted the account.
 CREATE OR REPLACE FUNCTION store_small(batch JSON, number INTEGER, known BIGINT[], latest DOUBLE PRECISION) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO tokens AS t (token_key, account, machine, first_seen_at, last_seen_at, expires_at)
-    SELECT r.token_key, r.account, number, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest), r.expires_at
-    FROM json_populate_recordset(NULL::tokens, batch -> 'tokens') r
-    JOIN accounts a ON a.id = r.account AND a.id = ANY (known)
-    ON CONFLICT (account, token_key, machine) DO UPDATE SET
-        last_seen_at = greatest(t.last_seen_at, excluded.last_seen_at), expires_at = excluded.expires_at;
-
-    INSERT INTO threads AS t (account, thread, first_seen_at, last_seen_at, is_session)
-    SELECT r.account, r.thread, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest), coalesce(r.is_session, 0)
-    FROM json_populate_recordset(NULL::threads, batch -> 'threads') r
-    JOIN accounts a ON a.id = r.account AND a.id = ANY (known)
-    ON CONFLICT (account, thread) DO UPDATE SET
-        first_seen_at = least(t.first_seen_at, excluded.first_seen_at),
-        last_seen_at = greatest(t.last_seen_at, excluded.last_seen_at);
-    UPDATE threads t SET name = r.name
-    FROM json_to_recordset(batch -> 'threads') AS r (account BIGINT, thread TEXT, name TEXT, named BOOLEAN)
-    WHERE r.named AND t.account = r.account AND t.thread = r.thread AND t.account = ANY (known);
-
-    INSERT INTO losses (id, machine, row_id, at, count, reason)
-    SELECT moment_id(at_centre(r.at, 0, latest), r.row_id, number), number, r.row_id, at_centre(r.at, 0, latest), r.count, r.reason
-    FROM json_populate_recordset(NULL::losses, batch -> 'losses') r ON CONFLICT DO NOTHING;
-
-    INSERT INTO sightings AS s (machine, kind, name, count, first_seen_at, last_seen_at)
-    SELECT number, r.kind, r.name, r.count, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest)
-    FROM json_populate_recordset(NULL::sightings, batch -> 'sightings') r
-    ON CONFLICT (machine, kind, name) DO UPDATE SET count = excluded.count, last_seen_at = excluded.last_seen_at;
-
-    INSERT INTO limit_names (name, limit_id)
-    SELECT r.name, r.limit_id FROM json_populate_recordset(NULL::limit_names, batch -> 'limit_names') r
-    ORDER BY r.name ON CONFLICT (name) DO NOTHING;
-
-    INSERT INTO imported_limits AS i SELECT (p).* FROM (
-        SELECT json_populate_record(r, json_build_object(
-            'machine', number, 'first_seen_at', at_centre(r.first_seen_at, 0, latest),
-            'last_seen_at', at_centre(r.last_seen_at, 0, latest))) AS p
-        FROM json_populate_recordset(NULL::imported_limits, batch -> 'imported_limits') r
-        JOIN accounts a ON a.id = r.account AND a.id = ANY (known)) x
-    ON CONFLICT (account, limit_id, first_seen_at, thread) DO UPDATE SET
-        last_seen_at = greatest(i.last_seen_at, excluded.last_seen_at);
+    IF json_array_length(batch -> 'tokens') > 0 THEN
+        INSERT INTO tokens AS t (token_key, account, machine, first_seen_at, last_seen_at, expires_at)
+        SELECT r.token_key, r.account, number, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest), r.expires_at
+        FROM json_populate_recordset(NULL::tokens, batch -> 'tokens') r
+        JOIN accounts a ON a.id = r.account AND a.id = ANY (known)
+        ON CONFLICT (account, token_key, machine) DO UPDATE SET
+            last_seen_at = greatest(t.last_seen_at, excluded.last_seen_at), expires_at = excluded.expires_at;
+    END IF;
+    IF json_array_length(batch -> 'threads') > 0 THEN
+        INSERT INTO threads AS t (account, thread, first_seen_at, last_seen_at, is_session)
+        SELECT r.account, r.thread, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest), coalesce(r.is_session, 0)
+        FROM json_populate_recordset(NULL::threads, batch -> 'threads') r
+        JOIN accounts a ON a.id = r.account AND a.id = ANY (known)
+        ON CONFLICT (account, thread) DO UPDATE SET
+            first_seen_at = least(t.first_seen_at, excluded.first_seen_at),
+            last_seen_at = greatest(t.last_seen_at, excluded.last_seen_at);
+        UPDATE threads t SET name = r.name
+        FROM json_to_recordset(batch -> 'threads') AS r (account BIGINT, thread TEXT, name TEXT, named BOOLEAN)
+        WHERE r.named AND t.account = r.account AND t.thread = r.thread AND t.account = ANY (known);
+    END IF;
+    IF json_array_length(batch -> 'losses') > 0 THEN
+        INSERT INTO losses (id, machine, row_id, at, count, reason)
+        SELECT moment_id(at_centre(r.at, 0, latest), r.row_id, number), number, r.row_id, at_centre(r.at, 0, latest), r.count, r.reason
+        FROM json_populate_recordset(NULL::losses, batch -> 'losses') r ON CONFLICT DO NOTHING;
+    END IF;
+    IF json_array_length(batch -> 'sightings') > 0 THEN
+        INSERT INTO sightings AS s (machine, kind, name, count, first_seen_at, last_seen_at)
+        SELECT number, r.kind, r.name, r.count, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest)
+        FROM json_populate_recordset(NULL::sightings, batch -> 'sightings') r
+        ON CONFLICT (machine, kind, name) DO UPDATE SET count = excluded.count, last_seen_at = excluded.last_seen_at;
+    END IF;
+    IF json_array_length(batch -> 'limit_names') > 0 THEN
+        INSERT INTO limit_names (name, limit_id)
+        SELECT r.name, r.limit_id FROM json_populate_recordset(NULL::limit_names, batch -> 'limit_names') r
+        ORDER BY r.name ON CONFLICT (name) DO NOTHING;
+    END IF;
+    IF json_array_length(batch -> 'imported_limits') > 0 THEN
+        INSERT INTO imported_limits AS i SELECT (p).* FROM (
+            SELECT json_populate_record(r, json_build_object(
+                'machine', number, 'first_seen_at', at_centre(r.first_seen_at, 0, latest),
+                'last_seen_at', at_centre(r.last_seen_at, 0, latest))) AS p
+            FROM json_populate_recordset(NULL::imported_limits, batch -> 'imported_limits') r
+            JOIN accounts a ON a.id = r.account AND a.id = ANY (known)) x
+        ON CONFLICT (account, limit_id, first_seen_at, thread) DO UPDATE SET
+            last_seen_at = greatest(i.last_seen_at, excluded.last_seen_at);
+    END IF;
 END $$;
 
 -- How a limit stands now
@@ -587,7 +611,7 @@ END $$;
 -- seen again ten seconds later: it was overtaken on its way. This follows from the rows around it alone, so the order in
 -- which they come does not matter.
 CREATE OR REPLACE FUNCTION mark_late(who BIGINT, which TEXT, since DOUBLE PRECISION, until DOUBLE PRECISION) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE snapshots s SET late = 2 - s.late
     WHERE s.account = who AND s.limit_id = which AND s.late <> 1 AND s.first_seen_at BETWEEN since AND until
@@ -605,7 +629,7 @@ END $$;
 -- The current row of a limit is the one that was told last, by whichever machine: one may see again what another machine
 -- saw meanwhile. A late one is none.
 CREATE OR REPLACE FUNCTION point(told JSON, new_snapshots snapshots[], origin machines) RETURNS VOID
-LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO limits AS l (account, limit_id, snapshot_id, by_name, told_at)
     SELECT s.account, s.limit_id, s.id, c.by_name, coalesce(s.windows_seen_at, s.last_seen_at)
@@ -622,11 +646,10 @@ BEGIN
     ORDER BY s.account, s.limit_id
     ON CONFLICT (account, limit_id) DO UPDATE SET
         snapshot_id = excluded.snapshot_id, told_at = excluded.told_at, by_name = least(l.by_name, excluded.by_name)
-    WHERE l.told_at <= excluded.told_at
-        OR EXISTS (SELECT 1 FROM snapshots s WHERE s.account = l.account AND s.id = l.snapshot_id AND s.late <> 0);
+    WHERE l.told_at <= excluded.told_at;
 END $$;
 
-CREATE OR REPLACE FUNCTION point_again(who BIGINT) RETURNS VOID LANGUAGE plpgsql SET search_path = codex_tap, pg_temp AS $$
+CREATE OR REPLACE FUNCTION point_again(who BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM limits l WHERE l.account = who AND NOT EXISTS (
         SELECT 1 FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0);

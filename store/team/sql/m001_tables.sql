@@ -34,6 +34,8 @@ CREATE TABLE machines (
     requests_upto BIGINT NOT NULL DEFAULT 0,
     turns_known_since moment,           -- before it, the file has no turns; null: always
     clock_offset correction NOT NULL DEFAULT 0, -- seconds that are added to its clock
+    snapshots amount NOT NULL DEFAULT 0, -- rows that were taken so far
+    requests amount NOT NULL DEFAULT 0,
     remaining amount,                   -- rows that it had not shipped yet at its last batch; null where it does not say
     left_out amount NOT NULL DEFAULT 0, -- rows that it shipped and that are not kept: too old, or of a forgotten account
     version words,                      -- of its codex-tap

@@ -55,7 +55,7 @@ def test_it_is_what_the_documents_of_all_accounts_say(many: Path, later: int) ->
     counted = Counter((account["plan_type"], _standing(account)) for account in everything)
     for plan in found["summary"]["plans"]:
         for standing in ("refused", "on_credits", "high", "medium", "low", "unknown"):
-            assert plan[standing] == counted[plan["plan_type"], standing]  # type: ignore[literal-required]
+            assert plan[standing] == counted[plan["plan_type"], standing]
     first = by_pressure(everything, None)[:MOST_PRESSED]
     pressures = [(_standing(each), max(map(highest_use, each["limits"]))) for each in first]
     assert [(_standing(each), max(map(highest_use, each["limits"]))) for each in found["accounts"]] == pressures

@@ -10,7 +10,8 @@ import certifi
 import pytest
 
 from store.errors import DatabaseError, SettingError
-from store.team.address import connect, explained, is_team_address, read_address
+from store.settings import is_team_address
+from store.team.address import connect, explained, read_address
 
 if TYPE_CHECKING:
     from pathlib import Path
