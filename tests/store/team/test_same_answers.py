@@ -118,9 +118,6 @@ QUESTIONS: dict[str, Question] = {
     ],
     "search": lambda connection, asked: len(search_accounts(connection, asked.known[-1].label[1:4])),
     "found": lambda connection, asked: [find_stored_account(connection, each.label) for each in asked.known],
-    "found by token": lambda connection, asked: [
-        find_stored_account(connection, each.token_keys[0].upper()) for each in asked.known if each.token_keys
-    ],
     "newest": lambda connection, _: newest_observation(connection),
     "status of some": lambda connection, asked: load_status(connection, asked.now, asked.some),
     "older API": lambda connection, asked: {
