@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
+    from store.queries.turns import TurnCount
 
     _Present = tuple[Iterable[Metric], str, dict[int, str]]
     """The gauges, the name of the label by which turns are counted, and that label of each account by its id."""
@@ -55,6 +56,9 @@ _AT_ONCE = 50_000
 """The number of turns that one statement counts. A long read would keep the write-ahead log from being truncated."""
 
 _UNKNOWN_PLAN = "unknown"
+
+_MIN_RECOUNT_SECONDS, _RECOUNT_REST = 15.0, 20.0
+"""The turns of a team's database are counted so often at most, and a count takes at most a twentieth of the time."""
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -86,6 +90,13 @@ class Counts(NamedTuple):
     turns: Counter[tuple[int, str, str]]
     tokens: Counter[tuple[int, str, str]]
 
+    def add(self, found: Iterable[TurnCount]) -> None:
+        """Add further turns."""
+        for count in found:
+            self.turns[count.account, count.limit_id, count.outcome] += count.turns
+            for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
+                self.tokens[count.account, count.limit_id, kind] += tokens
+
 
 class TurnCounter:
     """Counts turns and their tokens, each turn once."""
@@ -102,9 +113,13 @@ class TurnCounter:
         self._inode: Inode | None = None
         self._counts = Counts(0, Counter(), Counter())
         self._complete = False
+        self._due_at = 0.0
 
     def start(self) -> None:
         """Start the initial count in a thread of its own."""
+        if own_file(self._place) is None:
+            self._recent_counts()
+            return
         threading.Thread(target=self._count_first, name="turn counts", daemon=True).start()
 
     def stop(self) -> None:
@@ -113,6 +128,8 @@ class TurnCounter:
 
     def counts(self, connection: Connection) -> Counts | None:
         """Return the current counts, or None until the initial count is complete."""
+        if own_file(self._place) is None:
+            return self._recent_counts()
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -125,6 +142,22 @@ class TurnCounter:
             return Counts(self._counts.upto, self._counts.turns.copy(), self._counts.tokens.copy())
         finally:
             self._lock.release()
+
+    def _recent_counts(self) -> Counts | None:
+        """Return counts of some moments ago: rows of the past may come to a team's database, so all are counted."""
+        if time.monotonic() >= self._due_at:
+            self._due_at = float("inf")
+            threading.Thread(target=self._count_all, name="turn counts", daemon=True).start()
+        return self._counts if self._complete else None
+
+    def _count_all(self) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(DatabaseError), open_for_reading(self._place) as connection:
+            found = Counts(0, Counter(), Counter())
+            found.add(count_turns(connection, 0, newest_turn(connection)))
+            self._counts, self._complete = found, True
+        ended = time.monotonic()
+        self._due_at = ended + max(_MIN_RECOUNT_SECONDS, _RECOUNT_REST * (ended - began))
 
     def _is_same_file(self) -> bool:
         return self._complete and self._identity() == self._inode
@@ -154,10 +187,7 @@ class TurnCounter:
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
-            for count in count_turns(connection, self._counts.upto, upto):
-                self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
-                for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
-                    self._counts.tokens[count.account, count.limit_id, kind] += tokens
+            self._counts.add(count_turns(connection, self._counts.upto, upto))
             self._counts = self._counts._replace(upto=upto)
 
 

@@ -9,7 +9,7 @@ import datetime as dt
 import heapq
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store.analysis.attribution import TurnUse
 from store.analysis.event_text import event_note, event_text, event_text_beside_time
@@ -33,7 +33,7 @@ from store.queries.machines import with_silent_machines
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from store.analysis.limit_status import Row
     from store.connection import Connection
@@ -190,7 +190,7 @@ class _EventQuery:
         turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]
         yield from unattributed(increases, turns, self._now, self.turns_known_since)
 
-    def _tokens(self, account: int) -> Iterator[Row]:
+    def _tokens(self, account: int) -> Iterator[Mapping[str, Any]]:
         rows = self._connection.execute(_TOKENS, (account,))
         return map(dict, rows)
 

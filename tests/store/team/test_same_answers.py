@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from scripts.ship.shipper import Shipper, ship_all
 from scripts.web.legacy import load_legacy_usage
 from store.analysis.alerting import EVENT_ALERTS, RUNS_DRY, Rule
 from store.constants import GROUP_BY, MAIN_LIMIT
 from store.database import open_reader, open_writer
 from store.models import SightingKind
-from store.outbox.ledger import Wishes
 from store.queries.accounts import (
     account_counts,
     find_stored_account,
@@ -44,10 +42,9 @@ from store.queries.threads import load_sessions, thread_names
 from store.queries.timeline import load_timelines
 from store.queries.turns import count_turns, load_turns, newest_turn
 from store.queries.usage import load_token_rates, load_usage
-from store.team.address import read_address
 from store.team.connection import open_team_reader
-from store.team.way_in import connect_machine
 from tests.support import pinned, pinned_story
+from tests.support.shipping import ship_file
 from tests.support.synthetic_history import Size, generate
 
 if TYPE_CHECKING:
@@ -57,6 +54,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.constants import GroupBy
     from store.queries.accounts import Account
+    from store.team.address import TeamAddress
     from tests.support.postgres import PostgresServer
 
     Question = Callable[[Connection, "Asked"], Any]
@@ -192,17 +190,8 @@ class Databases(NamedTuple):
     """A file, the team's database that it was shipped to, and the moment of the questions."""
 
     path: Path
-    url: str
+    team: TeamAddress
     now: float
-
-
-def _shipped(server: PostgresServer, path: Path, now: float) -> Databases:
-    url = server.url(server.create_team_database())
-    with Shipper(
-        path, Wishes(), lambda: connect_machine(read_address(url, is_argument=True, environment={}))
-    ) as shipper:
-        ship_all(shipper)
-    return Databases(path, url, now)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +199,7 @@ def story(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
     """Ten days of five people, with all that can happen to windows."""
     path = tmp_path_factory.mktemp("story") / "codex-tap.sqlite3"
     pinned_story.tell(path)
-    return _shipped(postgres_server, path, pinned.NOW)
+    return Databases(path, ship_file(postgres_server, path), pinned.NOW)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +210,7 @@ def month(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
     with closing(open_writer(path)) as connection:
         # One after the other: among equals, their order would be that of the rows' own ids.
         connection.execute("UPDATE accounts SET first_seen_at = first_seen_at + id")
-    return _shipped(postgres_server, path, now)
+    return Databases(path, ship_file(postgres_server, path), now)
 
 
 @pytest.mark.parametrize("databases", ["story", "month"])
@@ -231,7 +220,7 @@ def test_the_answers_are_the_same(databases: str, name: str, request: pytest.Fix
     where: Databases = request.getfixturevalue(databases)
     with closing(open_reader(where.path)) as connection:
         of_file = _answer(connection, name, where.now)
-    with closing(open_team_reader(read_address(where.url, is_argument=True, environment={}))) as connection:
+    with closing(open_team_reader(where.team)) as connection:
         of_team = _answer(connection, name, where.now)
     assert of_team == of_file
 
