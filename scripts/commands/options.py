@@ -214,8 +214,9 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="[SECONDS]",
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
+    every = all_option("Show every account, however many there are.")
     any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
-    return place_option(json_option(any_account(watch(command))))
+    return place_option(json_option(any_account(every(watch(command)))))
 
 
 _ON_OFF = ("on", "off")

@@ -337,6 +337,7 @@ COMMANDS: dict[str, list[Case]] = {
         text("ben@ dan"),
         piped("--json"),
         piped("eve cora --json"),
+        piped("--all eve"),
         piped("nobody"),
         piped("acct-ann"),
         piped("--watch 3 work", interrupted=True),
@@ -910,7 +911,12 @@ API: dict[str, list[Question]] = {
         get("/api/forecast?account="),
         nothing_there("/api/forecast"),
     ],
-    "overview": [get("/api/overview"), nothing_there("/api/overview")],
+    "overview": [
+        get("/api/overview"),
+        get("/api/overview?search=ben&all=true"),
+        get("/api/usage?search=EVE%20example"),
+        nothing_there("/api/overview"),
+    ],
     "events": [
         get("/api/events?since=2d"),
         get("/api/events?account=ben&kind=plan_changed&kind=credits_bought"),
