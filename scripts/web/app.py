@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fastapi import Request, Response
     from starlette.types import ASGIApp
 
+    from scripts.support.place import Place
+
 PAGE = Path(__file__).with_name("page")
 
 _RETRY_SECONDS = "5"
@@ -53,7 +55,7 @@ class Settings:
     titles, folders and projects of threads.
     """
 
-    database: Path
+    database: Place
     host: str = "127.0.0.1"
     token: str | None = None
     metrics_emails: bool = False

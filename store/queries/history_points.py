@@ -12,9 +12,9 @@ from store.queries.cursors import read_transaction
 from store.queries.limits import MAX_LIMITS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import HistoryPoint, HistoryPointsDocument, HistoryReset
     from store.queries.accounts import Account
 
@@ -32,7 +32,7 @@ class PointRange(NamedTuple):
 
 
 def load_history_points(
-    connection: sqlite3.Connection, span: PointRange, *, accounts: Sequence[Account], most: int
+    connection: Connection, span: PointRange, *, accounts: Sequence[Account], most: int
 ) -> HistoryPointsDocument:
     """Return what a chart needs: the newest `most` points of the range, the oldest first."""
     chosen = {account.id: account for account in in_order(accounts)}
@@ -66,7 +66,7 @@ def empty_history_points(span: PointRange) -> HistoryPointsDocument:
     }
 
 
-def _limits(connection: sqlite3.Connection, span: PointRange, ids: Sequence[int]) -> list[tuple[int, str]]:
+def _limits(connection: Connection, span: PointRange, ids: Sequence[int]) -> list[tuple[int, str]]:
     found = []
     for account in sorted(ids):
         rows = connection.execute(
@@ -78,7 +78,7 @@ def _limits(connection: sqlite3.Connection, span: PointRange, ids: Sequence[int]
     return found
 
 
-def _row_ids(connection: sqlite3.Connection, limit: tuple[int, str], span: PointRange) -> set[int]:
+def _row_ids(connection: Connection, limit: tuple[int, str], span: PointRange) -> set[int]:
     """Return the ids of the snapshots of a limit that are shown; the index has them by ``first_seen_at``."""
     values = {**span._asdict(), "account": limit[0], "limit_id": limit[1]}
     found = {row[0] for row in connection.execute(_STANDING, values)}
@@ -90,12 +90,12 @@ def _row_ids(connection: sqlite3.Connection, limit: tuple[int, str], span: Point
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
 _STANDING = (
     f"SELECT id FROM (SELECT id, last_seen_at {_OF_LIMIT} AND first_seen_at < :since"  # noqa: S608 (constant)
-    " ORDER BY first_seen_at DESC, id DESC LIMIT 1) WHERE last_seen_at >= :since"
+    " ORDER BY first_seen_at DESC, id DESC LIMIT 1) AS standing WHERE last_seen_at >= :since"
 )
 _WITHIN = f"{_OF_LIMIT} AND first_seen_at >= :since AND first_seen_at <= :until"
 _EVERY = f"SELECT id {_WITHIN}"
 # Steps begin at multiples of their length, so that a request a second later gets the same rows.
-_STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS INTEGER)"
+_STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS BIGINT)"
 
 _COLUMNS = (
     f"id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations, {WINDOW_COLUMNS},"
@@ -105,8 +105,8 @@ _BATCH = 500
 """Rows per statement."""
 
 
-def _rows(connection: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Row]:
-    found: list[sqlite3.Row] = []
+def _rows(connection: Connection, ids: Sequence[int]) -> list[StoredRow]:
+    found: list[StoredRow] = []
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]
         marks = ",".join("?" * len(part))
@@ -114,9 +114,9 @@ def _rows(connection: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Ro
     return found
 
 
-def _resets(rows: Sequence[sqlite3.Row], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
+def _resets(rows: Sequence[StoredRow], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
     """Return the resets between the points of each limit, and those that were due after the last one."""
-    by_limit: dict[tuple[int, str], list[sqlite3.Row]] = {}
+    by_limit: dict[tuple[int, str], list[StoredRow]] = {}
     for row in rows:
         by_limit.setdefault((row["account"], row["limit_id"]), []).append(row)
     found: list[HistoryReset] = [
@@ -133,7 +133,7 @@ def _resets(rows: Sequence[sqlite3.Row], chosen: dict[int, Account], until: floa
     return sorted(found, key=lambda reset: reset["at"])
 
 
-def _entry(row: sqlite3.Row, account: Account) -> HistoryPoint:
+def _entry(row: StoredRow, account: Account) -> HistoryPoint:
     return {
         "id": row["id"],
         "account": account.key,

@@ -24,12 +24,13 @@ from store.analysis.speed import (
 from store.analysis.speed_text import comparison_text
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
         AccountReference,
@@ -68,7 +69,7 @@ _TIMED = "warm_up = 0 AND imported = 0"
 
 
 def load_speed(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -90,7 +91,10 @@ def load_speed(
         last = turns._replace(period=_Range(now - span, now))
         recent = _samples(last.timings(MAX_USUAL_TURNS), clock)
         earlier = _samples(clock.same_hours(last), clock)
-    return table.document([account.reference for account in chosen], _now(compare(recent, earlier), now - span, span))
+    document = table.document(
+        [account.reference for account in chosen], _now(compare(recent, earlier), now - span, span)
+    )
+    return with_silent_machines(document, connection, now, chosen)
 
 
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:
@@ -142,7 +146,7 @@ class _Clock:
 class _Turns(NamedTuple):
     """The turns of accounts that the tap saw end in a time range, without warm-ups."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     accounts: Sequence[int]
     period: _Range
 
@@ -240,7 +244,7 @@ class _Rows:
 
     def _counts(self) -> tuple[str, str]:
         """Return what is counted of the turns, and how: each row of it has a key, an outcome and a number."""
-        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS INTEGER)")
+        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS BIGINT)")
         return f"{key}, status, error_type, model, response_model, count(*)", f" AND {_TIMED} GROUP BY 1, 2, 3, 4, 5"
 
     def _counted(self, key: Any) -> str | None:

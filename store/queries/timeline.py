@@ -10,9 +10,9 @@ from store.queries.cursors import read_transaction
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.queries.accounts import Account
 
 
@@ -28,7 +28,7 @@ class LimitTimeline(NamedTuple):
 
 
 def load_timelines(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     columns: int,
     *,
@@ -41,7 +41,7 @@ def load_timelines(
     Without `since` a timeline begins with the limit's first snapshot.
     """
     with read_transaction(connection):
-        snapshots = current_snapshots(connection)
+        snapshots = current_snapshots(connection, accounts)
         return [
             _limit_timeline(connection, account, row, columns, (since, now))
             for account in accounts
@@ -51,9 +51,9 @@ def load_timelines(
 
 
 def _limit_timeline(
-    connection: sqlite3.Connection,
+    connection: Connection,
     account: Account,
-    newest: sqlite3.Row,
+    newest: StoredRow,
     columns: int,
     span: tuple[float | None, float],
 ) -> LimitTimeline:
@@ -77,7 +77,7 @@ ORDER BY +id
 """From the snapshot that stood at `since` on, found by the index; without the `+` SQLite would walk the table by id."""
 
 
-def _first_seen(connection: sqlite3.Connection, account: Account, limit: str) -> float:
+def _first_seen(connection: Connection, account: Account, limit: str) -> float:
     row = connection.execute(
         "SELECT min(first_seen_at) FROM snapshots WHERE account = ? AND limit_id = ?", (account.id, limit)
     ).fetchone()
