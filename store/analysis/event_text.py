@@ -24,9 +24,9 @@ def event_text(event: Event, zone: dt.tzinfo | None = None) -> str:
     return _SENTENCES[event.kind](event, zone)
 
 
-def event_text_beside_time(event: Event, zone: dt.tzinfo | None = None) -> str:
-    """Return the sentence of an event for a line that begins with its time: the sentence does not repeat that."""
-    return event_text(event, zone).replace(f", {clock_time(event.at, zone)},", ",")
+def text_beside_time(text: str, event: Event, zone: dt.tzinfo | None = None) -> str:
+    """Return the sentence `text` of an event for a line that begins with its time: it does not repeat that."""
+    return text.replace(f", {clock_time(event.at, zone)},", ",")
 
 
 def event_note(event: Event) -> str | None:

@@ -11,7 +11,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.analysis.event_text import event_note, event_text, event_text_beside_time
+from store.analysis.event_text import event_note, event_text, text_beside_time
 from store.analysis.events import Event, is_routine, token_events
 from store.analysis.formatting import DAY, length_code
 from store.connection import is_file
@@ -220,6 +220,7 @@ def _head(found: _Found, query: _Query) -> EventsDocument:
 
 
 def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> EventEntry:
+    text = event_text(event, zone)
     return {
         "at": event.at,
         "kind": event.kind,
@@ -229,9 +230,9 @@ def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> Even
         "slot": event.slot,
         "window_minutes": event.window_minutes,
         "length": length_code(event.window_minutes),
-        "text": event_text(event, zone),
+        "text": text,
         "note": event_note(event),
-        "short_text": event_text_beside_time(event, zone),
+        "short_text": text_beside_time(text, event, zone),
         "routine": is_routine(event),
         "seconds": event.seconds,
         "points": event.points,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from store.analysis.event_text import event_note, event_text, event_text_beside_time, limit_suffix
+from store.analysis.event_text import event_note, event_text, limit_suffix, text_beside_time
 from store.analysis.events import Doubt, Event, EventEvidence
 from store.constants import EVENT_KINDS, EventKind
 from tests.support.factories import NOON
@@ -110,6 +110,9 @@ def test_a_limit_is_named_where_it_is_not_the_main_one() -> None:
 def test_a_sentence_beside_its_time_does_not_repeat_it() -> None:
     """Other times stay."""
     reset = event("window_reset", {"used_percent": 40.0, "resets_at": NOON}, {"used_percent": 1.0}, at=NOON)
-    assert event_text_beside_time(reset, dt.UTC) == "The 7 d window was reset when it was due, from 40 % used to 1 %."
+    assert (
+        text_beside_time(event_text(reset, dt.UTC), reset, dt.UTC)
+        == "The 7 d window was reset when it was due, from 40 % used to 1 %."
+    )
     full = event("limit_reached", {}, {"used_percent": 100.0, "resets_at": NOON + DAY})
-    assert event_text_beside_time(full, dt.UTC) == event_text(full, dt.UTC)
+    assert text_beside_time(event_text(full, dt.UTC), full, dt.UTC) == event_text(full, dt.UTC)
