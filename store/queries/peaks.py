@@ -11,8 +11,8 @@ from store.analysis.periods import period_bounds, period_key
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.kept_windows import QUARTER, WINDOWS, Day, kept_peaks
 from store.queries.limits import current_snapshots
-from store.queries.windows_kept import QUARTER, WINDOWS, Day, kept_peaks
 from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Source(NamedTuple):
     account: Account
 
 
-class _Peaks:
+class _DayPeaks:
     """The highest used percents of a limit by slot and day."""
 
     def __init__(self, days: Sequence[Day]) -> None:
@@ -108,7 +108,7 @@ class _Peaks:
 
 
 def _account(source: _Source, limits: list[sqlite3.Row], days: Sequence[Day], now: float) -> Iterator[LimitPeaks]:
-    peaks = {row["limit_id"]: _Peaks(days) for row in limits}
+    peaks = {row["limit_id"]: _DayPeaks(days) for row in limits}
     begin = days[0].start if days else now
     ranges = [(begin, now)]
     coverage = source.kept.coverage.get(source.account.id) if source.kept else None
@@ -125,7 +125,7 @@ def _account(source: _Source, limits: list[sqlite3.Row], days: Sequence[Day], no
         yield peaks[row["limit_id"]].document(source.account, row)
 
 
-def _add_rows(source: _Source, limit_id: str, span: tuple[float, float], peaks: _Peaks) -> None:
+def _add_rows(source: _Source, limit_id: str, span: tuple[float, float], peaks: _DayPeaks) -> None:
     """Add the snapshots of a limit from a time range."""
     values = {"account": source.account.id, "limit_id": limit_id, "since": span[0], "until": span[1]}
     first = peaks.days[0].key if peaks.days else ""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.timeline import Axis, WindowTimeline, window_timelines
 from store.kept.reading import ask_kept
 from store.queries.cursors import read_transaction
+from store.queries.kept_windows import QUARTER, UTC_DAY, WINDOWS, limit_rows
 from store.queries.limits import current_snapshots
-from store.queries.windows_kept import QUARTER, UTC_DAY, WINDOWS, limit_rows
 
 if TYPE_CHECKING:
     import sqlite3

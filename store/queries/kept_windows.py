@@ -40,7 +40,7 @@ def _fill(piece: Piece) -> float:
 def _fill_limit(piece: Piece, limit_id: str) -> None:
     values = {"account": piece.account, "limit_id": limit_id, "since": piece.since, "until": piece.until}
     cursor = tuple_cursor(piece.source)
-    peaks = _Peaks()
+    peaks = _QuarterPeaks()
     standing = cursor.execute(_STANDING, values).fetchone()
     if standing is not None:
         _store_seen(piece, standing, peaks)
@@ -67,7 +67,7 @@ def _fill_limit(piece: Piece, limit_id: str) -> None:
     )
 
 
-def _store_seen(piece: Piece, row: tuple[Any, ...], peaks: _Peaks) -> None:
+def _store_seen(piece: Piece, row: tuple[Any, ...], peaks: _QuarterPeaks) -> None:
     """Store until when the snapshot was seen that stood at the start of a piece: it has another after it by now."""
     row_id, at, seen_at = row[:3]
     where = piece.account, at, row_id
@@ -82,7 +82,7 @@ def _store_seen(piece: Piece, row: tuple[Any, ...], peaks: _Peaks) -> None:
     )
 
 
-class _Peaks:
+class _QuarterPeaks:
     """The highest used percents of a limit by the end of the quarter hour."""
 
     def __init__(self) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.database import open_reader
-from store.files import kept_path
 from store.kept.filling import Wish, fill
 from store.kept.reading import ask_kept
 from store.queries.accounts import load_accounts
 from store.queries.cursors import read_transaction
+from store.queries.kept_windows import QUARTER, UTC_DAY, WINDOWS, limit_rows
 from store.queries.peaks import load_peaks
 from store.queries.timeline import bucket_of, load_timelines
-from store.queries.windows_kept import QUARTER, UTC_DAY, WINDOWS, limit_rows
 from tests.support.databases import record
 from tests.support.factories import NOON, used
-from tests.support.kept_windows import DAY, HOUR, RandomHistory
+from tests.support.kept_histories import DAY, HISTORIES, HOUR, Step, pieces_of, play, without_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,14 +46,6 @@ def ask(path: Path, now: float, since: float | None) -> Answers:
         )
 
 
-def ask_slowly(path: Path, now: float, since: float | None) -> Answers:
-    """Ask the rows of the database alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("timeline", "peaks"):
-            patch.setattr(f"store.queries.{module}.ask_kept", lambda *_: None)
-        return ask(path, now, since)
-
-
 def rows_read(path: Path, since: float, bucket: int) -> int:
     """Return how many rows a chart of the first account's main limit reads."""
     with closing(open_reader(path)) as connection, read_transaction(connection):
@@ -66,23 +56,19 @@ def rows_read(path: Path, since: float, bucket: int) -> int:
         return ask_kept(connection, WINDOWS, read) or read(None)
 
 
-@settings(max_examples=15)
-@given(st.integers(0, 2**32))
-def test_kept_rows_change_no_answer(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Whatever happened: pauses, resets, late messages, a clock that was set, deleted and joined accounts."""
-    path = tmp_path_factory.mktemp("random") / "tap.sqlite3"
-    chance = random.Random(seed)  # noqa: S311 (a test)
-    history = RandomHistory(path, chance)
-    for _ in range(chance.randint(2, 6)):
-        history.go_on(chance.choice((0.3, 2, 12, 70)))
-        if chance.random() < 0.3:
-            history.edit()
-        if chance.random() < 0.8:
-            begin = chance.choice((0.0, history.now - 5 * DAY, history.now - 40 * DAY))
-            assert fill(path, [Wish(WINDOWS, begin)], history.now)
-        now = history.now + chance.choice((0, 50, HOUR, 3 * DAY))
-        for since in (None, now - 3 * HOUR, now - 2 * DAY, now - 9 * DAY, now - 200 * DAY):
-            assert ask(path, now, since) == ask_slowly(path, now, since)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=HISTORIES, days=st.sampled_from((0.5, 3, 30)), since=st.floats(0, 80))
+def test_kept_rows_change_no_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float
+) -> None:
+    """Whatever happens to the database, and in whatever pieces they were kept."""
+    with monkeypatch.context() as patch:
+        pieces_of(patch, days)
+        for history in play(path, [WINDOWS], steps):
+            for begin in (None, history.now - since * DAY):
+                found = ask(path, history.now, begin)
+                with without_kept(patch):
+                    assert found == ask(path, history.now, begin)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +97,7 @@ def test_a_snapshot_that_is_seen_again_is_kept_as_it_was_seen_last(path: Path) -
     now = NOON + 3 * DAY
     assert fill(path, [Wish(WINDOWS)], now)
     record(path, used(30, at=now), used(40, at=now + 60))
-    assert ask(path, now, NOON) == ask_slowly(path, now, NOON)
-    assert fill(path, [Wish(WINDOWS)], now + 9 * DAY)
-    later = ask(path, now + 9 * DAY, NOON)
-    assert later == ask_slowly(path, now + 9 * DAY, NOON)
-    peaks = later.peaks["limits"][0]["windows"]["5h"]["days"]
-    assert [each["used_percent"] for each in peaks] == [30, 30, 30, 40]
-    assert kept_path(path).exists()
+    for at in (now + HOUR, now + 9 * DAY):
+        assert fill(path, [Wish(WINDOWS)], at)
+        days = ask(path, at, NOON).peaks["limits"][0]["windows"]["5h"]["days"]
+        assert [each["used_percent"] for each in days] == [30, 30, 30, 40]
