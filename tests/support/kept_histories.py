@@ -46,6 +46,9 @@ STEPS = (
     *("fill", "fill", "kill", "lose"),
 )
 
+_PLAIN = frozenset(("read", "turn", "wait", "long_wait"))
+"""Steps that add to the end of the history."""
+
 Step = tuple[str, int]
 
 HISTORIES = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 10_000)), min_size=5, max_size=60)
@@ -135,7 +138,7 @@ class History:
 
     def _spill(self, chance: random.Random) -> None:
         at = self.now - chance.random() * 10 * DAY
-        entries = [self._message(chance, at), self._a_turn(chance, at)]
+        entries: list[Snapshot | Turn] = [self._message(chance, at), self._a_turn(chance, at)]
         self.writer.import_spill(f"s-{chance.random()}", self.now, entries, ())
 
     def _import(self, chance: random.Random) -> None:
@@ -210,9 +213,10 @@ def play(path: Path, kinds: Sequence[Kind], steps: Sequence[Step]) -> Iterator[H
         for number in range(20):
             for kind in ("read", "turn", "wait"):
                 history.make((kind, number))
-        for step in steps:
+        for number, step in enumerate(steps, 1):
             history.make(step)
-            yield history
+            if step[0] not in _PLAIN or number == len(steps):
+                yield history
 
 
 @functools.cache

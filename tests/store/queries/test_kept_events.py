@@ -6,7 +6,6 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,8 @@ from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_o
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from store.documents import EventsDocument
 
