@@ -16,7 +16,7 @@ _QUIET_SECONDS = 1.0
 
 
 def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float | None) -> None:
-    """Keep what a question needs of a kind of rows, as far as it can be kept.
+    """Keep what a question needs of a kind of rows, as far as it can be kept and the database is long.
 
     Where it takes longer than a second, a terminal says so on stderr.
 
@@ -33,8 +33,10 @@ def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float |
     """
     from scripts.support.database import session
     from store.errors import MissingError
-    from store.kept.filling import Wish, fill
+    from store.kept.filling import Wish, fill, is_long
 
+    if not is_long(database):
+        return
     accounts = None
     try:
         if prefixes:
