@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from scripts.support.place import Place
     from store.kept.kind import Kind
 
 _QUIET_SECONDS = 1.0
 
 
-def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float | None) -> None:
+def keep_for(place: Place, prefixes: Sequence[str], kind: Kind, since: float | None) -> None:
     """Keep what a question needs of a kind of rows, as far as it can be kept and the database is long.
 
     Where it takes longer than a second, a terminal says so on stderr.
 
     Args:
-        database: The database.
+        place: The database; of a team's nothing is kept.
         prefixes: The accounts of the question; none means all.
         kind: The kind of rows.
         since: From when on rows are needed, in Unix seconds; None means all.
@@ -32,10 +32,12 @@ def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float |
 
     """
     from scripts.support.database import session
+    from scripts.support.place import own_file
     from store.errors import MissingError
     from store.kept.filling import Wish, fill, is_long
 
-    if not is_long(database):
+    database = own_file(place)
+    if database is None or not is_long(database):
         return
     accounts = None
     try:
