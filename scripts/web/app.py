@@ -16,10 +16,12 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from scripts.support.place import own_file
 from scripts.support.version import version
 from scripts.web import api, metrics
 from scripts.web.change_stream import Hub
 from scripts.web.kept_filler import KeptFiller
+from scripts.web.queued_route import make_queue
 from scripts.web.reader import Reader
 from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
@@ -75,7 +77,7 @@ def create_app(settings: Settings) -> App:
     """Return the application for a database, which need not exist yet."""
     hub = Hub(settings.database)
     turn_counter = metrics.TurnCounter(settings.database)
-    kept_filler = KeptFiller(settings.database)
+    kept_filler = KeptFiller(own_file(settings.database))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -107,7 +109,9 @@ def create_app(settings: Settings) -> App:
     app.state.names_on = settings.names_on
     app.state.hub = hub
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
+    app.state.queue = make_queue()
     app.include_router(api.router)
+    app.include_router(api.past_router)
     app.include_router(metrics.router)
     _add_page(app)
     _add_problems(app)
