@@ -56,9 +56,12 @@ QUESTIONS = (
     Question(("next",)),
     Question(("guard", "person-1")),
     Question(("statusline",)),
-    Question(("usage", "--since", "7d"), None, LONG_MILLISECONDS),
-    Question(("forecast",), None),
-    Question(("history", "--since", "7d", "--plot"), None),
+    *about_history("usage"),
+    *about_history("usage", "--by", "day"),
+    Question(("forecast",), WEEK),
+    *about_history("history", "--plot"),
+    *about_history("speed"),
+    *about_history("threads"),
     *about_history("events"),
 )
 
