@@ -164,7 +164,15 @@ def test_a_machine_calls_no_other_function(team: Team, function: str) -> None:
     assert refused(team, "codex_tap_machine_ben", f"SELECT codex_tap.{function}") == NOT_ALLOWED
 
 
+_OF_ANN = (
+    "SELECT s.*, r.*, m.nonce, m.batches FROM codex_tap.machines m JOIN codex_tap.snapshots s USING (machine)"
+    " JOIN codex_tap.requests r USING (machine) WHERE m.owner = 'codex_tap_machine_ann'"
+)
+
+
 def test_a_machine_ships_no_file_of_another(team: Team) -> None:
+    before = team.server.execute(_OF_ANN, team.database)
+    assert len(before) == 1
     ((file,),) = team.server.execute(
         "SELECT file_id::TEXT FROM codex_tap.machines WHERE owner = 'codex_tap_machine_ann'", team.database
     )
@@ -172,13 +180,12 @@ def test_a_machine_ships_no_file_of_another(team: Team) -> None:
         other = TeamMachine(connection, file)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             other.ship([team_snapshot(2, NOW)])
-        # Where that file is it does not learn either, and a copy of it is no way to its rows.
+        # How far that file is it does not learn either, and to call one's own file a copy of it is no way to its rows.
         assert connection.execute("SELECT nonce, nonces FROM codex_tap.where_1(%s)", (file,)).fetchall() == [(None, [])]
         copy = TeamMachine(connection)
         copy.ship(requests=[team_turn(1, NOW, account=account_number(user_id="user-2"))], parent=file,
                   accounts=[team_account(NOW, "user-2")])  # fmt: skip
-    roots = team.server.execute("SELECT count(*) FROM codex_tap.machines WHERE root <> file_id", team.database)
-    assert roots == [(0,)]
+    assert team.server.execute(_OF_ANN, team.database) == before
 
 
 def test_a_machine_tells_nothing_of_an_account_whose_ids_it_does_not_know(team: Team) -> None:
