@@ -337,6 +337,7 @@ COMMANDS: dict[str, list[Case]] = {
         text("ben@ dan"),
         piped("--json"),
         piped("eve cora --json"),
+        piped("--all eve"),
         piped("nobody"),
         piped("acct-ann"),
         piped("--watch 3 work", interrupted=True),
@@ -724,6 +725,34 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--codex-home {home}/nowhere"),
         piped("--since 2030-01-01"),
     ],
+    "team": [],
+    "team init": [
+        piped(""),
+        piped("postgresql://ann:secret@db.example/team"),
+        piped("postgresql://ann@db.example/team?sslmode=require"),
+        piped("postgresql://ann@127.0.0.1:{port}/team --reader-role grafana"),
+    ],
+    "team add-machine": [
+        piped("laptop"),
+        piped("laptop --db {home}/x"),
+        piped("laptop --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team add-reader": [
+        piped("lead"),
+        piped("lead --without-emails --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team add-person": [
+        piped("ann"),
+        piped("ann --machine laptop --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team remove-machine": [piped("laptop"), piped("laptop --yes --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team machines": [piped(""), piped("--json --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team forget": [piped("ann@"), piped("ann@ --yes --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team prune": [
+        piped("--keep 12m"),
+        piped("--keep soon"),
+        piped("--keep 90d --yes --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
     "prune": [
         text("--older-than 5d"),
         piped("--older-than 5d --json"),
@@ -882,7 +911,12 @@ API: dict[str, list[Question]] = {
         get("/api/forecast?account="),
         nothing_there("/api/forecast"),
     ],
-    "overview": [get("/api/overview"), nothing_there("/api/overview")],
+    "overview": [
+        get("/api/overview"),
+        get("/api/overview?search=ben&all=true"),
+        get("/api/usage?search=EVE%20example"),
+        nothing_there("/api/overview"),
+    ],
     "events": [
         get("/api/events?since=2d"),
         get("/api/events?account=ben&kind=plan_changed&kind=credits_bought"),
