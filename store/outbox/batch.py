@@ -202,9 +202,7 @@ class _Reader:
                 if target not in known:
                     target = fates.get(target)
                 fates[row["account"]] = target
-                told |= {"kind": "forgotten"} if target is None else {"target": target}
-                if target is None:
-                    del told["target"]
+                told = {**told, "target": target} if target is not None else {**told, "kind": "forgotten"}
             elif row["kind"] == "forgotten":
                 fates[row["account"]] = None
             found.append(told)
