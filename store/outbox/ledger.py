@@ -111,7 +111,11 @@ class Outbox:
             raise _damaged("file_id") from None
         if emails not in CHOICES or threads not in CHOICES or not isinstance(salt, str):
             raise _damaged("emails")
-        return Machine(*ids, name, Privacy(cast("Choice", emails), cast("Choice", threads), salt))
+        return Machine(
+            *ids,
+            name if isinstance(name, str) else None,
+            Privacy(cast("Choice", emails), cast("Choice", threads), salt),
+        )
 
     def find(self, nonce: str | None) -> OutboxPosition | None:
         """Return how far the batch of a nonce went: None where it is not this file's.

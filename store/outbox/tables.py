@@ -176,7 +176,7 @@ def _number(connection: sqlite3.Connection, account: int) -> int:
 
 
 def _salt(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("SELECT salt FROM ship_file").fetchone()[0])
+    return str(connection.execute("SELECT max(salt) FROM ship_file").fetchone()[0])
 
 
 def _note(

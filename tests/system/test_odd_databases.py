@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 
 from scripts.support.errors import WRONG_USE
 from store.models import Budget, Credits, Sighting, SightingKind, Window
+from store.outbox import tables as outbox
 from store.readable_rows import TABLES
 from store.record.recorder import Recorder
 from tests.support.command_line import invoke, started
@@ -26,6 +28,8 @@ from tests.support.web_server import Site
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.postgres import PostgresServer
 
 _LONG = bool(os.environ.get("CODEX_TAP_LONG"))
 _UNLIMITED = pytest.mark.timeout(0 if _LONG else 300)  # all cases take hours
@@ -376,3 +380,44 @@ def test_the_reason_is_told(recorded: Path, tmp_path: Path, monkeypatch: pytest.
     found = invoke("history", "--db", path)
     reason = "a question takes longer than the size of the file explains; it is damaged"
     assert (found.exit_code, found.stderr) == (4, f"Error: the database cannot be used: {reason}\n")
+
+
+_SHIP_COLUMNS = [
+    (name, column)
+    for name, columns in re.findall(r"CREATE TABLE (ship_\w+) \((.*?)\n\)", outbox.SCHEMA, re.DOTALL)
+    for column in re.findall(r"^    ([a-z_]+) ", columns, re.MULTILINE)
+]
+_SHIP_CASES = list(product(_SHIP_COLUMNS, [*_VALUES, "{}", "[1]", '["a", "b"]', "[1e999, 2]"]))
+
+
+@_UNLIMITED
+def test_odd_values_of_shipping(
+    recorded: Path, tmp_path: Path, postgres_server: PostgresServer, team_database: str
+) -> None:
+    """Shipping goes on or says in one line why not, and everything else is as on a good file."""
+    url = postgres_server.url(team_database)
+    shipped = tmp_path / "shipped.sqlite3"
+    shutil.copyfile(recorded, shipped)
+    with closing(sqlite3.connect(shipped)) as connection, connection:
+        assert invoke("ship", url, "--db", shipped).exit_code == 0
+        connection.execute(
+            "INSERT INTO ship_edits VALUES (1, 'moved', 5, 6, NULL, NULL, 1, 1), (2, 'limit', 5, NULL, 'a', 'b', 1, 1)"
+        )
+    sample = _SHIP_CASES if _LONG else random.Random(7).sample(_SHIP_CASES, 40)  # noqa: S311 (a sample of cases)
+    for number, ((table, column), value) in enumerate(sample):
+        path = _changed(shipped, tmp_path, table, column, value, number)
+        if not path.exists():
+            continue
+        for command in (["ship", url], ["ship", "--status"], *_CHANGES_AFTER_SHIPPING, ["ship", url]):
+            with _ends():
+                ended = invoke(*command, "--db", path)
+            assert ended.exit_code in _EXPECTED | {WRONG_USE}, (table, column, value, command, ended.output)
+            assert ended.exit_code != 4 or ended.stderr.count("\n") == 1, (table, column, value, ended.stderr)
+        path.unlink()
+
+
+_CHANGES_AFTER_SHIPPING = [
+    ["prune", "--older-than", "1d", "--yes"],
+    ["accounts", "merge", "acct-a", "acct-b", "--yes"],
+    ["accounts", "forget", "acct-a", "--yes"],
+]
