@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from store.database import transaction
+from store.edit_log import log_edit
+from store.outbox import tables as outbox
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -29,8 +33,11 @@ def forget_account(connection: sqlite3.Connection, account: int) -> None:
     How far its session files were read stays, without anything of what they say: no import brings it back unasked.
     """
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("UPDATE imported_files SET state = NULL WHERE account = ?", (account,))
-    connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
+    with transaction(connection):
+        outbox.note_forgotten(connection, account)
+        connection.execute("UPDATE imported_files SET state = NULL WHERE account = ?", (account,))
+        connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
+        log_edit(connection, account=account)
     # The log still holds the deleted pages; if a reader is in the way, the next checkpoint overwrites them.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -49,6 +56,9 @@ def merge_accounts(connection: sqlite3.Connection, account: int, other: int) -> 
     (there,) = connection.execute("SELECT count(*) FROM accounts WHERE id IN (:account, :other)", ids).fetchone()
     if there != 2:
         raise LookupError("these are not two accounts")
+    outbox.note_merged(connection, account, other)
+    for each in (account, other):
+        log_edit(connection, account=each)
     for statement in _MERGE_LIMITS:
         connection.execute(statement, ids)
     _renew_overtaken(connection, account)
@@ -70,6 +80,7 @@ def replace_token_key(connection: sqlite3.Connection, former: str, key: str) -> 
     connection.execute("PRAGMA secure_delete = ON")
     for (account,) in found:
         values = {"account": account, "former": former, "key": key}
+        log_edit(connection, account=account)
         for table in ("snapshots", "requests"):
             connection.execute(f"UPDATE {table} SET token_key = :key {_OF_FORMER}", values)  # noqa: S608 (constants)
         connection.execute(
@@ -77,6 +88,7 @@ def replace_token_key(connection: sqlite3.Connection, former: str, key: str) -> 
             values,
         )
         connection.execute(f"DELETE FROM tokens {_OF_FORMER}", values)  # noqa: S608 (constants)
+    outbox.note_renamed_user(connection, former, key)
     connection.execute("UPDATE OR IGNORE accounts SET user_id = ? WHERE user_id = ?", (key, former))
     for account_id, account in connection.execute(
         "SELECT account_id, id FROM accounts WHERE user_id = ?", (former,)

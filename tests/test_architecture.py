@@ -33,9 +33,13 @@ _SQL_ROOMS = (
     "store.record.statements",
     "store.schema",
     "store.readable_rows",
+    "store.edit_log",
     "store.edits",
     "store.imports",
+    "store.outbox",
+    "store.kept",
     "store.retention",
+    "store.team",
     "scripts.codex_files",  # of Codex's own database
 )
 _MAX_INIT_LINES = 40

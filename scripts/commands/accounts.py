@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.completion import complete_account
-from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, pass_on_options, yes_option
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    database_option,
+    json_option,
+    local_file,
+    pass_on_options,
+    place_option,
+    yes_option,
+)
 from scripts.commands.output import emit, list_paths
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files, session
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.queries.accounts import Account, AccountCounts
 
 
@@ -34,14 +43,14 @@ Examples:
 """,
 )
 @json_option
-@database_option
+@place_option
 @click.pass_context
-def accounts(context: click.Context, *, form: Form | None, database: Path | None) -> None:
+def accounts(context: click.Context, *, form: Form | None, database: Place | None) -> None:
     """List accounts; name, merge or delete them."""
     if context.invoked_subcommand is not None:
         pass_on_options(context)
         return
-    known = _load(database or default_database())
+    known = _load(database or default_place())
 
     def render(profile: TerminalProfile) -> Text:
         from scripts.render.accounts import render_accounts
@@ -51,11 +60,11 @@ def accounts(context: click.Context, *, form: Form | None, database: Path | None
     context.exit(emit([account_entry(account) for account in known], form, render, is_known=bool(known)))
 
 
-def _load(path: Path) -> list[Account]:
+def _load(place: Place) -> list[Account]:
     from store.errors import MissingError
 
     try:
-        with session(path) as found:
+        with session(place) as found:
             return found.known
     except MissingError:
         return []
@@ -80,15 +89,15 @@ def name_account(account: str, name: str | None, *, clear: bool, database: Path 
     if clear == (name is not None):
         raise click.UsageError("Give either a NAME or --clear.")
     wanted = None if name is None else checked_name(name)
-    path = database or default_database()
+    path = local_file(database)
     with session(path, [account]) as found:
-        (chosen,) = found.accounts
+        (chosen,), known = found.accounts, found.known
     try:
         with open_for_writing(path) as connection:
             rename_account(connection, chosen.id, wanted)
     except sqlite3.IntegrityError as error:
         raise CommandError(f"another account already has the name {wanted!r}", WRONG_USE) from error
-    nameless = [account._replace(name=None) if account is chosen else account for account in found.known]
+    nameless = [each._replace(name=None) if each.id == chosen.id else each for each in known]
     label = _label(next(account for account in labelled(nameless) if account.id == chosen.id))
     click.echo(f"{label} is now named {wanted}." if wanted else f"{label} has no name now.")
 
@@ -117,7 +126,7 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
     from store.database import transaction
     from store.queries.accounts import account_counts
 
-    path = database or default_database()
+    path = local_file(database)
     with session(path, [account, other]) as found:
         if len(found.accounts) == 1:
             raise CommandError(f"{account!r} and {other!r} are the same account", WRONG_USE)
@@ -150,9 +159,10 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
 def forget_account(context: click.Context, account: str, *, yes: bool, database: Path | None) -> None:
     """Delete an account and all data stored for it."""
     from store import edits
+    from store.kept.filling import drop_edited
     from store.queries.accounts import account_counts
 
-    path = database or default_database()
+    path = local_file(database)
     with session(path, [account]) as found:
         (chosen,) = found.accounts
         counts = account_counts(found.connection, chosen)
@@ -161,6 +171,7 @@ def forget_account(context: click.Context, account: str, *, yes: bool, database:
         context.exit(1)
     with open_for_writing(path) as connection:
         edits.forget_account(connection, chosen.id)
+    drop_edited(path)
     click.echo(f"Deleted: {label} ({contents}).")
     others = residual_files(path)
     if others:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option, shell_login
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, json_option, place_option, shell_login
 from scripts.commands.output import emit
 from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.place import default_place
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from scripts.render.export import Form
+    from scripts.support.database import Session
+    from scripts.support.place import Place
     from store.documents import NextCommandDocument, NextDocument
-    from store.queries.accounts import Account
 
 NONE_USABLE = 1
 """Exit code where no account can be used now."""
@@ -59,13 +59,13 @@ Exit codes: 0 success, 1 no account can be used now, 3 no data yet.
     help="Accounts that may spend credits when their included usage is exhausted.",
 )
 @json_option
-@database_option
+@place_option
 @click.pass_context
 def next_account(
-    context: click.Context, *, accounts: tuple[str, ...], spenders: str, form: Form | None, database: Path | None
+    context: click.Context, *, accounts: tuple[str, ...], spenders: str, form: Form | None, database: Place | None
 ) -> None:
     """Print the account to use now."""
-    document = _load(database or default_database(), accounts, spenders)
+    document = _load(database or default_place(), accounts, spenders)
     exit_code = _exit_code(document)
     if form:
         emit(document, form, str, is_known=True)
@@ -76,7 +76,7 @@ def next_account(
     context.exit(exit_code)
 
 
-def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextCommandDocument:
+def _load(place: Place, prefixes: Sequence[str], spenders: str) -> NextCommandDocument:
     """Return the document of ``next --json``; its ranking is empty while nothing is known."""
     from scripts.render.selection import login_reference
     from store.analysis.ranking import rank_accounts
@@ -86,22 +86,22 @@ def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextCommandDocu
 
     now, login = time.time(), shell_login()
     try:
-        with session(path, prefixes) as found:
+        with session(place, prefixes) as found:
             document = load_status(found.connection, now, found.accounts)
             rates = load_token_rates(found.connection, now, found.accounts)
-            ranked = rank_accounts(document, rates, credits_for=_keys(found.known, spenders))
+            ranked = rank_accounts(document, rates, credits_for=_keys(found, spenders))
             return {**ranked, **login_reference(login_account(found, login.account_id, now), login)}
     except MissingError:
         return {**rank_accounts(empty_status(now), {}), **login_reference(NO_ACCOUNT, login)}
 
 
-def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
+def _keys(found: Session, spenders: str) -> set[str] | None:
     """Return the keys of the accounts that may spend credits; None for all."""
     if spenders in {"all", "none"}:
         return None if spenders == "all" else set()
-    is_label = any(spenders in {account.label, account.key} for account in known)  # it may have a comma
+    is_label = any(spenders in {account.label, account.key} for account in found.known)  # it may have a comma
     prefixes = [spenders] if is_label else [prefix.strip() for prefix in spenders.split(",") if prefix.strip()]
-    return {account.key for account in chosen_accounts(known, prefixes)}
+    return {account.key for account in chosen_accounts(found.connection, prefixes)}
 
 
 def _exit_code(document: NextDocument) -> int:

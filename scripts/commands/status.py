@@ -12,10 +12,10 @@ import click
 
 from scripts.commands.options import ACCOUNT_HELP, accounts_argument, shell_login, status_options
 from scripts.commands.output import emit
-from scripts.support.database import NO_ACCOUNT, login_account, session
+from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_YET
+from scripts.support.place import default_place, own_file
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scripts.codex_files.login import Login
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import ForecastDocument, StatusCommandDocument
 
 
@@ -48,22 +49,27 @@ def status(
     context: click.Context,
     *,
     accounts: tuple[str, ...],
-    database: Path | None,
+    database: Place | None,
     form: Form | None,
     watch: float | None,
+    shows_all: bool,
     any_account: bool,
 ) -> None:
     """Show what is left of each limit."""
-    path = database or default_database()
+    place = database or default_place()
+    if shows_all and accounts:
+        raise click.UsageError("--all cannot be combined with ACCOUNT.")
     if watch is not None:
         if form:
             raise click.UsageError("--watch cannot be combined with --json.")
-        _watch(path, accounts, watch, any_account=any_account)
+        _watch(place, accounts, watch, any_account=any_account, shows_all=shows_all)
         return
-    found = _load(path, accounts, shell_login(any_account=any_account), with_forecasts=not form)
+    login = shell_login(any_account=any_account)
+    found = _load(place, accounts, login, with_forecasts=not form, shows_all=shows_all)
     is_known = bool(found.document["accounts"])
-    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path))
-    if not form and sys.stdout.isatty():
+    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(place))
+    path = own_file(place)
+    if path is not None and not form and sys.stdout.isatty():
         _show_import_hint(path)
     context.exit(code)
 
@@ -76,7 +82,7 @@ def _show_import_hint(path: Path) -> None:
         click.echo(hint)
 
 
-def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
+def _watch(place: Place, prefixes: Sequence[str], seconds: float, *, any_account: bool, shows_all: bool) -> None:
     from scripts.render.live import refresh_until_interrupted
     from scripts.support.shutdown import exit_on_sigterm
 
@@ -84,8 +90,8 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: 
         from rich.text import Text
 
         login = shell_login(any_account=any_account, quiet=True)  # again: Codex may log in as somebody else
-        found = _load(path, prefixes, login, with_forecasts=True)
-        return found.render(profile) if found.document["accounts"] else Text(_unknown(path))
+        found = _load(place, prefixes, login, with_forecasts=True, shows_all=shows_all)
+        return found.render(profile) if found.document["accounts"] else Text(_unknown(place))
 
     gc.enable()
     exit_on_sigterm()  # so that `timeout` leaves the terminal as it was
@@ -109,23 +115,37 @@ class _Status(NamedTuple):
         from store.analysis.pressure import by_pressure
 
         document = self.document
+        if "summary" in document:
+            from scripts.render.many_accounts import render_many
+
+            return render_many(document, document["summary"], profile, self.marks)
         if self.by_pressure:
             accounts = by_pressure(document["accounts"], self.forecasts, document["logged_in"])
             document = {**document, "accounts": accounts}
         return render_status(document, profile, self.forecasts, self.marks)
 
 
-def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
+def _load(
+    place: Place, prefixes: Sequence[str], login: Login, *, with_forecasts: bool, shows_all: bool = False
+) -> _Status:
     """Return the status; it has no accounts while nothing is known."""
     from scripts.render.selection import login_marks, login_reference
     from store.errors import MissingError
+    from store.queries.many_accounts import are_many, load_shown, load_shown_status
     from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
-        with session(path, prefixes) as found:
+        with session(place, prefixes) as found:
             selected = login_account(found, login.account_id, now)
-            reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
+            reference, marks = login_reference(selected, login), login_marks(selected, login)
+            if not (prefixes or shows_all) and are_many(found.connection):
+                first = (
+                    [] if selected.status is None else chosen_accounts(found.connection, [selected.status["account"]])
+                )
+                shown = load_shown(found.connection, now, first=[account.id for account in first])
+                return _Status({**load_shown_status(found.connection, now, shown), **reference}, marks)
+            accounts = found.accounts
             if prefixes:
                 marks.pop("", None)
             else:
@@ -140,5 +160,5 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
         return _Status({**empty_status(now), **login_reference(NO_ACCOUNT, login)}, {})
 
 
-def _unknown(path: Path) -> str:
-    return f"{NOTHING_YET}\n(Database: {sanitize(path)})"
+def _unknown(place: Place) -> str:
+    return f"{NOTHING_YET}\n(Database: {sanitize(place)})"

@@ -13,18 +13,19 @@ from scripts.commands.options import (
     SINCE_HELP,
     accounts_argument,
     all_option,
-    database_option,
     export_options,
     names_option,
     parse_since_option,
+    place_option,
     require_past,
 )
 from scripts.commands.output import Table, emit
 from scripts.render.export import USAGE_COLUMNS, usage_rows
 from scripts.support.database import session
 from scripts.support.errors import WRONG_USE, CommandError
+from scripts.support.place import default_place
 from store.constants import GROUP_BY
-from store.settings import PRICES_VARIABLE, default_database
+from store.settings import PRICES_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.constants import GroupBy
     from store.documents import UsageDocument
 
@@ -94,7 +96,7 @@ Examples:
 @click.option("--explain", is_flag=True, help="Also show the token weights that divide an increase among turns.")
 @names_option()
 @export_options
-@database_option
+@place_option
 @click.pass_context
 def usage(
     context: click.Context,
@@ -110,7 +112,7 @@ def usage(
     explain: bool,
     names_on: bool,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """Show what used a window."""
     now = time.time()
@@ -118,7 +120,7 @@ def usage(
     require_past(begin, now, "--since")
     _check_grouping(by, tree=tree, names_on=names_on)
     query = {"by": by, "tree": tree, "since": begin, "window": window, "limit_id": limit_id}
-    document = _load(database or default_database(), accounts, now, query, names_on=names_on, prices_file=prices_file)
+    document = _load(database or default_place(), accounts, now, query, names_on=names_on, prices_file=prices_file)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
@@ -151,7 +153,7 @@ def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
 
 
 def _load(
-    path: Path,
+    place: Place,
     prefixes: Sequence[str],
     now: float,
     query: Mapping[str, Any],
@@ -167,8 +169,10 @@ def _load(
     from store.queries.usage import NotSeenError, empty_usage, load_usage
 
     try:
-        with open_prices(prices_file) as prices, session(path, prefixes) as (connection, accounts, _):
-            document = load_usage(connection, now, accounts=accounts, projects_of=projects_of, prices=prices, **query)
+        with open_prices(prices_file) as prices, session(place, prefixes) as found:
+            document = load_usage(
+                found.connection, now, accounts=found.accounts, projects_of=projects_of, prices=prices, **query
+            )
     except (NotSeenError, OwnPricesError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:

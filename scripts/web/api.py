@@ -20,10 +20,12 @@ from scripts.prices.own_prices import OwnPricesError
 from scripts.prices.price_list import open_prices
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
+from scripts.support.place import own_file
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
 from scripts.web.legacy import LegacyDocument, load_legacy_usage
+from scripts.web.queued_route import QueuedRoute
 from scripts.web.reader import Reader
 from scripts.web.responses import json_response
 from store import documents
@@ -31,11 +33,14 @@ from store.analysis.ranking import rank_accounts
 from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
-from store.queries.accounts import account_counts, find_account, load_accounts
-from store.queries.events import empty_events, load_events
+from store.kept.filling import drop_edited
+from store.queries.accounts import account_counts, count_accounts, find_account, load_accounts
+from store.queries.events import empty_event_page, load_event_page
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
+from store.queries.limits import newest_observation
+from store.queries.many_accounts import load_shown, load_shown_status
 from store.queries.overview import empty_overview, load_overview
 from store.queries.peaks import empty_peaks, load_peaks
 from store.queries.speed import empty_speed, load_speed
@@ -44,7 +49,10 @@ from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
 
 if TYPE_CHECKING:
+    import pathlib
+
     from scripts.web.change_stream import Hub
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 MAX_ENTRIES = 50_000
@@ -63,12 +71,18 @@ _NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
     404: {**_ACCOUNT_PROBLEM, "description": "No account matches."},
     409: {**_ACCOUNT_PROBLEM, "description": "Several accounts match."},
 }
+_CHANGED_ACCOUNT: dict[int | str, dict[str, Any]] = {
+    **_NO_ACCOUNT,
+    403: {**_PROBLEM, "description": "A team's database is served, which is not changed here."},
+}
 _GARBLED: dict[int | str, dict[str, Any]] = {400: {**_PROBLEM, "description": "The body is not JSON."}}
 _UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The document still has the ETag of If-None-Match."}
 }
 
 router = APIRouter(responses=_UNREADABLE)
+past_router = APIRouter(responses=_UNREADABLE, route_class=QueuedRoute)
+"""The questions about the past, which may read much. They wait for each other; no other question waits for them."""
 
 Prefix = Annotated[
     str,
@@ -78,6 +92,12 @@ Prefix = Annotated[
         description="An unambiguous prefix of an account's name, e-mail address, key or token key.",
     ),
 ]
+Search = Annotated[
+    str | None,
+    Query(max_length=200, description="Only accounts in whose name, e-mail or key each of these words occurs."),
+]
+Every = Annotated[bool, Query(alias="all", description="Give all accounts, even if there are more than 200.")]
+
 AccountPrefix = Annotated[
     str | None,
     Query(
@@ -131,9 +151,14 @@ def _invalid(name: str, message: str, where: str = "query") -> RequestValidation
 
 
 @router.get("/api/usage", response_model=documents.StatusDocument, responses=_UNCHANGED)
-def get_usage(request: Request) -> Response:
-    """How much is left, for all accounts."""
-    return json_response(request, _usage(request, None))
+def get_usage(request: Request, search: Search = None, *, every: Every = False) -> Response:
+    """How much is left, for all accounts; of more than 200, the most pressed ones and a summary."""
+    now = time.time()
+
+    def load(connection: Connection) -> documents.StatusDocument:
+        return load_shown_status(connection, now, load_shown(connection, now, search=search, every=every))
+
+    return json_response(request, _reader(request).query(load, empty_status(now)))
 
 
 @router.get(
@@ -141,19 +166,17 @@ def get_usage(request: Request) -> Response:
 )
 def get_usage_of(request: Request, prefix: Prefix) -> Response:
     """How much is left, for one account."""
-    return json_response(request, _usage(request, prefix))
-
-
-def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.StatusDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.StatusDocument:
         return load_status(connection, now, only)
 
-    return _reader(request).query_accounts(prefix, load, empty_status(now))
+    return json_response(request, _reader(request).query_accounts(prefix, load, empty_status(now)))
 
 
-@router.get("/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get(
+    "/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
 def get_history(
     request: Request,
     *,
@@ -170,7 +193,7 @@ def get_history(
     ] = None,
     limit: Annotated[
         int, Query(ge=1, le=MAX_ENTRIES, description="Maximum number of entries; the newest are given.")
-    ] = 10_000,
+    ] = 2_000,
 ) -> Response:
     """The course of each limit since a time."""
     now = time.time()
@@ -178,13 +201,13 @@ def get_history(
     step = max(1, math.ceil((now - begin) / points)) if points else None
     selected = PointRange(begin, now, step, limit_id)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.HistoryPointsDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.HistoryPointsDocument:
         return load_history_points(connection, selected, accounts=only, most=limit)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
 
 
-@router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_peaks(
     request: Request, *, account: AccountPrefix = None, since: Since = "30d", limit_id: LimitId = None
 ) -> Response:
@@ -192,7 +215,7 @@ def get_peaks(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.PeaksDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.PeaksDocument:
         return load_peaks(connection, now, accounts=only, since=begin, limit_id=limit_id)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_peaks(now, since=begin)))
@@ -209,7 +232,7 @@ def get_requests(
 ) -> Response:
     """The turns, the newest first."""
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
+    def load(connection: Connection, only: list[Account]) -> list[documents.TurnEntry]:
         return load_turns(connection, only, limit=limit, before=before)
 
     empty: list[documents.TurnEntry] = []
@@ -221,7 +244,7 @@ def get_requests(
     return json_response(request, document)
 
 
-@router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_breakdown(
     request: Request,
     *,
@@ -242,7 +265,7 @@ def get_breakdown(
     begin = _timestamp(since, now)
     names_on = request.app.state.names_on
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.UsageDocument:
         return load_usage(
             connection,
             now,
@@ -266,7 +289,7 @@ def get_breakdown(
     return json_response(request, name_usage(document) if names_on else document)
 
 
-@router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_speed(
     request: Request, *, account: AccountPrefix = None, by: SpeedBy = "model", since: Since = "7d"
 ) -> Response:
@@ -274,7 +297,7 @@ def get_speed(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.SpeedDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.SpeedDocument:
         return load_speed(connection, now, accounts=only, by=by, since=begin)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
@@ -285,24 +308,30 @@ def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
     """When each window runs out."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.ForecastDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.ForecastDocument:
         return load_forecasts(connection, now, only)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
 
 
 @router.get("/api/overview", response_model=documents.OverviewDocument, responses=_UNCHANGED)
-def get_overview(request: Request) -> Response:
-    """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first."""
+def get_overview(request: Request, search: Search = None, *, every: Every = False) -> Response:
+    """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first.
+
+    Of more than 200 accounts, it has the most pressed ones and no headline.
+    """
     now = time.time()
 
-    def load(connection: sqlite3.Connection) -> documents.OverviewDocument:
-        return load_overview(connection, now, load_accounts(connection))
+    def load(connection: Connection) -> documents.OverviewDocument:
+        shown = load_shown(connection, now, search=search, every=every)
+        document = load_overview(connection, now, shown.accounts)
+        # The best of the most pressed accounts is not the one to use.
+        return document if shown.summary is None else {**document, "headline": None}
 
     return json_response(request, _reader(request).query(load, empty_overview(now)))
 
 
-@router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_events(
     request: Request,
     *,
@@ -319,18 +348,20 @@ def get_events(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsDocument:
-        return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
+    def load(connection: Connection, only: list[Account]) -> documents.EventsPageDocument:
+        return load_event_page(
+            connection,
+            now,
+            accounts=only,
+            since=begin,
+            kinds=kind or None,
+            limit_id=limit_id,
+            routine=routine,
+            most=limit,
+        )
 
-    all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
-    found = [event for event in all_events["events"] if routine or not event["routine"]]
-    document: documents.EventsPageDocument = {
-        **all_events,
-        "events": found[-limit:],
-        "left_out": max(0, len(found) - limit),
-        "routine_left_out": len(all_events["events"]) - len(found),
-    }
-    return json_response(request, document)
+    empty = empty_event_page(now, since=begin, limit_id=limit_id)
+    return json_response(request, _reader(request).query_accounts(account, load, empty))
 
 
 @router.get("/api/next", response_model=documents.NextDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
@@ -349,7 +380,7 @@ def get_next(
     """Which account to use now, and why."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection) -> documents.NextDocument:
+    def load(connection: Connection) -> documents.NextDocument:
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {find_account(known, each).key for each in named}
@@ -376,7 +407,9 @@ def get_account(request: Request, prefix: Prefix) -> Response:
 
 
 @router.patch(
-    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}",
+    response_model=documents.AccountDetail,
+    responses={**_GARBLED, **_CHANGED_ACCOUNT},
 )
 def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChange) -> Response:
     """Give an account a name, or remove the name."""
@@ -387,30 +420,44 @@ def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChang
     except CommandError as error:
         raise _invalid("name", str(error), "body") from error
     try:
-        with open_for_writing(reader.path) as connection:
+        with open_for_writing(_own_file(reader)) as connection:
             rename_account(connection, found.id, name)
     except sqlite3.IntegrityError as error:
         raise HTTPException(409, f"another account already has the name {name!r}") from error
     return json_response(request, reader.query_account(found.key, _account_detail))
 
 
-@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_NO_ACCOUNT)
+@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_CHANGED_ACCOUNT)
 def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all its data. This cannot be undone."""
     reader = _reader(request)
 
-    def load(connection: sqlite3.Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
+    def load(connection: Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
         return account, _account_detail(connection, account)
 
     found, detail = reader.query_account(prefix, load)
-    with open_for_writing(reader.path) as connection:
+    path = _own_file(reader)
+    with open_for_writing(path) as connection:
         forget_account(connection, found.id)
-    files = [path.name for path in residual_files(reader.path)]
+    drop_edited(path)
+    files = [each.name for each in residual_files(path)]
     document: documents.ForgottenAccount = {**detail, "files": files}
     return json_response(request, document)
 
 
-def _account_detail(connection: sqlite3.Connection, account: Account) -> documents.AccountDetail:
+def _own_file(reader: Reader) -> pathlib.Path:
+    """Return the file that is served.
+
+    Raises:
+        HTTPException: It is a team's database, which is only read.
+    """
+    path = own_file(reader.place)
+    if path is None:
+        raise HTTPException(403, "a team's database is not changed here; its administrator has codex-tap team")
+    return path
+
+
+def _account_detail(connection: Connection, account: Account) -> documents.AccountDetail:
     counts = account_counts(connection, account)
     return cast("documents.AccountDetail", {**account_entry(account), **counts._asdict()})
 
@@ -436,26 +483,21 @@ def get_health(request: Request) -> Response:
     """Whether the database can be read, and whether readings come in."""
     reader, now = _reader(request), time.time()
 
-    def load(connection: sqlite3.Connection) -> tuple[documents.StatusDocument, Losses | None]:
-        return load_status(connection, now, load_accounts(connection)), load_losses(connection)
+    def load(connection: Connection) -> tuple[int, float | None, Losses | None]:
+        return count_accounts(connection), newest_observation(connection), load_losses(connection)
 
-    empty: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
-    status, lost = reader.query(load, empty)
+    empty: tuple[int, float | None, Losses | None] = (0, None, None)
+    number, newest, lost = reader.query(load, empty)
+    path = own_file(reader.place)
     document: documents.HealthDocument = {
-        "status": "ok" if status["accounts"] else "empty",
+        "status": "ok" if number else "empty",
         "version": version(),
-        "accounts": len(status["accounts"]),
-        "newest_reading_age_seconds": _newest_age(status),
+        "accounts": number,
+        "newest_reading_age_seconds": None if newest is None else max(0, int(now - newest)),
         "readings_lost": lost.number if lost else 0,
-        "waiting_files": len(spill_files(reader.path)),
+        "waiting_files": len(spill_files(path)) if path else 0,
     }
     return json_response(request, document)
-
-
-def _newest_age(document: documents.StatusDocument) -> int | None:
-    """Return the age of the newest reading of a status document, in seconds."""
-    ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
-    return min(ages, default=None)
 
 
 @router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)
@@ -473,7 +515,7 @@ def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
 def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> LegacyDocument:
+    def load(connection: Connection, only: list[Account]) -> LegacyDocument:
         return load_legacy_usage(connection, now, only)
 
     empty: LegacyDocument = {"status": "success", "data": {}}

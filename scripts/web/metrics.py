@@ -1,9 +1,9 @@
 """Metrics for Prometheus, read from the database on each scrape.
 
 The cost of a scrape depends on the number of accounts and not on the length of their history: the gauges need one key
-look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). Only the initial count
-reads all turns, in a thread of its own. Counters are withheld until it is complete; exposing a growing partial count
-would look like a burst of turns.
+look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). The initial count runs in a
+thread of its own; it reads all turns, but those that are counted in what is kept (`store.queries.kept_turns`). Counters
+are withheld until it is complete; exposing a growing partial count would look like a burst of turns.
 
 The label of an account is its name, else its key; its e-mail address only if the settings allow that.
 """
@@ -11,7 +11,6 @@ The label of an account is its name, else its key; its e-mail address only if th
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import threading
 import time
@@ -24,28 +23,43 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from scripts.support.database import open_for_reading
+from scripts.support.metric_values import account_labels, credits_balance, finite_number
+from scripts.support.place import own_file
 from scripts.support.version import version
+from store.analysis.many_accounts import STANDINGS, summarize
 from store.constants import FULL_PERCENT
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
 from store.queries.accounts import account_ids, load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
+from store.queries.kept_turns import count_all_turns
+from store.queries.limits import newest_observation
+from store.queries.many_accounts import are_many, load_uses
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from prometheus_client.core import Metric
 
-    from store.documents import BudgetStatus, CreditsStatus, StatusDocument
+    from scripts.support.place import Place
+    from store.connection import Connection
+    from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
-    from store.queries.accounts import Account
+    from store.queries.turns import TurnCount
+
+    _Present = tuple[Iterable[Metric], str, dict[int, str]]
+    """The gauges, the name of the label by which turns are counted, and that label of each account by its id."""
 
 _AT_ONCE = 50_000
 """The number of turns that one statement counts. A long read would keep the write-ahead log from being truncated."""
+
+_UNKNOWN_PLAN = "unknown"
+
+_MIN_RECOUNT_SECONDS, _RECOUNT_REST = 15.0, 20.0
+"""The turns of a team's database are counted so often at most, and a count takes at most a twentieth of the time."""
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -63,10 +77,10 @@ def get_metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": _CONTENT_TYPE})
 
 
-def registry(path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
+def registry(place: Place, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
     """Return a registry with the metrics of a database, and without those of the server process."""
     found = CollectorRegistry(auto_describe=False)
-    found.register(Metrics(path, turn_counter, with_emails=with_emails))
+    found.register(Metrics(place, turn_counter, with_emails=with_emails))
     return found
 
 
@@ -77,33 +91,46 @@ class Counts(NamedTuple):
     turns: Counter[tuple[int, str, str]]
     tokens: Counter[tuple[int, str, str]]
 
+    def add(self, found: Iterable[TurnCount]) -> None:
+        """Add further turns."""
+        for count in found:
+            self.turns[count.account, count.limit_id, count.outcome] += count.turns
+            for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
+                self.tokens[count.account, count.limit_id, kind] += tokens
+
 
 class TurnCounter:
     """Counts turns and their tokens, each turn once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Create a counter that has counted nothing.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
         """
-        self._path = path
+        self._place = place
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._inode: Inode | None = None
         self._counts = Counts(0, Counter(), Counter())
         self._complete = False
+        self._due_at = 0.0
 
     def start(self) -> None:
         """Start the initial count in a thread of its own."""
+        if own_file(self._place) is None:
+            self._recent_counts()
+            return
         threading.Thread(target=self._count_first, name="turn counts", daemon=True).start()
 
     def stop(self) -> None:
         """Abort a count that is still running."""
         self._stopping.set()
 
-    def counts(self, connection: sqlite3.Connection) -> Counts | None:
+    def counts(self, connection: Connection) -> Counts | None:
         """Return the current counts, or None until the initial count is complete."""
+        if own_file(self._place) is None:
+            return self._recent_counts()
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -117,10 +144,30 @@ class TurnCounter:
         finally:
             self._lock.release()
 
-    def _is_same_file(self) -> bool:
-        return self._complete and inode(self._path) == self._inode
+    def _recent_counts(self) -> Counts | None:
+        """Return counts of some moments ago: rows of the past may come to a team's database, so all are counted."""
+        if time.monotonic() >= self._due_at:
+            self._due_at = float("inf")
+            threading.Thread(target=self._count_all, name="turn counts", daemon=True).start()
+        return self._counts if self._complete else None
 
-    def _has_merged(self, connection: sqlite3.Connection) -> bool:
+    def _count_all(self) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(DatabaseError), open_for_reading(self._place) as connection:
+            found = Counts(0, Counter(), Counter())
+            found.add(count_turns(connection, 0, newest_turn(connection)))
+            self._counts, self._complete = found, True
+        ended = time.monotonic()
+        self._due_at = ended + max(_MIN_RECOUNT_SECONDS, _RECOUNT_REST * (ended - began))
+
+    def _is_same_file(self) -> bool:
+        return self._complete and self._identity() == self._inode
+
+    def _identity(self) -> Inode | None:
+        path = own_file(self._place)
+        return inode(path) if path else None
+
+    def _has_merged(self, connection: Connection) -> bool:
         """Return True if turns were counted for an account that is gone: merged into another, or deleted."""
         return not {account for account, _, _ in self._counts.turns} <= account_ids(connection)
 
@@ -130,36 +177,39 @@ class TurnCounter:
             if self._is_same_file():
                 return  # another scrape started the same count
             self._complete = False
-            found = inode(self._path)
-            with open_for_reading(self._path) as connection:
+            found = self._identity()
+            with open_for_reading(self._place) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
+                kept = count_all_turns(connection)
+                if kept is not None:
+                    self._add(kept, newest_turn(connection))
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
 
-    def _advance(self, connection: sqlite3.Connection) -> None:
+    def _advance(self, connection: Connection) -> None:
         """Count the turns since the last one counted."""
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
-            for count in count_turns(connection, self._counts.upto, upto):
-                self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
-                for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
-                    self._counts.tokens[count.account, count.limit_id, kind] += tokens
-            self._counts = self._counts._replace(upto=upto)
+            self._add(count_turns(connection, self._counts.upto, upto), upto)
+
+    def _add(self, counts: Iterable[TurnCount], upto: int) -> None:
+        self._counts.add(counts)
+        self._counts = self._counts._replace(upto=upto)
 
 
 class Metrics:
     """Collects the metrics of a database; ``codex_tap_database_readable`` is 0 if it cannot be read."""
 
-    def __init__(self, path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> None:
+    def __init__(self, place: Place, turn_counter: TurnCounter, *, with_emails: bool) -> None:
         """Create the collector.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
             turn_counter: counts the turns of the database.
             with_emails: whether e-mail addresses may be labels.
         """
-        self._path = path
+        self._place = place
         self._turn_counter = turn_counter
         self._with_emails = with_emails
 
@@ -184,23 +234,39 @@ class Metrics:
 
     def _read(self) -> list[Metric]:
         now = time.time()
-        with open_for_reading(self._path) as connection, read_transaction(connection):
-            known = load_accounts(connection)
-            document = load_status(connection, now, known)
+        with open_for_reading(self._place) as connection, read_transaction(connection):
+            present, label_name, labels = (_of_many if are_many(connection) else self._of_each)(connection, now)
             lost = load_losses(connection)
             counts = self._turn_counter.counts(connection)
-        labels = _labels(known, with_emails=self._with_emails)
-        by_key = {account.key: labels[account.id] for account in known}
+            newest = newest_observation(connection)
+        path = own_file(self._place)
         return [
-            *_present(document, by_key, now),
-            *(_counters(counts, labels) if counts else ()),
-            *_recorder(lost, len(spill_files(self._path)), _newest(document)),
+            *present,
+            *(_counters(counts, label_name, labels) if counts else ()),
+            *_recorder(lost, len(spill_files(path)) if path else 0, newest),
         ]
 
+    def _of_each(self, connection: Connection, now: float) -> _Present:
+        known = load_accounts(connection)
+        labels = account_labels(known, with_emails=self._with_emails)
+        by_key = {account.key: labels[account.id] for account in known}
+        return _present(load_status(connection, now, known), by_key, now), "account", labels
 
-def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
-    """Return the label of each account by its id; where it would be the e-mail, the key may be wanted instead."""
-    return {each.id: each.label if with_emails or each.label == each.name else each.key for each in known}
+
+def _of_many(connection: Connection, now: float) -> _Present:
+    """Return the numbers of accounts by plan and by how they stand; turns are counted by plan."""
+    uses = load_uses(connection, now)
+    family = GaugeMetricFamily(
+        "codex_tap_accounts",
+        "Accounts, where there are too many to show each: by plan, and by the state of the limit that decides, open"
+        " ones by its used percent (low, medium, high).",
+        labels=["plan", "standing"],
+    )
+    for plan in summarize(uses)["plans"]:
+        numbers: Mapping[str, Any] = plan
+        for standing in STANDINGS:
+            family.add_metric([plan["plan_type"] or _UNKNOWN_PLAN, standing], numbers[standing])
+    return [family], "plan", {each.account: each.plan_type or _UNKNOWN_PLAN for each in uses}
 
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
@@ -244,7 +310,7 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
         label = labels[account["account"]]
         found = account["credits"]
         if found is not None:
-            _add(credit, [label], _balance(found))
+            _add(credit, [label], credits_balance(found))
             _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
@@ -274,39 +340,28 @@ def _unit(found: BudgetStatus | None) -> str:
 
 def _amount(found: BudgetStatus | None, name: str) -> float | None:
     amounts: Mapping[str, Any] = found or {}
-    return _number(amounts.get(name))
+    return finite_number(amounts.get(name))
 
 
-def _balance(found: CreditsStatus) -> float | None:
-    if not found["has_credits"]:
-        return None if found["has_credits"] is None else 0.0
-    return _number(found["balance"])
-
-
-def _number(written: str | None) -> float | None:
-    """Return the number of a decimal text; None for any other."""
-    with contextlib.suppress(ValueError):
-        value = None if written is None else float(written)
-        return value if value is None or math.isfinite(value) else None
-    return None
-
-
-def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
-    """Return the counters of turns, without those of forgotten accounts."""
+def _counters(counts: Counts, label_name: str, labels: dict[int, str]) -> Iterable[Metric]:
+    """Return the counters of turns by the labels of their accounts, without those of forgotten accounts."""
     turns = CounterMetricFamily(
         "codex_tap_turns",
         "Turns of Codex by outcome: answered, failed, warm_up.",
-        labels=["account", "limit", "outcome"],
+        labels=[label_name, "limit", "outcome"],
     )
     tokens = CounterMetricFamily(
         "codex_tap_tokens",
         "Tokens of turns by kind; cached tokens are part of the input, reasoning tokens of the output.",
-        labels=["account", "limit", "kind"],
+        labels=[label_name, "limit", "kind"],
     )
     for family, found in ((turns, counts.turns), (tokens, counts.tokens)):
+        sums: Counter[tuple[str, str, str]] = Counter()
         for (account, limit_id, kind), number in sorted(found.items()):
             if account in labels:
-                family.add_metric([labels[account], limit_id, kind], number)
+                sums[labels[account], limit_id, kind] += number
+        for names, number in sums.items():
+            family.add_metric(names, number)
     return turns, tokens
 
 
@@ -330,8 +385,3 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
             "Time of the newest snapshot, in Unix seconds.",
             value=newest,
         )
-
-
-def _newest(document: StatusDocument) -> float | None:
-    timestamps = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
-    return max(timestamps, default=None)

@@ -6,6 +6,7 @@ here, so that no old figure is shown as if it were current. Timestamps are Unix 
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from store.analysis.formatting import length_code
@@ -80,11 +81,7 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
     `facts` is the row with the account's newest credits, which another limit's message may have reported; None is the
     snapshot itself.
     """
-    # A message may report that a limit is reached, or credits, without windows: those are as old as before.
-    seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
-    # The server's clock is that of the last message with one: that of the windows only if the row is one message.
-    server_time = row["server_time"] if row["first_seen_at"] == row["last_seen_at"] == seen_at else None
-    windows = {slot: window_status(window, seen_at, now, server_time) for slot, window in slots(row)}
+    seen_at, windows = current_windows(row, now)
     found = row_state(row, windows, facts or row, seen_at, now)
     return {
         "limit_id": row["limit_id"],
@@ -103,6 +100,15 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
         "source": row["source"],
         "model": row["model"],
     }
+
+
+def current_windows(row: Row, now: float) -> tuple[float, dict[str, WindowStatus]]:
+    """Return when the windows of a snapshot were last reported, and the windows as they are at `now`."""
+    # A message may report that a limit is reached, or credits, without windows: those are as old as before.
+    seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
+    # The server's clock is that of the last message with one: that of the windows only if the row is one message.
+    server_time = row["server_time"] if row["first_seen_at"] == row["last_seen_at"] == seen_at else None
+    return seen_at, {slot: window_status(window, seen_at, now, server_time) for slot, window in slots(row)}
 
 
 def row_state(row: Row, windows: Mapping[str, WindowStatus], facts: Row, seen_at: float, now: float) -> LimitState:
@@ -148,7 +154,7 @@ def slots(row: Row) -> Iterator[tuple[str, WindowRow]]:
     """Yield the windows of a snapshot by their slots: ``5h``, ``7d``, then others."""
     for slot, (used_percent, window_minutes, resets_at) in SLOT_COLUMNS.items():
         window = WindowRow(row[used_percent], row[window_minutes], row[resets_at])
-        if any(value is not None for value in window):
+        if window != _NO_WINDOW:
             yield slot, window
     yield from other_windows(row["other_windows"]).items()
 
@@ -157,7 +163,20 @@ def other_windows(written: str | None) -> dict[str, WindowRow]:
     """Return the windows of the further slots, which are stored as JSON in one column."""
     if not written:
         return {}
+    read = _parsed_windows if len(written) <= _MAX_REMEMBERED else _parsed_windows.__wrapped__
+    return read(written)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed_windows(written: str) -> dict[str, WindowRow]:
+    # Remembered: consecutive snapshots often have the same further windows. Nobody changes the result.
     return {slot: WindowRow(*values) for slot, values in read_mapping(written).items() if slot and _is_window(values)}
+
+
+_MAX_REMEMBERED = 1_000
+"""Characters of a text whose windows are remembered."""
+
+_NO_WINDOW = WindowRow()
 
 
 def _is_window(values: object) -> bool:

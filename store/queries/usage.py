@@ -30,18 +30,19 @@ from store.analysis.token_weights import Fit, fit_intervals, fit_weights, points
 from store.analysis.turn_value import NotPriced, Valuation
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT, FULL_PERCENT, MAIN_LIMIT
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.imported import imported_limit_ids, imported_samples, imported_windows
 from store.queries.limits import current_snapshots, load_limit_ids
+from store.queries.machines import with_silent_machines
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.thread_tree import Branch
     from store.analysis.turn_value import PriceList
+    from store.connection import Connection, Cursor
     from store.constants import GroupBy
     from store.documents import (
         AccountWindow,
@@ -67,7 +68,7 @@ class NotSeenError(Exception):
 
 
 def load_usage(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -106,8 +107,8 @@ def load_usage(
             for account in chosen
             if wanted
         ]
-        names = _thread_names(connection) if by == "thread" else {}
-        budgets = _budgets(connection) if limit == BUDGET_LIMIT else {}
+        names = _thread_names(connection, chosen) if by == "thread" else {}
+        budgets = _budgets(connection, chosen) if limit == BUDGET_LIMIT else {}
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not any(history.samples for history in histories):
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
@@ -117,16 +118,17 @@ def load_usage(
     for history in histories:
         size = budgets.get(history.account.id) if unit else None
         table.add(history, size and size.per_point)
-    return {
+    document: UsageDocument = {
         **table.document(int(now)),
         "unit": unit,
         "limit_id": limit,
         **_common_window(histories, wanted),
         "accounts": [account.reference for account in chosen],
     }
+    return with_silent_machines(document, connection, now, chosen)
 
 
-def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
+def load_token_rates(connection: Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
     """Return what a weighted token costs in the longest window of each account's main limit, by the account's key.
 
     Accounts without enough turns are left out, and so is a single account: there is nothing to compare it with.
@@ -195,7 +197,7 @@ class _History(NamedTuple):
     """How many of the samples, the first ones, are from session files."""
 
 
-def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
+def _limit(connection: Connection, wanted: str | None) -> str | None:
     known = load_limit_ids(connection)
     if not known or (wanted is not None and wanted not in known):
         known = sorted({*known, *imported_limit_ids(connection)})
@@ -204,22 +206,18 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
 
 
-def _budget(
-    connection: sqlite3.Connection, chosen: Sequence[Account]
-) -> tuple[str, dict[int, dict[str, int | None]]] | None:
+def _budget(connection: Connection, chosen: Sequence[Account]) -> tuple[str, dict[int, dict[str, int | None]]] | None:
     """Return the budget, which stands for a main limit without windows, and its windows; None if there is none."""
     windows = _windows(connection, chosen, BUDGET_LIMIT)
     return (BUDGET_LIMIT, windows) if any(windows.values()) else None
 
 
-def _windows(
-    connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None
-) -> dict[int, dict[str, int | None]]:
+def _windows(connection: Connection, chosen: Sequence[Account], limit: str | None) -> dict[int, dict[str, int | None]]:
     """Return by account id the slots of the windows that the limit has now, and the minutes of each.
 
     Of a limit that the tap has not seen yet, they are those of the account's session files.
     """
-    snapshots = current_snapshots(connection)
+    snapshots = current_snapshots(connection, chosen)
     found = {}
     for account in chosen:
         rows = [row for row in snapshots.get(account.id, []) if row["limit_id"] == limit]
@@ -238,10 +236,10 @@ class _BudgetSize(NamedTuple):
     unit: str
 
 
-def _budgets(connection: sqlite3.Connection) -> dict[int, _BudgetSize]:
+def _budgets(connection: Connection, chosen: Sequence[Account]) -> dict[int, _BudgetSize]:
     """Return the size of each account's budget, where its amount is known."""
     found = {}
-    for account, rows in current_snapshots(connection).items():
+    for account, rows in current_snapshots(connection, chosen).items():
         for row in rows:
             size = decimal_value(row["budget_limit"])
             if row["limit_id"] == BUDGET_LIMIT and size:
@@ -293,7 +291,7 @@ def _common_window(histories: Sequence[_History], wanted: str | None) -> _Common
     }
 
 
-def _history(connection: sqlite3.Connection, place: _Place, period: _TimeRange, depth: _Depth = _FIT_DEPTH) -> _History:
+def _history(connection: Connection, place: _Place, period: _TimeRange, depth: _Depth = _FIT_DEPTH) -> _History:
     """Read an account's history since the last reading before the time range, and further back to fit weights."""
     cursor = tuple_cursor(connection)
     samples = _window_samples(cursor, place, period.since, depth.intervals)
@@ -308,14 +306,14 @@ def _history(connection: sqlite3.Connection, place: _Place, period: _TimeRange, 
     return _History(place.account, place.slot, samples, found, turns, len(imported))
 
 
-def _window_samples(cursor: sqlite3.Cursor, place: _Place, since: float, number: int) -> list[WindowSample]:
+def _window_samples(cursor: Cursor, place: _Place, since: float, number: int) -> list[WindowSample]:
     account, limit, slot = place.account.id, place.limit_id, place.slot
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows", "budget_used", "budget_limit"]))
     select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
     rows = cursor.execute(f"{where} >= ? ORDER BY first_seen_at", (account, limit, since)).fetchall()
     before = max(_MIN_BEFORE, number + 1 - len(rows))
-    rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before))
+    rows += cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC, id DESC LIMIT ?", (account, limit, since, before))
     # The order of arrival: the clock may have been set back.
     rows.sort()
     return list(_reported(rows, slot))
@@ -352,14 +350,14 @@ _COLUMNS = {
 }
 
 
-def _turns(cursor: sqlite3.Cursor, place: _Place, start: float, number: int) -> list[TurnUse]:
+def _turns(cursor: Cursor, place: _Place, start: float, number: int) -> list[TurnUse]:
     account, limit = place.account.id, place.limit_id
     columns = ", ".join(_COLUMNS.get(name, name) for name in TurnUse._fields)
     select = f"SELECT {columns} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
-    newer = cursor.execute(f"{select} > ? ORDER BY ended_at", (account, limit, limit, start)).fetchall()
+    newer = cursor.execute(f"{select} > ? ORDER BY ended_at, id", (account, limit, limit, start)).fetchall()
     more = max(0, number - len(newer))
     values = (account, limit, limit, start, more)
-    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC LIMIT ?", values).fetchall()
+    older = cursor.execute(f"{select} <= ? ORDER BY ended_at DESC, id DESC LIMIT ?", values).fetchall()
     return [TurnUse._make(row) for row in (*reversed(older), *newer)]
 
 
@@ -378,8 +376,10 @@ def _fitted(history: _History) -> _Fitted:
     return _Fitted(fits, weights, points_per_token(learnt, weights))
 
 
-def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
+def _thread_names(connection: Connection, chosen: Sequence[Account]) -> dict[str, str]:
+    accounts_in, ids = is_among("account", [account.id for account in chosen])
+    query = f"SELECT thread, name FROM threads WHERE name IS NOT NULL AND {accounts_in} ORDER BY account, thread"  # noqa: S608 (marks)
+    return dict(connection.execute(query, ids).fetchall())
 
 
 class _Threads:

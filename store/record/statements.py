@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from store.constants import flag
+from store.edit_log import log_edit
 from store.edits import merge_accounts, replace_token_key
 from store.imports import take_over
 from store.limit_state import LimitVerdict
 from store.models import Budget, Window
+from store.outbox import tables as outbox
 from store.record.merge import Clock, Facts, State
 from store.stored_json import is_number
 
@@ -340,6 +342,8 @@ def move_named_limit(connection: sqlite3.Connection, named: str, limit_id: str) 
     """
     accounts = connection.execute("SELECT account FROM limits WHERE limit_id = ? AND by_name", (named,)).fetchall()
     for (account,) in accounts:
+        outbox.note_limit_moved(connection, account, named, limit_id)
+        log_edit(connection, account=account)
         values = {"account": account, "named": named, "limit_id": limit_id}
         for table in ("snapshots", "requests", "imported_limits"):
             connection.execute(

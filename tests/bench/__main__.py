@@ -19,10 +19,12 @@ from tests.bench import (
     questions,
     recorder,
     serving,
+    shipping,
     sockets,
     startup,
     strangers,
     streams,
+    team,
 )
 from tests.bench.sizes import FULL, QUICK, SMALL, Size
 from tests.bench.soak import as_soak_table, growing, soak
@@ -47,12 +49,14 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "questions": questions.prompts,
     "serving": serving.answers,
     "import": importing.speed,
+    "team": team.intake,
+    "ship": shipping.shipping,
 }
 
-ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving"}
+ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team", "ship"}
 """The others read CPU and memory of another process as Linux tells them, or stop a proxy as POSIX does."""
 
-OF_LONG_HISTORIES = {"questions", "serving"}
+OF_LONG_HISTORIES = {"questions", "serving", "team", "ship"}
 """These make a history first: `--quick` leaves them out, unless they are named."""
 
 _TOP_LINES = 30
