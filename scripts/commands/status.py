@@ -131,7 +131,7 @@ def _load(
     """Return the status; it has no accounts while nothing is known."""
     from scripts.render.selection import login_marks, login_reference
     from store.errors import MissingError
-    from store.queries.many_accounts import are_many, load_shown, load_shown_status
+    from store.queries.accounts import are_many
     from store.queries.status import empty_status, load_status
 
     now = time.time()
@@ -140,6 +140,8 @@ def _load(
             selected = login_account(found, login.account_id, now)
             reference, marks = login_reference(selected, login), login_marks(selected, login)
             if not (prefixes or shows_all) and are_many(found.connection):
+                from store.queries.many_accounts import load_shown, load_shown_status
+
                 first = (
                     [] if selected.status is None else chosen_accounts(found.connection, [selected.status["account"]])
                 )

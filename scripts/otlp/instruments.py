@@ -21,8 +21,8 @@ from store.analysis.many_accounts import STANDINGS, summarize
 from store.constants import FULL_PERCENT
 from store.errors import MissingError
 from store.files import inode
-from store.queries.accounts import load_accounts
-from store.queries.many_accounts import are_many, load_uses
+from store.queries.accounts import are_many, load_accounts
+from store.queries.many_accounts import load_uses
 from store.queries.status import empty_status, load_status
 from store.queries.turns import load_seen_turns, newest_turn
 

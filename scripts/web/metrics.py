@@ -30,12 +30,12 @@ from store.analysis.many_accounts import STANDINGS, summarize
 from store.constants import FULL_PERCENT
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
-from store.queries.accounts import account_ids, load_accounts
+from store.queries.accounts import account_ids, are_many, load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
 from store.queries.kept_turns import count_all_turns
 from store.queries.limits import newest_observation
-from store.queries.many_accounts import are_many, load_uses
+from store.queries.many_accounts import load_uses
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 

@@ -75,6 +75,11 @@ def count_accounts(connection: Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM accounts").fetchone()[0])
 
 
+def are_many(connection: Connection) -> bool:
+    """Return True if there are more accounts than are shown one by one."""
+    return count_accounts(connection) > MANY_ACCOUNTS
+
+
 def load_accounts(connection: Connection) -> list[Account]:
     """Return all accounts in the order in which they were first seen."""
     return labelled(_read(connection))

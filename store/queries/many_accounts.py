@@ -15,8 +15,8 @@ from store.analysis.many_accounts import (
     quiet_use,
     summarize,
 )
-from store.constants import MANY_ACCOUNTS, MOST_PRESSED
-from store.queries.accounts import count_accounts, load_accounts, load_some_accounts, search_accounts
+from store.constants import MOST_PRESSED
+from store.queries.accounts import are_many, load_accounts, load_some_accounts, search_accounts
 from store.queries.cursors import tuple_cursor
 from store.queries.limits import MAX_LIMITS
 from store.queries.status import load_status
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.documents import AccountsSummary, StatusDocument
     from store.queries.accounts import Account
-
-
-def are_many(connection: Connection) -> bool:
-    """Return True if there are more accounts than are shown one by one."""
-    return count_accounts(connection) > MANY_ACCOUNTS
 
 
 class Shown(NamedTuple):

@@ -14,8 +14,8 @@ from store.analysis.pressure import by_pressure, highest_use
 from store.analysis.ranking import main_limit
 from store.constants import MANY_ACCOUNTS, MOST_PRESSED
 from store.database import open_reader
-from store.queries.accounts import load_accounts
-from store.queries.many_accounts import are_many, load_shown, load_shown_status, load_uses
+from store.queries.accounts import are_many, load_accounts
+from store.queries.many_accounts import load_shown, load_shown_status, load_uses
 from store.queries.status import load_status
 from tests.support.databases import record
 from tests.support.factories import ALICE, NOON, used
