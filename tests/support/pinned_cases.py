@@ -698,6 +698,34 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--codex-home {home}/nowhere"),
         piped("--since 2030-01-01"),
     ],
+    "team": [],
+    "team init": [
+        piped(""),
+        piped("postgresql://ann:secret@db.example/team"),
+        piped("postgresql://ann@db.example/team?sslmode=require"),
+        piped("postgresql://ann@127.0.0.1:{port}/team --reader-role grafana"),
+    ],
+    "team add-machine": [
+        piped("laptop"),
+        piped("laptop --db {home}/x"),
+        piped("laptop --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team add-reader": [
+        piped("lead"),
+        piped("lead --without-emails --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team add-person": [
+        piped("ann"),
+        piped("ann --machine laptop --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team remove-machine": [piped("laptop"), piped("laptop --yes --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team machines": [piped(""), piped("--json --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team forget": [piped("ann@"), piped("ann@ --yes --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team prune": [
+        piped("--keep 12m"),
+        piped("--keep soon"),
+        piped("--keep 90d --yes --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
     "prune": [
         text("--older-than 5d"),
         piped("--older-than 5d --json"),

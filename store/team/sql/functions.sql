@@ -107,11 +107,16 @@ BEGIN
             UNION ALL
             SELECT account, limit_id, first_seen_at, first_seen_at
             FROM unnest(new_snapshots) WHERE row_id <= origin.snapshots_upto AND account = ANY (shared)) x;
-        -- A current row that is late now was not told last: any machine's may be the one that was.
+        -- A current row that is late now was not told last: any machine's may be the one that was. Of a machine whose
+        -- newest row is late it is an earlier one.
         PERFORM point_again(x.account) FROM (
-            SELECT DISTINCT l.account FROM limits l
+            SELECT l.account FROM limits l
             JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id
-            WHERE l.account = ANY (shared) AND s.late <> 0) x;
+            WHERE l.account = ANY (shared) AND s.late <> 0
+            UNION
+            SELECT s.account FROM unnest(new_snapshots) r
+            JOIN snapshots s ON s.account = r.account AND s.machine = r.machine AND s.row_id = r.row_id
+            WHERE r.account = ANY (shared) AND s.late = 2) x;
     END IF;
     PERFORM point(batch -> 'limits', new_snapshots, origin);
     UPDATE accounts a SET snapshot_id = s.id

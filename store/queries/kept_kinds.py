@@ -1,0 +1,16 @@
+"""All kinds of rows that are kept, in the order in which `serve` fills them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.queries.kept_events import EVENTS
+from store.queries.kept_turns import TURNS
+
+if TYPE_CHECKING:
+    from store.kept.kind import Kind
+
+KINDS: tuple[Kind, ...] = (
+    TURNS,
+    EVENTS,
+)
