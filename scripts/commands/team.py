@@ -228,13 +228,12 @@ def forget(context: click.Context, account: str, *, yes: bool, team: str | None)
     """
     from scripts.render.accounts import account_label
     from scripts.support.database import chosen_accounts
-    from store.queries.accounts import load_accounts
     from store.team import admin
     from store.team.connection import open_team_reader
 
     address = _address(team)
     with contextlib.closing(open_team_reader(address)) as connection:
-        (chosen,) = chosen_accounts(load_accounts(connection), [account])
+        (chosen,) = chosen_accounts(connection, [account])
     label = account_label(chosen)
     question = f"{label}\nThis deletes what all machines shipped of it.\nThis cannot be undone. Delete it?"
     if not yes and not click.confirm(question):

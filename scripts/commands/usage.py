@@ -169,8 +169,10 @@ def _load(
     from store.queries.usage import NotSeenError, empty_usage, load_usage
 
     try:
-        with open_prices(prices_file) as prices, session(place, prefixes) as (connection, accounts, _):
-            document = load_usage(connection, now, accounts=accounts, projects_of=projects_of, prices=prices, **query)
+        with open_prices(prices_file) as prices, session(place, prefixes) as found:
+            document = load_usage(
+                found.connection, now, accounts=found.accounts, projects_of=projects_of, prices=prices, **query
+            )
     except (NotSeenError, OwnPricesError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:

@@ -656,18 +656,27 @@ END $$;
 
 CREATE OR REPLACE FUNCTION point_again(who BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM limits l WHERE l.account = who AND NOT EXISTS (
-        SELECT 1 FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0);
+    -- With a limit of one, the first row that is found ends the search.
+    DELETE FROM limits l WHERE l.account = who AND (
+        SELECT s.id FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0 LIMIT 1) IS NULL;
     INSERT INTO limits (account, limit_id, snapshot_id, told_at)
-    SELECT DISTINCT ON (limit_id) account, limit_id, id, coalesce(windows_seen_at, last_seen_at)
-    FROM (
-        -- Of each machine its newest row: an older one was told later by a clock that stepped back, if at all.
-        SELECT DISTINCT ON (limit_id, machine) * FROM snapshots WHERE account = who AND late = 0
-        ORDER BY limit_id, machine, row_id DESC
-    ) newest
-    ORDER BY limit_id, coalesce(windows_seen_at, last_seen_at) DESC
+    WITH RECURSIVE known AS ( -- each limit by one look into the index, however many rows it has
+        SELECT min(s.limit_id::TEXT) AS limit_id FROM snapshots s WHERE s.account = who
+        UNION ALL
+        SELECT (SELECT min(s.limit_id::TEXT) FROM snapshots s WHERE s.account = who AND s.limit_id > k.limit_id)
+        FROM known k WHERE k.limit_id IS NOT NULL
+    )
+    SELECT DISTINCT ON (k.limit_id) who, k.limit_id, newest.id, coalesce(newest.windows_seen_at, newest.last_seen_at)
+    FROM known k
+    JOIN machine_accounts m ON m.account = who
+    -- Of each machine its newest row: an older one was told later by a clock that stepped back, if at all.
+    CROSS JOIN LATERAL (
+        SELECT s.id, s.windows_seen_at, s.last_seen_at FROM snapshots s
+        WHERE s.account = who AND s.machine = m.machine AND s.limit_id = k.limit_id AND s.late = 0
+        ORDER BY s.row_id DESC LIMIT 1) newest
+    ORDER BY k.limit_id, coalesce(newest.windows_seen_at, newest.last_seen_at) DESC
     ON CONFLICT (account, limit_id) DO UPDATE SET snapshot_id = excluded.snapshot_id, told_at = excluded.told_at;
-    UPDATE accounts SET snapshot_id = (SELECT max(id) FROM snapshots s WHERE s.account = who AND s.late = 0) WHERE id = who;
+    UPDATE accounts SET snapshot_id = (SELECT max(l.snapshot_id) FROM limits l WHERE l.account = who) WHERE id = who;
 END $$;
 
 -- Retention

@@ -16,7 +16,13 @@ from store.analysis.alerting import EVENT_ALERTS, RUNS_DRY, Rule
 from store.constants import GROUP_BY, MAIN_LIMIT
 from store.database import open_reader, open_writer
 from store.models import SightingKind
-from store.queries.accounts import account_counts, load_accounts, workspace_accounts
+from store.queries.accounts import (
+    account_counts,
+    find_stored_account,
+    load_accounts,
+    search_accounts,
+    workspace_accounts,
+)
 from store.queries.alert_input import load_alert_input
 from store.queries.cursors import read_transaction
 from store.queries.events import load_events
@@ -25,7 +31,8 @@ from store.queries.health import load_last_read, load_last_turns, load_losses, l
 from store.queries.history import count_history, load_history
 from store.queries.history_points import PointRange, load_history_points
 from store.queries.imported import imported_limit_ids, imported_samples, imported_windows
-from store.queries.limits import load_limit_ids
+from store.queries.limits import load_limit_ids, newest_observation
+from store.queries.many_accounts import load_uses
 from store.queries.overview import load_overview
 from store.queries.peaks import load_peaks
 from store.queries.sightings import load_sightings
@@ -100,12 +107,16 @@ def _points(connection: Connection, span: PointRange, accounts: Sequence[Account
 
 QUESTIONS: dict[str, Question] = {
     "accounts": lambda connection, _: load_accounts(connection),
-    "workspace": lambda connection, asked: workspace_accounts(
-        connection, asked.known, asked.known[0].key.split("/")[0]
-    ),
+    "workspace": lambda connection, asked: workspace_accounts(connection, asked.known[0].key.split("/")[0]),
     "counts of an account": lambda connection, asked: [account_counts(connection, each) for each in asked.known],
     "limits": lambda connection, _: load_limit_ids(connection),
     "status": lambda connection, asked: load_status(connection, asked.now, asked.known),
+    "uses": lambda connection, asked: [
+        (each.plan_type, each.standing, each.pressure) for each in load_uses(connection, asked.now)
+    ],
+    "search": lambda connection, asked: len(search_accounts(connection, asked.known[-1].label[1:4])),
+    "found": lambda connection, asked: [find_stored_account(connection, each.label) for each in asked.known],
+    "newest": lambda connection, _: newest_observation(connection),
     "status of some": lambda connection, asked: load_status(connection, asked.now, asked.some),
     "older API": lambda connection, asked: {
         key: {
