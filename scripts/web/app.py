@@ -20,6 +20,7 @@ from scripts.support.version import version
 from scripts.web import api, metrics
 from scripts.web.change_stream import Hub
 from scripts.web.kept_filler import KeptFiller
+from scripts.web.queued_route import make_queue
 from scripts.web.reader import Reader
 from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
@@ -107,7 +108,9 @@ def create_app(settings: Settings) -> App:
     app.state.names_on = settings.names_on
     app.state.hub = hub
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
+    app.state.queue = make_queue()
     app.include_router(api.router)
+    app.include_router(api.past_router)
     app.include_router(metrics.router)
     _add_page(app)
     _add_problems(app)
