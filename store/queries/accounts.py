@@ -10,6 +10,7 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.connection import is_file
 from store.constants import MANY_ACCOUNTS
 from store.queries.cursors import MAX_AMONG, is_among, tuple_cursor
 from store.queries.prefix_match import matching
@@ -166,6 +167,16 @@ def _namesakes(connection: Connection, accounts: Sequence[Account]) -> list[Acco
 
 
 _NAMES = "id, account_id, user_id, name, email"
+_TEXTS = "(coalesce(name, '') || coalesce(email, '') || account_id || user_id)"
+_MAY_BEGIN = " OR ".join(
+    [
+        *(f"substr(lower({name}), 1, :length) = :prefix" for name in ("name", "email")),
+        "substr(lower(trim(account_id || '/' || user_id, '/')), 1, :length) = :prefix",
+        "id IN (SELECT account FROM merged_accounts)",
+        # Letters beyond ASCII have upper and lower cases that Python knows.
+        f"octet_length({_TEXTS}) > length({_TEXTS})",
+    ]
+)
 
 
 def _named(row: Sequence[Any]) -> Account:
@@ -245,12 +256,14 @@ def find_stored_account(connection: Connection, prefix: str) -> Account:
 
 def _matching_ids(connection: Connection, prefix: str) -> list[int]:
     """Return the row ids of the accounts that a prefix matches, not many more than `MAX_LISTED` of them."""
-    known = _read_names(connection)
+    known = _read_names(connection, prefix)
     exact = {account.id for account in known if prefix in _names(account)}
     exact |= {row["account"] for row in connection.execute("SELECT account FROM tokens WHERE token_key = ?", (prefix,))}
     if exact:
         return sorted(exact)[:_MAX_MATCHES]
     found = {account.id for account in matching(known, prefix, _names)}
+    if not is_file(connection) and not _HEXADECIMAL.issuperset(prefix.lower()):
+        return sorted(found)[:_MAX_MATCHES]
     tokens = connection.execute(
         "SELECT DISTINCT account FROM tokens WHERE substr(lower(token_key), 1, ?) = ? LIMIT ?",
         (len(prefix), prefix.lower(), _MAX_MATCHES),
@@ -258,10 +271,22 @@ def _matching_ids(connection: Connection, prefix: str) -> list[int]:
     return sorted(found | {row["account"] for row in tokens})[:_MAX_MATCHES]
 
 
-def _read_names(connection: Connection) -> list[Account]:
-    """Return all accounts with their names and keys alone, in the order in which they were first seen."""
+_HEXADECIMAL = frozenset("0123456789abcdef")
+"""What the token keys of a team's database are made of."""
+
+
+def _read_names(connection: Connection, prefix: str = "") -> list[Account]:
+    """Return all accounts with their names and keys alone, in the order in which they were first seen.
+
+    With a `prefix`, a team's database leaves out most of those that it does not match.
+    """
     merged = _merged(connection)
-    rows = tuple_cursor(connection).execute(f"SELECT {_NAMES} FROM accounts ORDER BY first_seen_at, id")  # noqa: S608 (constants)
+    # Keys with "#" depend on all others.
+    is_narrowed = not is_file(connection) and prefix.isascii() and not prefix.startswith("#")
+    rows = tuple_cursor(connection).execute(
+        f"SELECT {_NAMES} FROM accounts WHERE {_MAY_BEGIN if is_narrowed else '1 = 1'} ORDER BY first_seen_at, id",  # noqa: S608 (constants)
+        {"length": len(prefix), "prefix": prefix.lower()},
+    )
     return _with_typable_keys(_named(row)._replace(merged=tuple(merged.get(row[0], ()))) for row in rows)
 
 

@@ -19,7 +19,7 @@ from store.analysis.events import FAR_APART_SECONDS, MIN_ELSEWHERE, Event, Incre
 from store.analysis.formatting import DAY
 from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 from store.constants import MAIN_LIMIT
-from store.queries.cursors import tuple_cursor
+from store.queries.cursors import stream, tuple_cursor
 from store.queries.limits import MAX_LIMITS
 from store.queries.turns import OF_LIMIT
 
@@ -99,7 +99,7 @@ class _RowsAround:
         limits = _limits(self._connection, account)
         since, until = self._bounds(limits)
         places = [{"account": account, "limit_id": limit, "since": since, "until": until} for limit in limits]
-        for row in heapq.merge(*(self._connection.execute(_ROWS, each) for each in places), key=itemgetter("id")):
+        for row in heapq.merge(*(stream(self._connection, _ROWS, each) for each in places), key=itemgetter("id")):
             self.at = row["first_seen_at"]
             yield dict(row)
 

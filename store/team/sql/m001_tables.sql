@@ -97,6 +97,7 @@ CREATE TABLE tokens (                   -- one row for each machine that saw the
     expires_at moment,
     PRIMARY KEY (account, token_key, machine)
 );
+CREATE INDEX tokens_key ON tokens (token_key);
 
 CREATE TABLE snapshots (
     id BIGINT NOT NULL,                 -- `moment_id`: the order of time
