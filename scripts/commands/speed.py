@@ -79,9 +79,12 @@ def speed(
 
 def _load(place: Place, prefixes: Sequence[str], now: float, by: SpeedBy, since: float) -> SpeedDocument:
     """Return the document of ``speed --json``; it has no accounts while nothing is known."""
+    from scripts.support.kept import keep_for
     from store.errors import MissingError
-    from store.queries.speed import empty_speed, load_speed
+    from store.queries.kept_speed import SPEED
+    from store.queries.speed import empty_speed, load_speed, speed_begin
 
+    keep_for(place, prefixes, SPEED, speed_begin(since))
     try:
         with session(place, prefixes) as found:
             return load_speed(found.connection, now, accounts=found.accounts, by=by, since=since)

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.codex_files.import_hint import import_hint
-from scripts.commands.options import (
-    ACCOUNT_HELP,
-    accounts_argument,
-    all_option,
-    json_option,
-    place_option,
-    shell_login,
-)
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, shell_login, status_options
 from scripts.commands.output import emit
 from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_YET
@@ -26,7 +18,8 @@ from scripts.support.place import default_place, own_file
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from rich.text import Text
 
@@ -35,21 +28,6 @@ if TYPE_CHECKING:
     from scripts.render.export import Form
     from scripts.support.place import Place
     from store.documents import ForecastDocument, StatusCommandDocument
-
-
-def status_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of ``status``, which the bare ``codex-tap`` has as well."""
-    watch = click.option(
-        "--watch",
-        type=click.FloatRange(min=0.1),
-        is_flag=False,
-        flag_value=2.0,
-        metavar="[SECONDS]",
-        help="Refresh every SECONDS (default 2) until Ctrl-C.",
-    )
-    every = all_option("Show every account, however many there are.")
-    any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
-    return place_option(json_option(any_account(every(watch(command)))))
 
 
 @click.command(
@@ -91,10 +69,17 @@ def status(
     is_known = bool(found.document["accounts"])
     code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(place))
     path = own_file(place)
-    hint = None if form or path is None or not sys.stdout.isatty() else import_hint(path)
+    if path is not None and not form and sys.stdout.isatty():
+        _show_import_hint(path)
+    context.exit(code)
+
+
+def _show_import_hint(path: Path) -> None:
+    from scripts.codex_files.import_hint import import_hint
+
+    hint = import_hint(path)
     if hint:
         click.echo(hint)
-    context.exit(code)
 
 
 def _watch(place: Place, prefixes: Sequence[str], seconds: float, *, any_account: bool, shows_all: bool) -> None:

@@ -25,6 +25,7 @@ from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
 from scripts.web.legacy import LegacyDocument, load_legacy_usage
+from scripts.web.queued_route import QueuedRoute
 from scripts.web.reader import Reader
 from scripts.web.responses import json_response
 from store import documents
@@ -34,7 +35,7 @@ from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.kept.filling import drop_edited
 from store.queries.accounts import account_counts, count_accounts, find_account, load_accounts
-from store.queries.events import empty_events, load_events
+from store.queries.events import empty_event_page, load_event_page
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
@@ -80,6 +81,8 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(responses=_UNREADABLE)
+past_router = APIRouter(responses=_UNREADABLE, route_class=QueuedRoute)
+"""The questions about the past, which may read much. They wait for each other; no other question waits for them."""
 
 Prefix = Annotated[
     str,
@@ -171,7 +174,9 @@ def get_usage_of(request: Request, prefix: Prefix) -> Response:
     return json_response(request, _reader(request).query_accounts(prefix, load, empty_status(now)))
 
 
-@router.get("/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get(
+    "/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
 def get_history(
     request: Request,
     *,
@@ -188,7 +193,7 @@ def get_history(
     ] = None,
     limit: Annotated[
         int, Query(ge=1, le=MAX_ENTRIES, description="Maximum number of entries; the newest are given.")
-    ] = 10_000,
+    ] = 2_000,
 ) -> Response:
     """The course of each limit since a time."""
     now = time.time()
@@ -202,7 +207,7 @@ def get_history(
     return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
 
 
-@router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_peaks(
     request: Request, *, account: AccountPrefix = None, since: Since = "30d", limit_id: LimitId = None
 ) -> Response:
@@ -239,7 +244,7 @@ def get_requests(
     return json_response(request, document)
 
 
-@router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_breakdown(
     request: Request,
     *,
@@ -284,7 +289,7 @@ def get_breakdown(
     return json_response(request, name_usage(document) if names_on else document)
 
 
-@router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_speed(
     request: Request, *, account: AccountPrefix = None, by: SpeedBy = "model", since: Since = "7d"
 ) -> Response:
@@ -326,7 +331,7 @@ def get_overview(request: Request, search: Search = None, *, every: Every = Fals
     return json_response(request, _reader(request).query(load, empty_overview(now)))
 
 
-@router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_events(
     request: Request,
     *,
@@ -343,18 +348,20 @@ def get_events(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: Connection, only: list[Account]) -> documents.EventsDocument:
-        return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
+    def load(connection: Connection, only: list[Account]) -> documents.EventsPageDocument:
+        return load_event_page(
+            connection,
+            now,
+            accounts=only,
+            since=begin,
+            kinds=kind or None,
+            limit_id=limit_id,
+            routine=routine,
+            most=limit,
+        )
 
-    all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
-    found = [event for event in all_events["events"] if routine or not event["routine"]]
-    document: documents.EventsPageDocument = {
-        **all_events,
-        "events": found[-limit:],
-        "left_out": max(0, len(found) - limit),
-        "routine_left_out": len(all_events["events"]) - len(found),
-    }
-    return json_response(request, document)
+    empty = empty_event_page(now, since=begin, limit_id=limit_id)
+    return json_response(request, _reader(request).query_accounts(account, load, empty))
 
 
 @router.get("/api/next", response_model=documents.NextDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})

@@ -1,9 +1,9 @@
 """Metrics for Prometheus, read from the database on each scrape.
 
 The cost of a scrape depends on the number of accounts and not on the length of their history: the gauges need one key
-look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). Only the initial count
-reads all turns, in a thread of its own. Counters are withheld until it is complete; exposing a growing partial count
-would look like a burst of turns.
+look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). The initial count runs in a
+thread of its own; it reads all turns, but those that are counted in what is kept (`store.queries.kept_turns`). Counters
+are withheld until it is complete; exposing a growing partial count would look like a burst of turns.
 
 The label of an account is its name, else its key; its e-mail address only if the settings allow that.
 """
@@ -33,6 +33,7 @@ from store.files import inode, spill_files
 from store.queries.accounts import account_ids, load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
+from store.queries.kept_turns import count_all_turns
 from store.queries.limits import newest_observation
 from store.queries.many_accounts import are_many, load_uses
 from store.queries.status import load_status
@@ -179,6 +180,9 @@ class TurnCounter:
             found = self._identity()
             with open_for_reading(self._place) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
+                kept = count_all_turns(connection)
+                if kept is not None:
+                    self._add(kept, newest_turn(connection))
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
 
@@ -187,8 +191,11 @@ class TurnCounter:
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
-            self._counts.add(count_turns(connection, self._counts.upto, upto))
-            self._counts = self._counts._replace(upto=upto)
+            self._add(count_turns(connection, self._counts.upto, upto), upto)
+
+    def _add(self, counts: Iterable[TurnCount], upto: int) -> None:
+        self._counts.add(counts)
+        self._counts = self._counts._replace(upto=upto)
 
 
 class Metrics:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal, localcontext
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
 from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
 from store.constants import is_full, same_length
-from store.transitions import TransitionKind, WindowReading, clock_skew, transition
+from store.transitions import TransitionKind, WindowReading, clock_skew, same_reset, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,14 +129,29 @@ class Increase(NamedTuple):
 
 
 def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
-    """Yield the events and increases in the rows of all limits of one account, in the order of arrival."""
+    """Yield the events and increases in the rows of all limits of one account, in the order of arrival.
+
+    Of increases below `MIN_ELSEWHERE` points most are left out: `unattributed` makes no event of them.
+    """
     newest: dict[str, _LimitRow] = {}
-    samples: dict[tuple[str, str], tuple[WindowSample, Row]] = {}
+    samples: dict[str, _Samples] = {}
+    passed: dict[str, Row] = {}
     banked = _BankedResets()
     last: Row | None = None
     for row in rows:
+        limit_id = row["limit_id"]
+        row_before = passed.get(limit_id)
+        # Nearly all rows of a long history: the limit is used a little more, and that is all.
+        if row_before is not None and last is not None and _only_grew(row_before, row, last):
+            newest.pop(limit_id, None)
+            passed[limit_id] = last = row
+            continue
         current = _LimitRow(row)
-        before = newest.get(row["limit_id"])
+        before = newest.get(limit_id)
+        if before is None and row_before is not None:
+            before = _LimitRow(row_before)
+            samples[limit_id] = before.samples
+        passed[limit_id] = row
         if before is not None and (before.windows != current.windows or before.verdict != current.verdict):
             for event in _limit_events(_Transition(before, current)):
                 yield event
@@ -144,7 +160,45 @@ def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
         if last is not None:
             yield from _account_events(last, row)
             yield from banked.count(last, row)
-        newest[row["limit_id"]], last = current, row
+        newest[limit_id], last = current, row
+
+
+_SHAPE = itemgetter(
+    *("window_5h_minutes", "window_7d_minutes", "other_windows", "allowed", "limit_reached", "reached_type"),
+    *("reached_until", "reached_window_minutes", "refused_at"),
+)
+_ACCOUNT_FACTS = itemgetter("plan_type", "has_credits", "credits_unlimited", "credits_balance", "reset_credits")
+_FIVE, _SEVEN = itemgetter("used_5h_percent", "resets_5h_at"), itemgetter("used_7d_percent", "resets_7d_at")
+
+
+def _only_grew(before: Row, after: Row, last: Row) -> bool:
+    """Return True if a row says no more than that its open limit's windows were used a little more, or nothing new.
+
+    Args:
+        before: The limit's row before.
+        after: The row.
+        last: The account's row before, of any limit.
+
+    """
+    reported_at = after["windows_seen_at"]
+    return (
+        _SHAPE(before) == _SHAPE(after)
+        and _ACCOUNT_FACTS(last) == _ACCOUNT_FACTS(after)
+        and _grew_little(_FIVE(before), _FIVE(after))
+        and _grew_little(_SEVEN(before), _SEVEN(after))
+        and (reported_at is None or reported_at >= after["first_seen_at"])
+        and not row_verdict(after).closes
+        and server_skew(before) == server_skew(after) == 0.0
+    )
+
+
+def _grew_little(before: tuple[float | None, int | None], after: tuple[float | None, int | None]) -> bool:
+    was, due_at = before
+    used, resets_at = after
+    if was is None or used is None:
+        return before == after
+    same = due_at == resets_at or same_reset(due_at, resets_at)
+    return same and 0 <= used - was < MIN_ELSEWHERE and not is_full(used)
 
 
 class _BankedResets:
@@ -244,6 +298,19 @@ class _LimitRow:
         self.verdict = row_verdict(row)
 
     @property
+    def samples(self) -> _Samples:
+        """The samples of the windows that it reports."""
+        first_at, reported_at = self.row["first_seen_at"], _reported_at(self.row)
+        return {
+            slot: (
+                WindowSample(first_at, reported_at, each.used_percent, each.window_minutes, each.resets_at),
+                self.row,
+            )
+            for slot, each in self.windows.items()
+            if each.used_percent is not None
+        }
+
+    @property
     def full(self) -> dict[str, WindowRow]:
         """The full windows."""
         return {slot: each for slot, each in self.windows.items() if is_full(each.used_percent)}
@@ -267,7 +334,7 @@ class _Transition:
     def __init__(self, before: _LimitRow, after: _LimitRow) -> None:
         self.was, self.now = before, after
         self.before, self.after = before.row, after.row
-        self.skew_before, self.skew_after = _skew(self.before), _skew(self.after)
+        self.skew_before, self.skew_after = server_skew(self.before), server_skew(self.after)
         self.left_at, self.seen_at = _reported_at(self.before), self.after["first_seen_at"]
         known = self.before["server_time"] is not None and self.after["server_time"] is not None
         self.clock_set_back = self.seen_at < self.left_at and not known
@@ -457,24 +524,30 @@ def _reached(step: _Transition, full: Mapping[str, WindowRow]) -> Event:
 # Used elsewhere
 
 
-def _increases(current: _LimitRow, samples: dict[tuple[str, str], tuple[WindowSample, Row]]) -> Iterator[Increase]:
-    """Yield the increases of windows since they were last reported, and store the new samples in `samples`."""
-    row = current.row
-    first_at, reported_at = row["first_seen_at"], _reported_at(row)
-    for slot, window in current.windows.items():
-        if window.used_percent is None:
+_Samples = dict[str, tuple[WindowSample, "Row"]]
+"""The windows of a limit's newest row, each with the row that reported it."""
+
+
+def _increases(current: _LimitRow, samples: dict[str, _Samples]) -> Iterator[Increase]:
+    """Yield the increases of windows since the limit's row before, and store the new samples in `samples`.
+
+    A window that the row before does not have begins anew: nothing tells what was used meanwhile.
+    """
+    row, now = current.row, current.samples
+    before = samples.get(row["limit_id"], {})
+    for slot, (sample, _) in now.items():
+        if slot not in before:
             continue
-        sample = WindowSample(first_at, reported_at, window.used_percent, window.window_minutes, window.resets_at)
-        known = samples.get((row["limit_id"], slot))
-        if known is not None:
-            was, before = known
-            if reported_at < first_at and was[2:] == sample[2:]:
-                # The message that opened this row did not report the window.
-                continue
-            points = increase(was, sample)
-            if points > 0:
-                yield Increase(before, row, slot, was, window, Interval(was.last_at, first_at, points))
-        samples[row["limit_id"], slot] = sample, row
+        was, row_before = before[slot]
+        if sample.last_at < sample.first_at and was[2:] == sample[2:]:
+            # The message that opened this row did not report the window.
+            now[slot] = before[slot]
+            continue
+        points = increase(was, sample)
+        if points > 0:
+            window = current.windows[slot]
+            yield Increase(row_before, row, slot, was, window, Interval(was.last_at, sample.first_at, points))
+    samples[row["limit_id"]] = now
 
 
 def _used_elsewhere(each: Increase) -> Event:
@@ -544,7 +617,11 @@ def _reported_at(row: Row) -> float:
     return float(row["last_seen_at"] if reported is None else reported)
 
 
-def _skew(row: Row) -> float:
+def server_skew(row: Row) -> float:
+    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown.
+
+    The server's time of a row is that of its last reading with one, so it is compared with the whole time of the row.
+    """
     return clock_skew(row["server_time"], row["first_seen_at"], row["last_seen_at"])
 
 

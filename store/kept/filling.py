@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.database import open_reader
 from store.errors import MissingError
 from store.files import kept_path
-from store.kept.kind import FINAL_SECONDS, Coverage, Piece, ceil_to, floor_to
+from store.kept.kind import Coverage, Piece, ceil_to, floor_to
 from store.kept.storage import FAILURES, delete_kept, open_kept_for_filling, writing
 from store.kept.validity import compare, store_coverage, stored_coverage
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 PIECE_SECONDS = 30 * 86_400.0
 """The time that one piece covers at most: a second's work for an account with 200,000 snapshots in a year."""
+
+
+LONG_BYTES = 4_000_000
+"""Bytes of a database, some 4,000 snapshots and 8,000 turns, which take a third of a second to read."""
 
 
 class Wish(NamedTuple):
@@ -41,8 +45,7 @@ def fill(
     wishes: Sequence[Wish],
     now: float,
     *,
-    on_piece: Callable[[], None] | None = None,
-    is_stopping: Callable[[], bool] = lambda: False,
+    on_piece: Callable[[], None] = lambda: None,
 ) -> bool:
     """Keep what questions need, as far as it is final; return False if it could not be kept.
 
@@ -54,21 +57,27 @@ def fill(
         wishes: What is needed.
         now: The time, in Unix seconds.
         on_piece: Called after each piece.
-        is_stopping: Asked before each piece: True ends the filling.
 
     """
     try:
         with open_kept_for_filling(database, [wish.kind for wish in wishes]) as kept:
             for wish in wishes:
                 for account in _accounts(database, wish):
-                    while not is_stopping() and _fill_piece(database, kept, wish, account, now):
-                        if on_piece is not None:
-                            on_piece()
+                    while _fill_piece(database, kept, wish, account, now):
+                        on_piece()
     except MissingError:
         return True
     except FAILURES:
         return False
     return True
+
+
+def is_long(database: Path) -> bool:
+    """Return True if a database is so long that keeping answers is worth the work; False if it cannot be read."""
+    try:
+        return database.stat().st_size >= LONG_BYTES
+    except OSError:
+        return False
 
 
 def drop_edited(database: Path) -> None:
@@ -122,7 +131,7 @@ def _extended(known: Coverage | None, bounds: Coverage, reached: float) -> Cover
 def _next_bounds(first_at: float | None, wish: Wish, known: Coverage | None, now: float) -> Coverage | None:
     """Return from when to when the next piece of an account goes: first up to the present, then further back."""
     step = wish.kind.step
-    end = floor_to(step, now - FINAL_SECONDS)
+    end = floor_to(step, now - wish.kind.final)
     if first_at is None or end <= first_at:
         return None
     since = 0.0 if wish.since <= first_at else floor_to(step, wish.since)

@@ -84,7 +84,7 @@ _TOP_LINES = 30
     "--profile",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Profile a proxy with the tap over short answers into FILE instead, and print the top lines.",
+    help="Profile a proxy with the tap over short responses into FILE instead, and print the top lines.",
 )
 def main(
     *,

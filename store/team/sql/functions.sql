@@ -167,7 +167,8 @@ BEGIN
     IF batch ->> 'file' IS NULL OR batch ->> 'nonce' IS NULL THEN
         RAISE EXCEPTION 'a batch has a file and a nonce' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF octet_length(batch::TEXT) + octet_length(told_snapshots::TEXT) + octet_length(told_requests::TEXT) > 67108864 THEN
+    IF octet_length(batch::TEXT) + coalesce(octet_length(told_snapshots::TEXT), 0)
+        + coalesce(octet_length(told_requests::TEXT), 0) > 67108864 THEN
         RAISE EXCEPTION 'a batch has at most 64 MiB' USING ERRCODE = 'program_limit_exceeded';
     END IF;
     IF json_array_length(told_snapshots) > 20000 OR json_array_length(told_requests) > 20000 THEN

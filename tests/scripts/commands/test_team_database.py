@@ -83,7 +83,7 @@ def still(tmp_path: Path) -> Iterator[None]:
         "forecast",
         "usage",
         "usage --by day ben",
-        "usage --json --since 3d",
+        "usage --ndjson --since 3d",
         "speed",
         "next",
         "events --all",

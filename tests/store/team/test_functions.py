@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
 import time
@@ -520,6 +521,10 @@ def test_a_hostile_row_gets_nothing(machine: TeamMachine, column: str, value: ob
 
 def test_a_huge_batch_gets_nothing(machine: TeamMachine) -> None:
     refuse(machine, {"filler": "x" * 70_000_000}, [])
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+        machine.connection.execute(
+            "SELECT codex_tap.ship_1(%s, NULL, NULL)", [json.dumps({**machine.batch([], [])[0], "x": "x" * 70_000_000})]
+        )
 
 
 def test_a_batch_of_very_many_rows_gets_nothing(machine: TeamMachine) -> None:
