@@ -25,6 +25,7 @@ from tests.bench import (
     strangers,
     streams,
     team,
+    team_status,
 )
 from tests.bench.sizes import FULL, QUICK, SMALL, Size
 from tests.bench.soak import as_soak_table, growing, soak
@@ -50,13 +51,14 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "serving": serving.answers,
     "import": importing.speed,
     "team": team.intake,
+    "team-status": team_status.status,
     "ship": shipping.shipping,
 }
 
-ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team", "ship"}
+ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team", "team-status", "ship"}
 """The others read CPU and memory of another process as Linux tells them, or stop a proxy as POSIX does."""
 
-OF_LONG_HISTORIES = {"questions", "serving", "team", "ship"}
+OF_LONG_HISTORIES = {"questions", "serving", "team", "team-status", "ship"}
 """These make a history first: `--quick` leaves them out, unless they are named."""
 
 _TOP_LINES = 30

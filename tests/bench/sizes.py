@@ -41,6 +41,8 @@ class Size:
     import_runs: int
     session_bytes: int
     """Of session files that are imported."""
+    team_accounts: int
+    """Accounts in a team's database."""
     team_connections: tuple[int, ...]
     """Machines that ship to a team's database at once."""
     team_rows: int
@@ -73,6 +75,7 @@ FULL = Size(
     long_turns=2_000_000,
     import_runs=3,
     session_bytes=1_000_000_000,
+    team_accounts=10_000,
     team_connections=(1, 10, 100),
     team_rows=2_000,
     team_bulk=100,
@@ -101,6 +104,7 @@ QUICK = Size(
     long_turns=40_000,
     import_runs=3,
     session_bytes=100_000_000,
+    team_accounts=1_000,
     team_connections=(1, 10),
     team_rows=2_000,
     team_bulk=10,
@@ -129,6 +133,7 @@ SMALL = Size(
     long_turns=600,
     import_runs=1,
     session_bytes=500_000,
+    team_accounts=250,
     team_connections=(1, 2),
     team_rows=20,
     team_bulk=2,
