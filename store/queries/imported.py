@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import WindowSample
-from store.analysis.imported_readings import ordered
+from store.analysis.imported_readings import OVERTAKEN_SECONDS, ordered
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
 from store.queries.cursors import tuple_cursor
 
@@ -46,24 +46,31 @@ def imported_windows(connection: sqlite3.Connection, account: int, limit_id: str
 
 
 def imported_samples(
-    connection: sqlite3.Connection, account: int, limit_id: str | None, slot: str, *, since: float, number: int = 1
+    connection: sqlite3.Connection,
+    account: int,
+    limit_id: str | None,
+    slot: str,
+    *,
+    since: float,
+    until: float = math.inf,
+    before: int = 1,
 ) -> list[WindowSample]:
     """Return the samples of a window from session files, up to the first snapshot of its limit.
 
-    They begin at `since` (Unix seconds), and earlier where there would be fewer than `number`; at least one is from
-    before, if there is one.
+    They begin at `since` (Unix seconds), with so many from before it as `before` says, and end before `until`.
     """
     cursor = tuple_cursor(connection)
     (first,) = cursor.execute(
         "SELECT min(first_seen_at) FROM snapshots WHERE account = ? AND limit_id = ?", (account, limit_id)
     ).fetchone()
-    until = math.inf if first is None else first
+    first = math.inf if first is None else first
+    # Readings that follow tell whether one is late.
+    end = min(first, until + OVERTAKEN_SECONDS)
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows"]))
     select = f"SELECT first_seen_at, last_seen_at, {columns} FROM imported_limits WHERE account = ? AND limit_id = ?"  # noqa: S608 (constants)
-    rows = cursor.execute(f"{select} AND first_seen_at >= ? AND first_seen_at < ?", (account, limit_id, since, until))
+    rows = cursor.execute(f"{select} AND first_seen_at >= ? AND first_seen_at < ?", (account, limit_id, since, end))
     found = rows.fetchall()
-    before = min(since, until)
-    values = (account, limit_id, before, max(1, number - len(found)))
+    values = (account, limit_id, min(since, end), before)
     found += cursor.execute(f"{select} AND first_seen_at < ? ORDER BY first_seen_at DESC LIMIT ?", values)
     samples = []
     for first_at, last_at, *figures in found:
@@ -72,4 +79,4 @@ def imported_samples(
             samples.append(
                 WindowSample(first_at, last_at, window.used_percent, window.window_minutes, window.resets_at)
             )
-    return ordered(samples, until)
+    return [sample for sample in ordered(samples, first) if sample.first_at < until]
