@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from store.database import transaction
+from store.edit_log import log_edit
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -29,8 +32,10 @@ def forget_account(connection: sqlite3.Connection, account: int) -> None:
     How far its session files were read stays, without anything of what they say: no import brings it back unasked.
     """
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("UPDATE imported_files SET state = NULL WHERE account = ?", (account,))
-    connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
+    with transaction(connection):
+        connection.execute("UPDATE imported_files SET state = NULL WHERE account = ?", (account,))
+        connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
+        log_edit(connection, account=account)
     # The log still holds the deleted pages; if a reader is in the way, the next checkpoint overwrites them.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -49,6 +54,8 @@ def merge_accounts(connection: sqlite3.Connection, account: int, other: int) -> 
     (there,) = connection.execute("SELECT count(*) FROM accounts WHERE id IN (:account, :other)", ids).fetchone()
     if there != 2:
         raise LookupError("these are not two accounts")
+    for each in (account, other):
+        log_edit(connection, account=each)
     for statement in _MERGE_LIMITS:
         connection.execute(statement, ids)
     _renew_overtaken(connection, account)
@@ -70,6 +77,7 @@ def replace_token_key(connection: sqlite3.Connection, former: str, key: str) -> 
     connection.execute("PRAGMA secure_delete = ON")
     for (account,) in found:
         values = {"account": account, "former": former, "key": key}
+        log_edit(connection, account=account)
         for table in ("snapshots", "requests"):
             connection.execute(f"UPDATE {table} SET token_key = :key {_OF_FORMER}", values)  # noqa: S608 (constants)
         connection.execute(

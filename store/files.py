@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from store.settings import data_folder
+from store.settings import cache_folder, data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +132,17 @@ def proxy_file(pid: int, port: int) -> Path:
     return proxies_folder() / f"{pid}-{port}.json"
 
 
+# The cache folder
+
+
+def kept_path(database: Path) -> Path:
+    """Return the file of what is kept of the answers about a database (`store.kept`), however its path is written."""
+    import hashlib
+
+    digest = hashlib.blake2b(os.fsencode(os.path.realpath(database)), digest_size=8).hexdigest()
+    return cache_folder() / f"kept-{digest}.sqlite3"
+
+
 # Paths beside the database
 
 
@@ -194,6 +205,7 @@ SERVICE_NAMES = rf"(holder\.py|config\.json|status\.json|task\.xml){_PARTIAL}"
 INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
 API_PRICES_NAMES = rf"api-prices\.json{_PARTIAL}"
+KEPT_NAMES = r"kept-[0-9a-f]{16}\.sqlite3(-journal)?"
 PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 

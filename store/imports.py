@@ -16,6 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import MAIN_LIMIT
+from store.edit_log import log_edit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -129,6 +130,8 @@ def write_part(connection: sqlite3.Connection, part: SessionPart) -> ImportCount
         account = _account(connection, part)
         new = _write_turns(connection, account, part)
         connection.executemany(_SAVE_LIMIT, [_limit_values(account, part.thread, limit) for limit in part.limits])
+        if part.limits:
+            log_edit(connection, account=account, since=min(limit.first_seen_at for limit in part.limits))
     connection.execute(_SAVE_FILE, (*part.progress, account))
     return ImportCounts(len(new), len(part.turns) - len(new))
 
@@ -146,7 +149,9 @@ def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
     twin = _nearest(imported, turn.response_id, counts, turn.ended_at)
     if twin is None:
         return None
-    connection.execute("DELETE FROM requests WHERE id = ?", (twin.id,))
+    deleted = connection.execute("DELETE FROM requests WHERE id = ? RETURNING account, started_at", (twin.id,))
+    for account, started_at in deleted.fetchall():
+        log_edit(connection, account=account, since=started_at)
     return twin.session_key
 
 

@@ -58,6 +58,7 @@ TABLES = {
     " used_5h_percent:percent window_5h_minutes:minutes resets_5h_at:second used_7d_percent:percent"
     " window_7d_minutes:minutes resets_7d_at:second other_windows:json",
     "imported_files": "file:key! account:id size:count! read_to:count! since:time state:json",
+    "edits": "id:id! at:time! account:id since:time! until:time",
 }
 """The columns that are read of each table, in its order, with what they hold; ``!`` marks those that are in every row.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.database import transaction
+from store.edit_log import log_edit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,6 +27,8 @@ def prune(connection: sqlite3.Connection, before: float, most: int = 500) -> int
         for rest in (_DELETE_OLD_IMPORTED_LIMITS, _DELETE_OLD_THREADS):
             if not deleted:
                 deleted = connection.execute(rest, {"before": before, "most": most}).rowcount
+        if deleted:
+            log_edit(connection, until=before)
     return deleted
 
 

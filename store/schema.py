@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x43785470
 """Written into the file's header ("CxTp"), so that another program's database is never written to."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """``PRAGMA user_version`` of the schema that this program writes; each migration adds one."""
 
 
@@ -98,6 +98,10 @@ def _m005_unique_labels(database: Database) -> None:
         database.execute(_ACCOUNT_JOIN.sub(_LABEL_JOIN, written.replace(_ANY_NAME, "a.label")))
 
 
+def _m006_edits(database: Database) -> None:
+    database.execute(_EDITS_TABLE)
+
+
 def _execute_all(database: Database, statements: str) -> None:
     for statement in statements.split(";\n\n"):
         database.execute(statement)
@@ -109,6 +113,7 @@ _MIGRATIONS: list[Callable[[Database], None]] = [
     _m003_more_limits,
     _m004_imports,
     _m005_unique_labels,
+    _m006_edits,
 ]
 """All steps of the schema; a released one is never changed."""
 
@@ -487,3 +492,14 @@ _ANY_NAME = "coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/
 _ACCOUNT_JOIN = re.compile(r"JOIN accounts a ON a\.id = ")
 # LEFT, so that the rows are still read in the order of their ids.
 _LABEL_JOIN = "LEFT JOIN account_labels a ON a.account = "
+
+
+_EDITS_TABLE = """
+CREATE TABLE edits (            -- changes to rows that were stored earlier, and their deletion
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,           -- when
+    account INTEGER,            -- whose rows; null stands for any
+    since REAL NOT NULL,        -- the earliest time of a changed row
+    until REAL                  -- all changed rows were over before this time; null: there is no such time
+)
+"""

@@ -86,12 +86,26 @@ def config_folder() -> Path:
     return _own_folder("config", _NO_HOME)
 
 
-def _own_folder(kind: Literal["data", "config"], remedy: str) -> Path:
+def cache_folder() -> Path:
+    """Return the platform's cache folder of codex-tap; it need not exist.
+
+    Raises:
+        SettingError: The user has no home folder.
+
+    """
+    return _own_folder("cache", _NO_HOME)
+
+
+def _own_folder(kind: Literal["data", "config", "cache"], remedy: str) -> Path:
     import platformdirs
 
-    find = platformdirs.user_data_dir if kind == "data" else platformdirs.user_config_dir
+    find = {
+        "data": platformdirs.user_data_dir,
+        "config": platformdirs.user_config_dir,
+        "cache": platformdirs.user_cache_dir,
+    }
     try:
-        return Path(find("codex-tap", appauthor=False))
+        return Path(find[kind]("codex-tap", appauthor=False))
     except RuntimeError:
         raise SettingError(f"you have no home folder; {remedy}") from None
 

@@ -33,8 +33,10 @@ _SQL_ROOMS = (
     "store.record.statements",
     "store.schema",
     "store.readable_rows",
+    "store.edit_log",
     "store.edits",
     "store.imports",
+    "store.kept",
     "store.retention",
     "scripts.codex_files",  # of Codex's own database
 )

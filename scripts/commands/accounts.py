@@ -150,6 +150,7 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
 def forget_account(context: click.Context, account: str, *, yes: bool, database: Path | None) -> None:
     """Delete an account and all data stored for it."""
     from store import edits
+    from store.kept.filling import drop_edited
     from store.queries.accounts import account_counts
 
     path = database or default_database()
@@ -161,6 +162,7 @@ def forget_account(context: click.Context, account: str, *, yes: bool, database:
         context.exit(1)
     with open_for_writing(path) as connection:
         edits.forget_account(connection, chosen.id)
+    drop_edited(path)
     click.echo(f"Deleted: {label} ({contents}).")
     others = residual_files(path)
     if others:

@@ -87,6 +87,7 @@ def _estimated(counts: Sequence[PruneCounts], size: int) -> int:
 def _delete(path: Path, before: float, rows: int) -> int:
     """Delete in batches, between which a proxy can write; return by how many bytes the file is smaller."""
     from store import retention
+    from store.kept.filling import drop_edited
     from store.queries.retention import file_bytes
 
     with open_for_writing(path) as connection, _progress(rows) as advance:
@@ -99,6 +100,7 @@ def _delete(path: Path, before: float, rows: int) -> int:
             advance(deleted)
             # A waiting writer polls for the lock: leave the lock free for as long as it was held.
             time.sleep(time.monotonic() - begin)
+        drop_edited(path)
         total, free = file_bytes(connection)
         if free >= total * _VACUUM_SHARE:
             # Fails while a proxy writes or the disk is full: new rows then use the free space in the file.

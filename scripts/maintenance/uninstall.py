@@ -18,7 +18,7 @@ from scripts.launch.proxy_log import log_files
 from store import files
 from store.database import is_ours
 from store.errors import is_locked
-from store.settings import data_folder, default_database
+from store.settings import cache_folder, data_folder, default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def plan_uninstall(database: Path) -> UninstallPlan:
     Args:
         database: the database in use, which may be anywhere; the one in the default place is found as well.
     """
-    data, logs = data_folder().absolute(), files.log_folder().absolute()
+    data, logs, cache = (each().absolute() for each in (data_folder, files.log_folder, cache_folder))
     databases = dict.fromkeys((database.absolute(), default_database({}).absolute()))
     ours = [path for path in databases if is_ours(path)]
     programs = {
@@ -65,10 +65,11 @@ def plan_uninstall(database: Path) -> UninstallPlan:
         *_files(data, files.API_PRICES_NAMES),
         *_files(data, files.INSTALLATION_NAMES),
         *_files(alerts.parent, re.escape(alerts.name)),
+        *_files(cache, files.KEPT_NAMES),
         *log_files(logs),
     ]
     unique = list(dict.fromkeys(found))
-    emptied = dict.fromkeys([*folders, logs, data, alerts.parent])
+    emptied = dict.fromkeys([*folders, logs, data, alerts.parent, cache])
     return UninstallPlan(ours, unique, list(emptied), _others(unique, [*folders, logs], database))
 
 

@@ -31,6 +31,7 @@ from store.analysis.ranking import rank_accounts
 from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
+from store.kept.filling import drop_edited
 from store.queries.accounts import account_counts, find_account, load_accounts
 from store.queries.events import empty_events, load_events
 from store.queries.forecast import empty_forecasts, load_forecasts
@@ -405,6 +406,7 @@ def delete_account(request: Request, prefix: Prefix) -> Response:
     found, detail = reader.query_account(prefix, load)
     with open_for_writing(reader.path) as connection:
         forget_account(connection, found.id)
+    drop_edited(reader.path)
     files = [path.name for path in residual_files(reader.path)]
     document: documents.ForgottenAccount = {**detail, "files": files}
     return json_response(request, document)

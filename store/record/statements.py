@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from store.constants import flag
+from store.edit_log import log_edit
 from store.edits import merge_accounts, replace_token_key
 from store.imports import take_over
 from store.limit_state import LimitVerdict
@@ -332,6 +333,7 @@ def move_named_limit(connection: sqlite3.Connection, named: str, limit_id: str) 
     """
     accounts = connection.execute("SELECT account FROM limits WHERE limit_id = ? AND by_name", (named,)).fetchall()
     for (account,) in accounts:
+        log_edit(connection, account=account)
         values = {"account": account, "named": named, "limit_id": limit_id}
         for table in ("snapshots", "requests", "imported_limits"):
             connection.execute(
