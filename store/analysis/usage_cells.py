@@ -108,7 +108,28 @@ def step_below(tokens: int, steps: Sequence[int]) -> int:
 
 def cell_key(turn: TurnUse, steps: Sequence[int] = STEPS) -> CellKey:
     """Return the key of the cell that a turn is part of; `steps` are those of its model."""
-    _, _, ended_at, thread, model, _, _, given, _, _, _, _, tier, session, parent, subagent, effort, client, other, _ = turn
+    (
+        _,
+        _,
+        ended_at,
+        thread,
+        model,
+        _,
+        _,
+        given,
+        _,
+        _,
+        _,
+        _,
+        tier,
+        session,
+        parent,
+        subagent,
+        effort,
+        client,
+        other,
+        _,
+    ) = turn
     above = step_below(given, steps) if given else -1
     quarter = int(ended_at // QUARTER_SECONDS)
     return CellKey(quarter, thread, session, parent, subagent, model, other, tier, effort, client, above)

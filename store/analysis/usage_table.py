@@ -6,6 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import is_pending
@@ -16,7 +17,7 @@ from store.analysis.usage_cells import QUARTER_SECONDS
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.thread_tree import Branch
     from store.analysis.usage_cells import CellKey, TurnSums
@@ -35,7 +36,7 @@ TIMES = frozenset({"day", "week", "month", "hour"})
 WITH_MODELS = frozenset({"day", "week", "month"})
 """Rows that list the models in them."""
 
-OF_THREADS = frozenset({"thread", "project"})
+OF_THREADS: frozenset[GroupBy] = frozenset({"thread", "project"})
 """Rows that are found by the threads of turns."""
 
 
@@ -57,6 +58,15 @@ class Readings(NamedTuple):
     imported: int = 0
     increases: int = 0
     points: float = 0.0
+
+    def plus(self, more: Readings) -> Readings:
+        """Return the sum of both."""
+        return Readings(
+            self.readings + more.readings,
+            self.imported + more.imported,
+            self.increases + more.increases,
+            self.points + more.points,
+        )
 
 
 class RowOwner(NamedTuple):
@@ -115,20 +125,19 @@ class Tally:
         if per_point is not None:
             self.amount = (self.amount or 0.0) + points * per_point
 
-    def add_all(self, other: Tally) -> None:
-        """Add another row, with its points and its part of a budget."""
-        self.add(other)
-        self._add_points(other.points)
-        if other.amount is not None:
-            self.amount = (self.amount or 0.0) + other.amount
-
-    def add(self, other: Tally) -> None:
-        """Add another row, without its points and its part of a budget."""
+    def add_all(self, others: Sequence[Tally], *, with_points: bool = True) -> None:
+        """Add other rows, with or without their points and their parts of a budget."""
         for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.models = _joined(self.models, other.models)
-        if other.last_at is not None:
-            self.seen(other.last_at)
+            setattr(self, name, getattr(self, name) + sum(map(attrgetter(name), others)))
+        for models in {other.models for other in others}:
+            self.models = _joined(self.models, models)
+        for at in [other.last_at for other in others if other.last_at is not None]:
+            self.seen(at)
+        if with_points:
+            self._add_points(math.fsum(other.points for other in others))
+            amounts = [other.amount for other in others if other.amount is not None]
+            if amounts:
+                self.amount = (self.amount or 0.0) + math.fsum(amounts)
 
     def seen(self, at: float) -> None:
         """Move ``last_at`` on to a timestamp."""
@@ -222,11 +231,17 @@ class Grouping:
 
 
 class UsageTable:
-    """The rows of the document, filled account by account."""
+    """The rows of the document, filled account by account.
+
+    Attributes:
+        by: what a row stands for.
+        zone: that of days, weeks, months and hours; None means that of the machine.
+    """
 
     def __init__(self, grouping: Grouping, period: TimeRange, valuation: Valuation | None = None) -> None:
+        self.by = grouping.by
+        self.zone = grouping.zone
         self._grouping = grouping
-        self._by = grouping.by
         self._period = period
         self._valuation = valuation
         self._names: dict[str, str] = dict(grouping.names) if grouping.by == "thread" else {}
@@ -235,7 +250,8 @@ class UsageTable:
         self._rows: dict[str | None, Tally] = {}
         self._models: dict[str | None, dict[str | None, Tally]] = {}
         self._threads: dict[str | None, dict[str | None, set[str]]] = {}
-        self._origins: dict[ThreadOrigin, int] = {}
+        self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
+        self._models_of: dict[str, set[str | None]] = {}
         self._tree = ThreadTree(())
         self._branches: dict[str, Tally] = {}
         self._pending = Tally()
@@ -248,6 +264,7 @@ class UsageTable:
 
     def add_turns(self, owner: RowOwner, key: CellKey, sums: TurnSums, threads: Iterable[str | None]) -> None:
         """Count the turns of a cell, which are of these threads."""
+        self._models_of.setdefault(owner.key, set()).add(key.model)
         tally = self._row_of(owner, key)
         tally.count(sums)
         tally.models = _joined(tally.models, _only(key.model))
@@ -256,10 +273,10 @@ class UsageTable:
             tally.value += value
             tally.priced += priced
             tally.not_priced += not_priced
-        if self._by in OF_THREADS:
+        if self.by in OF_THREADS:
             # Each thread has sums of its own until the document is made.
             tally.threads = int(key.thread is not None)
-            self._note_origin(key)
+            self._note_origin(owner, key)
         else:
             self.add_threads(owner, key, threads)
 
@@ -271,8 +288,8 @@ class UsageTable:
     def add_points(self, owner: RowOwner, key: CellKey, points: float) -> None:
         """Add points that were attributed to turns of a cell."""
         self._row_of(owner, key).use(points, owner.per_point)
-        if self._by in OF_THREADS:
-            self._note_origin(key)
+        if self.by in OF_THREADS:
+            self._note_origin(owner, key)
 
     def add_unexplained(self, owner: RowOwner, points: float, at: float) -> None:
         """Add points that no turn explains; `at` is when the last such increase was read."""
@@ -282,39 +299,45 @@ class UsageTable:
 
     def add_readings(self, owner: RowOwner, readings: Readings) -> None:
         """Count readings and increases."""
-        before = self._readings
-        self._readings = Readings(*(one + more for one, more in zip(before, readings, strict=True)))
+        self._readings = self._readings.plus(readings)
         self._total.use(readings.points, owner.per_point if readings.points else None)
 
     def add_account(self, owner: RowOwner) -> None:
         """Show an account whose window was seen, even without use."""
-        if self._by == "account":
+        if self.by == "account":
             self._row(owner.key)
             if owner.label is not None:
                 self._names[owner.key] = owner.label
+
+    def models_of(self, owner: RowOwner) -> set[str | None]:
+        """Return the models of the turns that were counted for an account."""
+        return self._models_of.get(owner.key, set())
 
     def add_weights(self, weights: Iterable[TokenWeights]) -> None:
         """Note the weights of the tokens of an account's models."""
         self._weights += weights
 
+    def period_key(self, quarter: int) -> str | None:
+        """Return the key of the day, week, month or hour of a quarter of an hour; None outside the calendar."""
+        if quarter not in self._quarters:
+            self._quarters[quarter] = period_key(quarter * QUARTER_SECONDS, self.by, self.zone)
+        return self._quarters[quarter]
+
     # The document
 
     def document(self, generated_at: int) -> UsageDocument:
         """Return the document, without a limit, a window and accounts; call it once, at last."""
-        if self._by in OF_THREADS:
+        if self.by in OF_THREADS:
             self._fold_threads()
         else:
             self._count_threads()
         for key, models in self._models.items():
-            for tally in models.values():
-                self._row(key).add_all(tally)
-        every = [*self._rows.values(), self._pending, self._elsewhere]
-        for tally in every:
-            self._total.add(tally)
-        if self._by not in OF_THREADS:
-            self._total.threads = len(_union(each for models in self._threads.values() for each in models.values()))
-            for key, models in self._threads.items():
-                self._row(key).threads = len(_union(models.values()))
+            self._row(key).add_all(list(models.values()))
+        self._total.add_all([*self._rows.values(), self._pending, self._elsewhere], with_points=False)
+        if self.by not in OF_THREADS:
+            self._total.threads = len(_union(each for threads in self._threads.values() for each in threads.values()))
+            for key, threads in self._threads.items():
+                self._row(key).threads = len(_union(threads.values()))
         total = self._total.points
         listed, others = self._listed()
         branches = self._branches_by_session(total)
@@ -327,7 +350,7 @@ class UsageTable:
             "generated_at": generated_at,
             "since": self._period.since,
             "until": self._period.until,
-            "by": self._by,
+            "by": self.by,
             "limit_id": None,
             "window": None,
             "window_minutes": None,
@@ -353,16 +376,14 @@ class UsageTable:
         """Return the keys of the listed rows in their order, and the sum of the others; None if there are none."""
         most = self._grouping.most
         number = len(self._rows) if most is None else most
-        if self._by in TIMES:
+        if self.by in TIMES:
             listed = sorted(self._rows, key=lambda key: key or "")[max(0, len(self._rows) - number) :]
         else:
             listed = heapq.nsmallest(number, self._rows, key=self._rank)
         if len(listed) == len(self._rows):
             return listed, None
         shown, others = set(listed), Tally()
-        for key, tally in self._rows.items():
-            if key not in shown:
-                others.add_all(tally)
+        others.add_all([tally for key, tally in self._rows.items() if key not in shown])
         return listed, others
 
     def _rank(self, key: str | None) -> tuple[float, int, str]:
@@ -372,18 +393,22 @@ class UsageTable:
     def _fold_threads(self) -> None:
         """Turn the sums of threads into those of sessions or projects."""
         by_thread, self._rows = self._rows, {}
-        origins = sorted(self._origins, key=self._origins.__getitem__) if self._grouping.rolls_up else []
+        origins = sorted(self._origins, key=self._order) if self._grouping.rolls_up else []
         tree = self._tree = ThreadTree(origins)
         if self._opens_tree:
             for thread, tally in by_thread.items():
                 for branch in self._branches_of(thread):
-                    branch.add_all(tally)
-        key_of = self._project_key(by_thread) if self._by == "project" else tree.root
+                    branch.add_all([tally])
+        key_of = self._project_key(by_thread) if self.by == "project" else tree.root
         for thread, tally in by_thread.items():
             key = None if thread is None else key_of(thread)
             found = self._rows.setdefault(key, tally)
             if found is not tally:
-                found.add_all(tally)
+                found.add_all([tally])
+
+    def _order(self, origin: ThreadOrigin) -> tuple[tuple[int, int], tuple[str, ...]]:
+        """Return what origins are sorted by: account by account, and each in the order of time."""
+        return self._origins[origin], tuple(word or "" for word in origin)
 
     def _project_key(self, threads: Iterable[str | None]) -> Callable[[str], str | None]:
         """Return the function that gives the project of a thread, else of the session that started it."""
@@ -395,7 +420,7 @@ class UsageTable:
 
     def _count_threads(self) -> None:
         """Give the rows by model within a row their numbers of threads."""
-        if self._by in WITH_MODELS:
+        if self.by in WITH_MODELS:
             for key, threads in self._threads.items():
                 for model, found in threads.items():
                     if model in self._models.get(key, {}):
@@ -403,12 +428,12 @@ class UsageTable:
 
     def _entry(self, key: str | None, tally: Tally, total: float, tree: list[UsageEntry]) -> UsageRow:
         name = self._names.get(key) if key is not None else None
-        bounds = period_bounds(key, self._by, self._grouping.zone) if key and self._by in TIMES else None
+        bounds = period_bounds(key, self.by, self.zone) if key and self.by in TIMES else None
         return {
             **_NO_ROW,
             "key": key,
             "name": None if name == key else name,
-            "kind": self._tree.kinds.get(key) if self._by == "thread" and key is not None else None,
+            "kind": self._tree.kinds.get(key) if self.by == "thread" and key is not None else None,
             "tree": tree,
             "start": bounds and bounds.start,
             "end": bounds and bounds.end,
@@ -419,11 +444,10 @@ class UsageTable:
     def _all_models(self) -> dict[str | None, Tally]:
         """Return the sums of each model over all rows that list their models."""
         found: dict[str | None, Tally] = {}
-        for tallies in self._models.values():
-            for model, tally in tallies.items():
-                found.setdefault(model, Tally()).add_all(tally)
-        for model, tally in found.items():
-            tally.threads = len(_union(models.get(model, set()) for models in self._threads.values()))
+        for model in {model for models in self._models.values() for model in models}:
+            total = found[model] = Tally()
+            total.add_all([models[model] for models in self._models.values() if model in models])
+            total.threads = len(_union(threads.get(model, set()) for threads in self._threads.values()))
         return found
 
     def _branches_by_session(self, total: float) -> dict[str | None, list[UsageEntry]]:
@@ -446,10 +470,11 @@ class UsageTable:
             yield self._branches.setdefault(thread, Tally())
             thread = parent
 
-    def _note_origin(self, key: CellKey) -> None:
+    def _note_origin(self, owner: RowOwner, key: CellKey) -> None:
         if key.subagent is not None or key.parent_thread is not None:
             origin = ThreadOrigin(key.thread, key.session, key.parent_thread, key.subagent)
-            self._origins.setdefault(origin, len(self._origins))
+            found = len(self._models_of), key.quarter
+            self._origins[origin] = min(found, self._origins.get(origin, found))
 
     # Rows
 
@@ -462,7 +487,7 @@ class UsageTable:
     def _row_of(self, owner: RowOwner, cell: CellKey) -> Tally:
         """Return the sums of a cell's row; in rows that list their models, those of its model, which the row adds."""
         key = self._key(owner, cell)
-        if self._by not in WITH_MODELS:
+        if self.by not in WITH_MODELS:
             return self._row(key)
         models = self._models.get(key)
         if models is None:
@@ -474,20 +499,14 @@ class UsageTable:
 
     def _key(self, owner: RowOwner, cell: CellKey) -> str | None:
         """Return the key of the row of a cell; that of its thread in rows that are found by threads."""
-        if self._by in OF_THREADS:
+        if self.by in OF_THREADS:
             return cell.thread
-        if self._by == "account":
+        if self.by == "account":
             return owner.key
-        if self._by in TIMES:
-            return self._bucket(cell.quarter)
-        found: str | None = getattr(cell, _FIELDS.get(self._by, self._by))
+        if self.by in TIMES:
+            return self.period_key(cell.quarter)
+        found: str | None = getattr(cell, _FIELDS.get(self.by, self.by))
         return found
-
-    def _bucket(self, quarter: int) -> str | None:
-        """Return the key of the day, week, month or hour of a quarter of an hour; None outside the calendar."""
-        if quarter not in self._quarters:
-            self._quarters[quarter] = period_key(quarter * QUARTER_SECONDS, self._by, self._grouping.zone)
-        return self._quarters[quarter]
 
 
 _FIELDS = {"effort": "reasoning_effort"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.database import open_reader
 from store.errors import MissingError
 from store.files import kept_path
-from store.kept.kind import FINAL_SECONDS, Coverage, Piece, ceil_to, floor_to
+from store.kept.kind import Coverage, Piece, ceil_to, floor_to
 from store.kept.storage import FAILURES, delete_kept, open_kept_for_filling, writing
 from store.kept.validity import compare, store_coverage, stored_coverage
 
@@ -122,7 +122,7 @@ def _extended(known: Coverage | None, bounds: Coverage, reached: float) -> Cover
 def _next_bounds(first_at: float | None, wish: Wish, known: Coverage | None, now: float) -> Coverage | None:
     """Return from when to when the next piece of an account goes: first up to the present, then further back."""
     step = wish.kind.step
-    end = floor_to(step, now - FINAL_SECONDS)
+    end = floor_to(step, now - wish.kind.final)
     if first_at is None or end <= first_at:
         return None
     since = 0.0 if wish.since <= first_at else floor_to(step, wish.since)

@@ -51,6 +51,7 @@ class Kind(NamedTuple):
             earlier time leaves the rest to a later fill.
         step: Spans of time that belong together, in seconds: coverage begins and ends at multiples of it. 0 means that
             it may do so anywhere.
+        final: How old a row is when nothing but what arrives late changes it any more, in seconds.
 
     """
 
@@ -59,6 +60,7 @@ class Kind(NamedTuple):
     tables: Mapping[str, str]
     fill: Callable[[Piece], float]
     step: float = 0.0
+    final: float = FINAL_SECONDS
 
 
 class Coverage(NamedTuple):

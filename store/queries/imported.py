@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import WindowSample
-from store.analysis.imported_readings import OVERTAKEN_SECONDS, ordered
+from store.analysis.imported_readings import ordered
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
 from store.queries.cursors import tuple_cursor
 
@@ -54,24 +54,29 @@ def imported_samples(
     since: float,
     until: float = math.inf,
     before: int = 1,
+    after: int = 0,
 ) -> list[WindowSample]:
     """Return the samples of a window from session files, up to the first snapshot of its limit.
 
-    They begin at `since` (Unix seconds), with so many from before it as `before` says, and end before `until`.
+    They are those with ``since <= first_at < until`` (Unix seconds), and so many before and after them.
     """
     cursor = tuple_cursor(connection)
     (first,) = cursor.execute(
         "SELECT min(first_seen_at) FROM snapshots WHERE account = ? AND limit_id = ?", (account, limit_id)
     ).fetchone()
     first = math.inf if first is None else first
-    # Readings that follow tell whether one is late.
-    end = min(first, until + OVERTAKEN_SECONDS)
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows"]))
     select = f"SELECT first_seen_at, last_seen_at, {columns} FROM imported_limits WHERE account = ? AND limit_id = ?"  # noqa: S608 (constants)
-    rows = cursor.execute(f"{select} AND first_seen_at >= ? AND first_seen_at < ?", (account, limit_id, since, end))
-    found = rows.fetchall()
-    values = (account, limit_id, min(since, end), before)
-    found += cursor.execute(f"{select} AND first_seen_at < ? ORDER BY first_seen_at DESC LIMIT ?", values)
+    order = "ORDER BY first_seen_at"
+    start, end = min(since, first), min(until, first)
+    found = cursor.execute(
+        f"{select} AND first_seen_at >= ? AND first_seen_at < ?", (account, limit_id, start, end)
+    ).fetchall()
+    found += cursor.execute(f"{select} AND first_seen_at < ? {order} DESC LIMIT ?", (account, limit_id, start, before))
+    found += cursor.execute(
+        f"{select} AND first_seen_at >= ? AND first_seen_at < ? {order} LIMIT ?",
+        (account, limit_id, end, first, after),
+    )
     samples = []
     for first_at, last_at, *figures in found:
         window = WindowRow(*figures) if slot in SLOT_COLUMNS else other_windows(figures[0]).get(slot, WindowRow())
@@ -79,4 +84,4 @@ def imported_samples(
             samples.append(
                 WindowSample(first_at, last_at, window.used_percent, window.window_minutes, window.resets_at)
             )
-    return [sample for sample in ordered(samples, first) if sample.first_at < until]
+    return ordered(samples, first)

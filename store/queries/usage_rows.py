@@ -23,7 +23,7 @@ from store.analysis.attribution import (
 )
 from store.analysis.formatting import decimal_value
 from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows
-from store.analysis.token_weights import FEW_GAPS, Fitted, fit_days, fit_history
+from store.analysis.token_weights import FEW_GAPS, Fitted, fit_days, fit_history, fit_intervals, points_per_token
 from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, TurnSums, cell_key, turn_cells
 from store.analysis.usage_table import Readings, TimeRange
 from store.constants import BUDGET_SLOT, FULL_PERCENT
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 LOOK_BACK = 200
 """Snapshots around a stretch of time that are searched for its neighbours, where the clock was set back."""
+
+_RATE_GAPS, _RATE_TURNS = 500, 1_000
+"""The intervals and turns that a single rate is from: ``next`` runs in scripts, for all accounts."""
 
 _WEEK = 7 * 86_400
 
@@ -105,6 +108,12 @@ class Weigher:
         week, day = fit_days(timestamp)
         return self._fitted(week, FEW_GAPS) or self._fitted(day, 0) or Fitted({}, None, day)
 
+    def refit(self, at: float) -> SameWeights:
+        """Return the weights that the history up to a timestamp shows, for any time; its own week has them, too."""
+        fitted = fit_at(self._connection, self._place, at) or Fitted({}, None, at)
+        self.made[fit_days(at)[0]] = fitted
+        return SameWeights(fitted)
+
     def _fitted(self, at: float, fewest: int) -> Fitted | None:
         for known in (self._known, self.made):
             if at in known:
@@ -127,11 +136,26 @@ class SameWeights:
 
 def fit_at(connection: sqlite3.Connection, place: Place, at: float, fewest: int = 0) -> Fitted | None:
     """Return what an account's history up to a timestamp shows; None if it has fewer intervals than so many."""
-    samples = window_samples(connection, place, at, at, before=FIT_GAPS + LOOK_BACK)
+    samples = window_samples(connection, place, at, at, before=FIT_GAPS + LOOK_BACK, after=0)
     found = intervals(samples.all)[-FIT_GAPS:]
     if len(found) < fewest:
         return None
     return fit_history(found, _turns_before(connection, place, at, FIT_TURNS), at)
+
+
+def token_rate(connection: sqlite3.Connection, place: Place, now: float) -> float | None:
+    """Return the points that a weighted token costs by an account's history, with the same weights for all accounts.
+
+    It is that of the beginning of the day in UTC, where the history was long enough then; None where it is too short.
+    """
+    return rate_at(connection, place, fit_days(now)[1]) or rate_at(connection, place, math.inf)
+
+
+def rate_at(connection: sqlite3.Connection, place: Place, at: float) -> float | None:
+    """Return the points that a weighted token costs by the newest history before a timestamp."""
+    samples = window_samples(connection, place, at, at, before=_RATE_GAPS + LOOK_BACK, after=0)
+    found = intervals(samples.all)[-_RATE_GAPS:]
+    return points_per_token(fit_intervals(found, _turns_before(connection, place, at, _RATE_TURNS)), {})
 
 
 def place_use(
@@ -150,13 +174,14 @@ def place_use(
 
 
 def straddling_use(
-    connection: sqlite3.Connection, place: Place, since: float, until: float, weigher: Weigher, period: TimeRange
+    connection: sqlite3.Connection, place: Place, stretch: TimeRange, weigher: Weigher | SameWeights, period: TimeRange
 ) -> Use:
     """Return what increases have outside of a period, as negative points, where they lie across its beginning.
 
-    The increases are those that were read with ``since <= at < until``.
+    The increases are those that were read in a stretch of time after that beginning.
     """
-    samples = window_samples(connection, place, since, since, after=LOOK_BACK)
+    since, until = stretch
+    samples = window_samples(connection, place, since, since)
     found = [each for each in intervals(samples.all) if each.start < period.since and since <= each.end < until]
     end = max((each.end for each in found), default=since)
     turns = _turns_of(connection, place, found, since, end + 1)
@@ -170,7 +195,13 @@ def straddling_use(
 
 
 def window_samples(
-    connection: sqlite3.Connection, place: Place, since: float, until: float, *, before: int = LOOK_BACK, after: int = 0
+    connection: sqlite3.Connection,
+    place: Place,
+    since: float,
+    until: float,
+    *,
+    before: int = LOOK_BACK,
+    after: int = LOOK_BACK,
 ) -> Samples:
     """Return the samples with ``since <= first_at < until`` and so many before and after them."""
     account, limit, slot = place
@@ -178,7 +209,9 @@ def window_samples(
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows", "budget_used", "budget_limit"]))
     select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
-    rows = cursor.execute(f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before)).fetchall()
+    rows = cursor.execute(
+        f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before)
+    ).fetchall()
     has_all = len(rows) < before
     if until > since:
         rows += cursor.execute(f"{where} >= ? AND first_seen_at < ?", (account, limit, since, until))
@@ -186,17 +219,28 @@ def window_samples(
         rows += cursor.execute(f"{where} >= ? ORDER BY first_seen_at LIMIT ?", (account, limit, until, after))
     imported: list[WindowSample] = []
     if has_all:
-        end = math.inf if after else until
-        imported = imported_samples(connection, account, limit, slot, since=since, until=end, before=before)
+        imported = imported_samples(
+            connection, account, limit, slot, since=since, until=until, before=before, after=after
+        )
     # The order of arrival: the clock may have been set back.
     rows.sort()
     return Samples([*imported, *_reported(rows, slot)], len(imported))
 
 
-def newest_sample(connection: sqlite3.Connection, place: Place) -> WindowSample | None:
-    """Return the last sample of a window, if it is among the newest snapshots of its limit."""
-    found = window_samples(connection, place, math.inf, math.inf).all
-    return found[-1] if found else None
+def newest_sample(
+    connection: sqlite3.Connection, place: Place, since: float, until: float = math.inf
+) -> WindowSample | None:
+    """Return the last sample of a window: of the newest snapshots, else of a time range, else from not long before."""
+    ranges = [
+        TimeRange(math.inf, math.inf),
+        *reversed(list(_weeks(max(since, _first_at(connection, place)), until, until))),
+    ]
+    for each in ranges:
+        found = window_samples(connection, place, *each, after=0).all
+        if found:
+            return found[-1]
+    before = window_samples(connection, place, since, since, before=FIT_GAPS, after=0).all
+    return before[-1] if before else None
 
 
 # Stretches of time
@@ -291,18 +335,26 @@ def _quarter(at: float) -> int:
 
 # Rows
 
+
 def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSample]:
-    """Yield the samples of the window; a row opened by a message without windows only repeats the one before."""
+    """Yield the samples of the window; rows that repeat it are one sample, which a message without windows ends not."""
+    sample: WindowSample | None = None
     last: WindowRow | None = None
     for _, first_at, last_at, windows_at, *columns in rows:
         window = WindowRow(*columns) if slot in SLOT_COLUMNS else _other_window(slot, *columns)
         if window.used_percent is None:
             continue
-        if window == last and windows_at is not None and windows_at < first_at:
-            continue
-        last = window
         seen_at = last_at if windows_at is None else windows_at
-        yield WindowSample(first_at, seen_at, window.used_percent, window.window_minutes, window.resets_at)
+        if sample is not None and window == last:
+            if seen_at >= first_at:
+                sample = sample._replace(last_at=seen_at)
+            continue
+        if sample is not None:
+            yield sample
+        last = window
+        sample = WindowSample(first_at, seen_at, window.used_percent, window.window_minutes, window.resets_at)
+    if sample is not None:
+        yield sample
 
 
 def _other_window(slot: str, windows: str | None, used: str | None, limit: str | None) -> WindowRow:
