@@ -105,10 +105,13 @@ def events(
 
 def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> EventsDocument:
     """Return the document of ``events --json``; it has no accounts while nothing is known."""
+    from scripts.support.kept import keep_for
     from store.errors import MissingError
-    from store.queries.events import empty_events, load_events
+    from store.queries.events import empty_events, events_begin, load_events
+    from store.queries.kept_events import EVENTS
     from store.queries.limits import load_limit_ids
 
+    keep_for(path, prefixes, EVENTS, max(0.0, events_begin(query["since"])))
     now = time.time()
     try:
         with session(path, prefixes) as (connection, accounts, _):

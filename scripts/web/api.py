@@ -33,7 +33,7 @@ from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.kept.filling import drop_edited
 from store.queries.accounts import account_counts, find_account, load_accounts
-from store.queries.events import empty_events, load_events
+from store.queries.events import empty_event_page, load_event_page
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
@@ -320,18 +320,20 @@ def get_events(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsDocument:
-        return load_events(connection, now, accounts=only, since=begin, kinds=kind or None, limit_id=limit_id)
+    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsPageDocument:
+        return load_event_page(
+            connection,
+            now,
+            accounts=only,
+            since=begin,
+            kinds=kind or None,
+            limit_id=limit_id,
+            routine=routine,
+            most=limit,
+        )
 
-    all_events = _reader(request).query_accounts(account, load, empty_events(now, since=begin, limit_id=limit_id))
-    found = [event for event in all_events["events"] if routine or not event["routine"]]
-    document: documents.EventsPageDocument = {
-        **all_events,
-        "events": found[-limit:],
-        "left_out": max(0, len(found) - limit),
-        "routine_left_out": len(all_events["events"]) - len(found),
-    }
-    return json_response(request, document)
+    empty = empty_event_page(now, since=begin, limit_id=limit_id)
+    return json_response(request, _reader(request).query_accounts(account, load, empty))
 
 
 @router.get("/api/next", response_model=documents.NextDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})

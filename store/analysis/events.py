@@ -130,7 +130,7 @@ class Increase(NamedTuple):
 def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
     """Yield the events and increases in the rows of all limits of one account, in the order of arrival."""
     newest: dict[str, _LimitRow] = {}
-    samples: dict[tuple[str, str], tuple[WindowSample, Row]] = {}
+    samples: dict[str, _Samples] = {}
     banked = _BankedResets()
     last: Row | None = None
     for row in rows:
@@ -260,7 +260,7 @@ class _Transition:
     def __init__(self, before: _LimitRow, after: _LimitRow) -> None:
         self.was, self.now = before, after
         self.before, self.after = before.row, after.row
-        self.skew_before, self.skew_after = _skew(self.before), _skew(self.after)
+        self.skew_before, self.skew_after = server_skew(self.before), server_skew(self.after)
         self.left_at, self.seen_at = _reported_at(self.before), self.after["first_seen_at"]
         known = self.before["server_time"] is not None and self.after["server_time"] is not None
         self.clock_set_back = self.seen_at < self.left_at and not known
@@ -450,24 +450,34 @@ def _reached(step: _Transition, full: Mapping[str, WindowRow]) -> Event:
 # Used elsewhere
 
 
-def _increases(current: _LimitRow, samples: dict[tuple[str, str], tuple[WindowSample, Row]]) -> Iterator[Increase]:
-    """Yield the increases of windows since they were last reported, and store the new samples in `samples`."""
+_Samples = dict[str, tuple[WindowSample, "Row"]]
+"""The windows of a limit's newest row, each with the row that reported it."""
+
+
+def _increases(current: _LimitRow, samples: dict[str, _Samples]) -> Iterator[Increase]:
+    """Yield the increases of windows since the limit's row before, and store the new samples in `samples`.
+
+    A window that the row before does not have begins anew: nothing tells what was used meanwhile.
+    """
     row = current.row
     first_at, reported_at = row["first_seen_at"], _reported_at(row)
+    before, now = samples.get(row["limit_id"], {}), _Samples()
     for slot, window in current.windows.items():
         if window.used_percent is None:
             continue
         sample = WindowSample(first_at, reported_at, window.used_percent, window.window_minutes, window.resets_at)
-        known = samples.get((row["limit_id"], slot))
+        known = before.get(slot)
         if known is not None:
-            was, before = known
+            was, row_before = known
             if reported_at < first_at and was[2:] == sample[2:]:
                 # The message that opened this row did not report the window.
+                now[slot] = known
                 continue
             points = increase(was, sample)
             if points > 0:
-                yield Increase(before, row, slot, was, window, Interval(was.last_at, first_at, points))
-        samples[row["limit_id"], slot] = sample, row
+                yield Increase(row_before, row, slot, was, window, Interval(was.last_at, first_at, points))
+        now[slot] = sample, row
+    samples[row["limit_id"]] = now
 
 
 def _used_elsewhere(each: Increase) -> Event:
@@ -537,7 +547,7 @@ def _reported_at(row: Row) -> float:
     return float(row["last_seen_at"] if reported is None else reported)
 
 
-def _skew(row: Row) -> float:
+def server_skew(row: Row) -> float:
     """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown.
 
     The server's time of a row is that of its last reading with one, so it is compared with the whole time of the row.

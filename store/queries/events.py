@@ -1,51 +1,34 @@
-"""What happened to accounts and their limits: the document of ``events --json``.
+"""What happened to accounts and their limits: the documents of ``events --json`` and ``/api/events``.
 
-Rows are read as a stream, however long the history, and increases are attributed to turns some thousands at a time.
+Events from up to some 25 hours ago are read where they are kept (`store.queries.kept_events`), the others are made of
+the rows of the database; without kept ones all are.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import heapq
+import math
 from itertools import islice
-from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.attribution import TurnUse
 from store.analysis.event_text import event_note, event_text, event_text_beside_time
-from store.analysis.events import (
-    ACCOUNT_KINDS,
-    Event,
-    Increase,
-    account_events,
-    is_routine,
-    token_events,
-    unattributed,
-)
+from store.analysis.events import Event, is_routine, token_events
 from store.analysis.formatting import DAY, length_code
-from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
-from store.constants import MAIN_LIMIT
+from store.kept.kind import floor_to
+from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction, tuple_cursor
-from store.queries.limits import MAX_LIMITS
-from store.queries.turns import OF_LIMIT
+from store.queries.cursors import read_transaction
+from store.queries.event_rows import EventRange, count_snapshots, limits_before, shown_events
+from store.queries.kept_events import EVENTS, STEP, KeptHistory, load_kept_events
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from store.analysis.limit_status import Row
-    from store.documents import EventEntry, EventsDocument
+    from store.documents import EventEntry, EventsDocument, EventsPageDocument
+    from store.kept.kind import Kept
     from store.queries.accounts import Account
-
-_BATCH = 4_000
-"""Increases that are attributed to turns at once."""
-
-_MAX_TURN_SECONDS = DAY
-"""How long after an increase a turn may end that explains it: the event of that increase is withdrawn then."""
-
-_MAX_STEP_BACK = DAY
-"""How far back rows are read from before the time range, in case the clock was set back, in seconds."""
 
 _SAME_MIGRATION_SECONDS = 60.0
 """Migrations that were applied this close to each other created a new database."""
@@ -67,35 +50,159 @@ def load_events(
     `limit_id` it covers that limit alone, without the events of whole accounts. Sentences give local times in `zone`,
     by default the machine's own.
     """
-    chosen = in_order(accounts)
-    with read_transaction(connection):
-        query = _EventQuery(connection, now, since, limit_id)
-        found = [
-            (event, account)
-            for account in chosen
-            for event in query.events_of(account)
-            if (kinds is None or event.kind in kinds) and (since is None or event.at >= since)
-        ]
-    found.sort(key=lambda each: each[0].at)
-    known_since = query.turns_known_since
+    query = _Query(now, since, kinds, limit_id)
+    found = _find(connection, query, accounts)
+    return {**_head(found, query), "events": [_event_entry(*each, zone) for each in found.events]}
+
+
+def load_event_page(
+    connection: sqlite3.Connection,
+    now: float,
+    *,
+    accounts: Sequence[Account],
+    since: float | None = None,
+    kinds: Collection[str] | None = None,
+    limit_id: str | None = None,
+    routine: bool = True,
+    most: int,
+) -> EventsPageDocument:
+    """Return the newest events of those that `load_events` returns, at most so many.
+
+    Without `routine` the resets that came when they were due are left out.
+    """
+    query = _Query(now, since, kinds, limit_id)
+    found = _find(connection, query, accounts)
+    wanted = [each for each in found.events if routine or not is_routine(each[0])]
     return {
-        **empty_events(now, since=since, limit_id=limit_id),
-        "turns_known_since": known_since if known_since > 0 else None,
-        "readings": query.readings,
-        "accounts": [account.reference for account in chosen],
-        "events": [_event_entry(event, account, zone) for event, account in found],
+        **_head(found, query),
+        "events": [_event_entry(*each, None) for each in wanted[-most:]],
+        "left_out": max(0, len(wanted) - most),
+        "routine_left_out": len(found.events) - len(wanted),
     }
 
 
 def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsDocument:
     """Return the document of a database that does not exist yet."""
+    return _head(_Found([], [], 0, -math.inf), _Query(now, since, None, limit_id))
+
+
+def empty_event_page(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsPageDocument:
+    """Return the page of a database that does not exist yet."""
+    return {**empty_events(now, since=since, limit_id=limit_id), "left_out": 0, "routine_left_out": 0}
+
+
+def events_begin(since: float | None) -> float:
+    """Return from when on events are shown that happened since a time, or that a question since then compares."""
+    return -math.inf if since is None else floor_to(STEP, since - DAY)
+
+
+# Finding
+
+
+class _Query(NamedTuple):
+    """What is asked for; `load_events` describes the fields."""
+
+    now: float
+    since: float | None
+    kinds: Collection[str] | None
+    limit_id: str | None
+
+    def wants(self, event: Event) -> bool:
+        """Return True if an event is asked for."""
+        return (
+            (self.since is None or event.at >= self.since)
+            and (self.kinds is None or event.kind in self.kinds)
+            and (self.limit_id is None or event.limit_id == self.limit_id)
+        )
+
+
+class _Found(NamedTuple):
+    """The events of accounts in order, and what a document says of them as a whole."""
+
+    accounts: list[Account]
+    events: list[tuple[Event, Account]]
+    snapshots: int
+    turns_known_since: float
+
+
+def _find(connection: sqlite3.Connection, query: _Query, accounts: Sequence[Account]) -> _Found:
+    chosen = in_order(accounts)
+    with read_transaction(connection):
+        known_since = _turns_known_since(connection)
+        kept = _kept_histories(connection, query, chosen)
+        histories = [_history(connection, query, account, kept.get(account.id), known_since) for account in chosen]
+    events = [(event, account) for each, account in zip(histories, chosen, strict=True) for event in each.events]
+    # Use elsewhere comes last of what happened at one time: it is found after the rest.
+    events.sort(key=lambda each: (each[0].at, each[0].kind == "used_elsewhere"))
+    return _Found(chosen, events, sum(each.snapshots for each in histories), known_since)
+
+
+class _History(NamedTuple):
+    events: list[Event]
+    snapshots: int
+
+
+def _kept_histories(
+    connection: sqlite3.Connection, query: _Query, accounts: Sequence[Account]
+) -> Mapping[int, KeptHistory]:
+    """Return what is kept of the events of accounts, by their ids."""
+
+    def read(kept: Kept) -> dict[int, KeptHistory]:
+        found = {}
+        for account in accounts:
+            history = load_kept_events(connection, kept, EventRange(account.id, events_begin(query.since)))
+            if history is not None:
+                found[account.id] = history
+        return found
+
+    return ask_kept(connection, EVENTS, read) or {}
+
+
+def _history(
+    connection: sqlite3.Connection, query: _Query, account: Account, kept: KeptHistory | None, known_since: float
+) -> _History:
+    """Return the events of an account that are asked for: the kept ones, and those of the rows before and after."""
+    begin = events_begin(query.since)
+    rest = [(begin, math.inf)]
+    events: list[Event] = []
+    snapshots = limits_before(connection, account.id, begin)
+    if kept is not None:
+        since, until = kept.coverage
+        # From 0 on is from the first row on.
+        rest = [(begin, since)] if begin < since and since > 0 else []
+        rest.append((until, math.inf))
+        snapshots += kept.snapshots
+        events += [each for each in kept.events if not _is_before(each, known_since)]
+    for since, until in rest:
+        wanted = EventRange(account.id, since, until, query.now, known_since)
+        events += [shown.event for shown in shown_events(connection, wanted)]
+        snapshots += count_snapshots(connection, account.id, since, until)
+    events += token_events(_tokens(connection, account.id))
+    return _History([event for event in events if query.wants(event)], snapshots)
+
+
+def _is_before(event: Event, known_since: float) -> bool:
+    """Return True if an event is use elsewhere from before turns were known."""
+    return event.kind == "used_elsewhere" and event.before.seen_at < known_since
+
+
+def _tokens(connection: sqlite3.Connection, account: int) -> Iterator[Row]:
+    rows = connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
+    return map(dict, rows)
+
+
+# Documents
+
+
+def _head(found: _Found, query: _Query) -> EventsDocument:
+    """Return a document without its events."""
     return {
-        "generated_at": int(now),
-        "since": since,
-        "limit_id": limit_id,
-        "turns_known_since": None,
-        "readings": 0,
-        "accounts": [],
+        "generated_at": int(query.now),
+        "since": query.since,
+        "limit_id": query.limit_id,
+        "turns_known_since": found.turns_known_since if found.turns_known_since > 0 else None,
+        "readings": found.snapshots,
+        "accounts": [account.reference for account in found.accounts],
         "events": [],
     }
 
@@ -120,88 +227,6 @@ def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> Even
         "before": event.before.document,
         "after": event.after.document,
     }
-
-
-class _EventQuery:
-    """The reads of one `load_events`; ``readings`` counts the rows read so far."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        now: float,
-        since: float | None,
-        limit_id: str | None,
-    ) -> None:
-        self._connection = connection
-        self._now = now
-        self._since = float("-inf") if since is None else since
-        self._limit_id = limit_id
-        self.turns_known_since = _turns_known_since(connection)
-        self.readings = 0
-
-    def events_of(self, account: Account) -> Iterator[Event]:
-        """Yield the events of an account and its limits, in no order, some of them from before `since`."""
-        waiting_by_limit: dict[str, list[Increase]] = {}
-        for event in account_events(self._rows(account.id)):
-            if isinstance(event, Event):
-                if self._limit_id is None or event.kind not in ACCOUNT_KINDS:
-                    yield event
-            elif event.interval.end >= self._since:
-                waiting = waiting_by_limit.setdefault(event.after["limit_id"], [])
-                waiting.append(event)
-                if len(waiting) >= _BATCH:
-                    yield from self._unattributed(account.id, waiting)
-                    waiting.clear()
-        for waiting in waiting_by_limit.values():
-            yield from self._unattributed(account.id, waiting)
-        if self._limit_id is None:
-            yield from token_events(self._tokens(account.id))
-
-    def _rows(self, account: int) -> Iterator[Row]:
-        """Yield the snapshots of an account's limits in the order of arrival, from the last ones before `since` on."""
-        limits = self._connection.execute(
-            "SELECT limit_id FROM limits WHERE account = ? AND (? IS NULL OR limit_id = ?)"
-            " ORDER BY limit_id != ?, limit_id LIMIT ?",
-            (account, self._limit_id, self._limit_id, MAIN_LIMIT, MAX_LIMITS),
-        ).fetchall()
-        values = [
-            {"account": account, "limit_id": row["limit_id"], "since": self._since - _MAX_STEP_BACK} for row in limits
-        ]
-        for row in heapq.merge(*(self._connection.execute(_ROWS, each) for each in values), key=itemgetter("id")):
-            self.readings += 1
-            yield dict(row)
-
-    def _unattributed(self, account: int, increases: Sequence[Increase]) -> Iterator[Event]:
-        if not increases:
-            return
-        start = max(self.turns_known_since, min(each.interval.start for each in increases))
-        end = max(each.interval.end for each in increases) + _MAX_TURN_SECONDS
-        limit_id = increases[0].after["limit_id"]
-        values = (account, limit_id, limit_id, start, end)
-        turns = [TurnUse._make(row) for row in tuple_cursor(self._connection).execute(_TURNS, values)]
-        yield from unattributed(increases, turns, self._now, self.turns_known_since)
-
-    def _tokens(self, account: int) -> Iterator[Row]:
-        rows = self._connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
-        return map(dict, rows)
-
-
-_ROWS = f"""
-SELECT id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, {WINDOW_COLUMNS},
-    {STATE_COLUMNS}, {FACT_COLUMNS}, plan_type, reset_credits, source
-FROM snapshots
-WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at >= coalesce(
-    (SELECT max(first_seen_at) FROM snapshots
-     WHERE account = :account AND limit_id = :limit_id AND first_seen_at < :since AND late = 0),
-    :since)
-ORDER BY +id
-"""  # noqa: S608 (constant columns)
-"""The index finds the rows by their time; without the `+` SQLite would walk the table by id."""
-
-_TURNS = f"""
-SELECT {", ".join(TurnUse._fields)} FROM requests
-WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
-"""  # noqa: S608 (constant columns)
 
 
 def _turns_known_since(connection: sqlite3.Connection) -> float:

@@ -103,6 +103,6 @@ def test_many_increases_are_attributed_in_batches(path: Path, monkeypatch: pytes
     turns = [turn_use(100 * number + 10, 100 * number + 60) for number in range(0, 40, 3)]
     insert_history(path, AccountHistory(figures, turns))
     whole = events_document(path)["events"]
-    monkeypatch.setattr("store.queries.events._BATCH", 7)
+    monkeypatch.setattr("store.queries.event_rows._BATCH", 7)
     assert events_document(path)["events"] == whole
     assert len(whole) == 39 - 13

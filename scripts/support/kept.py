@@ -1,0 +1,54 @@
+"""Keeping what is expensive to make again (`store.kept`), before a question that needs it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from store.kept.kind import Kind
+
+_QUIET_SECONDS = 1.0
+
+
+def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float | None) -> None:
+    """Keep what a question needs of a kind of rows, as far as it can be kept.
+
+    Where it takes longer than a second, a terminal says so on stderr.
+
+    Args:
+        database: The database.
+        prefixes: The accounts of the question; none means all.
+        kind: The kind of rows.
+        since: From when on rows are needed, in Unix seconds; None means all.
+
+    Raises:
+        AccountError: A prefix matches no account or several.
+        DatabaseError: The database cannot be read.
+
+    """
+    from scripts.support.database import session
+    from store.errors import MissingError
+    from store.kept.filling import Wish, fill
+
+    accounts = None
+    try:
+        if prefixes:
+            with session(database, prefixes) as found:
+                accounts = [account.id for account in found.accounts]
+    except MissingError:
+        return
+    began = time.monotonic()
+    is_told = not sys.stderr.isatty()
+
+    def tell() -> None:
+        nonlocal is_told
+        if not is_told and time.monotonic() - began > _QUIET_SECONDS:
+            is_told = True
+            print("Reading the history once; the next time it takes a moment …", file=sys.stderr, flush=True)
+
+    fill(database, [Wish(kind, since or 0.0, accounts)], time.time(), on_piece=tell)

@@ -1,0 +1,187 @@
+"""The events of an account, made of its rows.
+
+Rows are read as a stream, however long the history, and increases are attributed to turns some thousands at a time.
+
+An event is **shown** by the later of its two snapshots, and what it is depends on rows of up to a day before and after
+that, by the clock, and on the snapshot of each limit before those. So the events of consecutive ranges of time, by when
+they are shown, are together those of the whole.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from store.analysis.attribution import TurnUse
+from store.analysis.events import MIN_ELSEWHERE, Event, Increase, account_events, unattributed
+from store.analysis.formatting import DAY
+from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
+from store.constants import MAIN_LIMIT
+from store.queries.cursors import tuple_cursor
+from store.queries.limits import MAX_LIMITS
+from store.queries.turns import OF_LIMIT
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from store.analysis.limit_status import Row
+
+_BATCH = 4_000
+"""Increases that are attributed to turns at once."""
+
+_MAX_TURN_SECONDS = DAY
+"""How long after an increase a turn may end that explains it: the event of that increase is withdrawn then."""
+
+_MAX_STEP_BACK = DAY
+"""How far around a range of time rows are read, in case the clock was set back, in seconds."""
+
+
+class ShownEvent(NamedTuple):
+    """An event, and the first time of the snapshot that shows it (Unix seconds)."""
+
+    shown_at: float
+    event: Event
+
+
+class EventRange(NamedTuple):
+    """The events of an account that are shown with ``since < shown_at <= until`` (Unix seconds).
+
+    ``now`` is the time of the question: a turn under way may still explain an increase. None means that all turns that
+    can are stored. Increases from before ``turns_known_since`` are not events.
+    """
+
+    account: int
+    since: float = -math.inf
+    until: float = math.inf
+    now: float | None = None
+    turns_known_since: float = -math.inf
+
+    def contains(self, at: float) -> bool:
+        """Return True if what a snapshot of this time shows belongs to the range."""
+        return self.since < at <= self.until
+
+
+def shown_events(connection: sqlite3.Connection, wanted: EventRange) -> Iterator[ShownEvent]:
+    """Yield the events of a range: those of increases some thousands of increases later than the others.
+
+    Changes of the account's token are not among them: they come from another table.
+    """
+    rows = _Rows(connection, wanted)
+    waiting_by_limit: dict[str, list[Increase]] = {}
+    for event in account_events(rows):
+        if not wanted.contains(rows.at):
+            continue
+        if isinstance(event, Event):
+            yield ShownEvent(rows.at, event)
+        elif event.interval.increase >= MIN_ELSEWHERE:
+            waiting = waiting_by_limit.setdefault(event.after["limit_id"], [])
+            waiting.append(event)
+            if len(waiting) >= _BATCH:
+                yield from _unattributed(connection, wanted, waiting)
+                waiting.clear()
+    for waiting in waiting_by_limit.values():
+        yield from _unattributed(connection, wanted, waiting)
+
+
+class _Rows:
+    """The snapshots around a range in the order of arrival; ``at`` is the first time of the one yielded last."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: EventRange) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self.at = -math.inf
+
+    def __iter__(self) -> Iterator[Row]:
+        account, since, until = self._wanted[:3]
+        limits = self._connection.execute(_LIMITS, (account, MAIN_LIMIT, MAX_LIMITS)).fetchall()
+        values = [
+            {
+                "account": account,
+                "limit_id": row["limit_id"],
+                "since": since - _MAX_STEP_BACK,
+                "until": until + _MAX_STEP_BACK,
+            }
+            for row in limits
+        ]
+        for row in heapq.merge(*(self._connection.execute(_ROWS, each) for each in values), key=itemgetter("id")):
+            self.at = row["first_seen_at"]
+            yield dict(row)
+
+
+def snapshot_times(connection: sqlite3.Connection, account: int, since: float, until: float) -> Iterator[float]:
+    """Yield the first times of the snapshots that events of a range of time come from."""
+    return (row[0] for row in connection.execute(f"SELECT s.first_seen_at {_WITHIN}", (account, since, until)))
+
+
+def count_snapshots(connection: sqlite3.Connection, account: int, since: float, until: float) -> int:
+    """Return the number of snapshots that events of a range of time come from."""
+    (number,) = connection.execute(f"SELECT count(*) {_WITHIN}", (account, since, until)).fetchone()
+    return int(number)
+
+
+def limits_before(connection: sqlite3.Connection, account: int, at: float) -> int:
+    """Return the number of an account's limits that have a snapshot from up to a time, to compare the next with."""
+    (number,) = connection.execute(_LIMITS_BEFORE, (account, at)).fetchone()
+    return int(number)
+
+
+def current_rows(connection: sqlite3.Connection, account: int) -> list[Row]:
+    """Return the newest snapshot of each of an account's limits: it changes as long as the same is seen again."""
+    return [dict(row) for row in connection.execute(_CURRENT, (account,))]
+
+
+def row_by_id(connection: sqlite3.Connection, row_id: int) -> Row | None:
+    """Return a snapshot; None if it is not there any more."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM snapshots WHERE id = ?", (row_id,)).fetchone()  # noqa: S608 (constant)
+    return dict(row) if row else None
+
+
+def _unattributed(
+    connection: sqlite3.Connection, wanted: EventRange, increases: Sequence[Increase]
+) -> Iterator[ShownEvent]:
+    start = max(wanted.turns_known_since, min(each.interval.start for each in increases))
+    end = max(each.interval.end for each in increases) + _MAX_TURN_SECONDS
+    limit_id = increases[0].after["limit_id"]
+    values = (wanted.account, limit_id, limit_id, start, end)
+    turns = [TurnUse._make(row) for row in tuple_cursor(connection).execute(_TURNS, values)]
+    now = math.inf if wanted.now is None else wanted.now
+    for event in unattributed(increases, turns, now, wanted.turns_known_since):
+        yield ShownEvent(event.at, event)
+
+
+_LIMITS = "SELECT limit_id FROM limits WHERE account = ? ORDER BY limit_id != ?, limit_id LIMIT ?"
+
+_COLUMNS = (
+    f"id, limit_id, limit_name, token_key, first_seen_at, last_seen_at, windows_seen_at, {WINDOW_COLUMNS},"
+    f" {STATE_COLUMNS}, {FACT_COLUMNS}, plan_type, reset_credits, source"
+)
+
+_ROWS = f"""
+SELECT {_COLUMNS} FROM snapshots
+WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at >= coalesce(
+    (SELECT max(first_seen_at) FROM snapshots
+     WHERE account = :account AND limit_id = :limit_id AND first_seen_at <= :since AND late = 0),
+    :since) AND first_seen_at <= :until
+ORDER BY +id
+"""  # noqa: S608 (constant columns)
+"""The index finds the rows by their time; without the `+` SQLite would walk the table by id."""
+
+_CURRENT = f"SELECT {_COLUMNS} FROM snapshots WHERE id IN (SELECT snapshot_id FROM limits WHERE account = ?)"  # noqa: S608
+
+_WITHIN = (
+    "FROM limits l CROSS JOIN snapshots s ON s.account = l.account AND s.limit_id = l.limit_id"
+    " WHERE l.account = ? AND s.late = 0 AND s.first_seen_at > ? AND s.first_seen_at <= ?"
+)
+
+_LIMITS_BEFORE = (
+    "SELECT count(*) FROM limits l WHERE l.account = ? AND EXISTS (SELECT 1 FROM snapshots s"
+    " WHERE s.account = l.account AND s.limit_id = l.limit_id AND s.late = 0 AND s.first_seen_at <= ?)"
+)
+
+_TURNS = f"""
+SELECT {", ".join(TurnUse._fields)} FROM requests
+WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
+"""  # noqa: S608 (constant columns)

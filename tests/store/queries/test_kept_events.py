@@ -1,0 +1,49 @@
+"""The kept events of accounts are those that the rows say."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store.database import open_reader
+from store.queries.accounts import load_accounts
+from store.queries.events import load_events
+from store.queries.kept_events import EVENTS
+from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from store.documents import EventsDocument
+
+
+def document(history: History, **options: Any) -> EventsDocument:
+    with closing(open_reader(history.path)) as connection:
+        return load_events(connection, history.now, accounts=load_accounts(connection), **options)
+
+
+def comparable(found: EventsDocument) -> dict[str, Any]:
+    """Return a document whose events of one time are in an order of their own."""
+    return {**found, "events": sorted(json.dumps([each["at"], each], sort_keys=True) for each in found["events"])}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=HISTORIES, days=st.sampled_from((0.5, 3, 30)), since=st.floats(0, 80))
+def test_kept_events_are_those_of_the_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float
+) -> None:
+    """Whatever happens to the database, and in whatever pieces they were kept."""
+    with monkeypatch.context() as patch:
+        pieces_of(patch, days)
+        for history in play(path, [EVENTS], steps):
+            for begin in (None, history.now - since * DAY):
+                found = document(history, since=begin)
+                with without_kept(patch):
+                    expected = document(history, since=begin)
+                assert comparable(found) == comparable(expected)
