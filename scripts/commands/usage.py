@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from store.documents import UsageDocument
 
 
+_MAX_ROWS = 1_000
+"""Rows of text, in a pipe as well; ``--all`` and the other forms have each."""
+
 _DAYS = 7
 _PERIODS = {"week": 4, "month": 6}
 """How far the question goes back without ``--since``: whole weeks or months, with the one under way."""
@@ -92,6 +95,11 @@ Examples:
 )
 @all_option("Show all rows, however many.")
 @click.option("--explain", is_flag=True, help="Also show the token weights that divide an increase among turns.")
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="Divide all increases anew, by token weights fitted now. Without it, each keeps the weights of its time.",
+)
 @names_option()
 @export_options
 @database_option
@@ -108,6 +116,7 @@ def usage(
     prices_file: Path | None,
     shows_all: bool,
     explain: bool,
+    refit: bool,
     names_on: bool,
     form: Form | None,
     database: Path | None,
@@ -118,7 +127,16 @@ def usage(
     require_past(begin, now, "--since")
     _check_grouping(by, tree=tree, names_on=names_on)
     query = {"by": by, "tree": tree, "since": begin, "window": window, "limit_id": limit_id}
-    document = _load(database or default_database(), accounts, now, query, names_on=names_on, prices_file=prices_file)
+    document = _load(
+        database or default_database(),
+        accounts,
+        now,
+        query,
+        names_on=names_on,
+        prices_file=prices_file,
+        most=None if form or shows_all else _MAX_ROWS,
+        refit=refit,
+    )
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
@@ -150,6 +168,24 @@ def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
         raise click.UsageError("--by project needs Codex's own files, which --names off leaves out.")
 
 
+def _keep(path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, Any], *, refit: bool) -> bool:
+    """Keep what the question needs, with weights fitted now if they are asked for; return True if these are kept."""
+    from scripts.support.kept import keep_for
+    from store.kept.filling import drop
+    from store.queries.usage import kinds_to_fill, usage_kinds
+
+    asked = {name: query[name] for name in ("window", "limit_id")}
+    with session(path, prefixes) as (connection, accounts, _):
+        if refit:
+            kinds = usage_kinds(connection, accounts=accounts, refit_at=now, **asked)
+        else:
+            kinds = kinds_to_fill(connection, now, accounts=accounts, since=query["since"], **asked)
+    if refit:
+        drop(path, kinds, [account.id for account in accounts])
+    filled = [keep_for(path, prefixes, kind, None if refit else query["since"]) for kind in kinds]
+    return all(filled)
+
+
 def _load(
     path: Path,
     prefixes: Sequence[str],
@@ -158,6 +194,8 @@ def _load(
     *,
     names_on: bool,
     prices_file: Path | None,
+    most: int | None,
+    refit: bool,
 ) -> UsageDocument:
     """Return the document of ``usage --json``; its window is None while nothing is known."""
     from scripts.codex_files.names import name_usage, projects_of
@@ -167,8 +205,19 @@ def _load(
     from store.queries.usage import NotSeenError, empty_usage, load_usage
 
     try:
-        with open_prices(prices_file) as prices, session(path, prefixes) as (connection, accounts, _):
-            document = load_usage(connection, now, accounts=accounts, projects_of=projects_of, prices=prices, **query)
+        with open_prices(prices_file) as prices:
+            is_refitted = _keep(path, prefixes, now, query, refit=refit)
+            with session(path, prefixes) as (connection, accounts, _):
+                document = load_usage(
+                    connection,
+                    now,
+                    accounts=accounts,
+                    projects_of=projects_of,
+                    prices=prices,
+                    most=most,
+                    refit=refit and not is_refitted,
+                    **query,
+                )
     except (NotSeenError, OwnPricesError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _QUIET_SECONDS = 1.0
 
 
-def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float | None) -> None:
-    """Keep what a question needs of a kind of rows, as far as it can be kept.
+def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float | None) -> bool:
+    """Keep what a question needs of a kind of rows; return False if it could not be kept.
 
     Where it takes longer than a second, a terminal says so on stderr.
 
@@ -41,7 +41,7 @@ def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float |
             with session(database, prefixes) as found:
                 accounts = [account.id for account in found.accounts]
     except MissingError:
-        return
+        return True
     began = time.monotonic()
     is_told = not sys.stderr.isatty()
 
@@ -51,4 +51,4 @@ def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float |
             is_told = True
             print("Reading the history once; the next time it takes a moment …", file=sys.stderr, flush=True)
 
-    fill(database, [Wish(kind, since or 0.0, accounts)], time.time(), on_piece=tell)
+    return fill(database, [Wish(kind, since or 0.0, accounts)], time.time(), on_piece=tell)

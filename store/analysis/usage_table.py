@@ -1,4 +1,4 @@
-"""The rows of ``usage``, filled from cells of turns and from the points that were attributed to them: pure functions."""
+"""The rows of ``usage``, made of cells of turns and of the points that were attributed to them; no SQL, no clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.attribution import is_pending
 from store.analysis.periods import period_bounds, period_key
 from store.analysis.thread_tree import ThreadOrigin, ThreadTree
-from store.analysis.turn_value import NotPriced, Valuation
 from store.analysis.usage_cells import QUARTER_SECONDS
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.thread_tree import Branch
+    from store.analysis.turn_value import NotPriced, Valuation
     from store.analysis.usage_cells import CellKey, TurnSums
     from store.constants import GroupBy
     from store.documents import (
@@ -85,7 +85,7 @@ _COUNTS = (
 
 
 @dataclass(slots=True)
-class Tally:
+class RowSums:
     """The sums of one row."""
 
     turns: int = 0
@@ -125,7 +125,7 @@ class Tally:
         if per_point is not None:
             self.amount = (self.amount or 0.0) + points * per_point
 
-    def add_all(self, others: Sequence[Tally], *, with_points: bool = True) -> None:
+    def add_all(self, others: Sequence[RowSums], *, with_points: bool = True) -> None:
         """Add other rows, with or without their points and their parts of a budget."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + sum(map(attrgetter(name), others)))
@@ -200,7 +200,7 @@ _NO_ENTRY: UsageEntry = {
     "kind": None,
     "parent": None,
     "depth": 0,
-    **Tally().figures(0),
+    **RowSums().figures(0),
 }
 
 
@@ -247,16 +247,17 @@ class UsageTable:
         self._names: dict[str, str] = dict(grouping.names) if grouping.by == "thread" else {}
         self._opens_tree = grouping.tree and grouping.by == "thread"
         self._quarters: dict[int, str | None] = {}
-        self._rows: dict[str | None, Tally] = {}
-        self._models: dict[str | None, dict[str | None, Tally]] = {}
+        self._rows: dict[str | None, RowSums] = {}
+        self._models: dict[str | None, dict[str | None, RowSums]] = {}
         self._threads: dict[str | None, dict[str | None, set[str]]] = {}
         self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
         self._models_of: dict[str, set[str | None]] = {}
+        self._accounts: dict[str, int] = {}
         self._tree = ThreadTree(())
-        self._branches: dict[str, Tally] = {}
-        self._pending = Tally()
-        self._elsewhere = Tally()
-        self._total = Tally()
+        self._branches: dict[str, RowSums] = {}
+        self._pending = RowSums()
+        self._elsewhere = RowSums()
+        self._total = RowSums()
         self._weights: list[TokenWeights] = []
         self._readings = Readings()
 
@@ -276,7 +277,6 @@ class UsageTable:
         if self.by in OF_THREADS:
             # Each thread has sums of its own until the document is made.
             tally.threads = int(key.thread is not None)
-            self._note_origin(owner, key)
         else:
             self.add_threads(owner, key, threads)
 
@@ -288,8 +288,12 @@ class UsageTable:
     def add_points(self, owner: RowOwner, key: CellKey, points: float) -> None:
         """Add points that were attributed to turns of a cell."""
         self._row_of(owner, key).use(points, owner.per_point)
-        if self.by in OF_THREADS:
-            self._note_origin(owner, key)
+
+    def add_origin(self, owner: RowOwner, origin: ThreadOrigin, quarter: int) -> None:
+        """Note where a thread comes from, as its turns say that ended in a quarter of an hour."""
+        if origin.subagent is not None or origin.parent_thread is not None:
+            found = self._accounts.setdefault(owner.key, len(self._accounts)), quarter
+            self._origins[origin] = min(found, self._origins.get(origin, found))
 
     def add_unexplained(self, owner: RowOwner, points: float, at: float) -> None:
         """Add points that no turn explains; `at` is when the last such increase was read."""
@@ -372,7 +376,7 @@ class UsageTable:
             "own_prices": self._valuation.own_prices if self._valuation else [],
         }
 
-    def _listed(self) -> tuple[list[str | None], Tally | None]:
+    def _listed(self) -> tuple[list[str | None], RowSums | None]:
         """Return the keys of the listed rows in their order, and the sum of the others; None if there are none."""
         most = self._grouping.most
         number = len(self._rows) if most is None else most
@@ -382,7 +386,7 @@ class UsageTable:
             listed = heapq.nsmallest(number, self._rows, key=self._rank)
         if len(listed) == len(self._rows):
             return listed, None
-        shown, others = set(listed), Tally()
+        shown, others = set(listed), RowSums()
         others.add_all([tally for key, tally in self._rows.items() if key not in shown])
         return listed, others
 
@@ -426,7 +430,7 @@ class UsageTable:
                     if model in self._models.get(key, {}):
                         self._models[key][model].threads = len(found)
 
-    def _entry(self, key: str | None, tally: Tally, total: float, tree: list[UsageEntry]) -> UsageRow:
+    def _entry(self, key: str | None, tally: RowSums, total: float, tree: list[UsageEntry]) -> UsageRow:
         name = self._names.get(key) if key is not None else None
         bounds = period_bounds(key, self.by, self.zone) if key and self.by in TIMES else None
         return {
@@ -441,11 +445,11 @@ class UsageTable:
             **tally.figures(total),
         }
 
-    def _all_models(self) -> dict[str | None, Tally]:
+    def _all_models(self) -> dict[str | None, RowSums]:
         """Return the sums of each model over all rows that list their models."""
-        found: dict[str | None, Tally] = {}
+        found: dict[str | None, RowSums] = {}
         for model in {model for models in self._models.values() for model in models}:
-            total = found[model] = Tally()
+            total = found[model] = RowSums()
             total.add_all([models[model] for models in self._models.values() if model in models])
             total.threads = len(_union(threads.get(model, set()) for threads in self._threads.values()))
         return found
@@ -464,27 +468,21 @@ class UsageTable:
         placed: UsageEntry = {**_NO_ENTRY, "key": thread, "name": name, "kind": kind, "parent": branch.parent}
         return {**placed, "depth": branch.depth, **figures}
 
-    def _branches_of(self, thread: str | None) -> Iterator[Tally]:
+    def _branches_of(self, thread: str | None) -> Iterator[RowSums]:
         """Yield the sums of the branches that a thread's turns count for: its own, and those up to the session."""
         while thread is not None and (parent := self._tree.parent(thread)) is not None:
-            yield self._branches.setdefault(thread, Tally())
+            yield self._branches.setdefault(thread, RowSums())
             thread = parent
-
-    def _note_origin(self, owner: RowOwner, key: CellKey) -> None:
-        if key.subagent is not None or key.parent_thread is not None:
-            origin = ThreadOrigin(key.thread, key.session, key.parent_thread, key.subagent)
-            found = len(self._models_of), key.quarter
-            self._origins[origin] = min(found, self._origins.get(origin, found))
 
     # Rows
 
-    def _row(self, key: str | None) -> Tally:
+    def _row(self, key: str | None) -> RowSums:
         found = self._rows.get(key)
         if found is None:
-            found = self._rows[key] = Tally()
+            found = self._rows[key] = RowSums()
         return found
 
-    def _row_of(self, owner: RowOwner, cell: CellKey) -> Tally:
+    def _row_of(self, owner: RowOwner, cell: CellKey) -> RowSums:
         """Return the sums of a cell's row; in rows that list their models, those of its model, which the row adds."""
         key = self._key(owner, cell)
         if self.by not in WITH_MODELS:
@@ -494,7 +492,7 @@ class UsageTable:
             models = self._models[key] = {}
         found = models.get(cell.model)
         if found is None:
-            found = models[cell.model] = Tally()
+            found = models[cell.model] = RowSums()
         return found
 
     def _key(self, owner: RowOwner, cell: CellKey) -> str | None:
@@ -516,7 +514,7 @@ def _union(sets: Iterable[set[str]]) -> set[str]:
     return set().union(*sets)
 
 
-def _model_entries(tallies: Mapping[str | None, Tally], total: float) -> list[ModelUse]:
+def _model_entries(tallies: Mapping[str | None, RowSums], total: float) -> list[ModelUse]:
     """Return the use of each model, the most used first."""
     found: list[ModelUse] = [{**tally.figures(total), "model": model} for model, tally in tallies.items()]
     found.sort(key=lambda each: (-each["points"], -each["output_tokens"], each["model"] or ""))

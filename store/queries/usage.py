@@ -10,10 +10,11 @@ from store.analysis.budgets import CREDITS
 from store.analysis.formatting import compact_length, decimal_value, find_slot, length_code, shown_windows
 from store.analysis.limit_status import slots
 from store.analysis.ranking import TokenRate
+from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted
 from store.analysis.turn_value import Valuation
 from store.analysis.usage_cells import QUARTER_SECONDS, STEPS
-from store.analysis.usage_table import Grouping, RowOwner, TimeRange, UsageTable
+from store.analysis.usage_table import OF_THREADS, Grouping, RowOwner, TimeRange, UsageTable
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
@@ -21,12 +22,12 @@ from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
 from store.queries.imported import imported_limit_ids, imported_windows
 from store.queries.limits import current_snapshots, load_limit_ids
-from store.queries.usage_kept import add_kept, kept_length, kept_models, kept_weights, usage_kind
+from store.queries.usage_kept import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
 from store.queries.usage_rows import (
     Place,
-    SameWeights,
     Use,
     Weigher,
+    first_at,
     newest_sample,
     place_use,
     straddling_use,
@@ -41,8 +42,12 @@ if TYPE_CHECKING:
     from store.analysis.turn_value import PriceList
     from store.constants import GroupBy
     from store.documents import AccountWindow, TokenWeights, UsageDocument
-    from store.kept.kind import Kept
+    from store.kept.kind import Coverage, Kept, Kind
     from store.queries.accounts import Account
+
+
+_LAG_SECONDS = 4 * 3_600
+"""The time by which what is kept may lag behind: its turns are soon read."""
 
 
 class NotSeenError(Exception):
@@ -101,18 +106,64 @@ def load_usage(
     }
 
 
-def usage_slots(
-    connection: sqlite3.Connection, accounts: Sequence[Account], window: str | None = None, limit_id: str | None = None
-) -> set[str]:
-    """Return the slots of the windows that `load_usage` would read for these arguments.
+def usage_kinds(
+    connection: sqlite3.Connection,
+    *,
+    accounts: Sequence[Account],
+    window: str | None = None,
+    limit_id: str | None = None,
+    refit_at: float | None = None,
+) -> list[Kind]:
+    """Return the kinds of kept rows that `load_usage` would use for these arguments, as `usage_kind` has them.
 
     Raises:
         NotSeenError: That limit was never seen.
 
     """
     with read_transaction(connection):
-        _, wanted, windows = _chosen_window(connection, accounts, limit_id, window)
-    return {find_slot(windows[each.id], wanted) or wanted for each in accounts if wanted}
+        slots_read = sorted({place.slot for place in _places(connection, accounts, limit_id, window)})
+    return [kind for slot in slots_read if (kind := usage_kind(slot, refit_at))]
+
+
+def kinds_to_fill(
+    connection: sqlite3.Connection,
+    now: float,
+    *,
+    accounts: Sequence[Account],
+    since: float,
+    window: str | None = None,
+    limit_id: str | None = None,
+) -> list[Kind]:
+    """Return those of `usage_kinds` whose rows lag behind the question.
+
+    Raises:
+        NotSeenError: That limit was never seen.
+
+    """
+    period = TimeRange(since, now)
+    with read_transaction(connection):
+        places = _places(connection, accounts, limit_id, window)
+        kinds = usage_kinds(connection, accounts=accounts, window=window, limit_id=limit_id)
+        return [kind for kind in kinds if not _is_filled(connection, kind, places, period)]
+
+
+def _places(
+    connection: sqlite3.Connection, accounts: Sequence[Account], limit_id: str | None, window: str | None
+) -> list[Place]:
+    limit, wanted, windows = _chosen_window(connection, accounts, limit_id, window)
+    return [Place(each.id, limit, find_slot(windows[each.id], wanted) or wanted) for each in accounts if wanted]
+
+
+def _is_filled(connection: sqlite3.Connection, kind: Kind, places: Sequence[Place], period: TimeRange) -> bool:
+    """Return True if what is kept leaves little of a period to the rows of the database."""
+    coverage: Mapping[int, Coverage] = ask_kept(connection, kind, lambda kept: kept.coverage) or {}
+    end = period.until - FINAL_SECONDS - _LAG_SECONDS
+    for place in places:
+        since, until = coverage.get(place.account, (math.inf, -math.inf))
+        begun = max(period.since, first_at(connection, place))
+        if begun < end and (until < end or (since > begun and since > 0)):
+            return False
+    return True
 
 
 def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
@@ -333,12 +384,11 @@ class _Source:
         self._connection = question.connection
         self._period = question.period
         self._valuation = valuation
-        self._kept = kept if covered else None
-        self._covered = covered or TimeRange(question.period.since, question.period.since)
-        self._models = kept_models(kept, place, covered) if kept and covered else set()
+        self._kept = KeptPart(kept.connection, place, covered) if kept and covered else None
+        self._models = self._kept.models() if self._kept else set()
         known = kept_weights(kept.connection, place) if kept and covered else {}
-        self._weigher = Weigher(question.connection, place, known)
-        self._same: SameWeights | None = self._weigher.refit(question.period.until) if question.refits else None
+        refit_at = question.period.until if question.refits else None
+        self._weigher = Weigher(question.connection, place, known, refit_at=refit_at)
 
     def has_steps(self) -> bool:
         """Return True if kept sums are apart wherever prices of their models are others."""
@@ -348,23 +398,27 @@ class _Source:
         """Return the length of the window as it was read last; an empty list where it was not."""
         near = newest_sample(self._connection, self.place, math.inf)
         if near is None and self._kept:
-            found = kept_length(self._kept, self.place, self._covered)
+            found = self._kept.length()
             if found:
                 return list(found)
         sample = near or newest_sample(
-            self._connection, self.place, self._period.since, self._covered.since if self._kept else self._period.until
+            self._connection,
+            self.place,
+            self._period.since,
+            self._kept.stretch.since if self._kept else self._period.until,
         )
         return [] if sample is None else [sample.window_minutes]
 
     def add_to(self, table: UsageTable, owner: RowOwner) -> None:
         """Add the account's use to the rows."""
-        covered, weigher = self._covered, self._same or self._weigher
+        weigher, rest = self._weigher, self._period.since
         if self._kept:
-            _add(table, owner, self._use(self._period.since, covered.since))
+            covered = self._kept.stretch
+            _add(table, owner, self._use(rest, covered.since))
             _add(table, owner, [straddling_use(self._connection, self.place, covered, weigher, self._period)])
-            changes = self._valuation.changes(self._models) if self._valuation else ()
-            add_kept(self._kept, self.place, covered, changes, table, owner)
-        _add(table, owner, self._use(covered.until, math.inf))
+            add_kept(self._kept, table, owner, self._valuation.changes(self._models) if self._valuation else ())
+            rest = covered.until
+        _add(table, owner, self._use(rest, math.inf))
         table.add_weights(_weights(owner, table.models_of(owner), weigher.at(self._period.until)))
 
     def _use(self, since: float, until: float) -> Iterable[Use]:
@@ -373,7 +427,7 @@ class _Source:
             self.place,
             since,
             until,
-            weigher=self._same or self._weigher,
+            weigher=self._weigher,
             period=self._period,
             steps_of=self._valuation.steps if self._valuation else lambda _: STEPS,
         )
@@ -381,6 +435,9 @@ class _Source:
 
 def _add(table: UsageTable, owner: RowOwner, uses: Iterable[Use]) -> None:
     for use in uses:
+        if table.by in OF_THREADS:
+            for key in (*use.turns, *(key for _, key in use.shares)):
+                table.add_origin(owner, ThreadOrigin(*key[1:5]), key.quarter)
         for key, sums in use.turns.items():
             table.add_turns(owner, key, sums, (key.thread,))
         for (_, key), points in use.shares.items():

@@ -5,6 +5,7 @@ to them, those that no turn explains, and the readings. Attributions are kept wi
 which are kept, too: later history changes neither.
 """
 
+# ruff: noqa: S608 (all statements are made of constants, and of a slot that is checked)
 from __future__ import annotations
 
 import json
@@ -15,22 +16,21 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.attribution import Weights
-from store.analysis.periods import period_bounds, period_key
+from store.analysis.periods import period_bounds
+from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted
-from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, TurnSums
+from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
 from store.analysis.usage_table import OF_THREADS, TIMES, Readings, TimeRange
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT
-from store.kept.kind import Kind, Piece, ceil_to
+from store.kept.kind import Kind, Piece, ceil_to, floor_to
 from store.queries.usage_rows import Place, Weigher, place_use
 
 if TYPE_CHECKING:
-    import datetime as dt
     import sqlite3
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.usage_table import RowOwner, UsageTable
     from store.constants import GroupBy
-    from store.kept.kind import Kept
     from store.queries.usage_rows import Use
 
 _RULES = 1
@@ -65,6 +65,8 @@ _CELL = ", ".join(["limit_id TEXT NOT NULL", *(f"{name} TEXT" for name in _KEY i
 _TABLES = {
     "turns": f"{_CELL}, above INTEGER, {', '.join(f'{name} INTEGER' for name in _SUMS[:-1])}, last_at REAL",
     "shares": f"{_CELL}, ended_at REAL, points REAL",
+    "daily_turns": f"{_CELL}, above INTEGER, {', '.join(f'{name} INTEGER' for name in _SUMS[:-1])}, last_at REAL",
+    "daily_shares": f"{_CELL}, points REAL",
     "unexplained": "limit_id TEXT NOT NULL, points REAL, last_at REAL",
     "readings": "limit_id TEXT NOT NULL, readings INTEGER, imported INTEGER, increases INTEGER, points REAL,"
     " minutes INTEGER",
@@ -73,7 +75,8 @@ _TABLES = {
 }
 """The columns of the tables; ``at`` is the end of the quarter of an hour, of weights when their history ends.
 
-Models are those that have prices: each once a day, with the last quarter of an hour in which it had turns.
+The daily ones sum up those of each day in UTC; of a day that is not over, or whose beginning is not kept, they have a
+part. Models are those that have prices: each once a day, with the last quarter of an hour in which it had turns.
 """
 
 
@@ -83,13 +86,33 @@ Models are those that have prices: each once a day, with the last quarter of an 
 def _fill(slot: str, refit_at: float | None, piece: Piece) -> float:
     for limit_id in _limits(piece, slot):
         place = Place(piece.account, limit_id, slot)
-        weigher = Weigher(piece.source, place, kept_weights(piece.kept, place))
-        same = None if refit_at is None else weigher.refit(refit_at)
-        for use in place_use(piece.source, place, piece.since, piece.until, weigher=same or weigher):
+        weigher = Weigher(piece.source, place, kept_weights(piece.kept, place), refit_at=refit_at)
+        for use in place_use(piece.source, place, piece.since, piece.until, weigher=weigher):
             for table, rows in _rows(use).items():
                 _insert(piece.kept, place, table, rows)
         _keep_weights(piece.kept, place, weigher.made)
+    _sum_up_days(slot, piece)
     return piece.until
+
+
+def _sum_up_days(slot: str, piece: Piece) -> None:
+    """Sum up the days that a piece has a part of, anew."""
+    days = {"account": piece.account, "since": floor_to(_DAY_SECONDS, piece.since)}
+    days["until"] = ceil_to(_DAY_SECONDS, piece.until)
+    texts = ", ".join(_KEY[:-1])
+    sums = ", ".join(f"sum({name})" for name in _SUMS[:-1])
+    for table, columns, added in (
+        ("turns", f"{texts}, above", f"{sums}, max(last_at)"),
+        ("shares", texts, "sum(points)"),
+    ):
+        daily, rows = f"usage_{slot}_daily_{table}", f"usage_{slot}_{table}"
+        within = "WHERE account = :account AND at > :since AND at <= :until"
+        piece.kept.execute(f"DELETE FROM {daily} {within}", days)
+        piece.kept.execute(
+            f"INSERT INTO {daily} SELECT account, {_END_OF_DAY} AS day,"
+            f" limit_id, {columns}, {added} FROM {rows} {within} GROUP BY account, day, limit_id, {columns}",
+            days,
+        )
 
 
 def _limits(piece: Piece, slot: str) -> list[str]:
@@ -129,7 +152,7 @@ def _rows(use: Use) -> dict[str, Iterable[tuple[Any, ...]]]:
 def _insert(kept: sqlite3.Connection, place: Place, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     number = _TABLES[table].count(",") + 1
     kept.executemany(
-        f"INSERT INTO usage_{place.slot}_{table} VALUES (?, ?{', ?' * number})",  # noqa: S608 (a checked slot)
+        f"INSERT INTO usage_{place.slot}_{table} VALUES (?, ?{', ?' * number})",
         ((place.account, at, place.limit_id, *values) for at, _, *values in rows),
     )
 
@@ -144,14 +167,14 @@ def _end(quarter: int) -> float:
 def kept_weights(kept: sqlite3.Connection, place: Place) -> dict[float, Fitted | None]:
     """Return the weights that are kept, by the end of the history that they are from."""
     rows = kept.execute(
-        f"SELECT at, fitted FROM usage_{place.slot}_weights WHERE account = ? AND limit_id = ?",  # noqa: S608 (a checked slot)
+        f"SELECT at, fitted FROM usage_{place.slot}_weights WHERE account = ? AND limit_id = ?",
         (place.account, place.limit_id),
     )
     return {at: _read(written) for at, written in rows}
 
 
 def _keep_weights(kept: sqlite3.Connection, place: Place, made: Mapping[float, Fitted | None]) -> None:
-    former = f"DELETE FROM usage_{place.slot}_weights WHERE account = ? AND limit_id = ? AND at = ?"  # noqa: S608 (a checked slot)
+    former = f"DELETE FROM usage_{place.slot}_weights WHERE account = ? AND limit_id = ? AND at = ?"
     kept.executemany(former, [(place.account, place.limit_id, at) for at in made])
     _insert(kept, place, "weights", [(at, None, _written(fitted)) for at, fitted in made.items()])
 
@@ -173,42 +196,36 @@ def _read(written: str) -> Fitted | None:
 # Reading
 
 
-def kept_models(kept: Kept, place: Place, stretch: TimeRange) -> set[str | None]:
-    """Return the models that had turns in a stretch of time, and perhaps others: those that prices are found by."""
-    rows = kept.connection.execute(
-        f"SELECT DISTINCT model FROM usage_{place.slot}_models"  # noqa: S608 (a checked slot)
-        " WHERE account = ? AND limit_id = ? AND at > ? AND at <= ?",
-        (place.account, place.limit_id, stretch.since, stretch.until + _DAY_SECONDS),
-    )
-    return {row[0] for row in rows}
-
-
-def kept_length(kept: Kept, place: Place, stretch: TimeRange) -> tuple[int | None] | None:
-    """Return the minutes of a window at its last reading in a stretch of time; None if there was none."""
-    found: tuple[int | None] | None = kept.connection.execute(
-        f"SELECT minutes FROM usage_{place.slot}_readings WHERE account = ? AND limit_id = ? AND at > ? AND at <= ?"  # noqa: S608 (a checked slot)
-        " AND readings > 0 ORDER BY at DESC LIMIT 1",
-        (place.account, place.limit_id, *stretch),
-    ).fetchone()
-    return found
-
-
-def add_kept(
-    kept: Kept, place: Place, stretch: TimeRange, changes: Collection[float], table: UsageTable, owner: RowOwner
-) -> None:
-    """Add the use of a stretch of time, which begins and ends with a quarter of an hour, to the rows of a document.
-
-    `changes` are the timestamps at which prices change.
-    """
-    part = _Part(kept.connection, place, stretch)
-    spans = list(_spans(part.first_at(), stretch, changes, table))
-    for key, sums, threads in part.turns(spans, table.by):
-        table.add_turns(owner, key, sums, threads)
-    for key, points in part.shares(spans, table.by):
-        table.add_points(owner, key, points)
+def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float]) -> None:
+    """Add kept use to the rows of a document; `changes` are the timestamps at which prices change."""
+    spans = list(_spans(part.first_at(), part.stretch, changes, table))
+    apart, days = _split(spans)
+    for source, some in (("turns", apart), ("daily_turns", days)):
+        for key, sums, threads in part.turns(source, some, table.by):
+            table.add_turns(owner, key, sums, threads)
+    for origin, quarter in part.origins() if table.by in OF_THREADS else ():
+        table.add_origin(owner, origin, quarter)
+    by_time = table.by in TIMES
+    for source, some in (("shares", spans),) if by_time else (("shares", apart), ("daily_shares", days)):
+        for key, points in part.shares(source, some, table.by):
+            table.add_points(owner, key, points)
     for points, at in part.unexplained():
         table.add_unexplained(owner, points, at)
     table.add_readings(owner, part.readings())
+
+
+def _split(spans: Iterable[TimeRange]) -> tuple[list[TimeRange], list[TimeRange]]:
+    """Return the parts of stretches of time that are not whole days in UTC, and those that are."""
+    apart: list[TimeRange] = []
+    days: list[TimeRange] = []
+    for since, until in spans:
+        first, last = ceil_to(_DAY_SECONDS, since), floor_to(_DAY_SECONDS, until)
+        if first < last:
+            days.append(TimeRange(first, last))
+            apart += [each for each in (TimeRange(since, first), TimeRange(last, until)) if each.since < each.until]
+        else:
+            apart.append(TimeRange(since, until))
+    return apart, days
 
 
 def _spans(
@@ -237,8 +254,8 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[TimeRang
         start = end
 
 
-class _Part(NamedTuple):
-    """The kept rows of a window in a stretch of time."""
+class KeptPart(NamedTuple):
+    """The kept rows of a window in a stretch of time, which begins and ends with a quarter of an hour."""
 
     connection: sqlite3.Connection
     place: Place
@@ -251,7 +268,7 @@ class _Part(NamedTuple):
         return found
 
     def turns(
-        self, spans: Sequence[TimeRange], by: GroupBy
+        self, table: str, spans: Sequence[TimeRange], by: GroupBy
     ) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
         """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not."""
         names = {*_DIMENSIONS.get(by, ()), "model", "response_model", "tier", "above"}
@@ -260,14 +277,14 @@ class _Part(NamedTuple):
         threads = "NULL" if by in OF_THREADS else "json_group_array(DISTINCT c.thread)"
         query = (
             f"SELECT s.key, {threads}, {columns}, {sums}, max(c.last_at) FROM json_each(:spans) s"
-            f" CROSS JOIN {{turns}} c {_WITHIN_SPAN} GROUP BY s.key, {', '.join(sorted(names))}"
+            f" CROSS JOIN {{{table}}} c {_WITHIN_SPAN} GROUP BY s.key, {', '.join(sorted(names))}"
         )
         end = 2 + len(_KEY)
         for row in self._rows(query, spans):
             key = CellKey(_quarter(spans[row[0]]), *row[2:end])
             yield key, TurnSums(*row[end:]), () if row[1] is None else json.loads(row[1])
 
-    def shares(self, spans: Sequence[TimeRange], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
+    def shares(self, table: str, spans: Sequence[TimeRange], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for."""
         names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
         columns = ", ".join(f"c.{name}" if name in names else "NULL" for name in _KEY[:-1])
@@ -275,12 +292,31 @@ class _Part(NamedTuple):
         apart = f"CASE WHEN c.ended_at > {_START} AND c.ended_at <= {_END} THEN NULL ELSE c.ended_at END"
         query = (
             f"SELECT s.key, {apart if by in TIMES else 'NULL'} AS apart, {columns}, sum(c.points)"
-            f" FROM json_each(:spans) s CROSS JOIN {{shares}} c {_WITHIN_SPAN}"
+            f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
             f" GROUP BY {', '.join(['s.key', 'apart', *sorted(names)])}"
         )
         for number, ended_at, *values, points in self._rows(query, spans):
             quarter = _quarter(spans[number]) if ended_at is None else int(ended_at / QUARTER_SECONDS) - 1
             yield CellKey(quarter, *values), points
+
+    def models(self) -> set[str | None]:
+        """Return the models that turns had, and perhaps others: those that prices are found by."""
+        query = f"SELECT DISTINCT model FROM {{models}} {_WITHIN.replace(':until', f':until + {_DAY_SECONDS}')}"
+        return {row[0] for row in self._rows(query)}
+
+    def length(self) -> tuple[int | None] | None:
+        """Return the minutes of the window at its last reading; None if there was none."""
+        query = f"SELECT minutes FROM {{readings}} {_WITHIN} AND readings > 0 ORDER BY at DESC LIMIT 1"
+        found: tuple[int | None] | None = self._rows(query).fetchone()
+        return found
+
+    def origins(self) -> Iterator[tuple[ThreadOrigin, int]]:
+        """Yield where threads of sub-agents come from, and the quarter of an hour in which a turn said so first."""
+        names = "thread, session, parent_thread, subagent"
+        for table, at in (("{turns}", "at"), ("{shares}", "ended_at")):
+            query = f"SELECT {names}, min({at}) FROM {table} {_WITHIN} AND {_SUBAGENT} GROUP BY {names}"
+            for *words, found in self._rows(query):
+                yield ThreadOrigin(*words), int(found / QUARTER_SECONDS) - 1
 
     def unexplained(self) -> Iterator[tuple[float, float]]:
         """Yield points that no turn explains, and when they were read last."""
@@ -312,6 +348,7 @@ def _quarter(span: TimeRange) -> int:
 
 
 _WITHIN = "WHERE account = :account AND limit_id = :limit AND at > :since AND at <= :until"
+_SUBAGENT = "(subagent IS NOT NULL OR parent_thread IS NOT NULL)"
 _START, _END = "json_extract(s.value, '$[0]')", "json_extract(s.value, '$[1]')"
 _WITHIN_SPAN = f"ON c.account = :account AND c.at > {_START} AND c.at <= {_END} WHERE c.limit_id = :limit"
 
@@ -326,6 +363,7 @@ _DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
 """What rows stand for, by the names of the columns."""
 
 _DAY_SECONDS = 86_400
+_END_OF_DAY = f"(CAST(at - 1 AS INTEGER) / {_DAY_SECONDS} + 1) * {_DAY_SECONDS}"  # which is part of the day
 _QUARTERS_A_DAY = _DAY_SECONDS // QUARTER_SECONDS
 
 _LIMITS = """

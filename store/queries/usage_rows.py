@@ -88,31 +88,37 @@ class Use(NamedTuple):
 
 
 class Weigher:
-    """The weights of an account's tokens at any time, from its history before.
+    """The weights of an account's tokens at any time.
 
     Attributes:
-        made: what was fitted, by the beginning of its day or week: None where there was too little to fit from, so that
-            the day counts and not the week.
+        made: what was fitted, by the beginning of its week or day: None for a week with too little before it, so that
+            its days count.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, place: Place, known: Mapping[float, Fitted | None] | None = None
+        self,
+        connection: sqlite3.Connection,
+        place: Place,
+        known: Mapping[float, Fitted | None] | None = None,
+        *,
+        refit_at: float | None = None,
     ) -> None:
+        """Take known weights, or with `refit_at` (Unix seconds) those of the history up to then for any time."""
         self.made: dict[float, Fitted | None] = {}
         self._connection = connection
         self._place = place
         self._known = known or {}
+        self._same = None if refit_at is None else fit_at(connection, place, refit_at)
+        if refit_at is not None:
+            self.at(refit_at)
 
     def at(self, timestamp: float) -> Fitted:
         """Return the weights of increases that were read at a timestamp."""
         week, day = fit_days(timestamp)
+        if self._same:
+            self.made[week] = self._same
+            return self._same
         return self._fitted(week, FEW_GAPS) or self._fitted(day, 0) or Fitted({}, None, day)
-
-    def refit(self, at: float) -> SameWeights:
-        """Return the weights that the history up to a timestamp shows, for any time; its own week has them, too."""
-        fitted = fit_at(self._connection, self._place, at) or Fitted({}, None, at)
-        self.made[fit_days(at)[0]] = fitted
-        return SameWeights(fitted)
 
     def _fitted(self, at: float, fewest: int) -> Fitted | None:
         for known in (self._known, self.made):
@@ -121,17 +127,6 @@ class Weigher:
         found = fit_at(self._connection, self._place, at, fewest)
         self.made[at] = found
         return found
-
-
-class SameWeights:
-    """The same weights at any time."""
-
-    def __init__(self, fitted: Fitted) -> None:
-        self._fitted = fitted
-
-    def at(self, _timestamp: float) -> Fitted:
-        """Return the weights."""
-        return self._fitted
 
 
 def fit_at(connection: sqlite3.Connection, place: Place, at: float, fewest: int = 0) -> Fitted | None:
@@ -164,17 +159,17 @@ def place_use(
     since: float,
     until: float,
     *,
-    weigher: Weigher | SameWeights,
+    weigher: Weigher,
     period: TimeRange = ALWAYS,
     steps_of: Callable[[str | None], Sequence[int]] = lambda _: STEPS,
 ) -> Iterator[Use]:
     """Yield the use with ``since <= at < until`` (Unix seconds) as far as it is in a period, week by week."""
-    for start, end in _weeks(max(since, _first_at(connection, place)), until, period.until):
-        yield _stretch(connection, place, TimeRange(start, end), weigher, period, steps_of)
+    for start, end in _weeks(max(since, first_at(connection, place)), until, period.until):
+        yield _stretch(connection, place, TimeRange(start, end), weigher=weigher, period=period, steps_of=steps_of)
 
 
 def straddling_use(
-    connection: sqlite3.Connection, place: Place, stretch: TimeRange, weigher: Weigher | SameWeights, period: TimeRange
+    connection: sqlite3.Connection, place: Place, stretch: TimeRange, weigher: Weigher, period: TimeRange
 ) -> Use:
     """Return what increases have outside of a period, as negative points, where they lie across its beginning.
 
@@ -233,7 +228,7 @@ def newest_sample(
     """Return the last sample of a window: of the newest snapshots, else of a time range, else from not long before."""
     ranges = [
         TimeRange(math.inf, math.inf),
-        *reversed(list(_weeks(max(since, _first_at(connection, place)), until, until))),
+        *reversed(list(_weeks(max(since, first_at(connection, place)), until, until))),
     ]
     for each in ranges:
         found = window_samples(connection, place, *each, after=0).all
@@ -256,7 +251,7 @@ def _weeks(since: float, until: float, now: float) -> Iterator[TimeRange]:
         start = end
 
 
-def _first_at(connection: sqlite3.Connection, place: Place) -> float:
+def first_at(connection: sqlite3.Connection, place: Place) -> float:
     """Return when the first row of a window or of its turns is from; infinity where there is none."""
     values = {"account": place.account, "limit": place.limit_id}
     found = tuple_cursor(connection).execute(_FIRST_ROWS, values).fetchone()
@@ -267,7 +262,8 @@ def _stretch(
     connection: sqlite3.Connection,
     place: Place,
     stretch: TimeRange,
-    weigher: Weigher | SameWeights,
+    *,
+    weigher: Weigher,
     period: TimeRange,
     steps_of: Callable[[str | None], Sequence[int]],
 ) -> Use:
@@ -310,9 +306,7 @@ class _Shared(NamedTuple):
     unexplained: list[tuple[float, float]]
 
 
-def _shared(
-    found: Sequence[Interval], turns: Sequence[TurnUse], weigher: Weigher | SameWeights, period: TimeRange
-) -> _Shared:
+def _shared(found: Sequence[Interval], turns: Sequence[TurnUse], weigher: Weigher, period: TimeRange) -> _Shared:
     """Attribute increases to turns, each with the weights of its time."""
     shared = _Shared(defaultdict(float), [])
     by_fit: dict[int, tuple[Fitted, list[Interval]]] = {}
