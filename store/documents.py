@@ -559,7 +559,7 @@ class SpeedQuantiles(TypedDict):
 
 
 class SpeedUsual(TypedDict):
-    """The same figures of the 28 days before the time range (and its day), in the same hours of the day.
+    """The same figures of the 28 days (of UTC) before the one that the time range begins in, in the same hours.
 
     ``failed_share`` (0 to 1) is that of the turns that failed, null where there were none. ``turns`` counts those that
     were looked at: where there are very many, every second one, say.
@@ -595,13 +595,24 @@ class SpeedFigures(TypedDict):
     usual: SpeedUsual
 
 
+class SpeedModel(TypedDict):
+    """How fast the turns of a day were that asked for one model; null where none was reported."""
+
+    model: str | None
+    turns: int
+    first_byte_seconds: SpeedQuantiles
+    tokens_per_second: SpeedQuantiles
+
+
 class SpeedRow(SpeedFigures):
     """The turns of one model, effort, tier, day (``2026-11-21``) or hour of the day (``14:00``).
 
-    ``key`` is null where none was reported; for a tier that is the standard one.
+    ``key`` is null where none was reported; for a tier that is the standard one. ``models`` has the models of a day,
+    the most used first; other rows have none.
     """
 
     key: str | None
+    models: list[SpeedModel]
 
 
 class SpeedComparison(TypedDict):

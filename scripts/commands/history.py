@@ -23,7 +23,7 @@ from scripts.support.database import checked_limits, session
 from store.settings import default_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.text import Text
@@ -81,8 +81,11 @@ def history(
     from store.queries.history import count_history, load_history
     from store.queries.limits import load_limit_ids
 
+    path, prefixes = database or default_database(), [account] if account else []
+    if plot:
+        _keep(path, prefixes, since)
     try:
-        with session(database or default_database(), [account] if account else []) as found:
+        with session(path, prefixes) as found:
             limit_ids = checked_limits(load_limit_ids(found.connection), limit_id)
             if plot:
                 _print_chart(found, since, limit_id)
@@ -119,6 +122,14 @@ class _Counted:
         for entry in self._entries:
             self.number += 1
             yield entry
+
+
+def _keep(path: Path, prefixes: Sequence[str], since: float | None) -> None:
+    """Keep what a chart needs."""
+    from scripts.support.kept import keep_for
+    from store.queries.kept_windows import WINDOWS
+
+    keep_for(path, prefixes, WINDOWS, since)
 
 
 def _print_chart(found: Session, since: float | None, limit_id: str | None) -> None:

@@ -79,9 +79,12 @@ def speed(
 
 def _load(path: Path, prefixes: Sequence[str], now: float, by: SpeedBy, since: float) -> SpeedDocument:
     """Return the document of ``speed --json``; it has no accounts while nothing is known."""
+    from scripts.support.kept import keep_for
     from store.errors import MissingError
-    from store.queries.speed import empty_speed, load_speed
+    from store.queries.kept_speed import SPEED
+    from store.queries.speed import empty_speed, load_speed, speed_begin
 
+    keep_for(path, prefixes, SPEED, speed_begin(since))
     try:
         with session(path, prefixes) as (connection, accounts, _):
             return load_speed(connection, now, accounts=accounts, by=by, since=since)

@@ -182,8 +182,8 @@ def _keep(path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, A
             kinds = kinds_to_fill(connection, now, accounts=accounts, since=query["since"], **asked)
     if refit:
         drop(path, kinds, [account.id for account in accounts])
-    filled = [keep_for(path, prefixes, kind, None if refit else query["since"]) for kind in kinds]
-    return all(filled)
+    since = None if refit else query["since"]
+    return all([keep_for(path, prefixes, kind, since, even_short=refit) for kind in kinds])
 
 
 def _load(

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _QUIET_SECONDS = 1.0
 
 
-def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float | None) -> bool:
-    """Keep what a question needs of a kind of rows; return False if it could not be kept.
+def keep_for(
+    database: Path, prefixes: Sequence[str], kind: Kind, since: float | None, *, even_short: bool = False
+) -> bool:
+    """Keep what a question needs of a kind of rows, if the database is long; return False if it is not kept.
 
     Where it takes longer than a second, a terminal says so on stderr.
 
@@ -25,6 +27,7 @@ def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float |
         prefixes: The accounts of the question; none means all.
         kind: The kind of rows.
         since: From when on rows are needed, in Unix seconds; None means all.
+        even_short: Keep it of a short database as well.
 
     Raises:
         AccountError: A prefix matches no account or several.
@@ -33,15 +36,17 @@ def keep_for(database: Path, prefixes: Sequence[str], kind: Kind, since: float |
     """
     from scripts.support.database import session
     from store.errors import MissingError
-    from store.kept.filling import Wish, fill
+    from store.kept.filling import Wish, fill, is_long
 
+    if not (even_short or is_long(database)):
+        return False
     accounts = None
     try:
         if prefixes:
             with session(database, prefixes) as found:
                 accounts = [account.id for account in found.accounts]
     except MissingError:
-        return True
+        return False
     began = time.monotonic()
     is_told = not sys.stderr.isatty()
 

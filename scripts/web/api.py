@@ -24,6 +24,7 @@ from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
 from scripts.web.legacy import LegacyDocument, load_legacy_usage
+from scripts.web.queued_route import QueuedRoute
 from scripts.web.reader import Reader
 from scripts.web.responses import json_response
 from store import documents
@@ -70,6 +71,8 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(responses=_UNREADABLE)
+past_router = APIRouter(responses=_UNREADABLE, route_class=QueuedRoute)
+"""The questions about the past, which may read much. They wait for each other; no other question waits for them."""
 
 Prefix = Annotated[
     str,
@@ -154,7 +157,9 @@ def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     return _reader(request).query_accounts(prefix, load, empty_status(now))
 
 
-@router.get("/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get(
+    "/api/history", response_model=documents.HistoryPointsDocument, responses={**_UNCHANGED, **_NO_ACCOUNT}
+)
 def get_history(
     request: Request,
     *,
@@ -171,7 +176,7 @@ def get_history(
     ] = None,
     limit: Annotated[
         int, Query(ge=1, le=MAX_ENTRIES, description="Maximum number of entries; the newest are given.")
-    ] = 10_000,
+    ] = 2_000,
 ) -> Response:
     """The course of each limit since a time."""
     now = time.time()
@@ -185,7 +190,7 @@ def get_history(
     return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
 
 
-@router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/peaks", response_model=documents.PeaksDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_peaks(
     request: Request, *, account: AccountPrefix = None, since: Since = "30d", limit_id: LimitId = None
 ) -> Response:
@@ -222,7 +227,7 @@ def get_requests(
     return json_response(request, document)
 
 
-@router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/breakdown", response_model=documents.UsageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_breakdown(
     request: Request,
     *,
@@ -267,7 +272,7 @@ def get_breakdown(
     return json_response(request, name_usage(document) if names_on else document)
 
 
-@router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/speed", response_model=documents.SpeedDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_speed(
     request: Request, *, account: AccountPrefix = None, by: SpeedBy = "model", since: Since = "7d"
 ) -> Response:
@@ -303,7 +308,7 @@ def get_overview(request: Request) -> Response:
     return json_response(request, _reader(request).query(load, empty_overview(now)))
 
 
-@router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
+@past_router.get("/api/events", response_model=documents.EventsPageDocument, responses={**_UNCHANGED, **_NO_ACCOUNT})
 def get_events(
     request: Request,
     *,

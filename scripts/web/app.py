@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from scripts.support.version import version
 from scripts.web import api, metrics
 from scripts.web.change_stream import Hub
+from scripts.web.kept_filler import KeptFiller
+from scripts.web.queued_route import make_queue
 from scripts.web.reader import Reader
 from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
@@ -72,16 +74,19 @@ def create_app(settings: Settings) -> App:
     """Return the application for a database, which need not exist yet."""
     hub = Hub(settings.database)
     turn_counter = metrics.TurnCounter(settings.database)
+    kept_filler = KeptFiller(settings.database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(hub.watch())]
         turn_counter.start()
+        kept_filler.start()
         try:
             yield
         finally:
             hub.close()
             turn_counter.stop()
+            kept_filler.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -101,7 +106,9 @@ def create_app(settings: Settings) -> App:
     app.state.names_on = settings.names_on
     app.state.hub = hub
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
+    app.state.queue = make_queue()
     app.include_router(api.router)
+    app.include_router(api.past_router)
     app.include_router(metrics.router)
     _add_page(app)
     _add_problems(app)

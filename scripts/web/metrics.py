@@ -1,9 +1,9 @@
 """Metrics for Prometheus, read from the database on each scrape.
 
 The cost of a scrape depends on the number of accounts and not on the length of their history: the gauges need one key
-look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). Only the initial count
-reads all turns, in a thread of its own. Counters are withheld until it is complete; exposing a growing partial count
-would look like a burst of turns.
+look-up for each limit, and the counters continue from the previous scrape (`TurnCounter`). The initial count runs in a
+thread of its own; it reads all turns, but those that are counted in what is kept (`store.queries.kept_turns`). Counters
+are withheld until it is complete; exposing a growing partial count would look like a burst of turns.
 
 The label of an account is its name, else its key; its e-mail address only if the settings allow that.
 """
@@ -31,6 +31,7 @@ from store.files import inode, spill_files
 from store.queries.accounts import account_ids, load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
+from store.queries.kept_turns import count_all_turns
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from store.documents import BudgetStatus, CreditsStatus, StatusDocument
     from store.errors import Inode
     from store.queries.accounts import Account
+    from store.queries.turns import TurnCount
 
 _AT_ONCE = 50_000
 """The number of turns that one statement counts. A long read would keep the write-ahead log from being truncated."""
@@ -133,6 +135,9 @@ class TurnCounter:
             found = inode(self._path)
             with open_for_reading(self._path) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
+                kept = count_all_turns(connection)
+                if kept is not None:
+                    self._add(kept, newest_turn(connection))
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
 
@@ -141,11 +146,14 @@ class TurnCounter:
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
             upto = min(newest, self._counts.upto + _AT_ONCE)
-            for count in count_turns(connection, self._counts.upto, upto):
-                self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
-                for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
-                    self._counts.tokens[count.account, count.limit_id, kind] += tokens
-            self._counts = self._counts._replace(upto=upto)
+            self._add(count_turns(connection, self._counts.upto, upto), upto)
+
+    def _add(self, counts: Iterable[TurnCount], upto: int) -> None:
+        for count in counts:
+            self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
+            for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
+                self._counts.tokens[count.account, count.limit_id, kind] += tokens
+        self._counts = self._counts._replace(upto=upto)
 
 
 class Metrics:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal, localcontext
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
 from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
 from store.constants import SKEW_SECONDS, is_full, same_length
-from store.transitions import TransitionKind, WindowReading, transition
+from store.transitions import TransitionKind, WindowReading, same_reset, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,14 +129,29 @@ class Increase(NamedTuple):
 
 
 def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
-    """Yield the events and increases in the rows of all limits of one account, in the order of arrival."""
+    """Yield the events and increases in the rows of all limits of one account, in the order of arrival.
+
+    Of increases below `MIN_ELSEWHERE` points most are left out: `unattributed` makes no event of them.
+    """
     newest: dict[str, _LimitRow] = {}
     samples: dict[str, _Samples] = {}
+    passed: dict[str, Row] = {}
     banked = _BankedResets()
     last: Row | None = None
     for row in rows:
+        limit_id = row["limit_id"]
+        row_before = passed.get(limit_id)
+        # Nearly all rows of a long history: the limit is used a little more, and that is all.
+        if row_before is not None and last is not None and _only_grew(row_before, row, last):
+            newest.pop(limit_id, None)
+            passed[limit_id] = last = row
+            continue
         current = _LimitRow(row)
-        before = newest.get(row["limit_id"])
+        before = newest.get(limit_id)
+        if before is None and row_before is not None:
+            before = _LimitRow(row_before)
+            samples[limit_id] = before.samples
+        passed[limit_id] = row
         if before is not None and (before.windows != current.windows or before.verdict != current.verdict):
             for event in _limit_events(_Transition(before, current)):
                 yield event
@@ -144,7 +160,45 @@ def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
         if last is not None:
             yield from _account_events(last, row)
             yield from banked.count(last, row)
-        newest[row["limit_id"]], last = current, row
+        newest[limit_id], last = current, row
+
+
+_SHAPE = itemgetter(
+    *("window_5h_minutes", "window_7d_minutes", "other_windows", "allowed", "limit_reached", "reached_type"),
+    *("reached_until", "reached_window_minutes", "refused_at"),
+)
+_ACCOUNT_FACTS = itemgetter("plan_type", "has_credits", "credits_unlimited", "credits_balance", "reset_credits")
+_FIVE, _SEVEN = itemgetter("used_5h_percent", "resets_5h_at"), itemgetter("used_7d_percent", "resets_7d_at")
+
+
+def _only_grew(before: Row, after: Row, last: Row) -> bool:
+    """Return True if a row says no more than that its open limit's windows were used a little more, or nothing new.
+
+    Args:
+        before: The limit's row before.
+        after: The row.
+        last: The account's row before, of any limit.
+
+    """
+    reported_at = after["windows_seen_at"]
+    return (
+        _SHAPE(before) == _SHAPE(after)
+        and _ACCOUNT_FACTS(last) == _ACCOUNT_FACTS(after)
+        and _grew_little(_FIVE(before), _FIVE(after))
+        and _grew_little(_SEVEN(before), _SEVEN(after))
+        and (reported_at is None or reported_at >= after["first_seen_at"])
+        and not row_verdict(after).closes
+        and server_skew(before) == server_skew(after) == 0.0
+    )
+
+
+def _grew_little(before: tuple[float | None, int | None], after: tuple[float | None, int | None]) -> bool:
+    was, due_at = before
+    used, resets_at = after
+    if was is None or used is None:
+        return before == after
+    same = due_at == resets_at or same_reset(due_at, resets_at)
+    return same and 0 <= used - was < MIN_ELSEWHERE and not is_full(used)
 
 
 class _BankedResets:
@@ -235,6 +289,19 @@ class _LimitRow:
         self.row = row
         self.windows = dict(slots(row))
         self.verdict = row_verdict(row)
+
+    @property
+    def samples(self) -> _Samples:
+        """The samples of the windows that it reports."""
+        first_at, reported_at = self.row["first_seen_at"], _reported_at(self.row)
+        return {
+            slot: (
+                WindowSample(first_at, reported_at, each.used_percent, each.window_minutes, each.resets_at),
+                self.row,
+            )
+            for slot, each in self.windows.items()
+            if each.used_percent is not None
+        }
 
     @property
     def full(self) -> dict[str, WindowRow]:
@@ -459,24 +526,20 @@ def _increases(current: _LimitRow, samples: dict[str, _Samples]) -> Iterator[Inc
 
     A window that the row before does not have begins anew: nothing tells what was used meanwhile.
     """
-    row = current.row
-    first_at, reported_at = row["first_seen_at"], _reported_at(row)
-    before, now = samples.get(row["limit_id"], {}), _Samples()
-    for slot, window in current.windows.items():
-        if window.used_percent is None:
+    row, now = current.row, current.samples
+    before = samples.get(row["limit_id"], {})
+    for slot, (sample, _) in now.items():
+        if slot not in before:
             continue
-        sample = WindowSample(first_at, reported_at, window.used_percent, window.window_minutes, window.resets_at)
-        known = before.get(slot)
-        if known is not None:
-            was, row_before = known
-            if reported_at < first_at and was[2:] == sample[2:]:
-                # The message that opened this row did not report the window.
-                now[slot] = known
-                continue
-            points = increase(was, sample)
-            if points > 0:
-                yield Increase(row_before, row, slot, was, window, Interval(was.last_at, first_at, points))
-        now[slot] = sample, row
+        was, row_before = before[slot]
+        if sample.last_at < sample.first_at and was[2:] == sample[2:]:
+            # The message that opened this row did not report the window.
+            now[slot] = before[slot]
+            continue
+        points = increase(was, sample)
+        if points > 0:
+            window = current.windows[slot]
+            yield Increase(row_before, row, slot, was, window, Interval(was.last_at, sample.first_at, points))
     samples[row["limit_id"]] = now
 
 

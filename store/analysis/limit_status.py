@@ -6,6 +6,7 @@ here, so that no old figure is shown as if it were current. Timestamps are Unix 
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from store.analysis.formatting import length_code
@@ -148,7 +149,7 @@ def slots(row: Row) -> Iterator[tuple[str, WindowRow]]:
     """Yield the windows of a snapshot by their slots: ``5h``, ``7d``, then others."""
     for slot, (used_percent, window_minutes, resets_at) in SLOT_COLUMNS.items():
         window = WindowRow(row[used_percent], row[window_minutes], row[resets_at])
-        if any(value is not None for value in window):
+        if window != _NO_WINDOW:
             yield slot, window
     yield from other_windows(row["other_windows"]).items()
 
@@ -157,7 +158,20 @@ def other_windows(written: str | None) -> dict[str, WindowRow]:
     """Return the windows of the further slots, which are stored as JSON in one column."""
     if not written:
         return {}
+    read = _parsed_windows if len(written) <= _MAX_REMEMBERED else _parsed_windows.__wrapped__
+    return read(written)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed_windows(written: str) -> dict[str, WindowRow]:
+    # Remembered: consecutive snapshots often have the same further windows. Nobody changes the result.
     return {slot: WindowRow(*values) for slot, values in read_mapping(written).items() if slot and _is_window(values)}
+
+
+_MAX_REMEMBERED = 1_000
+"""Characters of a text whose windows are remembered."""
+
+_NO_WINDOW = WindowRow()
 
 
 def _is_window(values: object) -> bool:

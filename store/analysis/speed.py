@@ -16,9 +16,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from array import array
 from collections import Counter
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
@@ -79,6 +77,11 @@ _DATED = re.compile(r"-\d{4}(?:-?\d\d-?\d\d)?\Z")
 """The end of a model's full name, which responses may have: ``-2026-11-20``."""
 
 
+def short_model(name: str) -> str:
+    """Return the name of a model without a date."""
+    return _DATED.sub("", name)
+
+
 class TurnTiming(NamedTuple):
     """A turn, as it is stored; None is unknown, timestamps are Unix seconds."""
 
@@ -128,7 +131,7 @@ def is_rerouted(model: str | None, response_model: str | None) -> bool:
     """Return True if another model responded than the requested one; the full name of that one is the same model."""
     if not model or not response_model:
         return False
-    return _DATED.sub("", response_model) != _DATED.sub("", model)
+    return short_model(response_model) != short_model(model)
 
 
 def measure(turn: TurnTiming) -> Measure | None:
@@ -179,61 +182,6 @@ def quantiles(figures: Iterable[float], *, slow: float = 0.95) -> Quantiles:
     return Quantiles(len(ordered), quantile(ordered, 0.5), quantile(ordered, slow))
 
 
-def _figures() -> array[float]:
-    # A float each: a list of a million floats takes four times as much memory.
-    return array("d")
-
-
-@dataclass(slots=True)
-class Tally:
-    """The turns of one row, all of them counted, and the figures of those that were read."""
-
-    turns: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    rerouted: int = 0
-    seconds: array[float] = field(default_factory=_figures)
-    first_byte_seconds: array[float] = field(default_factory=_figures)
-    tokens_per_second: array[float] = field(default_factory=_figures)
-    input_tokens: array[float] = field(default_factory=_figures)
-
-    def count(self, ended: Outcome, failure: str, number: int, *, rerouted: bool) -> None:
-        """Count turns that ended in the same way; `failure` is what failed ones are counted under."""
-        self.turns += number
-        self.outcomes[ended] += number
-        if ended == "failed":
-            self.errors[failure] += number
-        if rerouted:
-            self.rerouted += number
-
-    def add(self, turn: TurnTiming) -> None:
-        """Add the figures of a turn, if it was answered and tells them."""
-        measured = measure(turn) if outcome(turn.status, turn.error_type) == "answered" else None
-        if measured is None:
-            return
-        self.seconds.append(measured.seconds)
-        if measured.first_byte_seconds is not None:
-            self.first_byte_seconds.append(measured.first_byte_seconds)
-        if measured.tokens_per_second is not None:
-            self.tokens_per_second.append(measured.tokens_per_second)
-        if turn.input_tokens is not None:
-            self.input_tokens.append(turn.input_tokens)
-
-    def merge(self, other: Tally) -> None:
-        """Add the turns of another row."""
-        self.turns += other.turns
-        self.outcomes += other.outcomes
-        self.errors += other.errors
-        self.rerouted += other.rerouted
-        for mine, others in (
-            (self.seconds, other.seconds),
-            (self.first_byte_seconds, other.first_byte_seconds),
-            (self.tokens_per_second, other.tokens_per_second),
-            (self.input_tokens, other.input_tokens),
-        ):
-            mine.extend(others)
-
-
 # Slower than usual?
 
 
@@ -248,28 +196,6 @@ class Sample(NamedTuple):
     failed: bool
     first_byte_seconds: float | None
     tokens_per_second: float | None
-
-
-def sample(turn: TurnTiming, day: str | None) -> Sample | None:
-    """Return a turn for `compare`; None for one that the limits refused, or that was interrupted.
-
-    Its model is the one that responded, by its short name.
-    """
-    ended = outcome(turn.status, turn.error_type)
-    if ended in {"refused", "interrupted"}:
-        return None
-    measured = measure(turn) if ended == "answered" else None
-    model = turn.response_model or turn.model
-    return Sample(
-        day,
-        _DATED.sub("", model) if model else None,
-        turn.reasoning_effort,
-        turn.tier,
-        turn.input_tokens,
-        ended == "failed",
-        measured and measured.first_byte_seconds,
-        measured and measured.tokens_per_second,
-    )
 
 
 class MetricComparison(NamedTuple):
@@ -404,21 +330,29 @@ def _verdict(ratios: list[float], slowdown: float, days: list[float]) -> Verdict
 
 
 class _UsualSlowness:
-    """The usual slowness of each kind of turn: seconds, or for a speed its reciprocal."""
+    """The usual slowness of each kind of turn: seconds, or for a speed its reciprocal.
+
+    Kinds differ in the size of their inputs by one step or more. One that has too few turns is taken together with its
+    neighbours in size.
+    """
 
     def __init__(self, earlier: list[_Figure], *, inverse: bool) -> None:
         self._inverse = inverse
-        figures: dict[tuple[object, ...], list[float]] = {}
+        figures: dict[_Kind, list[float]] = {}
         for each, figure in earlier:
-            for kind in (_kind(each), *(_near(each, size) for size in (-1, 0, 1))):
-                figures.setdefault(kind, []).append(self._slowness(figure))
-        self._usual = {kind: median(found) for kind, found in figures.items() if len(found) >= MIN_KIND_TURNS}
+            figures.setdefault(_kind(each), []).append(self._slowness(figure))
+        self._usual: dict[_Kind, float | None] = {}
+        near = {kind for own in figures for kind in (own, *_neighbours(own))}
+        for kind in near:
+            own = figures.get(kind, [])
+            found = own if len(own) >= MIN_KIND_TURNS else _together(figures, kind)
+            self._usual[kind] = median(found) if len(found) >= MIN_KIND_TURNS else None
 
     def ratios(self, figures: list[_Figure]) -> list[_Figure]:
         """Return how many times as slow each turn is as its kind usually is; a turn of an unknown kind is left out."""
         found = []
         for each, figure in figures:
-            usual = self._usual.get(_kind(each)) or self._usual.get(_near(each))
+            usual = self._usual.get(_kind(each))
             if usual:
                 found.append((each, self._slowness(figure) / usual))
         return found
@@ -427,16 +361,28 @@ class _UsualSlowness:
         return 1 / figure if self._inverse else figure
 
 
-def _kind(each: Sample, size: int = 0) -> tuple[object, ...]:
-    """Return the kind of a turn, or the one whose inputs are `size` steps larger."""
-    tokens = each.input_tokens
-    step = None if tokens is None else round(math.log(max(1, tokens), SIZE_STEP)) + size
-    return each.model, each.reasoning_effort, each.tier, step
+_Kind = tuple[str | None, str | None, str | None, int | None]
+"""A model, effort and tier, and the size of the input in steps."""
 
 
-def _near(each: Sample, size: int = 0) -> tuple[object, ...]:
-    """Return the kind of a turn together with its neighbours in size."""
-    return "near", *_kind(each, size)
+def _kind(each: Sample) -> _Kind:
+    return each.model, each.reasoning_effort, each.tier, _size(each.input_tokens)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _size(tokens: int | None) -> int | None:
+    return None if tokens is None else round(math.log(max(1, tokens), SIZE_STEP))
+
+
+def _neighbours(kind: _Kind) -> list[_Kind]:
+    """Return the kinds whose inputs are a step smaller or larger."""
+    *same, size = kind
+    return [] if size is None else [(*same, size - 1), (*same, size + 1)]  # type: ignore[list-item]
+
+
+def _together(figures: dict[_Kind, list[float]], kind: _Kind) -> list[float]:
+    """Return the figures of a kind and of its neighbours."""
+    return [figure for each in (kind, *_neighbours(kind)) for figure in figures.get(each, ())]
 
 
 def _are_more(failed: int, turns: int, earlier_failed: int, earlier_turns: int) -> bool:

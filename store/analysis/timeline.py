@@ -6,6 +6,7 @@ window's reset: between that reset and the next reading the value is unknown and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,39 +78,70 @@ class WindowTimeline:
     now: float | None = None
 
 
-def window_timelines(rows: Iterable[Row], begin: float, end: float, columns: int) -> dict[str, WindowTimeline]:
-    """Return the timeline of each window of a limit by slot, from `begin` to `end`, in so many columns.
+class Axis(NamedTuple):
+    """The time axis of a timeline: so many columns from `begin` to `end` (Unix seconds).
 
-    The rows are those of one limit, without late ones, in the order of arrival; rows from before `begin` give the value
-    at `begin`. Memory is bounded by the columns and the resets, however many rows there are.
+    With a `bucket`, in seconds, each column begins at a multiple of it, so columns differ by up to a bucket; `begin` is
+    a multiple then.
+    """
+
+    begin: float
+    end: float
+    columns: int
+    bucket: int = 0
+
+    @property
+    def scale(self) -> float:
+        """Columns for each second."""
+        return self.columns / max(self.end - self.begin, 1.0)
+
+    def column(self, at: float) -> int:
+        """Return the column of a timestamp; the first or last one for those before or after all columns."""
+        if self.bucket:
+            at = at // self.bucket * self.bucket
+        return max(0, min(self.columns - 1, int((at - self.begin) * self.scale)))
+
+    def column_end(self, column: int) -> float:
+        """Return when a column ends."""
+        at = self.begin + (column + 1) / self.scale
+        return math.floor(at / self.bucket) * self.bucket if self.bucket else at
+
+
+def window_timelines(rows: Iterable[Row], axis: Axis) -> dict[str, WindowTimeline]:
+    """Return the timeline of each window of a limit by slot.
+
+    The rows are those of one limit, without late ones, in the order of arrival; rows from before the axis give the
+    value at its beginning. Each has its ``number``: that of the readings that it stands for. Memory is bounded by the
+    columns and the resets, however many rows there are.
     """
     found: dict[str, _TimelineBuilder] = {}
     for row in rows:
         at = row["first_seen_at"]
         seen_at = row["last_seen_at"]
+        number = row["number"]
         reported = dict(slots(row))
         for slot, window in reported.items():
             builder = found.get(slot)
             if builder is None:
-                builder = found[slot] = _TimelineBuilder(begin, end, columns)
-            if not builder.add_rising(window, at, seen_at):
-                builder.add(window, at, seen_at)
+                builder = found[slot] = _TimelineBuilder(axis)
+            if not builder.add_rising(window, at, seen_at, number):
+                builder.add(window, at, seen_at, number)
         if len(reported) < len(found):
             for slot in found.keys() - reported.keys():
                 found[slot].end(at)
     for builder in found.values():
-        builder.advance(end)
+        builder.advance(axis.end)
     return {slot: builder.timeline for slot, builder in found.items() if any(builder.timeline.columns)}
 
 
 class _TimelineBuilder:
     """The timeline of one window, built reading by reading."""
 
-    def __init__(self, begin: float, end: float, columns: int) -> None:
-        self.timeline = WindowTimeline(None, [None] * columns)
-        self._begin = begin
-        self._end = end
-        self._scale = columns / max(end - begin, 1.0)
+    def __init__(self, axis: Axis) -> None:
+        self.timeline = WindowTimeline(None, [None] * axis.columns)
+        self._axis = axis
+        self._begin = axis.begin
+        self._end = axis.end
         self._at = 0.0
         self._used: float | None = None
         self._resets_at: float | None = None
@@ -117,7 +149,7 @@ class _TimelineBuilder:
         self._reading: WindowReading | None = None
         self._bucket_end_at = 0.0
 
-    def add_rising(self, window: WindowRow, at: float, seen_at: float) -> bool:
+    def add_rising(self, window: WindowRow, at: float, seen_at: float, number: int) -> bool:
         """Accept a reading that only raises the value within the current bucket; return False if it does not.
 
         This is the fast path of nearly all readings. It draws nothing: the next reading of the slow path, or the end,
@@ -135,11 +167,11 @@ class _TimelineBuilder:
             return False
         self._used, self._at = used, max(at, seen_at)
         self._reading = WindowReading(used, window.window_minutes, window.resets_at, seen_at)
-        self.timeline.readings += 1
+        self.timeline.readings += number
         return True
 
-    def add(self, window: WindowRow, at: float, seen_at: float) -> None:
-        """Add a reading that held from `at` to `seen_at`."""
+    def add(self, window: WindowRow, at: float, seen_at: float, number: int) -> None:
+        """Add a reading that held from `at` to `seen_at`, and stands for so many."""
         if window.used_percent is None:
             self.end(at)
             return
@@ -149,7 +181,8 @@ class _TimelineBuilder:
         self._hold(self._used, self._at, max(self._at, seen_at))
         self._resets_at = _due(self._reading)
         self.timeline.window_minutes = window.window_minutes or self.timeline.window_minutes
-        self._count(at, seen_at)
+        if seen_at >= self._begin and at <= self._end:
+            self.timeline.readings += number
         self._bucket_end_at = self._bucket_end()
 
     def advance(self, to: float) -> None:
@@ -190,12 +223,7 @@ class _TimelineBuilder:
         """Return the end of the current bucket, or the reset if that comes first."""
         if self._resets_at is None or not self._begin <= self._at < self._end:
             return 0.0
-        column = int((self._at - self._begin) * self._scale)
-        return min(self._resets_at, self._begin + (column + 1) / self._scale)
-
-    def _count(self, at: float, seen_at: float) -> None:
-        if seen_at >= self._begin and at <= self._end:
-            self.timeline.readings += 1
+        return min(self._resets_at, self._axis.column_end(self._axis.column(self._at)))
 
     def _hold(self, used: float, start: float, stop: float) -> None:
         """Draw a value from `start` to `stop`."""
@@ -204,9 +232,7 @@ class _TimelineBuilder:
             return
         self.timeline.now = used
         self.timeline.peak = max(self.timeline.peak, used)
-        last = len(self.timeline.columns) - 1
-        first_column = max(0, min(last, int((start - self._begin) * self._scale)))
-        last_column = max(0, min(last, int((stop - self._begin) * self._scale)))
+        first_column, last_column = self._axis.column(start), self._axis.column(stop)
         self._draw(first_column, used)
         flat = Bucket(used, used, used, self._unseen)
         for column in range(first_column + 1, last_column + 1):

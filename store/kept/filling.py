@@ -28,6 +28,10 @@ PIECE_SECONDS = 30 * 86_400.0
 """The time that one piece covers at most: a second's work for an account with 200,000 snapshots in a year."""
 
 
+LONG_BYTES = 4_000_000
+"""Bytes of a database, some 4,000 snapshots and 8,000 turns, which take a third of a second to read."""
+
+
 class Wish(NamedTuple):
     """The rows that a question needs: those from ``since`` on (Unix seconds), of some accounts or of all."""
 
@@ -41,8 +45,7 @@ def fill(
     wishes: Sequence[Wish],
     now: float,
     *,
-    on_piece: Callable[[], None] | None = None,
-    is_stopping: Callable[[], bool] = lambda: False,
+    on_piece: Callable[[], None] = lambda: None,
 ) -> bool:
     """Keep what questions need, as far as it is final; return False if it could not be kept.
 
@@ -54,16 +57,14 @@ def fill(
         wishes: What is needed.
         now: The time, in Unix seconds.
         on_piece: Called after each piece.
-        is_stopping: Asked before each piece: True ends the filling.
 
     """
     try:
         with open_kept_for_filling(database, [wish.kind for wish in wishes]) as kept:
             for wish in wishes:
                 for account in _accounts(database, wish):
-                    while not is_stopping() and _fill_piece(database, kept, wish, account, now):
-                        if on_piece is not None:
-                            on_piece()
+                    while _fill_piece(database, kept, wish, account, now):
+                        on_piece()
     except MissingError:
         return True
     except FAILURES:
@@ -80,6 +81,14 @@ def drop(database: Path, kinds: Sequence[Kind], accounts: Collection[int]) -> No
                     for account in accounts:
                         store_coverage(kept, kind.name, account, None)
                         delete_rows(kept, kind.name, account, None)
+
+
+def is_long(database: Path) -> bool:
+    """Return True if a database is so long that keeping answers is worth the work; False if it cannot be read."""
+    try:
+        return database.stat().st_size >= LONG_BYTES
+    except OSError:
+        return False
 
 
 def drop_edited(database: Path) -> None:

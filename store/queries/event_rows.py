@@ -2,9 +2,9 @@
 
 Rows are read as a stream, however long the history, and increases are attributed to turns some thousands at a time.
 
-An event is **shown** by the later of its two snapshots, and what it is depends on rows of up to a day before and after
-that, by the clock, and on the snapshot of each limit before those. So the events of consecutive ranges of time, by when
-they are shown, are together those of the whole.
+An event is **shown** by the later of its two snapshots. What it is depends on the rows of the hour before that, on the
+snapshot of each limit before those, and, where the clock was set back, on the rows of a day before and after. So the
+events of consecutive ranges of time, by when they are shown, are together those of the whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import TurnUse
-from store.analysis.events import MIN_ELSEWHERE, Event, Increase, account_events, unattributed
+from store.analysis.events import FAR_APART_SECONDS, MIN_ELSEWHERE, Event, Increase, account_events, unattributed
 from store.analysis.formatting import DAY
 from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 from store.constants import MAIN_LIMIT
@@ -36,7 +36,7 @@ _MAX_TURN_SECONDS = DAY
 """How long after an increase a turn may end that explains it: the event of that increase is withdrawn then."""
 
 _MAX_STEP_BACK = DAY
-"""How far around a range of time rows are read, in case the clock was set back, in seconds."""
+"""How far around a range of time rows are read where the clock was set back, in seconds."""
 
 
 class ShownEvent(NamedTuple):
@@ -69,7 +69,7 @@ def shown_events(connection: sqlite3.Connection, wanted: EventRange) -> Iterator
 
     Changes of the account's token are not among them: they come from another table.
     """
-    rows = _Rows(connection, wanted)
+    rows = _RowsAround(connection, wanted)
     waiting_by_limit: dict[str, list[Increase]] = {}
     for event in account_events(rows):
         if not wanted.contains(rows.at):
@@ -86,7 +86,7 @@ def shown_events(connection: sqlite3.Connection, wanted: EventRange) -> Iterator
         yield from _unattributed(connection, wanted, waiting)
 
 
-class _Rows:
+class _RowsAround:
     """The snapshots around a range in the order of arrival; ``at`` is the first time of the one yielded last."""
 
     def __init__(self, connection: sqlite3.Connection, wanted: EventRange) -> None:
@@ -95,31 +95,48 @@ class _Rows:
         self.at = -math.inf
 
     def __iter__(self) -> Iterator[Row]:
-        account, since, until = self._wanted[:3]
-        limits = self._connection.execute(_LIMITS, (account, MAIN_LIMIT, MAX_LIMITS)).fetchall()
-        values = [
-            {
-                "account": account,
-                "limit_id": row["limit_id"],
-                "since": since - _MAX_STEP_BACK,
-                "until": until + _MAX_STEP_BACK,
-            }
-            for row in limits
-        ]
-        for row in heapq.merge(*(self._connection.execute(_ROWS, each) for each in values), key=itemgetter("id")):
+        account = self._wanted.account
+        limits = _limits(self._connection, account)
+        since, until = self._bounds(limits)
+        places = [{"account": account, "limit_id": limit, "since": since, "until": until} for limit in limits]
+        for row in heapq.merge(*(self._connection.execute(_ROWS, each) for each in places), key=itemgetter("id")):
             self.at = row["first_seen_at"]
             yield dict(row)
+
+    def _bounds(self, limits: Sequence[str]) -> tuple[float, float]:
+        """Return from when to when rows are read.
+
+        The events of an account look back for an hour, and those of a limit to its snapshot before. Where the clock was
+        set back, the snapshot before one may have a later time, or an earlier one than others that came after it.
+        """
+        _, since, until = self._wanted[:3]
+        first, last = self._ids(limits, since, until)
+        early, late = since - FAR_APART_SECONDS, until
+        if self._ids(limits, since - _MAX_STEP_BACK, early)[1] > first:
+            early = since - _MAX_STEP_BACK
+        if self._ids(limits, until, until + _MAX_STEP_BACK)[0] < last:
+            late = until + _MAX_STEP_BACK
+        return early, late
+
+    def _ids(self, limits: Sequence[str], since: float, until: float) -> tuple[float, float]:
+        """Return the lowest and the highest id of the snapshots of a range of time."""
+        if since >= until:
+            return math.inf, -math.inf
+        values = [(self._wanted.account, limit, since, until) for limit in limits]
+        found = [row for each in values for row in self._connection.execute(_IDS, each) if row[0] is not None]
+        return min((row[0] for row in found), default=math.inf), max((row[1] for row in found), default=-math.inf)
 
 
 def snapshot_times(connection: sqlite3.Connection, account: int, since: float, until: float) -> Iterator[float]:
     """Yield the first times of the snapshots that events of a range of time come from."""
-    return (row[0] for row in connection.execute(f"SELECT s.first_seen_at {_WITHIN}", (account, since, until)))
+    for limit in _limits(connection, account):
+        yield from (row[0] for row in connection.execute(_TIMES, (account, limit, since, until)))
 
 
 def count_snapshots(connection: sqlite3.Connection, account: int, since: float, until: float) -> int:
     """Return the number of snapshots that events of a range of time come from."""
-    (number,) = connection.execute(f"SELECT count(*) {_WITHIN}", (account, since, until)).fetchone()
-    return int(number)
+    values = [(account, limit, since, until) for limit in _limits(connection, account)]
+    return sum(int(connection.execute(_COUNT, each).fetchone()[0]) for each in values)
 
 
 def limits_before(connection: sqlite3.Connection, account: int, at: float) -> int:
@@ -152,6 +169,10 @@ def _unattributed(
         yield ShownEvent(event.at, event)
 
 
+def _limits(connection: sqlite3.Connection, account: int) -> list[str]:
+    return [row[0] for row in connection.execute(_LIMITS, (account, MAIN_LIMIT, MAX_LIMITS))]
+
+
 _LIMITS = "SELECT limit_id FROM limits WHERE account = ? ORDER BY limit_id != ?, limit_id LIMIT ?"
 
 _COLUMNS = (
@@ -171,10 +192,10 @@ ORDER BY +id
 
 _CURRENT = f"SELECT {_COLUMNS} FROM snapshots WHERE id IN (SELECT snapshot_id FROM limits WHERE account = ?)"  # noqa: S608
 
-_WITHIN = (
-    "FROM limits l CROSS JOIN snapshots s ON s.account = l.account AND s.limit_id = l.limit_id"
-    " WHERE l.account = ? AND s.late = 0 AND s.first_seen_at > ? AND s.first_seen_at <= ?"
-)
+_WITHIN = "FROM snapshots WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at > ? AND first_seen_at <= ?"
+_TIMES = f"SELECT first_seen_at {_WITHIN}"
+_COUNT = f"SELECT count(*) {_WITHIN}"
+_IDS = f"SELECT min(id), max(id) {_WITHIN}"
 
 _LIMITS_BEFORE = (
     "SELECT count(*) FROM limits l WHERE l.account = ? AND EXISTS (SELECT 1 FROM snapshots s"

@@ -137,7 +137,7 @@ def _find(connection: sqlite3.Connection, query: _Query, accounts: Sequence[Acco
     return _Found(chosen, events, sum(each.snapshots for each in histories), known_since)
 
 
-class _History(NamedTuple):
+class _AccountEvents(NamedTuple):
     events: list[Event]
     snapshots: int
 
@@ -160,7 +160,7 @@ def _kept_histories(
 
 def _history(
     connection: sqlite3.Connection, query: _Query, account: Account, kept: KeptHistory | None, known_since: float
-) -> _History:
+) -> _AccountEvents:
     """Return the events of an account that are asked for: the kept ones, and those of the rows before and after."""
     begin = events_begin(query.since)
     rest = [(begin, math.inf)]
@@ -178,7 +178,7 @@ def _history(
         events += [shown.event for shown in shown_events(connection, wanted)]
         snapshots += count_snapshots(connection, account.id, since, until)
     events += token_events(_tokens(connection, account.id))
-    return _History([event for event in events if query.wants(event)], snapshots)
+    return _AccountEvents([event for event in events if query.wants(event)], snapshots)
 
 
 def _is_before(event: Event, known_since: float) -> bool:

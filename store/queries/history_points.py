@@ -37,16 +37,16 @@ def load_history_points(
     """Return what a chart needs: the newest `most` points of the range, the oldest first."""
     chosen = {account.id: account for account in in_order(accounts)}
     with read_transaction(connection):
-        found = sorted(
-            row_id for limit in _limits(connection, span, list(chosen)) for row_id in _row_ids(connection, limit, span)
-        )
-        newest = found[-most:] if most else []
+        limits = _limits(connection, span, list(chosen))
+        found = [_points(connection, limit, span, most) for limit in limits]
+        ids = sorted(row_id for points in found for row_id in points.ids)
+        newest = ids[-most:] if most else []
         rows = _rows(connection, newest)
     return {
         "since": span.since,
         "until": span.until,
         "step_seconds": span.step,
-        "left_out": len(found) - len(newest),
+        "left_out": sum(points.number for points in found) - len(newest),
         "accounts": [account.reference for account in chosen.values()],
         "entries": [_entry(row, chosen[row["account"]]) for row in rows],
         "resets": _resets(rows, chosen, span.until),
@@ -78,24 +78,60 @@ def _limits(connection: sqlite3.Connection, span: PointRange, ids: Sequence[int]
     return found
 
 
-def _row_ids(connection: sqlite3.Connection, limit: tuple[int, str], span: PointRange) -> set[int]:
-    """Return the ids of the snapshots of a limit that are shown; the index has them by ``first_seen_at``."""
-    values = {**span._asdict(), "account": limit[0], "limit_id": limit[1]}
-    found = {row[0] for row in connection.execute(_STANDING, values)}
-    for row in connection.execute(_EVERY if span.step is None else _STEPS, values):
-        found.update(row)
-    return found
+class _Points(NamedTuple):
+    """The ids of the points of a limit, at least the newest that are asked for, and the number of all points."""
+
+    ids: set[int]
+    number: int
 
 
-_OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
+def _points(connection: sqlite3.Connection, limit: tuple[int, str], span: PointRange, most: int) -> _Points:
+    """Return the points of a limit; the index has the snapshots by ``first_seen_at``."""
+    values = {**span._asdict(), "account": limit[0], "limit_id": limit[1], "most": most}
+    standing = {row[0] for row in connection.execute(_STANDING, values)}
+    if span.step is not None:
+        within = {row_id for row in connection.execute(_STEPS, values) for row_id in row}
+        return _Points(standing | within, len(standing) + len(within))
+    newest = {row[0] for row in connection.execute(_NEWEST, values)}
+    number = len(newest) if len(newest) < most else connection.execute(_COUNT, values).fetchone()[0]
+    return _Points(standing | newest, len(standing) + number)
+
+
+_LIMIT_ROWS = "snapshots WHERE account = :account AND limit_id = :limit_id"
+_OF_LIMIT = f"FROM {_LIMIT_ROWS} AND late = 0"
 _STANDING = (
     f"SELECT id FROM (SELECT id, last_seen_at {_OF_LIMIT} AND first_seen_at < :since"  # noqa: S608 (constant)
     " ORDER BY first_seen_at DESC, id DESC LIMIT 1) WHERE last_seen_at >= :since"
 )
-_WITHIN = f"{_OF_LIMIT} AND first_seen_at >= :since AND first_seen_at <= :until"
-_EVERY = f"SELECT id {_WITHIN}"
-# Steps begin at multiples of their length, so that a request a second later gets the same rows.
-_STEPS = f"SELECT min(id), max(id) {_WITHIN} GROUP BY CAST(first_seen_at / :step AS INTEGER)"
+_IN_RANGE = "first_seen_at >= :since AND first_seen_at <= :until"
+_NEWEST = f"SELECT id {_OF_LIMIT} AND {_IN_RANGE} ORDER BY first_seen_at DESC, id DESC LIMIT :most"
+_COUNT = f"SELECT count(*) FROM main.{_LIMIT_ROWS} AND {_IN_RANGE}"  # noqa: S608 (constants)
+"""Late and damaged rows count, too: the index alone is read."""
+
+_STEP_END = "(CAST(at / :step AS INTEGER) + 1) * :step"
+_STEPS = f"""
+WITH RECURSIVE steps (at) AS (
+    SELECT (SELECT first_seen_at {_OF_LIMIT} AND {_IN_RANGE} ORDER BY first_seen_at LIMIT 1)
+    UNION ALL
+    -- Where a row and its entry in the index differ, the walk goes on from where the index was searched: it ends.
+    SELECT max({_STEP_END}, (
+        SELECT first_seen_at {_OF_LIMIT} AND first_seen_at >= {_STEP_END} AND first_seen_at <= :until
+        ORDER BY first_seen_at LIMIT 1
+    ))
+    FROM steps WHERE at IS NOT NULL
+)
+SELECT
+    (SELECT id {_OF_LIMIT} AND first_seen_at >= at ORDER BY first_seen_at, id LIMIT 1),
+    (
+        SELECT id {_OF_LIMIT} AND first_seen_at < {_STEP_END} AND first_seen_at <= :until
+        ORDER BY first_seen_at DESC, id DESC LIMIT 1
+    )
+FROM steps WHERE at IS NOT NULL
+"""  # noqa: S608 (constants)
+"""The first and the last snapshot of each step that has some: a few seeks for a step, however many snapshots it has.
+
+Steps begin at multiples of their length, so that a request a second later gets the same rows.
+"""
 
 _COLUMNS = (
     f"id, account, limit_id, limit_name, first_seen_at, last_seen_at, observations, {WINDOW_COLUMNS},"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.formatting import length_code
 from store.analysis.limit_status import SLOT_COLUMNS, other_windows, slots
 from store.analysis.periods import period_bounds, period_key
+from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction
+from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.kept_windows import QUARTER, WINDOWS, Day, kept_peaks
 from store.queries.limits import current_snapshots
+from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from store.documents import DayPeak, LimitPeaks, PeaksDocument
+    from store.documents import LimitPeaks, PeaksDocument
+    from store.kept.kind import Kept
     from store.queries.accounts import Account
 
 
@@ -30,17 +34,27 @@ def load_peaks(
 ) -> PeaksDocument:
     """Return the peaks of the days from that of `since` until `now` (Unix seconds), in the machine's time zone."""
     chosen = in_order(accounts)
-    with read_transaction(connection):
+    days = list(_days_between(since, now))
+
+    def load(kept: Kept | None) -> list[LimitPeaks]:
         snapshots = current_snapshots(connection)
+        return [
+            limit
+            for account in chosen
+            for limit in _account(
+                _Source(connection, kept, account),
+                [row for row in snapshots.get(account.id, []) if limit_id in {None, row["limit_id"]}],
+                days,
+                now,
+            )
+        ]
+
+    with read_transaction(connection):
+        found = ask_kept(connection, WINDOWS, load)
         return {
             **empty_peaks(now, since=since),
             "accounts": [account.reference for account in chosen],
-            "limits": [
-                _limit(connection, account, row, since, now)
-                for account in chosen
-                for row in snapshots.get(account.id, [])
-                if limit_id in {None, row["limit_id"]}
-            ],
+            "limits": load(None) if found is None else found,
         }
 
 
@@ -49,59 +63,108 @@ def empty_peaks(now: float, *, since: float) -> PeaksDocument:
     return {"since": since, "until": now, "accounts": [], "limits": []}
 
 
-def _limit(
-    connection: sqlite3.Connection, account: Account, newest: sqlite3.Row, since: float, now: float
-) -> LimitPeaks:
-    peaks: dict[str, dict[str, float]] = {}
-    rows = connection.execute(
-        _PEAKS, {"account": account.id, "limit_id": newest["limit_id"], "since": since, "until": now}
-    )
-    for row in rows:
-        for day in _days(row["first_day"], row["last_day"], since):
-            for slot, used in _used(row):
-                of_slot = peaks.setdefault(slot, {})
-                of_slot[day] = max(used, of_slot.get(day, 0.0))
-    minutes = {slot: window.window_minutes for slot, window in slots(newest)}
-    return {
-        "account": account.key,
-        "limit_id": newest["limit_id"],
-        "limit_name": newest["limit_name"],
-        "windows": {
-            slot: {
-                "window_minutes": minutes.get(slot),
-                "length": length_code(minutes.get(slot)),
-                "days": list(_peaks(found)),
-            }
-            for slot, found in peaks.items()
-        },
-    }
+class _Source(NamedTuple):
+    """Where the peaks of an account come from: the database, and the kept rows where any can be used."""
+
+    connection: sqlite3.Connection
+    kept: Kept | None
+    account: Account
 
 
-def _used(row: sqlite3.Row) -> Iterator[tuple[str, float]]:
-    for slot in SLOT_COLUMNS:
-        if row[f"peak_{slot}"] is not None:
-            yield slot, row[f"peak_{slot}"]
-    for slot, window in other_windows(row["other_windows"]).items():
-        if window.used_percent is not None:
-            yield slot, window.used_percent
+class _DayPeaks:
+    """The highest used percents of a limit by slot and day."""
+
+    def __init__(self, days: Sequence[Day]) -> None:
+        self.days = days
+        self._found: dict[str, dict[str, float]] = {}
+
+    def add(self, day: str, used: Sequence[float | None], others: Mapping[str, float]) -> None:
+        """Add used percents of a day: those of the slots of `SLOT_COLUMNS`, and those of others."""
+        own = {slot: percent for slot, percent in zip(SLOT_COLUMNS, used, strict=True) if percent is not None}
+        for slot, percent in {**own, **others}.items():
+            of_slot = self._found.setdefault(slot, {})
+            of_slot[day] = max(percent, of_slot.get(day, 0.0))
+
+    def document(self, account: Account, newest: sqlite3.Row) -> LimitPeaks:
+        """Return the peaks as documents have them."""
+        minutes = {slot: window.window_minutes for slot, window in slots(newest)}
+        return {
+            "account": account.key,
+            "limit_id": newest["limit_id"],
+            "limit_name": newest["limit_name"],
+            "windows": {
+                slot: {
+                    "window_minutes": minutes.get(slot),
+                    "length": length_code(minutes.get(slot)),
+                    "days": [
+                        {"day": day.key, "start": day.start, "end": day.end, "used_percent": found[day.key]}
+                        for day in self.days
+                        if day.key in found
+                    ],
+                }
+                for slot, found in self._found.items()
+            },
+        }
 
 
-def _days(first: str | None, last: str | None, since: float) -> Iterator[str]:
-    """Yield the days from the first to the last, those before `since` left out; none outside the calendar."""
-    begin = period_key(since, "day", None)
-    if first is None or last is None or begin is None:
+def _account(source: _Source, limits: list[sqlite3.Row], days: Sequence[Day], now: float) -> Iterator[LimitPeaks]:
+    peaks = {row["limit_id"]: _DayPeaks(days) for row in limits}
+    begin = days[0].start if days else now
+    ranges = [(begin, now)]
+    coverage = source.kept.coverage.get(source.account.id) if source.kept else None
+    if source.kept and coverage and coverage.until > begin and all(day.start % QUARTER == 0 for day in days):
+        for limit_id, day, *used, others in kept_peaks(source.kept, source.account.id, days):
+            if limit_id in peaks:
+                peaks[limit_id].add(day, used, _kept_others(others))
+        ranges = [(coverage.until, now)]
+        if begin < coverage.since:
+            ranges.append((begin, coverage.since))
+    for row in limits:
+        for since, until in ranges:
+            _add_rows(source, row["limit_id"], (since, until), peaks[row["limit_id"]])
+        yield peaks[row["limit_id"]].document(source.account, row)
+
+
+def _add_rows(source: _Source, limit_id: str, span: tuple[float, float], peaks: _DayPeaks) -> None:
+    """Add the snapshots of a limit from a time range."""
+    values = {"account": source.account.id, "limit_id": limit_id, "since": span[0], "until": span[1]}
+    first = peaks.days[0].key if peaks.days else ""
+    for first_day, last_day, *used, others in tuple_cursor(source.connection).execute(_PEAKS, values):
+        windows = other_windows(others)
+        further = {slot: each.used_percent for slot, each in windows.items() if each.used_percent is not None}
+        for day in _days(first_day, last_day, first):
+            peaks.add(day, used, further)
+
+
+def _kept_others(written: str | None) -> Mapping[str, float]:
+    return read_mapping(written) if written else {}
+
+
+def _days(first: str | None, last: str | None, begin: str) -> Iterator[str]:
+    """Yield the days from the first to the last, those before `begin` left out; none outside the calendar.
+
+    Where the clock was set back meanwhile, the last one may be before the first: then it is the first alone.
+    """
+    if first is None or last is None:
         return
-    day, end = max(first, begin), last
-    while day <= end:
+    day = max(first, begin)
+    while day <= max(first, last):
         yield day
-        day = (dt.date.fromisoformat(day) + dt.timedelta(days=1)).isoformat()
+        day = _next_day(day)
 
 
-def _peaks(found: dict[str, float]) -> Iterator[DayPeak]:
-    for day, used in sorted(found.items()):
-        bounds = period_bounds(day, "day", None)
+def _days_between(since: float, until: float) -> Iterator[Day]:
+    """Yield the days from that of a timestamp to that of another; none outside the calendar."""
+    key, last = period_key(since, "day", None), period_key(until, "day", None)
+    while key is not None and last is not None and key <= last:
+        bounds = period_bounds(key, "day", None)
         if bounds is not None:
-            yield {"day": day, "start": bounds.start, "end": bounds.end, "used_percent": used}
+            yield Day(key, *bounds)
+        key = _next_day(key)
+
+
+def _next_day(day: str) -> str:
+    return (dt.date.fromisoformat(day) + dt.timedelta(days=1)).isoformat()
 
 
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"

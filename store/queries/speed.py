@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from store.analysis.formatting import DAY, HOUR, dated
+from store.analysis.formatting import DAY, HOUR
 from store.analysis.speed import (
     Change,
     Comparison,
     MetricComparison,
     Quantiles,
-    Sample,
-    Tally,
-    TurnTiming,
     compare,
     failure_name,
     is_rerouted,
     median,
     outcome,
     quantiles,
-    sample,
 )
+from store.analysis.speed_cells import QUARTER, Tally, samples
 from store.analysis.speed_text import comparison_text
+from store.kept.kind import floor_to
+from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.cursors import read_transaction
+from store.queries.kept_speed import SPEED
+from store.queries.speed_turns import Range, SpeedTurns
 
 if TYPE_CHECKING:
-    import datetime as dt
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from store.analysis.speed_cells import Cell, TurnColumns, TurnKind
     from store.constants import SpeedBy
     from store.documents import (
         AccountReference,
@@ -37,34 +41,25 @@ if TYPE_CHECKING:
         SpeedComparison,
         SpeedDocument,
         SpeedFigures,
+        SpeedModel,
         SpeedNow,
         SpeedQuantiles,
         SpeedRow,
         SpeedUsual,
     )
+    from store.kept.kind import Kept
     from store.queries.accounts import Account
 
 USUAL_SECONDS = 28 * DAY
 """How far back the usual figures reach: four weeks have each day of the week four times."""
 
-MAX_TURNS, MAX_USUAL_TURNS = 50_000, 20_000
-"""About how many turns the figures, and the usual ones, come from: of more, every second, third … one is read."""
+MAX_TURNS, MAX_USUAL_TURNS, MAX_COMPARED_TURNS = 32_768, 20_000, 4_000
+"""How many turns the figures, the usual ones and the comparison come from: of more, every 2nd, 4th, 8th … one."""
 
 SPANS = (HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
 """The last hours that are compared: the shortest of these with `SPAN_TURNS` turns, or else the longest."""
 
 SPAN_TURNS = 20
-
-_QUARTER = 900
-"""Seconds; the hours of every time zone begin at a quarter of an hour."""
-
-_KEY_COLUMNS: Mapping[SpeedBy, str] = {"model": "model", "effort": "reasoning_effort", "tier": "tier"}
-"""The columns of rows that are not a time."""
-
-_COLUMNS = ", ".join(TurnTiming._fields)
-_IN_RANGE = "account = ? AND ended_at > ? AND ended_at <= ?"
-_TIMED = "warm_up = 0 AND imported = 0"
-"""Session files tell no time of a first byte, and only an estimate of a start."""
 
 
 def load_speed(
@@ -81,143 +76,157 @@ def load_speed(
     Days and hours are those of `zone`, by default of the machine.
     """
     chosen = in_order(accounts)
-    clock = _Clock(zone)
-    with read_transaction(connection):
-        turns = _Turns(connection, [account.id for account in chosen], _Range(since, now))
-        table = _Rows(by, clock, turns.period)
+
+    def load(kept: Kept | None) -> SpeedDocument:
+        turns = SpeedTurns(connection, kept, [account.id for account in chosen], Range(since, now))
+        clock = _Clock(zone)
+        table = _SpeedRows(by, clock, turns.period)
         table.read(turns)
         span = _span(turns)
-        last = turns._replace(period=_Range(now - span, now))
-        recent = _samples(last.timings(MAX_USUAL_TURNS), clock)
-        earlier = _samples(clock.same_hours(last), clock)
-    return table.document([account.reference for account in chosen], _now(compare(recent, earlier), now - span, span))
+        now_and_usual = _compared(turns.within(now - span, now), clock)
+        return table.document([account.reference for account in chosen], _now(now_and_usual, now - span, span))
+
+    with read_transaction(connection):
+        found = ask_kept(connection, SPEED, load)
+        return load(None) if found is None else found
 
 
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:
     """Return the document of a database that does not exist yet."""
     span = min(DAY, now - since)
-    return _Rows(by, _Clock(None), _Range(since, now)).document([], _now(compare([], []), now - span, span))
+    return _SpeedRows(by, _Clock(None), Range(since, now)).document([], _now(compare([], []), now - span, span))
+
+
+def speed_begin(since: float) -> float:
+    """Return from when on turns are read for a time range: the usual ones are before it."""
+    return max(0.0, floor_to(DAY, since) - USUAL_SECONDS)
 
 
 # Reading
 
 
-class _Range(NamedTuple):
-    since: float
-    until: float
-
-
 class _Clock:
-    """Days and hours of the day in a time zone."""
+    """Days and hours of the day in a time zone, of the beginnings of quarter hours."""
 
     def __init__(self, zone: dt.tzinfo | None) -> None:
         self._zone = zone
-        self._quarters: dict[int, tuple[str | None, str | None]] = {}
+        self._days: dict[float, str | None] = {}
+        self._hours: dict[float, str | None] = {}
 
-    def day_and_hour(self, at: float) -> tuple[str | None, str | None]:
-        """Return the day (``2026-11-21``) and the hour of the day (``14:00``); None outside the calendar."""
-        quarter = int(at // _QUARTER)
-        found = self._quarters.get(quarter)
-        if found is None:
-            found = dated(at, "%Y-%m-%d", self._zone), dated(at, "%H:00", self._zone)
-            self._quarters[quarter] = found
+    def day(self, at: float) -> str | None:
+        """Return the day (``2026-11-21``); None outside the calendar."""
+        if at in self._days:
+            return self._days[at]
+        local = self._local(at)
+        found = self._days[at] = local.date().isoformat() if local else None
         return found
 
-    def same_hours(self, turns: _Turns) -> Iterator[TurnTiming]:
-        """Yield turns of the weeks before that started in those hours of the day that the time range touches."""
-        hours = self._hours(turns.period)
-        return (
-            turn
-            for turn in turns.before().timings(MAX_USUAL_TURNS)
-            if hours is None or self.day_and_hour(turn.started_at)[1] in hours
-        )
+    def hour(self, at: float) -> str | None:
+        """Return the hour of the day (``14:00``); None outside the calendar."""
+        if at in self._hours:
+            return self._hours[at]
+        local = self._local(at)
+        found = self._hours[at] = f"{local.hour:02}:00" if local else None
+        return found
 
-    def _hours(self, period: _Range) -> frozenset[str | None] | None:
+    def _local(self, at: float) -> dt.datetime | None:
+        try:
+            return dt.datetime.fromtimestamp(at, self._zone)
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    def hours(self, period: Range) -> frozenset[str | None] | None:
+        """Return the hours of the day that a time range touches; None for all."""
         if period.until - period.since >= DAY:
             return None
-        quarters = range(int(period.since // _QUARTER), int(period.until // _QUARTER) + 1)
-        return frozenset(self.day_and_hour(each * _QUARTER)[1] for each in quarters)
+        quarters = range(int(period.since // QUARTER), int(period.until // QUARTER) + 1)
+        return frozenset(self.hour(each * QUARTER) for each in quarters)
+
+    def same_hours(self, turns: SpeedTurns, most: int) -> Iterator[Cell]:
+        """Yield turns of the weeks before that started in those hours of the day that the time range touches."""
+        hours = self.hours(turns.period)
+        for kind, columns in _before(turns).sample(most):
+            if hours is None:
+                yield kind, columns
+                continue
+            places = [place for place, at in enumerate(columns.started_at) if self.hour(at) in hours]
+            yield kind, columns.chosen(places)
 
 
-class _Turns(NamedTuple):
-    """The turns of accounts that the tap saw end in a time range, without warm-ups."""
-
-    connection: sqlite3.Connection
-    accounts: Sequence[int]
-    period: _Range
-
-    def select(self, what: str, more: str = "", *values: int) -> Iterator[Any]:
-        """Yield rows of `what` (an SQL constant), account by account; `more` follows the conditions of the range."""
-        statement = f"SELECT {what} FROM requests WHERE {_IN_RANGE}{more}"  # noqa: S608 (constants)
-        cursor = tuple_cursor(self.connection)
-        for account in self.accounts:
-            yield from cursor.execute(statement, (account, *self.period, *values))
-
-    def number(self) -> int:
-        """Return how many there are, warm-ups and imported ones included: for that the index is enough."""
-        return sum(count for (count,) in self.select("count(*)"))
-
-    def timings(self, most: int) -> Iterator[TurnTiming]:
-        """Yield about so many of them: of more, every second, third … one."""
-        step = max(1, self.number() // most)
-        return map(TurnTiming._make, self.select(_COLUMNS, f" AND id % ? = 0 AND {_TIMED}", step))
-
-    def before(self) -> _Turns:
-        """Return the turns of the weeks before the time range, without those of its own day."""
-        until = min(self.period.since, self.period.until - DAY)
-        return self._replace(period=_Range(until - USUAL_SECONDS, until))
+def _before(turns: SpeedTurns) -> SpeedTurns:
+    """Return the turns of the four weeks before the time range: of whole days of UTC, the day that it begins in not."""
+    until = floor_to(DAY, turns.period.since)
+    return turns.within(until - USUAL_SECONDS, until)
 
 
-def _span(turns: _Turns) -> float:
+def _span(turns: SpeedTurns) -> float:
     """Return how many of the last seconds are compared: the time range, if that is a day or less."""
     since, now = turns.period
     if now - since <= DAY:
         return now - since
-    spans = (turns._replace(period=_Range(now - span, now)) for span in SPANS)
-    return next((now - each.period.since for each in spans if each.number() >= SPAN_TURNS), SPANS[-1])
+    return next((span for span in SPANS if turns.within(now - span, now).number() >= SPAN_TURNS), SPANS[-1])
 
 
-def _samples(turns: Iterator[TurnTiming], clock: _Clock) -> list[Sample]:
-    found = (sample(turn, clock.day_and_hour(turn.started_at)[0]) for turn in turns)
-    return [each for each in found if each]
+def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
+    """Compare turns with those of the same hours of the weeks before."""
+    hours = clock.hours(turns.period)
+    share = 1.0 if hours is None else len(hours) * HOUR / DAY
+    most = min(MAX_USUAL_TURNS, round(MAX_COMPARED_TURNS / share))
+    recent = [each for cell in turns.sample(MAX_COMPARED_TURNS) for each in samples(cell, clock.day)]
+    earlier = [each for cell in clock.same_hours(turns, most) for each in samples(cell, clock.day)]
+    return compare(recent, earlier)
 
 
 # The table
 
 
-class _Rows:
+_Label = Callable[[float], str | None]
+"""Returns the key of a row by the beginning of a quarter hour."""
+
+
+class _SpeedRows:
     """The rows of a document of ``speed``."""
 
-    def __init__(self, by: SpeedBy, clock: _Clock, period: _Range) -> None:
+    def __init__(self, by: SpeedBy, clock: _Clock, period: Range) -> None:
         self._by = by
         self._clock = clock
         self._period = period
-        self._rows: dict[str | None, Tally] = {}
-        self._usual: dict[str | None, Tally] = {}
-        self._total, self._usual_total = Tally(), Tally()
+        self._label: _Label | None = {"day": clock.day, "hour": clock.hour}.get(by)
+        self._rows: dict[str | None, dict[str | None, Tally]] = {}
+        self._usual: dict[str | None, dict[str | None, Tally]] = {}
 
-    def read(self, turns: _Turns) -> None:
+    def read(self, turns: SpeedTurns) -> None:
         """Read the turns of the time range, and the usual ones."""
-        for key, status, error_type, model, response_model, number in turns.select(*self._counts()):
-            ended, failure = outcome(status, error_type), failure_name(status, error_type)
-            rerouted = is_rerouted(model, response_model)
-            self._row(self._rows, self._counted(key)).count(ended, failure, number, rerouted=rerouted)
-        for turn in turns.timings(MAX_TURNS):
-            self._row(self._rows, self._key(turn)).add(turn)
-        for turn in self._clock.same_hours(turns):
-            ended, failure = outcome(turn.status, turn.error_type), failure_name(turn.status, turn.error_type)
-            tally = self._row(self._usual, self._key(turn))
-            tally.count(ended, failure, 1, rerouted=False)
-            tally.add(turn)
-        for total, rows in ((self._total, self._rows), (self._usual_total, self._usual)):
-            for tally in rows.values():
-                total.merge(tally)
+        for kind, quarters in turns.counts(by_quarter=self._label is not None):
+            numbers = Counter[str | None]()
+            for quarter, number in quarters:
+                numbers[self._key(kind, quarter * QUARTER)] += number
+            for key, number in numbers.items():
+                rerouted = is_rerouted(kind.model, kind.response_model)
+                self._count(self._tally(self._rows, key, kind), kind, number, rerouted=rerouted)
+        for kind, columns in turns.sample(MAX_TURNS):
+            for key, found in self._split(kind, columns):
+                self._tally(self._rows, key, kind).extend(found)
+        for kind, columns in self._clock.same_hours(turns, MAX_USUAL_TURNS):
+            for key, found in self._split(kind, columns):
+                tally = self._tally(self._usual, key, kind)
+                self._count(tally, kind, len(found.started_at), rerouted=False)
+                tally.extend(found)
 
     def document(self, accounts: list[AccountReference], now: SpeedNow) -> SpeedDocument:
         """Return the document."""
+        totals = {key: _sum(models.values()) for key, models in self._rows.items()}
+        usual = {key: _sum(models.values()) for key, models in self._usual.items()}
+        all_usual = _sum(usual.values())
+        # A day is compared with all days before the time range.
+        of_all = _usual(all_usual)
         rows: list[SpeedRow] = [
-            {"key": key, **_figures(tally, self._usual_of(key))}
-            for key, tally in sorted(self._rows.items(), key=self._order())
+            {
+                "key": key,
+                **_figures(tally, of_all if self._by == "day" else _usual(usual.get(key, Tally()))),
+                "models": _models(self._rows[key]) if self._by == "day" else [],
+            }
+            for key, tally in sorted(totals.items(), key=self._order())
         ]
         return {
             "generated_at": int(self._period.until),
@@ -227,46 +236,80 @@ class _Rows:
             "accounts": accounts,
             "now": now,
             "rows": rows,
-            "total": _figures(self._total, self._usual_total),
+            "total": _figures(_sum(totals.values()), of_all),
         }
 
-    def _usual_of(self, key: str | None) -> Tally:
-        # A day is compared with all days before the time range.
-        return self._usual_total if self._by == "day" else self._usual.get(key, Tally())
+    def _split(self, kind: TurnKind, columns: TurnColumns) -> Iterator[tuple[str | None, TurnColumns]]:
+        """Yield turns of a kind by the rows that they belong to."""
+        if self._label is None:
+            yield self._key(kind, 0), columns
+            return
+        places: dict[str | None, list[int]] = {}
+        for place, key in enumerate(map(self._label, columns.started_at)):
+            places.setdefault(key, []).append(place)
+        for key, found in places.items():
+            yield key, columns if len(places) == 1 else columns.chosen(found)
 
-    def _key(self, turn: TurnTiming) -> str | None:
-        column = _KEY_COLUMNS.get(self._by)
-        return getattr(turn, column) if column else self._bucket(turn.started_at)
-
-    def _counts(self) -> tuple[str, str]:
-        """Return what is counted of the turns, and how: each row of it has a key, an outcome and a number."""
-        key = _KEY_COLUMNS.get(self._by, f"CAST(started_at / {_QUARTER} AS INTEGER)")
-        return f"{key}, status, error_type, model, response_model, count(*)", f" AND {_TIMED} GROUP BY 1, 2, 3, 4, 5"
-
-    def _counted(self, key: Any) -> str | None:
-        return key if self._by in _KEY_COLUMNS else self._bucket(key * _QUARTER)
-
-    def _bucket(self, at: float) -> str | None:
-        return self._clock.day_and_hour(at)[int(self._by == "hour")]
+    def _key(self, kind: TurnKind, at: float) -> str | None:
+        """Return the key of the row of turns of a kind that started in the quarter hour that begins at a time."""
+        if self._label is not None:
+            return self._label(at)
+        found: str | None = getattr(kind, _KEY_FIELDS[self._by])
+        return found
 
     @staticmethod
-    def _row(rows: dict[str | None, Tally], key: str | None) -> Tally:
-        found = rows.get(key)
+    def _count(tally: Tally, kind: TurnKind, number: int, *, rerouted: bool) -> None:
+        ended, failure = outcome(kind.status, kind.error_type), failure_name(kind.status, kind.error_type)
+        tally.count(ended, failure, number, rerouted=rerouted)
+
+    def _tally(self, rows: dict[str | None, dict[str | None, Tally]], key: str | None, kind: TurnKind) -> Tally:
+        """Return the turns of a row; those of a model in rows that list their models."""
+        models = rows.setdefault(key, {})
+        model = kind.model if self._by == "day" else None
+        found = models.get(model)
         if found is None:
-            found = rows[key] = Tally()
+            found = models[model] = Tally()
         return found
 
     def _order(self) -> Callable[[tuple[str | None, Tally]], tuple[object, ...]]:
         """Return the order of rows: by time, else the most used first."""
-        if self._by not in _KEY_COLUMNS:
+        if self._label is not None:
             return lambda row: (row[0] is None, row[0] or "")
-        return lambda row: (-row[1].turns, row[0] is None, row[0] or "")
+        return _most_used
+
+
+_KEY_FIELDS: Mapping[SpeedBy, str] = {"model": "model", "effort": "reasoning_effort", "tier": "tier"}
+"""What rows stand for that are not a time."""
+
+
+def _most_used(row: tuple[str | None, Tally]) -> tuple[object, ...]:
+    return -row[1].turns, row[0] is None, row[0] or ""
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    found = Tally()
+    for each in tallies:
+        found.merge(each)
+    return found
 
 
 # Documents
 
 
-def _figures(tally: Tally, usual: Tally) -> SpeedFigures:
+def _models(tallies: Mapping[str | None, Tally]) -> list[SpeedModel]:
+    """Return the figures of each model of a row, the most used first."""
+    return [
+        {
+            "model": model,
+            "turns": tally.turns,
+            "first_byte_seconds": _quantiles(quantiles(tally.first_byte_seconds)),
+            "tokens_per_second": _quantiles(quantiles(tally.tokens_per_second, slow=0.05)),
+        }
+        for model, tally in sorted(tallies.items(), key=_most_used)
+    ]
+
+
+def _figures(tally: Tally, usual: SpeedUsual) -> SpeedFigures:
     return {
         "turns": tally.turns,
         "answered": tally.outcomes["answered"],
@@ -279,7 +322,7 @@ def _figures(tally: Tally, usual: Tally) -> SpeedFigures:
         "seconds": _quantiles(quantiles(tally.seconds)),
         "tokens_per_second": _quantiles(quantiles(tally.tokens_per_second, slow=0.05)),
         "input_tokens": median(tally.input_tokens),
-        "usual": _usual(usual),
+        "usual": usual,
     }
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.limit_status import WINDOW_COLUMNS
-from store.analysis.timeline import WindowTimeline, window_timelines
+from store.analysis.timeline import Axis, WindowTimeline, window_timelines
+from store.kept.reading import ask_kept
 from store.queries.cursors import read_transaction
+from store.queries.kept_windows import QUARTER, UTC_DAY, WINDOWS, limit_rows
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from store.kept.kind import Kept
     from store.queries.accounts import Account
 
 
@@ -38,43 +40,48 @@ def load_timelines(
 ) -> list[LimitTimeline]:
     """Return a timeline in `columns` buckets, from `since` until now, for each limit of the accounts.
 
-    Without `since` a timeline begins with the limit's first snapshot.
+    Without `since` a timeline begins with the limit's first snapshot. A long one begins at a full quarter of an hour,
+    or day of UTC, and so does each of its columns.
     """
-    with read_transaction(connection):
+
+    def load(kept: Kept | None) -> list[LimitTimeline]:
         snapshots = current_snapshots(connection)
         return [
-            _limit_timeline(connection, account, row, columns, (since, now))
+            _limit_timeline(connection, kept, account, row, _axis(connection, account, row, columns, (since, now)))
             for account in accounts
             for row in snapshots.get(account.id, [])
             if limit_id in {None, row["limit_id"]}
         ]
 
+    with read_transaction(connection):
+        found = ask_kept(connection, WINDOWS, load)
+        return load(None) if found is None else found
 
-def _limit_timeline(
+
+def _axis(
     connection: sqlite3.Connection,
     account: Account,
     newest: sqlite3.Row,
     columns: int,
     span: tuple[float | None, float],
-) -> LimitTimeline:
+) -> Axis:
     since, until = span
+    begin = _first_seen(connection, account, newest["limit_id"]) if since is None else since
+    bucket = bucket_of(until - begin, columns)
+    return Axis(begin // bucket * bucket if bucket else begin, until, columns, bucket)
+
+
+def bucket_of(seconds: float, columns: int) -> int:
+    """Return the length of the buckets at whose multiples the columns of a timeline begin; 0: they begin anywhere."""
+    return next((bucket for bucket in (UTC_DAY, QUARTER) if seconds / columns >= 2 * bucket), 0)
+
+
+def _limit_timeline(
+    connection: sqlite3.Connection, kept: Kept | None, account: Account, newest: sqlite3.Row, axis: Axis
+) -> LimitTimeline:
     limit = newest["limit_id"]
-    begin = _first_seen(connection, account, limit) if since is None else since
-    rows = connection.execute(_ROWS, {"account": account.id, "limit": limit, "since": begin})
-    windows = window_timelines(rows, begin, until, columns)
-    return LimitTimeline(account, limit, newest["limit_name"], begin, until, windows)
-
-
-_ROWS = f"""
-SELECT first_seen_at, last_seen_at, {WINDOW_COLUMNS}
-FROM snapshots
-WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at >= coalesce((
-    SELECT max(first_seen_at) FROM snapshots
-    WHERE account = :account AND limit_id = :limit AND late = 0 AND first_seen_at <= :since
-), 0)
-ORDER BY +id
-"""  # noqa: S608 (constant columns)
-"""From the snapshot that stood at `since` on, found by the index; without the `+` SQLite would walk the table by id."""
+    rows = limit_rows(connection, kept, (account.id, limit), axis.begin, axis.bucket)
+    return LimitTimeline(account, limit, newest["limit_name"], axis.begin, axis.end, window_timelines(rows, axis))
 
 
 def _first_seen(connection: sqlite3.Connection, account: Account, limit: str) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.constants import BUDGET_LIMIT
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from store.documents import TurnEntry
     from store.queries.accounts import Account
@@ -104,13 +105,42 @@ def newest_turn(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM requests").fetchone()[0])
 
 
-def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> Sequence[TurnCount]:
+def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> list[TurnCount]:
     """Count the turns with ids above `after`, up to `upto`, that the tap saw; ids only grow."""
-    rows = connection.execute(
-        "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
-        " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
-        " count(*), total(input_tokens), total(cached_tokens), total(output_tokens), total(reasoning_tokens)"
-        " FROM requests WHERE id > ? AND id <= ? AND NOT imported GROUP BY account, limit_id, outcome",
-        (after, upto),
-    )
+    return _turn_counts(connection.execute(f"{_COUNT} WHERE id > ? AND id <= ? {_OF_TAP}", (after, upto)))
+
+
+def count_ended(
+    connection: sqlite3.Connection, account: int, since: float = -math.inf, until: float = math.inf
+) -> list[TurnCount]:
+    """Count an account's turns with ``since < ended_at <= until`` (Unix seconds) that the tap saw."""
+    where = f"WHERE account = ? AND ended_at > ? AND ended_at <= ? {_OF_TAP}"
+    return _turn_counts(connection.execute(f"{_COUNT} {where}", (account, since, until)))
+
+
+def first_turn_at(connection: sqlite3.Connection, account: int) -> float | None:
+    """Return when the first turn of an account ended (Unix seconds); None if it has none."""
+    (at,) = connection.execute("SELECT min(ended_at) FROM requests WHERE account = ?", (account,)).fetchone()
+    return None if at is None else float(at)
+
+
+def added_counts(counts: Iterable[TurnCount]) -> list[TurnCount]:
+    """Return one count for each account, limit and outcome."""
+    sums: dict[tuple[int, str, str], list[int]] = {}
+    for count in counts:
+        found = sums.setdefault(count[:3], [0] * (1 + len(TOKEN_KINDS)))
+        for number, value in enumerate((count.turns, *count.tokens)):
+            found[number] += value
+    return [TurnCount(*place, turns, tuple(tokens)) for place, (turns, *tokens) in sums.items()]
+
+
+def _turn_counts(rows: Iterable[sqlite3.Row]) -> list[TurnCount]:
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]
+
+
+_COUNT = (
+    "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
+    " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
+    " count(*), total(input_tokens), total(cached_tokens), total(output_tokens), total(reasoning_tokens) FROM requests"
+)
+_OF_TAP = "AND NOT imported GROUP BY account, limit_id, outcome"

@@ -22,7 +22,7 @@ from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
 from store.queries.imported import imported_limit_ids, imported_windows
 from store.queries.limits import current_snapshots, load_limit_ids
-from store.queries.usage_kept import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
+from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
 from store.queries.usage_rows import (
     Place,
     Use,

@@ -1,6 +1,6 @@
 """The use of a window from the rows of the database, a week at a time, so that a year fits in little memory.
 
-What is kept of it (`store.queries.usage_kept`) is made of the same parts by the same functions.
+What is kept of it (`store.queries.kept_usage`) is made of the same parts by the same functions.
 """
 
 from __future__ import annotations

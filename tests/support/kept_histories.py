@@ -101,6 +101,8 @@ class History:
         if chance.random() < 0.5:
             week = int(at // (7 * DAY) + 1) * 7 * DAY
             windows["7d"] = Window(used_percent=round(limit.used / 10), window_minutes=10_080, resets_at=week)
+        if chance.random() < 0.3:
+            windows["30d"] = Window(used_percent=limit.used / 20, window_minutes=43_200, resets_at=NOON + 300 * DAY)
         fields: dict[str, Any] = {"plan_type": self.plans.get(person)}
         if chance.random() < 0.2:
             fields["credits"] = Credits(has_credits=True, unlimited=False, balance=str(chance.randrange(30)))

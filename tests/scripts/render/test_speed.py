@@ -49,7 +49,7 @@ def test_wide(document: SpeedDocument) -> None:
     )
     assert ground == (
         "Turns of the same model, effort, tier and size of input take 2.5 times as long to the first byte: more than on"
-        " 20 of 20 days."
+        " 19 of 19 days."
     )
     assert [line.rsplit(maxsplit=6)[1:] for line in table] == [
         ["usual", "Input", "Failed", "Refused", "Cut", "off", "Rerouted"][-6:],

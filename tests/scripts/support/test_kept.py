@@ -9,12 +9,19 @@ import pytest
 
 from scripts.support import kept
 from scripts.support.kept import keep_for
+from store.files import kept_path
 from store.queries.accounts import AccountError
 from tests.store.kept.test_filling import daily
 from tests.support.kept import SEEN, coverage
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every database for a long one."""
+    monkeypatch.setattr("store.kept.filling.LONG_BYTES", 0)
 
 
 def test_what_a_question_needs_is_kept(path: Path) -> None:
@@ -43,3 +50,10 @@ def test_a_terminal_is_told_of_a_long_work(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     keep_for(daily(path), [], SEEN, None)
     assert capsys.readouterr().err.count("\n") == int(is_terminal)
+
+
+def test_nothing_is_kept_of_a_short_history(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read in a moment."""
+    monkeypatch.setattr("store.kept.filling.LONG_BYTES", 1_000_000_000)
+    keep_for(daily(path), [], SEEN, None)
+    assert not kept_path(path).exists()

@@ -11,13 +11,11 @@ from store.analysis.speed import (
     Measure,
     Quantiles,
     Sample,
-    Tally,
     compare,
     is_rerouted,
     measure,
     outcome,
     quantiles,
-    sample,
 )
 from tests.support.speed_factories import day_of_samples, timing, weeks_of_samples
 
@@ -103,42 +101,6 @@ def test_measure(turn: TurnTiming, expected: Measure | None) -> None:
 def test_quantiles(figures: list[float], expected: Quantiles) -> None:
     """The median and the 95th percentile, between two figures where need be."""
     assert quantiles(figures) == pytest.approx(expected)
-
-
-def test_tally() -> None:
-    """Counts have every turn; figures are those of answered ones."""
-    one, other = Tally(), Tally()
-    one.count("answered", "200", 2, rerouted=True)
-    one.count("failed", "server_error", 1, rerouted=False)
-    one.add(timing(2, 10, 500))
-    one.add(timing(2, 10, 500, status=500))
-    other.count("refused", "429", 3, rerouted=False)
-    other.add(timing(4, 10, 500, input_tokens=None))
-    other.merge(one)
-    assert (other.turns, other.rerouted) == (6, 2)
-    assert other.outcomes == {"answered": 2, "failed": 1, "refused": 3}
-    assert other.errors == {"server_error": 1}
-    assert list(other.first_byte_seconds) == [4, 2]
-    assert list(other.seconds) == [14, 12]
-    assert list(other.tokens_per_second) == [50, 50]
-    assert list(other.input_tokens) == [30_000]
-
-
-@pytest.mark.parametrize(
-    ("turn", "expected"),
-    [
-        pytest.param(timing(2, 10), ("m", False, 2, 50), id="answered"),
-        pytest.param(timing(2, 10, response_model="n-2026-11-20"), ("n", False, 2, 50), id="rerouted"),
-        pytest.param(timing(2, 10, model=None), (None, False, 2, 50), id="no model"),
-        pytest.param(timing(2, 10, status=500), ("m", True, None, None), id="failed"),
-        pytest.param(timing(2, 10, status=429), None, id="refused"),
-        pytest.param(timing(2, 10, error_type="interrupted"), None, id="interrupted"),
-    ],
-)
-def test_sample(turn: TurnTiming, expected: tuple[Any, ...] | None) -> None:
-    """A turn of the model that responded; one that was refused or interrupted says nothing of Codex."""
-    found = sample(turn, "day")
-    assert expected == (found and (found.model, found.failed, found.first_byte_seconds, found.tokens_per_second))
 
 
 SEEDS = range(40)

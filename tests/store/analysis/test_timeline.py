@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.analysis.timeline import WindowTimeline, _TimelineBuilder, window_timelines
+from store.analysis.timeline import Axis, WindowTimeline, _TimelineBuilder, window_timelines
 from tests.support.factories import NOON
 from tests.support.timeline_factories import HOUR, five, row
 
@@ -83,7 +83,7 @@ def test_the_row_before_the_time_range_holds_at_its_start() -> None:
 def test_values_are_within_the_reported_ones(reported: list[tuple[float, float, float]]) -> None:
     """For any readings and clock steps, columns are within the reported values, and peaks are in their columns."""
     rows = [row(at, used, resets=at + left) for at, used, left in reported]
-    found = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
+    found = window_timelines(rows, Axis(NOON, NOON + 12 * HOUR, 24))
     if not found:
         return
     columns = [column for column in found["5h"].columns if column]
@@ -101,7 +101,7 @@ def test_values_are_within_the_reported_ones(reported: list[tuple[float, float, 
 def test_the_fast_path_draws_the_same(reported: list[tuple[float, float, float]], in_order: bool) -> None:
     """The fast path for rising readings draws the same as the slow path."""
     rows = [row(at, used, resets=resets) for at, used, resets in (sorted(reported) if in_order else reported)]
-    fast = window_timelines(rows, NOON, NOON + 12 * HOUR, 24)
+    fast = window_timelines(rows, Axis(NOON, NOON + 12 * HOUR, 24))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_TimelineBuilder, "add_rising", lambda *_: False)
-        assert window_timelines(rows, NOON, NOON + 12 * HOUR, 24) == fast
+        assert window_timelines(rows, Axis(NOON, NOON + 12 * HOUR, 24)) == fast

@@ -119,10 +119,12 @@ def test_a_kind_may_be_complete_for_less_than_it_was_asked_for(path: Path) -> No
     assert len(stored_rows(path)) == 2 * 99
 
 
-def test_stopping_ends_the_filling(path: Path) -> None:
-    """Before the next piece."""
-    fill(daily(path), [Wish(SEEN)], NOW, is_stopping=lambda: True)
-    assert coverage(path) == {}
+def test_which_databases_are_long(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short one is read in a moment; one that is not there has no answers."""
+    assert not filling.is_long(path)
+    assert not filling.is_long(daily(path))
+    monkeypatch.setattr(filling, "LONG_BYTES", path.stat().st_size)
+    assert filling.is_long(path)
 
 
 def test_nothing_is_filled_for_a_database_that_is_not_there(path: Path) -> None:

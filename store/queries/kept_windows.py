@@ -1,0 +1,252 @@
+"""The kept rows of windows: the snapshots that long charts need, and the highest used percents by the quarter hour."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, other_windows
+from store.analysis.thinning import Needed, Reading, thinned
+from store.kept.kind import Kind
+from store.queries.cursors import tuple_cursor
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from store.analysis.limit_status import Row
+    from store.kept.kind import Kept, Piece
+
+QUARTER, UTC_DAY = 900, 86_400
+"""The buckets of snapshots, in seconds; the days of every time zone begin at a quarter of an hour."""
+
+_STEP = 6 * 3_600.0
+
+
+# Filling
+
+
+def _fill(piece: Piece) -> float:
+    for (limit_id,) in tuple_cursor(piece.source).execute(
+        "SELECT limit_id FROM limits WHERE account = ? ORDER BY limit_id", (piece.account,)
+    ):
+        _fill_limit(piece, limit_id)
+    return piece.until
+
+
+def _fill_limit(piece: Piece, limit_id: str) -> None:
+    values = {"account": piece.account, "limit_id": limit_id, "since": piece.since, "until": piece.until}
+    cursor = tuple_cursor(piece.source)
+    peaks = _QuarterPeaks()
+    standing = cursor.execute(_STANDING, values).fetchone()
+    if standing is not None:
+        _store_seen(piece, standing, peaks)
+    rows = {row[0]: row for row in cursor.execute(_PIECE, values)}
+    readings = []
+    for row in rows.values():
+        reading = peaks.add(row, row[1], piece.until)
+        if reading.first_seen_at > piece.since:
+            readings.append(Needed(reading, 1))
+    piece.kept.executemany(_INSERT_PEAKS, [(piece.account, at, limit_id, *found) for at, found in peaks.rows()])
+    # Where the clock was set, one of another time may have come between two of these: then all of them are needed.
+    values |= (
+        {"first": readings[0].reading.id, "last": readings[-1].reading.id} if readings else {"first": 0, "last": 0}
+    )
+    is_thinned = not cursor.execute(_ARRIVED_BETWEEN, values).fetchone()[0]
+    quarters = list(thinned(readings, QUARTER)) if is_thinned else readings
+    days = {each.reading.id: each.number for each in (thinned(quarters, UTC_DAY) if is_thinned else readings)}
+    piece.kept.executemany(
+        _INSERT,
+        (
+            (piece.account, at, limit_id, row_id, seen_at, number, days.get(row_id, 0), *windows)
+            for (row_id, at, seen_at, *windows), number in ((rows[each.reading.id], each.number) for each in quarters)
+        ),
+    )
+
+
+def _store_seen(piece: Piece, row: tuple[Any, ...], peaks: _QuarterPeaks) -> None:
+    """Store until when the snapshot was seen that stood at the start of a piece: it has another after it by now."""
+    row_id, at, seen_at = row[:3]
+    where = piece.account, at, row_id
+    known = piece.kept.execute(
+        "SELECT last_seen_at FROM windows_snapshots WHERE account = ? AND at = ? AND id = ?", where
+    ).fetchone()
+    begin = piece.since if known is None else min(known[0], piece.since)
+    if seen_at > begin:
+        peaks.add(row, begin, piece.until)
+    piece.kept.execute(
+        "UPDATE windows_snapshots SET last_seen_at = ? WHERE account = ? AND at = ? AND id = ?", (seen_at, *where)
+    )
+
+
+class _QuarterPeaks:
+    """The highest used percents of a limit by the end of the quarter hour."""
+
+    def __init__(self) -> None:
+        self._peaks: dict[int, dict[str, float]] = {}
+
+    def add(self, row: tuple[Any, ...], begin: float, until: float) -> Reading:
+        """Add a snapshot that was seen from `begin` on, and return it; what is after `until` is left out."""
+        row_id, at, seen_at, *own, others = row
+        used: dict[str, float] = {}
+        rest: list[object] = []
+        for place, slot in enumerate(SLOT_COLUMNS):
+            percent, minutes, resets_at = own[3 * place : 3 * place + 3]
+            rest += slot if percent is not None else None, minutes, resets_at
+            if percent is not None:
+                used[slot] = percent
+        if others:
+            for slot, window in other_windows(others).items():
+                rest += slot, window.used_percent is None, window.window_minutes, window.resets_at
+                if window.used_percent is not None:
+                    used[slot] = window.used_percent
+        end, last = _quarter_end(begin), _quarter_end(max(begin, min(seen_at, until)))
+        while end <= last:
+            quarter = self._peaks.get(end)
+            if quarter is None:
+                self._peaks[end] = dict(used)
+            else:
+                for slot, percent in used.items():
+                    if percent > quarter.get(slot, -1.0):
+                        quarter[slot] = percent
+            end += QUARTER
+        return Reading(row_id, at, seen_at, tuple(used.values()), tuple(rest))
+
+    def rows(self) -> Iterator[tuple[int, tuple[object, ...]]]:
+        """Yield the end of each quarter, and the values of its columns."""
+        for end, quarter in self._peaks.items():
+            own = [quarter.get(slot) for slot in SLOT_COLUMNS]
+            others = {slot: percent for slot, percent in quarter.items() if slot not in SLOT_COLUMNS}
+            yield end, (*own, json.dumps(others) if others else None)
+
+
+def _quarter_end(at: float) -> int:
+    return (math.floor(at / QUARTER) + 1) * QUARTER
+
+
+_PEAK_COLUMNS = ", ".join(f"peak_{slot} REAL" for slot in SLOT_COLUMNS)
+WINDOWS = Kind(
+    "windows",
+    1,
+    {
+        "windows_snapshots": "limit_id TEXT NOT NULL, id INTEGER NOT NULL, last_seen_at REAL NOT NULL,"
+        f" quarter_number INTEGER NOT NULL, day_number INTEGER NOT NULL, {WINDOW_COLUMNS}",
+        "windows_peaks": f"limit_id TEXT NOT NULL, {_PEAK_COLUMNS}, others TEXT",
+    },
+    _fill,
+    _STEP,
+)
+"""``quarter_number`` and ``day_number`` count the snapshots that a row stands for in charts with such buckets; 0: such
+a chart does not need it. ``others`` is JSON: the highest used percents by slot, of slots without a column.
+"""
+
+_OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
+_COLUMNS = f"id, first_seen_at, last_seen_at, {WINDOW_COLUMNS}"
+_PIECE = f"SELECT {_COLUMNS} {_OF_LIMIT} AND first_seen_at >= :since AND first_seen_at <= :until ORDER BY +id"
+_STANDING = f"SELECT {_COLUMNS} {_OF_LIMIT} AND first_seen_at < :since ORDER BY first_seen_at DESC, id DESC LIMIT 1"
+_INDEXED = "SELECT 1 FROM main.snapshots WHERE account = :account AND limit_id = :limit_id AND first_seen_at"
+_ARRIVED_BETWEEN = (
+    f"SELECT EXISTS ({_INDEXED} > :until AND id < :last) OR EXISTS ({_INDEXED} <= :since AND id > :first)"
+)
+_INSERT = f"INSERT INTO windows_snapshots VALUES ({', '.join('?' * (7 + len(WINDOW_COLUMNS.split(', '))))})"  # noqa: S608 (constants)
+_INSERT_PEAKS = f"INSERT INTO windows_peaks VALUES (?, ?, ?, {', '.join('?' * len(SLOT_COLUMNS))}, ?)"  # noqa: S608 (constants)
+
+
+# Reading
+
+
+def limit_rows(
+    connection: sqlite3.Connection, kept: Kept | None, limit: tuple[int, str], since: float, bucket: int
+) -> Iterator[Row]:
+    """Return the snapshots of a limit that a chart needs, in the order of arrival.
+
+    The first one is that which stood at `since` (Unix seconds). Each row has its ``number``: that of the snapshots that
+    it stands for.
+
+    Args:
+        connection: The database.
+        kept: The kept rows, if any can be used.
+        limit: The account and the id of the limit.
+        since: The start of the chart; with a bucket, one of its multiples.
+        bucket: `QUARTER` or `UTC_DAY` where all columns of the chart begin at its multiples, else 0.
+
+    """
+    values = {"account": limit[0], "limit_id": limit[1]}
+    begin = _standing_at(connection, values, since)
+    coverage = kept.coverage.get(limit[0]) if kept and bucket else None
+    end = None if coverage is None else _standing_at(connection, values, coverage.until)
+    if kept is None or coverage is None or end is None or end <= max(begin or 0.0, coverage.since):
+        return connection.execute(_ROWS, {**values, "begin": begin or 0.0, "end": math.inf})
+    values |= {"begin": begin or 0.0, "since": coverage.since, "end": end}
+    cursor = kept.connection.cursor()
+    cursor.row_factory = connection.row_factory
+    number = "quarter_number" if bucket == QUARTER else "day_number"
+    # By arrival across all of them: the clock may have been set back.
+    return heapq.merge(
+        connection.execute(_OLDER_ROWS, values),
+        cursor.execute(_KEPT_ROWS.format(number=number), values),
+        connection.execute(_ROWS, {**values, "begin": end, "end": math.inf}),
+        key=itemgetter("id"),
+    )
+
+
+def _standing_at(connection: sqlite3.Connection, values: dict[str, Any], at: float) -> float | None:
+    """Return when the snapshot that stood at a timestamp was first seen; None where there is none."""
+    row = connection.execute(
+        f"SELECT first_seen_at {_OF_LIMIT} AND first_seen_at <= :at ORDER BY first_seen_at DESC LIMIT 1",
+        {**values, "at": at},
+    ).fetchone()
+    return None if row is None else float(row[0])
+
+
+# Without the `+` SQLite would walk the table by id.
+_ROWS = f"SELECT {_COLUMNS}, 1 AS number {_OF_LIMIT} AND first_seen_at >= :begin ORDER BY +id"
+_OLDER_ROWS = (
+    f"SELECT {_COLUMNS}, 1 AS number {_OF_LIMIT} AND first_seen_at >= :begin AND first_seen_at <= :since ORDER BY +id"
+)
+_KEPT_ROWS = f"""
+SELECT id, at AS first_seen_at, last_seen_at, {WINDOW_COLUMNS}, {{number}} AS number FROM windows_snapshots
+WHERE account = :account AND at > :since AND at >= :begin AND at < :end AND limit_id = :limit_id AND {{number}} > 0
+ORDER BY +id
+"""  # noqa: S608 (constants)
+
+
+class Day(NamedTuple):
+    """A day by its key, and its bounds in Unix seconds."""
+
+    key: str
+    start: float
+    end: float
+
+
+def kept_peaks(kept: Kept, account: int, days: Sequence[Day]) -> list[tuple[Any, ...]]:
+    """Return the highest used percents of an account's limits on days, as far as they are kept.
+
+    Args:
+        kept: The kept rows.
+        account: The account.
+        days: The days; their bounds are multiples of `QUARTER`.
+
+    Returns:
+        Rows with the limit, the key of the day, the peak of each slot of `SLOT_COLUMNS`, and further ones as JSON.
+
+    """
+    if not days:
+        return []
+    listed = ", ".join(f"({number}, {int(start)}, {int(end)})" for number, (_, start, end) in enumerate(days))
+    rows = kept.connection.execute(
+        _KEPT_PEAKS.format(days=listed), {"account": account, **kept.coverage[account]._asdict()}
+    )
+    return [(limit_id, days[number].key, *peaks) for number, limit_id, *peaks in rows]
+
+
+_KEPT_PEAKS = f"""
+WITH days (number, day_start, day_end) AS (VALUES {{days}})
+SELECT number, limit_id, {", ".join(f"max(peak_{slot})" for slot in SLOT_COLUMNS)}, others
+FROM days CROSS JOIN windows_peaks
+WHERE account = :account AND at > day_start AND at <= day_end AND at > :since AND at <= :until
+GROUP BY number, limit_id, others
+"""  # noqa: S608 (constants, and whole numbers)

@@ -1,0 +1,97 @@
+"""Turns of one kind as columns, and samples of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store.analysis.speed_cells import Tally, cells, empty_columns, from_bytes, level, sample_level, samples
+from tests.support.speed_factories import timing
+
+if TYPE_CHECKING:
+    from store.analysis.speed import TurnTiming
+    from store.analysis.speed_cells import TurnColumns
+
+
+def test_turns_of_a_kind_are_one_cell() -> None:
+    """Its columns are in the order of the turns."""
+    found = dict(cells([timing(2, 10), timing(3, 10, at=1_000), timing(4, 10, model="n")]))
+    assert [kind.model for kind in found] == ["m", "n"]
+    (columns, _) = found.values()
+    assert [list(column) for column in columns] == [[0, 900], [12, 13], [2, 3], [50, 50], [30_000, 30_000]]
+
+
+def test_columns_are_read_again_in_part() -> None:
+    """The first turns of what was written, and none of nothing."""
+    columns = empty_columns()
+    for waited in range(5):
+        columns.add(timing(waited, 10))
+    written = columns.to_bytes()
+    assert from_bytes(written, 5) == columns
+    assert from_bytes(written, 2) == columns.chosen([0, 1])
+    assert from_bytes(b"", 0) == empty_columns()
+
+
+@pytest.mark.parametrize(("row_id", "expected"), [(1, 0), (2, 1), (3, 0), (8, 3), (24, 3), (1 << 40, 40)])
+def test_level(row_id: int, expected: int) -> None:
+    """How often 2 divides an id."""
+    assert level(row_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "most", "expected"), [(0, 10, 0), (10, 10, 0), (11, 10, 1), (20, 10, 1), (21, 10, 2), (100, 10, 4)]
+)
+def test_sample_level(number: int, most: int, expected: int) -> None:
+    """The least power of 2 whose multiples are few enough."""
+    assert sample_level(number, most) == expected
+
+
+@pytest.mark.parametrize(
+    ("turn", "expected"),
+    [
+        pytest.param(timing(2, 10), ("m", False, 2, 50), id="answered"),
+        pytest.param(timing(2, 10, response_model="n-2026-11-20"), ("n", False, 2, 50), id="rerouted"),
+        pytest.param(timing(2, 10, model=None), (None, False, 2, 50), id="no model"),
+        pytest.param(timing(2, 10, status=500), ("m", True, None, None), id="failed"),
+        pytest.param(timing(2, 10, status=429), None, id="refused"),
+        pytest.param(timing(2, 10, error_type="interrupted"), None, id="interrupted"),
+    ],
+)
+def test_samples(turn: TurnTiming, expected: tuple[Any, ...] | None) -> None:
+    """A turn of the model that responded; one that was refused or interrupted says nothing of Codex."""
+    (cell,) = cells([turn])
+    found = [(each.model, each.failed, each.first_byte_seconds, each.tokens_per_second) for each in samples(cell, str)]
+    assert found == ([] if expected is None else [expected])
+
+
+def test_the_size_of_a_failed_turn_is_known() -> None:
+    """It says whether the user's own turns have changed; the size of an unknown one is unknown."""
+    for turn, tokens in ((timing(status=500), 30_000), (timing(input_tokens=None), None)):
+        (cell,) = cells([turn])
+        assert [each.input_tokens for each in samples(cell, str)] == [tokens]
+
+
+def columns(*turns: TurnTiming) -> TurnColumns:
+    found = empty_columns()
+    for turn in turns:
+        found.add(turn)
+    return found
+
+
+def test_tally() -> None:
+    """Counts have every turn; figures are those of answered ones."""
+    one, other = Tally(), Tally()
+    one.count("answered", "200", 2, rerouted=True)
+    one.count("failed", "server_error", 1, rerouted=False)
+    one.extend(columns(timing(2, 10, 500), timing(2, 10, 500, status=500)))
+    other.count("refused", "429", 3, rerouted=False)
+    other.extend(columns(timing(4, 10, 500, input_tokens=None)))
+    other.merge(one)
+    assert (other.turns, other.rerouted) == (6, 2)
+    assert other.outcomes == {"answered": 2, "failed": 1, "refused": 3}
+    assert other.errors == {"server_error": 1}
+    assert list(other.first_byte_seconds) == [4, 2]
+    assert list(other.seconds) == [14, 12]
+    assert list(other.tokens_per_second) == [50, 50]
+    assert list(other.input_tokens) == [30_000]

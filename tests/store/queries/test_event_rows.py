@@ -1,0 +1,59 @@
+"""The events that rows say, range by range."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store.database import open_reader
+from store.queries.event_rows import EventRange, count_snapshots, current_rows, row_by_id, shown_events, snapshot_times
+from tests.support.databases import record
+from tests.support.event_factories import five, reported
+from tests.support.factories import NOON
+from tests.support.kept_histories import DAY, HISTORIES, Step, play
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=HISTORIES, cuts=st.lists(st.floats(-1, 200), max_size=5))
+def test_the_events_of_ranges_are_those_of_the_whole(path: Path, steps: list[Step], cuts: list[float]) -> None:
+    """Wherever they are cut, and so is the number of snapshots."""
+    for _ in play(path, [], [step for step in steps if step[0] not in {"fill", "kill"}]):
+        pass
+    bounds = [-math.inf, *sorted(NOON + day * DAY for day in cuts), math.inf]
+    with closing(open_reader(path)) as connection:
+        for (account,) in connection.execute("SELECT id FROM accounts"):
+            whole = sorted(map(repr, shown_events(connection, EventRange(account))))
+            parts = [
+                repr(shown)
+                for since, until in pairwise(bounds)
+                for shown in shown_events(connection, EventRange(account, since, until))
+            ]
+            assert sorted(parts) == whole
+            counts = [count_snapshots(connection, account, *each) for each in pairwise(bounds)]
+            assert sum(counts) == len(list(snapshot_times(connection, account, -math.inf, math.inf)))
+
+
+def test_an_event_is_shown_by_its_later_snapshot(path: Path) -> None:
+    """A reset that was due while nobody looked happened before."""
+    record(path, reported(five(40)), reported(five(3, NOON + 6 * DAY), 5 * DAY))
+    with closing(open_reader(path)) as connection:
+        (shown,) = (each for each in shown_events(connection, EventRange(1)) if each.event.kind == "window_reset")
+    assert (shown.shown_at, shown.event.at) == (NOON + 5 * DAY, NOON + 7_200)
+
+
+def test_the_snapshots_that_are_not_final(path: Path) -> None:
+    """The newest of each limit."""
+    record(path, reported(five(40)), reported(five(41), 60))
+    with closing(open_reader(path)) as connection:
+        (row,) = current_rows(connection, 1)
+        assert row["first_seen_at"] == NOON + 60
+        assert row_by_id(connection, row["id"]) == row
+        assert row_by_id(connection, 99) is None
