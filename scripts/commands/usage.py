@@ -183,7 +183,8 @@ def _keep(path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, A
     if refit:
         drop(path, kinds, [account.id for account in accounts])
     since = None if refit else query["since"]
-    return all([keep_for(path, prefixes, kind, since, even_short=refit) for kind in kinds])
+    filled = [keep_for(path, prefixes, kind, since, even_short=refit) for kind in kinds]
+    return all(filled)
 
 
 def _load(

@@ -411,6 +411,8 @@ def _weights(document: UsageDocument) -> Iterator[str]:
     for fit in document["weights"]:
         whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
         yield f"{whose}{_weight(fit)}"
+    if any(fit["fitted"] for fit in document["weights"]):
+        yield "Earlier increases keep the weights of their time. --refit divides all anew, by weights fitted now."
 
 
 def _weight(fit: TokenWeights) -> str:

@@ -248,6 +248,10 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[TimeRang
         key = table.period_key(int(start / QUARTER_SECONDS))
         bounds = period_bounds(key, table.by, table.zone) if key else None
         end = max(start + QUARTER_SECONDS, ceil_to(QUARTER_SECONDS, bounds.end) if bounds else 0.0)
+        # Hours begin at one of UTC nearly everywhere.
+        hour = ceil_to(_HOUR_SECONDS, end)
+        if not bounds and table.period_key(int(hour / QUARTER_SECONDS) - 1) == key:
+            end = max(end, hour)
         while not bounds and end < until and table.period_key(int(end / QUARTER_SECONDS)) == key:
             end += QUARTER_SECONDS
         yield TimeRange(start, min(end, until))
@@ -362,7 +366,7 @@ _DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
 }
 """What rows stand for, by the names of the columns."""
 
-_DAY_SECONDS = 86_400
+_HOUR_SECONDS, _DAY_SECONDS = 3_600, 86_400
 _END_OF_DAY = f"(CAST(at - 1 AS INTEGER) / {_DAY_SECONDS} + 1) * {_DAY_SECONDS}"  # which is part of the day
 _QUARTERS_A_DAY = _DAY_SECONDS // QUARTER_SECONDS
 

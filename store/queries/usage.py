@@ -21,8 +21,8 @@ from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
 from store.queries.imported import imported_limit_ids, imported_windows
-from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
+from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.usage_rows import (
     Place,
     Use,
@@ -328,7 +328,7 @@ class _Question(NamedTuple):
     def _answer(self, accounts: Sequence[Account], places: Sequence[Place], kept: Kept | None) -> _Answer | None:
         """Return the answer; None where what is kept does not tell the prices of turns apart."""
         valuation = Valuation(self.prices) if self.prices else None
-        sources = [_Source(self, place, valuation, kept, self._covered(kept, place)) for place in places]
+        sources = [_UseSource(self, place, valuation, kept, self._covered(kept, place)) for place in places]
         if kept and not all(source.has_steps() for source in sources):
             return None
         table = UsageTable(self.grouping, self.period, valuation)
@@ -369,7 +369,7 @@ class _Question(NamedTuple):
         return units.pop() if len(units) == 1 else None
 
 
-class _Source:
+class _UseSource:
     """Where the use of one account comes from: rows that are kept, and the rows of the database for the rest."""
 
     def __init__(

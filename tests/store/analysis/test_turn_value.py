@@ -73,7 +73,9 @@ def valued(fields: dict[str, Any], valuation: Valuation | None = None) -> Value:
 )
 def test_a_turn_has_a_value(fields: dict[str, Any], dollars: float) -> None:
     """Prices are per million tokens."""
-    assert valued(fields) == Value(pytest.approx(dollars, rel=1e-12), 1, 0)
+    found = valued(fields)
+    assert found == Value(found.dollars, 1, 0)
+    assert found.dollars == pytest.approx(dollars, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,14 @@ AT = 1_000 * QUARTER_SECONDS
         pytest.param(
             {"input_tokens": 100, "cached_tokens": 40, "reasoning_tokens": 3, "cache_write_tokens": 90},
             {
-                **{"turns": 1, "valued": 1, "input_tokens": 100, "cached_tokens": 40, "output_tokens": 7},
-                **{"reasoning_tokens": 3, "billed_cached": 40, "billed_written": 60},
+                "turns": 1,
+                "valued": 1,
+                "input_tokens": 100,
+                "cached_tokens": 40,
+                "output_tokens": 7,
+                "reasoning_tokens": 3,
+                "billed_cached": 40,
+                "billed_written": 60,
             },
             id="answered",
         ),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from store.constants import GROUP_BY
 from store.database import open_reader
 from store.queries.accounts import load_accounts
-from store.queries.usage import NotSeenError, load_usage
 from store.queries.kept_usage import usage_kind
+from store.queries.usage import NotSeenError, load_usage
 from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
 from tests.support.prices import PriceTable
 

@@ -94,7 +94,8 @@ def test_a_window_that_was_last_seen_long_ago(path: Path) -> None:
     with closing(open_writer(path)) as connection, transaction(connection):
         connection.executemany(
             "INSERT INTO snapshots (account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at,"
-            " used_5h_percent, window_5h_minutes, source, raw) VALUES (1, 'k~0', 'codex', ?, ?, ?, 1, 300, 'headers', '{}')",
+            " used_5h_percent, window_5h_minutes, source, raw)"
+            " VALUES (1, 'k~0', 'codex', ?, ?, ?, 1, 300, 'headers', '{}')",
             [(at, at, at) for at in range(2 * DAY, 2 * DAY + 300)],
         )
     for since in (-1.0, 1.5 * DAY):
