@@ -412,7 +412,7 @@ def _weights(document: UsageDocument) -> Iterator[str]:
         whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
         yield f"{whose}{_weight(fit)}"
     if any(fit["fitted"] for fit in document["weights"]):
-        yield "Earlier increases keep the weights of their time. --refit divides all anew, by weights fitted now."
+        yield "Earlier increases keep the weights of their time; --refit divides all of them anew."
 
 
 def _weight(fit: TokenWeights) -> str:

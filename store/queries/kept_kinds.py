@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.queries.kept_events import EVENTS
+from store.queries.kept_rates import RATES
 from store.queries.kept_speed import SPEED
 from store.queries.kept_turns import TURNS
 from store.queries.kept_usage import usage_kind
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 KINDS: tuple[Kind, ...] = (
     TURNS,
+    RATES,
     WINDOWS,
     EVENTS,
     *filter(None, map(usage_kind, ("7d", "5h"))),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from store.analysis.attribution import DEFAULT_WEIGHTS, MAX_TURN_SECONDS
 from store.analysis.budgets import CREDITS
 from store.analysis.formatting import compact_length, decimal_value, find_slot, length_code, shown_windows
-from store.analysis.limit_status import slots
 from store.analysis.ranking import TokenRate
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted
@@ -20,7 +19,8 @@ from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
-from store.queries.imported import imported_limit_ids, imported_windows
+from store.queries.imported import imported_limit_ids
+from store.queries.kept_rates import kept_rates
 from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.usage_rows import (
@@ -28,6 +28,7 @@ from store.queries.usage_rows import (
     Use,
     Weigher,
     first_at,
+    limit_windows,
     newest_sample,
     place_use,
     straddling_use,
@@ -175,12 +176,12 @@ def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Seque
     if len(accounts) == 1:
         return found
     with read_transaction(connection):
-        for account_id, windows in _windows(connection, accounts, MAIN_LIMIT).items():
-            account = next(each for each in accounts if each.id == account_id)
-            slot = max(windows, key=lambda each: windows[each] or 0, default=None)
-            minutes = windows[slot] if slot else None
+        kept = kept_rates(connection, now)
+        windows = limit_windows(connection, [account.id for account in accounts], MAIN_LIMIT)
+        for account in accounts:
+            slot, minutes = max(windows[account.id].items(), key=lambda each: each[1] or 0, default=(None, None))
             if slot and minutes:
-                rate = token_rate(connection, Place(account_id, MAIN_LIMIT, slot), now)
+                rate = token_rate(connection, Place(account.id, MAIN_LIMIT, slot), now, kept)
                 if rate:
                     found[account.key] = TokenRate(rate, minutes)
     return found
@@ -199,7 +200,7 @@ def _chosen_window(
 ) -> tuple[str | None, str | None, dict[int, dict[str, int | None]]]:
     """Return the limit, the window by its length or slot, and the windows that the limit of each account has."""
     limit = _limit(connection, limit_id)
-    windows = _windows(connection, chosen, limit)
+    windows = limit_windows(connection, [each.id for each in chosen], limit)
     if limit_id is None and not any(windows.values()):
         limit, windows = _budget(connection, chosen) or (limit, windows)
     wanted = compact_length(window) if window and any(windows.values()) else _default_window(windows)
@@ -219,27 +220,8 @@ def _budget(
     connection: sqlite3.Connection, chosen: Sequence[Account]
 ) -> tuple[str, dict[int, dict[str, int | None]]] | None:
     """Return the budget, which stands for a main limit without windows, and its windows; None if there is none."""
-    windows = _windows(connection, chosen, BUDGET_LIMIT)
+    windows = limit_windows(connection, [each.id for each in chosen], BUDGET_LIMIT)
     return (BUDGET_LIMIT, windows) if any(windows.values()) else None
-
-
-def _windows(
-    connection: sqlite3.Connection, chosen: Sequence[Account], limit: str | None
-) -> dict[int, dict[str, int | None]]:
-    """Return by account id the slots of the windows that the limit has now, and the minutes of each.
-
-    Of a limit that the tap has not seen yet, they are those of the account's session files.
-    """
-    snapshots = current_snapshots(connection)
-    found = {}
-    for account in chosen:
-        rows = [row for row in snapshots.get(account.id, []) if row["limit_id"] == limit]
-        found[account.id] = (
-            {slot: window.window_minutes for row in rows for slot, window in slots(row)}
-            if rows
-            else imported_windows(connection, account.id, limit)
-        )
-    return found
 
 
 class _BudgetSize(NamedTuple):

@@ -22,13 +22,14 @@ from store.analysis.attribution import (
     points_in_range,
 )
 from store.analysis.formatting import decimal_value
-from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows
+from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.analysis.token_weights import FEW_GAPS, Fitted, fit_days, fit_history, fit_intervals, points_per_token
 from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, TurnSums, cell_key, turn_cells
 from store.analysis.usage_table import Readings, TimeRange
 from store.constants import BUDGET_SLOT, FULL_PERCENT
 from store.queries.cursors import tuple_cursor
-from store.queries.imported import imported_samples
+from store.queries.imported import imported_samples, imported_windows
+from store.queries.limits import current_snapshots
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
@@ -138,12 +139,36 @@ def fit_at(connection: sqlite3.Connection, place: Place, at: float, fewest: int 
     return fit_history(found, _turns_before(connection, place, at, FIT_TURNS), at)
 
 
-def token_rate(connection: sqlite3.Connection, place: Place, now: float) -> float | None:
+def limit_windows(
+    connection: sqlite3.Connection, accounts: Iterable[int], limit: str | None
+) -> dict[int, dict[str, int | None]]:
+    """Return by account the slots of the windows that a limit has now, and the minutes of each.
+
+    Of a limit that the tap has not seen yet, they are those of the account's session files.
+    """
+    snapshots = current_snapshots(connection)
+    found = {}
+    for account in accounts:
+        rows = [row for row in snapshots.get(account, []) if row["limit_id"] == limit]
+        found[account] = (
+            {slot: window.window_minutes for row in rows for slot, window in slots(row)}
+            if rows
+            else imported_windows(connection, account, limit)
+        )
+    return found
+
+
+def token_rate(
+    connection: sqlite3.Connection, place: Place, now: float, kept: Mapping[tuple[int, str], float | None]
+) -> float | None:
     """Return the points that a weighted token costs by an account's history, with the same weights for all accounts.
 
     It is that of the beginning of the day in UTC, where the history was long enough then; None where it is too short.
+    `kept` are those rates that are known.
     """
-    return rate_at(connection, place, fit_days(now)[1]) or rate_at(connection, place, math.inf)
+    known = place.account, place.slot
+    rate = kept[known] if known in kept else rate_at(connection, place, fit_days(now)[1])
+    return rate or rate_at(connection, place, math.inf)
 
 
 def rate_at(connection: sqlite3.Connection, place: Place, at: float) -> float | None:
