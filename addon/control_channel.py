@@ -78,7 +78,7 @@ class ControlChannel:
         self._patience = patience
         self._command: int | None = None
         self._started = False
-        self._counts = ""
+        self._counts: Callable[[], str] = str
         self._counts_changed = threading.Event()
         self._output = threading.Lock()
         self._has_ended = False
@@ -106,7 +106,8 @@ class ControlChannel:
     def report_counts(self, summary: Callable[[], str]) -> None:
         """Report the counts so far, if there is a launcher; never blocks."""
         if self._started:
-            self._counts = summary()
+            # The thread that prints them puts them together: a hook waits for this.
+            self._counts = summary
             self._counts_changed.set()
 
     def _print_counts(self) -> None:
@@ -116,7 +117,7 @@ class ControlChannel:
             with self._output:
                 if self._has_ended:
                     return
-                _print(f"{COUNTED} {self._counts}")
+                _print(f"{COUNTED} {self._counts()}")
             time.sleep(_COUNTS_PAUSE)
 
     def _report_summary(self, summary: Callable[[], str]) -> None:

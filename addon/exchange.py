@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from addon import headers
+from addon.turn_metadata import NO_METADATA
 from store import coerce
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from addon.headers import HeaderFields
+    from addon.turn_metadata import TurnMetadata
     from store.models import Identity, Transport
-
-
-_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class RequestInfo(NamedTuple):
@@ -68,10 +64,9 @@ class Exchange:
 class OpenTurn:
     """A turn that is under way; ``info`` says whose it is, and its thread, session and model.
 
-    ``metadata`` has the wanted fields of its ``x-codex-turn-metadata`` (`turns.wanted_metadata`): the rest, paths and
-    URLs of the workspace, is not held. ``tier`` is the service tier of this turn alone. ``first_byte_at`` is when the
-    response began, on either transport: with its first event or byte of its body. Until then (``has_begun`` is false)
-    it is when the server first said anything: with headers, or with a message about limits.
+    ``tier`` is the service tier of this turn alone. ``first_byte_at`` is when the response began, on either transport:
+    with its first event or byte of its body. Until then (``has_begun`` is false) it is when the server first said
+    anything: with headers, or with a message about limits.
     """
 
     __slots__ = (
@@ -91,7 +86,7 @@ class OpenTurn:
         transport: Transport,
         started_at: float,
         info: RequestInfo,
-        metadata: Mapping[str, str] = _NO_METADATA,
+        metadata: TurnMetadata = NO_METADATA,
         *,
         tier: str | None = None,
         warm_up: bool,
@@ -120,4 +115,4 @@ class OpenTurn:
 
     def said(self, name: str) -> str | None:
         """Return a field of the turn's metadata as it may be stored."""
-        return coerce.text(self.metadata.get(name))
+        return coerce.text(self.metadata.fields.get(name))

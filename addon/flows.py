@@ -10,9 +10,11 @@ import re
 from typing import TYPE_CHECKING
 
 from addon.exchange import Exchange, OpenTurn, RequestInfo
+from addon.header_names import HeaderNames
 from addon.hosts import Hosts, decode_ascii, is_teacher
 from addon.identity import NOBODY, Identities, login_scheme
-from addon.turns import is_turn, is_warm_up, wanted_metadata
+from addon.turn_metadata import TurnMetadata
+from addon.turns import is_turn
 from store import coerce
 from store.models import Transport
 
@@ -50,6 +52,8 @@ _TURN_METADATA = b"x-codex-turn-metadata"
 _WANTED = frozenset({*_INFO_HEADERS, _TURN_METADATA})
 _MAX_CACHED_REQUESTS = 256
 
+_NAMES = HeaderNames(lambda name: lower if (lower := name.lower()) in _WANTED else None)
+
 
 class FlowClassifier:
     """Classifies requests. Results are cached because the requests of one client differ in few relevant fields."""
@@ -72,8 +76,9 @@ class FlowClassifier:
         """
         data, server_name = flow.request.data, flow.client_conn.sni
         wanted = _wanted_headers(data)
-        values = tuple([wanted.get(name) for name in _INFO_HEADERS])
-        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, values))
+        metadata = wanted.pop(_TURN_METADATA, b"")
+        named = data.scheme, data.host, server_name, data.authority, data.method, data.path
+        key = hash((named, *wanted.items()))
         try:
             info = self._cache[key]
         except KeyError:
@@ -85,9 +90,8 @@ class FlowClassifier:
         requested_at = data.timestamp_start
         if not info.is_turn:
             return Exchange(info, requested_at)
-        metadata = wanted_metadata(wanted.get(_TURN_METADATA, b"").decode("utf-8", "replace"))
-        warm_up = is_warm_up(metadata)
-        turn = OpenTurn(Transport.HTTP, requested_at, info, metadata, tier=info.tier, warm_up=warm_up)
+        sent = TurnMetadata(metadata.decode("utf-8", "replace"))
+        turn = OpenTurn(Transport.HTTP, requested_at, info, sent, tier=info.tier, warm_up=sent.is_warm_up)
         return Exchange(info, requested_at, turn)
 
     def _read(self, data: RequestData, server_name: str | None, wanted: dict[bytes, bytes]) -> RequestInfo | None:
@@ -128,8 +132,8 @@ def _wanted_headers(data: RequestData) -> dict[bytes, bytes]:
     """Return the headers of `_WANTED` by their lower-case names; the first of a repeated one counts."""
     wanted: dict[bytes, bytes] = {}
     for name, value in data.headers.fields:
-        lower = name.lower()
-        if lower in _WANTED and lower not in wanted:
+        lower = _NAMES[name]
+        if lower is not None and lower not in wanted:
             wanted[lower] = value
     return wanted
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from addon.header_names import HeaderNames
 from addon.raw_fields import clean_raw
 from addon.unknown_fields import MAX_UNKNOWN, is_unknown_header
 from store import coerce
@@ -36,16 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-MAX_NAME_LENGTH = 100
-"""Characters of a header's name; every known one is much shorter."""
-
 MAX_VALUE_LENGTH = 256
 """Bytes of a header's value that are read; every known one is much shorter."""
 
 MAX_CACHED_FIELDS = 150
 """Fields of a header set that is cached; real responses have about thirty."""
 
-_CACHED_NAMES = 1024
 _CACHED_SETS = 64
 _CACHED_RESETS = 256
 
@@ -99,7 +96,8 @@ _CONTENT_ENCODING = Field("content-encoding", None, "content-encoding")
 _BODY_FIELDS = {field.name: field for field in (_CONTENT_TYPE, _CONTENT_ENCODING)}
 
 
-class HeaderFields(NamedTuple):
+@dataclass
+class HeaderFields:
     """The wanted headers of a response, as they came: the rate-limit fields, and the type and encoding of the body.
 
     An unknown field that looks like a limit comes without its value.
@@ -109,48 +107,44 @@ class HeaderFields(NamedTuple):
     content_type: bytes = b""
     content_encoding: bytes = b""
 
+    @cached_property
+    def texts(self) -> Mapping[Field, str]:
+        """The values of the rate-limit fields; the first of a repeated header counts, as for Codex."""
+        texts: dict[Field, str] = {}
+        for name, value in self.limits:
+            field = _FIELDS[name]
+            if field is not None and field not in texts:
+                texts[field] = value[:MAX_VALUE_LENGTH].decode("utf-8", "replace")
+        return texts
+
+    @cached_property
+    def static_part(self) -> _StaticPart:
+        """The rate limits without the resets of the windows."""
+        fields, values = _static_fields(self.texts)
+        return _cached_static(fields, values) if len(fields) <= MAX_CACHED_FIELDS else _parse_static(fields, values)
+
 
 def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
     """Select the wanted headers of a response.
 
-    This runs on the event loop, with cold CPU caches: it only selects, and makes no object for a header. The values are
-    parsed on the recorder's thread.
+    This runs on the event loop, with cold CPU caches: it only selects, and makes or touches no object for a header. The
+    values are parsed on the recorder's thread.
     """
     limits: list[tuple[bytes, bytes]] = []
     content_type = content_encoding = b""
     for header in fields:
-        field = _FIELDS[header[0]]
-        if field is None:
+        kind = _KINDS[header[0]]
+        if kind is None:
             continue
-        if field.family is not None:
+        if kind == _KNOWN_KIND:
             limits.append(header)
-        elif field is _CONTENT_TYPE:
-            content_type = content_type or header[1]
-        elif field is _CONTENT_ENCODING:
-            content_encoding = content_encoding or header[1]
-        elif field.part is _UNKNOWN_PART:
+        elif kind == _UNKNOWN_KIND:
             limits.append((header[0], b""))
+        elif kind == _TYPE_KIND:
+            content_type = content_type or header[1]
         else:
-            limits.append(header)
+            content_encoding = content_encoding or header[1]
     return HeaderFields(limits, content_type, content_encoding)
-
-
-class _Fields(dict[bytes, Field | None]):
-    """The field that each header's name stands for; None if the header is not wanted.
-
-    A dictionary, because `lru_cache` makes an object for each look-up of bytes. It is emptied when it is full.
-    """
-
-    def __missing__(self, name: bytes) -> Field | None:
-        if len(name) > MAX_NAME_LENGTH:
-            return None
-        if len(self) >= _CACHED_NAMES:
-            self.clear()
-        found = self[name] = _classify(name)
-        return found
-
-
-_FIELDS = _Fields()
 
 
 def _classify(name: bytes) -> Field | None:
@@ -169,15 +163,29 @@ def _classify(name: bytes) -> Field | None:
     return Field(lower, None, _UNKNOWN_PART) if is_unknown_header(lower) else None
 
 
+_KNOWN_KIND, _UNKNOWN_KIND, _TYPE_KIND, _ENCODING_KIND = range(4)
+
+
+def _kind(name: bytes) -> int | None:
+    """Return what `collect` does with a header."""
+    field = _FIELDS[name]
+    if field is None:
+        return None
+    if field.part is _UNKNOWN_PART:
+        return _UNKNOWN_KIND
+    return {_CONTENT_TYPE: _TYPE_KIND, _CONTENT_ENCODING: _ENCODING_KIND}.get(field, _KNOWN_KIND)
+
+
+_FIELDS = HeaderNames(_classify)
+_KINDS = HeaderNames(_kind)
+
+
 def read(found: HeaderFields, observed_at: float) -> RateLimits | None:
     """Parse collected headers; None if they contain no rate limits.
 
     `observed_at` is when the response was seen, in Unix seconds.
     """
-    if not found.limits:
-        return None
-    texts = _texts(found)
-    return _rate_limits(_static_part(texts), texts, observed_at)
+    return _rate_limits(found.static_part, found.texts, observed_at) if found.limits else None
 
 
 def read_mapping(mapping: Mapping[str, object], observed_at: float) -> RateLimits | None:
@@ -195,7 +203,7 @@ def read_mapping(mapping: Mapping[str, object], observed_at: float) -> RateLimit
 
 def billed_limit_id(found: HeaderFields) -> str:
     """Return the id of the limit that the request was charged to."""
-    return _static_part(_texts(found)).billed_limit_id if found.limits else MAIN_LIMIT
+    return found.static_part.billed_limit_id if found.limits else MAIN_LIMIT
 
 
 def has_content(limit: Limit) -> bool:
@@ -256,21 +264,6 @@ class _StaticPart:
     def positions(self) -> tuple[_Position, ...]:
         """The windows of all families, in order."""
         return tuple(position for family in self.families for position in family.positions)
-
-
-def _texts(found: HeaderFields) -> dict[Field, str]:
-    """Return the values by field; the first of a repeated header counts, as for Codex."""
-    texts: dict[Field, str] = {}
-    for name, value in found.limits:
-        field = _FIELDS[name]
-        if field is not None and field not in texts:
-            texts[field] = value[:MAX_VALUE_LENGTH].decode("utf-8", "replace")
-    return texts
-
-
-def _static_part(texts: Mapping[Field, str]) -> _StaticPart:
-    fields, values = _static_fields(texts)
-    return _cached_static(fields, values) if len(fields) <= MAX_CACHED_FIELDS else _parse_static(fields, values)
 
 
 def _static_fields(values: Mapping[Field, object]) -> tuple[tuple[Field, ...], tuple[object, ...]]:

@@ -87,20 +87,15 @@ def _is_event_stream(fields: headers.HeaderFields) -> bool:
     return fields.content_type[: len(_EVENTS)].lower() == _EVENTS
 
 
-def _beginning(turn: OpenTurn, fields: headers.HeaderFields) -> Callable[[bytes], bool]:
-    """Return a function that notes when the response of a turn begins, and returns True for the chunk that begins it.
+def _begin(turn: OpenTurn, is_stream: bool, chunk: bytes) -> bool:
+    """Note when the response of a turn begins; return True for the chunk that begins it.
 
     A stream begins with an event of its response, any other body with its first byte.
     """
-    is_stream = _is_event_stream(fields)
-
-    def begin(chunk: bytes) -> bool:
-        if is_stream and not turns.begins_response(chunk):
-            return False
-        turn.note_arrival(time.time(), begins=True)
-        return True
-
-    return begin
+    if is_stream and not turns.begins_response(chunk):
+        return False
+    turn.note_arrival(time.time(), begins=True)
+    return True
 
 
 def guarded(hook: Callable[[Tap, Data], None]) -> Callable[[Tap, Data], None]:
@@ -256,12 +251,13 @@ class Tap:
         fields = exchange.fields = headers.collect(response.data.headers.fields)
         if fields.limits:
             self._put(exchange, ObservedHeaders(exchange.info, exchange.requested_at, fields, at, status))
-        if exchange.turn:
-            exchange.turn.status = status
-            exchange.turn.note_arrival(at, begins=False)
-        feed = None if is_upgrade else self._body_reader(exchange, fields, at, status)
+        turn = exchange.turn
+        if turn:
+            turn.status, turn.first_byte_at = status, at
+        is_stream = _is_event_stream(fields)
+        feed = None if is_upgrade else self._body_reader(exchange, at, status, is_stream=is_stream)
         if feed:
-            begin = _beginning(exchange.turn, fields) if exchange.turn else None
+            begin = functools.partial(_begin, turn, is_stream) if turn else None
             response.stream = bodies.BodyTap(feed, fields.content_encoding, begin)
 
     @guarded
@@ -326,10 +322,10 @@ class Tap:
             logger.error("codex-tap: %s failed (%s at %s); traffic goes on", *kind, error_place(error))
 
     def _body_reader(
-        self, exchange: Exchange, fields: headers.HeaderFields, at: float, status: int
+        self, exchange: Exchange, at: float, status: int, *, is_stream: bool
     ) -> Callable[[bytes], None] | None:
         """Return the reader of a body, or None if the body cannot contain limits or tokens."""
-        if _is_event_stream(fields):
+        if is_stream:
             return bodies.events(functools.partial(self._read_sse, exchange, status), _EVENT_MARKS)
         if status >= 400 or exchange.turn:
             return bodies.Document(functools.partial(self._read_body, exchange, at, status))

@@ -5,31 +5,25 @@ No prompt and no output is stored: of the messages that contain them only named 
 - A turn is a POST to one of `_TURN_PATHS`, or a ``response.create`` on a websocket, where turns follow each other.
 - A warm-up is sent ahead of a turn: ``request_kind`` is ``prewarm`` in ``x-codex-turn-metadata``, and the message says
   ``"generate": false``.
-- The metadata is JSON in a header, and JSON in a string of the message's ``client_metadata``. It also holds paths and
-  URLs of the workspace: named fields are read, and it is never stored.
+- The metadata is JSON in a header, and JSON in a string of the message's ``client_metadata`` (`addon.turn_metadata`).
 - Other clients name a session and no thread, and no model: then the response tells the model.
 - A turn ends with ``response.completed``, ``response.failed``, ``response.incomplete`` or ``error``.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon.exchange import OpenTurn
+from addon.turn_metadata import TurnMetadata, object_at
 from store import coerce
 from store.constants import INTERRUPTED
 from store.models import Tokens, Transport, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from addon.exchange import RequestInfo
 
-
-MAX_METADATA_LENGTH = 64 * 1024
-"""Characters of ``x-codex-turn-metadata`` that are parsed; a real one has about 1 kB."""
 
 MAX_TURN_END_LENGTH = 4 * 1024 * 1024
 """Bytes of a message that is parsed for its tokens; ``response.completed`` repeats the whole output."""
@@ -51,21 +45,10 @@ _MAX_BEGINNING = 4096
 """Bytes of a message or chunk that are searched for the beginning of a response."""
 
 _ENDING_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
-_METADATA_NAMES = (
-    "thread_id",
-    "session_id",
-    "model",
-    "reasoning_effort",
-    "subagent_kind",
-    "parent_thread_id",
-    "thread_source",
-    "request_kind",
-)
 _SOURCES_AS_SUBAGENT = frozenset({"thread_title"})
 """Sources of threads that Codex starts for itself without naming a sub-agent: to make the title of another one."""
 
 _COLON = re.compile(r"\s*:\s*")
-_decode = json.JSONDecoder().raw_decode
 
 
 class TurnResult(NamedTuple):
@@ -106,7 +89,7 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
     if start is None:
         return None
     metadata = _client_metadata(content)
-    turn_metadata = wanted_metadata(metadata.get("x-codex-turn-metadata"))
+    turn_metadata = TurnMetadata(metadata.get("x-codex-turn-metadata"))
     model, tier = (each.search(content, start.end(), start.end() + 200) for each in (_MODEL, _SERVICE_TIER))
     return OpenTurn(
         Transport.WEBSOCKET,
@@ -120,21 +103,8 @@ def parse_response_create(content: bytes, started_at: float, inherited: RequestI
         ),
         turn_metadata,
         tier=tier[1].decode() if tier else inherited.tier,
-        warm_up=is_warm_up(turn_metadata) or _generates_nothing(content),
+        warm_up=turn_metadata.is_warm_up or _generates_nothing(content),
     )
-
-
-def wanted_metadata(text: object) -> dict[str, str]:
-    """Return the fields of ``x-codex-turn-metadata`` that a turn has, as sent; the rest, paths and URLs, is dropped."""
-    if not (isinstance(text, str) and 0 < len(text) <= MAX_METADATA_LENGTH):
-        return {}
-    metadata = _object_at(text, 0)
-    return {name: value for name in _METADATA_NAMES if isinstance(value := metadata.get(name), str)}
-
-
-def is_warm_up(metadata: Mapping[str, str]) -> bool:
-    """Return True if these fields of ``x-codex-turn-metadata`` are those of a warm-up."""
-    return metadata.get("request_kind") == "prewarm"
 
 
 def may_end(content: bytes) -> bool:
@@ -202,16 +172,7 @@ def _client_metadata(content: bytes) -> dict[str, Any]:
         return {}
     text = content[at + len(_CLIENT_METADATA) :].decode("utf-8", "replace")
     colon = _COLON.match(text)
-    return _object_at(text, colon.end()) if colon else {}
-
-
-def _object_at(text: str, start: int) -> dict[str, Any]:
-    """Return the JSON object that begins at `start`, whatever follows it; an empty one if there is none."""
-    # Not `json.loads`: its Python code around the scanner costs a hook more than the scanner does.
-    try:
-        return coerce.mapping(_decode(text, start)[0])
-    except (ValueError, RecursionError):
-        return {}
+    return object_at(text, colon.end()) if colon else {}
 
 
 def _generates_nothing(content: bytes) -> bool:

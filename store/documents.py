@@ -29,11 +29,21 @@ else:
     from typing_extensions import TypedDict
 
 
+class SilentMachine(TypedDict):
+    """A machine of a team's database that was not heard for a while: what it has seen meanwhile is not known yet."""
+
+    machine: str
+    last_heard_at: float
+    silent_seconds: float
+
+
 class Document(TypedDict):
     """What every document that is an object begins with; the output adds it (`scripts.support.json_document`)."""
 
     document_version: NotRequired[int]
     """`DOCUMENT_VERSION`: it grows when a field's meaning changes or a field goes, not when one is added."""
+    machines_silent: NotRequired[list[SilentMachine]]
+    """Of a team's database alone: the machines that have seen the document's accounts and were not heard lately."""
 
 
 class AccountReference(TypedDict):
@@ -1345,6 +1355,63 @@ class PruneDocument(Document):
     accounts: list[PrunedAccount]
 
 
+class TeamMachine(TypedDict):
+    """A machine of a team's database: one database file of one role.
+
+    ``snapshots`` and ``turns`` were taken from it, ``left_out`` rows were too old or of a deleted account, ``not_sent``
+    were waiting at its last batch (null where it does not say), and ``accounts`` is how many it has seen.
+    ``clock_offset_seconds`` is how far its clock is behind.
+    """
+
+    machine: str
+    role: str
+    version: str | None
+    first_heard_at: float
+    last_heard_at: float
+    silent_seconds: float
+    snapshots: int
+    turns: int
+    not_sent: int | None
+    left_out: int
+    accounts: int
+    clock_offset_seconds: float
+
+
+class TeamMachinesDocument(Document):
+    """What ``codex-tap team machines --json`` prints; the machine that was heard last is the first."""
+
+    generated_at: int
+    machines: list[TeamMachine]
+
+
+class TeamRoleDocument(Document):
+    """A role that ``codex-tap team add-… --json`` made, with what its machine needs; the password is shown this once.
+
+    ``password`` and ``pgpass``, the line for that file, are null where the role has none.
+    """
+
+    role: str
+    address: str
+    password: str | None
+    pgpass: str | None
+
+
+class TeamMonth(TypedDict):
+    """A month of rows, ``2026-11``, and the bytes that it takes."""
+
+    month: str
+    bytes: int
+
+
+class TeamPruneDocument(Document):
+    """What ``codex-tap team prune --json`` dropped, or would drop: whole months, and ``before`` is the first kept."""
+
+    before: float
+    deleted: bool
+    freed_bytes: int
+    months: list[TeamMonth]
+
+
 class HealthDocument(Document):
     """Whether the database can be read, and whether readings come in: ``/health``."""
 
@@ -1354,3 +1421,16 @@ class HealthDocument(Document):
     newest_reading_age_seconds: int | None
     readings_lost: int
     waiting_files: int
+
+
+class ShipStatusDocument(TypedDict):
+    """``ship --status --json``: the rows that are not known to be in the team's database.
+
+    ``sent_at`` is when rows were last taken there, null for never; ``shipping`` is false after ``ship --off``.
+    """
+
+    generated_at: int
+    shipping: bool
+    snapshots_left: int
+    turns_left: int
+    sent_at: float | None

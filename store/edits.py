@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from store.database import transaction
 from store.edit_log import log_edit
+from store.outbox import tables as outbox
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +34,7 @@ def forget_account(connection: sqlite3.Connection, account: int) -> None:
     """
     connection.execute("PRAGMA secure_delete = ON")
     with transaction(connection):
+        outbox.note_forgotten(connection, account)
         connection.execute("UPDATE imported_files SET state = NULL WHERE account = ?", (account,))
         connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
         log_edit(connection, account=account)
@@ -54,6 +56,7 @@ def merge_accounts(connection: sqlite3.Connection, account: int, other: int) -> 
     (there,) = connection.execute("SELECT count(*) FROM accounts WHERE id IN (:account, :other)", ids).fetchone()
     if there != 2:
         raise LookupError("these are not two accounts")
+    outbox.note_merged(connection, account, other)
     for each in (account, other):
         log_edit(connection, account=each)
     for statement in _MERGE_LIMITS:
@@ -85,6 +88,7 @@ def replace_token_key(connection: sqlite3.Connection, former: str, key: str) -> 
             values,
         )
         connection.execute(f"DELETE FROM tokens {_OF_FORMER}", values)  # noqa: S608 (constants)
+    outbox.note_renamed_user(connection, former, key)
     connection.execute("UPDATE OR IGNORE accounts SET user_id = ? WHERE user_id = ?", (key, former))
     for account_id, account in connection.execute(
         "SELECT account_id, id FROM accounts WHERE user_id = ?", (former,)

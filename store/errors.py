@@ -22,6 +22,14 @@ class FullError(DatabaseError):
     """The disk is full now; try again later."""
 
 
+class RefusedBatchError(DatabaseError):
+    """A team's database does not store a batch, because a row of it cannot be right."""
+
+
+class OtherMachineError(DatabaseError):
+    """A team's database knows a file as one that another role ships."""
+
+
 class DamagedError(DatabaseError):
     """The database is ours and broken; `store.files.quarantine` makes room for a new one."""
 

@@ -33,7 +33,7 @@ COMPANION_SUFFIXES = ("-wal", "-shm")
 _CORRUPT, _BACKUP = ".corrupt-", ".v"
 _SPILL, _SPILL_SUFFIX = ".unwritten-", ".jsonl"
 _AUTHORITY_LOCK, _DAMAGED = "authority.lock", ".damaged-"
-_ALERTS_STATE, _ALERTS_LOCK = "-alerts.json", "-alerts.lock"
+_ALERTS_STATE, _ALERTS_LOCK, _OTLP_LOCK = "-alerts.json", "-alerts.lock", "-otlp.lock"
 _TURNS, _TURNS_SUFFIX = "-turns-", ".json"
 _TOKEN_SECRET = "-token-secret"  # noqa: S105 (a file's name)
 
@@ -161,9 +161,21 @@ def alerts_state_path(database: Path) -> Path:
     return database.with_name(f"{database.name}{_ALERTS_STATE}")
 
 
+def team_state_path(shown: str) -> Path:
+    """Return the path that the files of a watcher of a team's database are named by; `shown` is its address."""
+    import hashlib
+
+    return data_folder() / f"team-{hashlib.sha256(shown.encode()).hexdigest()[:12]}"
+
+
 def alerts_lock_path(database: Path) -> Path:
     """Return the path of the lock that the watch for alerts of a database holds."""
     return database.with_name(f"{database.name}{_ALERTS_LOCK}")
+
+
+def otlp_lock_path(database: Path) -> Path:
+    """Return the path of the lock that the sender of a database's metrics holds."""
+    return database.with_name(f"{database.name}{_OTLP_LOCK}")
 
 
 def token_secret_path(database: Path) -> Path:
@@ -184,7 +196,8 @@ _PARTIAL = r"(\.[a-z0-9_]{8})?(\.part)?"
 DATABASE_SUFFIXES = (
     rf"({re.escape(_CORRUPT)}\d{{8}}-\d{{6}}(-\d+)?|{re.escape(_BACKUP)}\d+\.bak(-\d+)?(\.part)?)?(-wal|-shm|-journal)?"
     rf"|{re.escape(_SPILL)}\d+-[0-9a-f]{{8}}{re.escape(_SPILL_SUFFIX)}{_PARTIAL}"
-    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}|{re.escape(_TOKEN_SECRET)}{_PARTIAL}"
+    rf"|{re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)}|{re.escape(_OTLP_LOCK)}"
+    rf"|{re.escape(_TOKEN_SECRET)}{_PARTIAL}"
     rf"|{re.escape(_TURNS)}\d+{re.escape(_TURNS_SUFFIX)}{_PARTIAL}"
 )
 """The part of a name that follows the name of the database; it is empty for the database itself."""
@@ -206,6 +219,7 @@ INSTALLATION_NAMES = rf"(installation\.json|codex-certificates\.pem){_PARTIAL}"
 PROBED_NAMES = rf"codex-programs\.json{_PARTIAL}"
 API_PRICES_NAMES = rf"api-prices\.json{_PARTIAL}"
 KEPT_NAMES = r"kept-[0-9a-f]{16}\.sqlite3(-journal)?"
+TEAM_STATE_NAMES = rf"team-[0-9a-f]{{12}}({re.escape(_ALERTS_STATE)}{_PARTIAL}|{re.escape(_ALERTS_LOCK)})"
 PROXY_NAMES = r"\d+-\d+\.json"
 LOG_NAMES = r"proxy-\d+\.log(\.1)?"
 

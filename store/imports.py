@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import MAIN_LIMIT
 from store.edit_log import log_edit
+from store.outbox import tables as outbox
 
 if TYPE_CHECKING:
     import sqlite3
@@ -136,6 +137,11 @@ def write_part(connection: sqlite3.Connection, part: SessionPart) -> ImportCount
     return ImportCounts(len(new), len(part.turns) - len(new))
 
 
+def has_imported_turns(connection: sqlite3.Connection, thread: str) -> bool:
+    """Return True if turns of a thread were imported: without any, none is in a recorded one's way."""
+    return connection.execute(_IMPORTED_TURN, (thread,)).fetchone() is not None
+
+
 def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
     """Delete the imported row of a turn that the tap has recorded as well, and return its session key.
 
@@ -149,6 +155,7 @@ def take_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
     twin = _nearest(imported, turn.response_id, counts, turn.ended_at)
     if twin is None:
         return None
+    outbox.note_turn_deleted(connection, twin.id)
     deleted = connection.execute("DELETE FROM requests WHERE id = ? RETURNING account, started_at", (twin.id,))
     for account, started_at in deleted.fetchall():
         log_edit(connection, account=account, since=started_at)
@@ -309,6 +316,8 @@ def _limit_values(account: int, thread: str, limit: ImportedLimit) -> tuple[Any,
     times = limit.first_seen_at, thread, limit.last_seen_at
     return (account, limit.limit_id, *times, limit.limit_name, *five, *seven, others)
 
+
+_IMPORTED_TURN = "SELECT 1 FROM requests WHERE thread = ? AND imported = 1 LIMIT 1"
 
 _TURNS_OF_THREAD = (
     "SELECT id, ended_at, imported, response_id, session_key, coalesce(input_tokens, 0), coalesce(cached_tokens, 0),"

@@ -29,13 +29,19 @@ _LOGIN_LABELS = frozenset(("auth", "auth0", "login", "sso", "accounts", "signin"
 _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 DATABASE_VARIABLE = "CODEX_TAP_DB"
-"""Environment variable with the path of the database."""
+"""Environment variable with the path of the database, or for reading commands with the URL of a team's database."""
+
+NEEDS_FILE = f"this needs a file and no team's database; name one with --db or {DATABASE_VARIABLE}"
+"""What is said where a team's database cannot stand for a file."""
 
 PRICES_VARIABLE = "CODEX_TAP_PRICES"
 """Environment variable with the path of the user's own prices."""
 
 NAMES_VARIABLE = "CODEX_TAP_NAMES"
 """Environment variable that is ``off`` where titles, folders and projects of threads are to be left out."""
+
+SHIP_VARIABLE = "CODEX_TAP_SHIP"
+"""Environment variable with the address of the team's database to which `ship` sends."""
 
 READY = "codex-tap ready"
 """The proxy's line on stdout when it listens, followed by its address."""
@@ -62,6 +68,8 @@ def _is_label(label: str) -> bool:
     has_edge = label.startswith("-") or label.endswith("-") or label[2:4] == "--"
     return 0 < len(label) <= 63 and not has_edge and set(label) <= _LABEL_CHARACTERS
 
+
+_TEAM_PREFIXES = ("postgresql://", "postgres://", "service=")
 
 _NO_HOME = "set HOME to an absolute path"
 
@@ -123,8 +131,13 @@ def expand_home(path: Path) -> Path:
         raise SettingError(f"{path} names a user without a home folder; give an absolute path") from None
 
 
+def is_team_address(text: str) -> bool:
+    """Return True if a text is meant to name a team's database, and not a file."""
+    return text.lower().startswith(_TEAM_PREFIXES)
+
+
 def default_database(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the database's path: ``CODEX_TAP_DB`` if it is set, else in the data folder.
+    """Return the path of the machine's own database: ``CODEX_TAP_DB`` if it is set, else in the data folder.
 
     Raises:
         SettingError: The variable names no file, or the user has no home folder.
@@ -141,6 +154,8 @@ def database_path(chosen: str) -> Path:
         SettingError: It is no file: SQLite would keep ``:memory:`` in memory only, and lose it at the end.
 
     """
+    if is_team_address(chosen):
+        raise SettingError(NEEDS_FILE)
     if chosen == ":memory:" or chosen.startswith("file:"):
         raise SettingError(f"{chosen} is not the path of a file; name one, such as ~/codex-tap.sqlite3")
     return expand_home(Path(chosen))

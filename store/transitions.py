@@ -133,6 +133,16 @@ def is_overdue(resets_at: float | None, seen_at: float, server_time: float | Non
     return resets_at <= (server_time if near and server_time is not None else seen_at)
 
 
+def clock_skew(server_time: float | None, first_seen_at: float, last_seen_at: float) -> float:
+    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown.
+
+    The server's time of a row is that of its last reading with one, so it is compared with the whole time of the row.
+    """
+    if server_time is None or first_seen_at - SKEW_SECONDS <= server_time <= last_seen_at + SKEW_SECONDS:
+        return 0.0
+    return float(server_time - (last_seen_at if server_time > last_seen_at else first_seen_at))
+
+
 _SAME = Transition(TransitionKind.SAME, 0.0)
 _SLID = Transition(TransitionKind.SLID, 0.0)
 _LOWERED = Transition(TransitionKind.LOWERED, 0.0)

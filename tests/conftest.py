@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from scripts.demo.backend import Backend
 from tests.support.harness import require_codex
+from tests.support.postgres import PostgresServer, running_postgres
 
 with warnings.catch_warnings():
     # mitmproxy and its libraries use deprecated names of their own dependencies.
@@ -45,6 +46,7 @@ _HOME_VARIABLES = (
     "CODEX_HOME",
 )
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_POSTGRES_VARIABLES = tuple(name for name in os.environ if name.startswith("PG"))
 _CODEX_VARIABLES = ("CODEX_THREAD_ID", "CODEX_SESSION_ID")
 _TRUST_VARIABLES = ("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 
@@ -62,6 +64,19 @@ def _backend() -> Iterator[Backend]:
         yield backend
 
 
+@pytest.fixture(scope="session", name="postgres_server")
+def _postgres_server() -> Iterator[PostgresServer]:
+    """Run PostgreSQL, one server for each process of tests, or skip the tests that need it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def team_database(postgres_server: PostgresServer) -> str:
+    """Return the name of a team's database without rows, for this test alone."""
+    return postgres_server.create_team_database()
+
+
 @pytest.fixture(autouse=True)
 def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Put the database and the home folders of every platform into a folder of the test."""
@@ -69,7 +84,7 @@ def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     for name in _HOME_VARIABLES:
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("CODEX_TAP_DB", str(folder / "codex-tap.sqlite3"))
-    for name in (*_PROXY_VARIABLES, *_TRUST_VARIABLES, *_CODEX_VARIABLES):
+    for name in (*_PROXY_VARIABLES, *_TRUST_VARIABLES, *_CODEX_VARIABLES, *_POSTGRES_VARIABLES):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 

@@ -36,8 +36,10 @@ _SQL_ROOMS = (
     "store.edit_log",
     "store.edits",
     "store.imports",
+    "store.outbox",
     "store.kept",
     "store.retention",
+    "store.team",
     "scripts.codex_files",  # of Codex's own database
 )
 _MAX_INIT_LINES = 40

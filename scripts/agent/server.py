@@ -11,8 +11,7 @@ import importlib
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
@@ -20,6 +19,9 @@ from pydantic import Field
 from scripts.agent.tools import AgentTools, Reply, ToolError, UsageBy
 from scripts.support.version import version
 from store import documents
+
+if TYPE_CHECKING:
+    from scripts.support.place import Place
 
 INSTRUCTIONS = """\
 How much of the user's Codex limits is left: ask guard before long or parallel work, and every half hour of it.
@@ -46,16 +48,16 @@ _READ_ONLY = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": 
 _INTERRUPTED = 130
 
 
-def serve(path: Path, *, names_on: bool) -> None:
+def serve(place: "Place", *, names_on: bool) -> None:
     """Serve an agent over stdin and stdout until stdin ends.
 
     Args:
-        path: the database, which may be made later.
+        place: the database, which may be made later.
         names_on: whether titles and folders may be told to an agent that asks for them.
     """
     # A thread waits in a read of stdin, which would keep the process; there is nothing to save.
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-    make_server(AgentTools(path, os.environ, names_on=names_on)).run("stdio")
+    make_server(AgentTools(place, os.environ, names_on=names_on)).run("stdio")
 
 
 def make_server(tools: AgentTools) -> Any:

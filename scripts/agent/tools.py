@@ -29,9 +29,9 @@ from store.queries.usage import NotSeenError, load_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from scripts.support.database import Selected
+    from scripts.support.place import Place
     from store.documents import (
         AccountStatus,
         AgentAnswer,
@@ -83,15 +83,15 @@ class Reply(NamedTuple, Generic[Document]):
 class AgentTools:
     """The tools, over the database at a path."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], *, names_on: bool = True) -> None:
+    def __init__(self, place: Place, environ: Mapping[str, str], *, names_on: bool = True) -> None:
         """Create the tools.
 
         Args:
-            path: the database, which may be made later.
+            place: the database, which may be made later.
             environ: says where Codex's own files are.
             names_on: whether titles and folders may be told to who asks for them.
         """
-        self._path = path
+        self._place = place
         self._environ = environ
         self._names_on = names_on
 
@@ -119,7 +119,7 @@ class AgentTools:
         if selected.status:
             with (
                 self._problems(include_names=include_names),
-                session(self._path, [selected.status["account"]]) as found,
+                session(self._place, [selected.status["account"]]) as found,
             ):
                 now = time.time()
                 (forecasts,) = load_forecasts(found.connection, now, found.accounts)["accounts"]
@@ -206,12 +206,12 @@ class AgentTools:
         """Return the account that a prefix matches, else the one that is logged in, else the one seen last."""
         workspace = None if prefix else find_login(self._environ).account_id
         with self._problems(include_names=include_names):
-            return account_status(self._path, prefix, workspace)
+            return account_status(self._place, prefix, workspace)
 
     def _usage(
         self, status: AccountStatus, by: UsageBy, begin: float, now: float, *, include_names: bool
     ) -> UsageDocument | None:
-        with self._problems(include_names=include_names), session(self._path, [status["account"]]) as found:
+        with self._problems(include_names=include_names), session(self._place, [status["account"]]) as found:
             try:
                 document = load_usage(
                     found.connection, now, accounts=found.accounts, by=by, since=begin, projects_of=projects_of
@@ -228,7 +228,7 @@ class AgentTools:
         except AccountError as error:
             raise ToolError(str(error) if include_names else error.summary) from None
         except (DatabaseError, MissingError, sqlite3.Error, OSError) as error:
-            reason = str(error) if include_names else str(error).replace(str(self._path), "the database")
+            reason = str(error) if include_names else str(error).replace(str(self._place), "the database")
             raise ToolError(f"the database cannot be used: {sanitize(reason)}") from None
 
     def _said(self, answer: AgentAnswer, words: str) -> str:

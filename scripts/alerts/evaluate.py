@@ -10,10 +10,10 @@ from store.queries.alert_input import load_alert_input
 from store.queries.limits import load_limit_ids
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from scripts.alerts.settings import Settings
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 
@@ -33,7 +33,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    connection: sqlite3.Connection, settings: Settings, state: AlertState, now: float, *, forecast: bool = True
+    connection: Connection, settings: Settings, state: AlertState, now: float, *, forecast: bool = True
 ) -> Evaluation:
     """Return what is due at `now`; without `forecast`, rules about forecasts are skipped."""
     known = load_accounts(connection)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
+from scripts.support.exclusive import exclusive_lock
+from scripts.support.place import state_path
 from store.analysis.alerting import EMPTY_STATE, About, AlertState, Period, SentAlert
 from store.documents import AlertKind, AlertMessage  # noqa: TC001 (pydantic reads the types at run time)
-from store.files import alerts_lock_path, locked, read_whole, write_private
+from store.files import alerts_lock_path, read_whole, write_private
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -19,8 +20,10 @@ else:  # pydantic reads the types of a TypedDict of this kind alone
     from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from scripts.support.place import Place
 
 _VERSION = 1
 _MAX_BYTES = 64_000_000
@@ -152,27 +155,6 @@ def _memory(found: _Document) -> AlertState:
     )
 
 
-# The lock: two watchers would send every alert twice.
-
-
-class AlreadyRunningError(Exception):
-    """Another process watches this database."""
-
-
-@contextlib.contextmanager
-def exclusive_lock(database: Path) -> Iterator[None]:
-    """Hold the lock of a database's watcher. The operating system releases it when the process ends in any way.
-
-    Raises:
-        AlreadyRunningError: another process holds the lock.
-        StateError: the lock file cannot be created.
-    """
-    path = alerts_lock_path(database)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(path, wait=False))
-        except BlockingIOError as error:
-            raise AlreadyRunningError(f"another codex-tap already watches {database}") from error
-        except OSError as error:
-            raise StateError(f"{path} cannot be created: {error.strerror or error}") from error
-        yield
+def watch_lock(database: Place) -> AbstractContextManager[None]:
+    """Return the lock of a database's watcher: two of them would send every alert twice."""
+    return exclusive_lock(alerts_lock_path(state_path(database)), f"another codex-tap already watches {database}")

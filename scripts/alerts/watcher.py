@@ -19,6 +19,7 @@ from scripts.alerts.settings import SettingsError, load, others_can_read, reader
 from scripts.alerts.state import State, StateError
 from scripts.support.database import open_for_reading
 from scripts.support.database_watcher import DatabaseWatcher
+from scripts.support.place import state_path
 from scripts.support.sanitize import sanitize
 from store.analysis.alerting import record_sent
 from store.errors import DatabaseError, MissingError, failure_text
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.alerts.settings import Settings
+    from scripts.support.place import Place
     from store.analysis.alerting import AlertState
 
 
@@ -59,7 +61,7 @@ class Watch:
 
     def __init__(
         self,
-        database: Path,
+        database: Place,
         config: Path,
         *,
         pauses: Sequence[float] = PAUSES,
@@ -79,7 +81,7 @@ class Watch:
         self._database, self._config, self._log = database, config, log
         self._stamp = _stamp(config)
         self._settings = load(config)
-        self._state_path = alerts_state_path(database)
+        self._state_path = alerts_state_path(state_path(database))
         self._state = self._loaded_state()
         self._outbox = Outbox(self._state.unsent, log=log, pauses=pauses)
         self._outbox.set_targets(self._settings)
@@ -192,7 +194,12 @@ class Watch:
 
 
 def watch(
-    database: Path, config: Path, stop: threading.Event, *, started: Callable[[Settings], None], last_look: bool = False
+    database: Place,
+    config: Path,
+    stop: threading.Event,
+    *,
+    started: Callable[[Settings], None],
+    last_look: bool = False,
 ) -> None:
     """Evaluate and send until `stop` is set; `started` is called once the settings are loaded.
 

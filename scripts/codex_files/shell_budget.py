@@ -21,6 +21,7 @@ from store.queries.guard_budget import BudgetUser, load_budget_use
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from scripts.support.place import Place
     from store.analysis.guard_budget import BudgetScope, BudgetWindow, GuardBudget
     from store.documents import BudgetUse
 
@@ -35,10 +36,10 @@ class ShellBudget(NamedTuple):
     user: BudgetUser
     names_on: bool
 
-    def used(self, path: Path, account_key: str, window: BudgetWindow) -> BudgetUse | None:
+    def used(self, place: Place, account_key: str, window: BudgetWindow) -> BudgetUse | None:
         """Return what was used of it in an account's window; None where that is not known."""
         try:
-            with session(path, [account_key]) as (connection, (account,), _):
+            with session(place, [account_key]) as (connection, (account,), _):
                 found = load_budget_use(
                     connection,
                     time.time(),

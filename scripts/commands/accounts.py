@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts.commands.completion import complete_account
-from scripts.commands.options import ACCOUNT_HELP, database_option, json_option, pass_on_options, yes_option
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    database_option,
+    json_option,
+    local_file,
+    pass_on_options,
+    place_option,
+    yes_option,
+)
 from scripts.commands.output import emit, list_paths
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files, session
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.queries.accounts import Account, AccountCounts
 
 
@@ -34,14 +43,14 @@ Examples:
 """,
 )
 @json_option
-@database_option
+@place_option
 @click.pass_context
-def accounts(context: click.Context, *, form: Form | None, database: Path | None) -> None:
+def accounts(context: click.Context, *, form: Form | None, database: Place | None) -> None:
     """List accounts; name, merge or delete them."""
     if context.invoked_subcommand is not None:
         pass_on_options(context)
         return
-    known = _load(database or default_database())
+    known = _load(database or default_place())
 
     def render(profile: TerminalProfile) -> Text:
         from scripts.render.accounts import render_accounts
@@ -51,11 +60,11 @@ def accounts(context: click.Context, *, form: Form | None, database: Path | None
     context.exit(emit([account_entry(account) for account in known], form, render, is_known=bool(known)))
 
 
-def _load(path: Path) -> list[Account]:
+def _load(place: Place) -> list[Account]:
     from store.errors import MissingError
 
     try:
-        with session(path) as found:
+        with session(place) as found:
             return found.known
     except MissingError:
         return []
@@ -80,7 +89,7 @@ def name_account(account: str, name: str | None, *, clear: bool, database: Path 
     if clear == (name is not None):
         raise click.UsageError("Give either a NAME or --clear.")
     wanted = None if name is None else checked_name(name)
-    path = database or default_database()
+    path = local_file(database)
     with session(path, [account]) as found:
         (chosen,) = found.accounts
     try:
@@ -117,7 +126,7 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
     from store.database import transaction
     from store.queries.accounts import account_counts
 
-    path = database or default_database()
+    path = local_file(database)
     with session(path, [account, other]) as found:
         if len(found.accounts) == 1:
             raise CommandError(f"{account!r} and {other!r} are the same account", WRONG_USE)
@@ -153,7 +162,7 @@ def forget_account(context: click.Context, account: str, *, yes: bool, database:
     from store.kept.filling import drop_edited
     from store.queries.accounts import account_counts
 
-    path = database or default_database()
+    path = local_file(database)
     with session(path, [account]) as found:
         (chosen,) = found.accounts
         counts = account_counts(found.connection, chosen)

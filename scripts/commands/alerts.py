@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from scripts.commands.options import database_option, json_option, quiet_option
+from scripts.commands.options import json_option, place_option, quiet_option
 from scripts.commands.output import emit
 from scripts.support.database import open_for_reading
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.place import default_place, state_path
 from scripts.support.ready_lines import ALERTING
 from scripts.support.sanitize import sanitize
-from store.settings import default_database, expand_home
+from scripts.support.shutdown import stop_event
+from store.settings import expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
     from scripts.alerts.evaluate import Evaluation
     from scripts.alerts.settings import Settings, TargetSettings
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.analysis.alerting import AlertState
     from store.documents import AlertCheckDocument, AlertMessage, FiredAlert, PendingAlert
 
@@ -76,9 +76,9 @@ Exit codes: 0 no alert is due, 1 an alert is due, 2 invalid alerts file,
 )
 @config_option
 @json_option
-@database_option
+@place_option
 @click.pass_context
-def check(context: click.Context, *, config: Path, form: Form | None, database: Path | None) -> None:
+def check(context: click.Context, *, config: Path, form: Form | None, database: Place | None) -> None:
     """Show which alerts are due now, and which were sent.
 
     It sends nothing and changes nothing.
@@ -87,11 +87,11 @@ def check(context: click.Context, *, config: Path, form: Form | None, database: 
     from store.files import alerts_state_path
 
     settings = _settings(config)
-    path = database or default_database()
+    place = database or default_place()
     with _state_problems():
-        state = load(alerts_state_path(path)).memory
+        state = load(alerts_state_path(state_path(place))).memory
     now = time.time()
-    found = _evaluate(path, settings, state, now)
+    found = _evaluate(place, settings, state, now)
     document = _document(settings, found, state, now)
 
     def render(_profile: TerminalProfile) -> str:
@@ -129,22 +129,23 @@ def test_targets(target: str | None, config: Path) -> None:
 
 @alerts.command()
 @config_option
-@database_option
+@place_option
 @quiet_option("Print errors alone.")
 @click.option(
     "--beside", is_flag=True, hidden=True, help="Run as a sidecar: wait for the lock, and stop when stdin ends."
 )
-def watch(*, config: Path, database: Path | None, quiet: bool, beside: bool) -> None:
+def watch(*, config: Path, database: Place | None, quiet: bool, beside: bool) -> None:
     """Send alerts as they become due, until Ctrl-C.
 
     It reads the database, whether or not a proxy is running, and reloads the alerts file when it changes.
     """
     from scripts.alerts import watcher
-    from scripts.alerts.state import AlreadyRunningError, exclusive_lock
+    from scripts.alerts.state import watch_lock
+    from scripts.support.exclusive import AlreadyRunningError
 
     settings = checked_settings(config)
-    path = database or default_database()
-    stop = _stop_event(lifeline=beside)
+    place = database or default_place()
+    stop = stop_event(lifeline=beside)
     if beside:
         print(ALERTING, ", ".join(settings.targets), flush=True)
 
@@ -152,17 +153,17 @@ def watch(*, config: Path, database: Path | None, quiet: bool, beside: bool) -> 
         if not (beside or quiet):
             targets = ", ".join(found.targets)
             click.echo(
-                f"codex-tap: watching {sanitize(path)}, sending alerts to {targets}; press Ctrl-C to stop", err=True
+                f"codex-tap: watching {sanitize(place)}, sending alerts to {targets}; press Ctrl-C to stop", err=True
             )
 
     with contextlib.suppress(KeyboardInterrupt), _state_problems():
         while not stop.is_set():
             try:
-                with exclusive_lock(path), _settings_problems():
-                    watcher.watch(path, config, stop, started=started, last_look=beside)
-            except AlreadyRunningError as error:
+                with watch_lock(place), _settings_problems():
+                    watcher.watch(place, config, stop, started=started, last_look=beside)
+            except AlreadyRunningError:
                 if not beside:
-                    raise CommandError(str(error), FAILED) from error
+                    raise
                 stop.wait(_LOCK_RETRY_SECONDS)  # takes over when the other watcher stops
 
 
@@ -237,31 +238,16 @@ def _check_targets(settings: Settings) -> None:
         raise CommandError(f"{settings.path} has no {what}", WRONG_USE)
 
 
-def _stop_event(*, lifeline: bool) -> threading.Event:
-    """Return an event that is set by SIGTERM, and with `lifeline` when stdin ends, as the parent process has exited."""
-    from scripts.support.shutdown import on_stdin_eof
-
-    stop = threading.Event()
-
-    def set_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, set_stop)
-    if lifeline:
-        on_stdin_eof(stop.set)
-    return stop
-
-
 # Checking
 
 
-def _evaluate(path: Path, settings: Settings, state: AlertState, now: float) -> Evaluation | None:
+def _evaluate(place: Place, settings: Settings, state: AlertState, now: float) -> Evaluation | None:
     """Return the evaluation of the rules; None while nothing is known."""
     from scripts.alerts.evaluate import evaluate
     from store.errors import MissingError
 
     try:
-        with open_for_reading(path) as connection:
+        with open_for_reading(place) as connection:
             found = evaluate(connection, settings, state, now)
     except MissingError:
         return None

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import PROXY_ADDRESS, database_option, json_option, quiet_option
+from scripts.commands.options import PROXY_ADDRESS, json_option, place_option, quiet_option
 from scripts.commands.output import emit
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import DoctorDocument
 
 UNHEALTHY = 1
@@ -31,13 +30,13 @@ UNHEALTHY = 1
 )
 @quiet_option("Print problems and notes alone.")
 @json_option
-@database_option
+@place_option
 @click.pass_context
-def doctor(context: click.Context, *, address: str, quiet: bool, form: Form | None, database: Path | None) -> None:
+def doctor(context: click.Context, *, address: str, quiet: bool, form: Form | None, database: Place | None) -> None:
     """Check the set-up, and print what to do about problems."""
     from scripts.maintenance.doctor.examine import examine
 
-    found = examine(database or default_database(), address, os.environ, time.time())
+    found = examine(database or default_place(), address, os.environ, time.time())
     healthy = all(check.level != "problem" for check in found)
     document: DoctorDocument = {"healthy": healthy, "checks": [check.entry() for check in found]}
 

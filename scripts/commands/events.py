@@ -11,25 +11,25 @@ from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
     all_option,
-    database_option,
     export_options,
     pager_option,
+    place_option,
     since_option,
 )
 from scripts.commands.output import Table, emit
 from scripts.render.export import EVENT_COLUMNS, event_row
 from scripts.support.database import checked_limits, session
+from scripts.support.place import default_place
 from store.constants import EVENT_KINDS
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import EventsDocument
 
 
@@ -64,7 +64,7 @@ Kinds: {", ".join(EVENT_KINDS)}.
 @all_option("Also list resets that came when they were due.")
 @pager_option
 @export_options
-@database_option
+@place_option
 @click.pass_context
 def events(
     context: click.Context,
@@ -76,11 +76,11 @@ def events(
     shows_all: bool,
     pages: bool,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """Show what happened to the limits."""
     query = {"since": since, "kinds": kinds or None, "limit_id": limit_id}
-    document = _load(database or default_database(), accounts, query)
+    document = _load(database or default_place(), accounts, query)
 
     # Whoever asks for a kind gets all of it.
     hides_routine = not (shows_all or kinds)
@@ -103,7 +103,7 @@ def events(
     )
 
 
-def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> EventsDocument:
+def _load(place: Place, prefixes: Sequence[str], query: Mapping[str, Any]) -> EventsDocument:
     """Return the document of ``events --json``; it has no accounts while nothing is known."""
     from scripts.support.kept import keep_for
     from store.errors import MissingError
@@ -111,10 +111,10 @@ def _load(path: Path, prefixes: Sequence[str], query: Mapping[str, Any]) -> Even
     from store.queries.kept_events import EVENTS
     from store.queries.limits import load_limit_ids
 
-    keep_for(path, prefixes, EVENTS, max(0.0, events_begin(query["since"])))
+    keep_for(place, prefixes, EVENTS, max(0.0, events_begin(query["since"])))
     now = time.time()
     try:
-        with session(path, prefixes) as (connection, accounts, _):
+        with session(place, prefixes) as (connection, accounts, _):
             checked_limits(load_limit_ids(connection), query["limit_id"])
             return load_events(connection, now, accounts=accounts, **query)
     except MissingError:

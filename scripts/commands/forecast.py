@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, json_option, place_option
 from scripts.commands.output import emit
 from scripts.support.database import session
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import ForecastDocument
 
 
@@ -36,11 +36,11 @@ Examples:
 )
 @accounts_argument
 @json_option
-@database_option
+@place_option
 @click.pass_context
-def forecast(context: click.Context, *, accounts: tuple[str, ...], form: Form | None, database: Path | None) -> None:
+def forecast(context: click.Context, *, accounts: tuple[str, ...], form: Form | None, database: Place | None) -> None:
     """Forecast when each window runs out."""
-    document = _load(database or default_database(), accounts)
+    document = _load(database or default_place(), accounts)
 
     def render(profile: TerminalProfile) -> Text:
         from scripts.render.forecast import render_forecasts
@@ -50,14 +50,14 @@ def forecast(context: click.Context, *, accounts: tuple[str, ...], form: Form | 
     context.exit(emit(document, form, render, is_known=bool(document["accounts"])))
 
 
-def _load(path: Path, prefixes: Sequence[str]) -> ForecastDocument:
+def _load(place: Place, prefixes: Sequence[str]) -> ForecastDocument:
     """Return the document of ``forecast --json``; it has no accounts while nothing is known."""
     from store.errors import MissingError
     from store.queries.forecast import load_forecasts
 
     now = time.time()
     try:
-        with session(path, prefixes) as (connection, accounts, _):
+        with session(place, prefixes) as (connection, accounts, _):
             return load_forecasts(connection, now, accounts)
     except MissingError:
         return {"generated_at": int(now), "accounts": []}

@@ -13,24 +13,23 @@ from scripts.commands.options import (
     ACCOUNT_HELP,
     LOGIN_HELP,
     any_option,
-    database_option,
     json_option,
     names_option,
+    place_option,
     shell_login,
 )
 from scripts.commands.output import emit
 from scripts.support.database import account_status
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET, RUN_ONCE
+from scripts.support.place import default_place
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scripts.codex_files.login import Login
     from scripts.codex_files.shell_budget import ShellBudget
     from scripts.render.export import Form
     from scripts.support.database import Selected
+    from scripts.support.place import Place
     from store.analysis.guard import GuardPolicy, GuardVerdict
     from store.analysis.guard_budget import BudgetScope, GuardBudget
     from store.documents import AccountStatus, BudgetUse, GuardDocument
@@ -139,7 +138,7 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
 @click.option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
 @click.option("--quiet", "-q", is_flag=True, help="No output, only the exit code.")
 @json_option
-@database_option
+@place_option
 @click.pass_context
 def guard(
     context: click.Context,
@@ -158,7 +157,7 @@ def guard(
     wait: bool,
     quiet: bool,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """Check whether enough quota is left to continue."""
     from store.analysis.guard import GuardPolicy
@@ -166,7 +165,7 @@ def guard(
     policy = GuardPolicy(window, min_remaining, max_age, limit_id, with_credits=not no_credits)
     shell_login(account, any_account=any_account, quiet=quiet)
     shell_budget = _shell_budget(budget, scope, names_on=names_on)
-    question = _Question(database or default_database(), account, policy, any_account, shell_budget)
+    question = _Question(database or default_place(), account, policy, any_account, shell_budget)
     try:
         found = _await_reply(question, verbose=not (quiet or form)) if wait else question.ask()
     except KeyboardInterrupt:
@@ -207,7 +206,7 @@ class _Reply(NamedTuple):
 class _Question(NamedTuple):
     """What a person asks for."""
 
-    path: Path
+    place: Place
     account: str | None
     policy: GuardPolicy
     any_account: bool
@@ -219,7 +218,7 @@ class _Question(NamedTuple):
         from store.analysis.guard import GuardVerdict
 
         login = shell_login(self.account, any_account=self.any_account, quiet=True)
-        selected = account_status(self.path, self.account, login.account_id)
+        selected = account_status(self.place, self.account, login.account_id)
         if selected.status is not None:
             return _Reply(selected, login, *self._judge(selected.status))
         reason = f"{not_seen(login)}. {RUN_ONCE}" if selected.by == "codex_home" else NOTHING_YET
@@ -234,7 +233,7 @@ class _Question(NamedTuple):
         from store.analysis.guard_budget import apply_budget, budget_window
 
         window = budget_window(status, self.policy.limit_id, self.policy.window)
-        use = self.shell_budget.used(self.path, status["account"], window) if window else None
+        use = self.shell_budget.used(self.place, status["account"], window) if window else None
         return apply_budget(found, use), use
 
 

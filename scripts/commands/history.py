@@ -11,26 +11,26 @@ from scripts.commands.completion import complete_account
 from scripts.commands.options import (
     ACCOUNT_HELP,
     all_option,
-    database_option,
     export_options,
     pager_option,
+    place_option,
     require_past,
     since_option,
 )
 from scripts.commands.output import Table, emit, print_rendered
 from scripts.render.export import HISTORY_COLUMNS, history_row
 from scripts.support.database import checked_limits, session
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
     from scripts.support.database import Session
+    from scripts.support.place import Place
     from store.documents import HistoryEntry
 
 _DEFAULT_SECONDS = 86_400
@@ -58,7 +58,7 @@ Examples:
 @click.option("--plot", is_flag=True, help="Draw a chart of used percent over time.")
 @pager_option
 @export_options
-@database_option
+@place_option
 @click.pass_context
 def history(
     context: click.Context,
@@ -70,7 +70,7 @@ def history(
     pages: bool,
     plot: bool,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """Show every change of the limits, oldest first."""
     if shows_all and since is not None:
@@ -81,11 +81,11 @@ def history(
     from store.queries.history import count_history, load_history
     from store.queries.limits import load_limit_ids
 
-    path, prefixes = database or default_database(), [account] if account else []
+    place, prefixes = database or default_place(), [account] if account else []
     if plot:
-        _keep(path, prefixes, since)
+        _keep(place, prefixes, since)
     try:
-        with session(path, prefixes) as found:
+        with session(place, prefixes) as found:
             limit_ids = checked_limits(load_limit_ids(found.connection), limit_id)
             if plot:
                 _print_chart(found, since, limit_id)
@@ -124,12 +124,12 @@ class _Counted:
             yield entry
 
 
-def _keep(path: Path, prefixes: Sequence[str], since: float | None) -> None:
+def _keep(place: Place, prefixes: Sequence[str], since: float | None) -> None:
     """Keep what a chart needs."""
     from scripts.support.kept import keep_for
     from store.queries.kept_windows import WINDOWS
 
-    keep_for(path, prefixes, WINDOWS, since)
+    keep_for(place, prefixes, WINDOWS, since)
 
 
 def _print_chart(found: Session, since: float | None, limit_id: str | None) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, json_option, parse_since_option, require_past
+from scripts.commands.options import database_option, json_option, local_file, parse_since_option, require_past
 from scripts.commands.output import emit
 from scripts.support.errors import NOTHING_KNOWN, WRONG_USE, CommandError
-from store.settings import default_database, expand_home
+from store.settings import expand_home
 
 if TYPE_CHECKING:
     import sqlite3
@@ -80,7 +80,7 @@ def import_sessions(
     if since is not None:
         require_past(since, now, "--since")
     query = ImportQuery(_homes(homes), now, since=since, again=again, dry_run=dry_run)
-    with _connection(database or default_database(), dry_run=dry_run) as connection:
+    with _connection(local_file(database), dry_run=dry_run) as connection:
         result = _import(connection, query, shows_progress=not quiet)
     document = _document(result, query)
     if not result.files and not result.unreadable:
@@ -110,8 +110,8 @@ def _homes(given: Sequence[Path]) -> list[Path]:
 @contextlib.contextmanager
 def _connection(path: Path, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
     """Open the database, and create it unless nothing is to be stored: then an empty one stands for it."""
-    from scripts.support.database import open_for_reading, open_for_writing
-    from store.database import open_empty
+    from scripts.support.database import open_for_writing
+    from store.database import open_empty, open_reader
     from store.errors import MissingError
 
     if not dry_run:
@@ -120,7 +120,7 @@ def _connection(path: Path, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            connection = stack.enter_context(open_for_reading(path))
+            connection = stack.enter_context(contextlib.closing(open_reader(path)))
         except MissingError:
             connection = stack.enter_context(contextlib.closing(open_empty()))
         yield connection

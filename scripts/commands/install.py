@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import alerts_option, host_option, serve_option, yes_option
-from scripts.commands.run import check_alerts, check_serving
+from scripts.commands.options import beside_options, host_option, yes_option
+from scripts.commands.run import check_beside
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scripts.install.shell_step import ShellPlan
     from scripts.install.start_up_files import ShellName
     from scripts.launch.background_server import Restart
+    from scripts.support.beside import Beside
 
 _SHELLS = ("bash", "zsh", "fish", "powershell")
 _UNDO = "Undo it with:  codex-tap uninstall --keep-data"
@@ -45,8 +46,7 @@ Examples:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the service. [default: 26339]")
 @click.option("--no-service", is_flag=True, help="Use no service manager; you run the service.")
 @host_option
-@serve_option
-@alerts_option
+@beside_options
 @yes_option
 @click.pass_context
 def install(
@@ -58,8 +58,7 @@ def install(
     port: int | None,
     no_service: bool,
     hosts: tuple[str, ...],
-    serves: bool,
-    sends_alerts: bool,
+    beside: Beside,
     yes: bool,
 ) -> None:
     """Read every Codex of yours, not only those of codex-tap run.
@@ -72,30 +71,23 @@ def install(
 
     Both show what they change, and ask. `codex-tap uninstall` undoes it.
     """
-    _check_options(
-        always=always, shell=shell, only_prints=only_prints, port=port, others=(no_service, serves, sends_alerts)
-    )
+    of_service = [*(["--no-service"] if no_service else ()), *(option for option, *_ in beside.options)]
+    of_service += [] if port is None else ["--port"]
+    _check_options(always=always, shell=shell, only_prints=only_prints, of_service=of_service)
     gateways = _checked(hosts)
     if not always:
         _install_shell(context, shell, gateways, only_prints=only_prints, yes=yes)
         return
-    if serves:
-        check_serving()
-    if sends_alerts:
-        check_alerts()
+    check_beside(beside)
     from scripts.install.always_step import plan_always
 
-    plan = plan_always(os.environ, port=port, gateways=gateways, serve=serves, alerts=sends_alerts)
+    plan = plan_always(os.environ, port=port, gateways=gateways, beside=beside)
     _install_always(context, plan, uses_service=not no_service, yes=yes)
 
 
-def _check_options(
-    *, always: bool, shell: str | None, only_prints: bool, port: int | None, others: tuple[bool, bool, bool]
-) -> None:
-    needs = dict(zip(("--no-service", "--serve", "--alerts"), others, strict=True)) | {"--port": port is not None}
-    for option, given in needs.items():
-        if given and not always:
-            raise click.UsageError(f"{option} requires --always.")
+def _check_options(*, always: bool, shell: str | None, only_prints: bool, of_service: Sequence[str]) -> None:
+    if of_service and not always:
+        raise click.UsageError(f"{of_service[0]} requires --always.")
     for option, given in (("--shell", shell is not None), ("--print", only_prints)):
         if given and always:
             raise click.UsageError(f"{option} cannot be combined with --always.")

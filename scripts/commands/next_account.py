@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, json_option, shell_login
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, json_option, place_option, shell_login
 from scripts.commands.output import emit
 from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_KNOWN, NOTHING_YET
+from scripts.support.place import default_place
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import NextCommandDocument, NextDocument
     from store.queries.accounts import Account
 
@@ -59,13 +59,13 @@ Exit codes: 0 success, 1 no account can be used now, 3 no data yet.
     help="Accounts that may spend credits when their included usage is exhausted.",
 )
 @json_option
-@database_option
+@place_option
 @click.pass_context
 def next_account(
-    context: click.Context, *, accounts: tuple[str, ...], spenders: str, form: Form | None, database: Path | None
+    context: click.Context, *, accounts: tuple[str, ...], spenders: str, form: Form | None, database: Place | None
 ) -> None:
     """Print the account to use now."""
-    document = _load(database or default_database(), accounts, spenders)
+    document = _load(database or default_place(), accounts, spenders)
     exit_code = _exit_code(document)
     if form:
         emit(document, form, str, is_known=True)
@@ -79,7 +79,7 @@ def next_account(
 _DAY_SECONDS = 86_400
 
 
-def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextCommandDocument:
+def _load(place: Place, prefixes: Sequence[str], spenders: str) -> NextCommandDocument:
     """Return the document of ``next --json``; its ranking is empty while nothing is known."""
     from scripts.render.selection import login_reference
     from scripts.support.kept import keep_for
@@ -91,7 +91,7 @@ def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextCommandDocu
 
     now, login = time.time(), shell_login()
     try:
-        with session(path, prefixes) as found:
+        with session(place, prefixes) as found:
             document = load_status(found.connection, now, found.accounts)
             rates = load_token_rates(found.connection, now, found.accounts)
             ranked = rank_accounts(document, rates, credits_for=_keys(found.known, spenders))
@@ -104,7 +104,7 @@ def _load(path: Path, prefixes: Sequence[str], spenders: str) -> NextCommandDocu
         return {**rank_accounts(empty_status(now), {}), **login_reference(NO_ACCOUNT, login)}
     if not is_kept:
         # For the next time: this one has read the rows of the day.
-        keep_for(path, (), RATES, now - _DAY_SECONDS)
+        keep_for(place, (), RATES, now - _DAY_SECONDS)
     return answer
 
 

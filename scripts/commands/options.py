@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts.commands.completion import complete_account
-from store.settings import DATABASE_VARIABLE, NAMES_VARIABLE, database_path
+from scripts.support.beside import Beside
+from scripts.support.place import read_place
+from store.errors import SettingError
+from store.settings import (
+    DATABASE_VARIABLE,
+    NAMES_VARIABLE,
+    NEEDS_FILE,
+    database_path,
+    default_database,
+    is_team_address,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,9 +35,50 @@ PROXY_ADDRESS = "127.0.0.1:8080"
 # Validators
 
 
-def expand_database(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Return the path of a database with ``~`` replaced by the user's home folder."""
-    return database_path(str(value)) if value else None
+class _PlaceType(click.Path):
+    """A file or, where a command only reads, a team's database."""
+
+    name = "path"
+
+    def __init__(self, *, may_be_team: bool) -> None:
+        super().__init__()
+        self._may_be_team = may_be_team
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, Path):
+            return value
+        try:
+            if not isinstance(value, str):  # given in front of the command
+                place = value
+            elif is_team_address(value):
+                place = read_place(value, is_argument=True) if self._may_be_team else None
+            else:
+                return database_path(value)
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
+        return place if self._may_be_team else self.fail(_needs_file(ctx), param, ctx)
+
+
+def local_file(given: Path | None) -> Path:
+    """Return the file that a command writes to: the one of the option, else that of the environment.
+
+    Raises:
+        CommandError: The environment names a team's database.
+    """
+    if given is None and is_team_address(os.environ.get(DATABASE_VARIABLE, "")):
+        from scripts.support.errors import WRONG_USE, CommandError
+
+        raise CommandError(_needs_file(click.get_current_context()), WRONG_USE)
+    return given or default_database()
+
+
+_INSTEAD = {"accounts forget": "codex-tap team forget", "prune": "codex-tap team prune"}
+"""What does the same to a team's database."""
+
+
+def _needs_file(context: click.Context | None) -> str:
+    words = " ".join(context.command_path.split()[1:]) if context else ""
+    return f"{NEEDS_FILE}; for a team's database use {_INSTEAD[words]}" if words in _INSTEAD else NEEDS_FILE
 
 
 def parse_since_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -132,11 +183,21 @@ ACCOUNT_HELP = "ACCOUNT is a name, or a prefix of a name, e-mail, account key or
 database_option = click.option(
     "--db",
     "database",
-    type=click.Path(path_type=Path),
+    type=_PlaceType(may_be_team=False),
     metavar="PATH",
-    callback=expand_database,
     help=f"Database file. [env: {DATABASE_VARIABLE}; default: in the user data folder]",
 )
+"""``--db``, of commands that write; the command takes `database`, a path or None."""
+
+place_option = click.option(
+    "--db",
+    "database",
+    type=_PlaceType(may_be_team=True),
+    metavar="PATH|URL",
+    help="Database file, or the postgresql:// URL of a team's database."
+    f" [env: {DATABASE_VARIABLE}; default: a file in the user data folder]",
+)
+"""``--db``, of commands that only read; the command takes `database`, a `scripts.support.place.Place` or None."""
 
 any_option = click.option(
     "--any", "any_account", is_flag=True, help="Take the account seen last, whichever is logged in here."
@@ -233,11 +294,26 @@ host_option = click.option(
     "--host", "hosts", multiple=True, metavar="HOST", help="Additional gateway host to watch (repeatable)."
 )
 
-serve_option = click.option("--serve", "serves", is_flag=True, help="Also start the web page (codex-tap serve).")
-
-alerts_option = click.option(
-    "--alerts", "sends_alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."
+_BESIDE_OPTIONS = (
+    click.option("--serve", is_flag=True, help="Also start the web page (codex-tap serve)."),
+    click.option("--alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."),
+    click.option("--otlp", is_flag=True, help="Also send metrics to a collector (codex-tap otlp)."),
+    click.option("--ship", metavar="URL", help="Also ship to a team's database (codex-tap ship --watch)."),
 )
+
+
+def beside_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each command that can run beside a proxy; the command takes `beside`."""
+
+    @functools.wraps(command)
+    def with_beside(*arguments: Any, **options: Any) -> None:
+        given = {name: options.pop(name) for name in Beside._fields}
+        command(*arguments, beside=Beside(**given), **options)
+
+    for option in reversed(_BESIDE_OPTIONS):
+        option(with_beside)
+    return with_beside
+
 
 proxy_option = click.option(
     "--proxy", "address", metavar="HOST:PORT", help="Use this running codex-tap proxy instead of starting one."

@@ -74,11 +74,21 @@ def emit(
         _write_table(table, form)
     elif is_known:
         print_rendered(render, no_rows, left_out, pages=pages)
+    _name_silent_machines(document)
     if is_known:
         return 0
     if table or not form:
         click.echo(unknown, err=form is not None)
     return NOTHING_KNOWN
+
+
+def _name_silent_machines(document: object) -> None:
+    """Say which machines of a team's database were not heard lately, where there are such."""
+    silent = document.get("machines_silent") if isinstance(document, dict) else None
+    if silent:
+        from scripts.render.team import silence_line
+
+        click.echo(silence_line(silent), err=True)
 
 
 def print_rendered(

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import alerts_option, database_option, host_option, quiet_option, serve_option
-from scripts.commands.run import check_alerts, check_serving
+from scripts.commands.options import beside_options, database_option, host_option, quiet_option
+from scripts.commands.run import check_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from scripts.support.beside import Beside
 
 _VERBOSE = ("--set", "termlog_verbosity=info")
 """mitmdump's lines on connections, without their contents."""
@@ -30,8 +32,7 @@ Examples:
 @click.option("--listen-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on.")
 @host_option
 @database_option
-@serve_option
-@alerts_option
+@beside_options
 @quiet_option("Do not print where it listens.")
 @click.option("--verbose", "-v", is_flag=True, help="Also print a line for each connection made or lost.")
 @click.option("--held-socket", "held", is_flag=True, hidden=True)
@@ -44,8 +45,7 @@ def proxy(
     listen_host: str,
     hosts: tuple[str, ...],
     database: Path | None,
-    serves: bool,
-    sends_alerts: bool,
+    beside: Beside,
     quiet: bool,
     verbose: bool,
     held: bool,
@@ -64,11 +64,8 @@ def proxy(
         from scripts.install.trusted_bundle import refresh_installed
 
         refresh_installed()
-        context.exit(session.installed_proxy(database=database, hosts=hosts, serve=serves, alerts=sends_alerts))
-    if serves:
-        check_serving()
-    if sends_alerts:
-        check_alerts()
+        context.exit(session.installed_proxy(database=database, hosts=hosts, beside=beside))
+    check_beside(beside)
     context.exit(
         session.proxy(
             [*(_VERBOSE if verbose else ()), *mitmdump_options],
@@ -76,8 +73,7 @@ def proxy(
             port=port,
             database=database,
             hosts=hosts,
-            serve=serves,
-            alerts=sends_alerts,
+            beside=beside,
             quiet=quiet,
         )
     )

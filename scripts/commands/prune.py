@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, json_option, parse_since_option, require_past
+from scripts.commands.options import database_option, json_option, local_file, parse_since_option, require_past
 from scripts.commands.output import emit
 from scripts.support.database import open_for_writing, session
-from store.settings import default_database
+from store.connection import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,9 +59,10 @@ def prune(context: click.Context, *, before: float, yes: bool, form: Form | None
     from store.queries.retention import file_bytes, prune_counts
 
     require_past(before, time.time(), "--older-than")
-    path = database or default_database()
+    path = local_file(database)
     try:
         with session(path) as found:
+            assert is_file(found.connection)
             counts = prune_counts(found.connection, before, found.known)
             size, _ = file_bytes(found.connection)
     except MissingError:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import (
-    alerts_option,
-    ca_option,
-    database_option,
-    host_option,
-    proxy_option,
-    serve_option,
-)
+from scripts.commands.options import beside_options, ca_option, database_option, host_option, proxy_option
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from scripts.support.beside import Beside
 
 
 @click.command(
@@ -32,8 +28,7 @@ Examples:
 @ca_option
 @host_option
 @database_option
-@serve_option
-@alerts_option
+@beside_options
 @click.option("--own", is_flag=True, help="Start a proxy of its own, even if one is running.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not print the closing line.")
 @click.option("--strict", is_flag=True, help="Stop if Codex's own .env would bypass the tap.")
@@ -46,8 +41,7 @@ def run(
     ca_file: Path | None,
     hosts: tuple[str, ...],
     database: Path | None,
-    serves: bool,
-    sends_alerts: bool,
+    beside: Beside,
     own: bool,
     quiet: bool,
     strict: bool,
@@ -65,15 +59,12 @@ def run(
         raise click.UsageError("--ca requires --proxy.")
     if address and hosts:
         raise click.UsageError("--host cannot be combined with --proxy; give it to that proxy.")
-    for option, given in (("--serve", serves), ("--alerts", sends_alerts), ("--own", own)):
-        if address and given:
+    for option, *_ in (*beside.options, *([["--own"]] if own else ())):
+        if address:
             raise click.UsageError(f"{option} cannot be combined with --proxy.")
     from scripts.launch import session
 
-    if serves:
-        check_serving()
-    if sends_alerts:
-        check_alerts()
+    check_beside(beside)
     context.exit(
         session.run(
             command,
@@ -82,24 +73,34 @@ def run(
             proxy=address,
             ca_file=ca_file,
             own=own,
-            serve=serves,
-            alerts=sends_alerts,
+            beside=beside,
             quiet=quiet,
             strict=strict,
         )
     )
 
 
-def check_serving() -> None:
-    """Check that the web page can be served, before a process is started."""
-    from scripts.commands.serve import checked_token
+def check_beside(beside: Beside) -> None:
+    """Check that what is to run beside the proxy can run, before a process is started.
 
-    checked_token("127.0.0.1")
+    Raises:
+        CommandError: One of them cannot.
+        DatabaseError: psycopg is not installed.
+    """
+    if beside.serve:
+        from scripts.commands.serve import checked_token
 
+        checked_token("127.0.0.1")
+    if beside.alerts:
+        from scripts.alerts.settings import default_path
+        from scripts.commands.alerts import checked_settings
 
-def check_alerts() -> None:
-    """Check that the alerts file has rules and targets, before a process is started."""
-    from scripts.alerts.settings import default_path
-    from scripts.commands.alerts import checked_settings
+        checked_settings(default_path())
+    if beside.otlp:
+        from scripts.otlp.settings import load_settings
 
-    checked_settings(default_path())
+        load_settings(os.environ)
+    if beside.ship is not None:
+        from scripts.commands.ship import team_address
+
+        team_address(beside.ship)

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, names_option, quiet_option
+from scripts.commands.options import names_option, place_option, quiet_option
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
 from scripts.support.loopback import is_loopback
+from scripts.support.place import default_place
 from scripts.support.ready_lines import SERVING
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     import socket
-    from pathlib import Path
+
+    from scripts.support.place import Place
 
 TOKEN_VARIABLE = "CODEX_TAP_TOKEN"  # noqa: S105 (a name, not a token)
 """Environment variable with the token of every request; an argument would be visible in the list of processes."""
@@ -41,7 +42,7 @@ Examples:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port to listen on (0: any)."
 )
-@database_option
+@place_option
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @click.option("--metrics-emails", is_flag=True, help="Label accounts without a name by their e-mail in the metrics.")
 @names_option(None, "on for a loopback address, else off")
@@ -51,7 +52,7 @@ def serve(
     *,
     host: str,
     port: int,
-    database: Path | None,
+    database: Place | None,
     opens: bool,
     metrics_emails: bool,
     names_on: bool | None,
@@ -66,7 +67,7 @@ def serve(
     from scripts.web import server
     from scripts.web.app import Settings
 
-    path = database or default_database()
+    place = database or default_place()
     sockets = _listen(host, port, or_any=beside)
     url = server.url(sockets, host)
 
@@ -75,12 +76,12 @@ def serve(
             print(SERVING, url, flush=True)
             return
         if not quiet:
-            print(f"codex-tap: serving {sanitize(path)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
+            print(f"codex-tap: serving {sanitize(place)} at {url}; press Ctrl-C to stop", file=sys.stderr, flush=True)
         if opens:
             click.launch(url)
 
     shows_names = is_loopback(host) if names_on is None else names_on
-    server.serve(Settings(path, host, token, metrics_emails, shows_names), sockets, started, lifeline=beside)
+    server.serve(Settings(place, host, token, metrics_emails, shows_names), sockets, started, lifeline=beside)
 
 
 def checked_token(host: str) -> str | None:

@@ -10,25 +10,25 @@ import click
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
-    database_option,
     export_options,
+    place_option,
     require_past,
     since_option,
 )
 from scripts.commands.output import Table, emit
 from scripts.render.export import SPEED_COLUMNS, speed_row
 from scripts.support.database import session
+from scripts.support.place import default_place
 from store.constants import SPEED_BY
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.constants import SpeedBy
     from store.documents import SpeedDocument
 
@@ -51,7 +51,7 @@ Examples:
 @click.option("--by", type=click.Choice(SPEED_BY), default="model", show_default=True, help="Group rows by.")
 @since_option("7d")
 @export_options
-@database_option
+@place_option
 @click.pass_context
 def speed(
     context: click.Context,
@@ -60,12 +60,12 @@ def speed(
     by: SpeedBy,
     since: float,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """Show how fast Codex is."""
     now = time.time()
     require_past(since, now, "--since")
-    document = _load(database or default_database(), accounts, now, by, since)
+    document = _load(database or default_place(), accounts, now, by, since)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.speed import render_speed
@@ -77,16 +77,16 @@ def speed(
     context.exit(emit(document, form, render, is_known=is_known, table=table, no_rows="No turns in that time range."))
 
 
-def _load(path: Path, prefixes: Sequence[str], now: float, by: SpeedBy, since: float) -> SpeedDocument:
+def _load(place: Place, prefixes: Sequence[str], now: float, by: SpeedBy, since: float) -> SpeedDocument:
     """Return the document of ``speed --json``; it has no accounts while nothing is known."""
     from scripts.support.kept import keep_for
     from store.errors import MissingError
     from store.queries.kept_speed import SPEED
     from store.queries.speed import empty_speed, load_speed, speed_begin
 
-    keep_for(path, prefixes, SPEED, speed_begin(since))
+    keep_for(place, prefixes, SPEED, speed_begin(since))
     try:
-        with session(path, prefixes) as (connection, accounts, _):
+        with session(place, prefixes) as (connection, accounts, _):
             return load_speed(connection, now, accounts=accounts, by=by, since=since)
     except MissingError:
         return empty_speed(now, by=by, since=since)

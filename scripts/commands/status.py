@@ -14,25 +14,25 @@ from scripts.codex_files.import_hint import import_hint
 from scripts.commands.options import (
     ACCOUNT_HELP,
     accounts_argument,
-    database_option,
     json_option,
+    place_option,
     shell_login,
 )
 from scripts.commands.output import emit
 from scripts.support.database import NO_ACCOUNT, login_account, session
 from scripts.support.errors import NOTHING_YET
+from scripts.support.place import default_place, own_file
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from rich.text import Text
 
     from scripts.codex_files.login import Login
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import ForecastDocument, StatusCommandDocument
 
 
@@ -47,7 +47,7 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
     any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
-    return database_option(json_option(any_account(watch(command))))
+    return place_option(json_option(any_account(watch(command))))
 
 
 @click.command(
@@ -69,28 +69,29 @@ def status(
     context: click.Context,
     *,
     accounts: tuple[str, ...],
-    database: Path | None,
+    database: Place | None,
     form: Form | None,
     watch: float | None,
     any_account: bool,
 ) -> None:
     """Show what is left of each limit."""
-    path = database or default_database()
+    place = database or default_place()
     if watch is not None:
         if form:
             raise click.UsageError("--watch cannot be combined with --json.")
-        _watch(path, accounts, watch, any_account=any_account)
+        _watch(place, accounts, watch, any_account=any_account)
         return
-    found = _load(path, accounts, shell_login(any_account=any_account), with_forecasts=not form)
+    found = _load(place, accounts, shell_login(any_account=any_account), with_forecasts=not form)
     is_known = bool(found.document["accounts"])
-    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(path))
-    hint = None if form or not sys.stdout.isatty() else import_hint(path)
+    code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(place))
+    path = own_file(place)
+    hint = None if form or path is None or not sys.stdout.isatty() else import_hint(path)
     if hint:
         click.echo(hint)
     context.exit(code)
 
 
-def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
+def _watch(place: Place, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
     from scripts.render.live import refresh_until_interrupted
     from scripts.support.shutdown import exit_on_sigterm
 
@@ -98,8 +99,8 @@ def _watch(path: Path, prefixes: Sequence[str], seconds: float, *, any_account: 
         from rich.text import Text
 
         login = shell_login(any_account=any_account, quiet=True)  # again: Codex may log in as somebody else
-        found = _load(path, prefixes, login, with_forecasts=True)
-        return found.render(profile) if found.document["accounts"] else Text(_unknown(path))
+        found = _load(place, prefixes, login, with_forecasts=True)
+        return found.render(profile) if found.document["accounts"] else Text(_unknown(place))
 
     gc.enable()
     exit_on_sigterm()  # so that `timeout` leaves the terminal as it was
@@ -129,7 +130,7 @@ class _Status(NamedTuple):
         return render_status(document, profile, self.forecasts, self.marks)
 
 
-def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
+def _load(place: Place, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
     """Return the status; it has no accounts while nothing is known."""
     from scripts.render.selection import login_marks, login_reference
     from store.errors import MissingError
@@ -137,7 +138,7 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
 
     now = time.time()
     try:
-        with session(path, prefixes) as found:
+        with session(place, prefixes) as found:
             selected = login_account(found, login.account_id, now)
             reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
             if prefixes:
@@ -154,5 +155,5 @@ def _load(path: Path, prefixes: Sequence[str], login: Login, *, with_forecasts: 
         return _Status({**empty_status(now), **login_reference(NO_ACCOUNT, login)}, {})
 
 
-def _unknown(path: Path) -> str:
-    return f"{NOTHING_YET}\n(Database: {sanitize(path)})"
+def _unknown(place: Place) -> str:
+    return f"{NOTHING_YET}\n(Database: {sanitize(place)})"

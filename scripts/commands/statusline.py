@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from scripts.commands.completion import complete_account
-from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, any_option, database_option, shell_login
+from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, any_option, place_option, shell_login
 from scripts.support.database import account_outlook
 from scripts.support.errors import NOTHING_YET
 from scripts.support.json_document import versioned
+from scripts.support.place import default_place
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from scripts.codex_files.login import Login
     from scripts.support.database import Selected
+    from scripts.support.place import Place
     from store.documents import (
         AccountStatus,
         LimitStatus,
@@ -65,14 +65,14 @@ prints "-" and exits with 0.
     help="Output format.",
 )
 @any_option
-@database_option
-def statusline(*, account: str | None, form: str, any_account: bool, database: Path | None) -> None:
+@place_option
+def statusline(*, account: str | None, form: str, any_account: bool, database: Place | None) -> None:
     """Print one line on an account, for status bars."""
     from store.analysis.ranking import main_limit
 
     login = shell_login(account, any_account=any_account)
     selected, forecasts = account_outlook(
-        database or default_database(), account, login.account_id, with_forecasts=form in _WITH_LEVELS
+        database or default_place(), account, login.account_id, with_forecasts=form in _WITH_LEVELS
     )
     who = selected.status
     limit = main_limit(who) if who else None

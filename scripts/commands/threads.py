@@ -12,15 +12,17 @@ from scripts.commands.options import (
     all_option,
     database_option,
     json_option,
+    local_file,
     names_option,
     pass_on_options,
+    place_option,
     since_option,
 )
 from scripts.commands.output import emit
 from scripts.support.database import checked_name, open_for_writing, session
 from scripts.support.errors import WRONG_USE, CommandError
+from scripts.support.place import default_place
 from scripts.support.sanitize import sanitize
-from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.documents import ThreadEntry
 
 
@@ -50,7 +53,7 @@ Examples:
 @all_option("List all threads, however many.")
 @names_option()
 @json_option
-@database_option
+@place_option
 @click.pass_context
 def threads(
     context: click.Context,
@@ -60,7 +63,7 @@ def threads(
     shows_all: bool,
     names_on: bool,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """List threads, the last used first; name one.
 
@@ -70,7 +73,7 @@ def threads(
         pass_on_options(context)
         return
     now = time.time()
-    listing = _load(database or default_database(), now, since, tree=tree, names_on=names_on)
+    listing = _load(database or default_place(), now, since, tree=tree, names_on=names_on)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.threads import render_threads
@@ -88,13 +91,13 @@ class _Listing(NamedTuple):
     labels: dict[str, str]
 
 
-def _load(path: Path, now: float, since: float, *, tree: bool, names_on: bool) -> _Listing:
+def _load(place: Place, now: float, since: float, *, tree: bool, names_on: bool) -> _Listing:
     from scripts.codex_files.names import name_threads
     from store.errors import MissingError
     from store.queries.threads import load_sessions
 
     try:
-        with session(path) as found:
+        with session(place) as found:
             threads = load_sessions(found.connection, now, since, found.known, tree=tree)
     except MissingError:
         return _Listing([], {})
@@ -120,7 +123,7 @@ def name_thread(thread: str, name: str | None, *, clear: bool, database: Path | 
     if clear == (name is not None):
         raise click.UsageError("Give either a NAME or --clear.")
     wanted = checked_name(name) if name else None  # an empty name removes it, too
-    path = database or default_database()
+    path = local_file(database)
     try:
         with session(path) as found:
             thread_id, _ = find_thread(found.connection, thread)

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, database_option, names_option
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, names_option, place_option
 from scripts.commands.output import print_rendered
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, CommandError
-from store.settings import default_database
+from scripts.support.place import default_place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
     from rich.text import Text
 
     from scripts.render.console import TerminalProfile
+    from scripts.support.place import Place
     from scripts.top.loader import Loader
 
 
@@ -36,14 +35,14 @@ q ends.
 )
 @accounts_argument
 @names_option()
-@database_option
+@place_option
 @click.pass_context
-def top(context: click.Context, *, accounts: tuple[str, ...], names_on: bool, database: Path | None) -> None:
+def top(context: click.Context, *, accounts: tuple[str, ...], names_on: bool, database: Place | None) -> None:
     """Show what is left, turns under way and use of today, live."""
     from scripts.render.console import make_console
     from scripts.top.loader import Loader
 
-    loader = Loader(database or default_database(), accounts, names_on=names_on)
+    loader = Loader(database or default_place(), accounts, names_on=names_on)
     console = make_console()
     try:
         loader.load(time.time())

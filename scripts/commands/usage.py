@@ -13,18 +13,19 @@ from scripts.commands.options import (
     SINCE_HELP,
     accounts_argument,
     all_option,
-    database_option,
     export_options,
     names_option,
     parse_since_option,
+    place_option,
     require_past,
 )
 from scripts.commands.output import Table, emit
 from scripts.render.export import USAGE_COLUMNS, usage_rows
 from scripts.support.database import session
 from scripts.support.errors import WRONG_USE, CommandError
+from scripts.support.place import default_place
 from store.constants import GROUP_BY
-from store.settings import PRICES_VARIABLE, default_database
+from store.settings import PRICES_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
+    from scripts.support.place import Place
     from store.constants import GroupBy
     from store.documents import UsageDocument
 
@@ -102,7 +104,7 @@ Examples:
 )
 @names_option()
 @export_options
-@database_option
+@place_option
 @click.pass_context
 def usage(
     context: click.Context,
@@ -119,7 +121,7 @@ def usage(
     refit: bool,
     names_on: bool,
     form: Form | None,
-    database: Path | None,
+    database: Place | None,
 ) -> None:
     """Show what used a window."""
     now = time.time()
@@ -128,7 +130,7 @@ def usage(
     _check_grouping(by, tree=tree, names_on=names_on)
     query = {"by": by, "tree": tree, "since": begin, "window": window, "limit_id": limit_id}
     document = _load(
-        database or default_database(),
+        database or default_place(),
         accounts,
         now,
         query,
@@ -168,14 +170,18 @@ def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
         raise click.UsageError("--by project needs Codex's own files, which --names off leaves out.")
 
 
-def _keep(path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, Any], *, refit: bool) -> bool:
+def _keep(place: Place, prefixes: Sequence[str], now: float, query: Mapping[str, Any], *, refit: bool) -> bool:
     """Keep what the question needs, with weights fitted now if they are asked for; return True if these are kept."""
     from scripts.support.kept import keep_for
+    from scripts.support.place import own_file
     from store.kept.filling import drop
     from store.queries.usage import kinds_to_fill, usage_kinds
 
+    path = own_file(place)
+    if path is None:
+        return False
     asked = {name: query[name] for name in ("window", "limit_id")}
-    with session(path, prefixes) as (connection, accounts, _):
+    with session(place, prefixes) as (connection, accounts, _):
         if refit:
             kinds = usage_kinds(connection, accounts=accounts, refit_at=now, **asked)
         else:
@@ -183,12 +189,12 @@ def _keep(path: Path, prefixes: Sequence[str], now: float, query: Mapping[str, A
     if refit:
         drop(path, kinds, [account.id for account in accounts])
     since = None if refit else query["since"]
-    filled = [keep_for(path, prefixes, kind, since, even_short=refit) for kind in kinds]
+    filled = [keep_for(place, prefixes, kind, since, even_short=refit) for kind in kinds]
     return all(filled)
 
 
 def _load(
-    path: Path,
+    place: Place,
     prefixes: Sequence[str],
     now: float,
     query: Mapping[str, Any],
@@ -207,8 +213,8 @@ def _load(
 
     try:
         with open_prices(prices_file) as prices:
-            is_refitted = _keep(path, prefixes, now, query, refit=refit)
-            with session(path, prefixes) as (connection, accounts, _):
+            is_refitted = _keep(place, prefixes, now, query, refit=refit)
+            with session(place, prefixes) as (connection, accounts, _):
                 document = load_usage(
                     connection,
                     now,

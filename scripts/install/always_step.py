@@ -31,6 +31,7 @@ from scripts.launch.environment import (
 )
 from scripts.launch.service_status import load_service_status
 from scripts.launch.shared_proxy import refuse_second
+from scripts.otlp.settings import service_environment
 from scripts.support.errors import FAILED, CommandError, LaunchError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from scripts.support.version import version
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scripts.install.service_manager import ServiceManager
+    from scripts.support.beside import Beside
 
 DEFAULT_PORT = 26339
 """The port of the service: CODEX on the keys of a telephone."""
@@ -55,6 +57,8 @@ _CLI = Path(__file__).resolve().parents[1] / "cli.py"
 _ANSWER_SECONDS = 60.0
 _CONNECT_SECONDS = 2.0
 _RETRY_SECONDS = 0.2
+# Where PostgreSQL's client finds its files; a password stays where it is.
+_SHIP_VARIABLES = ("PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
 _CONTAINER_FILES = (Path("/.dockerenv"), Path("/run/.containerenv"))
 # What the proxy and the programs beside it need; above all no key and no token.
 _HANDED_ON = frozenset({
@@ -90,17 +94,14 @@ class AlwaysPlan:
         return AlwaysOn(port, str(self.env.file.path), "none", self.trusted_before)
 
 
-def plan_always(
-    environ: Mapping[str, str], *, port: int | None, gateways: Sequence[str], serve: bool, alerts: bool
-) -> AlwaysPlan:
+def plan_always(environ: Mapping[str, str], *, port: int | None, gateways: Sequence[str], beside: Beside) -> AlwaysPlan:
     """Find out what is to be changed, and check that it cannot leave Codex without a network.
 
     Args:
         environ: the environment of the user's shell.
         port: the port of the service; None is that of an earlier installation, or else `DEFAULT_PORT`.
         gateways: gateways to watch beside Codex's own hosts.
-        serve: serve the page beside the proxy.
-        alerts: send alerts beside the proxy.
+        beside: what runs beside the proxy.
 
     Raises:
         CommandError: it cannot be installed here; the message says why and what to do.
@@ -139,7 +140,12 @@ def plan_always(
     after = env_block.insert(before.content, chosen, environ, path)
     if trusted_before:
         CorporateCa.read("SSL_CERT_FILE", trusted_before)
-    config = _config(environ, port, upstream, trusted_before, _command(gateways, serve=serve, alerts=alerts))
+    command = _command(gateways, beside)
+    config = _config(environ, port, upstream, trusted_before, command)
+    if beside.otlp:
+        config["environ"].update(service_environment(environ))
+    if beside.ship is not None:
+        config["environ"].update({name: environ[name] for name in _SHIP_VARIABLES if name in environ})
     return AlwaysPlan(
         address,
         FileChange(file, after, before.edited),
@@ -321,9 +327,9 @@ def _config(
     }
 
 
-def _command(gateways: Sequence[str], *, serve: bool, alerts: bool) -> list[str]:
+def _command(gateways: Sequence[str], beside: Beside) -> list[str]:
     options = [part for gateway in gateways for part in ("--host", gateway)]
-    options += [option for option, given in (("--serve", serve), ("--alerts", alerts)) if given]
+    options += [part for option in beside.options for part in option]
     return [without_window(sys.executable), "-E", "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
 
 

@@ -57,7 +57,8 @@ from scripts.launch.running_proxies import (
 )
 from scripts.launch.shared_proxy import find_shared, refuse_second
 from scripts.launch.shim import place_shim, search_path, with_shim
-from scripts.launch.sidecar import AlertsProcess, PageProcess
+from scripts.launch.sidecar import AlertsProcess, OtlpProcess, PageProcess, ShipProcess
+from scripts.support.beside import NOTHING_BESIDE
 from scripts.support.errors import WRONG_USE, LaunchError
 from scripts.support.loopback import is_loopback
 from scripts.support.output_queue import STDERR, STDOUT, drained_at_exit
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 
     from scripts.launch.running_proxies import Kind
     from scripts.launch.sidecar import SidecarProcess
+    from scripts.support.beside import Beside
 
 __all__ = [
     "LaunchError",
@@ -135,8 +137,7 @@ def run(
     proxy: str | None = None,
     ca_file: Path | None = None,
     own: bool = False,
-    serve: bool = False,
-    alerts: bool = False,
+    beside: Beside = NOTHING_BESIDE,
     quiet: bool = False,
     strict: bool = False,
     environ: Mapping[str, str] = os.environ,
@@ -152,8 +153,7 @@ def run(
             for this command.
         ca_file: the CA certificate of that running proxy; None is that in the user's data folder.
         own: start a proxy for this command in any case.
-        serve: also serve the web page while the command runs.
-        alerts: also send alerts while the command runs.
+        beside: what else runs while the command does.
         quiet: leave out the closing line.
         strict: refuse to run a command that would bypass the tap, instead of a warning.
         environ: the environment that the command's environment is based on.
@@ -174,7 +174,7 @@ def run(
     elif proxy is not None:
         probe(proxy, ca_file or ca_certificate(certificate_folder()))
     try:
-        with _sidecars(database, environ, serve=serve, alerts=alerts) as sidecars:
+        with _sidecars(database, environ, beside) as sidecars:
             if address is not None:
                 certificate = ca_file or ca_certificate(certificate_folder())
                 route = _Route(address, certificate, config.corporate, hosts)
@@ -287,8 +287,7 @@ def proxy(
     port: int = 8080,
     database: Path | None = None,
     hosts: Sequence[str] = (),
-    serve: bool = False,
-    alerts: bool = False,
+    beside: Beside = NOTHING_BESIDE,
     quiet: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
@@ -300,8 +299,7 @@ def proxy(
         port: the port to listen at; 0 is a free one.
         database: the file to record to; None leaves it to the environment and the default.
         hosts: gateways to watch beside Codex's own hosts.
-        serve: also serve the web page.
-        alerts: also send alerts.
+        beside: what else runs.
         quiet: leave out the line that says where it listens.
         environ: the environment that the proxy's environment is based on, and that configures an upstream proxy.
 
@@ -315,7 +313,7 @@ def proxy(
         config = config.without_upstream()
     ensure_authority(certificate_folder())
     setup = _ProxySetup(arguments, recorded, hosts, config, environ, quiet)
-    with _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars:
+    with _sidecars(database, environ, beside, echo=True) as sidecars:
         if sets_listening(arguments) or not is_loopback(host) or host == "localhost":
             return _serve_by_mitmdump(setup, host, port, sidecars)
         return _serve_held(setup, _listen(host, port), sidecars)
@@ -326,8 +324,7 @@ def installed_proxy(
     *,
     database: Path | None = None,
     hosts: Sequence[str] = (),
-    serve: bool = False,
-    alerts: bool = False,
+    beside: Beside = NOTHING_BESIDE,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run mitmdump with the addon at the socket that the installed service holds, until it ends or stdin does.
@@ -338,8 +335,7 @@ def installed_proxy(
     Args:
         database: the file to record to; None leaves it to the environment and the default.
         hosts: gateways to watch beside Codex's own hosts.
-        serve: also serve the web page.
-        alerts: also send alerts.
+        beside: what else runs.
         environ: the environment that the proxy's environment is based on.
 
     Raises:
@@ -362,7 +358,7 @@ def installed_proxy(
     mine = setup.describe(listener, kind="installed", instance=values.get("instance", ""), pid=values.get("holder"))
     arguments = proxy_arguments(setup.options(*listener.getsockname()[:2]), hosts)
     with (
-        _sidecars(database, environ, serve=serve, alerts=alerts, echo_alerts=True) as sidecars,
+        _sidecars(database, environ, beside, echo=True) as sidecars,
         _starter(arguments, environ, config, listener, echo=True)() as process,
         Signals(lambda _number: process.ask_to_end(), stay_ignored=["SIGHUP"]),
     ):
@@ -557,16 +553,20 @@ def _report(done: _FinishedRun, database: Path, *, is_shown: bool) -> None:
 
 @contextlib.contextmanager
 def _sidecars(
-    database: Path | None, environ: Mapping[str, str], *, serve: bool, alerts: bool, echo_alerts: bool = False
+    database: Path | None, environ: Mapping[str, str], beside: Beside, *, echo: bool = False
 ) -> Iterator[Sequence[SidecarProcess]]:
     """Start the sidecars that are asked for; one that cannot be started is reported, and the rest goes on."""
     started: list[SidecarProcess] = []
     with contextlib.ExitStack() as stack:
         try:
-            if serve:
+            if beside.serve:
                 started.append(stack.enter_context(PageProcess(database, environ)))
-            if alerts:
-                started.append(stack.enter_context(AlertsProcess(database, environ, echo=echo_alerts)))
+            if beside.alerts:
+                started.append(stack.enter_context(AlertsProcess(database, environ, echo=echo)))
+            if beside.otlp:
+                started.append(stack.enter_context(OtlpProcess(database, environ, echo=echo)))
+            if beside.ship is not None:
+                started.append(stack.enter_context(ShipProcess(database, environ, beside.ship, echo=echo)))
         except LaunchError as error:
             STDERR.put(f"codex-tap: {error}")
         yield started

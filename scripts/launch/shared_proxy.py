@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.launch import codex_env_file
 from scripts.launch.certificates import MAX_BUNDLE_BYTES, ca_certificate
-from scripts.launch.environment import find_upstream
+from scripts.launch.environment import find_upstream, without_tap
 from scripts.launch.holder import START_SECONDS
 from scripts.launch.running_proxies import RunningProxy, ask, has_certificate, passes_through, running_proxies, withdraw
 from scripts.support.errors import WRONG_USE, LaunchError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WINDOWS = sys.platform == "win32"
+_PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _PROBE_SECONDS = START_SECONDS + 2  # more than a connection waits for mitmdump
 
 
@@ -92,6 +93,16 @@ def refuse_second(environ: Mapping[str, str], database: Path, address: str) -> N
                 "turn would be recorded twice; unset HTTPS_PROXY and https_proxy, or use that proxy",
                 WRONG_USE,
             )
+
+
+def without_running_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the upstream of a running proxy, if any, in place of the proxy itself."""
+    direct = dict(environ)
+    for proxy in running_proxies():
+        for name, value in environ.items():
+            if name.lower() in _PROXY_VARIABLES and codex_env_file.leads_to(value, proxy.address):
+                direct[name] = proxy.upstream or ""
+    return {name: value for name, value in without_tap(direct).items() if value or environ[name] == value}
 
 
 def _led_to(environ: Mapping[str, str], running: Sequence[RunningProxy]) -> RunningProxy | None:

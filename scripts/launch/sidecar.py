@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scripts.launch.child_process import ChildProcess
 from scripts.support.output_queue import STDERR
-from scripts.support.ready_lines import ALERTING, SERVING
+from scripts.support.ready_lines import ALERTING, EXPORTING, SERVING, SHIPPING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,20 +25,21 @@ class SidecarProcess(ChildProcess):
     stop_seconds = 5.0
     max_lines = 10
 
-    def __init__(self, database: Path | None, environ: Mapping[str, str], *, echo: bool = False) -> None:
+    def __init__(self, database: Path | None, environ: Mapping[str, str], *arguments: str, echo: bool = False) -> None:
         """Start it.
 
         Args:
             database: the database that it reads; None leaves it to the environment and the default.
             environ: the whole environment of the process.
+            arguments: of the command.
             echo: print the output that follows the ready line.
 
         Raises:
             LaunchError: the process cannot be started.
         """
         options = [] if database is None else ["--db", str(database.absolute())]
-        arguments = [_CLI, *self.command, "--beside", *options]
-        super().__init__(arguments, environ, echo=STDERR if echo else None)
+        command = [_CLI, *self.command, "--beside", *options, *arguments]
+        super().__init__(command, environ, echo=STDERR if echo else None)
 
     def announce(self) -> None:
         """Wait until it is ready or has ended, and print which of these on stderr."""
@@ -71,3 +72,23 @@ class AlertsProcess(SidecarProcess):
     ready_prefix = ALERTING
     ready_message = "alerts go to"
     failure_message = "no alerts are sent"
+
+
+class OtlpProcess(SidecarProcess):
+    """A running ``codex-tap otlp``."""
+
+    name = "the sender of metrics"
+    command = ("otlp",)
+    ready_prefix = EXPORTING
+    ready_message = "metrics go to"
+    failure_message = "no metrics are sent"
+
+
+class ShipProcess(SidecarProcess):
+    """A running ``codex-tap ship --watch``; its argument is the address of the team's database."""
+
+    name = "the shipper"
+    command = ("ship", "--watch")
+    ready_prefix = SHIPPING
+    ready_message = "shipping to"
+    failure_message = "nothing is shipped"

@@ -64,6 +64,7 @@ def plan_uninstall(database: Path) -> UninstallPlan:
         *_files(data, files.PROBED_NAMES),
         *_files(data, files.API_PRICES_NAMES),
         *_files(data, files.INSTALLATION_NAMES),
+        *_files(data, files.TEAM_STATE_NAMES),
         *_files(alerts.parent, re.escape(alerts.name)),
         *_files(cache, files.KEPT_NAMES),
         *log_files(logs),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, NamedTuple, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 from scripts.support.errors import WRONG_USE, CommandError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
+    from scripts.support.place import Place
+    from store.connection import Connection
     from store.documents import AccountEntry, AccountStatus, SelectedBy, StatusDocument, WindowForecast
     from store.queries.accounts import Account
 
@@ -21,23 +23,49 @@ _WRITE_WAIT_MILLISECONDS = 5_000
 """How long a change waits for a proxy that is writing."""
 
 
+def open_place(place: Place, seconds: float | None = None) -> Connection:
+    """Open a file or a team's database for reading; wait at most so many seconds for a lock, or for the server.
+
+    Raises:
+        MissingError: There is no file yet.
+        DatabaseError: It cannot be read.
+    """
+    if isinstance(place, Path):
+        from store.database import READ_SECONDS, open_reader
+
+        return open_reader(place, READ_SECONDS if seconds is None else seconds)
+    from store.team.connection import CONNECT_SECONDS, open_team_reader
+
+    return open_team_reader(place, CONNECT_SECONDS if seconds is None else seconds)
+
+
+@overload
+def open_for_reading(
+    place: Path, lock_seconds: float | None = None
+) -> contextlib.AbstractContextManager[sqlite3.Connection]: ...
+
+
+@overload
+def open_for_reading(
+    place: Place, lock_seconds: float | None = None
+) -> contextlib.AbstractContextManager[Connection]: ...
+
+
 @contextlib.contextmanager
-def open_for_reading(path: Path, lock_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
+def open_for_reading(place: Place, lock_seconds: float | None = None) -> Iterator[Any]:
     """Open the database for reading; all queries see the same state of it.
 
     Args:
-        path: The database.
-        lock_seconds: How long to wait for a lock; None means as long as usual.
+        place: The database: a file, or a team's database.
+        lock_seconds: How long to wait for a lock, or for a server; None means as long as usual.
 
     Raises:
         MissingError: The database does not exist.
         DatabaseError: The database cannot be read.
     """
-    from store.database import READ_SECONDS, open_reader
     from store.queries.cursors import read_transaction
 
-    seconds = READ_SECONDS if lock_seconds is None else lock_seconds
-    with contextlib.closing(open_reader(path, seconds)) as connection, read_transaction(connection):
+    with contextlib.closing(open_place(place, lock_seconds)) as connection, read_transaction(connection):
         yield connection
 
 
@@ -58,13 +86,13 @@ class Session(NamedTuple):
     `accounts` are the chosen ones in the order of choice, or all where no prefix was given; `known` are all.
     """
 
-    connection: sqlite3.Connection
+    connection: Connection
     accounts: list[Account]
     known: list[Account]
 
 
 @contextlib.contextmanager
-def session(path: Path, prefixes: Sequence[str] = ()) -> Iterator[Session]:
+def session(place: Place, prefixes: Sequence[str] = ()) -> Iterator[Session]:
     """Open the database for reading, and resolve prefixes of accounts.
 
     Raises:
@@ -75,7 +103,7 @@ def session(path: Path, prefixes: Sequence[str] = ()) -> Iterator[Session]:
     from store.errors import MissingError
     from store.queries.accounts import load_accounts
 
-    with open_for_reading(path) as connection:
+    with open_for_reading(place) as connection:
         known = load_accounts(connection)
         if not known:
             raise MissingError
@@ -109,11 +137,11 @@ NO_ACCOUNT = Selected(None, "codex_home")
 """What is selected where nobody is logged in, or that account was not seen yet."""
 
 
-def account_status(path: Path, prefix: str | None, workspace: str | None = None) -> Selected:
+def account_status(place: Place, prefix: str | None, workspace: str | None = None) -> Selected:
     """Return the account that a prefix matches, else that of a workspace, else the one that was seen last.
 
     Args:
-        path: The database.
+        place: The database.
         prefix: What a person names the account by.
         workspace: The id of the ChatGPT account that is logged in; of several of its users it is the one seen last.
 
@@ -121,11 +149,11 @@ def account_status(path: Path, prefix: str | None, workspace: str | None = None)
         AccountError: The prefix matches no account or several.
         DatabaseError: The database cannot be read.
     """
-    return account_outlook(path, prefix, workspace, with_forecasts=False)[0]
+    return account_outlook(place, prefix, workspace, with_forecasts=False)[0]
 
 
 def account_outlook(
-    path: Path, prefix: str | None, workspace: str | None = None, *, with_forecasts: bool = True
+    place: Place, prefix: str | None, workspace: str | None = None, *, with_forecasts: bool = True
 ) -> tuple[Selected, Mapping[str, WindowForecast]]:
     """Return an account as `account_status` does, and the forecasts of its main limit's windows by slot.
 
@@ -137,7 +165,7 @@ def account_outlook(
 
     now = time.time()
     try:
-        with session(path, [prefix] if prefix else []) as found:
+        with session(place, [prefix] if prefix else []) as found:
             selected = _selected(found, prefix, workspace, now)
             return selected, _forecasts(found, selected.status, now) if with_forecasts else {}
     except MissingError:

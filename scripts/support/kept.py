@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from scripts.support.place import Place
     from store.kept.kind import Kind
 
 _QUIET_SECONDS = 1.0
 
 
 def keep_for(
-    database: Path, prefixes: Sequence[str], kind: Kind, since: float | None, *, even_short: bool = False
+    place: Place, prefixes: Sequence[str], kind: Kind, since: float | None, *, even_short: bool = False
 ) -> bool:
     """Keep what a question needs of a kind of rows, if the database is long; return False if it is not kept.
 
     Where it takes longer than a second, a terminal says so on stderr.
 
     Args:
-        database: The database.
+        place: The database; of a team's nothing is kept.
         prefixes: The accounts of the question; none means all.
         kind: The kind of rows.
         since: From when on rows are needed, in Unix seconds; None means all.
@@ -35,10 +35,12 @@ def keep_for(
 
     """
     from scripts.support.database import session
+    from scripts.support.place import own_file
     from store.errors import MissingError
     from store.kept.filling import Wish, fill, is_long
 
-    if not (even_short or is_long(database)):
+    database = own_file(place)
+    if database is None or not (even_short or is_long(database)):
         return False
     accounts = None
     try:

@@ -22,6 +22,19 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, _exit)
 
 
+def stop_event(*, lifeline: bool) -> threading.Event:
+    """Return an event that is set by SIGTERM, and with `lifeline` when stdin ends, as the parent process has exited."""
+    stop = threading.Event()
+
+    def set_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, set_stop)
+    if lifeline:
+        on_stdin_eof(stop.set)
+    return stop
+
+
 def on_stdin_eof(callback: Callable[[], None]) -> None:
     """Call `callback` in a thread of its own when stdin ends, which means that the parent process has exited.
 

@@ -14,6 +14,7 @@ from scripts.codex_files.names import NO_NAMES, ThreadNames, load_names, name_us
 from scripts.support.database import login_account, session
 from scripts.support.database_watcher import DatabaseWatcher
 from scripts.support.errors import NOTHING_YET
+from scripts.support.place import own_file
 from store.analysis.ranking import rank_accounts
 from store.errors import DatabaseError, MissingError
 from store.queries.forecast import load_forecasts
@@ -23,9 +24,9 @@ from store.turns_under_way import load_turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from scripts.support.database import Session
+    from scripts.support.place import Place
     from store.analysis.ranking import TokenRate
     from store.documents import ForecastDocument, NextDocument, StatusDocument, UsageDocument
     from store.queries.accounts import Account
@@ -82,18 +83,18 @@ def nothing_shown(now: float, problem: str | None = None) -> Shown:
 class Loader:
     """Keeps `shown` up to date, once by itself and then in a thread; `number` grows with each change of it."""
 
-    def __init__(self, path: Path, prefixes: Sequence[str] = (), *, names_on: bool = True) -> None:
+    def __init__(self, place: Place, prefixes: Sequence[str] = (), *, names_on: bool = True) -> None:
         """Prepare the loader.
 
         Args:
-            path: the database, which may be created later.
+            place: the database, which may be created later.
             prefixes: accounts to show; all, if there is none.
             names_on: whether titles of threads are read from Codex's own files.
         """
-        self._path = path
+        self._place = place
         self._prefixes = prefixes
         self._names_on = names_on
-        self._watcher = DatabaseWatcher(path)
+        self._watcher = DatabaseWatcher(place)
         self._heavy: _Heavy | None = None
         self._state: object = None
         self._loaded_at = self._changed_at = 0.0
@@ -130,7 +131,8 @@ class Loader:
             AccountError: A prefix matches no account or several.
         """
         state = self._watcher.state()
-        turns = load_turns(self._path, now)
+        path = own_file(self._place)
+        turns = load_turns(path, now) if path else []
         if state != self._state:
             self._state, self._loaded_at, self._changed_at = state, 0.0, now
         if not 0 <= now - self._loaded_at < _MAX_AGE_SECONDS or self._wants_heavy(now) or self._only != self._read_only:
@@ -165,7 +167,7 @@ class Loader:
 
     def _read(self, now: float) -> Shown:
         try:
-            with session(self._path, self._prefixes) as found:
+            with session(self._place, self._prefixes) as found:
                 return self._read_session(found, now)
         except MissingError:
             self._heavy = None

@@ -20,6 +20,7 @@ from scripts.prices.own_prices import OwnPricesError
 from scripts.prices.price_list import open_prices
 from scripts.support.database import account_entry, checked_name, open_for_writing, residual_files
 from scripts.support.errors import CommandError
+from scripts.support.place import own_file
 from scripts.support.timespec import parse_since
 from scripts.support.version import version
 from scripts.web import schemas
@@ -46,7 +47,10 @@ from store.queries.turns import load_turns
 from store.queries.usage import NotSeenError, empty_usage, load_token_rates, load_usage
 
 if TYPE_CHECKING:
+    import pathlib
+
     from scripts.web.change_stream import Hub
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 MAX_ENTRIES = 50_000
@@ -64,6 +68,10 @@ _UNREADABLE: dict[int | str, dict[str, Any]] = {
 _NO_ACCOUNT: dict[int | str, dict[str, Any]] = {
     404: {**_ACCOUNT_PROBLEM, "description": "No account matches."},
     409: {**_ACCOUNT_PROBLEM, "description": "Several accounts match."},
+}
+_CHANGED_ACCOUNT: dict[int | str, dict[str, Any]] = {
+    **_NO_ACCOUNT,
+    403: {**_PROBLEM, "description": "A team's database is served, which is not changed here."},
 }
 _GARBLED: dict[int | str, dict[str, Any]] = {400: {**_PROBLEM, "description": "The body is not JSON."}}
 _UNCHANGED: dict[int | str, dict[str, Any]] = {
@@ -151,7 +159,7 @@ def get_usage_of(request: Request, prefix: Prefix) -> Response:
 def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.StatusDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.StatusDocument:
         return load_status(connection, now, only)
 
     return _reader(request).query_accounts(prefix, load, empty_status(now))
@@ -184,7 +192,7 @@ def get_history(
     step = max(1, math.ceil((now - begin) / points)) if points else None
     selected = PointRange(begin, now, step, limit_id)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.HistoryPointsDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.HistoryPointsDocument:
         return load_history_points(connection, selected, accounts=only, most=limit)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_history_points(selected)))
@@ -198,7 +206,7 @@ def get_peaks(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.PeaksDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.PeaksDocument:
         return load_peaks(connection, now, accounts=only, since=begin, limit_id=limit_id)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_peaks(now, since=begin)))
@@ -215,7 +223,7 @@ def get_requests(
 ) -> Response:
     """The turns, the newest first."""
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> list[documents.TurnEntry]:
+    def load(connection: Connection, only: list[Account]) -> list[documents.TurnEntry]:
         return load_turns(connection, only, limit=limit, before=before)
 
     empty: list[documents.TurnEntry] = []
@@ -248,7 +256,7 @@ def get_breakdown(
     begin = _timestamp(since, now)
     names_on = request.app.state.names_on
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.UsageDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.UsageDocument:
         return load_usage(
             connection,
             now,
@@ -280,7 +288,7 @@ def get_speed(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.SpeedDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.SpeedDocument:
         return load_speed(connection, now, accounts=only, by=by, since=begin)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
@@ -291,7 +299,7 @@ def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
     """When each window runs out."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.ForecastDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.ForecastDocument:
         return load_forecasts(connection, now, only)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
@@ -302,7 +310,7 @@ def get_overview(request: Request) -> Response:
     """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection) -> documents.OverviewDocument:
+    def load(connection: Connection) -> documents.OverviewDocument:
         return load_overview(connection, now, load_accounts(connection))
 
     return json_response(request, _reader(request).query(load, empty_overview(now)))
@@ -325,7 +333,7 @@ def get_events(
     now = time.time()
     begin = _timestamp(since, now)
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> documents.EventsPageDocument:
+    def load(connection: Connection, only: list[Account]) -> documents.EventsPageDocument:
         return load_event_page(
             connection,
             now,
@@ -357,7 +365,7 @@ def get_next(
     """Which account to use now, and why."""
     now = time.time()
 
-    def load(connection: sqlite3.Connection) -> documents.NextDocument:
+    def load(connection: Connection) -> documents.NextDocument:
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {find_account(known, each).key for each in named}
@@ -384,7 +392,9 @@ def get_account(request: Request, prefix: Prefix) -> Response:
 
 
 @router.patch(
-    "/api/accounts/{prefix:path}", response_model=documents.AccountDetail, responses={**_GARBLED, **_NO_ACCOUNT}
+    "/api/accounts/{prefix:path}",
+    response_model=documents.AccountDetail,
+    responses={**_GARBLED, **_CHANGED_ACCOUNT},
 )
 def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChange) -> Response:
     """Give an account a name, or remove the name."""
@@ -395,31 +405,44 @@ def patch_account(request: Request, prefix: Prefix, change: schemas.AccountChang
     except CommandError as error:
         raise _invalid("name", str(error), "body") from error
     try:
-        with open_for_writing(reader.path) as connection:
+        with open_for_writing(_own_file(reader)) as connection:
             rename_account(connection, found.id, name)
     except sqlite3.IntegrityError as error:
         raise HTTPException(409, f"another account already has the name {name!r}") from error
     return json_response(request, reader.query_account(found.key, _account_detail))
 
 
-@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_NO_ACCOUNT)
+@router.delete("/api/accounts/{prefix:path}", response_model=documents.ForgottenAccount, responses=_CHANGED_ACCOUNT)
 def delete_account(request: Request, prefix: Prefix) -> Response:
     """Forget an account: delete all its data. This cannot be undone."""
     reader = _reader(request)
 
-    def load(connection: sqlite3.Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
+    def load(connection: Connection, account: Account) -> tuple[Account, documents.AccountDetail]:
         return account, _account_detail(connection, account)
 
     found, detail = reader.query_account(prefix, load)
-    with open_for_writing(reader.path) as connection:
+    path = _own_file(reader)
+    with open_for_writing(path) as connection:
         forget_account(connection, found.id)
-    drop_edited(reader.path)
-    files = [path.name for path in residual_files(reader.path)]
+    drop_edited(path)
+    files = [each.name for each in residual_files(path)]
     document: documents.ForgottenAccount = {**detail, "files": files}
     return json_response(request, document)
 
 
-def _account_detail(connection: sqlite3.Connection, account: Account) -> documents.AccountDetail:
+def _own_file(reader: Reader) -> pathlib.Path:
+    """Return the file that is served.
+
+    Raises:
+        HTTPException: It is a team's database, which is only read.
+    """
+    path = own_file(reader.place)
+    if path is None:
+        raise HTTPException(403, "a team's database is not changed here; its administrator has codex-tap team")
+    return path
+
+
+def _account_detail(connection: Connection, account: Account) -> documents.AccountDetail:
     counts = account_counts(connection, account)
     return cast("documents.AccountDetail", {**account_entry(account), **counts._asdict()})
 
@@ -445,18 +468,19 @@ def get_health(request: Request) -> Response:
     """Whether the database can be read, and whether readings come in."""
     reader, now = _reader(request), time.time()
 
-    def load(connection: sqlite3.Connection) -> tuple[documents.StatusDocument, Losses | None]:
+    def load(connection: Connection) -> tuple[documents.StatusDocument, Losses | None]:
         return load_status(connection, now, load_accounts(connection)), load_losses(connection)
 
     empty: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
     status, lost = reader.query(load, empty)
+    path = own_file(reader.place)
     document: documents.HealthDocument = {
         "status": "ok" if status["accounts"] else "empty",
         "version": version(),
         "accounts": len(status["accounts"]),
         "newest_reading_age_seconds": _newest_age(status),
         "readings_lost": lost.number if lost else 0,
-        "waiting_files": len(spill_files(reader.path)),
+        "waiting_files": len(spill_files(path)) if path else 0,
     }
     return json_response(request, document)
 
@@ -482,7 +506,7 @@ def get_legacy_usage_of(request: Request, token_prefix: Prefix) -> Response:
 def _legacy_usage(request: Request, prefix: str | None) -> LegacyDocument:
     now = time.time()
 
-    def load(connection: sqlite3.Connection, only: list[Account]) -> LegacyDocument:
+    def load(connection: Connection, only: list[Account]) -> LegacyDocument:
         return load_legacy_usage(connection, now, only)
 
     empty: LegacyDocument = {"status": "success", "data": {}}

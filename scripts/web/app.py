@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from scripts.support.place import own_file
 from scripts.support.version import version
 from scripts.web import api, metrics
 from scripts.web.change_stream import Hub
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from fastapi import Request, Response
     from starlette.types import ASGIApp
+
+    from scripts.support.place import Place
 
 PAGE = Path(__file__).with_name("page")
 
@@ -54,7 +57,7 @@ class Settings:
     titles, folders and projects of threads.
     """
 
-    database: Path
+    database: Place
     host: str = "127.0.0.1"
     token: str | None = None
     metrics_emails: bool = False
@@ -74,7 +77,7 @@ def create_app(settings: Settings) -> App:
     """Return the application for a database, which need not exist yet."""
     hub = Hub(settings.database)
     turn_counter = metrics.TurnCounter(settings.database)
-    kept_filler = KeptFiller(settings.database)
+    kept_filler = KeptFiller(own_file(settings.database))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -19,9 +19,10 @@ from scripts.web.responses import problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
+
+    from scripts.support.place import Place
 
 POLL_SECONDS = 0.5
 """Time between two polls of the file."""
@@ -38,13 +39,13 @@ _RETRY_MILLISECONDS = 2_000
 class Hub:
     """Notifies all listeners of changes. A slow listener gets only the last of several changes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Create a hub without listeners.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
         """
-        self._path = path
+        self._place = place
         self._number = 0
         self._changed = asyncio.Event()
         self._closing = False
@@ -68,7 +69,7 @@ class Hub:
 
     async def watch(self) -> None:
         """Poll the file until cancelled."""
-        loop, watcher = asyncio.get_running_loop(), DatabaseWatcher(self._path)
+        loop, watcher = asyncio.get_running_loop(), DatabaseWatcher(self._place)
         # A dedicated thread: a connection belongs to the thread that opened it, and the disk may be slow.
         with ThreadPoolExecutor(1, "database watcher") as apart:
             try:

@@ -29,11 +29,11 @@ _NICENESS = 10
 class KeptFiller:
     """Fills what is kept of a database now and then; it is started and stopped once."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path | None) -> None:
         """Create the filler.
 
         Args:
-            database: the database, which need not exist yet.
+            database: the database, which need not exist yet; None for a team's, of which nothing is kept.
         """
         self._database = database
         self._stopping = threading.Event()
@@ -49,14 +49,14 @@ class KeptFiller:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while self._database is not None and not self._stopping.is_set():
             if is_long(self._database):
-                self._fill()
+                self._fill(self._database)
             self._stopping.wait(_SECONDS)
 
-    def _fill(self) -> None:
+    def _fill(self, database: Path) -> None:
         # Not a fork, which would copy the server's threads in the middle of their work.
-        process = multiprocessing.get_context("spawn").Process(target=fill_all, args=(self._database,), daemon=True)
+        process = multiprocessing.get_context("spawn").Process(target=fill_all, args=(database,), daemon=True)
         process.start()
         while process.is_alive() and not self._stopping.is_set():
             process.join(_POLL_SECONDS)

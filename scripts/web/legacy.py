@@ -20,9 +20,9 @@ from store.queries.status import load_status
 from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from store.connection import Connection
     from store.documents import AccountStatus, WindowStatus
     from store.queries.accounts import Account
 
@@ -57,20 +57,20 @@ class LegacyDocument(TypedDict):
     data: dict[str, LegacyRecord]
 
 
-def load_legacy_usage(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> LegacyDocument:
+def load_legacy_usage(connection: Connection, now: float, accounts: Sequence[Account]) -> LegacyDocument:
     """Return how much is left, for the given accounts, without those that have no token key."""
-    raw = _main_limit_raw(connection)
+    raw = _main_limit_raw(connection, accounts)
     raw_by_key = {account.key: raw.get(account.id, {}) for account in accounts}
     document = load_status(connection, now, accounts)
     records = [_record(account, raw_by_key.get(account["account"], {})) for account in document["accounts"]]
     return {"status": "success", "data": {key: each for each in records if (key := each["token_key"]) is not None}}
 
 
-def _main_limit_raw(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+def _main_limit_raw(connection: Connection, accounts: Sequence[Account]) -> dict[int, dict[str, Any]]:
     """Return by account id the stored fields of the message that opened the newest snapshot of its main limit."""
     return {
         account: read_mapping(row["raw"])
-        for account, rows in current_snapshots(connection).items()
+        for account, rows in current_snapshots(connection, accounts).items()
         for row in rows
         if row["limit_id"] == MAIN_LIMIT
     }

@@ -11,7 +11,6 @@ The label of an account is its name, else its key; its e-mail address only if th
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import threading
 import time
@@ -24,6 +23,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from scripts.support.database import open_for_reading
+from scripts.support.metric_values import account_labels, credits_balance, finite_number
+from scripts.support.place import own_file
 from scripts.support.version import version
 from store.constants import FULL_PERCENT
 from store.errors import DatabaseError, MissingError
@@ -37,13 +38,13 @@ from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from prometheus_client.core import Metric
 
-    from store.documents import BudgetStatus, CreditsStatus, StatusDocument
+    from scripts.support.place import Place
+    from store.connection import Connection
+    from store.documents import BudgetStatus, StatusDocument
     from store.errors import Inode
-    from store.queries.accounts import Account
     from store.queries.turns import TurnCount
 
 _AT_ONCE = 50_000
@@ -65,10 +66,10 @@ def get_metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": _CONTENT_TYPE})
 
 
-def registry(path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
+def registry(place: Place, turn_counter: TurnCounter, *, with_emails: bool) -> CollectorRegistry:
     """Return a registry with the metrics of a database, and without those of the server process."""
     found = CollectorRegistry(auto_describe=False)
-    found.register(Metrics(path, turn_counter, with_emails=with_emails))
+    found.register(Metrics(place, turn_counter, with_emails=with_emails))
     return found
 
 
@@ -83,13 +84,13 @@ class Counts(NamedTuple):
 class TurnCounter:
     """Counts turns and their tokens, each turn once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Create a counter that has counted nothing.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
         """
-        self._path = path
+        self._place = place
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._inode: Inode | None = None
@@ -104,7 +105,7 @@ class TurnCounter:
         """Abort a count that is still running."""
         self._stopping.set()
 
-    def counts(self, connection: sqlite3.Connection) -> Counts | None:
+    def counts(self, connection: Connection) -> Counts | None:
         """Return the current counts, or None until the initial count is complete."""
         if not self._lock.acquire(blocking=False):
             return None
@@ -120,9 +121,13 @@ class TurnCounter:
             self._lock.release()
 
     def _is_same_file(self) -> bool:
-        return self._complete and inode(self._path) == self._inode
+        return self._complete and self._identity() == self._inode
 
-    def _has_merged(self, connection: sqlite3.Connection) -> bool:
+    def _identity(self) -> Inode | None:
+        path = own_file(self._place)
+        return inode(path) if path else None
+
+    def _has_merged(self, connection: Connection) -> bool:
         """Return True if turns were counted for an account that is gone: merged into another, or deleted."""
         return not {account for account, _, _ in self._counts.turns} <= account_ids(connection)
 
@@ -132,8 +137,8 @@ class TurnCounter:
             if self._is_same_file():
                 return  # another scrape started the same count
             self._complete = False
-            found = inode(self._path)
-            with open_for_reading(self._path) as connection:
+            found = self._identity()
+            with open_for_reading(self._place) as connection:
                 self._inode, self._counts = found, Counts(0, Counter(), Counter())
                 kept = count_all_turns(connection)
                 if kept is not None:
@@ -141,7 +146,7 @@ class TurnCounter:
                 self._advance(connection)
             self._complete = not self._stopping.is_set()
 
-    def _advance(self, connection: sqlite3.Connection) -> None:
+    def _advance(self, connection: Connection) -> None:
         """Count the turns since the last one counted."""
         newest = newest_turn(connection)
         while self._counts.upto < newest and not self._stopping.is_set():
@@ -159,15 +164,15 @@ class TurnCounter:
 class Metrics:
     """Collects the metrics of a database; ``codex_tap_database_readable`` is 0 if it cannot be read."""
 
-    def __init__(self, path: Path, turn_counter: TurnCounter, *, with_emails: bool) -> None:
+    def __init__(self, place: Place, turn_counter: TurnCounter, *, with_emails: bool) -> None:
         """Create the collector.
 
         Args:
-            path: the database, which need not exist yet.
+            place: the database, which need not exist yet.
             turn_counter: counts the turns of the database.
             with_emails: whether e-mail addresses may be labels.
         """
-        self._path = path
+        self._place = place
         self._turn_counter = turn_counter
         self._with_emails = with_emails
 
@@ -192,23 +197,19 @@ class Metrics:
 
     def _read(self) -> list[Metric]:
         now = time.time()
-        with open_for_reading(self._path) as connection, read_transaction(connection):
+        with open_for_reading(self._place) as connection, read_transaction(connection):
             known = load_accounts(connection)
             document = load_status(connection, now, known)
             lost = load_losses(connection)
             counts = self._turn_counter.counts(connection)
-        labels = _labels(known, with_emails=self._with_emails)
+        path = own_file(self._place)
+        labels = account_labels(known, with_emails=self._with_emails)
         by_key = {account.key: labels[account.id] for account in known}
         return [
             *_present(document, by_key, now),
             *(_counters(counts, labels) if counts else ()),
-            *_recorder(lost, len(spill_files(self._path)), _newest(document)),
+            *_recorder(lost, len(spill_files(path)) if path else 0, _newest(document)),
         ]
-
-
-def _labels(known: Sequence[Account], *, with_emails: bool) -> dict[int, str]:
-    """Return the label of each account by its id; where it would be the e-mail, the key may be wanted instead."""
-    return {each.id: each.label if with_emails or each.label == each.name else each.key for each in known}
 
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
@@ -252,7 +253,7 @@ def _present(document: StatusDocument, labels: dict[str, str], now: float) -> It
         label = labels[account["account"]]
         found = account["credits"]
         if found is not None:
-            _add(credit, [label], _balance(found))
+            _add(credit, [label], credits_balance(found))
             _add(unlimited, [label], found["unlimited"])
         for limit in account["limits"]:
             names = [label, limit["limit_id"]]
@@ -282,21 +283,7 @@ def _unit(found: BudgetStatus | None) -> str:
 
 def _amount(found: BudgetStatus | None, name: str) -> float | None:
     amounts: Mapping[str, Any] = found or {}
-    return _number(amounts.get(name))
-
-
-def _balance(found: CreditsStatus) -> float | None:
-    if not found["has_credits"]:
-        return None if found["has_credits"] is None else 0.0
-    return _number(found["balance"])
-
-
-def _number(written: str | None) -> float | None:
-    """Return the number of a decimal text; None for any other."""
-    with contextlib.suppress(ValueError):
-        value = None if written is None else float(written)
-        return value if value is None or math.isfinite(value) else None
-    return None
+    return finite_number(amounts.get(name))
 
 
 def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:

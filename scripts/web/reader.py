@@ -10,10 +10,10 @@ from store.queries.accounts import AccountError, find_account, load_accounts
 from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
-    from pathlib import Path
 
+    from scripts.support.place import Place
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 T = TypeVar("T")
@@ -22,9 +22,9 @@ T = TypeVar("T")
 class Reader(NamedTuple):
     """Reads the database at a path. Each query opens the file, so one that was created or replaced is found."""
 
-    path: Path
+    place: Place
 
-    def query(self, load: Callable[[sqlite3.Connection], T], empty: T) -> T:
+    def query(self, load: Callable[[Connection], T], empty: T) -> T:
         """Return the result of `load`, or `empty` if there is no database yet.
 
         Raises:
@@ -32,12 +32,12 @@ class Reader(NamedTuple):
             sqlite3.Error: the database cannot be read, which was found during the query.
         """
         try:
-            with open_for_reading(self.path) as connection, read_transaction(connection):
+            with open_for_reading(self.place) as connection, read_transaction(connection):
                 return load(connection)
         except MissingError:
             return empty
 
-    def query_accounts(self, prefix: str | None, load: Callable[[sqlite3.Connection, list[Account]], T], empty: T) -> T:
+    def query_accounts(self, prefix: str | None, load: Callable[[Connection, list[Account]], T], empty: T) -> T:
         """Return the result of `load` for the account that a prefix matches, or for all accounts without a prefix.
 
         Raises:
@@ -47,14 +47,14 @@ class Reader(NamedTuple):
             return self.query(lambda connection: load(connection, load_accounts(connection)), empty)
         return self.query_account(prefix, lambda connection, account: load(connection, [account]))
 
-    def query_account(self, prefix: str, load: Callable[[sqlite3.Connection, Account], T]) -> T:
+    def query_account(self, prefix: str, load: Callable[[Connection, Account], T]) -> T:
         """Return the result of `load` for the account that a prefix matches.
 
         Raises:
             AccountError: the prefix matches no account, or several.
         """
         try:
-            with open_for_reading(self.path) as connection, read_transaction(connection):
+            with open_for_reading(self.place) as connection, read_transaction(connection):
                 return load(connection, find_account(load_accounts(connection), prefix))
         except MissingError as error:
             raise AccountError(f"no account matches {prefix!r}", []) from error

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
 from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
-from store.constants import SKEW_SECONDS, is_full, same_length
-from store.transitions import TransitionKind, WindowReading, same_reset, transition
+from store.constants import is_full, same_length
+from store.transitions import TransitionKind, WindowReading, clock_skew, same_reset, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -611,14 +611,8 @@ def _reported_at(row: Row) -> float:
 
 
 def server_skew(row: Row) -> float:
-    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown.
-
-    The server's time of a row is that of its last reading with one, so it is compared with the whole time of the row.
-    """
-    reported = row["server_time"]
-    if reported is None or row["first_seen_at"] - SKEW_SECONDS <= reported <= row["last_seen_at"] + SKEW_SECONDS:
-        return 0.0
-    return float(reported - (row["last_seen_at"] if reported > row["last_seen_at"] else row["first_seen_at"]))
+    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown."""
+    return clock_skew(row["server_time"], row["first_seen_at"], row["last_seen_at"])
 
 
 def _evidence(row: Row, seen_at: float, window: WindowRow) -> EventEvidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from store.connection import is_file
 from store.kept.kind import Kept
 from store.kept.storage import FAILURES, database_of, open_kept
 from store.kept.validity import OtherStateError, find_cuts, kept_position, left_coverage, position_of, stored_coverage
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from store.connection import Connection
     from store.kept.kind import Kind
 
 T = TypeVar("T")
 
 
-def ask_kept(source: sqlite3.Connection, kind: Kind, read: Callable[[Kept], T]) -> T | None:
+def ask_kept(source: Connection, kind: Kind, read: Callable[[Kept], T]) -> T | None:
     """Return what `read` makes of the kept rows; None where none can be used: then the rows of the database are asked.
 
     The coverage that `read` is given holds for the state of the database that the transaction of `source` sees. Errors
@@ -29,8 +31,8 @@ def ask_kept(source: sqlite3.Connection, kind: Kind, read: Callable[[Kept], T]) 
         read: Reads what it needs, and keeps nothing of what it is given.
 
     """
-    database = database_of(source)
-    if database is None:
+    database = database_of(source) if is_file(source) else None
+    if database is None or not is_file(source):
         return None
     try:
         with open_kept(database) as connection:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.queries.prefix_match import matching
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import AccountReference
 
 MAX_KEY_SHOWN = 28
@@ -61,16 +61,17 @@ class AccountError(Exception):
         self.summary, self.candidates, self.is_ambiguous = summary, candidates, is_ambiguous
 
 
-def load_accounts(connection: sqlite3.Connection) -> list[Account]:
+def load_accounts(connection: Connection) -> list[Account]:
     """Return all accounts in the order in which they were first seen."""
     tokens: dict[int, list[str]] = {}
-    for row in connection.execute("SELECT account, token_key FROM tokens ORDER BY last_seen_at DESC, rowid DESC"):
+    for row in connection.execute(_NEWEST_TOKENS):
         tokens.setdefault(row["account"], []).append(row["token_key"])
     merged: dict[int, list[str]] = {}
     for row in connection.execute("SELECT account, account_id, user_id FROM merged_accounts"):
         merged.setdefault(row["account"], []).append(_key(row))
     rows = connection.execute(
-        "SELECT a.*, s.plan_type FROM accounts a LEFT JOIN snapshots s ON s.id = a.snapshot_id ORDER BY a.id"
+        "SELECT a.*, s.plan_type FROM accounts a LEFT JOIN snapshots s ON s.account = a.id AND s.id = a.snapshot_id"
+        " ORDER BY a.first_seen_at, a.id"
     )
     return labelled(
         Account(
@@ -88,7 +89,14 @@ def load_accounts(connection: sqlite3.Connection) -> list[Account]:
     )
 
 
-def _key(row: sqlite3.Row) -> str:
+_NEWEST_TOKENS = (
+    "SELECT account, token_key FROM tokens GROUP BY account, token_key"
+    " ORDER BY max(last_seen_at) DESC, min(first_seen_at) DESC, token_key"
+)
+"""In a team's database each machine has its own row of a token."""
+
+
+def _key(row: StoredRow) -> str:
     return f"{row['account_id']}/{row['user_id']}".strip("/")
 
 
@@ -119,7 +127,7 @@ def _is_typable(name: str) -> bool:
 
 def in_order(accounts: Iterable[Account]) -> list[Account]:
     """Return accounts, each once, in the order in which they were first seen."""
-    return sorted(set(accounts), key=attrgetter("id"))
+    return sorted(set(accounts), key=attrgetter("first_seen_at", "id"))
 
 
 def find_account(known: Sequence[Account], prefix: str) -> Account:
@@ -139,7 +147,7 @@ def find_account(known: Sequence[Account], prefix: str) -> Account:
     raise AccountError(f"no account matches {prefix!r}" + ("" if known else "; none has been seen yet"), known)
 
 
-def workspace_accounts(connection: sqlite3.Connection, known: Sequence[Account], account_id: str) -> list[Account]:
+def workspace_accounts(connection: Connection, known: Sequence[Account], account_id: str) -> list[Account]:
     """Return the accounts with a ChatGPT account's id: one for each user of a workspace that was seen."""
     rows = connection.execute(
         "SELECT id FROM accounts WHERE account_id = :id"
@@ -150,7 +158,7 @@ def workspace_accounts(connection: sqlite3.Connection, known: Sequence[Account],
     return [account for account in known if account.id in ids]
 
 
-def account_ids(connection: sqlite3.Connection) -> set[int]:
+def account_ids(connection: Connection) -> set[int]:
     """Return the row ids of all accounts."""
     return {row[0] for row in connection.execute("SELECT id FROM accounts")}
 
@@ -163,7 +171,7 @@ class AccountCounts(NamedTuple):
     tokens: int
 
 
-def account_counts(connection: sqlite3.Connection, account: Account) -> AccountCounts:
+def account_counts(connection: Connection, account: Account) -> AccountCounts:
     """Count the rows that are deleted with an account, or go over when it is merged into another."""
     row = connection.execute(
         "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"

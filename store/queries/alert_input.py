@@ -14,15 +14,15 @@ from store.queries.status import load_status
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Collection, Sequence
 
     from store.analysis.alerting import Rule
+    from store.connection import Connection
     from store.queries.accounts import Account
 
 
 def load_alert_input(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     rules: Collection[Rule],
     *,
@@ -49,11 +49,9 @@ def load_alert_input(
         )
 
 
-def _reported_windows(
-    connection: sqlite3.Connection, accounts: Sequence[Account]
-) -> dict[tuple[str, str, str], WindowRow]:
+def _reported_windows(connection: Connection, accounts: Sequence[Account]) -> dict[tuple[str, str, str], WindowRow]:
     """Return the windows as they were last reported, by the account's key, the limit's id and the slot."""
-    snapshots = current_snapshots(connection)
+    snapshots = current_snapshots(connection, accounts)
     return {
         (account.key, row["limit_id"], slot): window
         for account in accounts

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from store.connection import is_file
+
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
+
+    from store.connection import Connection, Cursor
 
 
 @contextlib.contextmanager
-def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def read_transaction(connection: Connection) -> Iterator[None]:
     """Run all statements on one state of the database: that at the first of them.
 
     Within a transaction of the caller this does nothing, so that several queries can share one.
@@ -26,8 +29,31 @@ def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.rollback()
 
 
-def tuple_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
+def tuple_cursor(connection: Connection) -> Cursor:
     """Return a cursor that yields tuples; building `sqlite3.Row` objects dominates queries with many rows."""
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor
+
+
+MAX_AMONG = 500
+"""Values in a condition; a query for more reads all rows."""
+
+
+def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
+    """Return a condition on a column (an SQL constant), and its values; of very many it is always true."""
+    if len(values) > MAX_AMONG:
+        return "1 = 1", ()
+    return f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", tuple(values)
+
+
+def change_number(connection: Connection) -> int:
+    """Return a number that is another one after each change that somebody else made; it ends the transaction."""
+    if is_file(connection):
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    try:
+        connection.rollback()
+        query = "SELECT edits + (SELECT coalesce(sum(batches), 0) FROM machines) FROM installation"
+        return int(connection.execute(query).fetchone()[0])
+    finally:
+        connection.rollback()

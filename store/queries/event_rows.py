@@ -24,10 +24,10 @@ from store.queries.limits import MAX_LIMITS
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from store.analysis.limit_status import Row
+    from store.connection import Connection
 
 _BATCH = 4_000
 """Increases that are attributed to turns at once."""
@@ -64,7 +64,7 @@ class EventRange(NamedTuple):
         return self.since < at <= self.until
 
 
-def shown_events(connection: sqlite3.Connection, wanted: EventRange) -> Iterator[ShownEvent]:
+def shown_events(connection: Connection, wanted: EventRange) -> Iterator[ShownEvent]:
     """Yield the events of a range: those of increases some thousands of increases later than the others.
 
     Changes of the account's token are not among them: they come from another table.
@@ -89,7 +89,7 @@ def shown_events(connection: sqlite3.Connection, wanted: EventRange) -> Iterator
 class _RowsAround:
     """The snapshots around a range in the order of arrival; ``at`` is the first time of the one yielded last."""
 
-    def __init__(self, connection: sqlite3.Connection, wanted: EventRange) -> None:
+    def __init__(self, connection: Connection, wanted: EventRange) -> None:
         self._connection = connection
         self._wanted = wanted
         self.at = -math.inf
@@ -127,38 +127,36 @@ class _RowsAround:
         return min((row[0] for row in found), default=math.inf), max((row[1] for row in found), default=-math.inf)
 
 
-def snapshot_times(connection: sqlite3.Connection, account: int, since: float, until: float) -> Iterator[float]:
+def snapshot_times(connection: Connection, account: int, since: float, until: float) -> Iterator[float]:
     """Yield the first times of the snapshots that events of a range of time come from."""
     for limit in _limits(connection, account):
         yield from (row[0] for row in connection.execute(_TIMES, (account, limit, since, until)))
 
 
-def count_snapshots(connection: sqlite3.Connection, account: int, since: float, until: float) -> int:
+def count_snapshots(connection: Connection, account: int, since: float, until: float) -> int:
     """Return the number of snapshots that events of a range of time come from."""
     values = [(account, limit, since, until) for limit in _limits(connection, account)]
     return sum(int(connection.execute(_COUNT, each).fetchone()[0]) for each in values)
 
 
-def limits_before(connection: sqlite3.Connection, account: int, at: float) -> int:
+def limits_before(connection: Connection, account: int, at: float) -> int:
     """Return the number of an account's limits that have a snapshot from up to a time, to compare the next with."""
     (number,) = connection.execute(_LIMITS_BEFORE, (account, at)).fetchone()
     return int(number)
 
 
-def current_rows(connection: sqlite3.Connection, account: int) -> list[Row]:
+def current_rows(connection: Connection, account: int) -> list[Row]:
     """Return the newest snapshot of each of an account's limits: it changes as long as the same is seen again."""
     return [dict(row) for row in connection.execute(_CURRENT, (account,))]
 
 
-def row_by_id(connection: sqlite3.Connection, row_id: int) -> Row | None:
+def row_by_id(connection: Connection, row_id: int) -> Row | None:
     """Return a snapshot; None if it is not there any more."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM snapshots WHERE id = ?", (row_id,)).fetchone()  # noqa: S608 (constant)
     return dict(row) if row else None
 
 
-def _unattributed(
-    connection: sqlite3.Connection, wanted: EventRange, increases: Sequence[Increase]
-) -> Iterator[ShownEvent]:
+def _unattributed(connection: Connection, wanted: EventRange, increases: Sequence[Increase]) -> Iterator[ShownEvent]:
     start = max(wanted.turns_known_since, min(each.interval.start for each in increases))
     end = max(each.interval.end for each in increases) + _MAX_TURN_SECONDS
     limit_id = increases[0].after["limit_id"]
@@ -169,7 +167,7 @@ def _unattributed(
         yield ShownEvent(event.at, event)
 
 
-def _limits(connection: sqlite3.Connection, account: int) -> list[str]:
+def _limits(connection: Connection, account: int) -> list[str]:
     return [row[0] for row in connection.execute(_LIMITS, (account, MAIN_LIMIT, MAX_LIMITS))]
 
 

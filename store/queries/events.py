@@ -14,28 +14,33 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.event_text import event_note, event_text, event_text_beside_time
 from store.analysis.events import Event, is_routine, token_events
 from store.analysis.formatting import DAY, length_code
+from store.connection import is_file
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction
+from store.queries.cursors import is_among, read_transaction
 from store.queries.event_rows import EventRange, count_snapshots, limits_before, shown_events
 from store.queries.kept_events import EVENTS, STEP, KeptHistory, load_kept_events
+from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from store.analysis.limit_status import Row
+    from store.connection import Connection
     from store.documents import EventEntry, EventsDocument, EventsPageDocument
     from store.kept.kind import Kept
     from store.queries.accounts import Account
+
+_NOTHING_PRUNED = 1_735_689_600.0
+"""What a team's database says of where its rows begin before it was ever pruned: no Codex is as old."""
 
 _SAME_MIGRATION_SECONDS = 60.0
 """Migrations that were applied this close to each other created a new database."""
 
 
 def load_events(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -52,11 +57,15 @@ def load_events(
     """
     query = _Query(now, since, kinds, limit_id)
     found = _find(connection, query, accounts)
-    return {**_head(found, query), "events": [_event_entry(*each, zone) for each in found.events]}
+    document: EventsDocument = {
+        **_head(found, query),
+        "events": [_event_entry(*each, zone) for each in found.events],
+    }
+    return with_silent_machines(document, connection, now, found.accounts)
 
 
 def load_event_page(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -73,12 +82,13 @@ def load_event_page(
     query = _Query(now, since, kinds, limit_id)
     found = _find(connection, query, accounts)
     wanted = [each for each in found.events if routine or not is_routine(each[0])]
-    return {
+    document: EventsPageDocument = {
         **_head(found, query),
         "events": [_event_entry(*each, None) for each in wanted[-most:]],
         "left_out": max(0, len(wanted) - most),
         "routine_left_out": len(found.events) - len(wanted),
     }
+    return with_silent_machines(document, connection, now, found.accounts)
 
 
 def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsDocument:
@@ -125,10 +135,10 @@ class _Found(NamedTuple):
     turns_known_since: float
 
 
-def _find(connection: sqlite3.Connection, query: _Query, accounts: Sequence[Account]) -> _Found:
+def _find(connection: Connection, query: _Query, accounts: Sequence[Account]) -> _Found:
     chosen = in_order(accounts)
     with read_transaction(connection):
-        known_since = _turns_known_since(connection)
+        known_since = _known_since(connection, chosen)
         kept = _kept_histories(connection, query, chosen)
         histories = [_history(connection, query, account, kept.get(account.id), known_since) for account in chosen]
     events = [(event, account) for each, account in zip(histories, chosen, strict=True) for event in each.events]
@@ -142,9 +152,7 @@ class _AccountEvents(NamedTuple):
     snapshots: int
 
 
-def _kept_histories(
-    connection: sqlite3.Connection, query: _Query, accounts: Sequence[Account]
-) -> Mapping[int, KeptHistory]:
+def _kept_histories(connection: Connection, query: _Query, accounts: Sequence[Account]) -> Mapping[int, KeptHistory]:
     """Return what is kept of the events of accounts, by their ids."""
 
     def read(kept: Kept) -> dict[int, KeptHistory]:
@@ -159,7 +167,7 @@ def _kept_histories(
 
 
 def _history(
-    connection: sqlite3.Connection, query: _Query, account: Account, kept: KeptHistory | None, known_since: float
+    connection: Connection, query: _Query, account: Account, kept: KeptHistory | None, known_since: float
 ) -> _AccountEvents:
     """Return the events of an account that are asked for: the kept ones, and those of the rows before and after."""
     begin = events_begin(query.since)
@@ -186,8 +194,8 @@ def _is_before(event: Event, known_since: float) -> bool:
     return event.kind == "used_elsewhere" and event.before.seen_at < known_since
 
 
-def _tokens(connection: sqlite3.Connection, account: int) -> Iterator[Row]:
-    rows = connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY rowid", (account,))
+def _tokens(connection: Connection, account: int) -> Iterator[Row]:
+    rows = connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY first_seen_at, token_key", (account,))
     return map(dict, rows)
 
 
@@ -229,8 +237,12 @@ def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> Even
     }
 
 
-def _turns_known_since(connection: sqlite3.Connection) -> float:
-    """Return since when turns are recorded and still stored: minus infinity for "always".
+def _known_since(connection: Connection, accounts: Sequence[Account]) -> float:
+    return turns_known_since(connection) if is_file(connection) else _machines_know_turns_since(connection, accounts)
+
+
+def turns_known_since(connection: Connection) -> float:
+    """Return since when a file has turns: minus infinity for "always".
 
     A database of the first schema has turns only since its migration.
     """
@@ -240,7 +252,19 @@ def _turns_known_since(connection: sqlite3.Connection) -> float:
     return max(stored_since, _schema_had_turns_since(connection))
 
 
-def _schema_had_turns_since(connection: sqlite3.Connection) -> float:
+def _machines_know_turns_since(connection: Connection, accounts: Sequence[Account]) -> float:
+    """Return since when the machines that have seen the accounts have recorded turns that are still stored."""
+    accounts_in, ids = is_among("a.account", [account.id for account in accounts])
+    (told,) = connection.execute(
+        "SELECT max(m.turns_known_since) FROM machines m JOIN machine_accounts a ON a.machine = m.machine"  # noqa: S608 (marks)
+        f" WHERE {accounts_in}",
+        ids,
+    ).fetchone()
+    (kept,) = connection.execute("SELECT kept_since FROM installation").fetchone()
+    return max(float("-inf") if told is None else told, float("-inf") if kept <= _NOTHING_PRUNED else kept)
+
+
+def _schema_had_turns_since(connection: Connection) -> float:
     rows = connection.execute(
         "SELECT applied_at FROM _sqlite_migrations WHERE migration_set = 'codex-tap'"
         " AND name IN ('m001_initial', 'm002_requests') ORDER BY name"

@@ -20,12 +20,13 @@ from store.constants import BUDGET_SLOT
 from store.queries.cursors import read_transaction
 from store.queries.imported import imported_samples
 from store.queries.limits import current_snapshots
+from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from store.analysis.attribution import WindowSample
+    from store.connection import Connection, StoredRow
     from store.documents import ForecastDocument, LimitForecast, WindowForecast
     from store.queries.accounts import Account
 
@@ -47,12 +48,12 @@ SAMPLING = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS)
 
 
 def load_forecasts(
-    connection: sqlite3.Connection, now: float, accounts: Sequence[Account], limit_id: str | None = None
+    connection: Connection, now: float, accounts: Sequence[Account], limit_id: str | None = None
 ) -> ForecastDocument:
     """Return the forecasts of the accounts' limits at `now` (Unix seconds); with `limit_id` of that limit alone."""
     with read_transaction(connection):
-        snapshots = current_snapshots(connection)
-        return {
+        snapshots = current_snapshots(connection, accounts)
+        document: ForecastDocument = {
             "generated_at": int(now),
             "accounts": [
                 {
@@ -67,6 +68,7 @@ def load_forecasts(
                 for account in accounts
             ],
         }
+    return with_silent_machines(document, connection, now, accounts)
 
 
 def empty_forecasts(now: float) -> ForecastDocument:
@@ -74,7 +76,7 @@ def empty_forecasts(now: float) -> ForecastDocument:
     return {"generated_at": int(now), "accounts": []}
 
 
-def _limit(connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> LimitForecast:
+def _limit(connection: Connection, row: StoredRow, now: float) -> LimitForecast:
     rows = sample_history(connection, row["account"], row["limit_id"], now)
     since = now - SAMPLING.days * DAY
     return {
@@ -135,7 +137,7 @@ def _second(at: float | None) -> int | None:
     return None if at is None else int(at)
 
 
-def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
+def samples_of(rows: Sequence[StoredRow], slot: str) -> list[UsageSample]:
     """Return the samples of a window from the rows that report it."""
     found = []
     window_columns = SLOT_COLUMNS.get(slot)
@@ -156,8 +158,8 @@ def samples_of(rows: Sequence[sqlite3.Row], slot: str) -> list[UsageSample]:
 
 
 def sample_history(
-    connection: sqlite3.Connection, account: int, limit_id: str, now: float, sampling: Sampling = SAMPLING
-) -> list[sqlite3.Row]:
+    connection: Connection, account: int, limit_id: str, now: float, sampling: Sampling = SAMPLING
+) -> list[StoredRow]:
     """Return snapshots of a limit in the order of arrival: one for each step, and the one that followed it."""
     return connection.execute(
         _WALK,
@@ -173,42 +175,36 @@ def sample_history(
     ).fetchall()
 
 
+_STEP = "CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END"
+_OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
+
 _WALK = f"""
-WITH RECURSIVE walk (id, at) AS (
-    SELECT id, min(first_seen_at, :now) FROM (
-        SELECT id, first_seen_at FROM snapshots
-        WHERE account = :account AND limit_id = :limit_id AND first_seen_at <= :now AND late = 0
-        ORDER BY first_seen_at DESC, id DESC LIMIT 1
-    )
+WITH RECURSIVE walk (at, searched) AS (
+    SELECT max(first_seen_at), CAST(:now AS DOUBLE PRECISION) {_OF_LIMIT} AND first_seen_at <= :now
     UNION ALL
-    -- Where a row and its entry in the index differ, the walk goes on from where the index was searched: it ends.
-    SELECT s.id, min(s.first_seen_at, walk.at - CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END)
-    FROM walk JOIN snapshots s ON s.id = (
-        SELECT id FROM snapshots
-        WHERE account = :account AND limit_id = :limit_id
-            AND first_seen_at < walk.at - CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END AND late = 0
-        ORDER BY first_seen_at DESC, id DESC LIMIT 1
-    )
-    WHERE walk.at > :since
+    SELECT (SELECT max(first_seen_at) {_OF_LIMIT} AND first_seen_at < walk.at - {_STEP}), walk.at - {_STEP}
+    FROM walk
+    -- Where a row and its entry in the index differ, the walk ends.
+    WHERE walk.at > :since AND walk.at <= walk.searched
 ),
-followed (id, walked) AS (
-    SELECT id, 1 FROM walk
+followed (at, walked) AS (
+    SELECT at, 1 FROM walk
     UNION ALL
-    SELECT (
-        SELECT id FROM snapshots
-        WHERE account = :account AND limit_id = :limit_id AND first_seen_at > walk.at AND first_seen_at <= :now
-            AND late = 0
-        ORDER BY first_seen_at, id LIMIT 1
-    ), 0 FROM walk
+    SELECT (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > walk.at AND first_seen_at <= :now), 0 FROM walk
+),
+-- Of rows of one moment the last one is walked, and the first one follows.
+chosen (id, at, walked) AS (
+    SELECT CASE WHEN f.walked = 1
+        THEN (SELECT max(id) {_OF_LIMIT} AND first_seen_at = f.at)
+        ELSE (SELECT min(id) {_OF_LIMIT} AND first_seen_at = f.at)
+    END, f.at, f.walked FROM followed f
 )
 SELECT
-    first_seen_at,
-    last_seen_at,
-    CASE WHEN max(walked) = 0 THEN (
-        SELECT n.first_seen_at FROM snapshots n
-        WHERE n.account = :account AND n.limit_id = :limit_id AND n.first_seen_at > s.first_seen_at AND n.late = 0
-        ORDER BY n.first_seen_at LIMIT 1
-    ) END AS next_at, -- of a walked row, the next one is always there
+    s.first_seen_at,
+    s.last_seen_at,
+    CASE WHEN c.walked = 0 THEN (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > c.at) END
+        AS next_at, -- of a walked row, the next one is always there
     {WINDOW_COLUMNS}
-FROM followed JOIN snapshots s ON s.id = followed.id GROUP BY s.id ORDER BY s.id
+FROM (SELECT id, at, max(walked) AS walked FROM chosen GROUP BY id, at) c
+JOIN snapshots s ON s.account = :account AND s.id = c.id AND s.first_seen_at = c.at ORDER BY s.id
 """  # noqa: S608 (constant columns)

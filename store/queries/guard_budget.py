@@ -8,10 +8,10 @@ from store.analysis.guard_budget import period_span
 from store.queries.usage import load_usage
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from store.analysis.guard_budget import BudgetScope, BudgetWindow, GuardBudget
+    from store.connection import Connection
     from store.documents import BudgetUse
     from store.queries.accounts import Account
 
@@ -28,7 +28,7 @@ class BudgetUser(NamedTuple):
 
 
 def load_budget_use(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     account: Account,
     *,
@@ -88,7 +88,7 @@ def load_budget_use(
     }
 
 
-def _is_seen(connection: sqlite3.Connection, threads: Sequence[str]) -> bool:
+def _is_seen(connection: Connection, threads: Sequence[str]) -> bool:
     """Return True if a turn of any of the threads was ever recorded."""
     query = "SELECT 1 FROM threads WHERE thread = ?"
     return any(connection.execute(query, (thread,)).fetchone() for thread in threads)

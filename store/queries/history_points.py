@@ -12,9 +12,9 @@ from store.queries.cursors import read_transaction
 from store.queries.limits import MAX_LIMITS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import HistoryPoint, HistoryPointsDocument, HistoryReset
     from store.queries.accounts import Account
 
@@ -32,7 +32,7 @@ class PointRange(NamedTuple):
 
 
 def load_history_points(
-    connection: sqlite3.Connection, span: PointRange, *, accounts: Sequence[Account], most: int
+    connection: Connection, span: PointRange, *, accounts: Sequence[Account], most: int
 ) -> HistoryPointsDocument:
     """Return what a chart needs: the newest `most` points of the range, the oldest first."""
     chosen = {account.id: account for account in in_order(accounts)}
@@ -66,7 +66,7 @@ def empty_history_points(span: PointRange) -> HistoryPointsDocument:
     }
 
 
-def _limits(connection: sqlite3.Connection, span: PointRange, ids: Sequence[int]) -> list[tuple[int, str]]:
+def _limits(connection: Connection, span: PointRange, ids: Sequence[int]) -> list[tuple[int, str]]:
     found = []
     for account in sorted(ids):
         rows = connection.execute(
@@ -85,7 +85,7 @@ class _Points(NamedTuple):
     number: int
 
 
-def _points(connection: sqlite3.Connection, limit: tuple[int, str], span: PointRange, most: int) -> _Points:
+def _points(connection: Connection, limit: tuple[int, str], span: PointRange, most: int) -> _Points:
     """Return the points of a limit; the index has the snapshots by ``first_seen_at``."""
     values = {**span._asdict(), "account": limit[0], "limit_id": limit[1], "most": most}
     standing = {row[0] for row in connection.execute(_STANDING, values)}
@@ -101,24 +101,29 @@ _LIMIT_ROWS = "snapshots WHERE account = :account AND limit_id = :limit_id"
 _OF_LIMIT = f"FROM {_LIMIT_ROWS} AND late = 0"
 _STANDING = (
     f"SELECT id FROM (SELECT id, last_seen_at {_OF_LIMIT} AND first_seen_at < :since"  # noqa: S608 (constant)
-    " ORDER BY first_seen_at DESC, id DESC LIMIT 1) WHERE last_seen_at >= :since"
+    " ORDER BY first_seen_at DESC, id DESC LIMIT 1) AS standing WHERE last_seen_at >= :since"
 )
 _IN_RANGE = "first_seen_at >= :since AND first_seen_at <= :until"
 _NEWEST = f"SELECT id {_OF_LIMIT} AND {_IN_RANGE} ORDER BY first_seen_at DESC, id DESC LIMIT :most"
 _COUNT = f"SELECT count(*) FROM main.{_LIMIT_ROWS} AND {_IN_RANGE}"  # noqa: S608 (constants)
 """Late and damaged rows count, too: the index alone is read."""
 
-_STEP_END = "(CAST(at / :step AS INTEGER) + 1) * :step"
+_STEP_END = "(CAST(at / :step AS BIGINT) + 1) * :step"
 _STEPS = f"""
-WITH RECURSIVE steps (at) AS (
-    SELECT (SELECT first_seen_at {_OF_LIMIT} AND {_IN_RANGE} ORDER BY first_seen_at LIMIT 1)
+WITH RECURSIVE steps (at, searched) AS (
+    SELECT
+        (SELECT first_seen_at {_OF_LIMIT} AND {_IN_RANGE} ORDER BY first_seen_at LIMIT 1),
+        CAST(:since AS DOUBLE PRECISION)
     UNION ALL
-    -- Where a row and its entry in the index differ, the walk goes on from where the index was searched: it ends.
-    SELECT max({_STEP_END}, (
-        SELECT first_seen_at {_OF_LIMIT} AND first_seen_at >= {_STEP_END} AND first_seen_at <= :until
-        ORDER BY first_seen_at LIMIT 1
-    ))
-    FROM steps WHERE at IS NOT NULL
+    SELECT
+        (
+            SELECT first_seen_at {_OF_LIMIT} AND first_seen_at >= {_STEP_END} AND first_seen_at <= :until
+            ORDER BY first_seen_at LIMIT 1
+        ),
+        CAST({_STEP_END} AS DOUBLE PRECISION)
+    FROM steps
+    -- Where a row and its entry in the index differ, the walk ends.
+    WHERE at >= searched
 )
 SELECT
     (SELECT id {_OF_LIMIT} AND first_seen_at >= at ORDER BY first_seen_at, id LIMIT 1),
@@ -141,8 +146,8 @@ _BATCH = 500
 """Rows per statement."""
 
 
-def _rows(connection: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Row]:
-    found: list[sqlite3.Row] = []
+def _rows(connection: Connection, ids: Sequence[int]) -> list[StoredRow]:
+    found: list[StoredRow] = []
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]
         marks = ",".join("?" * len(part))
@@ -150,9 +155,9 @@ def _rows(connection: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Ro
     return found
 
 
-def _resets(rows: Sequence[sqlite3.Row], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
+def _resets(rows: Sequence[StoredRow], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
     """Return the resets between the points of each limit, and those that were due after the last one."""
-    by_limit: dict[tuple[int, str], list[sqlite3.Row]] = {}
+    by_limit: dict[tuple[int, str], list[StoredRow]] = {}
     for row in rows:
         by_limit.setdefault((row["account"], row["limit_id"]), []).append(row)
     found: list[HistoryReset] = [
@@ -169,7 +174,7 @@ def _resets(rows: Sequence[sqlite3.Row], chosen: dict[int, Account], until: floa
     return sorted(found, key=lambda reset: reset["at"])
 
 
-def _entry(row: sqlite3.Row, account: Account) -> HistoryPoint:
+def _entry(row: StoredRow, account: Account) -> HistoryPoint:
     return {
         "id": row["id"],
         "account": account.key,

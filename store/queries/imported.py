@@ -11,7 +11,7 @@ from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow,
 from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
-    import sqlite3
+    from store.connection import Connection
 
 
 class ImportState(NamedTuple):
@@ -21,7 +21,7 @@ class ImportState(NamedTuple):
     has_imports: bool
 
 
-def import_state(connection: sqlite3.Connection) -> ImportState:
+def import_state(connection: Connection) -> ImportState:
     """Return what tells whether an import is still to be made."""
     since, has_imports = connection.execute(
         "SELECT (SELECT min(first_seen_at) FROM accounts), EXISTS (SELECT 1 FROM imported_files)"
@@ -29,13 +29,13 @@ def import_state(connection: sqlite3.Connection) -> ImportState:
     return ImportState(since, bool(has_imports))
 
 
-def imported_limit_ids(connection: sqlite3.Connection) -> list[str]:
+def imported_limit_ids(connection: Connection) -> list[str]:
     """Return the ids of the limits of session files."""
     rows = connection.execute("SELECT DISTINCT limit_id FROM imported_limits ORDER BY limit_id")
     return [row[0] for row in rows]
 
 
-def imported_windows(connection: sqlite3.Connection, account: int, limit_id: str | None) -> dict[str, int | None]:
+def imported_windows(connection: Connection, account: int, limit_id: str | None) -> dict[str, int | None]:
     """Return the slots of the windows that an account's limit had last in its session files, and their minutes."""
     row = connection.execute(
         f"SELECT {WINDOW_COLUMNS} FROM imported_limits WHERE account = ? AND limit_id = ?"  # noqa: S608 (constants)
@@ -46,7 +46,7 @@ def imported_windows(connection: sqlite3.Connection, account: int, limit_id: str
 
 
 def imported_samples(
-    connection: sqlite3.Connection,
+    connection: Connection,
     account: int,
     limit_id: str | None,
     slot: str,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from store.analysis.limit_status import Row
+    from store.connection import Connection
     from store.kept.kind import Coverage, Kept
 
 STEP = 6 * 3_600.0
@@ -36,7 +37,7 @@ class KeptHistory(NamedTuple):
     snapshots: int
 
 
-def load_kept_events(source: sqlite3.Connection, kept: Kept, wanted: EventRange) -> KeptHistory | None:
+def load_kept_events(source: Connection, kept: Kept, wanted: EventRange) -> KeptHistory | None:
     """Return the kept part of the events of a range; None where there is none."""
     account, since, until = wanted[:3]
     coverage = kept.coverage.get(account)
@@ -127,9 +128,7 @@ def _state(row: Row, names: Iterable[str]) -> dict[str, Any]:
     return {name: whole[name] for name in names}
 
 
-def _changed_times(
-    source: sqlite3.Connection, kept: sqlite3.Connection, account: int, covered: Coverage | None
-) -> list[float]:
+def _changed_times(source: Connection, kept: sqlite3.Connection, account: int, covered: Coverage | None) -> list[float]:
     """Return the times of events whose snapshots have changed since they were stored."""
     since, until = covered or (-math.inf, math.inf)
     changed = set[float]()

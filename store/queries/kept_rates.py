@@ -8,23 +8,24 @@ from store.analysis.token_weights import fit_days
 from store.constants import MAIN_LIMIT
 from store.kept.kind import Kind, Piece
 from store.kept.reading import ask_kept
+from store.queries.accounts import load_accounts
 from store.queries.usage_rows import Place, limit_windows, rate_at
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
 
+    from store.connection import Connection
     from store.kept.kind import Kept
 
 _DAY_SECONDS = 86_400
 
 
-def kept_rates(connection: sqlite3.Connection, now: float) -> Mapping[tuple[int, str], float | None]:
+def kept_rates(connection: Connection, now: float) -> Mapping[tuple[int, str], float | None]:
     """Return the rates that hold on the day of `now`, by the account's id and the slot of its window."""
     return ask_kept(connection, RATES, lambda kept: dict(_rates(kept, fit_days(now)[1]))) or {}
 
 
-def has_rates(connection: sqlite3.Connection, now: float) -> bool:
+def has_rates(connection: Connection, now: float) -> bool:
     """Return True if the rates of the day of `now` are kept."""
     return bool(kept_rates(connection, now))
 
@@ -36,7 +37,8 @@ def _rates(kept: Kept, day: float) -> list[tuple[tuple[int, str], float | None]]
 
 
 def _fill(piece: Piece) -> float:
-    windows = limit_windows(piece.source, [piece.account], MAIN_LIMIT)[piece.account]
+    accounts = [account for account in load_accounts(piece.source) if account.id == piece.account]
+    windows = limit_windows(piece.source, accounts, MAIN_LIMIT)[piece.account]
     rows = [
         (piece.account, piece.until, slot, rate_at(piece.source, Place(piece.account, MAIN_LIMIT, slot), piece.until))
         for slot in windows

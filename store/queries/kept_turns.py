@@ -11,15 +11,15 @@ from store.queries.accounts import account_ids
 from store.queries.turns import TurnCount, added_counts, count_ended, first_turn_at
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
+    from store.connection import Connection
     from store.kept.kind import Kept
 
 _DAY = 86_400.0
 
 
-def count_all_turns(connection: sqlite3.Connection) -> list[TurnCount] | None:
+def count_all_turns(connection: Connection) -> list[TurnCount] | None:
     """Count all turns that the tap saw, with the help of kept counts; None where there are none.
 
     Call it in a read transaction; `store.queries.turns.count_turns` then counts the turns that come later.
@@ -56,7 +56,7 @@ TURNS = Kind(
 )
 
 
-def _counts(connection: sqlite3.Connection, kept: Kept, account: int) -> Iterator[TurnCount]:
+def _counts(connection: Connection, kept: Kept, account: int) -> Iterator[TurnCount]:
     coverage = kept.coverage.get(account)
     if coverage is None:
         yield from count_ended(connection, account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import math
+import sqlite3
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,10 +15,10 @@ from store.kept.kind import Kind
 from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from store.analysis.limit_status import Row
+    from store.connection import Connection
     from store.kept.kind import Kept, Piece
 
 QUARTER, UTC_DAY = 900, 86_400
@@ -159,7 +160,7 @@ _INSERT_PEAKS = f"INSERT INTO windows_peaks VALUES (?, ?, ?, {', '.join('?' * le
 
 
 def limit_rows(
-    connection: sqlite3.Connection, kept: Kept | None, limit: tuple[int, str], since: float, bucket: int
+    connection: Connection, kept: Kept | None, limit: tuple[int, str], since: float, bucket: int
 ) -> Iterator[Row]:
     """Return the snapshots of a limit that a chart needs, in the order of arrival.
 
@@ -179,21 +180,21 @@ def limit_rows(
     coverage = kept.coverage.get(limit[0]) if kept and bucket else None
     end = None if coverage is None else _standing_at(connection, values, coverage.until)
     if kept is None or coverage is None or end is None or end <= max(begin or 0.0, coverage.since):
-        return connection.execute(_ROWS, {**values, "begin": begin or 0.0, "end": math.inf})
+        return iter(connection.execute(_ROWS, {**values, "begin": begin or 0.0}))
     values |= {"begin": begin or 0.0, "since": coverage.since, "end": end}
     cursor = kept.connection.cursor()
-    cursor.row_factory = connection.row_factory
+    cursor.row_factory = sqlite3.Row
     number = "quarter_number" if bucket == QUARTER else "day_number"
     # By arrival across all of them: the clock may have been set back.
     return heapq.merge(
         connection.execute(_OLDER_ROWS, values),
         cursor.execute(_KEPT_ROWS.format(number=number), values),
-        connection.execute(_ROWS, {**values, "begin": end, "end": math.inf}),
+        connection.execute(_ROWS, {**values, "begin": end}),
         key=itemgetter("id"),
     )
 
 
-def _standing_at(connection: sqlite3.Connection, values: dict[str, Any], at: float) -> float | None:
+def _standing_at(connection: Connection, values: dict[str, Any], at: float) -> float | None:
     """Return when the snapshot that stood at a timestamp was first seen; None where there is none."""
     row = connection.execute(
         f"SELECT first_seen_at {_OF_LIMIT} AND first_seen_at <= :at ORDER BY first_seen_at DESC LIMIT 1",

@@ -12,14 +12,14 @@ from store.queries.status import empty_status, load_status
 from store.queries.usage import load_token_rates
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection
     from store.documents import OverviewDocument
     from store.queries.accounts import Account
 
 
-def load_overview(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> OverviewDocument:
+def load_overview(connection: Connection, now: float, accounts: Sequence[Account]) -> OverviewDocument:
     """Return how the accounts stand at `now` (Unix seconds)."""
     with read_transaction(connection):
         status = load_status(connection, now, accounts)

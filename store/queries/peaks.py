@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.formatting import length_code
@@ -16,16 +17,16 @@ from store.queries.limits import current_snapshots
 from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import LimitPeaks, PeaksDocument
     from store.kept.kind import Kept
     from store.queries.accounts import Account
 
 
 def load_peaks(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -37,7 +38,7 @@ def load_peaks(
     days = list(_days_between(since, now))
 
     def load(kept: Kept | None) -> list[LimitPeaks]:
-        snapshots = current_snapshots(connection)
+        snapshots = current_snapshots(connection, accounts)
         return [
             limit
             for account in chosen
@@ -66,7 +67,7 @@ def empty_peaks(now: float, *, since: float) -> PeaksDocument:
 class _Source(NamedTuple):
     """Where the peaks of an account come from: the database, and the kept rows where any can be used."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     kept: Kept | None
     account: Account
 
@@ -85,7 +86,7 @@ class _DayPeaks:
             of_slot = self._found.setdefault(slot, {})
             of_slot[day] = max(percent, of_slot.get(day, 0.0))
 
-    def document(self, account: Account, newest: sqlite3.Row) -> LimitPeaks:
+    def document(self, account: Account, newest: StoredRow) -> LimitPeaks:
         """Return the peaks as documents have them."""
         minutes = {slot: window.window_minutes for slot, window in slots(newest)}
         return {
@@ -102,12 +103,12 @@ class _DayPeaks:
                         if day.key in found
                     ],
                 }
-                for slot, found in self._found.items()
+                for slot, found in sorted(self._found.items(), key=_slot_order)
             },
         }
 
 
-def _account(source: _Source, limits: list[sqlite3.Row], days: Sequence[Day], now: float) -> Iterator[LimitPeaks]:
+def _account(source: _Source, limits: list[StoredRow], days: Sequence[Day], now: float) -> Iterator[LimitPeaks]:
     peaks = {row["limit_id"]: _DayPeaks(days) for row in limits}
     begin = days[0].start if days else now
     ranges = [(begin, now)]
@@ -128,12 +129,21 @@ def _account(source: _Source, limits: list[sqlite3.Row], days: Sequence[Day], no
 def _add_rows(source: _Source, limit_id: str, span: tuple[float, float], peaks: _DayPeaks) -> None:
     """Add the snapshots of a limit from a time range."""
     values = {"account": source.account.id, "limit_id": limit_id, "since": span[0], "until": span[1]}
-    first = peaks.days[0].key if peaks.days else ""
-    for first_day, last_day, *used, others in tuple_cursor(source.connection).execute(_PEAKS, values):
+    begin = peaks.days[0].key if peaks.days else ""
+    for first, last, *used, others in tuple_cursor(source.connection).execute(_PEAKS, values):
         windows = other_windows(others)
         further = {slot: each.used_percent for slot, each in windows.items() if each.used_percent is not None}
-        for day in _days(first_day, last_day, first):
+        for day in _days(_day(first * QUARTER), _day(last * QUARTER), begin):
             peaks.add(day, used, further)
+
+
+def _slot_order(found: tuple[str, object]) -> tuple[bool, str]:
+    return found[0] not in SLOT_COLUMNS, found[0]
+
+
+@lru_cache(maxsize=1_000)
+def _day(at: float) -> str | None:
+    return period_key(at, "day", None)
 
 
 def _kept_others(written: str | None) -> Mapping[str, float]:
@@ -170,12 +180,12 @@ def _next_day(day: str) -> str:
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
 _PEAKS = f"""
 SELECT
-    date(first_seen_at, 'unixepoch', 'localtime') AS first_day,
-    date(min(last_seen_at, :until), 'unixepoch', 'localtime') AS last_day,
-    {", ".join(f'max({names[0]}) AS "peak_{slot}"' for slot, names in SLOT_COLUMNS.items())},
+    CAST(first_seen_at / {QUARTER} AS BIGINT) AS first_quarter,
+    CAST(CASE WHEN last_seen_at < :until THEN last_seen_at ELSE :until END / {QUARTER} AS BIGINT) AS last_quarter,
+    {", ".join(f"max({names[0]}) AS peak_{slot}" for slot, names in SLOT_COLUMNS.items())},
     other_windows
 {_OF_LIMIT} AND first_seen_at <= :until AND first_seen_at >= coalesce(
     (SELECT max(first_seen_at) {_OF_LIMIT} AND first_seen_at < :since), :since)
-GROUP BY first_day, last_day, other_windows
+GROUP BY first_quarter, last_quarter, other_windows
 """
-"""Snapshots of the same days make one row. The first one is that which stood at `since`."""
+"""Snapshots of the same quarters make one row. The first one is that which stood at `since`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.outbox.tables import shipped_rows
 from store.queries.cursors import read_transaction
 from store.retention import OLD_IMPORTED_LIMITS, OLD_REQUESTS, OLD_SNAPSHOTS, OLD_THREADS
 
@@ -71,7 +72,7 @@ _COUNTS = {
 
 
 def _prune_counts(connection: sqlite3.Connection, account: Account, before: float) -> PruneCounts:
-    values = {"account": account.id, "before": before}
+    values = {"account": account.id, "before": before, **shipped_rows(connection)._asdict()}
     found = {name: int(connection.execute(count, values).fetchone()[0]) for name, count in _COUNTS.items()}
     return PruneCounts(
         account,

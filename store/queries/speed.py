@@ -27,13 +27,14 @@ from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
 from store.queries.kept_speed import SPEED
+from store.queries.machines import with_silent_machines
 from store.queries.speed_turns import Range, SpeedTurns
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.speed_cells import Cell, TurnColumns, TurnKind
+    from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
         AccountReference,
@@ -63,7 +64,7 @@ SPAN_TURNS = 20
 
 
 def load_speed(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -88,7 +89,8 @@ def load_speed(
 
     with read_transaction(connection):
         found = ask_kept(connection, SPEED, load)
-        return load(None) if found is None else found
+        document = load(None) if found is None else found
+        return with_silent_machines(document, connection, now, chosen)
 
 
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:

@@ -10,10 +10,10 @@ from store.queries.cursors import tuple_cursor
 from store.queries.kept_speed import TIMED, TIMING_COLUMNS, kept_cells, kept_counts, kept_number, kept_range
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from store.analysis.speed_cells import Cell
+    from store.connection import Connection
     from store.kept.kind import Coverage, Kept
 
 
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
 class SpeedTurns(NamedTuple):
     """The turns of accounts that the tap saw end in a time range, without warm-ups."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     kept: Kept | None
     accounts: Sequence[int]
     period: Range

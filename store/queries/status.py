@@ -7,29 +7,31 @@ from typing import TYPE_CHECKING
 from store.analysis.limit_status import credits_status, limit_status
 from store.analysis.model_usage import unavailable_models
 from store.constants import MAX_TIMESTAMP, flag
-from store.queries.cursors import read_transaction
+from store.queries.cursors import is_among, read_transaction
 from store.queries.limits import current_snapshots
+from store.queries.machines import with_silent_machines
 from store.stored_json import is_number, read_json
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import AccountStatus, StatusDocument
     from store.queries.accounts import Account
 
 
-def load_status(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> StatusDocument:
+def load_status(connection: Connection, now: float, accounts: Sequence[Account]) -> StatusDocument:
     """Return the state of the accounts at `now` (Unix seconds)."""
     with read_transaction(connection):
-        snapshots = current_snapshots(connection)
-        facts = _facts_rows(connection)
-    return {
+        snapshots = current_snapshots(connection, accounts)
+        facts = _facts_rows(connection, accounts)
+    document: StatusDocument = {
         "generated_at": int(now),
         "accounts": [
             _account_status(account, facts.get(account.id), snapshots.get(account.id, []), now) for account in accounts
         ],
     }
+    return with_silent_machines(document, connection, now, accounts)
 
 
 def empty_status(now: float) -> StatusDocument:
@@ -37,9 +39,14 @@ def empty_status(now: float) -> StatusDocument:
     return {"generated_at": int(now), "accounts": []}
 
 
-def _facts_rows(connection: sqlite3.Connection) -> dict[int, sqlite3.Row]:
+def _facts_rows(connection: Connection, accounts: Sequence[Account]) -> dict[int, StoredRow]:
     """Return by account the snapshot with the newest facts that are the account's own, such as its credits."""
-    rows = connection.execute("SELECT s.* FROM accounts a JOIN snapshots s ON s.id = a.snapshot_id")
+    accounts_in, ids = is_among("a.id", [account.id for account in accounts])
+    rows = connection.execute(
+        "SELECT s.* FROM accounts a JOIN snapshots s ON s.account = a.id AND s.id = a.snapshot_id"  # noqa: S608 (marks)
+        f" WHERE {accounts_in}",
+        ids,
+    )
     return {row["account"]: row for row in rows}
 
 
@@ -49,7 +56,7 @@ def _loaded(written: str | None) -> list[int] | None:
 
 
 def _account_status(
-    account: Account, facts: sqlite3.Row | None, snapshots: Sequence[sqlite3.Row], now: float
+    account: Account, facts: StoredRow | None, snapshots: Sequence[StoredRow], now: float
 ) -> AccountStatus:
     return {
         **account.reference,

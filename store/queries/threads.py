@@ -6,14 +6,14 @@ import operator
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.thread_tree import TITLES, ThreadOrigin, ThreadTree
-from store.queries.cursors import read_transaction, tuple_cursor
+from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.prefix_match import matching
 from store.queries.usage import load_usage
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from store.connection import Connection
     from store.documents import ThreadBranch, ThreadEntry
     from store.queries.accounts import Account
 
@@ -67,7 +67,7 @@ class ThreadError(Exception):
 
 
 def load_sessions(
-    connection: sqlite3.Connection, now: float, since: float, accounts: Sequence[Account], *, tree: bool = False
+    connection: Connection, now: float, since: float, accounts: Sequence[Account], *, tree: bool = False
 ) -> list[ThreadEntry]:
     """Return the threads of the accounts that were seen since `since` (Unix seconds), the last used first.
 
@@ -102,14 +102,15 @@ def load_sessions(
     ]
 
 
-def load_threads(connection: sqlite3.Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
+def load_threads(connection: Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
     """Return each thread of the accounts that was seen since `since` (Unix seconds) by itself, the newest first."""
     known = {account.id: account for account in accounts}
+    accounts_in, ids = is_among("account", known)
     with read_transaction(connection):
         rows = connection.execute(
-            "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads WHERE last_seen_at >= ?"
-            " ORDER BY last_seen_at DESC, thread",
-            (since,),
+            "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads"  # noqa: S608 (marks)
+            f" WHERE last_seen_at >= ? AND {accounts_in} ORDER BY last_seen_at DESC, thread, account",
+            (since, *ids),
         ).fetchall()
         uses = _uses(connection, list(known), since)
         usage = load_usage(connection, now, accounts=accounts, since=since, rolls_up=False) if known else None
@@ -128,22 +129,26 @@ def load_threads(connection: sqlite3.Connection, now: float, since: float, accou
     return list(found.values())
 
 
-def _uses(connection: sqlite3.Connection, ids: list[int], since: float) -> dict[tuple[int, str], ThreadUse]:
+def _uses(connection: Connection, ids: list[int], since: float) -> dict[tuple[int, str], ThreadUse]:
     """Return the use of each thread, one account at a time so that the index is used."""
     return {
         (account, row[0]): ThreadUse(*row[1:])
         for account in ids
         for row in tuple_cursor(connection).execute(
-            "SELECT coalesce(thread, session) AS shown, sum(NOT warm_up AND coalesce(status, 0) < 400),"
+            f"SELECT coalesce(thread, session) AS shown, sum({_ANSWERED}),"  # noqa: S608 (constant)
             " coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0),"
-            " sum(imported AND NOT warm_up AND coalesce(status, 0) < 400)"
-            " FROM requests WHERE account = ? AND ended_at >= ? AND shown IS NOT NULL GROUP BY shown",
+            f" sum(imported * {_ANSWERED})"
+            " FROM requests WHERE account = ? AND ended_at >= ? AND coalesce(thread, session) IS NOT NULL"
+            " GROUP BY shown",
             (account, since),
         )
     }
 
 
-def _origins(connection: sqlite3.Connection, accounts: Sequence[Account], since: float) -> list[ThreadOrigin]:
+_ANSWERED = "CASE WHEN warm_up = 0 AND coalesce(status, 0) < 400 THEN 1 ELSE 0 END"
+
+
+def _origins(connection: Connection, accounts: Sequence[Account], since: float) -> list[ThreadOrigin]:
     """Return where the threads of sub-agents come from."""
     return [
         ThreadOrigin(*row)
@@ -156,7 +161,7 @@ def _origins(connection: sqlite3.Connection, accounts: Sequence[Account], since:
     ]
 
 
-def _known(connection: sqlite3.Connection, sums: Mapping[str, Thread], thread: str, started: Thread) -> Thread:
+def _known(connection: Connection, sums: Mapping[str, Thread], thread: str, started: Thread) -> Thread:
     """Return a thread that started another; one without use in the time range has the times of the other."""
     if thread in sums:
         return sums[thread]
@@ -187,13 +192,15 @@ def _entry(thread: Thread, kind: str | None) -> ThreadBranch:
     }
 
 
-def thread_names(connection: sqlite3.Connection) -> list[tuple[str, str | None]]:
+def thread_names(connection: Connection) -> list[tuple[str, str | None]]:
     """Return the id and the name of every thread, the newest first."""
-    rows = connection.execute("SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC")
+    rows = connection.execute(
+        "SELECT thread, max(name) FROM threads GROUP BY thread ORDER BY max(last_seen_at) DESC, thread"
+    )
     return [(thread, name) for thread, name in rows]
 
 
-def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str | None]:
+def find_thread(connection: Connection, prefix: str) -> tuple[str, str | None]:
     """Return id and name of the thread whose id or name begins with `prefix`; an exact match comes first.
 
     Raises:
@@ -211,7 +218,7 @@ def find_thread(connection: sqlite3.Connection, prefix: str) -> tuple[str, str |
     raise ThreadError(f"no thread matches {prefix!r}; none has been seen yet")
 
 
-def is_thread_name(connection: sqlite3.Connection, name: str, *, but: str) -> bool:
+def is_thread_name(connection: Connection, name: str, *, but: str) -> bool:
     """Return True if a thread other than `but` already has the name."""
     row = connection.execute("SELECT 1 FROM threads WHERE name = ? AND thread != ?", (name, but)).fetchone()
     return row is not None

@@ -11,9 +11,9 @@ from store.queries.kept_windows import QUARTER, UTC_DAY, WINDOWS, limit_rows
 from store.queries.limits import current_snapshots
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection, StoredRow
     from store.kept.kind import Kept
     from store.queries.accounts import Account
 
@@ -30,7 +30,7 @@ class LimitTimeline(NamedTuple):
 
 
 def load_timelines(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     columns: int,
     *,
@@ -45,7 +45,7 @@ def load_timelines(
     """
 
     def load(kept: Kept | None) -> list[LimitTimeline]:
-        snapshots = current_snapshots(connection)
+        snapshots = current_snapshots(connection, accounts)
         return [
             _limit_timeline(connection, kept, account, row, _axis(connection, account, row, columns, (since, now)))
             for account in accounts
@@ -59,9 +59,9 @@ def load_timelines(
 
 
 def _axis(
-    connection: sqlite3.Connection,
+    connection: Connection,
     account: Account,
-    newest: sqlite3.Row,
+    newest: StoredRow,
     columns: int,
     span: tuple[float | None, float],
 ) -> Axis:
@@ -77,14 +77,14 @@ def bucket_of(seconds: float, columns: int) -> int:
 
 
 def _limit_timeline(
-    connection: sqlite3.Connection, kept: Kept | None, account: Account, newest: sqlite3.Row, axis: Axis
+    connection: Connection, kept: Kept | None, account: Account, newest: StoredRow, axis: Axis
 ) -> LimitTimeline:
     limit = newest["limit_id"]
     rows = limit_rows(connection, kept, (account.id, limit), axis.begin, axis.bucket)
     return LimitTimeline(account, limit, newest["limit_name"], axis.begin, axis.end, window_timelines(rows, axis))
 
 
-def _first_seen(connection: sqlite3.Connection, account: Account, limit: str) -> float:
+def _first_seen(connection: Connection, account: Account, limit: str) -> float:
     row = connection.execute(
         "SELECT min(first_seen_at) FROM snapshots WHERE account = ? AND limit_id = ?", (account.id, limit)
     ).fetchone()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.constants import BUDGET_LIMIT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from store.connection import Connection, StoredRow
     from store.documents import TurnEntry
     from store.queries.accounts import Account
 
@@ -22,7 +22,7 @@ OF_LIMIT = f"(limit_id = ? OR ? = '{BUDGET_LIMIT}')"
 
 
 def load_turns(
-    connection: sqlite3.Connection,
+    connection: Connection,
     accounts: Sequence[Account],
     *,
     limit: int = 100,
@@ -52,7 +52,7 @@ _OF_ACCOUNT = (
 )
 
 
-def _entry(row: sqlite3.Row, account: Account) -> TurnEntry:
+def _entry(row: StoredRow, account: Account) -> TurnEntry:
     return {
         "id": row["id"],
         "imported": bool(row["imported"]),
@@ -100,25 +100,25 @@ class TurnCount(NamedTuple):
     tokens: tuple[int, ...]
 
 
-def newest_turn(connection: sqlite3.Connection) -> int:
+def newest_turn(connection: Connection) -> int:
     """Return the id of the newest turn, 0 if there is none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM requests").fetchone()[0])
 
 
-def count_turns(connection: sqlite3.Connection, after: int, upto: int) -> list[TurnCount]:
+def count_turns(connection: Connection, after: int, upto: int) -> list[TurnCount]:
     """Count the turns with ids above `after`, up to `upto`, that the tap saw; ids only grow."""
     return _turn_counts(connection.execute(f"{_COUNT} WHERE id > ? AND id <= ? {_OF_TAP}", (after, upto)))
 
 
 def count_ended(
-    connection: sqlite3.Connection, account: int, since: float = -math.inf, until: float = math.inf
+    connection: Connection, account: int, since: float = -math.inf, until: float = math.inf
 ) -> list[TurnCount]:
     """Count an account's turns with ``since < ended_at <= until`` (Unix seconds) that the tap saw."""
     where = f"WHERE account = ? AND ended_at > ? AND ended_at <= ? {_OF_TAP}"
     return _turn_counts(connection.execute(f"{_COUNT} {where}", (account, since, until)))
 
 
-def first_turn_at(connection: sqlite3.Connection, account: int) -> float | None:
+def first_turn_at(connection: Connection, account: int) -> float | None:
     """Return when the first turn of an account ended (Unix seconds); None if it has none."""
     (at,) = connection.execute("SELECT min(ended_at) FROM requests WHERE account = ?", (account,)).fetchone()
     return None if at is None else float(at)
@@ -134,13 +134,39 @@ def added_counts(counts: Iterable[TurnCount]) -> list[TurnCount]:
     return [TurnCount(*place, turns, tuple(tokens)) for place, (turns, *tokens) in sums.items()]
 
 
-def _turn_counts(rows: Iterable[sqlite3.Row]) -> list[TurnCount]:
+def _turn_counts(rows: Iterable[StoredRow]) -> list[TurnCount]:
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]
 
 
+# As real numbers: a sum of integers may overflow.
+_SUMS = ", ".join(f"coalesce(sum(1.0 * {kind}_tokens), 0)" for kind in TOKEN_KINDS)
 _COUNT = (
-    "SELECT account, limit_id, CASE WHEN warm_up THEN 'warm_up'"
+    "SELECT account, limit_id, CASE WHEN warm_up = 1 THEN 'warm_up'"  # noqa: S608 (constants)
     " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
-    " count(*), total(input_tokens), total(cached_tokens), total(output_tokens), total(reasoning_tokens) FROM requests"
+    f" count(*), {_SUMS} FROM requests"
 )
-_OF_TAP = "AND NOT imported GROUP BY account, limit_id, outcome"
+_OF_TAP = "AND imported = 0 GROUP BY account, limit_id, outcome"
+
+
+class SeenTurn(NamedTuple):
+    """What a metric needs of a turn. Timestamps are Unix seconds; unknown token counts are None."""
+
+    id: int
+    account: int
+    model: str | None
+    status: int | None
+    error_type: str | None
+    started_at: float
+    ended_at: float
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def load_seen_turns(connection: Connection, after: int, since: float, *, limit: int) -> list[SeenTurn]:
+    """Return at most `limit` turns with ids above `after` that the tap saw end since a time, without warm-ups."""
+    rows = connection.execute(
+        f"SELECT {', '.join(SeenTurn._fields)} FROM requests"  # noqa: S608 (constants)
+        " WHERE id > ? AND ended_at >= ? AND imported = 0 AND warm_up = 0 ORDER BY id LIMIT ?",
+        (after, since, limit),
+    )
+    return [SeenTurn(*row) for row in rows]

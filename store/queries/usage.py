@@ -18,11 +18,12 @@ from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction
+from store.queries.cursors import is_among, read_transaction
 from store.queries.imported import imported_limit_ids
 from store.queries.kept_rates import kept_rates
 from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
 from store.queries.limits import current_snapshots, load_limit_ids
+from store.queries.machines import with_silent_machines
 from store.queries.usage_rows import (
     Place,
     Use,
@@ -37,10 +38,10 @@ from store.queries.usage_rows import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    import sqlite3
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from store.analysis.turn_value import PriceList
+    from store.connection import Connection
     from store.constants import GroupBy
     from store.documents import AccountWindow, TokenWeights, UsageDocument
     from store.kept.kind import Coverage, Kept, Kind
@@ -56,7 +57,7 @@ class NotSeenError(Exception):
 
 
 def load_usage(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -90,25 +91,26 @@ def load_usage(
     with read_transaction(connection):
         limit, wanted, windows = _chosen_window(connection, chosen, limit_id, window)
         places = [Place(each.id, limit, find_slot(windows[each.id], wanted) or wanted) for each in chosen if wanted]
-        names = _thread_names(connection) if by == "thread" else {}
-        budgets = _budgets(connection) if limit == BUDGET_LIMIT else {}
+        names = _thread_names(connection, chosen) if by == "thread" else {}
+        budgets = _budgets(connection, chosen) if limit == BUDGET_LIMIT else {}
         grouping = Grouping(by, zone, tree, rolls_up, projects_of if by == "project" else None, names, most)
         question = _Question(connection, period, grouping, prices, budgets, refits=refit)
         answer = question.ask(chosen, places)
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
     if not known and not answer.windows:
         raise NotSeenError(f"no window {wanted!r} has been seen; there are: {shown_windows(*windows.values())}")
-    return {
+    document: UsageDocument = {
         **answer.table.document(int(now)),
         "unit": answer.unit,
         "limit_id": limit,
         **_common_window(answer.windows, places, wanted),
         "accounts": [account.reference for account in chosen],
     }
+    return with_silent_machines(document, connection, now, chosen)
 
 
 def usage_kinds(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     accounts: Sequence[Account],
     window: str | None = None,
@@ -127,7 +129,7 @@ def usage_kinds(
 
 
 def kinds_to_fill(
-    connection: sqlite3.Connection,
+    connection: Connection,
     now: float,
     *,
     accounts: Sequence[Account],
@@ -149,13 +151,13 @@ def kinds_to_fill(
 
 
 def _places(
-    connection: sqlite3.Connection, accounts: Sequence[Account], limit_id: str | None, window: str | None
+    connection: Connection, accounts: Sequence[Account], limit_id: str | None, window: str | None
 ) -> list[Place]:
     limit, wanted, windows = _chosen_window(connection, accounts, limit_id, window)
     return [Place(each.id, limit, find_slot(windows[each.id], wanted) or wanted) for each in accounts if wanted]
 
 
-def _is_filled(connection: sqlite3.Connection, kind: Kind, places: Sequence[Place], period: TimeRange) -> bool:
+def _is_filled(connection: Connection, kind: Kind, places: Sequence[Place], period: TimeRange) -> bool:
     """Return True if what is kept leaves little of a period to the rows of the database."""
     coverage: Mapping[int, Coverage] = ask_kept(connection, kind, lambda kept: kept.coverage) or {}
     end = period.until - FINAL_SECONDS - _LAG_SECONDS
@@ -167,7 +169,7 @@ def _is_filled(connection: sqlite3.Connection, kind: Kind, places: Sequence[Plac
     return True
 
 
-def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
+def load_token_rates(connection: Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
     """Return what a weighted token costs in the longest window of each account's main limit, by the account's key.
 
     Accounts without enough turns are left out, and so is a single account: there is nothing to compare it with.
@@ -177,7 +179,7 @@ def load_token_rates(connection: sqlite3.Connection, now: float, accounts: Seque
         return found
     with read_transaction(connection):
         kept = kept_rates(connection, now)
-        windows = limit_windows(connection, [account.id for account in accounts], MAIN_LIMIT)
+        windows = limit_windows(connection, accounts, MAIN_LIMIT)
         for account in accounts:
             slot, minutes = max(windows[account.id].items(), key=lambda each: each[1] or 0, default=(None, None))
             if slot and minutes:
@@ -196,18 +198,18 @@ def empty_usage(now: float, *, by: GroupBy, since: float) -> UsageDocument:
 
 
 def _chosen_window(
-    connection: sqlite3.Connection, chosen: Sequence[Account], limit_id: str | None, window: str | None
+    connection: Connection, chosen: Sequence[Account], limit_id: str | None, window: str | None
 ) -> tuple[str | None, str | None, dict[int, dict[str, int | None]]]:
     """Return the limit, the window by its length or slot, and the windows that the limit of each account has."""
     limit = _limit(connection, limit_id)
-    windows = limit_windows(connection, [each.id for each in chosen], limit)
+    windows = limit_windows(connection, chosen, limit)
     if limit_id is None and not any(windows.values()):
         limit, windows = _budget(connection, chosen) or (limit, windows)
     wanted = compact_length(window) if window and any(windows.values()) else _default_window(windows)
     return limit, wanted, windows
 
 
-def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
+def _limit(connection: Connection, wanted: str | None) -> str | None:
     known = load_limit_ids(connection)
     if not known or (wanted is not None and wanted not in known):
         known = sorted({*known, *imported_limit_ids(connection)})
@@ -216,11 +218,9 @@ def _limit(connection: sqlite3.Connection, wanted: str | None) -> str | None:
     return wanted or next((each for each in known if each == MAIN_LIMIT), known[0] if known else None)
 
 
-def _budget(
-    connection: sqlite3.Connection, chosen: Sequence[Account]
-) -> tuple[str, dict[int, dict[str, int | None]]] | None:
+def _budget(connection: Connection, chosen: Sequence[Account]) -> tuple[str, dict[int, dict[str, int | None]]] | None:
     """Return the budget, which stands for a main limit without windows, and its windows; None if there is none."""
-    windows = limit_windows(connection, [each.id for each in chosen], BUDGET_LIMIT)
+    windows = limit_windows(connection, chosen, BUDGET_LIMIT)
     return (BUDGET_LIMIT, windows) if any(windows.values()) else None
 
 
@@ -231,10 +231,10 @@ class _BudgetSize(NamedTuple):
     unit: str
 
 
-def _budgets(connection: sqlite3.Connection) -> dict[int, _BudgetSize]:
+def _budgets(connection: Connection, chosen: Sequence[Account]) -> dict[int, _BudgetSize]:
     """Return the size of each account's budget, where its amount is known."""
     found = {}
-    for account, rows in current_snapshots(connection).items():
+    for account, rows in current_snapshots(connection, chosen).items():
         for row in rows:
             size = decimal_value(row["budget_limit"])
             if row["limit_id"] == BUDGET_LIMIT and size:
@@ -269,8 +269,10 @@ def _common_window(windows: list[AccountWindow], places: Sequence[Place], wanted
     }
 
 
-def _thread_names(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT thread, name FROM threads WHERE name IS NOT NULL").fetchall())
+def _thread_names(connection: Connection, chosen: Sequence[Account]) -> dict[str, str]:
+    accounts_in, ids = is_among("account", [account.id for account in chosen])
+    query = f"SELECT thread, name FROM threads WHERE name IS NOT NULL AND {accounts_in} ORDER BY account, thread"  # noqa: S608 (marks)
+    return dict(connection.execute(query, ids).fetchall())
 
 
 # The rows
@@ -287,7 +289,7 @@ class _Answer(NamedTuple):
 class _Question(NamedTuple):
     """What is asked, of which accounts and windows apart."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     period: TimeRange
     grouping: Grouping
     prices: PriceList | None

@@ -33,8 +33,10 @@ from store.queries.limits import current_snapshots
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from store.connection import Connection
+    from store.queries.accounts import Account
 
 LOOK_BACK = 200
 """Snapshots around a stretch of time that are searched for its neighbours, where the clock was set back."""
@@ -98,7 +100,7 @@ class Weigher:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         place: Place,
         known: Mapping[float, Fitted | None] | None = None,
         *,
@@ -130,7 +132,7 @@ class Weigher:
         return found
 
 
-def fit_at(connection: sqlite3.Connection, place: Place, at: float, fewest: int = 0) -> Fitted | None:
+def fit_at(connection: Connection, place: Place, at: float, fewest: int = 0) -> Fitted | None:
     """Return what an account's history up to a timestamp shows; None if it has fewer intervals than so many."""
     samples = window_samples(connection, place, at, at, before=FIT_GAPS + LOOK_BACK, after=0)
     found = intervals(samples.all)[-FIT_GAPS:]
@@ -140,26 +142,26 @@ def fit_at(connection: sqlite3.Connection, place: Place, at: float, fewest: int 
 
 
 def limit_windows(
-    connection: sqlite3.Connection, accounts: Iterable[int], limit: str | None
+    connection: Connection, accounts: Sequence[Account], limit: str | None
 ) -> dict[int, dict[str, int | None]]:
     """Return by account the slots of the windows that a limit has now, and the minutes of each.
 
     Of a limit that the tap has not seen yet, they are those of the account's session files.
     """
-    snapshots = current_snapshots(connection)
+    snapshots = current_snapshots(connection, accounts)
     found = {}
     for account in accounts:
-        rows = [row for row in snapshots.get(account, []) if row["limit_id"] == limit]
-        found[account] = (
+        rows = [row for row in snapshots.get(account.id, []) if row["limit_id"] == limit]
+        found[account.id] = (
             {slot: window.window_minutes for row in rows for slot, window in slots(row)}
             if rows
-            else imported_windows(connection, account, limit)
+            else imported_windows(connection, account.id, limit)
         )
     return found
 
 
 def token_rate(
-    connection: sqlite3.Connection, place: Place, now: float, kept: Mapping[tuple[int, str], float | None]
+    connection: Connection, place: Place, now: float, kept: Mapping[tuple[int, str], float | None]
 ) -> float | None:
     """Return the points that a weighted token costs by an account's history, with the same weights for all accounts.
 
@@ -171,7 +173,7 @@ def token_rate(
     return rate or rate_at(connection, place, math.inf)
 
 
-def rate_at(connection: sqlite3.Connection, place: Place, at: float) -> float | None:
+def rate_at(connection: Connection, place: Place, at: float) -> float | None:
     """Return the points that a weighted token costs by the newest history before a timestamp."""
     samples = window_samples(connection, place, at, at, before=_RATE_GAPS + LOOK_BACK, after=0)
     found = intervals(samples.all)[-_RATE_GAPS:]
@@ -179,7 +181,7 @@ def rate_at(connection: sqlite3.Connection, place: Place, at: float) -> float | 
 
 
 def place_use(
-    connection: sqlite3.Connection,
+    connection: Connection,
     place: Place,
     since: float,
     until: float,
@@ -194,7 +196,7 @@ def place_use(
 
 
 def straddling_use(
-    connection: sqlite3.Connection, place: Place, stretch: TimeRange, weigher: Weigher, period: TimeRange
+    connection: Connection, place: Place, stretch: TimeRange, weigher: Weigher, period: TimeRange
 ) -> Use:
     """Return what increases have outside of a period, as negative points, where they lie across its beginning.
 
@@ -215,7 +217,7 @@ def straddling_use(
 
 
 def window_samples(
-    connection: sqlite3.Connection,
+    connection: Connection,
     place: Place,
     since: float,
     until: float,
@@ -230,13 +232,13 @@ def window_samples(
     select = f"SELECT id, first_seen_at, last_seen_at, windows_seen_at, {columns} FROM snapshots"  # noqa: S608 (constants)
     where = f"{select} WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at"
     rows = cursor.execute(
-        f"{where} < ? ORDER BY first_seen_at DESC LIMIT ?", (account, limit, since, before)
+        f"{where} < ? ORDER BY first_seen_at DESC, id DESC LIMIT ?", (account, limit, since, before)
     ).fetchall()
     has_all = len(rows) < before
     if until > since:
         rows += cursor.execute(f"{where} >= ? AND first_seen_at < ?", (account, limit, since, until))
     if after:
-        rows += cursor.execute(f"{where} >= ? ORDER BY first_seen_at LIMIT ?", (account, limit, until, after))
+        rows += cursor.execute(f"{where} >= ? ORDER BY first_seen_at, id LIMIT ?", (account, limit, until, after))
     imported: list[WindowSample] = []
     if has_all:
         imported = imported_samples(
@@ -247,9 +249,7 @@ def window_samples(
     return Samples([*imported, *_reported(rows, slot)], len(imported))
 
 
-def newest_sample(
-    connection: sqlite3.Connection, place: Place, since: float, until: float = math.inf
-) -> WindowSample | None:
+def newest_sample(connection: Connection, place: Place, since: float, until: float = math.inf) -> WindowSample | None:
     """Return the last sample of a window: of the newest snapshots, else of a time range, else from not long before."""
     ranges = [
         TimeRange(math.inf, math.inf),
@@ -276,7 +276,7 @@ def _weeks(since: float, until: float, now: float) -> Iterator[TimeRange]:
         start = end
 
 
-def first_at(connection: sqlite3.Connection, place: Place) -> float:
+def first_at(connection: Connection, place: Place) -> float:
     """Return when the first row of a window or of its turns is from; infinity where there is none."""
     values = {"account": place.account, "limit": place.limit_id}
     found = tuple_cursor(connection).execute(_FIRST_ROWS, values).fetchone()
@@ -284,7 +284,7 @@ def first_at(connection: sqlite3.Connection, place: Place) -> float:
 
 
 def _stretch(
-    connection: sqlite3.Connection,
+    connection: Connection,
     place: Place,
     stretch: TimeRange,
     *,
@@ -398,7 +398,7 @@ _SELECT_TURNS = (
 
 
 def _turns_of(
-    connection: sqlite3.Connection, place: Place, found: Iterable[Interval], since: float, until: float
+    connection: Connection, place: Place, found: Iterable[Interval], since: float, until: float
 ) -> list[TurnUse]:
     """Return the turns that ended with ``since <= at < until``, and those that intervals up to then may need."""
     lowest = min((each.start for each in found), default=since)
@@ -414,7 +414,7 @@ def _turns_of(
     return list(map(TurnUse._make, rows))
 
 
-def _turns_before(connection: sqlite3.Connection, place: Place, at: float, number: int) -> list[TurnUse]:
+def _turns_before(connection: Connection, place: Place, at: float, number: int) -> list[TurnUse]:
     """Return the newest turns that ended before a timestamp, sorted by their end."""
     values = (place.account, place.limit_id, place.limit_id, at, number)
     found = tuple_cursor(connection).execute(f"{_SELECT_TURNS} < ? ORDER BY ended_at DESC, id DESC LIMIT ?", values)

@@ -18,6 +18,7 @@ from store.edits import merge_accounts, replace_token_key
 from store.imports import take_over
 from store.limit_state import LimitVerdict
 from store.models import Budget, Window
+from store.outbox import tables as outbox
 from store.record.merge import Clock, Facts, State
 from store.stored_json import is_number
 
@@ -55,6 +56,14 @@ class CurrentSnapshot:
     windows_seen_at: float | None
     last_seen_at: float
     pending_observations: int = 0
+
+
+class NewTurn(NamedTuple):
+    """A turn to be inserted, the row of its account, and the session key of the imported row that it replaces."""
+
+    account: int
+    turn: Turn
+    session_key: str | None
 
 
 class Loss(NamedTuple):
@@ -333,6 +342,7 @@ def move_named_limit(connection: sqlite3.Connection, named: str, limit_id: str) 
     """
     accounts = connection.execute("SELECT account FROM limits WHERE limit_id = ? AND by_name", (named,)).fetchall()
     for (account,) in accounts:
+        outbox.note_limit_moved(connection, account, named, limit_id)
         log_edit(connection, account=account)
         values = {"account": account, "named": named, "limit_id": limit_id}
         for table in ("snapshots", "requests", "imported_limits"):
@@ -360,16 +370,12 @@ def set_facts_snapshots(connection: sqlite3.Connection, pointers: Mapping[int, i
     )
 
 
-def insert_turns(connection: sqlite3.Connection, turns: Iterable[tuple[int, Turn]]) -> None:
-    """Insert a row for each turn of an account; the row that an import made of the same turn gives way."""
-    _execute_each(
-        connection,
-        _INSERT_TURN,
-        [(*_turn_values(account, turn), _taken_over(connection, turn)) for account, turn in turns],
-    )
+def insert_turns(connection: sqlite3.Connection, turns: Iterable[NewTurn]) -> None:
+    """Insert the rows of turns."""
+    _execute_each(connection, _INSERT_TURN, [(*_turn_values(new.account, new.turn), new.session_key) for new in turns])
 
 
-def _taken_over(connection: sqlite3.Connection, turn: Turn) -> str | None:
+def take_over_imported(connection: sqlite3.Connection, turn: Turn) -> str | None:
     """Delete the imported row of a turn, and return its session key; a row that cannot be read is in nobody's way."""
     try:
         return take_over(connection, turn)

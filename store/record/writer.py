@@ -17,6 +17,7 @@ from store.constants import BUDGET_LIMIT, MAIN_LIMIT, MAIN_NAMES, limit_slug
 from store.database import close_without_checkpoint, open_writer, transaction
 from store.errors import DatabaseError
 from store.files import inode
+from store.imports import has_imported_turns
 from store.limit_state import ended_by_turn
 from store.models import Limit, RateLimits, Sighting, SightingKind, Snapshot, Source, Transport, Turn
 from store.record import statements
@@ -30,7 +31,7 @@ from store.record.merge import (
     renewed,
     same,
 )
-from store.record.statements import CurrentSnapshot, Loss
+from store.record.statements import CurrentSnapshot, Loss, NewTurn
 from store.retention import prune
 from store.schema import schema_version
 
@@ -64,6 +65,7 @@ class _Cache:
     current: dict[_Key, CurrentSnapshot | None] = field(default_factory=dict)
     last: dict[int, Snapshot] = field(default_factory=dict)
     threads: dict[_Key, float] = field(default_factory=dict)
+    imported_threads: dict[str, bool] = field(default_factory=dict)
     limits: dict[int, set[str]] = field(default_factory=dict)
     names: dict[str, str] | None = None
 
@@ -77,7 +79,7 @@ class _Pending:
     """The changes that the end of the transaction writes, each kind in one statement."""
 
     touched: dict[int, CurrentSnapshot] = field(default_factory=dict)
-    turns: list[tuple[int, Turn]] = field(default_factory=list)
+    turns: list[NewTurn] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
     current_snapshots: dict[_Key, int] = field(default_factory=dict)
     named: set[_Key] = field(default_factory=set)
@@ -235,7 +237,7 @@ class SnapshotWriter:
         if turn.limit_id == MAIN_LIMIT and turn.transport is Transport.WEBSOCKET:
             # The headers of a socket, which has many turns, do not name the limit of each.
             turn = turn.model_copy(update={"limit_id": self._limit_of_model(account, turn.model) or MAIN_LIMIT})
-        self._pending.turns.append((account, turn))
+        self._pending.turns.append(NewTurn(account, turn, self._take_over_imported(turn)))
         thread = turn.thread or turn.session
         if thread:
             key = account, thread
@@ -246,6 +248,15 @@ class SnapshotWriter:
                 self._cache.threads[key] = turn.ended_at
         if _was_completed(turn):
             self._note_answer((account, turn.limit_id), turn, ordered_by_clock_to)
+
+    def _take_over_imported(self, turn: Turn) -> str | None:
+        """Delete the row that an import made of a turn, and return its session key."""
+        thread, known = turn.thread, self._cache.imported_threads
+        if thread is None:
+            return None
+        if thread not in known:
+            known[thread] = has_imported_turns(self._connection, thread)
+        return statements.take_over_imported(self._connection, turn) if known[thread] else None
 
     def _note_answer(self, key: _Key, turn: Turn, ordered_by_clock_to: int) -> None:
         """Let a turn that the server completed end what it contradicts: the word that its limit is closed.

@@ -11,13 +11,11 @@ from mitmproxy.test import tflow
 
 from addon.exchange import RequestInfo
 from addon.turns import (
-    MAX_METADATA_LENGTH,
     MAX_TURN_END_LENGTH,
     TurnResult,
     may_end,
     parse_response_create,
     parse_turn_end,
-    wanted_metadata,
 )
 from store.models import Identity, Tokens
 from tests.support.tap_line import NOW, PLUS, Line, request, upgraded
@@ -351,25 +349,6 @@ def test_message_that_starts_a_turn(message: bytes, expected: tuple[str, str, st
     turn = parse_response_create(message, NOW, inherited)
     assert turn is not None
     assert (turn.info.thread, turn.info.model, turn.tier, turn.warm_up) == expected
-
-
-@pytest.mark.parametrize(("more", "is_read"), [(0, True), (1, False)])
-def test_length_of_metadata(more: int, is_read: bool) -> None:
-    """Longer metadata than any real one is not parsed."""
-    fields = json.dumps({"model": "gpt-a", "more": ""})
-    text = json.dumps({"model": "gpt-a", "more": "x" * (MAX_METADATA_LENGTH - len(fields) + more)})
-    assert len(text) == MAX_METADATA_LENGTH + more
-    assert wanted_metadata(text) == ({"model": "gpt-a"} if is_read else {})
-
-
-def test_wanted_metadata() -> None:
-    """Only the wanted texts are held, and of them what is wanted at the top."""
-    nested = {"workspaces": {"model": "secret", "/home/ann": {"reasoning_effort": "secret"}}}
-    assert wanted_metadata(json.dumps({**nested, "thread_id": "t", "session_id": 5, "turn_id": "x"})) == {
-        "thread_id": "t"
-    }
-    assert wanted_metadata('{"model": "m"} and more') == {"model": "m"}
-    assert [wanted_metadata(text) for text in ("", " ", "[]", '["model"]', "{", None, b"{}")] == [{}] * 7
 
 
 @pytest.mark.parametrize(("more", "ends"), [(0, True), (1, False)])

@@ -23,6 +23,7 @@ from tests.bench import (
     startup,
     strangers,
     streams,
+    team,
 )
 from tests.bench.sizes import FULL, QUICK, SMALL, Size
 from tests.bench.soak import as_soak_table, growing, soak
@@ -47,12 +48,13 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "questions": questions.prompts,
     "serving": serving.answers,
     "import": importing.speed,
+    "team": team.intake,
 }
 
-ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving"}
+ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team"}
 """The others read CPU and memory of another process as Linux tells them, or stop a proxy as POSIX does."""
 
-OF_LONG_HISTORIES = {"questions", "serving"}
+OF_LONG_HISTORIES = {"questions", "serving", "team"}
 """These make a history first: `--quick` leaves them out, unless they are named."""
 
 _TOP_LINES = 30

@@ -41,6 +41,14 @@ class Size:
     import_runs: int
     session_bytes: int
     """Of session files that are imported."""
+    team_connections: tuple[int, ...]
+    """Machines that ship to a team's database at once."""
+    team_rows: int
+    """Snapshots in a batch of a machine that was away for long, and as many turns."""
+    team_bulk: int
+    """Such batches, of all machines."""
+    team_batches: int
+    """Small batches, of all machines."""
 
 
 FULL = Size(
@@ -65,6 +73,10 @@ FULL = Size(
     long_turns=2_000_000,
     import_runs=3,
     session_bytes=1_000_000_000,
+    team_connections=(1, 10, 100),
+    team_rows=2_000,
+    team_bulk=100,
+    team_batches=6_000,
 )
 
 QUICK = Size(
@@ -89,6 +101,10 @@ QUICK = Size(
     long_turns=40_000,
     import_runs=3,
     session_bytes=100_000_000,
+    team_connections=(1, 10),
+    team_rows=2_000,
+    team_bulk=10,
+    team_batches=600,
 )
 
 SMALL = Size(
@@ -113,5 +129,9 @@ SMALL = Size(
     long_turns=600,
     import_runs=1,
     session_bytes=500_000,
+    team_connections=(1, 2),
+    team_rows=20,
+    team_bulk=2,
+    team_batches=4,
 )
 """Enough to see that everything works; its figures say nothing."""

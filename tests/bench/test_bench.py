@@ -14,19 +14,29 @@ from tests.bench.figures import Pairs, Spread, in_turns, percentile
 from tests.bench.sizes import SMALL
 from tests.bench.soak import Sample, as_soak_table, growing, soak
 from tests.bench.table import Row, as_table
+from tests.support.postgres import require_postgres
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads another process's CPU and memory")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["recorder", "sse", "questions", "serving", *(pytest.param(name, marks=linux) for name in ("answers", "import"))],
+    [
+        "recorder",
+        "sse",
+        "questions",
+        "serving",
+        "team",
+        *(pytest.param(name, marks=linux) for name in ("answers", "import")),
+    ],
 )
 def test_a_measure_gives_rows_that_can_be_printed(name: str) -> None:
     """It runs against real proxies and gives finite figures; each of its rows is a line of the table.
 
     The gate runs the others.
     """
+    if name == "team":
+        require_postgres()
     rows = MEASURES[name](SMALL)
     lines = as_table(rows).splitlines()
     assert len(lines) == 2 + len(rows)

@@ -18,6 +18,7 @@ from addon.hosts import UNREADABLE_ORIGIN, Hosts, backend_origins
 from addon.identity import AUTH_CLAIM, PROFILE_CLAIM, Identities, identify, login_scheme
 from addon.raw_fields import _ALLOWED_FIELDS
 from addon.sse import MAX_EVENT_LENGTH, EventSplitter
+from addon.turn_metadata import TurnMetadata
 from scripts.alerts import settings_schema
 from scripts.install import env_block
 from scripts.launch import holder
@@ -138,7 +139,7 @@ def fuzz_turn_ending(data: bytes) -> None:
         Transport.HTTP,
         1.0,
         RequestInfo(_SOMEBODY),
-        turns.wanted_metadata(data.decode("utf-8", "replace")),
+        TurnMetadata(data.decode("utf-8", "replace")),
         warm_up=False,
     )
     for ending in (turns.parse_turn_end(data), turns.parse_turn_body(data)):

@@ -303,6 +303,7 @@ def nothing_seen(*lines: str) -> list[Case]:
 
 
 _CONFIG = {"CODEX_TAP_ALERTS": "{home}/alerts.toml"}
+_NO_COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:{port}", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.2"}
 _NO_TARGETS = "[[rules]]\nat = [80]\n"
 _DOCTOR = {"PATH": "{home}/bin"}
 _THREAD = "019aa5a0-0000-7000-8000-000000000001"
@@ -628,6 +629,13 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--port 70000 --quiet"),
         piped("--names perhaps"),
     ],
+    "otlp": [
+        piped("--once", environment=_NO_COLLECTOR),
+        piped("--once --db {home}/x", environment=_NO_COLLECTOR),
+        piped("--quiet", environment={**_NO_COLLECTOR, "OTEL_METRIC_EXPORT_INTERVAL": "a minute"}),
+        piped("", environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}),
+        piped("", environment={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}),
+    ],
     "mcp": [
         piped("--names maybe"),
         piped("--db {home}/x nobody"),
@@ -638,6 +646,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--proxy 127.0.0.1:{port} --db {home}/x true"),
         piped("--proxy 127.0.0.1:{port} --serve true"),
         piped("--proxy 127.0.0.1:{port} --alerts true"),
+        piped("--proxy 127.0.0.1:{port} --otlp true"),
         piped("--proxy 127.0.0.1:{port} --own true"),
         piped("--proxy 127.0.0.1:{port} true"),
         piped("--proxy nowhere true"),
@@ -649,6 +658,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--held-socket"),
         piped("--quiet --verbose"),
         piped("--alerts"),
+        piped("--otlp", environment={"OTEL_SDK_DISABLED": "true"}),
         piped("--serve", environment={"CODEX_TAP_TOKEN": "short"}),
     ],
     "env": [
@@ -675,6 +685,7 @@ COMMANDS: dict[str, list[Case]] = {
         *(piped(f"--print --shell {shell}") for shell in ("bash", "fish", "powershell")),
         piped(""),
         piped("--port {port}"),
+        piped("--otlp"),
         piped("--always --print"),
         piped("--always", environment={"HTTPS_PROXY": "http://h:1", "CODEX_TAP_PROXY": "http://h:1"}),
     ],

@@ -15,24 +15,26 @@ from scripts.maintenance.doctor.parallel import Job, run_all
 from scripts.maintenance.doctor.programs import check_codex, check_versions
 from scripts.maintenance.doctor.proxy import check_authority, check_log, check_way
 from scripts.maintenance.doctor.reading import check_reading
-from scripts.maintenance.doctor.recorded import check_beside, check_database
+from scripts.maintenance.doctor.recorded import check_beside, check_place
+from scripts.support.place import own_file
 from store.files import certificate_folder, log_folder
+from store.settings import default_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from scripts.maintenance.doctor.check import Check
+    from scripts.support.place import Place
 
 _SECONDS = 8.0
 """More than the limit of any single step of a check."""
 
 
-def examine(database: Path, address: str, environ: Mapping[str, str], now: float) -> list[Check]:
+def examine(place: Place, address: str, environ: Mapping[str, str], now: float) -> list[Check]:
     """Run all checks.
 
     Args:
-        database: the database in use.
+        place: the database in use; of a team's database, the other checks are about the machine's own file.
         address: ``host:port`` at which a shared proxy would listen.
         environ: the environment of the shell.
         now: in Unix seconds.
@@ -40,6 +42,7 @@ def examine(database: Path, address: str, environ: Mapping[str, str], now: float
     Raises:
         LaunchError: with exit code 2, ``address`` is not ``host:port``.
     """
+    database = own_file(place) or default_database({})
     certificate = ca_certificate(certificate_folder())
     jobs = [
         Job("reading", lambda: check_reading(database, environ, now)),
@@ -53,7 +56,7 @@ def examine(database: Path, address: str, environ: Mapping[str, str], now: float
         Job("codex", lambda: check_codex(environ)),
         Job("versions", check_versions),
         Job("certificate", lambda: check_authority(certificate)),
-        Job("database", lambda: check_database(database, now)),
+        Job("database", lambda: check_place(place, now)),
         Job("copies", lambda: check_beside(database)),
         Job("log", lambda: check_log(log_folder(), now)),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.maintenance.doctor.check import Check, age
@@ -12,18 +13,39 @@ from scripts.support.database import open_for_reading
 from store.errors import DatabaseError, MissingError
 from store.files import backup_files, spill_files
 from store.models import SightingKind
-from store.queries.health import count_unreadable, load_losses, load_summary
+from store.queries.health import count_unreadable, load_losses, load_summary, load_team_summary
 from store.queries.sightings import load_sightings
 from store.settings import DATABASE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
+    from scripts.support.place import Place
     from store.queries.sightings import SightingCount
+    from store.team.address import TeamAddress
 
 _WINDOWS = sys.platform == "win32"
 _MAX_NAMES = 10
+
+
+def check_place(place: Place, now: float) -> Iterator[Check]:
+    """Check the database in use."""
+    return check_database(place, now) if isinstance(place, Path) else _check_team(place, now)
+
+
+def _check_team(address: TeamAddress, now: float) -> Iterator[Check]:
+    """Check that a team's database can be read; report how many machines ship to it, and when the last was heard."""
+    try:
+        with open_for_reading(address) as connection:
+            found, lost = load_team_summary(connection), load_losses(connection)
+    except DatabaseError as error:
+        yield Check("database", "problem", str(error), f"name another one with --db or {DATABASE_VARIABLE}")
+        return
+    heard = "" if found.last_heard_at is None else f", the last one heard {age(now - found.last_heard_at)} ago"
+    yield Check("database", "ok", f"{address}, accounts: {found.accounts:,}, machines: {found.machines:,}{heard}")
+    if lost:
+        message = f"changes dropped on machines: {lost.number:,}, the last one {age(now - lost.last_at)} ago"
+        yield Check("dropped", "note", message, "codex-tap doctor on these machines says why")
 
 
 def check_database(path: Path, now: float) -> Iterator[Check]:

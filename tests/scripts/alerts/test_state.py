@@ -13,6 +13,7 @@ from scripts.alerts import state as states
 from scripts.alerts.targets import trial_message
 from scripts.alerts.watcher import MAX_SECONDS
 from scripts.cli import cli
+from scripts.support.exclusive import AlreadyRunningError
 from store.analysis.alerting import About, AlertState, Period, SentAlert
 from store.files import alerts_state_path
 from tests.support.factories import BOB
@@ -37,7 +38,7 @@ def test_a_saved_state_is_loaded(path: Path) -> None:
 def test_the_lock_has_one_holder(path: Path) -> None:
     """A second holder is refused until the first one has released the lock."""
     for _ in range(2):
-        with states.exclusive_lock(path), pytest.raises(states.AlreadyRunningError), states.exclusive_lock(path):
+        with states.watch_lock(path), pytest.raises(AlreadyRunningError), states.watch_lock(path):
             pass
 
 

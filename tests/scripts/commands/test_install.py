@@ -44,6 +44,7 @@ def _env() -> Path:
         (["--port", "8080"], "--port requires --always"),
         (["--serve"], "--serve requires --always"),
         (["--alerts"], "--alerts requires --always"),
+        (["--otlp"], "--otlp requires --always"),
         (["--no-service"], "--no-service requires --always"),
         (["--always", "--print"], "--print cannot be combined with --always"),
         (["--always", "--shell", "bash"], "--shell cannot be combined with --always"),

@@ -28,8 +28,8 @@ from tests.support.status_factories import any_accounts
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from sqlite3 import Row
 
+    from store.connection import StoredRow
     from store.documents import AccountStatus, LimitStatus
     from store.models import Snapshot
 
@@ -199,7 +199,7 @@ def test_only_levels_take_a_forecast(work: Path, monkeypatch: pytest.MonkeyPatch
     """A form without levels does not forecast; one with levels forecasts the windows of one limit of one account."""
     walked: list[tuple[Any, ...]] = []
 
-    def walk(*given: Any) -> list[Row]:
+    def walk(*given: Any) -> list[StoredRow]:
         walked.append(given[1:3])
         return sample_history(*given)
 

@@ -31,6 +31,7 @@ from scripts.install.service_manager import NoManager
 from scripts.launch.codex_env_file import parse
 from scripts.launch.held_proxy import socket_address
 from scripts.launch.running_proxies import describe, published
+from scripts.support.beside import Beside
 from scripts.support.errors import CommandError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store import files
@@ -44,7 +45,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes and links of P
 
 
 def plan(port: int | None = None, /, gateways: Sequence[str] = (), **environ: str) -> AlwaysPlan:
-    return plan_always({**os.environ, **environ}, port=port, gateways=gateways, serve=False, alerts=False)
+    return plan_always({**os.environ, **environ}, port=port, gateways=gateways, beside=Beside())
 
 
 @pytest.fixture(name="env")
@@ -84,6 +85,17 @@ def _manager() -> Iterator[Manager]:
     manager = Manager()
     yield manager
     manager.stop()
+
+
+def test_the_service_gets_the_variables_of_its_metrics() -> None:
+    """They are in its configuration, without those of other installations."""
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_SERVICE_NAME": "tap"}
+    without, with_metrics = (
+        plan_always({**os.environ, **named}, port=None, gateways=(), beside=Beside(otlp=otlp)).config
+        for otlp in (False, True)
+    )
+    assert (with_metrics["command"][-1], "--otlp" in without["command"]) == ("--otlp", False)
+    assert with_metrics["environ"] == {**without["environ"], **named}
 
 
 def test_nothing_changes_before_the_answer(env: Path) -> None:

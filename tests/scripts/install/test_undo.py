@@ -19,6 +19,7 @@ from scripts.install.always_step import lead_codex, plan_always, start_service, 
 from scripts.install.service_manager import NoManager, Systemd
 from scripts.install.shell_step import apply_shell, plan_shell
 from scripts.install.undo import Undone, apply_undo, plan_undo
+from scripts.support.beside import Beside
 from scripts.support.errors import CommandError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from store import files
@@ -41,7 +42,7 @@ def install_all(port: int = 26339) -> Sequence[str]:
     """Install both steps without running the service; return the command that would."""
     (Path.home() / ".bashrc").write_bytes(b"alias x=y")
     apply_shell(plan_shell("bash", [], os.environ))
-    plan = plan_always(os.environ, port=port, gateways=[], serve=False, alerts=False)
+    plan = plan_always(os.environ, port=port, gateways=[], beside=Beside())
     command = write_service(plan)
     start_service(plan, NoManager(), command)
     lead_codex(plan, os.environ)

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.launch.certificates import ca_certificate
 from scripts.launch.running_proxies import Kind, RunningProxy, describe, publish
-from scripts.launch.shared_proxy import find_shared, refuse_second
+from scripts.launch.shared_proxy import find_shared, refuse_second, without_running_proxies
 from scripts.support.errors import LaunchError
 from store.files import certificate_folder
 from tests.support.command_line import started as command
@@ -204,3 +204,26 @@ def test_a_proxy_without_its_mitmdump_is_used_with_a_warning() -> None:
             f"codex-tap: the proxy at 127.0.0.1:{port} passes connections through unread at the moment; "
             "new connections are read as soon as it has started again\n"
         )
+
+
+COMPANY = "http://company.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("environ", "upstream", "expected"),
+    [
+        ({"HTTPS_PROXY": "http://{tap}", "http_proxy": "{tap}"}, None, {}),
+        ({"HTTPS_PROXY": "http://{tap}/"}, COMPANY, {"HTTPS_PROXY": COMPANY}),
+        ({"HTTPS_PROXY": COMPANY, "ALL_PROXY": "http://{tap}"}, None, {"HTTPS_PROXY": COMPANY}),
+        ({"HTTPS_PROXY": COMPANY, "FOO": "", "BAR": "http://{tap}"}, None, None),
+        ({"HTTPS_PROXY": "http://gone.example", "CODEX_TAP_PROXY": "http://gone.example"}, None, {}),
+    ],
+    ids=["round it", "to its upstream", "some", "unchanged", "of a proxy that is not known"],
+)
+def test_round_running_proxies(
+    mine: RunningProxy, environ: dict[str, str], upstream: str | None, expected: dict[str, str] | None
+) -> None:
+    """What leads to a running proxy leads to its upstream, or is left out."""
+    publish(mine._replace(upstream=upstream))
+    given = {name: value.format(tap=mine.address) for name, value in environ.items()}
+    assert without_running_proxies(given) == (given if expected is None else expected)

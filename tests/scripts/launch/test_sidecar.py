@@ -1,7 +1,8 @@
-"""The page and the alerts beside a proxy."""
+"""The page, the alerts and the shipping beside a proxy."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -13,6 +14,9 @@ from click.testing import CliRunner
 
 from scripts.alerts import state as states
 from scripts.cli import cli
+from scripts.install.always_step import plan_always
+from scripts.support.beside import Beside
+from scripts.support.exclusive import AlreadyRunningError
 from tests.support.alerts import Desk
 from tests.support.command_line import invoke
 from tests.support.harness import REPOSITORY, free_port, wait_until
@@ -21,6 +25,8 @@ from tests.support.web_server import CLI
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -103,7 +109,7 @@ def test_run_sends_alerts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (done.returncode, done.stderr) == (7, "codex-tap: alerts go to log\n")
     assert len(desk.noted()) == 1
-    with states.exclusive_lock(desk.database):
+    with states.watch_lock(desk.database):
         pass
 
 
@@ -123,9 +129,9 @@ def test_the_watch_ends_with_a_killed_launcher(desk: Desk, monkeypatch: pytest.M
 
 def _is_unwatched(database: Path) -> bool:
     try:
-        with states.exclusive_lock(database):
+        with states.watch_lock(database):
             return True
-    except states.AlreadyRunningError:
+    except AlreadyRunningError:
         return False
 
 
@@ -144,3 +150,48 @@ def test_run_with_a_running_proxy_refuses_alerts() -> None:
     """The database of the running proxy may be another one."""
     result = CliRunner().invoke(cli, ["run", "--proxy", "127.0.0.1:8080", "--alerts", "codex"], prog_name="codex-tap")
     assert (result.exit_code, "--alerts" in result.stderr) == (2, True)
+
+
+def test_run_ships_what_the_command_recorded(path: Path, postgres_server: PostgresServer, team_database: str) -> None:
+    """Rows that were written while everything ended are shipped as well."""
+    url = postgres_server.url(team_database)
+    script = (
+        "import time, sys; from pathlib import Path; from tests.support.factories import turn, used; "
+        f"from tests.support.databases import record; record(Path({str(path)!r}), used(81, at=time.time()), "
+        "turn(at=time.time())); sys.exit(7)"
+    )
+    done = subprocess.run(
+        [sys.executable, str(CLI), "run", "--ship", url, "--db", str(path), sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=90,
+        check=False,
+    )
+    shown = url.removesuffix("&port=5432")
+    assert (done.returncode, done.stderr) == (7, f"codex-tap: shipping to {shown}\n")
+    rows = "SELECT (SELECT count(*) FROM codex_tap.snapshots), (SELECT count(*) FROM codex_tap.requests)"
+    assert postgres_server.execute(rows, team_database) == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("postgresql://ann:secret@h/d", "holds a password"), ("elsewhere", "cannot be read"), ("", "name the team's")],
+    ids=["password", "no address", "empty"],
+)
+@pytest.mark.parametrize("command", [["run", "codex"], ["proxy"], ["install", "--always"]], ids=lambda each: each[0])
+def test_an_address_that_cannot_be_used_prevents_the_start(command: list[str], url: str, reason: str) -> None:
+    """No process is started that would have it in its arguments."""
+    arguments = [command[0], "--ship", url, *command[1:]]
+    result = CliRunner().invoke(cli, arguments, prog_name="codex-tap", catch_exceptions=False)
+    assert (result.exit_code, reason in result.stderr, "secret" in result.output) == (2, True, False)
+
+
+def test_the_service_ships_by_its_arguments_and_the_files_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password in the environment is not stored with the service."""
+    for name in ("PGPASSFILE", "PGPASSWORD"):
+        monkeypatch.setenv(name, "of-ann")
+    beside = Beside(ship="postgresql://ann@h/d")
+    config = plan_always(os.environ, port=free_port(), gateways=(), beside=beside).config
+    assert config["command"][-2:] == ["--ship", "postgresql://ann@h/d"]
+    assert (config["environ"].get("PGPASSFILE"), "PGPASSWORD" in config["environ"]) == ("of-ann", False)

@@ -75,7 +75,7 @@ def test_the_first_day(path: Path) -> None:
     (row,) = document["rows"]
     assert (row["key"], row["points"], row["turns"], row["imported_turns"]) == ("t-1", 5, 3, 3)
     with read(path) as connection:
-        assert current_snapshots(connection) == {}
+        assert current_snapshots(connection, load_accounts(connection)) == {}
         assert imported_limit_ids(connection) == ["codex"]
         assert imported_windows(connection, 1, "codex") == {"7d": 10_080}
         assert imported_windows(connection, 1, "codex_fox") == {}
@@ -91,7 +91,7 @@ def test_until_the_tap_saw_the_limit(path: Path) -> None:
     assert (document["readings"], document["imported_readings"], document["rises"]) == (4, 2, 3)
     assert sum(row["points"] for row in document["rows"]) == 11
     with read(path) as connection:
-        (status,) = current_snapshots(connection)[1]
+        (status,) = current_snapshots(connection, load_accounts(connection))[1]
     assert status["used_7d_percent"] == 41
 
 

@@ -21,7 +21,7 @@ def test_each_limit_has_its_newest_snapshot(path: Path) -> None:
     others = (limit(windows(number), limit_id=name) for number, name in ((1, "zeta"), (2, "alpha")))
     record(path, snapshot(*others), used(10), used(20, at=NOON + 60), used(30, who=BOB))
     with closing(open_reader(path)) as connection:
-        found = current_snapshots(connection)
+        found = current_snapshots(connection, load_accounts(connection))
         ids = load_limit_ids(connection)
     assert ids == ["alpha", "codex", "zeta"]
     assert {
@@ -41,7 +41,7 @@ def test_of_many_limits_the_main_one_is_read(path: Path) -> None:
             [(f"a{number}",) for number in range(MAX_LIMITS + 50)],
         )
     with closing(open_reader(path)) as connection:
-        found, ids = current_snapshots(connection)[1], load_limit_ids(connection)
+        found, ids = current_snapshots(connection, load_accounts(connection))[1], load_limit_ids(connection)
         events = load_events(connection, NOON, accounts=load_accounts(connection))
     assert (len(found), found[0]["limit_id"]) == (MAX_LIMITS, "codex")
     assert (len(ids), "codex" in ids) == (MAX_LIMITS, True)

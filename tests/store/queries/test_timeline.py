@@ -69,7 +69,7 @@ def test_timelines_show_one_state_of_the_database(path: Path) -> None:
     forgotten: list[int] = []
 
     def forget(statement: str) -> None:
-        if "min(first_seen_at)" in statement and not forgotten:
+        if "SELECT min(first_seen_at)" in statement and not forgotten:
             forgotten.extend(account.id for account in known)
             with closing(open_writer(path)) as writer:
                 for account in forgotten:

@@ -12,7 +12,7 @@ from store.documents import TurnEntry
 from store.edits import rename_thread
 from store.models import Tokens
 from store.queries.accounts import load_accounts
-from store.queries.turns import count_turns, load_turns, newest_turn
+from store.queries.turns import count_turns, load_seen_turns, load_turns, newest_turn
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, turn
 
@@ -118,3 +118,15 @@ def test_how_a_turn_was_asked_for(path: Path) -> None:
     assert {name: dict(entry)[name] for name in asked} == asked
     assert (entry["thread"], entry["thread_name"], entry["cache_write_tokens"]) == (None, "other client", 4)
     assert all(each["tier"] is None for each in others)
+
+
+@pytest.mark.parametrize(
+    ("after", "since", "limit", "ids"),
+    [(0, 0, 99, [1, 2, 3, 4, 6, 7]), (2, 0, 2, [3, 4]), (0, NOON + 25, 99, [4, 6, 7]), (7, 0, 99, [])],
+    ids=["all but a warm-up", "a page", "by their end", "none"],
+)
+def test_seen_turns(path: Path, after: int, since: float, limit: int, ids: list[int]) -> None:
+    """They are in the order of their ids."""
+    with closing(open_reader(path)) as connection:
+        found = load_seen_turns(connection, after, since, limit=limit)
+    assert [each.id for each in found] == ids
