@@ -6,6 +6,7 @@ place as soon as ``PYTHONPATH`` or the working directory leads there.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -36,6 +37,7 @@ def isolate() -> None:
 def main() -> None:
     """Run the command line."""
     isolate()
+    gc.disable()  # during the imports, too: they make objects, and nothing for the garbage collector
     from scripts.cli import main as run
 
     run()

@@ -25,8 +25,7 @@ if __package__ in {None, ""}:
 
 import click
 
-from scripts.commands.options import pass_on_options
-from scripts.commands.status import status, status_options
+from scripts.commands.options import pass_on_options, status_options
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from scripts.support.sanitize import sanitize
 
@@ -239,6 +238,8 @@ def cli(context: click.Context, /, **options: Any) -> None:
     The figures come from Codex's own traffic. Without a command, codex-tap runs `codex-tap status`.
     """
     if context.invoked_subcommand is None:
+        from scripts.commands.status import status
+
         context.invoke(status, accounts=(), **options)
     else:
         pass_on_options(context)
@@ -252,7 +253,12 @@ def main() -> None:
     # A pipe on Windows cannot encode every character of a name: it gets a `?` instead of a crash.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    cli(prog_name="codex-tap")
+    try:
+        cli(prog_name="codex-tap")
+    finally:
+        if not gc.isenabled():
+            # At its end the interpreter looks for cycles all the same, unless nothing is left to be looked at.
+            gc.freeze()
 
 
 if __name__ == "__main__":

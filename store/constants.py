@@ -20,6 +20,12 @@ BUDGET_LIMIT = "spend_control"
 BUDGET_SLOT = "budget"
 """The slot of a budget's one window, whose length the server does not tell."""
 
+MANY_ACCOUNTS = 200
+"""Of more accounts than these, commands, the page and the metrics show an overview."""
+
+MOST_PRESSED = 20
+"""The accounts that an overview shows: those that need attention first."""
+
 FULL_PERCENT = 100.0
 
 RESET_JITTER_SECONDS = 60

@@ -114,7 +114,7 @@ def _open_reading(path: Path, seconds: float) -> tuple[sqlite3.Connection, int]:
         log = path.with_name(f"{path.name}-wal")
         if error_code(error) != sqlite3.SQLITE_CANTOPEN or os.access(path.parent, os.W_OK) or log.exists():
             raise
-    return _with_version(_connect_reading(path, seconds, "&immutable=1"), path)
+    return _with_version(_connect_reading(path, seconds, "mode=ro&immutable=1"), path)
 
 
 def _with_version(connection: sqlite3.Connection, path: Path) -> tuple[sqlite3.Connection, int]:
@@ -125,8 +125,8 @@ def _with_version(connection: sqlite3.Connection, path: Path) -> tuple[sqlite3.C
         raise
 
 
-def _connect_reading(path: Path, seconds: float = READ_SECONDS, options: str = "") -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{options}", uri=True, timeout=seconds)
+def _connect_reading(path: Path, seconds: float = READ_SECONDS, options: str = "mode=ro") -> sqlite3.Connection:
+    return sqlite3.connect(files.sqlite_uri(path.resolve(), options), uri=True, timeout=seconds)
 
 
 def open_empty() -> sqlite3.Connection:

@@ -201,11 +201,38 @@ class AccountStatus(AccountReference):
     limits: list[LimitStatus]
 
 
+class PlanSummary(TypedDict):
+    """Accounts of a plan by how they stand: by the state of the limit that decides, open ones by its used percent.
+
+    ``plan_type`` is null where no message has told the plan.
+    """
+
+    plan_type: str | None
+    accounts: int
+    refused: int
+    on_credits: int
+    high: int
+    medium: int
+    low: int
+    unknown: int
+
+
+class AccountsSummary(TypedDict):
+    """A great many accounts: how many there are, and how those of each plan stand, the most frequent plan first."""
+
+    accounts: int
+    plans: list[PlanSummary]
+
+
 class StatusDocument(Document):
-    """How much is left: ``/api/usage``, and most of ``codex-tap status --json``."""
+    """How much is left: ``/api/usage``, and most of ``codex-tap status --json``.
+
+    Above 200 accounts, ``accounts`` has the most pressed ones alone, and ``summary`` counts all.
+    """
 
     generated_at: int
     accounts: list[AccountStatus]
+    summary: NotRequired[AccountsSummary]
 
 
 class StatusCommandDocument(StatusDocument, LoginReference):

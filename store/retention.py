@@ -16,9 +16,9 @@ def prune(connection: sqlite3.Connection, before: float, most: int = 500) -> int
     """Delete at most `most` rows last seen before a timestamp (Unix seconds); return the number of deleted rows.
 
     The newest snapshot of each limit, the one with an account's facts, and threads with a name stay, however old. So do
-    rows that are still to be sent to a team's database. One
-    short transaction finds its rows by the indexes: its cost does not depend on the length of the history. Called until
-    it returns 0, it deletes everything older than the timestamp.
+    rows that are still to be sent to a team's database. One short transaction finds its rows by the indexes: its cost
+    does not depend on the length of the history. Called until it returns 0, it deletes everything older than the
+    timestamp.
     """
     deleted = 0
     with transaction(connection):

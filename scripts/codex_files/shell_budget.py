@@ -39,9 +39,10 @@ class ShellBudget(NamedTuple):
     def used(self, place: Place, account_key: str, window: BudgetWindow) -> BudgetUse | None:
         """Return what was used of it in an account's window; None where that is not known."""
         try:
-            with session(place, [account_key]) as (connection, (account,), _):
+            with session(place, [account_key]) as known:
+                (account,) = known.accounts
                 found = load_budget_use(
-                    connection,
+                    known.connection,
                     time.time(),
                     account,
                     budget=self.budget,

@@ -18,6 +18,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from store.files import sqlite_uri
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -88,4 +90,4 @@ def _read(path: Path, read: Callable[[sqlite3.Connection], _Found], *, is_in_use
 
 def _connect(path: Path, *, is_in_use: bool) -> sqlite3.Connection:
     mode = "mode=ro" if is_in_use else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+    return sqlite3.connect(sqlite_uri(path, mode), uri=True, timeout=_LOCK_SECONDS, isolation_level=None)

@@ -91,13 +91,13 @@ def name_account(account: str, name: str | None, *, clear: bool, database: Path 
     wanted = None if name is None else checked_name(name)
     path = local_file(database)
     with session(path, [account]) as found:
-        (chosen,) = found.accounts
+        (chosen,), known = found.accounts, found.known
     try:
         with open_for_writing(path) as connection:
             rename_account(connection, chosen.id, wanted)
     except sqlite3.IntegrityError as error:
         raise CommandError(f"another account already has the name {wanted!r}", WRONG_USE) from error
-    nameless = [account._replace(name=None) if account is chosen else account for account in found.known]
+    nameless = [each._replace(name=None) if each.id == chosen.id else each for each in known]
     label = _label(next(account for account in labelled(nameless) if account.id == chosen.id))
     click.echo(f"{label} is now named {wanted}." if wanted else f"{label} has no name now.")
 

@@ -114,9 +114,9 @@ def _load(place: Place, prefixes: Sequence[str], query: Mapping[str, Any]) -> Ev
     keep_for(place, prefixes, EVENTS, max(0.0, events_begin(query["since"])))
     now = time.time()
     try:
-        with session(place, prefixes) as (connection, accounts, _):
-            checked_limits(load_limit_ids(connection), query["limit_id"])
-            return load_events(connection, now, accounts=accounts, **query)
+        with session(place, prefixes) as found:
+            checked_limits(load_limit_ids(found.connection), query["limit_id"])
+            return load_events(found.connection, now, accounts=found.accounts, **query)
     except MissingError:
         return empty_events(now, since=query["since"], limit_id=query["limit_id"])
 

@@ -57,7 +57,7 @@ def _load(place: Place, prefixes: Sequence[str]) -> ForecastDocument:
 
     now = time.time()
     try:
-        with session(place, prefixes) as (connection, accounts, _):
-            return load_forecasts(connection, now, accounts)
+        with session(place, prefixes) as found:
+            return load_forecasts(found.connection, now, found.accounts)
     except MissingError:
         return {"generated_at": int(now), "accounts": []}

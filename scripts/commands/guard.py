@@ -47,10 +47,10 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str 
     Raises:
         click.BadParameter: The value is not a duration.
     """
-    from scripts.support.timespec import parse_since
-
     if value is None:
         return None
+    from scripts.support.timespec import parse_since
+
     now = time.time()
     try:
         seconds = now - parse_since(value, now)

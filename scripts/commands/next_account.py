@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scripts.render.export import Form
+    from scripts.support.database import Session
     from scripts.support.place import Place
     from store.documents import NextCommandDocument, NextDocument
-    from store.queries.accounts import Account
 
 NONE_USABLE = 1
 """Exit code where no account can be used now."""
@@ -94,7 +94,7 @@ def _load(place: Place, prefixes: Sequence[str], spenders: str) -> NextCommandDo
         with session(place, prefixes) as found:
             document = load_status(found.connection, now, found.accounts)
             rates = load_token_rates(found.connection, now, found.accounts)
-            ranked = rank_accounts(document, rates, credits_for=_keys(found.known, spenders))
+            ranked = rank_accounts(document, rates, credits_for=_keys(found, spenders))
             answer: NextCommandDocument = {
                 **ranked,
                 **login_reference(login_account(found, login.account_id, now), login),
@@ -108,13 +108,13 @@ def _load(place: Place, prefixes: Sequence[str], spenders: str) -> NextCommandDo
     return answer
 
 
-def _keys(known: Sequence[Account], spenders: str) -> set[str] | None:
+def _keys(found: Session, spenders: str) -> set[str] | None:
     """Return the keys of the accounts that may spend credits; None for all."""
     if spenders in {"all", "none"}:
         return None if spenders == "all" else set()
-    is_label = any(spenders in {account.label, account.key} for account in known)  # it may have a comma
+    is_label = any(spenders in {account.label, account.key} for account in found.known)  # it may have a comma
     prefixes = [spenders] if is_label else [prefix.strip() for prefix in spenders.split(",") if prefix.strip()]
-    return {account.key for account in chosen_accounts(known, prefixes)}
+    return {account.key for account in chosen_accounts(found.connection, prefixes)}
 
 
 def _exit_code(document: NextDocument) -> int:

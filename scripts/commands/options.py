@@ -204,6 +204,21 @@ any_option = click.option(
 )
 
 
+def status_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``status``, which the bare ``codex-tap`` has as well."""
+    watch = click.option(
+        "--watch",
+        type=click.FloatRange(min=0.1),
+        is_flag=False,
+        flag_value=2.0,
+        metavar="[SECONDS]",
+        help="Refresh every SECONDS (default 2) until Ctrl-C.",
+    )
+    every = all_option("Show every account, however many there are.")
+    any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
+    return place_option(json_option(any_account(every(watch(command)))))
+
+
 _ON_OFF = ("on", "off")
 
 

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scripts.commands.options import database_option, quiet_option
+from scripts.commands.options import place_option, quiet_option
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, CommandError
+from scripts.support.place import default_place
 from scripts.support.ready_lines import EXPORTING
 from scripts.support.shutdown import stop_event
-from store.settings import default_database
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scripts.otlp.settings import Settings
+    from scripts.support.place import Place
 
 _LOCK_RETRY_SECONDS = 3.0
 
@@ -34,10 +33,10 @@ Exit codes of --once: 0 sent, 3 no data yet, 4 not sent.
 """
 )
 @click.option("--once", is_flag=True, help="Send the limits and credits once, and end.")
-@database_option
+@place_option
 @quiet_option("Print errors alone.")
 @click.option("--beside", is_flag=True, hidden=True, help="Run as a sidecar: wait for the lock, and stop with stdin.")
-def otlp(*, once: bool, database: Path | None, quiet: bool, beside: bool) -> None:
+def otlp(*, once: bool, database: Place | None, quiet: bool, beside: bool) -> None:
     """Send limits, credits and turns as metrics to an OpenTelemetry collector.
 
     It reads the database, whether or not a proxy is running, and sends every OTEL_METRIC_EXPORT_INTERVAL milliseconds
@@ -47,9 +46,9 @@ def otlp(*, once: bool, database: Path | None, quiet: bool, beside: bool) -> Non
 
     _leave_tap()
     settings = load_settings(os.environ)
-    path = database or default_database()
+    place = database or default_place()
     if once:
-        _send_once(path, settings)
+        _send_once(place, settings)
         return
     from scripts.otlp import program
     from scripts.support.exclusive import AlreadyRunningError
@@ -60,11 +59,11 @@ def otlp(*, once: bool, database: Path | None, quiet: bool, beside: bool) -> Non
     with contextlib.suppress(KeyboardInterrupt):
         while not stop.is_set():
             try:
-                with program.sender_lock(path):
+                with program.sender_lock(place):
                     if not (beside or quiet):
                         seconds = f"{settings.interval_seconds:g} s"
                         program.log(f"sending metrics to {settings.endpoint} every {seconds}; press Ctrl-C to stop")
-                    program.run(path, settings, stop)
+                    program.run(place, settings, stop)
                     return
             except AlreadyRunningError:
                 if not beside:
@@ -82,10 +81,10 @@ def _leave_tap() -> None:
     os.environ.update(direct)
 
 
-def _send_once(path: Path, settings: Settings) -> None:
+def _send_once(place: Place, settings: Settings) -> None:
     from scripts.otlp.program import Export
 
-    with Export(path, settings) as export:
+    with Export(place, settings) as export:
         if not export.read():
             raise CommandError(NOTHING_YET, NOTHING_KNOWN)
         problem = export.send()

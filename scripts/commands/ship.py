@@ -42,8 +42,8 @@ _choice = click.Choice(CHOICES)
 Examples:
   codex-tap ship postgresql://ann_laptop@db.example/codex_tap
   codex-tap ship "postgresql://?service=codex-tap" --watch
-  codex-tap ship --status                     how much is not sent yet
-  codex-tap ship --emails hash --threads drop what of them is sent
+  codex-tap ship --emails hash --threads drop
+  codex-tap ship --status                       how much is not sent yet
 """
 )
 @click.argument("team", required=False, metavar="[URL]")

@@ -86,7 +86,7 @@ def _load(place: Place, prefixes: Sequence[str], now: float, by: SpeedBy, since:
 
     keep_for(place, prefixes, SPEED, speed_begin(since))
     try:
-        with session(place, prefixes) as (connection, accounts, _):
-            return load_speed(connection, now, accounts=accounts, by=by, since=since)
+        with session(place, prefixes) as found:
+            return load_speed(found.connection, now, accounts=found.accounts, by=by, since=since)
     except MissingError:
         return empty_speed(now, by=by, since=since)

@@ -10,22 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.codex_files.import_hint import import_hint
-from scripts.commands.options import (
-    ACCOUNT_HELP,
-    accounts_argument,
-    json_option,
-    place_option,
-    shell_login,
-)
+from scripts.commands.options import ACCOUNT_HELP, accounts_argument, shell_login, status_options
 from scripts.commands.output import emit
-from scripts.support.database import NO_ACCOUNT, login_account, session
+from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_YET
 from scripts.support.place import default_place, own_file
 from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from rich.text import Text
 
@@ -34,20 +28,6 @@ if TYPE_CHECKING:
     from scripts.render.export import Form
     from scripts.support.place import Place
     from store.documents import ForecastDocument, StatusCommandDocument
-
-
-def status_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of ``status``, which the bare ``codex-tap`` has as well."""
-    watch = click.option(
-        "--watch",
-        type=click.FloatRange(min=0.1),
-        is_flag=False,
-        flag_value=2.0,
-        metavar="[SECONDS]",
-        help="Refresh every SECONDS (default 2) until Ctrl-C.",
-    )
-    any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
-    return place_option(json_option(any_account(watch(command))))
 
 
 @click.command(
@@ -72,26 +52,37 @@ def status(
     database: Place | None,
     form: Form | None,
     watch: float | None,
+    shows_all: bool,
     any_account: bool,
 ) -> None:
     """Show what is left of each limit."""
     place = database or default_place()
+    if shows_all and accounts:
+        raise click.UsageError("--all cannot be combined with ACCOUNT.")
     if watch is not None:
         if form:
             raise click.UsageError("--watch cannot be combined with --json.")
-        _watch(place, accounts, watch, any_account=any_account)
+        _watch(place, accounts, watch, any_account=any_account, shows_all=shows_all)
         return
-    found = _load(place, accounts, shell_login(any_account=any_account), with_forecasts=not form)
+    login = shell_login(any_account=any_account)
+    found = _load(place, accounts, login, with_forecasts=not form, shows_all=shows_all)
     is_known = bool(found.document["accounts"])
     code = emit(found.document, form, found.render, is_known=is_known, unknown=_unknown(place))
     path = own_file(place)
-    hint = None if form or path is None or not sys.stdout.isatty() else import_hint(path)
-    if hint:
-        click.echo(hint)
+    if path is not None and not form and sys.stdout.isatty():
+        _show_import_hint(path)
     context.exit(code)
 
 
-def _watch(place: Place, prefixes: Sequence[str], seconds: float, *, any_account: bool) -> None:
+def _show_import_hint(path: Path) -> None:
+    from scripts.codex_files.import_hint import import_hint
+
+    hint = import_hint(path)
+    if hint:
+        click.echo(hint)
+
+
+def _watch(place: Place, prefixes: Sequence[str], seconds: float, *, any_account: bool, shows_all: bool) -> None:
     from scripts.render.live import refresh_until_interrupted
     from scripts.support.shutdown import exit_on_sigterm
 
@@ -99,7 +90,7 @@ def _watch(place: Place, prefixes: Sequence[str], seconds: float, *, any_account
         from rich.text import Text
 
         login = shell_login(any_account=any_account, quiet=True)  # again: Codex may log in as somebody else
-        found = _load(place, prefixes, login, with_forecasts=True)
+        found = _load(place, prefixes, login, with_forecasts=True, shows_all=shows_all)
         return found.render(profile) if found.document["accounts"] else Text(_unknown(place))
 
     gc.enable()
@@ -124,23 +115,37 @@ class _Status(NamedTuple):
         from store.analysis.pressure import by_pressure
 
         document = self.document
+        if "summary" in document:
+            from scripts.render.many_accounts import render_many
+
+            return render_many(document, document["summary"], profile, self.marks)
         if self.by_pressure:
             accounts = by_pressure(document["accounts"], self.forecasts, document["logged_in"])
             document = {**document, "accounts": accounts}
         return render_status(document, profile, self.forecasts, self.marks)
 
 
-def _load(place: Place, prefixes: Sequence[str], login: Login, *, with_forecasts: bool) -> _Status:
+def _load(
+    place: Place, prefixes: Sequence[str], login: Login, *, with_forecasts: bool, shows_all: bool = False
+) -> _Status:
     """Return the status; it has no accounts while nothing is known."""
     from scripts.render.selection import login_marks, login_reference
     from store.errors import MissingError
+    from store.queries.many_accounts import are_many, load_shown, load_shown_status
     from store.queries.status import empty_status, load_status
 
     now = time.time()
     try:
         with session(place, prefixes) as found:
             selected = login_account(found, login.account_id, now)
-            reference, marks, accounts = login_reference(selected, login), login_marks(selected, login), found.accounts
+            reference, marks = login_reference(selected, login), login_marks(selected, login)
+            if not (prefixes or shows_all) and are_many(found.connection):
+                first = (
+                    [] if selected.status is None else chosen_accounts(found.connection, [selected.status["account"]])
+                )
+                shown = load_shown(found.connection, now, first=[account.id for account in first])
+                return _Status({**load_shown_status(found.connection, now, shown), **reference}, marks)
+            accounts = found.accounts
             if prefixes:
                 marks.pop("", None)
             else:

@@ -99,7 +99,7 @@ class _Outlook(NamedTuple):
 
 
 def _text(found: _Outlook) -> str:
-    return _line(found, lambda text: text, lambda text, _: text)
+    return _line(found)
 
 
 def _tmux(found: _Outlook) -> str:
@@ -117,7 +117,7 @@ def _waybar(found: _Outlook) -> str:
     used = [each["used_percent"] for each in windows if each["used_percent"] is not None]
     return json.dumps(
         {
-            "text": _escaped(_line(found, lambda text: text, lambda text, _: text)),
+            "text": _escaped(_line(found)),
             "tooltip": _escaped(_tooltip(found)),
             "class": _class(found),
             "percentage": int(min(100, max(used, default=0))),
@@ -169,13 +169,15 @@ def _unknown(form: str, selected: Selected, login: Login) -> str:
     return UNKNOWN_TEXT
 
 
-def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[str, str | None], str]) -> str:
+def _line(
+    found: _Outlook, written: Callable[[str], str] = str, coloured: Callable[[str, str | None], str] | None = None
+) -> str:
     """Return the line.
 
     Args:
         found: the account, its main limit and the forecasts.
         written: escapes text for the status bar.
-        coloured: styles a figure by its level.
+        coloured: styles a figure by its level; None leaves it plain, and needs no level.
     """
     from store.analysis.formatting import short_duration
     from store.analysis.ranking import STALE_SECONDS, label
@@ -186,9 +188,11 @@ def _line(found: _Outlook, written: Callable[[str], str], coloured: Callable[[st
         used = "?" if window["used_percent"] is None else f"{int(window['used_percent'] + 1e-9)} %"
         mark = "!" if limit["blocked_by"] == slot else ""
         length = written(sanitize(_length(slot, window["window_minutes"])))
-        parts.append(f"{length} {coloured(used + mark, found.level(slot))}{_until(window)}")
+        figure = coloured(used + mark, found.level(slot)) if coloured else used + mark
+        parts.append(f"{length} {figure}{_until(window)}")
     if limit["blocked_by"] and limit["blocked_by"] not in limit["windows"]:
-        parts.append(coloured("blocked!", "high") + _blocked_for(limit))
+        blocked = coloured("blocked!", "high") if coloured else "blocked!"
+        parts.append(blocked + _blocked_for(limit))
     if limit["state"] == "on_credits":
         parts.append("credits")
     if limit["state"] == "unknown":

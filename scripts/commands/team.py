@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from store.team.admin import Credentials
 
 _NO_TEAM = (
-    f"name the team's database: --db postgresql://USER@HOST/DATABASE, or the environment variable {DATABASE_VARIABLE}"
+    "name the team's database, postgresql://USER@HOST/DATABASE: init takes it as its argument, the other commands with "
+    f"--db, and all of them from the environment variable {DATABASE_VARIABLE}"
 )
 _NO_MACHINE = "No machine has shipped yet. Add one with codex-tap team add-machine NAME, and run codex-tap ship there."
 _KEPT = re.compile(r"([1-9][0-9]{0,4}) ?(d|days?|m|months?)", re.IGNORECASE)
@@ -72,9 +73,10 @@ def team() -> None:
     "--reader-role", "readers", multiple=True, metavar="ROLE", help="Let this role of yours read (repeatable)."
 )
 def init(team: str | None, readers: Sequence[str]) -> None:
-    """Create the tables, functions and rights in a database that is there; update them where they are older.
+    """Create what a team's database needs, or update it.
 
-    Run it again after an update of codex-tap: it changes nothing else. The role needs to create schemas and roles.
+    That is tables, functions and rights in a database that is there. Run it again after an update of codex-tap: it
+    changes nothing else. The administrator's role may create roles, and schemas in this database.
     """
     from scripts.support.sanitize import sanitize
     from store.team import admin
@@ -99,9 +101,9 @@ def init(team: str | None, readers: Sequence[str]) -> None:
 @json_option
 @_team_option
 def add_machine(name: str, *, renews: bool, no_password: bool, form: Form | None, team: str | None) -> None:
-    """Make the role of a machine, which may ship its rows and do nothing else.
+    """Make the role of a machine, which may only ship.
 
-    Its random password is shown once, with the lines that the machine needs.
+    It sees no row, not even its own. Its random password is shown once, with the lines that the machine needs.
     """
     _add(team, "machine", name, form, renews=renews, no_password=no_password)
 
@@ -130,7 +132,10 @@ def add_reader(
 def add_person(
     name: str, machines: Sequence[str], *, renews: bool, no_password: bool, form: Form | None, team: str | None
 ) -> None:
-    """Make a role that reads the accounts that a machine of theirs was seen with, and no other."""
+    """Make a role that reads the accounts of its machines.
+
+    It sees what all machines saw of the accounts that one of its own was seen with, and no other.
+    """
     if not machines and not renews:
         raise click.UsageError("Name their machines with --machine.")
     _add(team, "person", name, form, machines, renews=renews, no_password=no_password)
@@ -173,7 +178,10 @@ def _role_document(connection: psycopg.Connection[Any], address: TeamAddress, ma
 @_team_option
 @click.pass_context
 def remove_machine(context: click.Context, name: str, *, yes: bool, team: str | None) -> None:
-    """Delete the role of a machine, so that it can ship no more. What it shipped stays."""
+    """Delete the role of a machine.
+
+    It can ship no more. What it shipped stays.
+    """
     from store.team import admin
 
     if not yes and not click.confirm(f"The machine {name} will ship no more. What it shipped stays. Delete its role?"):
@@ -189,7 +197,10 @@ def remove_machine(context: click.Context, name: str, *, yes: bool, team: str | 
 @_team_option
 @click.pass_context
 def machines(context: click.Context, *, form: Form | None, team: str | None) -> None:
-    """List machines: when each was last heard, what it shipped, how far behind it is."""
+    """List machines, and when each was last heard.
+
+    With what it shipped, how much it had not shipped at its last batch, and how far its clock is off.
+    """
     from store.queries.machines import load_machines
     from store.team.connection import open_team_reader
 
@@ -211,19 +222,18 @@ def machines(context: click.Context, *, form: Form | None, team: str | None) -> 
 @_team_option
 @click.pass_context
 def forget(context: click.Context, account: str, *, yes: bool, team: str | None) -> None:
-    """Delete an account with all that any machine shipped of it.
+    """Delete an account and what was shipped of it.
 
     What was seen of it up to now does not come back; it appears again once a machine sees it again.
     """
     from scripts.render.accounts import account_label
     from scripts.support.database import chosen_accounts
-    from store.queries.accounts import load_accounts
     from store.team import admin
     from store.team.connection import open_team_reader
 
     address = _address(team)
     with contextlib.closing(open_team_reader(address)) as connection:
-        (chosen,) = chosen_accounts(load_accounts(connection), [account])
+        (chosen,) = chosen_accounts(connection, [account])
     label = account_label(chosen)
     question = f"{label}\nThis deletes what all machines shipped of it.\nThis cannot be undone. Delete it?"
     if not yes and not click.confirm(question):
@@ -268,9 +278,10 @@ def _first_of_month(months: int) -> float:
 @json_option
 @_team_option
 def prune(*, before: float, yes: bool, form: Form | None, team: str | None) -> None:
-    """Drop whole months of rows, and make the months that come next.
+    """Drop old months of rows.
 
-    What was seen since still shows how a limit stands. Accounts that no machine has seen since are deleted.
+    Months that come next are made. What was seen since still shows how a limit stands. Accounts that no machine has
+    seen since are deleted.
     """
     from store.team import admin
 

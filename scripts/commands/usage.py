@@ -181,13 +181,13 @@ def _keep(place: Place, prefixes: Sequence[str], now: float, query: Mapping[str,
     if path is None:
         return False
     asked = {name: query[name] for name in ("window", "limit_id")}
-    with session(place, prefixes) as (connection, accounts, _):
+    with session(path, prefixes) as found:
         if refit:
-            kinds = usage_kinds(connection, accounts=accounts, refit_at=now, **asked)
+            kinds = usage_kinds(found.connection, accounts=found.accounts, refit_at=now, **asked)
         else:
-            kinds = kinds_to_fill(connection, now, accounts=accounts, since=query["since"], **asked)
+            kinds = kinds_to_fill(found.connection, now, accounts=found.accounts, since=query["since"], **asked)
     if refit:
-        drop(path, kinds, [account.id for account in accounts])
+        drop(path, kinds, [account.id for account in found.accounts])
     since = None if refit else query["since"]
     filled = [keep_for(place, prefixes, kind, since, even_short=refit) for kind in kinds]
     return all(filled)
@@ -214,11 +214,11 @@ def _load(
     try:
         with open_prices(prices_file) as prices:
             is_refitted = _keep(place, prefixes, now, query, refit=refit)
-            with session(place, prefixes) as (connection, accounts, _):
+            with session(place, prefixes) as found:
                 document = load_usage(
-                    connection,
+                    found.connection,
                     now,
-                    accounts=accounts,
+                    accounts=found.accounts,
                     projects_of=projects_of,
                     prices=prices,
                     most=most,

@@ -77,7 +77,9 @@ def plan_uninstall(database: Path) -> UninstallPlan:
 def is_in_use(database: Path) -> bool:
     """Return True if another program, such as a proxy, has the database open."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(files.sqlite_uri(database, "mode=rw"), uri=True, timeout=0)
+        ) as connection:
             # In WAL mode, only this makes the lock exclude readers as well.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from scripts.otlp.delivery import Delivery
 from scripts.otlp.instruments import Instruments
 from scripts.support.exclusive import exclusive_lock
+from scripts.support.place import state_path
 from scripts.support.sanitize import sanitize
 from store.errors import DatabaseError, failure_text
 from store.files import otlp_lock_path
@@ -19,9 +20,9 @@ from store.files import otlp_lock_path
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from scripts.otlp.settings import Settings
+    from scripts.support.place import Place
 
 _FINISH_SECONDS = 3.0
 """How long a shutdown waits for the last metrics to be sent."""
@@ -40,11 +41,11 @@ def log(text: str) -> None:
 class Export:
     """Reads the database and sends its metrics, step by step."""
 
-    def __init__(self, database: Path, settings: Settings, log: Callable[[str], None] = log) -> None:
+    def __init__(self, database: Place, settings: Settings, log: Callable[[str], None] = log) -> None:
         """Start to count turns.
 
         Args:
-            database: the database, which need not exist yet.
+            database: the database; a file need not exist yet.
             settings: where the metrics go.
             log: gets the lines of the log; a failure that lasts is one line.
         """
@@ -106,12 +107,13 @@ class Export:
                 self._log(recovery)
 
 
-def sender_lock(database: Path) -> AbstractContextManager[None]:
+def sender_lock(database: Place) -> AbstractContextManager[None]:
     """Return the lock of a database's sender: two of them would send every turn twice."""
-    return exclusive_lock(otlp_lock_path(database), f"another codex-tap already sends the metrics of {database}")
+    running = f"another codex-tap already sends the metrics of {database}"
+    return exclusive_lock(otlp_lock_path(state_path(database)), running)
 
 
-def run(database: Path, settings: Settings, stop: threading.Event) -> None:
+def run(database: Place, settings: Settings, stop: threading.Event) -> None:
     """Send metrics until `stop` is set or Ctrl-C; the last ones are given a few seconds."""
     with Export(database, settings) as export:
         # A thread of its own, because a collector that does not respond holds up what sends.

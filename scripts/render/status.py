@@ -217,7 +217,7 @@ def _limit(
         yield _window(row, columns, profile)
     if not rows:
         yield Text("    no windows reported", "dim")
-    block = _block(limit, now, profile)
+    block = block_text(limit, now, profile)
     if block:
         yield Text("    ").append(block, "bold red" if limit["state"] == "refused" else "yellow")
 
@@ -238,7 +238,7 @@ def _window(row: _Row, columns: _Columns, profile: TerminalProfile) -> Text:
     return line.append(row.resets + row.clock if columns.clock else row.resets)
 
 
-def _block(limit: LimitStatus, now: float, profile: TerminalProfile) -> str | None:
+def block_text(limit: LimitStatus, now: float, profile: TerminalProfile) -> str | None:
     """Return what blocks a limit and until when, that credits carry it, or that it is unknown; None if it is open."""
     by, reached, length = limit["blocked_by"], limit["reached_type"], blocking_length(limit)
     if limit["state"] == "on_credits":

@@ -62,7 +62,7 @@ def silence_line(silent: Iterable[SilentMachine]) -> str:
     names = [f"{sanitize(each['machine'])} ({formatting.duration(each['silent_seconds'])})" for each in found[:_NAMED]]
     if len(found) > _NAMED:
         names.append(f"{len(found) - _NAMED:,} more")
-    return f"Not heard lately, so without what they saw since: {', '.join(names)}."
+    return f"Machines not heard lately, whose use since then is missing here: {', '.join(names)}."
 
 
 def render_role(document: TeamRoleDocument, variable: str, command: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from store.errors import Inode
     from store.outbox.batch import Batch
-    from store.outbox.tables import Position
+    from store.outbox.tables import OutboxPosition
 
 _SMALLER = 10
 """Of a batch that is refused, a part of this size is tried next, down to one row."""
@@ -92,7 +92,7 @@ class Shipper:
         self._outbox: Outbox | None = None
         self._inode: Inode | None = None
         self._team: Team | None = None
-        self._position: Position | None = None
+        self._position: OutboxPosition | None = None
         self._offset = 0.0
         self.left_out = 0
         """Rows that the team's database refused."""
@@ -182,7 +182,7 @@ class Shipper:
             self._outbox, self._inode = Outbox(self._database, self._wishes), found
         return self._outbox
 
-    def _find_position(self, outbox: Outbox, team: Team) -> Position:
+    def _find_position(self, outbox: Outbox, team: Team) -> OutboxPosition:
         began = time.time()
         nonce, nonces, now = team.where(outbox.machine.file_id)
         ended = time.time()
@@ -197,7 +197,7 @@ class Shipper:
         outbox.go_on_behind(position)
         return position
 
-    def _read(self, outbox: Outbox, position: Position) -> Batch | None:
+    def _read(self, outbox: Outbox, position: OutboxPosition) -> Batch | None:
         with open_for_reading(self._database) as connection:
             since = turns_known_since(connection)
             return read_batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
@@ -80,15 +81,30 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-class Session(NamedTuple):
-    """A connection for reading, and the accounts as they were when the connection was opened.
+class Session:
+    """A connection for reading, and the accounts as they were when the connection was opened."""
 
-    `accounts` are the chosen ones in the order of choice, or all where no prefix was given; `known` are all.
-    """
+    def __init__(self, connection: Connection, chosen: list[Account]) -> None:
+        """Begin a session.
 
-    connection: Connection
-    accounts: list[Account]
-    known: list[Account]
+        Args:
+            connection: The connection.
+            chosen: The chosen accounts in the order of choice; none where no prefix was given.
+        """
+        self.connection = connection
+        self._chosen = chosen
+
+    @property
+    def accounts(self) -> list[Account]:
+        """The chosen accounts in the order of choice, or all where no prefix was given."""
+        return self._chosen or self.known
+
+    @functools.cached_property
+    def known(self) -> list[Account]:
+        """All accounts."""
+        from store.queries.accounts import load_accounts
+
+        return load_accounts(self.connection)
 
 
 @contextlib.contextmanager
@@ -101,24 +117,23 @@ def session(place: Place, prefixes: Sequence[str] = ()) -> Iterator[Session]:
         AccountError: A prefix matches no account or several.
     """
     from store.errors import MissingError
-    from store.queries.accounts import load_accounts
+    from store.queries.accounts import count_accounts
 
     with open_for_reading(place) as connection:
-        known = load_accounts(connection)
-        if not known:
+        if not count_accounts(connection):
             raise MissingError
-        yield Session(connection, chosen_accounts(known, prefixes) or known, known)
+        yield Session(connection, chosen_accounts(connection, prefixes))
 
 
-def chosen_accounts(known: Sequence[Account], prefixes: Sequence[str]) -> list[Account]:
+def chosen_accounts(connection: Connection, prefixes: Sequence[str]) -> list[Account]:
     """Return the account of each prefix, without duplicates.
 
     Raises:
         AccountError: A prefix matches no account or several.
     """
-    from store.queries.accounts import find_account
+    from store.queries.accounts import find_stored_account
 
-    return list(dict.fromkeys(find_account(known, prefix) for prefix in prefixes))
+    return list(dict.fromkeys(find_stored_account(connection, prefix) for prefix in prefixes))
 
 
 class Selected(NamedTuple):
@@ -190,7 +205,7 @@ def login_account(found: Session, workspace: str | None, now: float) -> Selected
     from store.queries.accounts import workspace_accounts
     from store.queries.status import load_status
 
-    members = workspace_accounts(found.connection, found.known, workspace) if workspace else []
+    members = workspace_accounts(found.connection, workspace) if workspace else []
     if not members:
         return NO_ACCOUNT
     return Selected(seen_last(load_status(found.connection, now, members)), "codex_home", len(members))
@@ -210,7 +225,7 @@ def _forecasts(found: Session, status: AccountStatus | None, now: float) -> Mapp
     limit = main_limit(status) if status else None
     if status is None or limit is None:
         return {}
-    chosen = [account for account in found.known if account.key == status["account"]]
+    chosen = chosen_accounts(found.connection, [status["account"]])
     (forecast,) = load_forecasts(found.connection, now, chosen, limit["limit_id"])["accounts"]
     return {slot: window for each in forecast["limits"] for slot, window in each["windows"].items()}
 

@@ -23,7 +23,7 @@ def keep_for(
     Where it takes longer than a second, a terminal says so on stderr.
 
     Args:
-        place: The database; of a team's nothing is kept.
+        place: The database; of a team's database nothing is kept.
         prefixes: The accounts of the question; none means all.
         kind: The kind of rows.
         since: From when on rows are needed, in Unix seconds; None means all.

@@ -34,11 +34,13 @@ from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.kept.filling import drop_edited
-from store.queries.accounts import account_counts, find_account, load_accounts
+from store.queries.accounts import account_counts, count_accounts, find_account, load_accounts
 from store.queries.events import empty_event_page, load_event_page
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
 from store.queries.history_points import PointRange, empty_history_points, load_history_points
+from store.queries.limits import newest_observation
+from store.queries.many_accounts import load_shown, load_shown_status
 from store.queries.overview import empty_overview, load_overview
 from store.queries.peaks import empty_peaks, load_peaks
 from store.queries.speed import empty_speed, load_speed
@@ -90,6 +92,12 @@ Prefix = Annotated[
         description="An unambiguous prefix of an account's name, e-mail address, key or token key.",
     ),
 ]
+Search = Annotated[
+    str | None,
+    Query(max_length=200, description="Only accounts in whose name, e-mail or key each of these words occurs."),
+]
+Every = Annotated[bool, Query(alias="all", description="Give all accounts, even if there are more than 200.")]
+
 AccountPrefix = Annotated[
     str | None,
     Query(
@@ -143,9 +151,14 @@ def _invalid(name: str, message: str, where: str = "query") -> RequestValidation
 
 
 @router.get("/api/usage", response_model=documents.StatusDocument, responses=_UNCHANGED)
-def get_usage(request: Request) -> Response:
-    """How much is left, for all accounts."""
-    return json_response(request, _usage(request, None))
+def get_usage(request: Request, search: Search = None, *, every: Every = False) -> Response:
+    """How much is left, for all accounts; of more than 200, the most pressed ones and a summary."""
+    now = time.time()
+
+    def load(connection: Connection) -> documents.StatusDocument:
+        return load_shown_status(connection, now, load_shown(connection, now, search=search, every=every))
+
+    return json_response(request, _reader(request).query(load, empty_status(now)))
 
 
 @router.get(
@@ -153,16 +166,12 @@ def get_usage(request: Request) -> Response:
 )
 def get_usage_of(request: Request, prefix: Prefix) -> Response:
     """How much is left, for one account."""
-    return json_response(request, _usage(request, prefix))
-
-
-def _usage(request: Request, prefix: str | None) -> documents.StatusDocument:
     now = time.time()
 
     def load(connection: Connection, only: list[Account]) -> documents.StatusDocument:
         return load_status(connection, now, only)
 
-    return _reader(request).query_accounts(prefix, load, empty_status(now))
+    return json_response(request, _reader(request).query_accounts(prefix, load, empty_status(now)))
 
 
 @past_router.get(
@@ -306,12 +315,18 @@ def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
 
 
 @router.get("/api/overview", response_model=documents.OverviewDocument, responses=_UNCHANGED)
-def get_overview(request: Request) -> Response:
-    """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first."""
+def get_overview(request: Request, search: Search = None, *, every: Every = False) -> Response:
+    """How all accounts stand at a glance: a headline, and their windows with levels, the most pressed account first.
+
+    Of more than 200 accounts, it has the most pressed ones and no headline.
+    """
     now = time.time()
 
     def load(connection: Connection) -> documents.OverviewDocument:
-        return load_overview(connection, now, load_accounts(connection))
+        shown = load_shown(connection, now, search=search, every=every)
+        document = load_overview(connection, now, shown.accounts)
+        # The best of the most pressed accounts is not the one to use.
+        return document if shown.summary is None else {**document, "headline": None}
 
     return json_response(request, _reader(request).query(load, empty_overview(now)))
 
@@ -468,27 +483,21 @@ def get_health(request: Request) -> Response:
     """Whether the database can be read, and whether readings come in."""
     reader, now = _reader(request), time.time()
 
-    def load(connection: Connection) -> tuple[documents.StatusDocument, Losses | None]:
-        return load_status(connection, now, load_accounts(connection)), load_losses(connection)
+    def load(connection: Connection) -> tuple[int, float | None, Losses | None]:
+        return count_accounts(connection), newest_observation(connection), load_losses(connection)
 
-    empty: tuple[documents.StatusDocument, Losses | None] = (empty_status(now), None)
-    status, lost = reader.query(load, empty)
+    empty: tuple[int, float | None, Losses | None] = (0, None, None)
+    number, newest, lost = reader.query(load, empty)
     path = own_file(reader.place)
     document: documents.HealthDocument = {
-        "status": "ok" if status["accounts"] else "empty",
+        "status": "ok" if number else "empty",
         "version": version(),
-        "accounts": len(status["accounts"]),
-        "newest_reading_age_seconds": _newest_age(status),
+        "accounts": number,
+        "newest_reading_age_seconds": None if newest is None else max(0, int(now - newest)),
         "readings_lost": lost.number if lost else 0,
         "waiting_files": len(spill_files(path)) if path else 0,
     }
     return json_response(request, document)
-
-
-def _newest_age(document: documents.StatusDocument) -> int | None:
-    """Return the age of the newest reading of a status document, in seconds."""
-    ages = [limit["age_seconds"] for account in document["accounts"] for limit in account["limits"]]
-    return min(ages, default=None)
 
 
 @router.get("/codex/usage", response_model=LegacyDocument, responses=_UNCHANGED)

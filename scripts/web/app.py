@@ -16,7 +16,6 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from scripts.support.place import own_file
 from scripts.support.version import version
 from scripts.web import api, metrics
 from scripts.web.change_stream import Hub
@@ -77,7 +76,7 @@ def create_app(settings: Settings) -> App:
     """Return the application for a database, which need not exist yet."""
     hub = Hub(settings.database)
     turn_counter = metrics.TurnCounter(settings.database)
-    kept_filler = KeptFiller(own_file(settings.database))
+    kept_filler = KeptFiller(settings.database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

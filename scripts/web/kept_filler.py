@@ -13,11 +13,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from scripts.support.place import own_file
 from store.kept.filling import Wish, fill, is_long
 from store.queries.kept_kinds import KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from scripts.support.place import Place
 
 _SECONDS = 3_600.0
 """Time between two fillings: meanwhile a question asks the rows of some more hours."""
@@ -29,29 +32,35 @@ _NICENESS = 10
 class KeptFiller:
     """Fills what is kept of a database now and then; it is started and stopped once."""
 
-    def __init__(self, database: Path | None) -> None:
+    def __init__(self, place: Place) -> None:
         """Create the filler.
 
         Args:
-            database: the database, which need not exist yet; None for a team's, of which nothing is kept.
+            place: the database, a file that need not exist yet; of a team's database nothing is kept.
         """
-        self._database = database
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kept answers", daemon=True)
+        database = own_file(place)
+        self._thread = (
+            None
+            if database is None
+            else threading.Thread(target=self._run, args=(database,), name="kept answers", daemon=True)
+        )
 
     def start(self) -> None:
         """Start the first filling, and the thread that waits for the next ones."""
-        self._thread.start()
+        if self._thread is not None:
+            self._thread.start()
 
     def stop(self) -> None:
         """End a filling that is under way; what it has stored stays."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _run(self) -> None:
-        while self._database is not None and not self._stopping.is_set():
-            if is_long(self._database):
-                self._fill(self._database)
+    def _run(self, database: Path) -> None:
+        while not self._stopping.is_set():
+            if is_long(database):
+                self._fill(database)
             self._stopping.wait(_SECONDS)
 
     def _fill(self, database: Path) -> None:

@@ -26,6 +26,7 @@ from scripts.support.database import open_for_reading
 from scripts.support.metric_values import account_labels, credits_balance, finite_number
 from scripts.support.place import own_file
 from scripts.support.version import version
+from store.analysis.many_accounts import STANDINGS, summarize
 from store.constants import FULL_PERCENT
 from store.errors import DatabaseError, MissingError
 from store.files import inode, spill_files
@@ -33,6 +34,8 @@ from store.queries.accounts import account_ids, load_accounts
 from store.queries.cursors import read_transaction
 from store.queries.health import Losses, load_losses
 from store.queries.kept_turns import count_all_turns
+from store.queries.limits import newest_observation
+from store.queries.many_accounts import are_many, load_uses
 from store.queries.status import load_status
 from store.queries.turns import TOKEN_KINDS, count_turns, newest_turn
 
@@ -47,8 +50,16 @@ if TYPE_CHECKING:
     from store.errors import Inode
     from store.queries.turns import TurnCount
 
+    _Present = tuple[Iterable[Metric], str, dict[int, str]]
+    """The gauges, the name of the label by which turns are counted, and that label of each account by its id."""
+
 _AT_ONCE = 50_000
 """The number of turns that one statement counts. A long read would keep the write-ahead log from being truncated."""
+
+_UNKNOWN_PLAN = "unknown"
+
+_MIN_RECOUNT_SECONDS, _RECOUNT_REST = 15.0, 20.0
+"""The turns of a team's database are counted so often at most, and a count takes at most a twentieth of the time."""
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,6 +91,13 @@ class Counts(NamedTuple):
     turns: Counter[tuple[int, str, str]]
     tokens: Counter[tuple[int, str, str]]
 
+    def add(self, found: Iterable[TurnCount]) -> None:
+        """Add further turns."""
+        for count in found:
+            self.turns[count.account, count.limit_id, count.outcome] += count.turns
+            for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
+                self.tokens[count.account, count.limit_id, kind] += tokens
+
 
 class TurnCounter:
     """Counts turns and their tokens, each turn once."""
@@ -96,9 +114,13 @@ class TurnCounter:
         self._inode: Inode | None = None
         self._counts = Counts(0, Counter(), Counter())
         self._complete = False
+        self._due_at = 0.0
 
     def start(self) -> None:
         """Start the initial count in a thread of its own."""
+        if own_file(self._place) is None:
+            self._recent_counts()
+            return
         threading.Thread(target=self._count_first, name="turn counts", daemon=True).start()
 
     def stop(self) -> None:
@@ -107,6 +129,8 @@ class TurnCounter:
 
     def counts(self, connection: Connection) -> Counts | None:
         """Return the current counts, or None until the initial count is complete."""
+        if own_file(self._place) is None:
+            return self._recent_counts()
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -119,6 +143,22 @@ class TurnCounter:
             return Counts(self._counts.upto, self._counts.turns.copy(), self._counts.tokens.copy())
         finally:
             self._lock.release()
+
+    def _recent_counts(self) -> Counts | None:
+        """Return counts of some moments ago: rows of the past may come to a team's database, so all are counted."""
+        if time.monotonic() >= self._due_at:
+            self._due_at = float("inf")
+            threading.Thread(target=self._count_all, name="turn counts", daemon=True).start()
+        return self._counts if self._complete else None
+
+    def _count_all(self) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(DatabaseError), open_for_reading(self._place) as connection:
+            found = Counts(0, Counter(), Counter())
+            found.add(count_turns(connection, 0, newest_turn(connection)))
+            self._counts, self._complete = found, True
+        ended = time.monotonic()
+        self._due_at = ended + max(_MIN_RECOUNT_SECONDS, _RECOUNT_REST * (ended - began))
 
     def _is_same_file(self) -> bool:
         return self._complete and self._identity() == self._inode
@@ -154,10 +194,7 @@ class TurnCounter:
             self._add(count_turns(connection, self._counts.upto, upto), upto)
 
     def _add(self, counts: Iterable[TurnCount], upto: int) -> None:
-        for count in counts:
-            self._counts.turns[count.account, count.limit_id, count.outcome] += count.turns
-            for kind, tokens in zip(TOKEN_KINDS, count.tokens, strict=True):
-                self._counts.tokens[count.account, count.limit_id, kind] += tokens
+        self._counts.add(counts)
         self._counts = self._counts._replace(upto=upto)
 
 
@@ -198,18 +235,38 @@ class Metrics:
     def _read(self) -> list[Metric]:
         now = time.time()
         with open_for_reading(self._place) as connection, read_transaction(connection):
-            known = load_accounts(connection)
-            document = load_status(connection, now, known)
+            present, label_name, labels = (_of_many if are_many(connection) else self._of_each)(connection, now)
             lost = load_losses(connection)
             counts = self._turn_counter.counts(connection)
+            newest = newest_observation(connection)
         path = own_file(self._place)
+        return [
+            *present,
+            *(_counters(counts, label_name, labels) if counts else ()),
+            *_recorder(lost, len(spill_files(path)) if path else 0, newest),
+        ]
+
+    def _of_each(self, connection: Connection, now: float) -> _Present:
+        known = load_accounts(connection)
         labels = account_labels(known, with_emails=self._with_emails)
         by_key = {account.key: labels[account.id] for account in known}
-        return [
-            *_present(document, by_key, now),
-            *(_counters(counts, labels) if counts else ()),
-            *_recorder(lost, len(spill_files(path)) if path else 0, _newest(document)),
-        ]
+        return _present(load_status(connection, now, known), by_key, now), "account", labels
+
+
+def _of_many(connection: Connection, now: float) -> _Present:
+    """Return the numbers of accounts by plan and by how they stand; turns are counted by plan."""
+    uses = load_uses(connection, now)
+    family = GaugeMetricFamily(
+        "codex_tap_accounts",
+        "Accounts, where there are too many to show each: by plan, and by the state of the limit that decides, open"
+        " ones by its used percent (low, medium, high).",
+        labels=["plan", "standing"],
+    )
+    for plan in summarize(uses)["plans"]:
+        numbers: Mapping[str, Any] = plan
+        for standing in STANDINGS:
+            family.add_metric([plan["plan_type"] or _UNKNOWN_PLAN, standing], numbers[standing])
+    return [family], "plan", {each.account: each.plan_type or _UNKNOWN_PLAN for each in uses}
 
 
 def _present(document: StatusDocument, labels: dict[str, str], now: float) -> Iterable[Metric]:
@@ -286,22 +343,25 @@ def _amount(found: BudgetStatus | None, name: str) -> float | None:
     return finite_number(amounts.get(name))
 
 
-def _counters(counts: Counts, labels: dict[int, str]) -> Iterable[Metric]:
-    """Return the counters of turns, without those of forgotten accounts."""
+def _counters(counts: Counts, label_name: str, labels: dict[int, str]) -> Iterable[Metric]:
+    """Return the counters of turns by the labels of their accounts, without those of forgotten accounts."""
     turns = CounterMetricFamily(
         "codex_tap_turns",
         "Turns of Codex by outcome: answered, failed, warm_up.",
-        labels=["account", "limit", "outcome"],
+        labels=[label_name, "limit", "outcome"],
     )
     tokens = CounterMetricFamily(
         "codex_tap_tokens",
         "Tokens of turns by kind; cached tokens are part of the input, reasoning tokens of the output.",
-        labels=["account", "limit", "kind"],
+        labels=[label_name, "limit", "kind"],
     )
     for family, found in ((turns, counts.turns), (tokens, counts.tokens)):
+        sums: Counter[tuple[str, str, str]] = Counter()
         for (account, limit_id, kind), number in sorted(found.items()):
             if account in labels:
-                family.add_metric([labels[account], limit_id, kind], number)
+                sums[labels[account], limit_id, kind] += number
+        for names, number in sums.items():
+            family.add_metric(names, number)
     return turns, tokens
 
 
@@ -325,8 +385,3 @@ def _recorder(lost: Losses | None, waiting: int, newest: float | None) -> Iterab
             "Time of the newest snapshot, in Unix seconds.",
             value=newest,
         )
-
-
-def _newest(document: StatusDocument) -> float | None:
-    timestamps = [limit["observed_at"] for account in document["accounts"] for limit in account["limits"]]
-    return max(timestamps, default=None)

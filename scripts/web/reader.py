@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from scripts.support.database import open_for_reading
 from store.errors import MissingError
-from store.queries.accounts import AccountError, find_account, load_accounts
+from store.queries.accounts import AccountError, find_stored_account, load_accounts
 from store.queries.cursors import read_transaction
 
 if TYPE_CHECKING:
@@ -55,6 +55,6 @@ class Reader(NamedTuple):
         """
         try:
             with open_for_reading(self.place) as connection, read_transaction(connection):
-                return load(connection, find_account(load_accounts(connection), prefix))
+                return load(connection, find_stored_account(connection, prefix))
         except MissingError as error:
             raise AccountError(f"no account matches {prefix!r}", []) from error

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal, localcontext
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
 from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
@@ -266,15 +266,22 @@ def unattributed(
             yield _used_elsewhere(each)
 
 
-def token_events(tokens: Iterable[Row]) -> Iterator[Event]:
-    """Yield the changes of token in the rows of an account in `tokens`, in the order of arrival."""
-    last: Row | None = None
+def token_events(tokens: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """Yield the changes of token in the rows of an account in `tokens`, in the order of arrival.
+
+    In a team's database each machine has rows of its own. Their logins change independently of each other; a change
+    that several of them saw is one.
+    """
+    last: dict[int | None, Mapping[str, Any]] = {}
+    reported: set[str] = set()
     for token in tokens:
-        if last is not None:
-            before = EventEvidence(None, last["last_seen_at"], token_key=last["token_key"])
-            after = EventEvidence(None, token["first_seen_at"], token_key=token["token_key"])
+        machine, key = token.get("machine"), token["token_key"]
+        former, last[machine] = last.get(machine), token
+        if former is not None and key not in reported:
+            reported.add(key)
+            before = EventEvidence(None, former["last_seen_at"], token_key=former["token_key"])
+            after = EventEvidence(None, token["first_seen_at"], token_key=key)
             yield _account_event("token_refreshed", before, after)
-        last = token
 
 
 # A transition from one row of a limit to the next
@@ -611,7 +618,10 @@ def _reported_at(row: Row) -> float:
 
 
 def server_skew(row: Row) -> float:
-    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown."""
+    """Return the seconds by which the server's clock was ahead of ours; 0 where they agree, or that is unknown.
+
+    The server's time of a row is that of its last reading with one, so it is compared with the whole time of the row.
+    """
     return clock_skew(row["server_time"], row["first_seen_at"], row["last_seen_at"])
 
 

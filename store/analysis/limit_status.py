@@ -81,11 +81,7 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
     `facts` is the row with the account's newest credits, which another limit's message may have reported; None is the
     snapshot itself.
     """
-    # A message may report that a limit is reached, or credits, without windows: those are as old as before.
-    seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
-    # The server's clock is that of the last message with one: that of the windows only if the row is one message.
-    server_time = row["server_time"] if row["first_seen_at"] == row["last_seen_at"] == seen_at else None
-    windows = {slot: window_status(window, seen_at, now, server_time) for slot, window in slots(row)}
+    seen_at, windows = current_windows(row, now)
     found = row_state(row, windows, facts or row, seen_at, now)
     return {
         "limit_id": row["limit_id"],
@@ -104,6 +100,15 @@ def limit_status(row: Row, now: float, facts: Row | None = None) -> LimitStatus:
         "source": row["source"],
         "model": row["model"],
     }
+
+
+def current_windows(row: Row, now: float) -> tuple[float, dict[str, WindowStatus]]:
+    """Return when the windows of a snapshot were last reported, and the windows as they are at `now`."""
+    # A message may report that a limit is reached, or credits, without windows: those are as old as before.
+    seen_at = row["last_seen_at"] if row["windows_seen_at"] is None else row["windows_seen_at"]
+    # The server's clock is that of the last message with one: that of the windows only if the row is one message.
+    server_time = row["server_time"] if row["first_seen_at"] == row["last_seen_at"] == seen_at else None
+    return seen_at, {slot: window_status(window, seen_at, now, server_time) for slot, window in slots(row)}
 
 
 def row_state(row: Row, windows: Mapping[str, WindowStatus], facts: Row, seen_at: float, now: float) -> LimitState:

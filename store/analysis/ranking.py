@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.formatting import clock_time, decimal_amount, duration, percent, slot_minutes, window_length
 from store.analysis.limit_status import has_credits_left
 from store.analysis.model_usage import unavailable_text
-from store.analysis.prices import plan_size
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 
 if TYPE_CHECKING:
@@ -124,6 +123,8 @@ def account_sizes(accounts: Sequence[AccountStatus], rates: Mapping[str, TokenRa
     `rates` has those of the accounts with enough turns, by key. Their sizes are in proportion to their tokens, and such
     that they agree with the sizes of their plans on the whole.
     """
+    from store.analysis.prices import plan_size  # only here: what runs in a prompt ranks nothing
+
     plans = {account["account"]: plan_size(account["plan_type"]) for account in accounts}
     tokens = {
         key: FULL_PERCENT / rates[key].points_per_token / rates[key].window_minutes for key in plans if key in rates

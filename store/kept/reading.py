@@ -31,8 +31,10 @@ def ask_kept(source: Connection, kind: Kind, read: Callable[[Kept], T]) -> T | N
         read: Reads what it needs, and keeps nothing of what it is given.
 
     """
-    database = database_of(source) if is_file(source) else None
-    if database is None or not is_file(source):
+    if not is_file(source):
+        return None
+    database = database_of(source)
+    if database is None:
         return None
     try:
         with open_kept(database) as connection:

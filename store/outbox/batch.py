@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.constants import SKEW_SECONDS
 from store.outbox.privacy import account_number, shipped_ids, token_digest
-from store.outbox.tables import Position
+from store.outbox.tables import OutboxPosition
 from store.stored_json import is_number, read_json, read_mapping
 from store.transitions import clock_skew
 
@@ -70,7 +70,7 @@ class Batch:
     grow, by account and key, whose last state was sent by an earlier batch.
     """
 
-    upto: Position
+    upto: OutboxPosition
     head: dict[str, Any]
     snapshots: list[dict[str, Any]]
     requests: list[dict[str, Any]]
@@ -91,7 +91,7 @@ class Batch:
 def read_batch(
     connection: sqlite3.Connection,
     machine: Machine,
-    since: Position,
+    since: OutboxPosition,
     *,
     offset: float = 0.0,
     turns_known_since: float | None = None,
@@ -114,7 +114,7 @@ def read_batch(
 
 class _Reader:
     def __init__(
-        self, connection: sqlite3.Connection, machine: Machine, since: Position, offset: float, most: int
+        self, connection: sqlite3.Connection, machine: Machine, since: OutboxPosition, offset: float, most: int
     ) -> None:
         self._connection, self._machine, self._since = connection, machine, since
         self._offset, self._most = offset, most
@@ -136,7 +136,7 @@ class _Reader:
         losses = self._rows(_NEW_LOSSES, since.losses)
         # All of them: they come before the rows, which were read after them.
         edits = self._connection.execute(_NEW_EDITS, (since.edits,)).fetchall()
-        upto = Position(
+        upto = OutboxPosition(
             since.seq,
             str(uuid.uuid4()),
             new[-1]["row_id"] if new else since.snapshots,
@@ -174,7 +174,7 @@ class _Reader:
     def _rows(self, statement: str, behind: int) -> list[sqlite3.Row]:
         return self._connection.execute(statement, (behind, self._most)).fetchall()
 
-    def _remaining(self, upto: Position) -> int:
+    def _remaining(self, upto: OutboxPosition) -> int:
         """Return about how many rows are left behind a batch."""
         snapshots, requests = self._connection.execute(
             "SELECT (SELECT max(id) FROM snapshots), (SELECT max(id) FROM requests)"
@@ -248,7 +248,7 @@ class _Reader:
 
     # Small tables
 
-    def _small(self, upto: Position, seen: set[int]) -> dict[str, list[dict[str, Any]]]:
+    def _small(self, upto: OutboxPosition, seen: set[int]) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of small tables that differ from what was sent.
 
         The accounts of the batch's other rows are among them in any case: the team's database may have lost them.

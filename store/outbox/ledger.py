@@ -18,7 +18,7 @@ from store.database import open_writer, transaction
 from store.errors import DatabaseError
 from store.outbox import tables
 from store.outbox.privacy import CHOICES, Choice, Privacy
-from store.outbox.tables import Machine, Position
+from store.outbox.tables import Machine, OutboxPosition
 
 if TYPE_CHECKING:
     import sqlite3
@@ -113,7 +113,7 @@ class Outbox:
             raise _damaged("emails")
         return Machine(*ids, name, Privacy(cast("Choice", emails), cast("Choice", threads), salt))
 
-    def find(self, nonce: str | None) -> Position | None:
+    def find(self, nonce: str | None) -> OutboxPosition | None:
         """Return how far the batch of a nonce went: None where it is not this file's.
 
         Without a nonce the team's database has no batch of this file; that is the file's own beginning.
@@ -132,7 +132,7 @@ class Outbox:
             return None
         if not all(isinstance(each, int) for each in (row[0], *row[2:])):
             raise _damaged("seq")
-        return Position(*row)
+        return OutboxPosition(*row)
 
     def become_another(self, nonces: Sequence[str]) -> None:
         """Make the file a machine of its own, which goes on behind the newest of these batches that is this file's.
@@ -158,7 +158,7 @@ class Outbox:
             self._connection.execute("UPDATE ship_sent SET said = NULL")
         self.machine = self._machine()
 
-    def go_on_behind(self, position: Position) -> None:
+    def go_on_behind(self, position: OutboxPosition) -> None:
         """Take it that the team's database has what was sent up to a position, and nothing that was sent later.
 
         Later batches were lost on their way, or the team's database was restored from a backup.
@@ -176,7 +176,7 @@ class Outbox:
                 self._connection.execute(_GROWN_SINCE, position._asdict())
             self._mark_taken(position, None)
 
-    def note(self, since: Position, batch: Batch) -> bool:
+    def note(self, since: OutboxPosition, batch: Batch) -> bool:
         """Keep how far a batch goes, on the disk, before it is sent. Return False if the file is another machine now.
 
         Args:
@@ -206,7 +206,7 @@ class Outbox:
         # An account may have been deleted since it was read.
         self._connection.executemany(_REMEMBER, [(*each, seq) for each in sent])
 
-    def settle(self, position: Position) -> None:
+    def settle(self, position: OutboxPosition) -> None:
         """Keep that the team's database has what was sent up to a position."""
         with contextlib.ExitStack() as stack:
             # Nothing is lost without it: the team's database knows.
@@ -215,7 +215,7 @@ class Outbox:
             stack.enter_context(transaction(self._connection))
             self._mark_taken(position, time.time())
 
-    def _mark_taken(self, position: Position, at: float | None) -> None:
+    def _mark_taken(self, position: OutboxPosition, at: float | None) -> None:
         self._connection.execute(
             "UPDATE ship_file SET taken_seq = :seq, snapshots_taken = :snapshots, requests_taken = :requests,"
             " taken_at = coalesce(:at, taken_at)",

@@ -73,7 +73,7 @@ class Machine(NamedTuple):
     privacy: Privacy
 
 
-class Position(NamedTuple):
+class OutboxPosition(NamedTuple):
     """How far a batch went; ``seq`` is 0 and ``nonce`` None at the beginning of the file."""
 
     seq: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING
 
 from store.connection import is_file
@@ -10,7 +11,7 @@ from store.connection import is_file
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from store.connection import Connection, Cursor
+    from store.connection import Connection, Cursor, StoredRow, Values
 
 
 @contextlib.contextmanager
@@ -45,6 +46,24 @@ def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
     if len(values) > MAX_AMONG:
         return "1 = 1", ()
     return f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", tuple(values)
+
+
+_ROWS_AT_ONCE = 5_000
+_numbers = itertools.count()
+
+
+def stream(connection: Connection, statement: str, values: Values = ()) -> Iterator[StoredRow]:
+    """Yield the rows of a long answer without having all of them in memory."""
+    if is_file(connection):
+        yield from connection.execute(statement, values)
+        return
+    # It is closed with the transaction.
+    name = f"stream_{next(_numbers)}"
+    connection.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {statement}", values)
+    while rows := connection.execute(f"FETCH {_ROWS_AT_ONCE} FROM {name}").fetchall():
+        yield from rows
+        if len(rows) < _ROWS_AT_ONCE:
+            return
 
 
 def change_number(connection: Connection) -> int:

@@ -200,7 +200,12 @@ _LIMITS_BEFORE = (
     " WHERE s.account = l.account AND s.limit_id = l.limit_id AND s.late = 0 AND s.first_seen_at <= ?)"
 )
 
+_NOT_READ = frozenset(
+    ("thread", "session", "parent_thread", "subagent", "reasoning_effort", "client", "response_model")
+)
+"""What does not matter to whether a turn explains an increase; texts of many turns take time."""
+
 _TURNS = f"""
-SELECT {", ".join(TurnUse._fields)} FROM requests
-WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at
+SELECT {", ".join("NULL" if name in _NOT_READ else name for name in TurnUse._fields)} FROM requests
+WHERE account = ? AND {OF_LIMIT} AND ended_at > ? AND ended_at <= ? ORDER BY ended_at, id
 """  # noqa: S608 (constant columns)

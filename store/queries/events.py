@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.event_text import event_note, event_text, event_text_beside_time
 from store.analysis.events import Event, is_routine, token_events
@@ -26,7 +26,6 @@ from store.queries.machines import with_silent_machines
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from store.analysis.limit_status import Row
     from store.connection import Connection
     from store.documents import EventEntry, EventsDocument, EventsPageDocument
     from store.kept.kind import Kept
@@ -138,7 +137,9 @@ class _Found(NamedTuple):
 def _find(connection: Connection, query: _Query, accounts: Sequence[Account]) -> _Found:
     chosen = in_order(accounts)
     with read_transaction(connection):
-        known_since = _known_since(connection, chosen)
+        known_since = (
+            turns_known_since(connection) if is_file(connection) else _machines_know_turns_since(connection, chosen)
+        )
         kept = _kept_histories(connection, query, chosen)
         histories = [_history(connection, query, account, kept.get(account.id), known_since) for account in chosen]
     events = [(event, account) for each, account in zip(histories, chosen, strict=True) for event in each.events]
@@ -194,9 +195,12 @@ def _is_before(event: Event, known_since: float) -> bool:
     return event.kind == "used_elsewhere" and event.before.seen_at < known_since
 
 
-def _tokens(connection: Connection, account: int) -> Iterator[Row]:
-    rows = connection.execute("SELECT * FROM tokens WHERE account = ? ORDER BY first_seen_at, token_key", (account,))
+def _tokens(connection: Connection, account: int) -> Iterator[Mapping[str, Any]]:
+    rows = connection.execute(_TOKENS, (account,))
     return map(dict, rows)
+
+
+_TOKENS = "SELECT * FROM tokens WHERE account = ? ORDER BY first_seen_at, token_key"
 
 
 # Documents
@@ -235,10 +239,6 @@ def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> Even
         "before": event.before.document,
         "after": event.after.document,
     }
-
-
-def _known_since(connection: Connection, accounts: Sequence[Account]) -> float:
-    return turns_known_since(connection) if is_file(connection) else _machines_know_turns_since(connection, accounts)
 
 
 def turns_known_since(connection: Connection) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from store.analysis.formatting import DAY
 from store.analysis.limit_status import budget_status, credits_status, reported_windows
 from store.constants import flag
-from store.queries.cursors import is_among
+from store.queries.cursors import is_among, stream
 from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def load_history(
     accounts_in, ids = is_among("account", by_id)
     first = 0 if since is None else _first_id(connection, since, accounts)
     # Whatever `? = 0` is, SQLite cannot tell: it walks the table by id, where the index would need a sort.
-    rows = connection.execute(
+    rows = stream(
+        connection,
         f"SELECT * FROM snapshots WHERE id >= ? AND (? = 0 OR {accounts_in})"  # noqa: S608 (marks)
         " AND (? IS NULL OR last_seen_at >= ?) AND (? IS NULL OR limit_id = ?) ORDER BY id",
         (first, 1, *ids, since, since, limit_id, limit_id),

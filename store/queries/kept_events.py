@@ -151,13 +151,15 @@ def _text(event: Event) -> str:
 
 
 def _event(text: str) -> Event:
-    found = Event(*json.loads(text))
-    return found._replace(
-        before=EventEvidence(*found.before),
-        after=EventEvidence(*found.after),
-        doubt=None if found.doubt is None else Doubt(*found.doubt),
-    )
+    values = json.loads(text)
+    values[_BEFORE] = EventEvidence._make(values[_BEFORE])
+    values[_AFTER] = EventEvidence._make(values[_AFTER])
+    if values[_DOUBT] is not None:
+        values[_DOUBT] = Doubt._make(values[_DOUBT])
+    return Event._make(values)
 
+
+_BEFORE, _AFTER, _DOUBT = (Event._fields.index(name) for name in ("before", "after", "doubt"))
 
 _INSERT = "INSERT INTO events_shown (account, at, event) VALUES (?, ?, ?)"
 _EVENTS = "SELECT at, event FROM events_shown WHERE account = ? AND at > ? AND at <= ? ORDER BY at, rowid"

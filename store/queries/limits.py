@@ -40,3 +40,12 @@ def current_snapshots(connection: Connection, accounts: Sequence[Account]) -> di
         if len(of_account) < MAX_LIMITS:
             of_account.append(row)
     return found
+
+
+def newest_observation(connection: Connection) -> float | None:
+    """Return when any limit was last seen, in Unix seconds; None where none was."""
+    (found,) = connection.execute(
+        "SELECT max(coalesce(s.windows_seen_at, s.last_seen_at)) FROM limits l"
+        " JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id"
+    ).fetchone()
+    return None if found is None else float(found)

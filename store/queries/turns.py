@@ -138,13 +138,15 @@ def _turn_counts(rows: Iterable[StoredRow]) -> list[TurnCount]:
     return [TurnCount(row[0], row[1], row[2], row[3], tuple(int(each) for each in row[4:])) for row in rows]
 
 
-# As real numbers: a sum of integers may overflow.
 _SUMS = ", ".join(f"coalesce(sum(1.0 * {kind}_tokens), 0)" for kind in TOKEN_KINDS)
-_COUNT = (
-    "SELECT account, limit_id, CASE WHEN warm_up = 1 THEN 'warm_up'"  # noqa: S608 (constants)
-    " WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,"
-    f" count(*), {_SUMS} FROM requests"
-)
+"""Sums of real numbers: one of integers may overflow."""
+
+_COUNT = f"""
+SELECT account, limit_id, CASE WHEN warm_up = 1 THEN 'warm_up'
+    WHEN error_type IS NOT NULL OR coalesce(status, 0) >= 400 THEN 'failed' ELSE 'answered' END AS outcome,
+    count(*), {_SUMS}
+FROM requests
+"""  # noqa: S608 (constants)
 _OF_TAP = "AND imported = 0 GROUP BY account, limit_id, outcome"
 
 

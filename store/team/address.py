@@ -11,6 +11,7 @@ import configparser
 import contextlib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 _CHECKED = "verify-full"
 _CONNECT_SECONDS = 10
+
+_TRIED = re.compile(r"(connection failed: )?connection to server (at|on socket) \"[^\"]*\"[^:]*: (FATAL: +)?")
+"""What libpq says before the reason: the address, which every message names already."""
 
 
 class TeamAddress(NamedTuple):
@@ -185,7 +189,7 @@ def _shown(parameters: Mapping[str, str], service: str | None) -> str:
 def _reason(error: psycopg.Error) -> str:
     """Return the first line of what the server or libpq says; it never repeats the password."""
     told = error.diag.message_primary or str(error).strip() or type(error).__name__
-    return told.splitlines()[0]
+    return _TRIED.sub("", told.splitlines()[0])
 
 
 def url_of_role(address: TeamAddress, database: str, role: str) -> str:

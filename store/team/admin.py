@@ -181,7 +181,7 @@ def drop_months(connection: psycopg.Connection[Any], before: float) -> float:
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
             (since,) = connection.execute("SELECT codex_tap.drop_months(%s)", (before,)).fetchone() or (before,)
             add_months_ahead(connection)
-    except psycopg.errors.LockNotAvailable:
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise DatabaseError("others are using these months now: try again later; nothing was dropped") from None
     return float(since)
 

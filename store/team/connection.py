@@ -7,7 +7,7 @@ between. All questions to a connection are answered from one state of the databa
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,6 @@ CONNECT_SECONDS = 10.0
 
 _MIN_CONNECT_SECONDS = 2
 
-_ROWS_AT_ONCE = 5_000
-"""Rows of a long answer that are in memory at a time."""
-
 
 def open_team_reader(address: TeamAddress, seconds: float = CONNECT_SECONDS) -> TeamConnection:
     """Open a team's database for reading; wait at most ``seconds`` for the server.
@@ -53,8 +50,15 @@ def open_team_reader(address: TeamAddress, seconds: float = CONNECT_SECONDS) -> 
     return connection
 
 
+def _no_tables(address: TeamAddress) -> str:
+    return f"{address} has no tables of codex-tap; its administrator makes them with codex-tap team init"
+
+
 def _check_version(connection: TeamConnection, address: TeamAddress) -> None:
-    (version,) = connection.execute("SELECT schema_version FROM installation").fetchone()
+    row = connection.execute("SELECT schema_version FROM installation").fetchone()
+    if row is None:
+        raise DatabaseError(_no_tables(address))
+    (version,) = row
     if version < SCHEMA_VERSION:
         raise DatabaseError(
             f"{address} was made by an older codex-tap (schema {version}); codex-tap team init brings it up to date"
@@ -153,7 +157,6 @@ class TeamConnection:
             DatabaseError: There is no connection to be had.
         """
         self._address = address
-        self._streams = itertools.count()
         self._connection = connect(address, cursor_factory=psycopg.ClientCursor, connect_timeout=seconds)
         self._connection.adapters.register_loader("numeric", _NumberLoader)
 
@@ -162,9 +165,25 @@ class TeamConnection:
         """Whether questions are answered from one state of the database."""
         return self._connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
 
-    def explained(self) -> Any:
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
         """Turn failures of psycopg within a `with` block into those of the database."""
-        return explained(self._address)
+        with explained(self._address):
+            try:
+                yield
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                raise DatabaseError(_no_tables(self._address)) from None
+            except psycopg.errors.InsufficientPrivilege:
+                role = self._connection.info.user
+                raise DatabaseError(
+                    f"{self._address}: {role} may not read it; its administrator can let a role read with"
+                    " codex-tap team add-reader"
+                ) from None
+            except psycopg.errors.QueryCanceled:
+                raise DatabaseError(
+                    f"{self._address}: a question takes longer than {QUESTION_SECONDS:.0f} s; ask for a shorter time or"
+                    " for one account"
+                ) from None
 
     def begin(self) -> None:
         """Begin a transaction, unless there is one.
@@ -189,22 +208,6 @@ class TeamConnection:
             self.begin()
             return self.cursor()
         return self.cursor().execute(statement, values)
-
-    def stream(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[TeamRow]:
-        """Yield the rows of a long answer, some thousands at a time.
-
-        Raises:
-            DatabaseError: The server refuses it, or is gone.
-        """
-        name = f"stream_{next(self._streams)}"
-        fetch = f"FETCH {_ROWS_AT_ONCE} FROM {name}"
-        cursor = self.cursor()
-        cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {statement}", values)
-        while rows := cursor.execute(fetch).fetchall():
-            yield from rows
-            if len(rows) < _ROWS_AT_ONCE:
-                break
-        cursor.execute(f"CLOSE {name}")
 
     def rollback(self) -> None:
         """End the transaction.

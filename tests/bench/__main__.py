@@ -19,6 +19,7 @@ from tests.bench import (
     questions,
     recorder,
     serving,
+    shipping,
     sockets,
     startup,
     strangers,
@@ -49,12 +50,13 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "serving": serving.answers,
     "import": importing.speed,
     "team": team.intake,
+    "ship": shipping.shipping,
 }
 
-ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team"}
+ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team", "ship"}
 """The others read CPU and memory of another process as Linux tells them, or stop a proxy as POSIX does."""
 
-OF_LONG_HISTORIES = {"questions", "serving", "team"}
+OF_LONG_HISTORIES = {"questions", "serving", "team", "ship"}
 """These make a history first: `--quick` leaves them out, unless they are named."""
 
 _TOP_LINES = 30
@@ -80,7 +82,7 @@ _TOP_LINES = 30
     "--profile",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Profile a proxy with the tap over short answers into FILE instead, and print the top lines.",
+    help="Profile a proxy with the tap over short responses into FILE instead, and print the top lines.",
 )
 def main(
     *,

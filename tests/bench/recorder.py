@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,9 @@ from tests.bench.table import Row
 from tests.bench.traffic import EVERY, Figures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from tests.bench.sizes import Size
 
 CLOSE_SECONDS = 300.0
@@ -41,7 +44,7 @@ def throughput(size: Size) -> list[Row]:
     """A burst of snapshots put as fast as can be: with figures as live traffic has them, and each with new ones."""
     rows = []
     for name, every in (("recorder", EVERY), ("recorder, each with new figures", 1)):
-        bursts = [_burst(_snapshots(size.snapshots, every)) for _ in range(size.recorder_runs)]
+        bursts = [burst(snapshots(size.snapshots, every)) for _ in range(size.recorder_runs)]
         speed = Spread.of([burst.per_second for burst in bursts])
         puts = [took for burst in bursts for took in burst.put_microseconds]
         lost = sum(burst.lost for burst in bursts)
@@ -60,8 +63,8 @@ def throughput(size: Size) -> list[Row]:
     return rows
 
 
-def _snapshots(count: int, every: int) -> list[Snapshot]:
-    """Snapshots of a header set with two limits; the used percentages are others after each `every` of them."""
+def snapshots(count: int, every: int) -> list[Snapshot]:
+    """Return snapshots of a header set with two limits; the used percentages are others after each `every` of them."""
     identity = Identity(token_key="token~0123456789", account_id="account", user_id="user", plan_type="pro")
     begin = time.time()
     wire = [(name.encode(), value.encode()) for name, value in Figures(1).headers().items()]
@@ -94,21 +97,25 @@ def _used(limit: Limit, percent: float) -> Limit:
     return limit.model_copy(update={"windows": windows})
 
 
-def _burst(snapshots: list[Snapshot]) -> Burst:
+def burst(
+    entries: list[Snapshot], beside: Callable[[Path], AbstractContextManager[None]] = lambda _path: nullcontext()
+) -> Burst:
+    """Put snapshots as fast as can be; `beside` runs meanwhile, and gets the path of the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recorder.sqlite3"
         recorder = Recorder(path)
         recorder.start()
         puts = []
-        begin = time.perf_counter()
-        for snapshot in snapshots:
-            before = time.perf_counter_ns()
-            recorder.put(snapshot)
-            puts.append((time.perf_counter_ns() - before) / 1_000)
-        if not recorder.close(CLOSE_SECONDS):
-            raise RuntimeError("not all could be written")
-        took = time.perf_counter() - begin
-        put, found = sum(len(each.reading.limits) for each in snapshots), _sightings(path)
+        with beside(path):
+            begin = time.perf_counter()
+            for entry in entries:
+                before = time.perf_counter_ns()
+                recorder.put(entry)
+                puts.append((time.perf_counter_ns() - before) / 1_000)
+            if not recorder.close(CLOSE_SECONDS):
+                raise RuntimeError("not all could be written")
+            took = time.perf_counter() - begin
+        put, found = sum(len(each.reading.limits) for each in entries), _sightings(path)
         return Burst(found / took, puts, put - found)
 
 

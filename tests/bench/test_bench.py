@@ -27,6 +27,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads another proces
         "questions",
         "serving",
         "team",
+        "ship",
         *(pytest.param(name, marks=linux) for name in ("answers", "import")),
     ],
 )
@@ -35,7 +36,7 @@ def test_a_measure_gives_rows_that_can_be_printed(name: str) -> None:
 
     The gate runs the others.
     """
-    if name == "team":
+    if name in {"team", "ship"}:
         require_postgres()
     rows = MEASURES[name](SMALL)
     lines = as_table(rows).splitlines()

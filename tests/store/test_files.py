@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sqlite3
 import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import closing
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -256,3 +258,32 @@ def test_a_secret_that_is_none(tmp_path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
     with pytest.raises(OSError, match=r"is not a secret of codex-tap|is a link"):
         load_token_secret(tmp_path / "tap.sqlite3")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "with a blank", "50% full?", "#1", "%41", "\u00fc\u2026", "byte \udcff", "a:b&c=d;e+f'g"],
+    ids=ascii,
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows none of these characters in names")
+def test_the_uri_of_a_database(tmp_path: Path, name: str) -> None:
+    """It opens the very file, whatever its name, and with the options."""
+    path = tmp_path / name
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    with closing(sqlite3.connect(files.sqlite_uri(path, "mode=ro"), uri=True)) as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("INSERT INTO t VALUES (1)")
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        (r"C:\Users\ann\data 1.sqlite3", "file:///C:/Users/ann/data 1.sqlite3?mode=ro"),
+        (r"\\server\share\data.sqlite3", "file:////server/share/data.sqlite3?mode=ro"),
+    ],
+)
+def test_the_uri_of_a_database_on_windows(path: str, uri: str) -> None:
+    """A drive comes after a slash, and a server is a part of the path, which SQLite passes on."""
+    assert files.sqlite_uri(PureWindowsPath(path), "mode=ro") == uri

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.database import open_reader, open_writer
+from store.outbox.tables import shipped_rows
 from store.queries.accounts import load_accounts
 from store.queries.status import load_status
 from store.record.recorder import Recorder
@@ -128,8 +129,9 @@ def test_old_rows_are_found_by_an_index(path: Path) -> None:
     from store.retention import _OLD_ROWS
 
     with closing(open_writer(path)) as connection:
+        values = {"before": 0, "most": 1, **shipped_rows(connection)._asdict()}
         for _, old in _OLD_ROWS:
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {old}", {"before": 0, "most": 1}).fetchall()
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {old}", values).fetchall()
             steps = [step[3] for step in plan]
             assert not any(step.startswith(("SCAN s", "SCAN r")) for step in steps), steps
             assert any("_at<?" in step for step in steps), steps

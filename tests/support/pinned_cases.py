@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.outbox.ledger import Outbox
 from tests.support import pinned
 from tests.support.codex_state import write_state
 from tests.support.databases import damage
@@ -195,6 +196,11 @@ def _with_sessions(home: Path) -> None:
         session.write(home)
 
 
+def _with_outbox(home: Path) -> None:
+    """Set shipping up, and send nothing."""
+    Outbox(home / "tap.sqlite3").close()
+
+
 def _with_session_and_sightings(home: Path) -> None:
     """Write a session file of Codex, and record what was seen and is not understood."""
     _codex(home)
@@ -309,6 +315,7 @@ _DOCTOR = {"PATH": "{home}/bin"}
 _THREAD = "019aa5a0-0000-7000-8000-000000000001"
 _REVIEW, _HELPER, _TITLE = (f"019aa5b{number}-0000-7000-8000-000000000001" for number in range(3))
 _VERSIONS = r"^.*(versions|Python 3\.12 or newer).*\n|    \{\n      \"name\": \"versions\"(.|\n)*?    \},\n"
+_TEAM = "postgresql://ann@127.0.0.1:1/codex_tap"
 _ADDRESS = "--proxy 127.0.0.1:{port}"
 _CA = '--ca "{home}/it\'s a ca.pem"'
 
@@ -330,6 +337,7 @@ COMMANDS: dict[str, list[Case]] = {
         text("ben@ dan"),
         piped("--json"),
         piped("eve cora --json"),
+        piped("--all eve"),
         piped("nobody"),
         piped("acct-ann"),
         piped("--watch 3 work", interrupted=True),
@@ -636,6 +644,22 @@ COMMANDS: dict[str, list[Case]] = {
         piped("", environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}),
         piped("", environment={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}),
     ],
+    "ship": [
+        piped(""),
+        piped(_TEAM),
+        piped(f"{_TEAM} --watch --beside"),
+        piped(f"{_TEAM} --interval 5"),
+        piped(f"{_TEAM} --emails all"),
+        piped(f"{_TEAM} --threads none"),
+        piped(f'{_TEAM} --name " "'),
+        piped(f"{_TEAM} --quiet", database="no database"),
+        piped("postgresql://ann:secret@127.0.0.1/d"),
+        piped("elsewhere"),
+        piped("--status", "ship --status --json", "ship --db {home}/x --status"),
+        piped("--off", "ship --status --json", "ship --status", prepare=_with_outbox),
+        piped("--off"),
+        piped("--json"),
+    ],
     "mcp": [
         piped("--names maybe"),
         piped("--db {home}/x nobody"),
@@ -647,6 +671,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--proxy 127.0.0.1:{port} --serve true"),
         piped("--proxy 127.0.0.1:{port} --alerts true"),
         piped("--proxy 127.0.0.1:{port} --otlp true"),
+        piped(f"--proxy 127.0.0.1:{{port}} --ship {_TEAM} true"),
         piped("--proxy 127.0.0.1:{port} --own true"),
         piped("--proxy 127.0.0.1:{port} true"),
         piped("--proxy nowhere true"),
@@ -659,6 +684,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--quiet --verbose"),
         piped("--alerts"),
         piped("--otlp", environment={"OTEL_SDK_DISABLED": "true"}),
+        piped("--ship postgresql://ann:secret@127.0.0.1/d"),
         piped("--serve", environment={"CODEX_TAP_TOKEN": "short"}),
     ],
     "env": [
@@ -686,6 +712,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped(""),
         piped("--port {port}"),
         piped("--otlp"),
+        piped(f"--ship {_TEAM}"),
         piped("--always --print"),
         piped("--always", environment={"HTTPS_PROXY": "http://h:1", "CODEX_TAP_PROXY": "http://h:1"}),
     ],
@@ -698,6 +725,34 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--codex-home {home} --again", "import --codex-home {home} --again", prepare=_with_sessions),
         piped("--codex-home {home}/nowhere"),
         piped("--since 2030-01-01"),
+    ],
+    "team": [],
+    "team init": [
+        piped(""),
+        piped("postgresql://ann:secret@db.example/team"),
+        piped("postgresql://ann@db.example/team?sslmode=require"),
+        piped("postgresql://ann@127.0.0.1:{port}/team --reader-role grafana"),
+    ],
+    "team add-machine": [
+        piped("laptop"),
+        piped("laptop --db {home}/x"),
+        piped("laptop --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team add-reader": [
+        piped("lead"),
+        piped("lead --without-emails --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team add-person": [
+        piped("ann"),
+        piped("ann --machine laptop --renew --no-password --json --db postgresql://ann@127.0.0.1:{port}/team"),
+    ],
+    "team remove-machine": [piped("laptop"), piped("laptop --yes --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team machines": [piped(""), piped("--json --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team forget": [piped("ann@"), piped("ann@ --yes --db postgresql://ann@127.0.0.1:{port}/team")],
+    "team prune": [
+        piped("--keep 12m"),
+        piped("--keep soon"),
+        piped("--keep 90d --yes --json --db postgresql://ann@127.0.0.1:{port}/team"),
     ],
     "prune": [
         text("--older-than 5d"),
@@ -857,7 +912,12 @@ API: dict[str, list[Question]] = {
         get("/api/forecast?account="),
         nothing_there("/api/forecast"),
     ],
-    "overview": [get("/api/overview"), nothing_there("/api/overview")],
+    "overview": [
+        get("/api/overview"),
+        get("/api/overview?search=ben&all=true"),
+        get("/api/usage?search=EVE%20example"),
+        nothing_there("/api/overview"),
+    ],
     "events": [
         get("/api/events?since=2d"),
         get("/api/events?account=ben&kind=plan_changed&kind=credits_bought"),

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from scripts.ship.shipper import Shipper
+from scripts.ship.shipper import Shipper, ship_all
 from store.constants import SKEW_SECONDS
 from store.models import Limit, RateLimits, Snapshot, Source, Tokens, Transport, Turn, Window
 from store.outbox.batch import IMPORTED_LIMIT_COLUMNS, REQUEST_COLUMNS, SNAPSHOT_COLUMNS
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from store.models import Identity
+    from store.team.address import TeamAddress
+    from tests.support.postgres import PostgresServer
 
 _SHIFTED = ("first_seen_at", "last_seen_at", "windows_seen_at", "refused_at", "started_at", "first_byte_at", "ended_at")
 _WEEK_MINUTES = 10_080
@@ -123,6 +125,14 @@ def snapshot_at(at: float, used: float, who: Identity = ALICE, *, resets_at: int
 def connector(url: str) -> Callable[[], WayIn]:
     """Return what connects to a team's database."""
     return lambda: connect_machine(read_address(url, is_argument=True, environment={}))
+
+
+def ship_file(server: PostgresServer, path: Path, database: str | None = None) -> TeamAddress:
+    """Ship a file to a team's database, by default to a new one; return its address."""
+    url = server.url(database or server.create_team_database())
+    with Shipper(path, Wishes(), connector(url)) as shipper:
+        ship_all(shipper)
+    return read_address(url, is_argument=True, environment={})
 
 
 class Comparison:

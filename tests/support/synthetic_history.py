@@ -129,7 +129,7 @@ class _Account:
 
     def token_key(self, at: float) -> str:
         """Return the key of the token in use at a time; Codex replaces it every few days."""
-        return f"eyJhbGciOiJSUzI1NiIs~{self.number:02x}{int(at // TOKEN_SECONDS):08x}"
+        return f"eyJhbGciOiJSUzI1NiIs~{self.number:04x}{int(at // TOKEN_SECONDS):06x}"
 
     def events(self) -> Iterator[Event]:
         """Yield every row, in order of time."""
@@ -404,7 +404,7 @@ class _Bar:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--snapshots", type=click.IntRange(1), default=Size().snapshots, show_default=True)
 @click.option("--turns", type=click.IntRange(1), default=Size().turns, show_default=True)
-@click.option("--accounts", type=click.IntRange(1, 250), default=Size().accounts, show_default=True)
+@click.option("--accounts", type=click.IntRange(1, 50_000), default=Size().accounts, show_default=True)
 @click.option("--days", type=click.IntRange(1), default=Size().days, show_default=True)
 @click.option("--seed", type=int, default=Size().seed, show_default=True, help="The same seed, the same history.")
 def main(path: Path, **asked: int) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from scripts.support.place import Place
+
 CLI = REPOSITORY / "scripts" / "cli.py"
 WRITE = {"X-Codex-Tap": "1"}
 _SECONDS = 20
@@ -47,7 +49,7 @@ class Answer(NamedTuple):
 class Site:
     """A server in a thread of this process during the `with` block."""
 
-    def __init__(self, database: Path, **settings: Any) -> None:
+    def __init__(self, database: Place, **settings: Any) -> None:
         site = create_app(Settings(database, **settings))
         self.api = site.api
         self._sockets = listen("127.0.0.1", 0)

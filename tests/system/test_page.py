@@ -23,6 +23,7 @@ from scripts.render.console import clock_time
 from scripts.render.forecast import words
 from store.analysis import formatting
 from store.analysis.forecast import NO_RESET_REPORTED, TOO_LITTLE_HISTORY, Forecast
+from store.constants import MANY_ACCOUNTS, MOST_PRESSED
 from store.models import Budget, Credits, Identity, ModelUsage, Source, Tokens, Window
 from tests.support.browser import PHONE, opened, running_browser
 from tests.support.codex_state import write_state
@@ -30,6 +31,7 @@ from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
 from tests.support.harness import Proxy, codex_environment, free_port
 from tests.support.page_states import record_accounts
+from tests.support.synthetic_history import Size, generate
 from tests.support.web_server import WRITE, Program, ask
 
 if TYPE_CHECKING:
@@ -485,6 +487,33 @@ def test_many_accounts_are_a_table(browser: Browser, tmp_path: Path) -> None:
         assert watched.axe() == []
         names.first.press("Enter")
         expect(page.get_by_role("article")).to_have_count(0)
+
+
+def test_a_great_many_accounts(browser: Browser, tmp_path: Path) -> None:
+    """Numbers by plan, the most pressed accounts, a search among all, and the past of one at a time."""
+    path = tmp_path / "page.sqlite3"
+    generate(path, Size(snapshots=1_500, turns=3_000, accounts=MANY_ACCOUNTS + 50, days=8), time.time())
+    with Program("--db", path) as server, opened(browser, server.port, wait="#table .row") as watched:
+        page = watched.page
+        rows = page.locator("#table .row")
+        expect(rows).to_have_count(MOST_PRESSED)
+        expect(page.locator("#rows-words")).to_have_text("20 of 250 accounts")
+        expect(page.locator("#headline")).to_have_text("")
+        plans = page.get_by_role("table", name="Accounts by plan")
+        expect(plans.get_by_role("row").last).to_contain_text("All250")
+        expect(page.locator("#charts figure")).to_have_count(1)
+        assert watched.axe() == []
+        page.get_by_role("searchbox", name="Filter accounts").fill("person-177")
+        expect(rows).to_have_count(1)
+        expect(page.locator("#rows-words")).to_have_text("1 of 250 accounts")
+        expect(page.locator("#who")).to_have_value("acct-177/user-177")
+        page.get_by_role("searchbox", name="Filter accounts").fill("nobody")
+        expect(rows).to_have_count(0)
+        expect(page.locator("#past")).to_be_hidden()
+        page.get_by_role("searchbox", name="Filter accounts").fill("")
+        expect(rows).to_have_count(MOST_PRESSED)
+        assert not [url for url in watched.asked if "/api/peaks" in url]
+        assert all("account=" in url for url in watched.asked if "/api/history" in url or "/api/breakdown" in url)
 
 
 def test_the_compact_view(browser: Browser, server: Program, path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,22 +15,37 @@ from store.models import Tokens
 from tests.support.databases import record
 from tests.support.factories import ALICE, turn, used
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
 import sys
+looked_for = sys.argv.pop(1).split(",")
 sys.argv[0] = "codex-tap"
 from scripts.cli import main
 try:
     main()
 finally:
-    heavy = {
-        "apprise", "asyncio", "cryptography", "fastapi", "genai_prices", "importlib.metadata", "jwt", "mitmproxy",
-        "plotext",
-        "prometheus_client", "pydantic", "rich", "sqlite_utils", "uvicorn",
-    }
-    print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+    print(sorted(set(looked_for) & set(sys.modules)), file=sys.stderr)
 """
+
+HEAVY = (
+    *("apprise", "asyncio", "cryptography", "fastapi", "genai_prices", "importlib.metadata", "jwt", "mitmproxy"),
+    *("plotext", "prometheus_client", "pydantic", "rich", "sqlite_utils", "uvicorn"),
+)
+UNUSED_IN_PROMPTS = (
+    *HEAVY,
+    *("dataclasses", "email", "logging", "platformdirs", "subprocess", "urllib.parse", "zoneinfo"),
+    *(
+        "scripts.render.console",
+        "scripts.support.timespec",
+        "store.analysis.forecast",
+        "store.analysis.prices",
+        "store.models",
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +75,14 @@ def test_a_command_imports_what_it_needs_alone(arguments: list[str], heavy: list
     assert _imported(arguments) == f"{heavy}\n"
 
 
+@pytest.mark.parametrize("arguments", [["statusline"], ["guard"], ["status", "--json"]], ids=" ".join)
+def test_what_runs_in_prompts(arguments: list[str]) -> None:
+    """These commands run each time a prompt is drawn: no module is imported for what they do not print."""
+    record(Path(os.environ["CODEX_TAP_DB"]), used(13))
+    log_in(Path(os.environ["CODEX_HOME"]), ALICE.account_id, ALICE.user_id)
+    assert _imported(arguments, UNUSED_IN_PROMPTS) == "[]\n"
+
+
 def test_prices_are_looked_up_once() -> None:
     """The package of prices is imported for a model that was not seen before, and never again."""
     found = turn("t", model="gpt-6.1-sol", at=time.time() - 60, tokens=Tokens(input=1_000, output=10))
@@ -70,9 +94,9 @@ def test_prices_are_looked_up_once() -> None:
         assert _imported(arguments) == "[]\n"
 
 
-def _imported(arguments: list[str]) -> str:
-    """Run a command, and return which of the heavy modules it imported."""
-    command = [sys.executable, "-c", PROGRAM, *arguments]
+def _imported(arguments: list[str], modules: Sequence[str] = HEAVY) -> str:
+    """Run a command, and return which of the modules it imported."""
+    command = [sys.executable, "-c", PROGRAM, ",".join(modules), *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert result.stdout
     return result.stderr

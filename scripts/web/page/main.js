@@ -10,6 +10,7 @@ import { used } from "./breakdown.js";
 import { eventFilters, eventList, eventQuery, isKind, NOTABLE } from "./events.js";
 import { headlineBody } from "./headline.js";
 import { speed } from "./speed.js";
+import { summaryRows } from "./summary.js";
 import { DENSE_FROM, newTable, sortBy, table } from "./table.js";
 
 const CHOICE = "codex-tap choice";
@@ -22,7 +23,7 @@ const RETRY_MS = 5_000;
 
 const $ = (id) => document.getElementById(id);
 const charts = new Charts($("charts"));
-const known = { usage: null, overview: null, peaks: null, blocked: new Map(), offset: 0, problems: new Map() };
+const known = { usage: null, overview: null, search: null, peaks: null, blocked: new Map(), offset: 0, problems: new Map() };
 const compact = new URLSearchParams(location.search).get("view") === "compact";
 let rows = newTable();
 
@@ -64,12 +65,16 @@ function remember() {
 
 function showChoice() {
   const select = $("who");
-  const accounts = known.usage.accounts;
+  const { accounts, summary } = known.usage;
   const options = accounts.map((account) => make("option", { value: account.account }, say.accountLabel(account)));
-  const chosen = accounts.some((account) => account.account === select.value) ? select.value : "";
-  update(select, [make("option", { value: "" }, "All accounts"), ...options]);
+  // The past of a great many accounts is shown for one at a time.
+  const other = summary ? (accounts[0]?.account ?? "") : "";
+  const chosen = accounts.some((account) => account.account === select.value) ? select.value : other;
+  const moved = summary !== undefined && select.value !== chosen;
+  update(select, [summary ? null : make("option", { value: "" }, "All accounts"), ...options]);
   select.value = chosen;
   select.closest("label").hidden = accounts.length < 2;
+  return moved;
 }
 
 // Whether a request still fits the choice.
@@ -139,7 +144,8 @@ const askUsage = paced(
   "usage",
   300,
   async () => {
-    const [usage] = await Promise.all([api.get("/api/usage"), firstOverview()]);
+    const asked = search();
+    const [usage] = await Promise.all([api.get("/api/usage", asked), firstOverview(asked)]);
     known.usage = usage;
     showUsage();
     planChange();
@@ -148,12 +154,22 @@ const askUsage = paced(
 );
 
 // The order of the cards comes from the overview: the first time they wait for it, so that they do not jump.
-async function firstOverview() {
-  if (known.overview === null) known.overview = await api.get("/api/overview");
+async function firstOverview(asked) {
+  if (known.overview === null || known.search !== asked.search) await loadOverview(asked);
+}
+
+async function loadOverview(asked) {
+  known.overview = await api.get("/api/overview", asked);
+  known.search = asked.search;
+}
+
+// What is searched for on the server: in fewer accounts the table searches itself.
+function search() {
+  return { search: (known.usage?.summary && rows.search.trim()) || null };
 }
 
 const askOverview = paced("overview", 5_000, async () => {
-  known.overview = await api.get("/api/overview");
+  await loadOverview(search());
   if (known.usage) showUsage();
 });
 
@@ -232,14 +248,13 @@ function askPast(atOnce) {
 function showUsage() {
   const at = now();
   const { usage } = known;
-  const some = usage.accounts.length > 0;
-  const first = $("past").hidden && some;
+  const some = usage.accounts.length > 0 || usage.summary !== undefined;
+  const first = $("past").hidden && usage.accounts.length > 0;
   $("empty").hidden = some;
   $("accounts").hidden = $("headline").hidden = !some;
-  $("past").hidden = !some || compact;
+  $("past").hidden = !usage.accounts.length || compact;
   showAccounts(at);
-  showChoice();
-  if (first) askPast(true);
+  if (showChoice() || first) askPast(true);
   const most = highest(usage);
   document.title = most === null ? "codex-tap" : `${say.percent(most)} · codex-tap`;
   announceBlocks(usage, at);
@@ -248,7 +263,7 @@ function showUsage() {
 function showAccounts(at) {
   const { usage, overview } = known;
   const several = usage.accounts.length > 1;
-  const dense = usage.accounts.length >= DENSE_FROM && !compact;
+  const dense = (usage.accounts.length >= DENSE_FROM || usage.summary !== undefined) && !compact;
   const focused = document.activeElement;
   const found = overview?.headline ?? null;
   update($("headline"), headlineBody(found, several, mode(), at));
@@ -260,9 +275,15 @@ function showAccounts(at) {
     update($("rows-head"), [head]);
     update($("rows"), body);
     $("rows-words").textContent = words;
-    if (known.peaks === null) askPeaks();
+    if (known.peaks === null && !usage.summary) askPeaks();
   } else {
     update($("cards"), (compact ? compactCards : cards)(usage, overview, mode(), at));
+  }
+  $("summary").hidden = !usage.summary;
+  if (usage.summary) {
+    const { head, body } = summaryRows(usage.summary);
+    update($("plans-head"), head);
+    update($("plans"), body);
   }
   // An element that was moved has lost the focus.
   if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
@@ -384,7 +405,8 @@ function sortRows(column) {
 
 $("search").addEventListener("input", (event) => {
   rows = { ...rows, search: event.target.value };
-  showAccounts(now());
+  if (known.usage?.summary) askUsage();
+  else showAccounts(now());
 });
 
 $("filter").addEventListener("change", () => {

@@ -25,12 +25,18 @@ export function newTable() {
 // Return the rows of the head and of the body.
 export function table(usage, overview, peaks, state, mode, now) {
   const found = inOrder(usage, overview).map(({ account, outlook }) => entry(account, outlook, mode));
-  const rows = sorted(found.filter((each) => matches(each.account, state.search)), state);
+  // Of a great many accounts, the server has searched all.
+  const fits = usage.summary ? () => true : (each) => matches(each.account, state.search);
+  const rows = sorted(found.filter(fits), state);
   return {
     head: make("tr", {}, COLUMNS.map((column) => headCell(column, state))),
     body: rows.flatMap((each) => [row(each, peaks, state, mode, now), ...detail(each, state, mode, now)]),
-    words: state.search ? `${rows.length} of ${say.plural(found.length, "account")}` : say.plural(found.length, "account"),
+    words: shownWords(rows.length, usage.summary?.accounts ?? found.length),
   };
+}
+
+function shownWords(shown, all) {
+  return shown < all ? `${shown} of ${say.plural(all, "account")}` : say.plural(all, "account");
 }
 
 function entry(account, outlook, mode) {

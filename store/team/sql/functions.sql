@@ -107,11 +107,16 @@ BEGIN
             UNION ALL
             SELECT account, limit_id, first_seen_at, first_seen_at
             FROM unnest(new_snapshots) WHERE row_id <= origin.snapshots_upto AND account = ANY (shared)) x;
-        -- A current row that is late now was not told last: any machine's may be the one that was.
+        -- A current row that is late now was not told last: any machine's may be the one that was. Of a machine whose
+        -- newest row is late it is an earlier one.
         PERFORM point_again(x.account) FROM (
-            SELECT DISTINCT l.account FROM limits l
+            SELECT l.account FROM limits l
             JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id
-            WHERE l.account = ANY (shared) AND s.late <> 0) x;
+            WHERE l.account = ANY (shared) AND s.late <> 0
+            UNION
+            SELECT s.account FROM unnest(new_snapshots) r
+            JOIN snapshots s ON s.account = r.account AND s.machine = r.machine AND s.row_id = r.row_id
+            WHERE r.account = ANY (shared) AND s.late = 2) x;
     END IF;
     PERFORM point(batch -> 'limits', new_snapshots, origin);
     UPDATE accounts a SET snapshot_id = s.id
@@ -162,7 +167,8 @@ BEGIN
     IF batch ->> 'file' IS NULL OR batch ->> 'nonce' IS NULL THEN
         RAISE EXCEPTION 'a batch has a file and a nonce' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF octet_length(batch::TEXT) + octet_length(told_snapshots::TEXT) + octet_length(told_requests::TEXT) > 67108864 THEN
+    IF octet_length(batch::TEXT) + coalesce(octet_length(told_snapshots::TEXT), 0)
+        + coalesce(octet_length(told_requests::TEXT), 0) > 67108864 THEN
         RAISE EXCEPTION 'a batch has at most 64 MiB' USING ERRCODE = 'program_limit_exceeded';
     END IF;
     IF json_array_length(told_snapshots) > 20000 OR json_array_length(told_requests) > 20000 THEN
@@ -651,18 +657,27 @@ END $$;
 
 CREATE OR REPLACE FUNCTION point_again(who BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM limits l WHERE l.account = who AND NOT EXISTS (
-        SELECT 1 FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0);
+    -- With a limit of one, the first row that is found ends the search.
+    DELETE FROM limits l WHERE l.account = who AND (
+        SELECT s.id FROM snapshots s WHERE s.account = who AND s.limit_id = l.limit_id AND s.late = 0 LIMIT 1) IS NULL;
     INSERT INTO limits (account, limit_id, snapshot_id, told_at)
-    SELECT DISTINCT ON (limit_id) account, limit_id, id, coalesce(windows_seen_at, last_seen_at)
-    FROM (
-        -- Of each machine its newest row: an older one was told later by a clock that stepped back, if at all.
-        SELECT DISTINCT ON (limit_id, machine) * FROM snapshots WHERE account = who AND late = 0
-        ORDER BY limit_id, machine, row_id DESC
-    ) newest
-    ORDER BY limit_id, coalesce(windows_seen_at, last_seen_at) DESC
+    WITH RECURSIVE known AS ( -- each limit by one look into the index, however many rows it has
+        SELECT min(s.limit_id::TEXT) AS limit_id FROM snapshots s WHERE s.account = who
+        UNION ALL
+        SELECT (SELECT min(s.limit_id::TEXT) FROM snapshots s WHERE s.account = who AND s.limit_id > k.limit_id)
+        FROM known k WHERE k.limit_id IS NOT NULL
+    )
+    SELECT DISTINCT ON (k.limit_id) who, k.limit_id, newest.id, coalesce(newest.windows_seen_at, newest.last_seen_at)
+    FROM known k
+    JOIN machine_accounts m ON m.account = who
+    -- Of each machine its newest row: an older one was told later by a clock that stepped back, if at all.
+    CROSS JOIN LATERAL (
+        SELECT s.id, s.windows_seen_at, s.last_seen_at FROM snapshots s
+        WHERE s.account = who AND s.machine = m.machine AND s.limit_id = k.limit_id AND s.late = 0
+        ORDER BY s.row_id DESC LIMIT 1) newest
+    ORDER BY k.limit_id, coalesce(newest.windows_seen_at, newest.last_seen_at) DESC
     ON CONFLICT (account, limit_id) DO UPDATE SET snapshot_id = excluded.snapshot_id, told_at = excluded.told_at;
-    UPDATE accounts SET snapshot_id = (SELECT max(id) FROM snapshots s WHERE s.account = who AND s.late = 0) WHERE id = who;
+    UPDATE accounts SET snapshot_id = (SELECT max(l.snapshot_id) FROM limits l WHERE l.account = who) WHERE id = who;
 END $$;
 
 -- Retention

@@ -11,6 +11,7 @@ import pytest
 
 from scripts.otlp.program import Export
 from scripts.otlp.settings import load_settings
+from store.constants import MANY_ACCOUNTS
 from store.database import open_writer
 from store.edits import rename_account
 from store.errors import DatabaseError
@@ -18,6 +19,7 @@ from store.models import Credits, Tokens, Window
 from tests.support.databases import damage, record
 from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
 from tests.support.otlp_receiver import Histogram
+from tests.support.synthetic_history import PLANS, Size, generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,3 +196,23 @@ def test_an_unreadable_database(receiver: Receiver, path: Path, export: Export) 
         export.read()
     export.send()
     assert receiver.exports[-1].points["codex.limit.utilization"] == before.points["codex.limit.utilization"]
+
+
+def test_a_great_many_accounts_are_numbers(receiver: Receiver, tmp_path: Path) -> None:
+    """By plan and by how they stand; turns have no account then."""
+    many = tmp_path / "many.sqlite3"
+    generate(many, Size(snapshots=1_500, turns=3_000, accounts=MANY_ACCOUNTS + 50, days=8), time.time())
+    with Export(many, load_settings(os.environ)) as export:
+        sent(export, receiver)
+        with closing(open_writer(many)) as connection, connection:
+            connection.execute(
+                "INSERT INTO requests (account, token_key, limit_id, model, transport, warm_up, started_at, ended_at,"
+                " input_tokens) VALUES (7, 'k', 'codex', 'gpt-6', 'http', 0, ?, ?, 5)",
+                (time.time(), time.time() + 1),
+            )
+        found = sent(export, receiver)
+    numbers = found.values("codex.accounts", "codex.plan", "codex.account.standing")
+    assert sum(numbers.values()) == MANY_ACCOUNTS + 50
+    assert {plan for plan, _ in numbers} == {*PLANS}
+    assert "codex.limit.utilization" not in found.points
+    assert found.values(TOKENS, ACCOUNT, MODEL) == {(None, "gpt-6"): Histogram(1, 5)}

@@ -11,11 +11,11 @@ from scripts.render.team import silence_line
     ("silences", "expected"),
     [
         ([], ""),
-        ([900], "Not heard lately, so without what they saw since: m0 (15 min)."),
-        ([900, 7_200], "Not heard lately, so without what they saw since: m0 (15 min), m1 (2 h)."),
+        ([900], "Machines not heard lately, whose use since then is missing here: m0 (15 min)."),
+        ([900, 7_200], "Machines not heard lately, whose use since then is missing here: m0 (15 min), m1 (2 h)."),
         (
             [900] * 1_205,
-            f"Not heard lately, so without what they saw since: {'m0 (15 min), ' * 5}1,200 more.",
+            f"Machines not heard lately, whose use since then is missing here: {'m0 (15 min), ' * 5}1,200 more.",
         ),
     ],
 )

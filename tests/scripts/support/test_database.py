@@ -57,8 +57,8 @@ def test_nothing_known_is_one_error(tmp_path: Path, exists: bool) -> None:
 
 def test_a_session_sees_one_state_of_the_database(path: Path) -> None:
     """A message recorded in the meantime is in neither the accounts nor the queries."""
-    with session(path, [ALICE.token_key]) as (connection, accounts, _):
+    with session(path, [ALICE.token_key]) as found:
         record(path, used(9, at=NOON + 60, plan_type="pro"))
-        (status,) = load_status(connection, NOON + 60, accounts)["accounts"]
+        (status,) = load_status(found.connection, NOON + 60, found.accounts)["accounts"]
     assert status["plan_type"] is None
     assert status["limits"][0]["windows"]["5h"]["used_percent"] == 1

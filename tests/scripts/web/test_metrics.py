@@ -12,12 +12,15 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from store.analysis.many_accounts import STANDINGS
+from store.constants import MANY_ACCOUNTS
 from store.database import open_writer, transaction
 from store.edits import merge_accounts
 from store.models import Budget, Credits, Identity, Tokens, Transport, Turn, Window
 from tests.support.databases import damage, record
 from tests.support.factories import ALICE, BOB, limit, snapshot, windows
 from tests.support.harness import REPOSITORY, wait_until
+from tests.support.synthetic_history import PLANS, Size, generate
 from tests.support.web_server import Site
 
 if TYPE_CHECKING:
@@ -249,3 +252,18 @@ def test_a_budget_has_its_amounts(tmp_path: Path, unit: str | None, label: str) 
     assert "codex_tap_budget_remaining" not in metrics
     window = labels(account="acct-a/user-a", limit="spend_control", window="budget", length="budget")
     assert metrics["codex_tap_limit_used_ratio"][window] == 0.96
+
+
+def test_a_great_many_accounts_are_numbers(tmp_path: Path) -> None:
+    """Accounts and turns are counted by plan, and none is shown by itself."""
+    path = tmp_path / "web.sqlite3"
+    generate(path, Size(snapshots=1_500, turns=3_000, accounts=MANY_ACCOUNTS + 50, days=8), time.time())
+    with Site(path) as site:
+        found = counted(site)
+    accounts = found["codex_tap_accounts"]
+    assert sum(accounts.values()) == MANY_ACCOUNTS + 50
+    assert {dict(key)["standing"] for key in accounts} == {*STANDINGS}
+    assert {dict(key)["plan"] for key in found["codex_tap_turns_total"]} == {*PLANS}
+    assert sum(found["codex_tap_turns_total"].values()) == 3_000
+    assert "codex_tap_limit_used_ratio" not in found
+    assert time.time() - found["codex_tap_recorder_newest_reading_timestamp_seconds"][()] < 600

@@ -16,6 +16,7 @@ from store.analysis.events import (
     Increase,
     account_events,
     is_routine,
+    token_events,
     unattributed,
 )
 from store.constants import EVENT_KINDS
@@ -653,3 +654,13 @@ def test_turns_of_any_limit_use_a_budget(path: Path) -> None:
     record(path, budget(10, 0), turn(at=NOON + MINUTE), budget(14, 2 * MINUTE), budget(20, 10 * MINUTE))
     found = [event for event in events_document(path)["events"] if event["kind"] == "used_elsewhere"]
     assert [(event["slot"], event["points"]) for event in found] == [("budget", 6.0)]
+
+
+def test_each_machine_has_tokens_of_its_own() -> None:
+    """In a team's database; a change that two machines saw is one, and the first token of a machine is none."""
+    tokens = [
+        {"token_key": key, "machine": machine, "first_seen_at": NOON + at, "last_seen_at": NOON + at + 9}
+        for at, (key, machine) in enumerate([("a", 1), ("b", 2), ("c", 1), ("c", 2), ("d", 2), ("e", 3)])
+    ]
+    found = [(each.before.token_key, each.after.token_key, each.at - NOON) for each in token_events(tokens)]
+    assert found == [("a", "c", 2), ("c", "d", 4)]

@@ -14,7 +14,7 @@ from store.errors import DatabaseError
 from store.outbox import ledger
 from store.outbox.batch import read_batch
 from store.outbox.ledger import Outbox, Wishes, end_shipping, progress
-from store.outbox.tables import Position
+from store.outbox.tables import OutboxPosition
 from tests.support.databases import record
 from tests.support.factories import turn, used
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.outbox.batch import Batch
 
 
-def _next(path: Path, outbox: Outbox, since: Position) -> Batch:
+def _next(path: Path, outbox: Outbox, since: OutboxPosition) -> Batch:
     with contextlib.closing(open_reader(path)) as connection:
         batch = read_batch(connection, outbox.machine, since, most=2)
     assert batch is not None
@@ -42,7 +42,7 @@ def test_batches_follow_each_other_and_are_found_by_their_nonce(path: Path) -> N
         begin = outbox.find(None)
         assert begin == (0, None, 0, 0, 0, 0)
         assert begin is not None
-        first = _next(path, outbox, Position(*begin)).upto
+        first = _next(path, outbox, OutboxPosition(*begin)).upto
         second = _next(path, outbox, first).upto
         assert (first.snapshots, second.snapshots, second.seq) == (2, 4, first.seq + 1)
         assert outbox.find(second.nonce) == second

@@ -10,16 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.support.sanitize import sanitize
+from store.constants import MANY_ACCOUNTS
 from store.database import open_reader, open_writer, transaction
 from store.edits import merge_accounts, rename_account
 from store.queries.accounts import (
+    MAX_LISTED,
     Account,
     AccountError,
     account_counts,
     find_account,
+    find_stored_account,
     in_order,
     labelled,
     load_accounts,
+    load_some_accounts,
+    search_accounts,
     workspace_accounts,
 )
 from tests.support.databases import record
@@ -168,11 +173,124 @@ def test_the_accounts_of_a_workspace(path: Path) -> None:
     with closing(open_writer(path)) as connection:
         merge_accounts(connection, 2, 4)
     with closing(open_reader(path)) as connection:
-        known = load_accounts(connection)
-        found = {each: workspace_accounts(connection, known, each) for each in ("acct-a", "acct-d", "acct", "acct-x")}
+        found = {each: workspace_accounts(connection, each) for each in ("acct-a", "acct-d", "acct", "acct-x")}
     assert {key: [account.email for account in accounts] for key, accounts in found.items()} == {
         "acct-a": ["alice@example.com", "carol@example.com"],
         "acct-d": ["bob@example.com"],
         "acct": [],
         "acct-x": [],
     }
+
+
+@pytest.fixture(name="many")
+def _many(path: Path) -> Path:
+    """Accounts whose names, e-mails, keys and tokens collide, and accounts without any of them."""
+    with closing(open_writer(path)) as connection, transaction(connection):
+        rows: list[tuple[str, str, str | None, str | None]] = [
+            ("acct-a", "user-a", "work", "ann@example.com"),
+            ("acct-b", "user-b", None, "ann@example.com"),
+            ("acct-c", "user-c", "ben@example.com", "carl@example.com"),
+            ("acct-d", "user-d", None, "ben@example.com"),
+            ("acct-e", "", None, "acct-f/user-f"),
+            ("acct-f", "user-f", None, "Work@Example.com"),
+            ("", "acct-e", "eyJ~11", None),
+            ("bad\nid", "user", None, None),
+            ("#1", "", None, "STRASSE@example.com"),
+            ("acct-g", "user-g", "Straße", None),
+            ("acct-h", "user-h", None, "m-1/m-2"),
+        ]
+        for number, (account_id, user_id, name, email) in enumerate(rows, 1):
+            connection.execute(
+                "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (number, account_id, user_id, name, email, 1_000 - number, 2_000),
+            )
+            for key in (f"eyJ~{number}", f"eyJ~{number}{number}"):
+                connection.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, NULL)", (key, number, number, number))
+        connection.execute("INSERT INTO merged_accounts VALUES ('m-1', 'm-2', 3)")
+    return path
+
+
+def test_some_accounts_are_as_among_all(many: Path) -> None:
+    """Their labels and keys depend on all others, whichever are asked for."""
+    with closing(open_reader(many)) as connection:
+        known = load_accounts(connection)
+        assert load_some_accounts(connection, []) == []
+        for account in known:
+            assert load_some_accounts(connection, [account.id]) == [account]
+        assert load_some_accounts(connection, {7, 2, 5}) == [each for each in known if each.id in {2, 5, 7}]
+        assert load_some_accounts(connection, range(1_000)) == known
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *(
+            "work",
+            "WORK",
+            "wor",
+            "ann",
+            "ann@example.com",
+            "ben@example.com",
+            "ben",
+            "carl",
+            "acct-a",
+            "acct-e",
+            "acct",
+        ),
+        *(
+            "acct-f/user-f",
+            "eyJ~1",
+            "eyj~1",
+            "eyJ~11",
+            "EYJ~3",
+            "eyJ~4",
+            "m-1",
+            "m-1/m-2",
+            "#8",
+            "#1",
+            "#2",
+            "#",
+            "strasse",
+        ),
+        *("stras", "nobody", "", "bad", "user"),
+    ],
+)
+def test_an_account_is_found_as_among_all(many: Path, prefix: str) -> None:
+    """The look-up in the database leads to the same account, or to the same error."""
+    with closing(open_reader(many)) as connection:
+        found: list[Account | str] = []
+        for stored in (False, True):
+            try:
+                found.append(
+                    find_stored_account(connection, prefix)
+                    if stored
+                    else find_account(load_accounts(connection), prefix)
+                )
+            except AccountError as error:
+                found.append(str(error))
+    assert found[0] == found[1]
+
+
+def test_a_search_for_accounts(many: Path) -> None:
+    """Each word has to occur in a name, an e-mail or a key."""
+    with closing(open_reader(many)) as connection:
+        assert search_accounts(connection, "ANN example") == [2, 1]
+        assert search_accounts(connection, "work") == [6, 1]
+        assert search_accounts(connection, "m-2") == [11, 3]
+        assert search_accounts(connection, "nobody") == []
+
+
+def test_an_error_lists_some_of_many(path: Path) -> None:
+    """The list of candidates ends somewhere."""
+    with closing(open_writer(path)) as connection, transaction(connection):
+        for number in range(MANY_ACCOUNTS + 1):
+            connection.execute(
+                "INSERT INTO accounts VALUES (?, ?, '', NULL, NULL, 1, 1, NULL)", (number + 1, f"acct-{number:03}")
+            )
+    with closing(open_reader(path)) as connection:
+        with pytest.raises(AccountError, match=r"^no account matches 'x' among 201$"):
+            find_stored_account(connection, "x")
+        with pytest.raises(AccountError) as caught:
+            find_stored_account(connection, "acct")
+    lines = str(caught.value).splitlines()
+    assert (lines[0], len(lines), lines[-1]) == ("'acct' matches several accounts:", MAX_LISTED + 2, "  and more")

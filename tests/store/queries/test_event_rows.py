@@ -20,6 +20,8 @@ from tests.support.kept_histories import DAY, HISTORIES, Step, play
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=HISTORIES, cuts=st.lists(st.floats(-1, 200), max_size=5))
@@ -57,3 +59,19 @@ def test_the_snapshots_that_are_not_final(path: Path) -> None:
         assert row["first_seen_at"] == NOON + 60
         assert row_by_id(connection, row["id"]) == row
         assert row_by_id(connection, 99) is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=HISTORIES)
+def test_rows_that_are_passed_over_have_no_events(
+    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step]
+) -> None:
+    """A limit that was only used a little more has none, and does not change those of the rows after it."""
+    for _ in play(path, [], [step for step in steps if step[0] not in {"fill", "kill"}]):
+        pass
+    with closing(open_reader(path)) as connection:
+        for (account,) in connection.execute("SELECT id FROM accounts"):
+            found = list(shown_events(connection, EventRange(account)))
+            with monkeypatch.context() as patch:
+                patch.setattr("store.analysis.events._only_grew", lambda *_: False)
+                assert list(shown_events(connection, EventRange(account))) == found

@@ -14,12 +14,12 @@ import pytest
 from store.errors import DatabaseError
 from store.team import admin
 from store.team.admin import RoleError, add_role, give_machines, grant_reading, remove_role
+from store.team.schema import SCHEMA_VERSION, install
+from tests.support.postgres import PostgresServer
 from tests.support.team import TeamMachine, account_number, team_snapshot, team_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.support.postgres import PostgresServer
 
 _NUMBERS = itertools.count(1)
 MARCH, MAY = 1_772_800_000.0, 1_778_100_000.0
@@ -182,3 +182,22 @@ def test_machines_ship_while_months_are_dropped(postgres_server: PostgresServer,
         thread.join(60)
     assert failures == []
     assert connection.execute("SELECT count(*) FROM codex_tap.requests").fetchone() == (39,)
+
+
+def test_an_administrator_needs_not_be_a_superuser() -> None:
+    """A database of their own and the right to create roles suffice, as a hosted server gives them."""
+    with PostgresServer() as server:
+        server.execute("CREATE ROLE administrator LOGIN CREATEROLE")
+        server.execute("CREATE DATABASE team OWNER administrator")
+        with contextlib.closing(server.connect("team", "administrator")) as connection:
+            install(connection)
+            made = add_role(connection, "machine", "laptop")
+            add_role(connection, "person", "ann")
+            give_machines(connection, "ann", ["laptop"])
+            add_role(connection, "reader", "clerk", sees_emails=False)
+            with contextlib.closing(server.connect("team", made.role)) as machine:
+                assert TeamMachine(machine).ship([team_snapshot(1, MARCH)], [team_turn(1, MAY)]) == "taken"
+            assert install(connection) == SCHEMA_VERSION
+            admin.drop_months(connection, MAY)
+            admin.forget_account(connection, account_number())
+            assert remove_role(connection, "person", "ann")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
 import time
@@ -338,6 +339,18 @@ def test_what_another_machine_overtook_is_late(machines: Callable[[], TeamMachin
     assert rows(pair[0], "SELECT s.used_7d_percent FROM limits l JOIN snapshots s ON s.id = l.snapshot_id") == [(5,)]
 
 
+def test_an_earlier_row_is_the_current_one_where_the_newest_of_its_machine_is_late(
+    machines: Callable[[], TeamMachine],
+) -> None:
+    """Both came in one batch, and the earlier one was told later than what was current before."""
+    one, other = machines(), machines()
+    one.ship([reading(1, NOW, 40.0), reading(2, NOW + 5, 60.0)])
+    other.ship([reading(1, NOW + 6, 60.0), reading(2, NOW + 7, 50.0)])
+    assert late_rows(one) == [(2, 2)]
+    current = rows(one, "SELECT l.told_at, s.machine, s.row_id FROM limits l JOIN snapshots s ON s.id = l.snapshot_id")
+    assert current == [(NOW + 6, 2, 1)]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_order_of_arrival_does_not_matter(postgres_server: PostgresServer, seed: int) -> None:
     """Three machines see one account; whoever ships first, in batches of whatever size, the result is the same."""
@@ -508,6 +521,10 @@ def test_a_hostile_row_gets_nothing(machine: TeamMachine, column: str, value: ob
 
 def test_a_huge_batch_gets_nothing(machine: TeamMachine) -> None:
     refuse(machine, {"filler": "x" * 70_000_000}, [])
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+        machine.connection.execute(
+            "SELECT codex_tap.ship_1(%s, NULL, NULL)", [json.dumps({**machine.batch([], [])[0], "x": "x" * 70_000_000})]
+        )
 
 
 def test_a_batch_of_very_many_rows_gets_nothing(machine: TeamMachine) -> None:

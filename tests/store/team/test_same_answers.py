@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from scripts.ship.shipper import Shipper, ship_all
 from scripts.web.legacy import load_legacy_usage
 from store.analysis.alerting import EVENT_ALERTS, RUNS_DRY, Rule
 from store.constants import GROUP_BY, MAIN_LIMIT
 from store.database import open_reader, open_writer
 from store.models import SightingKind
-from store.outbox.ledger import Wishes
-from store.queries.accounts import account_counts, load_accounts, workspace_accounts
+from store.queries.accounts import (
+    account_counts,
+    find_stored_account,
+    load_accounts,
+    search_accounts,
+    workspace_accounts,
+)
 from store.queries.alert_input import load_alert_input
 from store.queries.cursors import read_transaction
 from store.queries.events import load_events
@@ -27,7 +31,8 @@ from store.queries.health import load_last_read, load_last_turns, load_losses, l
 from store.queries.history import count_history, load_history
 from store.queries.history_points import PointRange, load_history_points
 from store.queries.imported import imported_limit_ids, imported_samples, imported_windows
-from store.queries.limits import load_limit_ids
+from store.queries.limits import load_limit_ids, newest_observation
+from store.queries.many_accounts import load_uses
 from store.queries.overview import load_overview
 from store.queries.peaks import load_peaks
 from store.queries.sightings import load_sightings
@@ -37,10 +42,9 @@ from store.queries.threads import load_sessions, thread_names
 from store.queries.timeline import load_timelines
 from store.queries.turns import count_turns, load_turns, newest_turn
 from store.queries.usage import load_token_rates, load_usage
-from store.team.address import read_address
 from store.team.connection import open_team_reader
-from store.team.way_in import connect_machine
 from tests.support import pinned, pinned_story
+from tests.support.shipping import ship_file
 from tests.support.synthetic_history import Size, generate
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.constants import GroupBy
     from store.queries.accounts import Account
+    from store.team.address import TeamAddress
     from tests.support.postgres import PostgresServer
 
     Question = Callable[[Connection, "Asked"], Any]
@@ -102,12 +107,16 @@ def _points(connection: Connection, span: PointRange, accounts: Sequence[Account
 
 QUESTIONS: dict[str, Question] = {
     "accounts": lambda connection, _: load_accounts(connection),
-    "workspace": lambda connection, asked: workspace_accounts(
-        connection, asked.known, asked.known[0].key.split("/")[0]
-    ),
+    "workspace": lambda connection, asked: workspace_accounts(connection, asked.known[0].key.split("/")[0]),
     "counts of an account": lambda connection, asked: [account_counts(connection, each) for each in asked.known],
     "limits": lambda connection, _: load_limit_ids(connection),
     "status": lambda connection, asked: load_status(connection, asked.now, asked.known),
+    "uses": lambda connection, asked: [
+        (each.plan_type, each.standing, each.pressure) for each in load_uses(connection, asked.now)
+    ],
+    "search": lambda connection, asked: len(search_accounts(connection, asked.known[-1].label[1:4])),
+    "found": lambda connection, asked: [find_stored_account(connection, each.label) for each in asked.known],
+    "newest": lambda connection, _: newest_observation(connection),
     "status of some": lambda connection, asked: load_status(connection, asked.now, asked.some),
     "older API": lambda connection, asked: {
         key: {
@@ -181,17 +190,8 @@ class Databases(NamedTuple):
     """A file, the team's database that it was shipped to, and the moment of the questions."""
 
     path: Path
-    url: str
+    team: TeamAddress
     now: float
-
-
-def _shipped(server: PostgresServer, path: Path, now: float) -> Databases:
-    url = server.url(server.create_team_database())
-    with Shipper(
-        path, Wishes(), lambda: connect_machine(read_address(url, is_argument=True, environment={}))
-    ) as shipper:
-        ship_all(shipper)
-    return Databases(path, url, now)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def story(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
     """Ten days of five people, with all that can happen to windows."""
     path = tmp_path_factory.mktemp("story") / "codex-tap.sqlite3"
     pinned_story.tell(path)
-    return _shipped(postgres_server, path, pinned.NOW)
+    return Databases(path, ship_file(postgres_server, path), pinned.NOW)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def month(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
     with closing(open_writer(path)) as connection:
         # One after the other: among equals, their order would be that of the rows' own ids.
         connection.execute("UPDATE accounts SET first_seen_at = first_seen_at + id")
-    return _shipped(postgres_server, path, now)
+    return Databases(path, ship_file(postgres_server, path), now)
 
 
 @pytest.mark.parametrize("databases", ["story", "month"])
@@ -220,7 +220,7 @@ def test_the_answers_are_the_same(databases: str, name: str, request: pytest.Fix
     where: Databases = request.getfixturevalue(databases)
     with closing(open_reader(where.path)) as connection:
         of_file = _answer(connection, name, where.now)
-    with closing(open_team_reader(read_address(where.url, is_argument=True, environment={}))) as connection:
+    with closing(open_team_reader(where.team)) as connection:
         of_team = _answer(connection, name, where.now)
     assert of_team == of_file
 
