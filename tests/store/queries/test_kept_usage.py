@@ -39,11 +39,11 @@ def ordered(found: Any) -> Any:
     if isinstance(found, dict):
         return {key: ordered(value) for key, value in found.items()}
     if isinstance(found, list):
-        return sorted(map(ordered, found), key=repr_of_names) if found and isinstance(found[0], dict) else found
+        return sorted(map(ordered, found), key=names_of) if found and isinstance(found[0], dict) else found
     return found
 
 
-def repr_of_names(row: Any) -> str:
+def names_of(row: Any) -> str:
     return repr(
         [row.get(name) for name in ("account", "elsewhere", "pending", "key", "model", "parent", "reason", "tier")]
     )
@@ -58,7 +58,11 @@ def nearly(found: Any) -> Any:
     return pytest.approx(found, rel=1e-9, abs=1e-9) if isinstance(found, float) else found
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+EXAMPLES = max(12, settings().max_examples // 8)
+"""Each plays a history, and asks twice after each of its steps."""
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     steps=HISTORIES,
     days=st.sampled_from((0.5, 3, 30)),
