@@ -517,7 +517,7 @@ class TokenWeights(TypedDict):
     """How much a token of a model weighs when an increase is divided among turns.
 
     ``fitted`` is true where the weights come from the account's own history: ``rises`` counts the increases behind
-    them.
+    them. These are the weights for increases of now. Earlier increases keep the weights that they were divided by.
     """
 
     account: str
@@ -527,6 +527,8 @@ class TokenWeights(TypedDict):
     uncached_input: float
     cached_input: float
     output: float
+    fitted_at: float | None
+    """When the history that they are fitted from ends: the beginning of a day or week in UTC. Null if not fitted."""
 
 
 class AccountWindow(TypedDict):
@@ -558,6 +560,10 @@ class UsageDocument(Document):
     windows: list[AccountWindow]
     accounts: list[AccountReference]
     rows: list[UsageRow]
+    others: UsageFigures | None
+    """The sum of further rows, where only so many were asked for; null where all are listed."""
+    other_rows: int
+    """How many these are."""
     total: UsageFigures
     readings: int
     imported_readings: int

@@ -76,11 +76,16 @@ def next_account(
     context.exit(exit_code)
 
 
+_DAY_SECONDS = 86_400
+
+
 def _load(place: Place, prefixes: Sequence[str], spenders: str) -> NextCommandDocument:
     """Return the document of ``next --json``; its ranking is empty while nothing is known."""
     from scripts.render.selection import login_reference
+    from scripts.support.kept import keep_for
     from store.analysis.ranking import rank_accounts
     from store.errors import MissingError
+    from store.queries.kept_rates import RATES, has_rates
     from store.queries.status import empty_status, load_status
     from store.queries.usage import load_token_rates
 
@@ -90,9 +95,17 @@ def _load(place: Place, prefixes: Sequence[str], spenders: str) -> NextCommandDo
             document = load_status(found.connection, now, found.accounts)
             rates = load_token_rates(found.connection, now, found.accounts)
             ranked = rank_accounts(document, rates, credits_for=_keys(found, spenders))
-            return {**ranked, **login_reference(login_account(found, login.account_id, now), login)}
+            answer: NextCommandDocument = {
+                **ranked,
+                **login_reference(login_account(found, login.account_id, now), login),
+            }
+            is_kept = len(found.accounts) == 1 or has_rates(found.connection, now)
     except MissingError:
         return {**rank_accounts(empty_status(now), {}), **login_reference(NO_ACCOUNT, login)}
+    if not is_kept:
+        # For the next time: this one has read the rows of the day.
+        keep_for(place, (), RATES, now - _DAY_SECONDS)
+    return answer
 
 
 def _keys(found: Session, spenders: str) -> set[str] | None:

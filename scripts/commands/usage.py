@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from store.documents import UsageDocument
 
 
+_MAX_ROWS = 1_000
+"""Rows of text, in a pipe as well; ``--all`` and the other forms have each."""
+
 _DAYS = 7
 _PERIODS = {"week": 4, "month": 6}
 """How far the question goes back without ``--since``: whole weeks or months, with the one under way."""
@@ -94,6 +97,11 @@ Examples:
 )
 @all_option("Show all rows, however many.")
 @click.option("--explain", is_flag=True, help="Also show the token weights that divide an increase among turns.")
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="Divide all increases anew, by token weights fitted now. Without it, each keeps the weights of its time.",
+)
 @names_option()
 @export_options
 @place_option
@@ -110,6 +118,7 @@ def usage(
     prices_file: Path | None,
     shows_all: bool,
     explain: bool,
+    refit: bool,
     names_on: bool,
     form: Form | None,
     database: Place | None,
@@ -120,7 +129,16 @@ def usage(
     require_past(begin, now, "--since")
     _check_grouping(by, tree=tree, names_on=names_on)
     query = {"by": by, "tree": tree, "since": begin, "window": window, "limit_id": limit_id}
-    document = _load(database or default_place(), accounts, now, query, names_on=names_on, prices_file=prices_file)
+    document = _load(
+        database or default_place(),
+        accounts,
+        now,
+        query,
+        names_on=names_on,
+        prices_file=prices_file,
+        most=None if form or shows_all else _MAX_ROWS,
+        refit=refit,
+    )
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.usage import render_usage
@@ -152,6 +170,29 @@ def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
         raise click.UsageError("--by project needs Codex's own files, which --names off leaves out.")
 
 
+def _keep(place: Place, prefixes: Sequence[str], now: float, query: Mapping[str, Any], *, refit: bool) -> bool:
+    """Keep what the question needs, with weights fitted now if they are asked for; return True if these are kept."""
+    from scripts.support.kept import keep_for
+    from scripts.support.place import own_file
+    from store.kept.filling import drop
+    from store.queries.usage import kinds_to_fill, usage_kinds
+
+    path = own_file(place)
+    if path is None:
+        return False
+    asked = {name: query[name] for name in ("window", "limit_id")}
+    with session(path, prefixes) as found:
+        if refit:
+            kinds = usage_kinds(found.connection, accounts=found.accounts, refit_at=now, **asked)
+        else:
+            kinds = kinds_to_fill(found.connection, now, accounts=found.accounts, since=query["since"], **asked)
+    if refit:
+        drop(path, kinds, [account.id for account in found.accounts])
+    since = None if refit else query["since"]
+    filled = [keep_for(place, prefixes, kind, since, even_short=refit) for kind in kinds]
+    return all(filled)
+
+
 def _load(
     place: Place,
     prefixes: Sequence[str],
@@ -160,6 +201,8 @@ def _load(
     *,
     names_on: bool,
     prices_file: Path | None,
+    most: int | None,
+    refit: bool,
 ) -> UsageDocument:
     """Return the document of ``usage --json``; its window is None while nothing is known."""
     from scripts.codex_files.names import name_usage, projects_of
@@ -169,10 +212,19 @@ def _load(
     from store.queries.usage import NotSeenError, empty_usage, load_usage
 
     try:
-        with open_prices(prices_file) as prices, session(place, prefixes) as found:
-            document = load_usage(
-                found.connection, now, accounts=found.accounts, projects_of=projects_of, prices=prices, **query
-            )
+        with open_prices(prices_file) as prices:
+            is_refitted = _keep(place, prefixes, now, query, refit=refit)
+            with session(place, prefixes) as found:
+                document = load_usage(
+                    found.connection,
+                    now,
+                    accounts=found.accounts,
+                    projects_of=projects_of,
+                    prices=prices,
+                    most=most,
+                    refit=refit and not is_refitted,
+                    **query,
+                )
     except (NotSeenError, OwnPricesError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     except MissingError:

@@ -92,7 +92,9 @@ def render_usage(
         all_rows: show each row.
         explain: also show the token weights.
     """
-    left_out = slice(0, 0) if all_rows or profile.unlimited else _left_out(document)
+    left_out = (
+        _left_out(document, MAX_ROWS) if not (all_rows or profile.unlimited) else _left_out(document, sys.maxsize)
+    )
     lines = [_title(document, profile), *_table(document, left_out, profile)]
     sentences = [*_notes(document), *_value_notes(document), *(_weights(document) if explain else [])]
     summary = [Text(line) for line in wrapped(_summary(document), profile)]
@@ -100,12 +102,11 @@ def render_usage(
     return Text("\n").join([*lines, Text(""), *summary, *notes])
 
 
-def _left_out(document: UsageDocument) -> slice:
-    """Return which rows are too many: the last ones with turns, or the earliest times."""
+def _left_out(document: UsageDocument, most: int) -> slice:
+    """Return which rows are too many: the last ones with turns, or the earliest times. Others are left out as well."""
     number = sum(not _is_without_turns(row) for row in document["rows"])
-    if number <= MAX_ROWS:
-        return slice(0, 0)
-    return slice(0, number - MAX_ROWS) if document["by"] in _TIMES else slice(MAX_ROWS, number)
+    many = max(0, number - most)
+    return slice(0, many) if document["by"] in _TIMES else slice(number - many, number)
 
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
@@ -175,10 +176,12 @@ def _row(label: str, row: UsageFigures, style: str, *, has_turns: bool = True) -
     return _Row(label, row["points"], _used([row]), figures if has_turns else ("",) * len(figures), style)
 
 
-def _sum(rows: Sequence[UsageRow], profile: TerminalProfile) -> _Row:
-    """Return one row for those that are not shown."""
+def _sum(document: UsageDocument, left_out: slice, profile: TerminalProfile) -> _Row:
+    """Return one row for those that are not shown, or not listed."""
+    rows: list[UsageFigures] = [*document["rows"][left_out], *filter(None, [document["others"]])]
+    number = left_out.stop - left_out.start + document["other_rows"]
     points = sum(row["points"] for row in rows)
-    return _Row(rows_left_out(len(rows), profile), points, _used(rows), _figures(rows), "dim", is_sum=True)
+    return _Row(rows_left_out(number, profile), points, _used(rows), _figures(rows), "dim", is_sum=True)
 
 
 def _used(rows: Sequence[UsageFigures]) -> str:
@@ -221,7 +224,7 @@ def _table(document: UsageDocument, left_out: slice, profile: TerminalProfile) -
     before = _opened(document, document["rows"][: left_out.start])
     entries = [*before, *_opened(document, document["rows"][left_out.stop :])]
     rows = [_row("", each, _style(each), has_turns=not _is_without_turns(each)) for each in entries]
-    sums = [_sum(document["rows"][left_out], profile)] if document["rows"][left_out] else []
+    sums = [_sum(document, left_out, profile)] if document["rows"][left_out] or document["others"] else []
     totals = _totals(document)
     every = (*rows, *sums, *totals)
     unit = (document["unit"] or "points").capitalize()
@@ -408,6 +411,8 @@ def _weights(document: UsageDocument) -> Iterator[str]:
     for fit in document["weights"]:
         whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
         yield f"{whose}{_weight(fit)}"
+    if any(fit["fitted"] for fit in document["weights"]):
+        yield "Earlier increases keep the weights of their time; --refit divides all of them anew."
 
 
 def _weight(fit: TokenWeights) -> str:

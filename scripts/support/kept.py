@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _QUIET_SECONDS = 1.0
 
 
-def keep_for(place: Place, prefixes: Sequence[str], kind: Kind, since: float | None) -> None:
-    """Keep what a question needs of a kind of rows, as far as it can be kept and the database is long.
+def keep_for(
+    place: Place, prefixes: Sequence[str], kind: Kind, since: float | None, *, even_short: bool = False
+) -> bool:
+    """Keep what a question needs of a kind of rows, if the database is long; return False if it is not kept.
 
     Where it takes longer than a second, a terminal says so on stderr.
 
@@ -25,6 +27,7 @@ def keep_for(place: Place, prefixes: Sequence[str], kind: Kind, since: float | N
         prefixes: The accounts of the question; none means all.
         kind: The kind of rows.
         since: From when on rows are needed, in Unix seconds; None means all.
+        even_short: Keep it of a short database as well.
 
     Raises:
         AccountError: A prefix matches no account or several.
@@ -37,15 +40,15 @@ def keep_for(place: Place, prefixes: Sequence[str], kind: Kind, since: float | N
     from store.kept.filling import Wish, fill, is_long
 
     database = own_file(place)
-    if database is None or not is_long(database):
-        return
+    if database is None or not (even_short or is_long(database)):
+        return False
     accounts = None
     try:
         if prefixes:
             with session(database, prefixes) as found:
                 accounts = [account.id for account in found.accounts]
     except MissingError:
-        return
+        return False
     began = time.monotonic()
     is_told = not sys.stderr.isatty()
 
@@ -55,4 +58,4 @@ def keep_for(place: Place, prefixes: Sequence[str], kind: Kind, since: float | N
             is_told = True
             print("Reading the history once; the next time it takes a moment …", file=sys.stderr, flush=True)
 
-    fill(database, [Wish(kind, since or 0.0, accounts)], time.time(), on_piece=tell)
+    return fill(database, [Wish(kind, since or 0.0, accounts)], time.time(), on_piece=tell)

@@ -105,6 +105,9 @@ DEFAULT_WEIGHTS = Weights(*TOKEN_PRICES)
 MAX_TURN_SECONDS = 3_600
 """The longest life of a socket, and so of a turn. A turn is stored when it ends."""
 
+MAX_RUNNING_SECONDS = 25 * 3_600
+"""A turn explains increases while it is under way if it ends at most so much later: none lasts longer."""
+
 _SURPLUS, _ROUNDING_POINTS = 3.0, 1.0
 """Turns explain at most this many times the cost of their tokens, and the points that rounding can have held back."""
 
@@ -217,7 +220,7 @@ def _running(timestamps: Iterable[float], turns: Sequence[TurnUse]) -> Iterator[
             position += 1
         while in_progress and in_progress[0][0] < timestamp:
             heapq.heappop(in_progress)
-        yield [turns[index] for _, index in in_progress]
+        yield [turns[index] for ended_at, index in in_progress if ended_at <= timestamp + MAX_RUNNING_SECONDS]
 
 
 def _shares(turns: Sequence[TurnUse], weights: Mapping[str | None, Weights]) -> list[tuple[TurnUse, float]]:

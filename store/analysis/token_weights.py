@@ -21,6 +21,22 @@ class Fit(NamedTuple):
     increases: int
 
 
+class Fitted(NamedTuple):
+    """The weights of the tokens of each model as an account's history shows them, and the points of such a token.
+
+    ``at`` is when that history ends, in Unix seconds.
+    """
+
+    fits: dict[str | None, Fit]
+    rate: float | None
+    at: float
+
+    @property
+    def weights(self) -> dict[str | None, Weights]:
+        """The weights by model; a model without its own has `DEFAULT_WEIGHTS`."""
+        return {model: fit.weights for model, fit in self.fits.items()}
+
+
 BLOCK_POINTS = 3.0
 """Increases are summed to about this much before they are compared with tokens: most come in whole percents."""
 
@@ -60,6 +76,29 @@ class _Block:
         self.increases += more.increases
         for i, number in enumerate(more.tokens):
             self.tokens[i] += number
+
+
+FEW_GAPS = FIT_GAPS // 4
+"""With fewer intervals than these, weights are fitted anew each day, else each week."""
+
+_DAY, _WEEK = 86_400, 7 * 86_400
+_FIRST_MONDAY = 4 * _DAY
+
+
+def fit_days(at: float) -> tuple[float, float]:
+    """Return when the week and the day of a timestamp begin, in UTC: the weights of a time are fitted at one of them.
+
+    So what is attributed to turns stays as it is when more is known. At the beginning of the week it is, where there
+    were at least `FEW_GAPS` intervals before.
+    """
+    return (at - _FIRST_MONDAY) // _WEEK * _WEEK + _FIRST_MONDAY, at // _DAY * _DAY
+
+
+def fit_history(found: Sequence[Interval], turns: Sequence[TurnUse], at: float) -> Fitted:
+    """Return what an account's history up to a timestamp shows; `turns` are sorted by their end."""
+    learnt = fit_intervals(found, turns)
+    fits = fit_weights(learnt)
+    return Fitted(fits, points_per_token(learnt, {model: fit.weights for model, fit in fits.items()}), at)
 
 
 def fit_intervals(found: Sequence[Interval], turns: Sequence[TurnUse]) -> list[FitInterval]:

@@ -1,7 +1,8 @@
 """The value of turns at public API prices: pure functions over their tokens and a list of prices.
 
 The value is what the tokens of a turn are sold for on the public API, whatever plan the turn ran on. A turn without a
-known price has no value: it is counted in `Valuation.not_priced`, with the reason.
+known price has no value: it is counted in `Valuation.not_priced`, with the reason. Turns are valued by cell
+(`store.analysis.usage_cells`): those of one cell have the same prices.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from store.analysis.usage_cells import QUARTER_SECONDS, STEPS
+
 if TYPE_CHECKING:
-    from store.analysis.attribution import TurnUse
+    from collections.abc import Iterable
+
+    from store.analysis.usage_cells import CellKey, TurnSums
 
 
 class Rates(NamedTuple):
@@ -30,7 +35,10 @@ class PriceStep(NamedTuple):
 
 
 class PricePeriod(NamedTuple):
-    """The prices from a timestamp on; `steps` are sorted, and the first one is that of any turn (above -1)."""
+    """The prices from a timestamp on, at which a quarter of an hour begins.
+
+    `steps` are sorted, and the first one is that of any turn (above -1).
+    """
 
     start: float
     steps: tuple[PriceStep, ...]
@@ -69,6 +77,14 @@ class NotPriced(NamedTuple):
     tier: str | None = None
 
 
+class Value(NamedTuple):
+    """The value of turns in dollars, and how many have one and how many have none; others used no tokens."""
+
+    dollars: float
+    priced: int
+    not_priced: int
+
+
 _TIER_NAMES = {None: STANDARD, "": STANDARD, "auto": STANDARD, "default": STANDARD, "fast": FAST}
 _PER = 1_000_000
 
@@ -84,27 +100,39 @@ class Valuation:
         self.not_priced: Counter[NotPriced] = Counter()
         self._prices = prices
         self._known: dict[tuple[str | None, str | None], tuple[PricePeriod, ...] | NotPriced] = {}
+        self._steps: dict[str | None, tuple[int, ...]] = {}
 
-    def value(self, turn: TurnUse) -> float | NotPriced | None:
-        """Return the value of a turn in dollars, why it has none, or None for a turn that used no tokens."""
-        # Unpacked: this is called for each turn of a year.
-        _, _, ended_at, _, model, _, _, given, cached, output, _, written, tier = turn[:13]
-        if not output and not given:
-            return self._without_tokens(turn)
-        model = turn.response_model or model
-        periods = self._known.get((model, tier)) or self._look_up(model, tier)
+    def value(self, key: CellKey, sums: TurnSums) -> Value:
+        """Return the value of the turns of a cell."""
+        model = key.response_model or key.model
+        if sums.not_told:
+            self.not_priced[NotPriced("tokens_not_reported", model)] += sums.not_told
+        if not sums.valued:
+            return Value(0.0, 0, sums.not_told)
+        periods = self._known.get((model, key.tier)) or self._look_up(model, key.tier)
         if isinstance(periods, NotPriced):
-            self.not_priced[periods] += 1
-            return periods
-        given = given or 0
-        price, cached_price, write_price, output_price = _rates(periods, ended_at, given)
-        value = given * price + (output or 0) * output_price
-        if cached:
-            cached = min(cached, given)
-            value += cached * (cached_price - price)
-        if written:
-            value += min(written, given - (cached or 0)) * (write_price - price)
-        return value / _PER
+            self.not_priced[periods] += sums.valued
+            return Value(0.0, 0, sums.valued + sums.not_told)
+        price, cached_price, write_price, output_price = _rates(periods, key.quarter * QUARTER_SECONDS, key.above)
+        value = sums.input_tokens * price + sums.output_tokens * output_price
+        value += sums.billed_cached * (cached_price - price) + sums.billed_written * (write_price - price)
+        return Value(value / _PER, sums.valued, sums.not_told)
+
+    def steps(self, model: str | None) -> tuple[int, ...]:
+        """Return the numbers of input tokens above which prices of a model, or of others, change."""
+        found = self._steps.get(model)
+        if found is None:
+            own = {step.above for period in self._periods(model) for step in period.steps[1:]}
+            found = self._steps[model] = tuple(sorted({*STEPS, *own}))
+        return found
+
+    def changes(self, models: Iterable[str | None]) -> set[float]:
+        """Return the timestamps at which prices of models change."""
+        return {period.start for model in models for period in self._periods(model)}
+
+    def _periods(self, model: str | None) -> list[PricePeriod]:
+        prices = self._prices.find(model) if model else None
+        return [period for periods in (prices or {}).values() for period in periods]
 
     @property
     def source(self) -> str | None:
@@ -116,15 +144,6 @@ class Valuation:
         """The models that were valued by the user's own prices."""
         valued = {model for (model, _), found in self._known.items() if model and not isinstance(found, NotPriced)}
         return sorted(model for model in valued if self._prices.is_own(model))
-
-    def _without_tokens(self, turn: TurnUse) -> NotPriced | None:
-        """Return None for a turn that used no tokens; one that was cut off used some that were never reported."""
-        reported = turn.output_tokens is not None or turn.input_tokens is not None
-        if reported or turn.warm_up or (turn.status is not None and turn.status >= 400):
-            return None
-        found = NotPriced("tokens_not_reported", turn.response_model or turn.model)
-        self.not_priced[found] += 1
-        return found
 
     def _look_up(self, model: str | None, tier: str | None) -> tuple[PricePeriod, ...] | NotPriced:
         prices = self._prices.find(model) if model else None
@@ -140,18 +159,16 @@ class Valuation:
         return found
 
 
-def _rates(periods: tuple[PricePeriod, ...], at: float, given: int) -> Rates:
-    """Return the rates of a turn that ended at a timestamp with so many input tokens."""
-    steps = periods[0][1]
-    if len(periods) > 1:
-        for start, later in periods[1:]:
-            if start > at:
-                break
-            steps = later
-    rates = steps[0][1]
-    if len(steps) > 1 and given > steps[1][0]:
-        for above, higher in steps[1:]:
-            if given <= above:
-                break
-            rates = higher
+def _rates(periods: tuple[PricePeriod, ...], at: float, above: int) -> Rates:
+    """Return the rates of turns that ended at a timestamp, and whose input exceeds a step."""
+    steps = periods[0].steps
+    for start, later in periods[1:]:
+        if start > at:
+            break
+        steps = later
+    rates = steps[0].rates
+    for step, higher in steps[1:]:
+        if above < step:
+            break
+        rates = higher
     return rates

@@ -15,7 +15,7 @@ from store.errors import MissingError
 from store.files import kept_path
 from store.kept.kind import Coverage, Piece, ceil_to, floor_to
 from store.kept.storage import FAILURES, delete_kept, open_kept_for_filling, writing
-from store.kept.validity import compare, store_coverage, stored_coverage
+from store.kept.validity import compare, delete_rows, store_coverage, stored_coverage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,6 +70,17 @@ def fill(
     except FAILURES:
         return False
     return True
+
+
+def drop(database: Path, kinds: Sequence[Kind], accounts: Collection[int]) -> None:
+    """Delete what is kept of kinds of rows of accounts, so that it is made anew, as far as it can be deleted."""
+    with contextlib.suppress(*FAILURES):
+        if kept_path(database).exists():
+            with open_kept_for_filling(database, kinds) as kept, writing(kept):
+                for kind in kinds:
+                    for account in accounts:
+                        store_coverage(kept, kind.name, account, None)
+                        delete_rows(kept, kind.name, account, None)
 
 
 def is_long(database: Path) -> bool:

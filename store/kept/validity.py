@@ -151,7 +151,7 @@ def compare(source: sqlite3.Connection, kept: sqlite3.Connection) -> None:
             for account in known:
                 if left.get(account) != known[account]:
                     store_coverage(kept, name, account, left.get(account))
-                    _delete_rows(kept, name, account, left.get(account))
+                    delete_rows(kept, name, account, left.get(account))
     kept.execute("DELETE FROM position")
     places = ", ".join("?" * len(now))
     kept.execute(f"INSERT INTO position ({', '.join(Position._fields)}) VALUES ({places})", now)  # noqa: S608 (constants)
@@ -166,7 +166,7 @@ def store_coverage(kept: sqlite3.Connection, kind: str, account: int, coverage: 
         )
 
 
-def _delete_rows(kept: sqlite3.Connection, kind: str, account: int, coverage: Coverage | None) -> None:
+def delete_rows(kept: sqlite3.Connection, kind: str, account: int, coverage: Coverage | None) -> None:
     """Delete the rows of an account outside of its coverage."""
     since, until = coverage or (math.inf, -math.inf)
     for (table,) in kept.execute("SELECT name FROM kept_tables WHERE kind = ?", (kind,)).fetchall():

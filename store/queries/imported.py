@@ -46,25 +46,37 @@ def imported_windows(connection: Connection, account: int, limit_id: str | None)
 
 
 def imported_samples(
-    connection: Connection, account: int, limit_id: str | None, slot: str, *, since: float, number: int = 1
+    connection: Connection,
+    account: int,
+    limit_id: str | None,
+    slot: str,
+    *,
+    since: float,
+    until: float = math.inf,
+    before: int = 1,
+    after: int = 0,
 ) -> list[WindowSample]:
     """Return the samples of a window from session files, up to the first snapshot of its limit.
 
-    They begin at `since` (Unix seconds), and earlier where there would be fewer than `number`; at least one is from
-    before, if there is one.
+    They are those with ``since <= first_at < until`` (Unix seconds), and so many before and after them.
     """
     cursor = tuple_cursor(connection)
     (first,) = cursor.execute(
         "SELECT min(first_seen_at) FROM snapshots WHERE account = ? AND limit_id = ?", (account, limit_id)
     ).fetchone()
-    until = math.inf if first is None else first
+    first = math.inf if first is None else first
     columns = ", ".join(SLOT_COLUMNS.get(slot, ["other_windows"]))
     select = f"SELECT first_seen_at, last_seen_at, {columns} FROM imported_limits WHERE account = ? AND limit_id = ?"  # noqa: S608 (constants)
-    rows = cursor.execute(f"{select} AND first_seen_at >= ? AND first_seen_at < ?", (account, limit_id, since, until))
-    found = rows.fetchall()
-    before = min(since, until)
-    values = (account, limit_id, before, max(1, number - len(found)))
-    found += cursor.execute(f"{select} AND first_seen_at < ? ORDER BY first_seen_at DESC LIMIT ?", values)
+    order = "ORDER BY first_seen_at"
+    start, end = min(since, first), min(until, first)
+    found = cursor.execute(
+        f"{select} AND first_seen_at >= ? AND first_seen_at < ?", (account, limit_id, start, end)
+    ).fetchall()
+    found += cursor.execute(f"{select} AND first_seen_at < ? {order} DESC LIMIT ?", (account, limit_id, start, before))
+    found += cursor.execute(
+        f"{select} AND first_seen_at >= ? AND first_seen_at < ? {order} LIMIT ?",
+        (account, limit_id, end, first, after),
+    )
     samples = []
     for first_at, last_at, *figures in found:
         window = WindowRow(*figures) if slot in SLOT_COLUMNS else other_windows(figures[0]).get(slot, WindowRow())
@@ -72,4 +84,4 @@ def imported_samples(
             samples.append(
                 WindowSample(first_at, last_at, window.used_percent, window.window_minutes, window.resets_at)
             )
-    return ordered(samples, until)
+    return ordered(samples, first)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.queries.kept_events import EVENTS
+from store.queries.kept_rates import RATES
 from store.queries.kept_speed import SPEED
 from store.queries.kept_turns import TURNS
+from store.queries.kept_usage import usage_kind
 from store.queries.kept_windows import WINDOWS
 
 if TYPE_CHECKING:
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 KINDS: tuple[Kind, ...] = (
     TURNS,
+    RATES,
     WINDOWS,
     EVENTS,
+    *filter(None, map(usage_kind, ("7d", "5h"))),
     SPEED,
 )

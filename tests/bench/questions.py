@@ -57,7 +57,10 @@ QUESTIONS = (
     Question(("guard", "person-1")),
     Question(("statusline",)),
     *about_history("usage"),
-    *about_history("usage", "--by", "day"),
+    *(
+        Question(("usage", "--since", "365d", "--by", what), None, LONG_MILLISECONDS, LONG_MEGABYTES)
+        for what in ("model", "day", "hour")
+    ),
     Question(("forecast",), WEEK),
     *about_history("history", "--plot"),
     *about_history("speed"),

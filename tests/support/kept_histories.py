@@ -126,7 +126,11 @@ class History:
             limit_id=chance.choice((*LIMITS, LIMITS[0])),
             model=chance.choice(("m", "n")),
             status=chance.choice((200, 200, 200, 429)),
-            tokens=tokens,
+            tokens=tokens if chance.random() < 0.9 else {},
+            subagent=chance.choice((None, None, "review", "thread_title")),
+            parent_thread=chance.choice((None, None, "t-0", "t-1", "t-9")),
+            tier=chance.choice((None, "priority")),
+            reasoning_effort=chance.choice((None, "high")),
         ).model_copy(update={"started_at": started_at, "first_byte_at": started_at + lasted / 2})
 
     def _turn(self, chance: random.Random) -> None:

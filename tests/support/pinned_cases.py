@@ -383,6 +383,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--by hour --since 9d", view="terminal of 100 columns"),
         piped("--by hour --since 9d --all", view="terminal of 100 columns"),
         text("--explain"),
+        text("--explain --refit"),
         text("", prepare=_threads_of_codex),
         text("work --tree", prepare=_threads_of_codex),
         piped("work --tree --json", prepare=_threads_of_codex),

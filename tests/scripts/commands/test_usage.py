@@ -24,7 +24,7 @@ from tests.support.codex_state import write_state
 from tests.support.command_line import invoke
 from tests.support.factories import AccountHistory, insert_history
 from tests.support.prices import install_made_up_prices
-from tests.support.usage_factories import DAY, DOCS, REFACTOR, busy, sample, simulate_use
+from tests.support.usage_factories import DAY, DOCS, REFACTOR, busy, sample, simulate_use, turn
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,28 @@ def test_fitted_weights_have_a_note(path: Path) -> None:
     assert note.startswith(f"m: token weights {fit['uncached_input']:.2g} (uncached input), ")
     assert note.endswith(f"(output), fitted from {fit['rises']} increases.")
     assert "token weights" not in invoke("usage").stdout
+
+
+def test_all_increases_are_divided_anew(path: Path) -> None:
+    """By weights fitted now; they are kept, so that the next question has the same figures."""
+    now = time.time()
+    samples, turns, used = [sample(0, now - DAY)], [], 0.0
+    for number in range(1, 500):
+        at, given = now - DAY + number * 170, 20_000 + number % 7 * 5_000
+        used += given / 1e6 + number % 5 / 20
+        turns += [
+            turn(at - 50, at - 20, 0, thread="reads", input_tokens=given, cached_tokens=given),
+            turn(at - 50, at - 10, 100 * (number % 5), thread="writes"),
+        ]
+        samples.append(sample(used, at))
+    insert_history(path, AccountHistory(samples, turns))
+
+    def points(*flags: str) -> dict[str, float]:
+        return {row["key"]: row["points"] for row in json.loads(invoke("usage", "--json", *flags).stdout)["rows"]}
+
+    usual, refitted = points(), points("--refit")
+    assert refitted["writes"] != pytest.approx(usual["writes"], rel=0.01)
+    assert points() == pytest.approx(refitted, rel=1e-6)
 
 
 def test_a_thread_goes_by_its_name(path: Path) -> None:

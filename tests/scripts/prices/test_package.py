@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scripts.prices import package
 from scripts.prices.package import convert, find_prices, package_state
 from store.analysis.turn_value import FAST, STANDARD, PriceStep, Rates, Valuation
+from store.analysis.usage_cells import turn_cells
 from tests.support.prices import PriceTable
 from tests.support.usage_factories import turn
 
@@ -60,9 +61,10 @@ def test_a_turn_is_worth_what_the_package_says(
     whole = uncached + cached + written
     counts = {"input_tokens": whole, "cached_tokens": cached, "cache_write_tokens": written}
     ended = when.timestamp()
-    value = Valuation(PriceTable({model: prices})).value(
-        turn(ended - 60, ended, output, model=model, tier=tier, **counts)
-    )
+    valuation = Valuation(PriceTable({model: prices}))
+    used = turn(ended - 60, ended, output, model=model, tier=tier, **counts)
+    ((key, sums),) = turn_cells([used], valuation.steps).items()
+    value = valuation.value(key, sums).dollars
     usage = Usage(input_tokens=whole, cache_read_tokens=cached, cache_write_tokens=written, output_tokens=output)
     expected = calc_price(
         usage,

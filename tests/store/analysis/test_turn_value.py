@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from store.analysis.turn_value import FAST, STANDARD, NotPriced, PricePeriod, PriceStep, Rates, Valuation
+from store.analysis.turn_value import FAST, STANDARD, NotPriced, PricePeriod, PriceStep, Rates, Valuation, Value
+from store.analysis.usage_cells import turn_cells
 from tests.support.prices import PriceTable, always
 from tests.support.usage_factories import turn
 
@@ -30,9 +31,12 @@ def used(given: int | None, cached: int | None = 0, output: int | None = 0, **fi
     return {"input_tokens": given, "cached_tokens": cached, "output": output, **fields}
 
 
-def valued(fields: dict[str, Any], valuation: Valuation | None = None) -> float | NotPriced | None:
+def valued(fields: dict[str, Any], valuation: Valuation | None = None) -> Value:
     """The value of a turn that ended in July."""
-    return (valuation or Valuation(PRICES)).value(turn(JULY - 60, fields.pop("ended", JULY), **fields))
+    valuation = valuation or Valuation(PRICES)
+    found = turn(JULY - 60, fields.pop("ended", JULY), **fields)
+    ((key, sums),) = turn_cells([found], valuation.steps).items()
+    return valuation.value(key, sums)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,9 @@ def valued(fields: dict[str, Any], valuation: Valuation | None = None) -> float 
 )
 def test_a_turn_has_a_value(fields: dict[str, Any], dollars: float) -> None:
     """Prices are per million tokens."""
-    assert valued(fields) == pytest.approx(dollars, rel=1e-12)
+    found = valued(fields)
+    assert found == Value(found.dollars, 1, 0)
+    assert found.dollars == pytest.approx(dollars, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ def test_a_turn_has_a_value(fields: dict[str, Any], dollars: float) -> None:
 def test_a_turn_without_a_known_price_is_counted(fields: dict[str, Any], reason: NotPriced) -> None:
     """It is worth neither nothing nor a guess."""
     valuation = Valuation(PRICES)
-    assert [valued(dict(fields), valuation) for _ in range(2)] == [reason, reason]
+    assert [valued(dict(fields), valuation) for _ in range(2)] == [Value(0, 0, 1), Value(0, 0, 1)]
     assert valuation.not_priced == {reason: 2}
     assert valuation.own_prices == []
 
@@ -106,7 +112,7 @@ def test_a_turn_without_a_known_price_is_counted(fields: dict[str, Any], reason:
 def test_a_turn_that_used_no_tokens_has_nothing_to_value(fields: dict[str, Any]) -> None:
     """Not even where its model is unknown."""
     valuation = Valuation(PRICES)
-    assert valued({**fields, "model": "x"}, valuation) is None
+    assert valued({**fields, "model": "x"}, valuation) == Value(0, 0, 0)
     assert not valuation.not_priced
 
 

@@ -115,7 +115,9 @@ def test_samples_from_before_the_time_that_was_asked_for(path: Path) -> None:
             return [(each.first_at - NOON) / HOUR for each in found]
 
         assert hours() == [-4, -3, -2, -1]
-        assert hours(number=6) == [-6, -5, -4, -3, -2, -1]
+        assert hours(before=3) == [-6, -5, -4, -3, -2, -1]
+        assert hours(until=NOON - 2 * HOUR) == [-4, -3]
+        assert hours(until=NOON - 2 * HOUR, after=1) == [-4, -3, -2]
         assert imported_samples(connection, 1, "codex", "5h", since=0) == []
 
 

@@ -89,7 +89,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
     assert set(document) == {
         *("generated_at", "since", "until", "by", "limit_id", "window", "window_minutes", "length", "windows"),
         *("accounts", "rows", "total", "readings", "rises", "weights", "by_model", "unit", "not_priced"),
-        *("own_prices", "price_source", "imported_readings"),
+        *("own_prices", "price_source", "imported_readings", "others", "other_rows"),
     }
     assert (document["window"], document["window_minutes"], document["limit_id"]) == ("7d", WEEK_MINUTES, "codex")
     assert (document["readings"], document["rises"]) == (5, 4)
@@ -118,6 +118,7 @@ def test_the_document_is_the_contract(path: Path) -> None:
         "uncached_input": 1.0,
         "cached_input": 0.1,
         "output": 6.0,
+        "fitted_at": None,
     }
 
 

@@ -1,0 +1,531 @@
+"""The rows of ``usage``, made of cells of turns and of the points that were attributed to them; no SQL, no clock."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from store.analysis.attribution import is_pending
+from store.analysis.periods import period_bounds, period_key
+from store.analysis.thread_tree import ThreadOrigin, ThreadTree
+from store.analysis.usage_cells import QUARTER_SECONDS
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from store.analysis.thread_tree import Branch
+    from store.analysis.turn_value import NotPriced, Valuation
+    from store.analysis.usage_cells import CellKey, TurnSums
+    from store.constants import GroupBy
+    from store.documents import (
+        ModelUse,
+        NotPricedTurns,
+        TokenWeights,
+        UsageDocument,
+        UsageEntry,
+        UsageFigures,
+        UsageRow,
+    )
+
+TIMES = frozenset({"day", "week", "month", "hour"})
+WITH_MODELS = frozenset({"day", "week", "month"})
+"""Rows that list the models in them."""
+
+OF_THREADS: frozenset[GroupBy] = frozenset({"thread", "project"})
+"""Rows that are found by the threads of turns."""
+
+
+class TimeRange(NamedTuple):
+    """The time with ``since < at <= until``, in Unix seconds."""
+
+    since: float
+    until: float
+
+    def contains(self, at: float) -> bool:
+        """Return True if a timestamp is in it."""
+        return self.since < at <= self.until
+
+
+class Readings(NamedTuple):
+    """Numbers of readings, of those from session files, and of increases; the points of all increases."""
+
+    readings: int = 0
+    imported: int = 0
+    increases: int = 0
+    points: float = 0.0
+
+    def plus(self, more: Readings) -> Readings:
+        """Return the sum of both."""
+        return Readings(
+            self.readings + more.readings,
+            self.imported + more.imported,
+            self.increases + more.increases,
+            self.points + more.points,
+        )
+
+
+class RowOwner(NamedTuple):
+    """An account, as rows name it, and the size of a point in the unit of its budget; None of another window."""
+
+    key: str
+    label: str | None
+    per_point: float | None = None
+
+
+_COUNTS = (
+    *("turns", "imported_turns", "refused", "warm_ups"),
+    *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
+    *("value", "priced", "not_priced", "threads"),
+)
+
+
+@dataclass(slots=True)
+class RowSums:
+    """The sums of one row."""
+
+    turns: int = 0
+    imported_turns: int = 0
+    refused: int = 0
+    warm_ups: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    models: frozenset[str] = frozenset()
+    threads: int = 0
+    last_at: float | None = None
+    value: float = 0.0
+    priced: int = 0
+    not_priced: int = 0
+    amount: float | None = None
+    _points: float = 0.0
+    _rest: float = 0.0
+    """What rounding took from the sum of the points."""
+
+    def count(self, sums: TurnSums) -> None:
+        """Count the turns of a cell."""
+        self.turns += sums.turns
+        self.imported_turns += sums.imported_turns
+        self.refused += sums.refused
+        self.warm_ups += sums.warm_ups
+        self.input_tokens += sums.input_tokens
+        self.cached_tokens += sums.cached_tokens
+        self.output_tokens += sums.output_tokens
+        self.reasoning_tokens += sums.reasoning_tokens
+        self.seen(sums.last_at)
+
+    def use(self, points: float, per_point: float | None = None) -> None:
+        """Add points, of which each is so much of a budget."""
+        self._add_points(points)
+        if per_point is not None:
+            self.amount = (self.amount or 0.0) + points * per_point
+
+    def add_all(self, others: Sequence[RowSums], *, with_points: bool = True) -> None:
+        """Add other rows, with or without their points and their parts of a budget."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + sum(map(attrgetter(name), others)))
+        for models in {other.models for other in others}:
+            self.models = _joined(self.models, models)
+        for at in [other.last_at for other in others if other.last_at is not None]:
+            self.seen(at)
+        if with_points:
+            self._add_points(math.fsum(other.points for other in others))
+            amounts = [other.amount for other in others if other.amount is not None]
+            if amounts:
+                self.amount = (self.amount or 0.0) + math.fsum(amounts)
+
+    def seen(self, at: float) -> None:
+        """Move ``last_at`` on to a timestamp."""
+        if self.last_at is None or at > self.last_at:
+            self.last_at = at
+
+    @property
+    def points(self) -> float:
+        """The sum of the points."""
+        return self._points + self._rest
+
+    def _add_points(self, points: float) -> None:
+        total = self._points + points
+        larger, smaller = (self._points, points) if abs(self._points) >= abs(points) else (points, self._points)
+        self._rest += (larger - total) + smaller
+        self._points = total
+
+    def figures(self, total: float) -> UsageFigures:
+        """Return the sums as documents have them; `total` is the sum of all rows' points."""
+        points = self.points
+        return {
+            "points": points,
+            "share": points / total if total else None,
+            "turns": self.turns,
+            "imported_turns": self.imported_turns,
+            "refused": self.refused,
+            "warm_ups": self.warm_ups,
+            "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "models": sorted(self.models),
+            "threads": self.threads,
+            "last_at": self.last_at,
+            "api_value_usd": self.value if self.priced else None,
+            "not_priced_turns": self.not_priced,
+            "amount": self.amount,
+        }
+
+
+@cache
+def _joined(some: frozenset[str], more: frozenset[str]) -> frozenset[str]:
+    """Return both sets as one, the same object each time: there may be a row for each thread of a year."""
+    return some | more
+
+
+@cache
+def _only(model: str | None) -> frozenset[str]:
+    return frozenset() if model is None else frozenset({model})
+
+
+_NO_ENTRY: UsageEntry = {
+    "key": None,
+    "name": None,
+    "title": None,
+    "folder": None,
+    "project": None,
+    "elsewhere": False,
+    "pending": False,
+    "kind": None,
+    "parent": None,
+    "depth": 0,
+    **RowSums().figures(0),
+}
+
+
+_NO_ROW: UsageRow = {**_NO_ENTRY, "tree": [], "start": None, "end": None, "by_model": []}
+
+
+@dataclass
+class Grouping:
+    """What rows stand for, and how threads are shown.
+
+    Args:
+        by: what a row stands for.
+        zone: that of days, weeks, months and hours; None means that of the machine.
+        tree: list the threads of sub-agents in the rows by thread.
+        rolls_up: count the turns of sub-agents for the session that started them.
+        projects_of: returns the keys of the projects of threads by their ids, where they are known.
+        names: the names that a person gave threads.
+        most: list so many rows, and sum up the others; None lists all.
+    """
+
+    by: GroupBy
+    zone: dt.tzinfo | None = None
+    tree: bool = False
+    rolls_up: bool = True
+    projects_of: Callable[[Collection[str]], Mapping[str, str]] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    most: int | None = None
+
+
+class UsageTable:
+    """The rows of the document, filled account by account.
+
+    Attributes:
+        by: what a row stands for.
+        zone: that of days, weeks, months and hours; None means that of the machine.
+    """
+
+    def __init__(self, grouping: Grouping, period: TimeRange, valuation: Valuation | None = None) -> None:
+        self.by = grouping.by
+        self.zone = grouping.zone
+        self._grouping = grouping
+        self._period = period
+        self._valuation = valuation
+        self._names: dict[str, str] = dict(grouping.names) if grouping.by == "thread" else {}
+        self._opens_tree = grouping.tree and grouping.by == "thread"
+        self._quarters: dict[int, str | None] = {}
+        self._rows: dict[str | None, RowSums] = {}
+        self._models: dict[str | None, dict[str | None, RowSums]] = {}
+        self._threads: dict[str | None, dict[str | None, set[str]]] = {}
+        self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
+        self._models_of: dict[str, set[str | None]] = {}
+        self._accounts: dict[str, int] = {}
+        self._tree = ThreadTree(())
+        self._branches: dict[str, RowSums] = {}
+        self._pending = RowSums()
+        self._elsewhere = RowSums()
+        self._total = RowSums()
+        self._weights: list[TokenWeights] = []
+        self._readings = Readings()
+
+    # Filling
+
+    def add_turns(self, owner: RowOwner, key: CellKey, sums: TurnSums, threads: Iterable[str | None]) -> None:
+        """Count the turns of a cell, which are of these threads."""
+        self._models_of.setdefault(owner.key, set()).add(key.model)
+        tally = self._row_of(owner, key)
+        tally.count(sums)
+        tally.models = _joined(tally.models, _only(key.model))
+        if self._valuation:
+            value, priced, not_priced = self._valuation.value(key, sums)
+            tally.value += value
+            tally.priced += priced
+            tally.not_priced += not_priced
+        if self.by in OF_THREADS:
+            # Each thread has sums of its own until the document is made.
+            tally.threads = int(key.thread is not None)
+        else:
+            self.add_threads(owner, key, threads)
+
+    def add_threads(self, owner: RowOwner, key: CellKey, threads: Iterable[str | None]) -> None:
+        """Note threads that had turns in a cell."""
+        found = self._threads.setdefault(self._key(owner, key), {}).setdefault(key.model, set())
+        found.update(thread for thread in threads if thread is not None)
+
+    def add_points(self, owner: RowOwner, key: CellKey, points: float) -> None:
+        """Add points that were attributed to turns of a cell."""
+        self._row_of(owner, key).use(points, owner.per_point)
+
+    def add_origin(self, owner: RowOwner, origin: ThreadOrigin, quarter: int) -> None:
+        """Note where a thread comes from, as its turns say that ended in a quarter of an hour."""
+        if origin.subagent is not None or origin.parent_thread is not None:
+            found = self._accounts.setdefault(owner.key, len(self._accounts)), quarter
+            self._origins[origin] = min(found, self._origins.get(origin, found))
+
+    def add_unexplained(self, owner: RowOwner, points: float, at: float) -> None:
+        """Add points that no turn explains; `at` is when the last such increase was read."""
+        tally = self._pending if is_pending(at, self._period.until) else self._elsewhere
+        tally.use(points, owner.per_point)
+        tally.seen(at)
+
+    def add_readings(self, owner: RowOwner, readings: Readings) -> None:
+        """Count readings and increases."""
+        self._readings = self._readings.plus(readings)
+        self._total.use(readings.points, owner.per_point if readings.points else None)
+
+    def add_account(self, owner: RowOwner) -> None:
+        """Show an account whose window was seen, even without use."""
+        if self.by == "account":
+            self._row(owner.key)
+            if owner.label is not None:
+                self._names[owner.key] = owner.label
+
+    def models_of(self, owner: RowOwner) -> set[str | None]:
+        """Return the models of the turns that were counted for an account."""
+        return self._models_of.get(owner.key, set())
+
+    def add_weights(self, weights: Iterable[TokenWeights]) -> None:
+        """Note the weights of the tokens of an account's models."""
+        self._weights += weights
+
+    def period_key(self, quarter: int) -> str | None:
+        """Return the key of the day, week, month or hour of a quarter of an hour; None outside the calendar."""
+        if quarter not in self._quarters:
+            self._quarters[quarter] = period_key(quarter * QUARTER_SECONDS, self.by, self.zone)
+        return self._quarters[quarter]
+
+    # The document
+
+    def document(self, generated_at: int) -> UsageDocument:
+        """Return the document, without a limit, a window and accounts; call it once, at last."""
+        if self.by in OF_THREADS:
+            self._fold_threads()
+        else:
+            self._count_threads()
+        for key, models in self._models.items():
+            self._row(key).add_all(list(models.values()))
+        self._total.add_all([*self._rows.values(), self._pending, self._elsewhere], with_points=False)
+        if self.by not in OF_THREADS:
+            self._total.threads = len(_union(each for threads in self._threads.values() for each in threads.values()))
+            for key, threads in self._threads.items():
+                self._row(key).threads = len(_union(threads.values()))
+        total = self._total.points
+        listed, others = self._listed()
+        branches = self._branches_by_session(total)
+        rows = [self._entry(key, self._rows[key], total, branches.get(key, [])) for key in listed]
+        for tally, elsewhere in ((self._pending, False), (self._elsewhere, True)):
+            if tally.points:
+                figures = tally.figures(total)
+                rows.append({**_NO_ROW, "elsewhere": elsewhere, "pending": not elsewhere, **figures})
+        return {
+            "generated_at": generated_at,
+            "since": self._period.since,
+            "until": self._period.until,
+            "by": self.by,
+            "limit_id": None,
+            "window": None,
+            "window_minutes": None,
+            "length": None,
+            "windows": [],
+            "accounts": [],
+            "rows": rows,
+            "others": others.figures(total) if others else None,
+            "other_rows": len(self._rows) - len(listed),
+            "total": self._total.figures(total),
+            "readings": self._readings.readings,
+            "imported_readings": self._readings.imported,
+            "rises": self._readings.increases,
+            "weights": self._weights,
+            "by_model": _model_entries(self._all_models(), total),
+            "unit": None,
+            "not_priced": _not_priced(self._valuation),
+            "price_source": self._valuation.source if self._valuation else None,
+            "own_prices": self._valuation.own_prices if self._valuation else [],
+        }
+
+    def _listed(self) -> tuple[list[str | None], RowSums | None]:
+        """Return the keys of the listed rows in their order, and the sum of the others; None if there are none."""
+        most = self._grouping.most
+        number = len(self._rows) if most is None else most
+        if self.by in TIMES:
+            listed = sorted(self._rows, key=lambda key: key or "")[max(0, len(self._rows) - number) :]
+        else:
+            listed = heapq.nsmallest(number, self._rows, key=self._rank)
+        if len(listed) == len(self._rows):
+            return listed, None
+        shown, others = set(listed), RowSums()
+        others.add_all([tally for key, tally in self._rows.items() if key not in shown])
+        return listed, others
+
+    def _rank(self, key: str | None) -> tuple[float, int, str]:
+        tally = self._rows[key]
+        return -tally.points, -tally.output_tokens, key or ""
+
+    def _fold_threads(self) -> None:
+        """Turn the sums of threads into those of sessions or projects."""
+        by_thread, self._rows = self._rows, {}
+        origins = sorted(self._origins, key=self._order) if self._grouping.rolls_up else []
+        tree = self._tree = ThreadTree(origins)
+        if self._opens_tree:
+            for thread, tally in by_thread.items():
+                for branch in self._branches_of(thread):
+                    branch.add_all([tally])
+        key_of = self._project_key(by_thread) if self.by == "project" else tree.root
+        for thread, tally in by_thread.items():
+            key = None if thread is None else key_of(thread)
+            found = self._rows.setdefault(key, tally)
+            if found is not tally:
+                found.add_all([tally])
+
+    def _order(self, origin: ThreadOrigin) -> tuple[tuple[int, int], tuple[str, ...]]:
+        """Return what origins are sorted by: account by account, and each in the order of time."""
+        return self._origins[origin], tuple(word or "" for word in origin)
+
+    def _project_key(self, threads: Iterable[str | None]) -> Callable[[str], str | None]:
+        """Return the function that gives the project of a thread, else of the session that started it."""
+        root = self._tree.root
+        ids = {thread for thread in threads if thread is not None}
+        projects_of = self._grouping.projects_of
+        projects = projects_of(ids | {root(each) for each in ids}) if projects_of else {}
+        return lambda thread: projects.get(thread) or projects.get(root(thread))
+
+    def _count_threads(self) -> None:
+        """Give the rows by model within a row their numbers of threads."""
+        if self.by in WITH_MODELS:
+            for key, threads in self._threads.items():
+                for model, found in threads.items():
+                    if model in self._models.get(key, {}):
+                        self._models[key][model].threads = len(found)
+
+    def _entry(self, key: str | None, tally: RowSums, total: float, tree: list[UsageEntry]) -> UsageRow:
+        name = self._names.get(key) if key is not None else None
+        bounds = period_bounds(key, self.by, self.zone) if key and self.by in TIMES else None
+        return {
+            **_NO_ROW,
+            "key": key,
+            "name": None if name == key else name,
+            "kind": self._tree.kinds.get(key) if self.by == "thread" and key is not None else None,
+            "tree": tree,
+            "start": bounds and bounds.start,
+            "end": bounds and bounds.end,
+            "by_model": _model_entries(self._models.get(key, {}), total),
+            **tally.figures(total),
+        }
+
+    def _all_models(self) -> dict[str | None, RowSums]:
+        """Return the sums of each model over all rows that list their models."""
+        found: dict[str | None, RowSums] = {}
+        for model in {model for models in self._models.values() for model in models}:
+            total = found[model] = RowSums()
+            total.add_all([models[model] for models in self._models.values() if model in models])
+            total.threads = len(_union(threads.get(model, set()) for threads in self._threads.values()))
+        return found
+
+    def _branches_by_session(self, total: float) -> dict[str | None, list[UsageEntry]]:
+        """Return the branches of each session, those with the most points first."""
+        figures = {thread: tally.figures(total) for thread, tally in self._branches.items()}
+        found = self._tree.branches(
+            figures, lambda each: (-figures[each]["points"], -figures[each]["output_tokens"], each)
+        )
+        return {session: [self._branch(each, figures[each.thread]) for each in some] for session, some in found.items()}
+
+    def _branch(self, branch: Branch, figures: UsageFigures) -> UsageEntry:
+        thread = branch.thread
+        name, kind = self._grouping.names.get(thread), self._tree.kinds.get(thread)
+        placed: UsageEntry = {**_NO_ENTRY, "key": thread, "name": name, "kind": kind, "parent": branch.parent}
+        return {**placed, "depth": branch.depth, **figures}
+
+    def _branches_of(self, thread: str | None) -> Iterator[RowSums]:
+        """Yield the sums of the branches that a thread's turns count for: its own, and those up to the session."""
+        while thread is not None and (parent := self._tree.parent(thread)) is not None:
+            yield self._branches.setdefault(thread, RowSums())
+            thread = parent
+
+    # Rows
+
+    def _row(self, key: str | None) -> RowSums:
+        found = self._rows.get(key)
+        if found is None:
+            found = self._rows[key] = RowSums()
+        return found
+
+    def _row_of(self, owner: RowOwner, cell: CellKey) -> RowSums:
+        """Return the sums of a cell's row; in rows that list their models, those of its model, which the row adds."""
+        key = self._key(owner, cell)
+        if self.by not in WITH_MODELS:
+            return self._row(key)
+        models = self._models.get(key)
+        if models is None:
+            models = self._models[key] = {}
+        found = models.get(cell.model)
+        if found is None:
+            found = models[cell.model] = RowSums()
+        return found
+
+    def _key(self, owner: RowOwner, cell: CellKey) -> str | None:
+        """Return the key of the row of a cell; that of its thread in rows that are found by threads."""
+        if self.by in OF_THREADS:
+            return cell.thread
+        if self.by == "account":
+            return owner.key
+        if self.by in TIMES:
+            return self.period_key(cell.quarter)
+        found: str | None = getattr(cell, _FIELDS.get(self.by, self.by))
+        return found
+
+
+_FIELDS = {"effort": "reasoning_effort"}
+
+
+def _union(sets: Iterable[set[str]]) -> set[str]:
+    return set().union(*sets)
+
+
+def _model_entries(tallies: Mapping[str | None, RowSums], total: float) -> list[ModelUse]:
+    """Return the use of each model, the most used first."""
+    found: list[ModelUse] = [{**tally.figures(total), "model": model} for model, tally in tallies.items()]
+    found.sort(key=lambda each: (-each["points"], -each["output_tokens"], each["model"] or ""))
+    return found
+
+
+def _not_priced(valuation: Valuation | None) -> list[NotPricedTurns]:
+    """Return the turns without a value, the most frequent reason first."""
+    found: Iterable[tuple[NotPriced, int]] = valuation.not_priced.items() if valuation else ()
+    entries: list[NotPricedTurns] = [
+        {"reason": each.reason, "model": each.model, "tier": each.tier, "turns": turns} for each, turns in found
+    ]
+    entries.sort(key=lambda each: (-each["turns"], each["reason"], each["model"] or "", each["tier"] or ""))
+    return entries

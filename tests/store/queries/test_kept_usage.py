@@ -1,0 +1,87 @@
+"""What is kept of the use of windows tells the same as the rows do."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store.constants import GROUP_BY
+from store.database import open_reader
+from store.queries.accounts import load_accounts
+from store.queries.kept_usage import usage_kind
+from store.queries.usage import NotSeenError, load_usage
+from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
+from tests.support.prices import PriceTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ZONES = [ZoneInfo(name) for name in ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")]
+
+
+def document(history: History, **options: Any) -> Any:
+    """The document that is asked for; why there is none, as text."""
+    with closing(open_reader(history.path)) as connection:
+        accounts = load_accounts(connection)
+        try:
+            return load_usage(connection, history.now, accounts=accounts, prices=PriceTable(), **options)
+        except NotSeenError as error:
+            return str(error)
+
+
+def ordered(found: Any) -> Any:
+    """The same with rows in the order of their keys: those with the same use may be in any."""
+    if isinstance(found, dict):
+        return {key: ordered(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return sorted(map(ordered, found), key=names_of) if found and isinstance(found[0], dict) else found
+    return found
+
+
+def names_of(row: Any) -> str:
+    return repr(
+        [row.get(name) for name in ("account", "elsewhere", "pending", "key", "model", "parent", "reason", "tier")]
+    )
+
+
+def nearly(found: Any) -> Any:
+    """The same with numbers that are compared to 1e-9."""
+    if isinstance(found, dict):
+        return {key: nearly(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [nearly(each) for each in found]
+    return pytest.approx(found, rel=1e-9, abs=1e-9) if isinstance(found, float) else found
+
+
+EXAMPLES = max(12, settings().max_examples // 8)
+"""Each plays a history, and asks twice after each of its steps."""
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    steps=HISTORIES,
+    days=st.sampled_from((0.5, 3, 30)),
+    since=st.floats(0, 80),
+    by=st.sampled_from(GROUP_BY),
+    zone=st.sampled_from(ZONES),
+    window=st.sampled_from(("5h", "7d")),
+)
+def test_kept_use_is_that_of_the_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float, window: str, **asked: Any
+) -> None:
+    """Whatever happens to the database, and in whatever pieces it was kept."""
+    kind = usage_kind(window)
+    assert kind is not None
+    with monkeypatch.context() as patch:
+        pieces_of(patch, days)
+        for history in play(path, [kind], steps):
+            for begin in (0.0, history.now - since * DAY):
+                found = document(history, since=begin, window=window, **asked)
+                with without_kept(patch):
+                    expected = document(history, since=begin, window=window, **asked)
+                assert ordered(found) == nearly(ordered(expected))
