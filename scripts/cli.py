@@ -25,7 +25,7 @@ if __package__ in {None, ""}:
 
 import click
 
-from scripts.commands.options import pass_on_options, status_options
+from scripts.commands.options import QuickHelp, pass_on_options, status_options
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from scripts.support.sanitize import sanitize
 
@@ -69,7 +69,7 @@ _DOCUMENT_COMMANDS = frozenset(
 """Commands that print one document and end."""
 
 
-class Commands(click.Group):
+class Commands(QuickHelp, click.Group):
     """The group of all commands; an expected failure of any of them ends in a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)

@@ -82,7 +82,7 @@ SpeedBy = Literal["model", "hour", "day", "effort", "tier"]
 SPEED_BY: tuple[SpeedBy, ...] = get_args(SpeedBy)
 """What a row of `store.documents.SpeedDocument` can stand for."""
 
-_NOT_IN_IDS = re.compile(r"[^a-z0-9_.]+", re.ASCII)
+_NOT_IN_IDS = r"[^a-z0-9_.]+"
 
 MAX_TIMESTAMP = 32_503_680_000
 """The year 3000: the greatest timestamp that every system can show, and that is read from a file."""
@@ -94,7 +94,7 @@ MAX_MINUTES = 10 * 366 * 24 * 60
 
 def limit_slug(name: str) -> str:
     """Return a limit's id as it follows from its name: lower case, ``-``, blanks and the like as ``_``."""
-    return _NOT_IN_IDS.sub("_", name.lower()).strip("_")
+    return re.sub(_NOT_IN_IDS, "_", name.lower()).strip("_")
 
 
 def is_full(used_percent: float | None) -> bool:

@@ -50,13 +50,38 @@ them: a time given, or a reached type that credits do not help, says that they a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from store.constants import is_full, is_zero, same_length
-from store.transitions import same_reset
+from store.reset_times import same_reset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Protocol
+
+    class AccountFacts(Protocol):
+        """What is known of an account's credits, and of the caps on spending them; None is unknown."""
+
+        @property
+        def has_credits(self) -> bool | None:
+            """Whether there are any."""
+
+        @property
+        def credits_unlimited(self) -> bool | None:
+            """Whether they are without limit."""
+
+        @property
+        def credits_balance(self) -> str | None:
+            """How many are left: the server's decimal string."""
+
+        @property
+        def overage_limit_reached(self) -> bool | None:
+            """Whether a cap on spending them is reached."""
+
+        @property
+        def spend_control_reached(self) -> bool | None:
+            """Whether the workspace's cap on spending is reached."""
+
 
 State = Literal["open", "refused", "on_credits", "unknown"]
 
@@ -68,30 +93,6 @@ USED_UP_TYPE = "rate_limit_reached"
 
 UNKNOWN_AFTER_SECONDS = 3_600
 """How long a figure counts that was reported after its own reset: then it is not known what became of the window."""
-
-
-class AccountFacts(Protocol):
-    """What is known of an account's credits, and of the caps on spending them; None is unknown."""
-
-    @property
-    def has_credits(self) -> bool | None:
-        """Whether there are any."""
-
-    @property
-    def credits_unlimited(self) -> bool | None:
-        """Whether they are without limit."""
-
-    @property
-    def credits_balance(self) -> str | None:
-        """How many are left: the server's decimal string."""
-
-    @property
-    def overage_limit_reached(self) -> bool | None:
-        """Whether a cap on spending them is reached."""
-
-    @property
-    def spend_control_reached(self) -> bool | None:
-        """Whether the workspace's cap on spending is reached."""
 
 
 class LimitVerdict(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from store.errors import DatabaseError
@@ -95,7 +94,7 @@ def _m005_unique_labels(database: Database) -> None:
     views = database.execute("SELECT name, sql FROM sqlite_master WHERE name IN ('latest', 'turns', 'changes')")
     for name, written in views.fetchall():
         database.execute(f"DROP VIEW {name}")
-        database.execute(_ACCOUNT_JOIN.sub(_LABEL_JOIN, written.replace(_ANY_NAME, "a.label")))
+        database.execute(written.replace(_ANY_NAME, "a.label").replace(_ACCOUNT_JOIN, _LABEL_JOIN))
 
 
 def _m006_edits(database: Database) -> None:
@@ -489,7 +488,7 @@ LEFT JOIN unique_keys keyed ON keyed.account = a.id
 """
 
 _ANY_NAME = "coalesce(a.name, a.email, trim(a.account_id || '/' || a.user_id, '/'))"
-_ACCOUNT_JOIN = re.compile(r"JOIN accounts a ON a\.id = ")
+_ACCOUNT_JOIN = "JOIN accounts a ON a.id = "
 # LEFT, so that the rows are still read in the order of their ids.
 _LABEL_JOIN = "LEFT JOIN account_labels a ON a.account = "
 

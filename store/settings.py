@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WATCHED_HOSTS = ("chatgpt.com", "us.chatgpt.com", "gov.chatgpt.com", "chat.openai.com", "api.openai.com")
 """The hosts whose connections are decrypted and whose figures are believed, without telemetry hosts."""
 
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+_HOST = r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*"
 
 MAX_LEARNED_HOSTS = 20
 """Hosts at most that are watched because a response of chatgpt.com led Codex to them."""
@@ -174,6 +174,6 @@ def checked_host(given: str) -> str:
 
     """
     name = plain_host(given.strip())
-    if not (_HOST.fullmatch(name) and len(name) <= 253):
+    if not (re.fullmatch(_HOST, name, re.ASCII) and len(name) <= 253):
         raise ValueError(f"{given!r} is not a host name; omit scheme, port and path, as in gateway.example")
     return name

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from scripts.render.console import TerminalProfile
     from scripts.render.export import Form
     from scripts.support.place import Place
-    from store.queries.accounts import Account, AccountCounts
+    from store.queries.accounts import Account
+    from store.queries.retention import AccountCounts
 
 
 @click.group(
@@ -124,7 +125,7 @@ def merge_accounts(context: click.Context, account: str, other: str, *, yes: boo
     """Add all data of an account to another."""
     from store import edits
     from store.database import transaction
-    from store.queries.accounts import account_counts
+    from store.queries.retention import account_counts
 
     path = local_file(database)
     with session(path, [account, other]) as found:
@@ -160,7 +161,7 @@ def forget_account(context: click.Context, account: str, *, yes: bool, database:
     """Delete an account and all data stored for it."""
     from store import edits
     from store.kept.filling import drop_edited
-    from store.queries.accounts import account_counts
+    from store.queries.retention import account_counts
 
     path = local_file(database)
     with session(path, [account]) as found:

@@ -12,6 +12,7 @@ from scripts.commands.completion import complete_account
 from scripts.commands.options import (
     ACCOUNT_HELP,
     LOGIN_HELP,
+    QuickHelp,
     any_option,
     json_option,
     names_option,
@@ -78,6 +79,7 @@ def _parse_budget(_context: click.Context, _parameter: click.Parameter, value: s
 
 
 @click.command(
+    cls=QuickHelp,
     epilog="""\b
 Examples:
   codex-tap guard && codex exec "the next task"
@@ -270,7 +272,7 @@ def _clock(timestamp: float) -> str:
 
 def _line(found: _Reply) -> str:
     from scripts.render.selection import reason
-    from store.analysis.ranking import label
+    from store.analysis.account_limits import label
 
     who = found.selected.status
     if who is None:

@@ -126,7 +126,7 @@ def _exit_code(document: NextDocument) -> int:
 
 
 def _print_choice(document: NextCommandDocument) -> None:
-    from store.analysis.ranking import label
+    from store.analysis.account_limits import label
 
     name = sanitize(label(document["ranking"][0]))
     reason = sanitize("; ".join(part for part in (document["reason"], document["login"]) if part))
@@ -138,7 +138,7 @@ def _print_choice(document: NextCommandDocument) -> None:
 
 
 def _refusal(document: NextCommandDocument) -> str:
-    from store.analysis.ranking import label
+    from store.analysis.account_limits import label
 
     reasons = [f"  {sanitize(label(each))}: {sanitize(each['reason'])}" for each in document["ranking"]]
     return "\n".join(["No account can be used now.", *reasons, *filter(None, [_login_line(document)])])

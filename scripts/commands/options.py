@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts.commands.completion import complete_account
-from scripts.support.beside import Beside
 from scripts.support.place import read_place
 from store.errors import SettingError
 from store.settings import (
@@ -26,22 +25,51 @@ from store.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from click.shell_completion import CompletionItem
+
     from scripts.codex_files.login import Login
     from scripts.render.export import Form
 
 PROXY_ADDRESS = "127.0.0.1:8080"
 
 
+# Help
+
+
+class QuickHelp(click.Command):
+    """A command for prompts: its option for help is click's, without the search for a translation of its text."""
+
+    @functools.cached_property
+    def _quick_help(self) -> click.Option:
+        return click.Option(
+            ["-h", "--help"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_help,
+            help="Show this message and exit.",
+        )
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:  # noqa: ARG002 (click's signature)
+        """Return the option; it is the same one each time."""
+        return self._quick_help
+
+
+def _show_help(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        click.echo(context.get_help(), color=context.color)
+        context.exit()
+
+
 # Validators
 
 
-class _PlaceType(click.Path):
+class _PlaceType(click.ParamType[Any]):
     """A file or, where a command only reads, a team's database."""
 
     name = "path"
 
     def __init__(self, *, may_be_team: bool) -> None:
-        super().__init__()
         self._may_be_team = may_be_team
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -57,6 +85,12 @@ class _PlaceType(click.Path):
         except SettingError as error:
             self.fail(str(error), param, ctx)
         return place if self._may_be_team else self.fail(_needs_file(ctx), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 (click's signature)
+        """Leave it to the shell to complete the name of a file."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
 
 
 def local_file(given: Path | None) -> Path:
@@ -322,6 +356,8 @@ def beside_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_beside(*arguments: Any, **options: Any) -> None:
+        from scripts.support.beside import Beside
+
         given = {name: options.pop(name) for name in Beside._fields}
         command(*arguments, beside=Beside(**given), **options)
 
@@ -334,10 +370,13 @@ proxy_option = click.option(
     "--proxy", "address", metavar="HOST:PORT", help="Use this running codex-tap proxy instead of starting one."
 )
 
-ca_option = click.option(
-    "--ca",
-    "ca_file",
-    type=click.Path(path_type=Path),
-    metavar="PEM",
-    help="CA certificate of that proxy. [default: codex-tap's own]",
-)
+
+def ca_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--ca``; the command takes `ca_file`, a path or None."""
+    return click.option(
+        "--ca",
+        "ca_file",
+        type=click.Path(path_type=Path),  # made where it is used: click looks up a translation of its name
+        metavar="PEM",
+        help="CA certificate of that proxy. [default: codex-tap's own]",
+    )(command)

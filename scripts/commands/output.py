@@ -8,7 +8,7 @@ import os
 import sys
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,15 +31,21 @@ if TYPE_CHECKING:
     Renderer = Callable[[TerminalProfile], Rendered]
 
 
-class Table(NamedTuple):
+class Table:
     """The rows of a document, for ``--csv`` and ``--ndjson``.
 
     `csv_row` returns a row as the CSV has it. `columns` are names of values in such a row.
     """
 
-    rows: Iterable[Mapping[str, Any]]
-    columns: Sequence[str]
-    csv_row: Callable[[Any], Mapping[str, Any]] = dict
+    __slots__ = ("columns", "csv_row", "rows")  # a class without more: prompts import it, and print no table
+
+    def __init__(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        columns: Sequence[str],
+        csv_row: Callable[[Any], Mapping[str, Any]] = dict,
+    ) -> None:
+        self.rows, self.columns, self.csv_row = rows, columns, csv_row
 
 
 def emit(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scripts.commands.options import ACCOUNT_HELP, accounts_argument, shell_login, status_options
+from scripts.commands.options import ACCOUNT_HELP, QuickHelp, accounts_argument, shell_login, status_options
 from scripts.commands.output import emit
 from scripts.support.database import NO_ACCOUNT, chosen_accounts, login_account, session
 from scripts.support.errors import NOTHING_YET
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    cls=QuickHelp,
     epilog="""\b
 Examples:
   codex-tap status work        the account that begins with "work"

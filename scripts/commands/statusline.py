@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from scripts.commands.completion import complete_account
-from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, any_option, place_option, shell_login
+from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, QuickHelp, any_option, place_option, shell_login
 from scripts.support.database import account_outlook
 from scripts.support.errors import NOTHING_YET
 from scripts.support.json_document import versioned
@@ -38,6 +38,7 @@ UNKNOWN_TEXT = "-"
 
 
 @click.command(
+    cls=QuickHelp,
     epilog="""\b
 Examples:
   tmux    set -g status-right '#(codex-tap statusline --format tmux)'
@@ -68,7 +69,7 @@ prints "-" and exits with 0.
 @place_option
 def statusline(*, account: str | None, form: str, any_account: bool, database: Place | None) -> None:
     """Print one line on an account, for status bars."""
-    from store.analysis.ranking import main_limit
+    from store.analysis.account_limits import main_limit
 
     login = shell_login(account, any_account=any_account)
     selected, forecasts = account_outlook(
@@ -127,7 +128,7 @@ def _waybar(found: _Outlook) -> str:
 
 def _json(found: _Outlook) -> str:
     from scripts.render.selection import selection
-    from store.analysis.ranking import STALE_SECONDS
+    from store.analysis.account_limits import STALE_SECONDS
 
     who, limit = found.who, found.limit
     selected = selection(found.selected, found.login)
@@ -179,8 +180,8 @@ def _line(
         written: escapes text for the status bar.
         coloured: styles a figure by its level; None leaves it plain, and needs no level.
     """
+    from store.analysis.account_limits import STALE_SECONDS, label
     from store.analysis.formatting import short_duration
-    from store.analysis.ranking import STALE_SECONDS, label
 
     who, limit = found.who, found.limit
     parts = [written(sanitize(label(who)))]
@@ -229,8 +230,8 @@ def _length(slot: str, minutes: int | None) -> str:
 
 def _tooltip(found: _Outlook) -> str:
     from scripts.render.selection import reason
+    from store.analysis.account_limits import label, window_left
     from store.analysis.formatting import duration
-    from store.analysis.ranking import label, window_left
 
     who, limit = found.who, found.limit
     heading = (label(who), who["plan_type"], reason(found.selected, found.login))
@@ -241,8 +242,9 @@ def _tooltip(found: _Outlook) -> str:
 
 def _class(found: _Outlook) -> str:
     """Return the CSS class: ``blocked``, else ``stale``, else the level of the window that matters most."""
+    from store.analysis.account_limits import STALE_SECONDS
     from store.analysis.forecast import most_urgent
-    from store.analysis.ranking import STALE_SECONDS, tightest_window
+    from store.analysis.ranking import tightest_window
 
     limit = found.limit
     if limit["state"] in {"refused", "unknown"}:

@@ -144,7 +144,7 @@ def figures(
         zone: the time zone of the output; None is the machine's own.
         tightest_only: leave out all windows but the tightest.
     """
-    from store.analysis.ranking import label, main_limit
+    from store.analysis.account_limits import label, main_limit
 
     found = []
     for account in accounts:
@@ -195,8 +195,9 @@ def _reason(counts: Counts, bypass: Bypass | None) -> str:
 
 def _limit_status(limit: LimitStatus, now: float, zone: dt.tzinfo | None, *, tightest_only: bool) -> Iterator[str]:
     """Yield why a limit is blocked, then its windows without the one that blocks it."""
+    from store.analysis.account_limits import STALE_SECONDS
     from store.analysis.formatting import duration
-    from store.analysis.ranking import STALE_SECONDS, tightest_window
+    from store.analysis.ranking import tightest_window
 
     blocked = _blocked(limit, now, zone)
     if blocked:
@@ -211,8 +212,8 @@ def _limit_status(limit: LimitStatus, now: float, zone: dt.tzinfo | None, *, tig
 
 
 def _blocked(limit: LimitStatus, now: float, zone: dt.tzinfo | None) -> str | None:
+    from store.analysis.account_limits import blocking_length
     from store.analysis.formatting import short_moment
-    from store.analysis.ranking import blocking_length
 
     by, length = limit["blocked_by"], blocking_length(limit)
     if limit["state"] == "unknown" and any(window["reset_overdue"] for window in limit["windows"].values()):

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from scripts.render.console import count, label_width, truncate, wrapped
 from scripts.support.sanitize import sanitize
-from store.analysis import formatting, ranking
+from store.analysis import account_limits, formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def render_events(document: EventsDocument, profile: TerminalProfile, *, hides_r
 
     `hides_routine` leaves out resets that came when they were due.
     """
-    labels = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    labels = {account["account"]: sanitize(account_limits.label(account)) for account in document["accounts"]}
     events = [event for event in document["events"] if not (hides_routine and event["routine"])]
     shown = {event["account"] for event in events}
     width = label_width([labels[key] for key in shown], _MAX_LABEL, profile.glyphs) if len(labels) > 1 else 0

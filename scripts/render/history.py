@@ -8,7 +8,7 @@ from rich.text import Text
 
 from scripts.render.console import TerminalProfile, clock_time, label_width, level_style, truncate, window_length
 from scripts.support.sanitize import sanitize
-from store.analysis import formatting, ranking
+from store.analysis import account_limits, formatting
 from store.analysis.budgets import budget_text
 from store.analysis.formatting import percent
 from store.analysis.levels import level
@@ -76,7 +76,7 @@ def _row(entry: HistoryEntry, columns: _Columns, profile: TerminalProfile) -> Te
         formatting.clock_time(first, profile.zone),
         clock_time(last, first, profile.zone) if last > first else "",
         str(entry["observations"]),
-        truncate(sanitize(ranking.label(entry)), columns.account, profile.glyphs),
+        truncate(sanitize(account_limits.label(entry)), columns.account, profile.glyphs),
         truncate(sanitize(entry["limit_id"]), columns.limit, profile.glyphs),
     )
     text = Text(_line(cells, columns))

@@ -9,9 +9,9 @@ from rich.text import Text
 from scripts.render.console import label_width, level_style, truncate, window_length
 from scripts.render.status import block_text
 from scripts.support.sanitize import sanitize
+from store.analysis.account_limits import main_limit
 from store.analysis.formatting import UNKNOWN, duration, percent
 from store.analysis.levels import level
-from store.analysis.ranking import main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.analysis.ranking import label
+from store.analysis.account_limits import label
 
 if TYPE_CHECKING:
     from scripts.codex_files.login import Login

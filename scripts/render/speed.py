@@ -8,8 +8,8 @@ from rich.text import Text
 
 from scripts.render.console import truncate, wrapped
 from scripts.support.sanitize import sanitize
+from store.analysis.account_limits import label
 from store.analysis.formatting import amount, clock_time, whole
-from store.analysis.ranking import label
 from store.analysis.speed_text import in_seconds, rate
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from scripts.render.accounts import title_parts
 from scripts.render.console import TerminalProfile, clock_time, filled, left_percent, level_style, window_length
 from scripts.render.forecast import render_most_urgent
 from scripts.support.sanitize import sanitize
+from store.analysis.account_limits import blocking_length, main_limit
 from store.analysis.budgets import budget_text
 from store.analysis.forecast import TOO_LITTLE_HISTORY, most_urgent
 from store.analysis.formatting import DAY, UNKNOWN, decimal_amount, duration, percent
 from store.analysis.levels import window_level
 from store.analysis.model_usage import unavailable_text
 from store.analysis.pressure import by_account
-from store.analysis.ranking import blocking_length, main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

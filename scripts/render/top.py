@@ -12,11 +12,11 @@ from scripts.render.console import clock_time, filled, left_percent, level_style
 from scripts.render.thread_labels import kind_label, short_ids
 from scripts.render.usage import ELSEWHERE, PENDING
 from scripts.support.sanitize import sanitize
+from store.analysis.account_limits import STALE_SECONDS, block_reason, main_limit
 from store.analysis.forecast import LIKELY
 from store.analysis.formatting import UNKNOWN, amount, duration
 from store.analysis.levels import forecast_level, window_level
 from store.analysis.pressure import by_account, highest_use, pressure
-from store.analysis.ranking import STALE_SECONDS, block_reason, main_limit
 from store.constants import MAIN_LIMIT, is_full
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from scripts.render.console import MAX_ROWS, count, label_width, rows_left_out, 
 from scripts.render.imports import imported_note
 from scripts.render.thread_labels import LabelledThread, kind_label, thread_labels
 from scripts.support.sanitize import sanitize
-from store.analysis import formatting, ranking
+from store.analysis import account_limits, formatting
 from store.analysis.formatting import amount
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _left_out(document: UsageDocument, most: int) -> slice:
 
 def _title(document: UsageDocument, profile: TerminalProfile) -> Text:
     accounts = document["accounts"]
-    who = sanitize(ranking.label(accounts[0])) if len(accounts) == 1 else f"{len(accounts)} accounts"
+    who = sanitize(account_limits.label(accounts[0])) if len(accounts) == 1 else f"{len(accounts)} accounts"
     since, until = (formatting.clock_time(each, profile.zone) for each in (document["since"], document["until"]))
     about = [f"{_windows(document)} of {sanitize(document['limit_id'])}", f"{since} to {until}", who]
     return Text(about[0], "bold").append(profile.glyphs.dot.join(["", *about[1:]]), "not bold")
@@ -127,7 +127,7 @@ def _windows(document: UsageDocument) -> str:
 
 def _lengths(document: UsageDocument) -> str:
     """Return the length of each account's window, for accounts with different ones."""
-    labels = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    labels = {account["account"]: sanitize(account_limits.label(account)) for account in document["accounts"]}
     return ", ".join(
         f"{window_length(window['window'], window['window_minutes'])} of {labels[window['account']]}"
         for window in document["windows"]
@@ -407,7 +407,7 @@ def _notes(document: UsageDocument) -> list[str]:
 
 def _weights(document: UsageDocument) -> Iterator[str]:
     """Yield a sentence on the token weights of each model."""
-    accounts = {account["account"]: sanitize(ranking.label(account)) for account in document["accounts"]}
+    accounts = {account["account"]: sanitize(account_limits.label(account)) for account in document["accounts"]}
     for fit in document["weights"]:
         whose = f"{accounts[fit['account']]}, " if len(accounts) > 1 else ""
         yield f"{whose}{_weight(fit)}"

@@ -213,13 +213,13 @@ def login_account(found: Session, workspace: str | None, now: float) -> Selected
 
 def seen_last(document: StatusDocument) -> AccountStatus | None:
     """Return the account of a document that was seen last, else one of which no limit is known; None without any."""
-    from store.analysis.ranking import in_use
+    from store.analysis.account_limits import in_use
 
     return in_use(document) or next(iter(document["accounts"]), None)
 
 
 def _forecasts(found: Session, status: AccountStatus | None, now: float) -> Mapping[str, WindowForecast]:
-    from store.analysis.ranking import main_limit
+    from store.analysis.account_limits import main_limit
     from store.queries.forecast import load_forecasts
 
     limit = main_limit(status) if status else None

@@ -34,7 +34,7 @@ from store.constants import EVENT_KINDS, GroupBy, SpeedBy
 from store.edits import forget_account, rename_account
 from store.files import spill_files
 from store.kept.filling import drop_edited
-from store.queries.accounts import account_counts, count_accounts, find_account, load_accounts
+from store.queries.accounts import count_accounts, find_account, load_accounts
 from store.queries.events import empty_event_page, load_event_page
 from store.queries.forecast import empty_forecasts, load_forecasts
 from store.queries.health import Losses, load_losses
@@ -43,6 +43,7 @@ from store.queries.limits import newest_observation
 from store.queries.many_accounts import load_shown, load_shown_status
 from store.queries.overview import empty_overview, load_overview
 from store.queries.peaks import empty_peaks, load_peaks
+from store.queries.retention import account_counts
 from store.queries.speed import empty_speed, load_speed
 from store.queries.status import empty_status, load_status
 from store.queries.turns import load_turns

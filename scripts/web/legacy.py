@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from typing_extensions import TypedDict
 
-from store.analysis.ranking import main_limit
+from store.analysis.account_limits import main_limit
 from store.constants import MAIN_LIMIT
 from store.queries.limits import current_snapshots
 from store.queries.status import load_status

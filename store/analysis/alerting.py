@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from store.analysis.account_limits import find_limit, label
 from store.analysis.event_text import limit_suffix
 from store.analysis.forecast import LIKELY
 from store.analysis.formatting import (
@@ -24,9 +25,9 @@ from store.analysis.formatting import (
     percent,
     window_length,
 )
-from store.analysis.ranking import find_limit, label
 from store.constants import BUDGET_LIMIT, is_full
-from store.transitions import TransitionKind, WindowReading, same_reset, transition
+from store.reset_times import same_reset
+from store.transitions import TransitionKind, WindowReading, transition
 
 if TYPE_CHECKING:
     import datetime as dt

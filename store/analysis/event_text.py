@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from store.analysis.formatting import clock_time, decimal_amount, duration, in_points, percent, window_length
 from store.constants import BUDGET_SLOT, MAIN_LIMIT
-from store.transitions import same_reset
+from store.reset_times import same_reset
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
 from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
 from store.constants import is_full, same_length
-from store.transitions import TransitionKind, WindowReading, clock_skew, same_reset, transition
+from store.reset_times import clock_skew, same_reset
+from store.transitions import TransitionKind, WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import math
 import re
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 _WEEK = 6 * DAY
 
 _SCALES, _MIN_SCALED = ((1e9, "G"), (1e6, "M"), (1e3, "k")), 100_000
-_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?")
+_DECIMAL = r"[0-9]{1,30}(\.[0-9]{1,30})?"
 
 
 def duration(seconds: float) -> str:
@@ -90,7 +89,7 @@ def amount(number: int) -> str:
 
 def decimal_amount(written: str) -> str:
     """Format the text of a decimal number, as servers send amounts: ``25000.50`` becomes ``25,000.50``."""
-    if not _DECIMAL.fullmatch(written):
+    if not re.fullmatch(_DECIMAL, written):
         return written
     whole_part, point, rest = written.partition(".")
     return f"{int(whole_part):,}{point}{rest}"
@@ -103,7 +102,7 @@ def dollars(value: float) -> str:
 
 def decimal_value(written: str | None) -> float | None:
     """Return the number that a decimal text stands for; None for another text."""
-    return float(written) if written and _DECIMAL.fullmatch(written) else None
+    return float(written) if written and re.fullmatch(_DECIMAL, written) else None
 
 
 def figure(value: float) -> str:
@@ -123,7 +122,7 @@ def rounded(value: float) -> float:
 
 def whole(value: float) -> int:
     """Round to the nearest whole number, halves up, as the web page does."""
-    return math.floor(value + 0.5)
+    return int((value + 0.5) // 1)
 
 
 def window_length(slot: str, minutes: int | None) -> str:

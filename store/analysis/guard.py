@@ -12,8 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from store.analysis.account_limits import (
+    STALE_SECONDS,
+    block_reason,
+    find_limit,
+    main_limit,
+    server_reason,
+    window_left,
+)
 from store.analysis.formatting import clock_time, duration, find_slot, shown_windows
-from store.analysis.ranking import STALE_SECONDS, block_reason, find_limit, main_limit, server_reason, window_left
 from store.constants import MAIN_LIMIT
 from store.limit_state import UNKNOWN_AFTER_SECONDS
 

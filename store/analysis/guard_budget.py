@@ -11,8 +11,8 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from store.analysis.account_limits import find_limit, main_limit
 from store.analysis.formatting import clock_time, figure, find_slot, local_time, window_length
-from store.analysis.ranking import find_limit, main_limit
 from store.constants import MAIN_LIMIT
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from store.transitions import same_reset
+from store.reset_times import same_reset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

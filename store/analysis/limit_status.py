@@ -7,19 +7,26 @@ here, so that no old figure is shown as if it were current. Timestamps are Unix 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.formatting import length_code
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAX_MINUTES, MAX_PERCENT, MAX_TIMESTAMP, flag
 from store.limit_state import LimitVerdict, WindowFigures, credits_carry, credits_left, limit_state
+from store.reset_times import is_overdue
 from store.stored_json import is_number, read_mapping
-from store.transitions import is_overdue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Protocol
 
     from store.documents import BudgetStatus, CreditsStatus, LimitStatus, ReportedWindow, WindowStatus
     from store.limit_state import LimitState
+
+    class Row(Protocol):
+        """A row of a table by the names of its columns: a `sqlite3.Row`, or a mapping."""
+
+        def __getitem__(self, name: str, /) -> Any:
+            """Return the value of a column."""
 
 
 SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"resets_{slot}_at") for slot in ("5h", "7d")}
@@ -34,13 +41,6 @@ WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name i
 
 BUDGET_COLUMNS = "budget_limit, budget_used, budget_remaining, budget_unit, budget_source"
 """All columns that `budget_status` reads."""
-
-
-class Row(Protocol):
-    """A row of a table by the names of its columns: a `sqlite3.Row`, or a mapping."""
-
-    def __getitem__(self, name: str, /) -> Any:
-        """Return the value of a column."""
 
 
 class WindowRow(NamedTuple):

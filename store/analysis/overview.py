@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from store.analysis.account_limits import main_limit
 from store.analysis.levels import HIGH_PERCENT, MEDIUM_PERCENT, forecast_level, window_level, worst_level
 from store.analysis.pressure import by_account, by_pressure
-from store.analysis.ranking import main_limit
 from store.constants import is_full
 
 if TYPE_CHECKING:

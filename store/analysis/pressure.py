@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.analysis.ranking import main_limit
+from store.analysis.account_limits import main_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.limit_status import slots
-from store.transitions import Transition, TransitionKind, WindowReading, is_overdue, transition
+from store.reset_times import is_overdue
+from store.transitions import Transition, TransitionKind, WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

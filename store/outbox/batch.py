@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from store.constants import SKEW_SECONDS
 from store.outbox.privacy import account_number, shipped_ids, token_digest
 from store.outbox.tables import OutboxPosition
+from store.reset_times import clock_skew
 from store.stored_json import is_number, read_json, read_mapping
-from store.transitions import clock_skew
 
 if TYPE_CHECKING:
     import sqlite3

@@ -312,24 +312,6 @@ def account_ids(connection: Connection) -> set[int]:
     return {row[0] for row in connection.execute("SELECT id FROM accounts")}
 
 
-class AccountCounts(NamedTuple):
-    """The number of rows stored for an account."""
-
-    snapshots: int
-    limits: int
-    tokens: int
-
-
-def account_counts(connection: Connection, account: Account) -> AccountCounts:
-    """Count the rows that are deleted with an account, or go over when it is merged into another."""
-    row = connection.execute(
-        "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"
-        " (SELECT count(*) FROM limits WHERE account = :id), (SELECT count(*) FROM tokens WHERE account = :id)",
-        {"id": account.id},
-    ).fetchone()
-    return AccountCounts(*row)
-
-
 def _names(account: Account) -> list[str]:
     return [name for name in (account.name, account.email, account.key, *account.merged, *account.token_keys) if name]
 

@@ -1,4 +1,4 @@
-"""The number of rows that ``prune`` deletes, and the size of the file."""
+"""The number of rows that ``prune`` and ``accounts forget`` delete, and the size of the file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from store.connection import Connection
     from store.documents import PrunedAccount
     from store.queries.accounts import Account
 
@@ -83,3 +84,21 @@ def _prune_counts(connection: sqlite3.Connection, account: Account, before: floa
         found["all_snapshots"] - found["snapshots"],
         found["all_turns"] - found["turns"],
     )
+
+
+class AccountCounts(NamedTuple):
+    """The number of rows stored for an account."""
+
+    snapshots: int
+    limits: int
+    tokens: int
+
+
+def account_counts(connection: Connection, account: Account) -> AccountCounts:
+    """Count the rows that are deleted with an account, or go over when it is merged into another."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM snapshots WHERE account = :id),"
+        " (SELECT count(*) FROM limits WHERE account = :id), (SELECT count(*) FROM tokens WHERE account = :id)",
+        {"id": account.id},
+    ).fetchone()
+    return AccountCounts(*row)

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from store.constants import SKEW_SECONDS, is_full, is_zero
 from store.limit_state import NO_VERDICT, LimitVerdict, credits_carry, ended_by_turn, next_verdict, refuses_for
 from store.models import Credits, Source, Window
-from store.transitions import TransitionKind, WindowReading, same_reset, transition
+from store.reset_times import same_reset
+from store.transitions import TransitionKind, WindowReading, transition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from store.constants import RESET_JITTER_SECONDS, SKEW_SECONDS
-from store.transitions import MAX_PACE, Transition, TransitionKind, WindowReading, is_overdue, same_reset, transition
+from store.transitions import MAX_PACE, Transition, TransitionKind, WindowReading, transition
 from tests.support.factories import NOON
 
 K = TransitionKind
@@ -225,38 +225,3 @@ def test_no_moment_is_special(pair: tuple[WindowReading, WindowReading], offset:
     assume(found.kind is not K.SLID)
     later = (each._replace(resets_at=(each.resets_at or 0) + offset, seen_at=each.seen_at + offset) for each in pair)
     assert transition(*later).kind is found.kind
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        (NOON, NOON, True),
-        (NOON, NOON + 60, True),
-        (NOON, NOON - 61, False),
-        (None, NOON, False),
-        (NOON, None, False),
-        (None, None, False),
-    ],
-)
-def test_same_reset(one: int | None, other: int | None, expected: bool) -> None:
-    """Resets within a minute are one; an unknown one is no other's."""
-    assert same_reset(one, other) is expected
-
-
-@pytest.mark.parametrize(
-    ("resets_at", "server_time", "expected"),
-    [
-        pytest.param(NOON + 1, None, False, id="before"),
-        pytest.param(NOON, None, True, id="at-its-date"),
-        pytest.param(NOON - HOUR, None, True, id="long-after"),
-        pytest.param(None, None, False, id="no-date"),
-        pytest.param(NOON - 30, NOON - 60.0, False, id="the-servers-clock-is-behind"),
-        pytest.param(NOON + 30, NOON + 60.0, True, id="the-servers-clock-is-ahead"),
-        pytest.param(NOON - 30, NOON - float(HOUR), True, id="our-clock-is-wrong"),
-        pytest.param(NOON - 119, NOON - 120.0, False, id="within-the-skew"),
-        pytest.param(NOON - 119, NOON - 121.0, True, id="beyond-the-skew"),
-    ],
-)
-def test_a_reading_after_its_own_reset(resets_at: int | None, server_time: float | None, expected: bool) -> None:
-    """The server's clock decides where it is known and differs a little from ours."""
-    assert is_overdue(resets_at, NOON, server_time) is expected

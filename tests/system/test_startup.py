@@ -37,13 +37,22 @@ HEAVY = (
 )
 UNUSED_IN_PROMPTS = (
     *HEAVY,
-    *("dataclasses", "email", "logging", "platformdirs", "subprocess", "urllib.parse", "zoneinfo"),
+    *("dataclasses", "email", "locale", "logging", "math", "platformdirs", "psycopg", "subprocess", "urllib.parse"),
+    "zoneinfo",
     *(
         "scripts.render.console",
+        "scripts.support.beside",
+        "scripts.support.packages",
         "scripts.support.timespec",
         "store.analysis.forecast",
         "store.analysis.prices",
+        "store.analysis.ranking",
+        "store.kept",
         "store.models",
+        "store.outbox",
+        "store.retention",
+        "store.team",
+        "store.transitions",
     ),
 )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.analysis.ranking import AccountSize, TokenRate, account_sizes, in_use, is_known, rank_accounts
+from store.analysis.ranking import AccountSize, TokenRate, account_sizes, is_known, rank_accounts
 from tests.support.factories import NOON
 from tests.support.status_factories import HOUR, account, any_accounts, five, seven
 
@@ -246,19 +246,6 @@ def test_an_account_is_known_by_its_limits() -> None:
     assert not is_known(chosen())
     assert not is_known(chosen(account("work", None)))
     assert is_known(chosen(account("work", five(100), blocked_by="5h")))
-
-
-def test_the_account_in_use_has_the_newest_reading() -> None:
-    """The newest reading of any limit counts; an account without readings is never in use."""
-    accounts = [
-        account("old", five(1), observed_at=NOON - 500),
-        account("new", five(1), observed_at=NOON - 5),
-        account("never", None),
-    ]
-    found = in_use({"generated_at": NOON, "accounts": accounts})
-    assert found is not None
-    assert found["name"] == "new"
-    assert in_use({"generated_at": NOON, "accounts": accounts[2:]}) is None
 
 
 @given(any_accounts, st.sampled_from([None, ()]))

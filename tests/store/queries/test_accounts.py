@@ -17,7 +17,6 @@ from store.queries.accounts import (
     MAX_LISTED,
     Account,
     AccountError,
-    account_counts,
     find_account,
     find_stored_account,
     in_order,
@@ -27,6 +26,7 @@ from store.queries.accounts import (
     search_accounts,
     workspace_accounts,
 )
+from store.queries.retention import account_counts
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, NOON, limit, snapshot, used, windows
 

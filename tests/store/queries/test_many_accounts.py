@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from store.analysis.account_limits import main_limit
 from store.analysis.levels import level
 from store.analysis.pressure import by_pressure, highest_use
-from store.analysis.ranking import main_limit
 from store.constants import MANY_ACCOUNTS, MOST_PRESSED
 from store.database import open_reader
 from store.queries.accounts import are_many, load_accounts

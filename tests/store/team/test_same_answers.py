@@ -17,7 +17,6 @@ from store.constants import GROUP_BY, MAIN_LIMIT
 from store.database import open_reader, open_writer
 from store.models import SightingKind
 from store.queries.accounts import (
-    account_counts,
     find_stored_account,
     load_accounts,
     search_accounts,
@@ -35,6 +34,7 @@ from store.queries.limits import load_limit_ids, newest_observation
 from store.queries.many_accounts import load_uses
 from store.queries.overview import load_overview
 from store.queries.peaks import load_peaks
+from store.queries.retention import account_counts
 from store.queries.sightings import load_sightings
 from store.queries.speed import load_speed
 from store.queries.status import load_status
