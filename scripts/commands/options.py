@@ -75,16 +75,16 @@ class _PlaceType(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, Path):
             return value
+        if isinstance(value, str) and not is_team_address(value):
+            return database_path(value)
+        if not self._may_be_team:
+            self.fail(_needs_file(ctx), param, ctx)
+        if not isinstance(value, str):  # given in front of the command
+            return value
         try:
-            if not isinstance(value, str):  # given in front of the command
-                place = value
-            elif is_team_address(value):
-                place = read_place(value, is_argument=True) if self._may_be_team else None
-            else:
-                return database_path(value)
+            return read_place(value, is_argument=True)
         except SettingError as error:
             self.fail(str(error), param, ctx)
-        return place if self._may_be_team else self.fail(_needs_file(ctx), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 (click's signature)
         """Leave it to the shell to complete the name of a file."""

@@ -24,9 +24,9 @@ _LOCK_RETRY_SECONDS = 3.0
 @click.command(
     epilog="""\b
 Examples:
-  codex-tap otlp                                       to http://localhost:4318
+  codex-tap otlp                                     to http://localhost:4318
   OTEL_EXPORTER_OTLP_ENDPOINT=https://otel.example codex-tap otlp
-  codex-tap otlp --once                                from cron
+  codex-tap otlp --once                              from cron
 
 \b
 Exit codes of --once: 0 sent, 3 no data yet, 4 not sent.
@@ -37,7 +37,7 @@ Exit codes of --once: 0 sent, 3 no data yet, 4 not sent.
 @quiet_option("Print errors alone.")
 @click.option("--beside", is_flag=True, hidden=True, help="Run as a sidecar: wait for the lock, and stop with stdin.")
 def otlp(*, once: bool, database: Place | None, quiet: bool, beside: bool) -> None:
-    """Send limits, credits and turns as metrics to an OpenTelemetry collector.
+    """Send limits, credits and turns to an OpenTelemetry collector.
 
     It reads the database, whether or not a proxy is running, and sends every OTEL_METRIC_EXPORT_INTERVAL milliseconds
     (60000) until Ctrl-C. Turns are counted from its start on. The usual OTEL_EXPORTER_OTLP_* variables say where to.

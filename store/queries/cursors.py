@@ -53,11 +53,13 @@ _numbers = itertools.count()
 
 
 def stream(connection: Connection, statement: str, values: Values = ()) -> Iterator[StoredRow]:
-    """Yield the rows of a long answer without having all of them in memory."""
-    if is_file(connection):
-        yield from connection.execute(statement, values)
-        return
-    # It is closed with the transaction.
+    """Return the rows of a long answer, without having all of them in memory."""
+    # Not "yield from", which closes the cursor when a reader stops early: the connection may be closed by then.
+    return iter(connection.execute(statement, values)) if is_file(connection) else _fetch(connection, statement, values)
+
+
+def _fetch(connection: Connection, statement: str, values: Values) -> Iterator[StoredRow]:
+    """Yield the rows of a team's database, some thousands at a time; the cursor is closed with the transaction."""
     name = f"stream_{next(_numbers)}"
     connection.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {statement}", values)
     while rows := connection.execute(f"FETCH {_ROWS_AT_ONCE} FROM {name}").fetchall():

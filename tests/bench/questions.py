@@ -80,7 +80,7 @@ def prompts(size: Size) -> list[Row]:
         say(f"questions: {size.long_snapshots:,} snapshots and {size.long_turns:,} turns")
         say(f"questions: made in {time.monotonic() - begin:.0f} s, {long.stat().st_size / 1_000_000:,.0f} MB")
         try:
-            known = [each for each in QUESTIONS if each.words[0] in _COMMANDS]
+            known = [each for each in QUESTIONS[:: size.question_step] if each.words[0] in _COMMANDS]
             return [row for each in known for row in _rows(each, short, long, size.prompts)]
         finally:
             delete_kept(long)

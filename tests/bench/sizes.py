@@ -38,6 +38,8 @@ class Size:
     long_snapshots: int
     """Snapshots of years of history, on which questions are asked."""
     long_turns: int
+    question_step: int
+    """1: all questions are asked; 3: every third one."""
     import_runs: int
     session_bytes: int
     """Of session files that are imported."""
@@ -73,6 +75,7 @@ FULL = Size(
     prompts=20,
     long_snapshots=1_000_000,
     long_turns=2_000_000,
+    question_step=1,
     import_runs=3,
     session_bytes=1_000_000_000,
     team_accounts=10_000,
@@ -102,6 +105,7 @@ QUICK = Size(
     prompts=5,
     long_snapshots=20_000,
     long_turns=40_000,
+    question_step=4,
     import_runs=3,
     session_bytes=100_000_000,
     team_accounts=1_000,
@@ -131,6 +135,7 @@ SMALL = Size(
     prompts=1,
     long_snapshots=300,
     long_turns=600,
+    question_step=8,
     import_runs=1,
     session_bytes=500_000,
     team_accounts=250,

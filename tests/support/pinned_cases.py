@@ -326,6 +326,7 @@ COMMANDS: dict[str, list[Case]] = {
         piped("--version"),
         piped("--watch 3", interrupted=True),
         piped("--any", prepare=login("acct-ben")),
+        piped("--all"),
         piped("staus"),
         piped("--json status"),
         piped("--watch 3 usage"),
