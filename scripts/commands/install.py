@@ -12,6 +12,7 @@ import click
 from scripts.commands.options import beside_options, host_option, yes_option
 from scripts.commands.run import check_beside
 from scripts.support.errors import FAILED, WRONG_USE, CommandError
+from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,7 @@ Examples:
 @click.option("--always", is_flag=True, help="Run a service that Codex's own .env leads to.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the service. [default: 26339]")
 @click.option("--no-service", is_flag=True, help="Use no service manager; you run the service.")
+@click.option("--fresh", is_flag=True, help="Keep no option of an earlier installation.")
 @host_option
 @beside_options
 @yes_option
@@ -57,6 +59,7 @@ def install(
     always: bool,
     port: int | None,
     no_service: bool,
+    fresh: bool,
     hosts: tuple[str, ...],
     beside: Beside,
     yes: bool,
@@ -69,20 +72,22 @@ def install(
     With --always, a service holds one fixed port, and Codex's own .env leads every Codex there. If codex-tap fails or
     was removed, the service passes everything on unread.
 
-    Both show what they change, and ask. `codex-tap uninstall` undoes it.
+    Repeated, both keep what --host, --serve, --alerts, --otlp and --ship asked for before; --fresh drops what is not
+    named again. Both show what they change, and ask. `codex-tap uninstall` undoes it.
     """
     of_service = [*(["--no-service"] if no_service else ()), *(option for option, *_ in beside.options)]
     of_service += [] if port is None else ["--port"]
     _check_options(always=always, shell=shell, only_prints=only_prints, of_service=of_service)
     gateways = _checked(hosts)
-    if not always:
-        _install_shell(context, shell, gateways, only_prints=only_prints, yes=yes)
-        return
     check_beside(beside)
-    from scripts.install.always_step import plan_always
+    from scripts.install.always_step import NOTHING_KEPT, kept_options, plan_always
 
-    plan = plan_always(os.environ, port=port, gateways=gateways, beside=beside)
-    _install_always(context, plan, uses_service=not no_service, yes=yes)
+    kept = NOTHING_KEPT if fresh else kept_options()
+    if not always:
+        _install_shell(context, shell, gateways, kept.gateways, only_prints=only_prints, yes=yes)
+        return
+    plan = plan_always(os.environ, port=port, gateways=gateways, beside=beside, kept=kept)
+    _install_always(context, plan, kept.options, uses_service=not no_service, yes=yes)
 
 
 def _check_options(*, always: bool, shell: str | None, only_prints: bool, of_service: Sequence[str]) -> None:
@@ -104,7 +109,13 @@ def _checked(hosts: Sequence[str]) -> list[str]:
 
 
 def _install_shell(
-    context: click.Context, shell: ShellName | None, hosts: Sequence[str], *, only_prints: bool, yes: bool
+    context: click.Context,
+    shell: ShellName | None,
+    hosts: Sequence[str],
+    kept_hosts: Sequence[str],
+    *,
+    only_prints: bool,
+    yes: bool,
 ) -> None:
     from dataclasses import replace
 
@@ -116,12 +127,13 @@ def _install_shell(
     if chosen is None:
         raise CommandError(f"your shell is not known; name it with --shell ({', '.join(_SHELLS)})", WRONG_USE)
     registry = user_registry()
-    plan = plan_shell(chosen, hosts, os.environ, registry)
+    plan = plan_shell(chosen, list(dict.fromkeys([*kept_hosts, *hosts])), os.environ, registry)
     if only_prints:
         apply_shell(replace(plan, files=(), user_path=None))
         click.echo(plan.lines[-1])
         return
     _show_shell(plan)
+    _show_kept([part for host in kept_hosts for part in ("--host", host)])
     if not yes and not click.confirm("Do it?"):
         context.exit(1)
     apply_shell(plan, registry)
@@ -142,6 +154,11 @@ def _show_shell(plan: ShellPlan) -> None:
         click.echo("  your PATH in the registry: that folder comes first")
 
 
+def _show_kept(options: Sequence[str]) -> None:
+    if options:
+        click.echo(f"Kept from before, unless you add --fresh: {sanitize(' '.join(options))}")
+
+
 def _verb(change: FileChange) -> str:
     if not change.is_needed:
         return "already has "
@@ -154,7 +171,9 @@ def _report_edited(files: Sequence[FileChange]) -> None:
             click.echo(f"Lines of yours in the block of {change.file.path} stay, above it: {len(change.edited)}.")
 
 
-def _install_always(context: click.Context, plan: AlwaysPlan, *, uses_service: bool, yes: bool) -> None:
+def _install_always(
+    context: click.Context, plan: AlwaysPlan, kept: Sequence[str], *, uses_service: bool, yes: bool
+) -> None:
     from scripts.install.always_step import is_current, lead_codex, start_service, write_service
     from scripts.install.service_manager import NoManager, manager_of
 
@@ -163,6 +182,7 @@ def _install_always(context: click.Context, plan: AlwaysPlan, *, uses_service: b
     if problem:
         raise CommandError(problem, FAILED)
     _show_always(plan, manager.file)
+    _show_kept(kept)
     if not yes and not click.confirm("Do it?"):
         context.exit(1)
     is_running = is_current(plan, manager)

@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from scripts.launch.environment import (
 from scripts.launch.service_status import load_service_status
 from scripts.launch.shared_proxy import refuse_second
 from scripts.otlp.settings import service_environment
+from scripts.support.beside import NOTHING_BESIDE, Beside, beside_of
 from scripts.support.errors import FAILED, CommandError, LaunchError
 from scripts.support.installation import AlwaysOn, Installation, load_installation, save_installation
 from scripts.support.version import version
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scripts.install.service_manager import ServiceManager
-    from scripts.support.beside import Beside
 
 DEFAULT_PORT = 26339
 """The port of the service: CODEX on the keys of a telephone."""
@@ -94,7 +94,46 @@ class AlwaysPlan:
         return AlwaysOn(port, str(self.env.file.path), "none", self.trusted_before)
 
 
-def plan_always(environ: Mapping[str, str], *, port: int | None, gateways: Sequence[str], beside: Beside) -> AlwaysPlan:
+@dataclass(frozen=True)
+class KeptOptions:
+    """What a repeated installation keeps of the earlier one."""
+
+    gateways: Sequence[str] = ()
+    beside: Beside = NOTHING_BESIDE
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The variables of the programs beside the proxy."""
+
+    @property
+    def options(self) -> list[str]:
+        """The options that asked for it."""
+        return _options(self.gateways, self.beside)
+
+
+NOTHING_KEPT = KeptOptions()
+
+
+def kept_options() -> KeptOptions:
+    """Return the options of what is installed; those of a service only where its configuration can be read."""
+    installed = load_installation()
+    if installed.always is None:
+        return KeptOptions(installed.gateways)
+    beside, environ = NOTHING_BESIDE, dict[str, str]()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        config = _read_config()
+        beside = beside_of([str(part) for part in config["command"]])
+        given = {str(name): str(value) for name, value in config["environ"].items()}
+        environ = {name: value for name, value in given.items() if name.startswith("OTEL_") or name in _SHIP_VARIABLES}
+    return KeptOptions(installed.gateways, beside, environ)
+
+
+def plan_always(
+    environ: Mapping[str, str],
+    *,
+    port: int | None,
+    gateways: Sequence[str],
+    beside: Beside,
+    kept: KeptOptions = NOTHING_KEPT,
+) -> AlwaysPlan:
     """Find out what is to be changed, and check that it cannot leave Codex without a network.
 
     Args:
@@ -102,10 +141,12 @@ def plan_always(environ: Mapping[str, str], *, port: int | None, gateways: Seque
         port: the port of the service; None is that of an earlier installation, or else `DEFAULT_PORT`.
         gateways: gateways to watch beside Codex's own hosts.
         beside: what runs beside the proxy.
+        kept: what is kept of an earlier installation, beside that.
 
     Raises:
         CommandError: it cannot be installed here; the message says why and what to do.
     """
+    gateways, beside = list(dict.fromkeys([*kept.gateways, *gateways])), beside.or_else(kept.beside)
     if leads_through_tap(environ):
         raise CommandError("this shell runs under codex-tap; install from another one", FAILED)
     installed = load_installation()
@@ -142,6 +183,8 @@ def plan_always(environ: Mapping[str, str], *, port: int | None, gateways: Seque
         CorporateCa.read("SSL_CERT_FILE", trusted_before)
     command = _command(gateways, beside)
     config = _config(environ, port, upstream, trusted_before, command)
+    # Programs of the earlier installation keep their variables, where this shell does not set them.
+    environ = {**kept.environ, **environ}
     if beside.otlp:
         config["environ"].update(service_environment(environ))
     if beside.ship is not None:
@@ -328,9 +371,13 @@ def _config(
 
 
 def _command(gateways: Sequence[str], beside: Beside) -> list[str]:
-    options = [part for gateway in gateways for part in ("--host", gateway)]
-    options += [part for option in beside.options for part in option]
-    return [without_window(sys.executable), "-E", "-P", "-X", "utf8", str(_CLI), "proxy", "--held-socket", *options]
+    program = [without_window(sys.executable), "-E", "-P", "-X", "utf8", str(_CLI)]
+    return [*program, "proxy", "--held-socket", *_options(gateways, beside)]
+
+
+def _options(gateways: Sequence[str], beside: Beside) -> list[str]:
+    hosts = [part for gateway in gateways for part in ("--host", gateway)]
+    return [*hosts, *(part for option in beside.options for part in option)]
 
 
 def _check_home(folder: Path) -> None:

@@ -162,6 +162,24 @@ def test_without_a_service_manager(env: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not files.service_folder().exists()
 
 
+def test_a_repeat_says_what_it_keeps(bashrc: Path) -> None:
+    """Options of either step stay for both, unless it is to begin anew."""
+    assert bashrc.exists()
+    kept = "Kept from before, unless you add --fresh: "
+    arguments = ("install", "--always", "--no-service", "--yes", "--port", str(free_port()))
+    first = invoke("install", "--yes", "--host", "gateway.example")
+    second = invoke(*arguments, "--serve")
+    third = invoke(*arguments, "--host", "other.example")
+    shell = invoke("install", "--yes")
+    fresh = invoke(*arguments, "--fresh")
+    last = invoke(*arguments)
+    assert [each.exit_code for each in (first, second, third, shell, fresh, last)] == [0] * 6, third.stderr
+    assert kept not in first.stdout + fresh.stdout + last.stdout
+    assert f"{kept}--host gateway.example\n" in second.stdout
+    assert f"{kept}--host gateway.example --serve\n" in third.stdout
+    assert f"{kept}--host gateway.example --host other.example\n" in shell.stdout
+
+
 def test_a_service_that_would_end_at_logout(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is the error, and nothing is changed."""
     monkeypatch.setattr(Systemd, "why_not", lambda _self: "the service would end when you log out")

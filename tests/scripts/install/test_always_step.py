@@ -19,8 +19,11 @@ from scripts.demo.certificates import Authority
 from scripts.install import always_step
 from scripts.install.always_step import (
     DEFAULT_PORT,
+    NOTHING_KEPT,
     AlwaysPlan,
+    KeptOptions,
     is_current,
+    kept_options,
     lead_codex,
     own_environment,
     plan_always,
@@ -96,6 +99,34 @@ def test_the_service_gets_the_variables_of_its_metrics() -> None:
     )
     assert (with_metrics["command"][-1], "--otlp" in without["command"]) == ("--otlp", False)
     assert with_metrics["environ"] == {**without["environ"], **named}
+
+
+def test_a_repeat_keeps_what_was_installed(manager: Manager) -> None:
+    """The options, and the variables of what they start; the shell's own come first, and a fresh plan keeps nothing."""
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "PGPASSFILE": "/home/ann/pass", "OTEL_X": "1"}
+    beside = Beside(serve=True, otlp=True, ship="postgresql://h/d")
+    assert kept_options() == NOTHING_KEPT
+    first = plan_always({**os.environ, **named}, port=free_port(), gateways=["g"], beside=beside)
+    start_service(first, manager, write_service(first))
+
+    kept = kept_options()
+    assert kept.options == ["--host", "g", "--serve", "--otlp", "--ship", "postgresql://h/d"]
+    again = plan_always(os.environ, port=None, gateways=(), beside=Beside(), kept=kept)
+    assert again.config == first.config
+    assert is_current(again, manager)
+    more = plan_always({**os.environ, "OTEL_X": "2"}, port=None, gateways=["h"], beside=Beside(alerts=True), kept=kept)
+    assert more.config["command"][-8:-2] == ["g", "--host", "h", "--serve", "--alerts", "--otlp"]
+    assert more.config["environ"] == {**first.config["environ"], "OTEL_X": "2"}
+    fresh = plan_always(os.environ, port=None, gateways=(), beside=Beside())
+    assert fresh.config["command"][-1] == "--held-socket"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"command": 1}', b"{}"], ids=["cut", "list", "number", "empty"])
+def test_a_damaged_configuration_keeps_the_gateways(content: bytes) -> None:
+    """They are on record elsewhere."""
+    save_installation(Installation(gateways=("g",), always=AlwaysOn(1, "/e", "none")))
+    files.write_private(files.service_folder() / files.HOLDER_CONFIG, content)
+    assert kept_options() == KeptOptions(("g",))
 
 
 def test_nothing_changes_before_the_answer(env: Path) -> None:
