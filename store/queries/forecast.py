@@ -193,7 +193,7 @@ followed (at, walked) AS (
     SELECT (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > walk.at AND first_seen_at <= :now), 0 FROM walk
 ),
 -- Of rows of one moment the last one is walked, and the first one follows.
-chosen (id, at, walked) AS (
+chosen (id, at, walked) AS MATERIALIZED (  -- else each id is looked up twice
     SELECT CASE WHEN f.walked = 1
         THEN (SELECT max(id) {_OF_LIMIT} AND first_seen_at = f.at)
         ELSE (SELECT min(id) {_OF_LIMIT} AND first_seen_at = f.at)
