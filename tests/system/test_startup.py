@@ -89,7 +89,8 @@ def test_what_runs_in_prompts(arguments: list[str]) -> None:
     """These commands run each time a prompt is drawn: no module is imported for what they do not print."""
     record(Path(os.environ["CODEX_TAP_DB"]), used(13))
     log_in(Path(os.environ["CODEX_HOME"]), ALICE.account_id, ALICE.user_id)
-    assert _imported(arguments, UNUSED_IN_PROMPTS) == "[]\n"
+    of_pathlib = {"math", "urllib.parse"} if sys.version_info < (3, 12) else set()
+    assert _imported(arguments, [each for each in UNUSED_IN_PROMPTS if each not in of_pathlib]) == "[]\n"
 
 
 def test_prices_are_looked_up_once() -> None:
