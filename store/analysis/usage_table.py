@@ -38,6 +38,7 @@ WITH_MODELS = frozenset({"day", "week", "month"})
 """Rows that list the models in them."""
 
 _SAME_POINTS = 1e-9
+_HOUR_SECONDS, _SHORTEST_DAY_SECONDS = 3_600, 23 * 3_600
 
 OF_THREADS: frozenset[GroupBy] = frozenset({"thread", "project"})
 """Rows that are found by the threads of turns."""
@@ -339,17 +340,17 @@ class UsageTable:
     # What is counted in no row of its own
 
     def stand_ins(
-        self, points: Mapping[str | None, float], threads: Collection[str | None]
+        self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None]
     ) -> Mapping[str | None, str | None] | None:
         """Return the thread, or `OTHERS`, in whose name the turns of each are counted; None if each has its own.
 
         Call it once, when the origins of all threads are known. Those that have been counted stand for themselves.
 
         Args:
-            points: the points of the threads that are to be counted.
+            points: the points of the threads that are to be counted, account by account.
             threads: those that have turns.
         """
-        every = {*points, *threads}
+        every = set(threads).union(*points)
         if self.by == "project":
             found = self._first_of_projects(every)
         elif self._grouping.most is not None:
@@ -371,20 +372,28 @@ class UsageTable:
         }
 
     def _or_others(
-        self, points: Mapping[str | None, float], threads: Collection[str | None], most: int
+        self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None], most: int
     ) -> dict[str | None, str | None]:
         root = self._thread_tree().root
         roots = {each: None if each is None else root(each) for each in (*threads, *self._rows)}
         totals = dict.fromkeys(roots.values(), 0.0)
-        for thread, key in roots.items():
-            counted = self._rows.get(thread)
-            totals[key] += points.get(thread, 0.0) + (counted.points if counted else 0.0)
+        counted = {thread: tally.points for thread, tally in self._rows.items()}
+        for found in (counted, *points):
+            for thread, each in found.items():
+                totals[roots[thread]] += each
         if len(totals) <= most:
             return {each: each for each in threads}
         # Those with nearly the same points are ranked when all is counted.
         least = min(heapq.nlargest(most, totals.values()), default=math.inf) - _SAME_POINTS
         self._other_keys = {key for key, total in totals.items() if total < least}
         return {each: OTHERS if roots[each] in self._other_keys else each for each in threads}
+
+    def may_leave_out(self, stretch: TimeRange) -> bool:
+        """Return True if a stretch of time may have more days, weeks, months or hours than are listed."""
+        most = self._grouping.most
+        length = _HOUR_SECONDS if self.by == "hour" else _SHORTEST_DAY_SECONDS
+        counted = len({*self._rows, *self._models})
+        return most is not None and counted + 2 + (stretch.until - stretch.since) / length > most
 
     def unlisted_until(self, quarters: Collection[int]) -> float:
         """Return up to when times have no row of their own, in Unix seconds.

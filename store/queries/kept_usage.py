@@ -13,6 +13,7 @@ import math
 import re
 from collections import defaultdict
 from functools import cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.attribution import MAX_RUNNING_SECONDS, Weights
@@ -197,31 +198,44 @@ def _read(written: str) -> Fitted | None:
 
 
 def choose_rows(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> Choice:
-    """Choose what of kept use has a row of its own; the rest of the use has been counted."""
+    """Choose what of kept use has a row of its own, when the rest of the use has been counted.
+
+    Of rows that are found by threads, the points are added.
+    """
     if table.by in TIMES:
+        if not any(table.may_leave_out(part.stretch) for part, _ in parts):
+            return Choice()
         return Choice(unlisted_until=table.unlisted_until(_quarters([part for part, _ in parts], table)))
     if table.by not in OF_THREADS:
         return Choice()
-    points: defaultdict[str | None, float] = defaultdict(float)
+    points = []
     threads = set[str | None]()
     for part, owner in parts:
         for origin, quarter in part.origins():
             table.add_origin(owner, origin, quarter)
-        apart, days = _split([Span(*part.stretch)])
-        for source, some in (("", apart), ("daily_", days)):
-            for thread, each in part.points(f"{source}shares", some):
-                points[thread] += each
-            threads.update(part.threads(f"{source}turns", some))
-    return Choice(table.stand_ins(points, threads))
+        points.append(part.points())
+        part.add_threads(threads)
+    stand_ins = table.stand_ins(points, threads)
+    for (_, owner), found in zip(parts, points, strict=True):
+        for thread, each in (_summed(found, stand_ins) if stand_ins else found).items():
+            table.add_points(owner, CellKey(0, thread), each)
+    return Choice(stand_ins)
 
 
-def _quarters(parts: Iterable[KeptPart], table: UsageTable) -> set[int]:
+def _summed(points: Mapping[str | None, float], names: Mapping[str | None, str | None]) -> dict[str | None, float]:
+    found: defaultdict[str | None, float] = defaultdict(float)
+    for thread, each in points.items():
+        found[names[thread]] += each
+    return found
+
+
+def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
     """Return a quarter of each hour in which turns ended; each quarter, where an hour is one of several rows."""
-    hours = {hour for part in parts for hour in part.ends(_HOUR_SECONDS)}
+    hours = set[int]().union(*(part.ends(_HOUR_SECONDS) for part in parts))
     each = _HOUR_SECONDS // QUARTER_SECONDS
     if all(table.period_key(hour * each) == table.period_key(hour * each + each - 1) for hour in hours):
         return {hour * each for hour in hours}
-    return {quarter for part in parts for quarter in part.ends(QUARTER_SECONDS)}
+    return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
 
 
 def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float], choice: Choice) -> None:
@@ -233,8 +247,8 @@ def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collec
             table.add_turns(owner, key, sums, threads)
     if table.by in TIMES:
         apart, days = _split_shares(spans)
-    for source, some in (("shares", apart), ("daily_shares", days)):
-        for key, points in part.shares(source, some, table.by, choice):
+    for source, some in (("shares", apart), ("daily_shares", days)) if table.by not in OF_THREADS else ():
+        for key, points in part.shares(source, some, table.by):
             table.add_points(owner, key, points)
     for points, at in part.unexplained():
         table.add_unexplained(owner, points, at)
@@ -345,9 +359,10 @@ class KeptPart(NamedTuple):
         """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not."""
         names = {*_DIMENSIONS.get(by, ()), "model", "response_model", "tier", "above"}
         sums = ", ".join(f"sum(c.{name})" for name in _SUMS[:-1])
+        thread = "c.thread" if choice.stand_ins is None else "stand_in(c.thread)"
         threads = "NULL" if by in OF_THREADS else "json_group_array(DISTINCT c.thread)"
         query = (
-            f"SELECT s.key, {threads}, {_columns(_KEY, names, choice)}, {sums}, max(c.last_at)"
+            f"SELECT s.key, {threads}, {_columns(_KEY, names, thread)}, {sums}, max(c.last_at)"
             f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
             f" GROUP BY s.key, {', '.join(map(str, _positions(names, 3)))}"
         )
@@ -356,35 +371,46 @@ class KeptPart(NamedTuple):
             key = _cell_key(spans[row[0]], None, row[2:end])
             yield key, TurnSums(*row[end:]), () if row[1] is None else json.loads(row[1])
 
-    def shares(self, table: str, spans: Sequence[Span], by: GroupBy, choice: Choice) -> Iterator[tuple[CellKey, float]]:
+    def shares(self, table: str, spans: Sequence[Span], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for."""
         names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
         # A turn may have ended in another day than the one in which its part of an increase was read.
         apart = _ENDED_APART if by in TIMES and table == "shares" else "NULL"
         query = (
-            f"SELECT s.key, {apart} AS apart, {_columns(_KEY[:-1], names, choice)}, sum(c.points)"
+            f"SELECT s.key, {apart} AS apart, {_columns(_KEY[:-1], names)}, sum(c.points)"
             f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
             f" GROUP BY {', '.join(['s.key', 'apart', *map(str, _positions(names, 3))])}"
         )
-        for number, ended_at, *values, points in self._rows(query, spans, choice):
+        for number, ended_at, *values, points in self._rows(query, spans):
             yield _cell_key(spans[number], ended_at, values), points
 
-    def points(self, table: str, spans: Sequence[Span]) -> Iterator[tuple[str | None, float]]:
-        """Yield the points of threads, which may occur several times."""
-        return self._rows(
-            f"SELECT c.thread, c.points FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}", spans
-        )
+    def points(self) -> dict[str | None, float]:
+        """Return the points of each thread."""
+        found: defaultdict[str | None, float] = defaultdict(float)
+        for rows in self._whole("c.thread, c.points", "shares"):
+            for thread, points in rows:
+                found[thread] += points
+        return found
 
-    def threads(self, table: str, spans: Sequence[Span]) -> Iterator[str | None]:
-        """Yield the threads of turns, which may occur several times."""
-        rows = self._rows(f"SELECT c.thread FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}", spans)
-        return (row[0] for row in rows)
+    def add_threads(self, threads: set[str | None]) -> None:
+        """Add the threads that had turns."""
+        for rows in self._whole("c.thread", "turns"):
+            threads.update(chain.from_iterable(rows))
 
-    def ends(self, seconds: int) -> Iterator[int]:
-        """Yield the spans of so many seconds, counted from 1970, in which turns ended that have use here."""
+    def _whole(self, columns: str, table: str) -> Iterator[sqlite3.Cursor]:
+        """Yield the rows of all of the time, of whole days as far as possible."""
+        apart, days = _split([Span(*self.stretch)])
+        for source, spans in ((table, apart), (f"daily_{table}", days)):
+            query = f"SELECT {columns} FROM json_each(:spans) s CROSS JOIN {{{source}}} c {_WITHIN_SPAN}"
+            yield self._rows(query, spans)
+
+    def ends(self, seconds: int) -> set[int]:
+        """Return the spans of so many seconds, counted from 1970, in which turns ended that have use here."""
+        found = set[int]()
         for table, at in (("{turns}", "at"), ("{shares}", "ended_at")):
             query = f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds} FROM {table} {_WITHIN}"
-            yield from (row[0] for row in self._rows(query))
+            found.update(chain.from_iterable(self._rows(query)))
+        return found
 
     def models(self) -> set[str | None]:
         """Return the models that turns had, and perhaps others: those that prices are found by."""
@@ -432,9 +458,9 @@ class KeptPart(NamedTuple):
         return self.connection.execute(query.format_map(tables), values)
 
 
-def _columns(columns: Sequence[str], names: Collection[str], choice: Choice) -> str:
-    thread = "stand_in(c.thread)" if choice.stand_ins is not None else "c.thread"
-    return ", ".join(("NULL", f"c.{name}" if name != "thread" else thread)[name in names] for name in columns)
+def _columns(columns: Sequence[str], names: Collection[str], thread: str = "NULL") -> str:
+    expressions = {name: f"c.{name}" for name in names} | ({"thread": thread} if "thread" in names else {})
+    return ", ".join(expressions.get(name, "NULL") for name in columns)
 
 
 def _positions(names: Collection[str], first: int) -> list[int]:
