@@ -331,6 +331,10 @@ class UsageTable:
         """Note the weights of the tokens of an account's models."""
         self._weights += weights
 
+    def points(self) -> dict[str | None, float]:
+        """Return the points of each row that were added so far; in rows by thread or project those of each thread."""
+        return {key: tally.points for key, tally in self._rows.items()}
+
     def period_key(self, quarter: int) -> str | None:
         """Return the key of the day, week, month or hour of a quarter of an hour; None outside the calendar."""
         if quarter not in self._quarters:
@@ -377,8 +381,7 @@ class UsageTable:
         root = self._thread_tree().root
         roots = {each: None if each is None else root(each) for each in (*threads, *self._rows)}
         totals = dict.fromkeys(roots.values(), 0.0)
-        counted = {thread: tally.points for thread, tally in self._rows.items()}
-        for found in (counted, *points):
+        for found in (self.points(), *points):
             for thread, each in found.items():
                 totals[roots[thread]] += each
         if len(totals) <= most:

@@ -241,7 +241,7 @@ def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
 def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float], choice: Choice) -> None:
     """Add kept use to the rows of a document; `changes` are the timestamps at which prices change."""
     spans = list(_spans(part, changes, table, choice.unlisted_until))
-    apart, days = _split(spans)
+    apart, days = split_days(spans)
     for source, some in (("turns", apart), ("daily_turns", days)):
         for key, sums, threads in part.turns(source, some, table.by, choice):
             table.add_turns(owner, key, sums, threads)
@@ -267,7 +267,7 @@ class Choice(NamedTuple):
     unlisted_until: float = -math.inf
 
 
-class Span(NamedTuple):
+class KeptSpan(NamedTuple):
     """The time with ``since < at <= until``, which belongs to one row, or to those that are not listed."""
 
     since: float
@@ -275,29 +275,29 @@ class Span(NamedTuple):
     is_other: bool = False
 
 
-def _split(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:
+def split_days(spans: Iterable[KeptSpan]) -> tuple[list[KeptSpan], list[KeptSpan]]:
     """Return the parts of stretches of time that are not whole days in UTC, and those that are."""
-    apart: list[Span] = []
-    days: list[Span] = []
+    apart: list[KeptSpan] = []
+    days: list[KeptSpan] = []
     for since, until, is_other in spans:
         first, last = ceil_to(_DAY_SECONDS, since), floor_to(_DAY_SECONDS, until)
         if first < last:
-            days.append(Span(first, last, is_other))
-            ends = (Span(since, first, is_other), Span(last, until, is_other))
+            days.append(KeptSpan(first, last, is_other))
+            ends = (KeptSpan(since, first, is_other), KeptSpan(last, until, is_other))
             apart += [each for each in ends if each.since < each.until]
         else:
-            apart.append(Span(since, until, is_other))
+            apart.append(KeptSpan(since, until, is_other))
     return apart, days
 
 
-def _split_shares(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:
+def _split_shares(spans: Iterable[KeptSpan]) -> tuple[list[KeptSpan], list[KeptSpan]]:
     """Do the same for points: those are by the day, too, whose turns certainly ended before the times with rows."""
-    apart: list[Span] = []
-    days: list[Span] = []
+    apart: list[KeptSpan] = []
+    days: list[KeptSpan] = []
     for span in spans:
         settled = min(span.until, floor_to(_DAY_SECONDS, span.until - MAX_RUNNING_SECONDS))
         if span.is_other and span.since < settled:
-            more, whole = _split([span._replace(until=settled)])
+            more, whole = split_days([span._replace(until=settled)])
             apart += [*more, span._replace(since=settled)]
             days += whole
         else:
@@ -305,7 +305,7 @@ def _split_shares(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:
     return apart, days
 
 
-def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[Span]:
+def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:
     """Yield stretches of time that each belong to one row, or to no listed one, and in which prices are the same."""
     first_at, until = part.first_at(), part.stretch.until
     if first_at is None:
@@ -316,14 +316,14 @@ def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlist
         if table.by in TIMES:
             listed = min(max(start, unlisted_until), end)
             if start < listed:
-                yield Span(start, listed, is_other=True)
+                yield KeptSpan(start, listed, is_other=True)
             yield from _periods(listed, end, table)
         else:
-            yield Span(start, end)
+            yield KeptSpan(start, end)
         start = end
 
 
-def _periods(since: float, until: float, table: UsageTable) -> Iterator[Span]:
+def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan]:
     """Yield the days, weeks, months or hours of a stretch of time."""
     start = since
     while start < until:
@@ -336,7 +336,7 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[Span]:
             end = max(end, hour)
         while not bounds and end < until and table.period_key(int(end / QUARTER_SECONDS)) == key:
             end += QUARTER_SECONDS
-        yield Span(start, min(end, until))
+        yield KeptSpan(start, min(end, until))
         start = end
 
 
@@ -354,7 +354,7 @@ class KeptPart(NamedTuple):
         return found
 
     def turns(
-        self, table: str, spans: Sequence[Span], by: GroupBy, choice: Choice
+        self, table: str, spans: Sequence[KeptSpan], by: GroupBy, choice: Choice
     ) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
         """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not."""
         names = {*_DIMENSIONS.get(by, ()), "model", "response_model", "tier", "above"}
@@ -371,7 +371,7 @@ class KeptPart(NamedTuple):
             key = _cell_key(spans[row[0]], None, row[2:end])
             yield key, TurnSums(*row[end:]), () if row[1] is None else json.loads(row[1])
 
-    def shares(self, table: str, spans: Sequence[Span], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
+    def shares(self, table: str, spans: Sequence[KeptSpan], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for."""
         names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
         # A turn may have ended in another day than the one in which its part of an increase was read.
@@ -399,7 +399,7 @@ class KeptPart(NamedTuple):
 
     def _whole(self, columns: str, table: str) -> Iterator[sqlite3.Cursor]:
         """Yield the rows of all of the time, of whole days as far as possible."""
-        apart, days = _split([Span(*self.stretch)])
+        apart, days = split_days([KeptSpan(*self.stretch)])
         for source, spans in ((table, apart), (f"daily_{table}", days)):
             query = f"SELECT {columns} FROM json_each(:spans) s CROSS JOIN {{{source}}} c {_WITHIN_SPAN}"
             yield self._rows(query, spans)
@@ -443,7 +443,7 @@ class KeptPart(NamedTuple):
         readings, imported, increases, points = self._rows(f"SELECT {sums} FROM {{readings}} {_WITHIN}").fetchone()
         return Readings(int(readings), int(imported), int(increases), points)
 
-    def _rows(self, query: str, spans: Sequence[Span] = (), choice: Choice | None = None) -> sqlite3.Cursor:
+    def _rows(self, query: str, spans: Sequence[KeptSpan] = (), choice: Choice | None = None) -> sqlite3.Cursor:
         if choice and choice.stand_ins is not None:
             self.connection.create_function("stand_in", 1, choice.stand_ins.get, deterministic=True)
         tables = {table: f"usage_{self.place.slot}_{table}" for table in _TABLES}
@@ -468,7 +468,7 @@ def _positions(names: Collection[str], first: int) -> list[int]:
     return [number for number, name in enumerate(_KEY, first) if name in names]
 
 
-def _cell_key(span: Span, ended_at: float | None, values: Iterable[Any]) -> CellKey:
+def _cell_key(span: KeptSpan, ended_at: float | None, values: Iterable[Any]) -> CellKey:
     key = CellKey(int((span.since if ended_at is None else ended_at - 1) / QUARTER_SECONDS), *values)
     return key._replace(thread=OTHERS) if span.is_other and ended_at is None else key
 

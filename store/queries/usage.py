@@ -12,7 +12,7 @@ from store.analysis.ranking import TokenRate
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted
 from store.analysis.turn_value import Valuation
-from store.analysis.usage_cells import QUARTER_SECONDS, STEPS
+from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey
 from store.analysis.usage_table import OF_THREADS, Grouping, RowOwner, TimeRange, UsageTable
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 from store.kept.kind import floor_to
@@ -108,6 +108,17 @@ def load_usage(
         "accounts": [account.reference for account in chosen],
     }
     return with_silent_machines(document, connection, now, chosen)
+
+
+def load_thread_points(
+    connection: Connection, now: float, *, accounts: Sequence[Account], since: float
+) -> dict[str | None, float]:
+    """Return the points that each thread by itself used of the window that `load_usage` shows; None is unknown."""
+    with read_transaction(connection):
+        places = _places(connection, in_order(accounts), None, None)
+        grouping = Grouping("thread", rolls_up=False)
+        question = _Question(connection, TimeRange(since, now), grouping, None, {}, refits=False)
+        return question.thread_points(places)
 
 
 def usage_kinds(
@@ -299,10 +310,29 @@ class _Question(NamedTuple):
 
     def ask(self, accounts: Sequence[Account], places: Sequence[Place]) -> _Answer:
         """Return the answer: of one slot with what is kept, where that can be used."""
-        slot = {place.slot for place in places}
-        kind = usage_kind(slot.pop()) if len(slot) == 1 and not self.refits else None
+        kind = self._kind(places)
         answer = ask_kept(self.connection, kind, lambda kept: self._answer(accounts, places, kept)) if kind else None
         return answer or self._plain_answer(accounts, places)
+
+    def thread_points(self, places: Sequence[Place]) -> dict[str | None, float]:
+        """Return the points of each thread, with what is kept, where that can be used."""
+        kind = self._kind(places)
+        found = ask_kept(self.connection, kind, lambda kept: self._thread_points(places, kept)) if kind else None
+        return found or self._thread_points(places, None)
+
+    def _kind(self, places: Sequence[Place]) -> Kind | None:
+        slot = {place.slot for place in places}
+        return usage_kind(slot.pop()) if len(slot) == 1 and not self.refits else None
+
+    def _thread_points(self, places: Sequence[Place], kept: Kept | None) -> dict[str | None, float]:
+        table = UsageTable(self.grouping, self.period)
+        for place in places:
+            source = _UseSource(self, place, None, kept, self._covered(kept, place))
+            owner = RowOwner(str(place.account), None)
+            source.add_rows(table, owner)
+            for thread, points in source.kept.points().items() if source.kept else ():
+                table.add_points(owner, CellKey(0, thread), points)
+        return table.points()
 
     def _plain_answer(self, accounts: Sequence[Account], places: Sequence[Place]) -> _Answer:
         answer = self._answer(accounts, places, None)

@@ -46,6 +46,9 @@ _RATE_GAPS, _RATE_TURNS = 500, 1_000
 
 _WEEK = 7 * 86_400
 
+SESSION = "CASE WHEN subagent IS NOT NULL THEN session END"
+"""The session of a turn of a sub-agent: many texts that nothing is done with take time."""
+
 
 class Place(NamedTuple):
     """A window of a limit of an account; ``account`` is the id of its row."""
@@ -388,8 +391,7 @@ def _other_window(slot: str, windows: str | None, used: str | None, limit: str |
 _COLUMNS = {
     # Where the client names no thread, the turn is shown under its session.
     "thread": "coalesce(thread, session)",
-    # Read for sub-agents alone: many texts that nothing is done with take time.
-    "session": "CASE WHEN subagent IS NOT NULL THEN session END",
+    "session": SESSION,
 }
 _SELECT_TURNS = (
     f"SELECT {', '.join(_COLUMNS.get(name, name) for name in TurnUse._fields)} FROM requests"  # noqa: S608 (constants)
