@@ -26,6 +26,7 @@ from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
 from store.errors import DatabaseError, failure_text
 from store.queries.accounts import AccountError
+from store.queries.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> App:
     app.state.hub = hub
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
     app.state.queue = make_queue()
+    app.state.recent = Recent()
     app.include_router(api.router)
     app.include_router(api.past_router)
     app.include_router(metrics.router)

@@ -66,6 +66,12 @@ def stream(connection: Connection, statement: str, values: Values = ()) -> Itera
             return
 
 
+def edit_number(connection: Connection) -> int:
+    """Return a number that is another one after each change or deletion of rows that were stored earlier."""
+    query = "SELECT coalesce(max(id), 0) FROM edits" if is_file(connection) else "SELECT edits FROM installation"
+    return int(connection.execute(query).fetchone()[0])
+
+
 def change_number(connection: Connection) -> int:
     """Return a number that is another one after each change that somebody else made; it ends the transaction."""
     if is_file(connection):

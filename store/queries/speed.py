@@ -1,4 +1,4 @@
-"""How fast turns were, by model, effort, tier, day or hour, beside the same hours of the weeks before."""
+"""How fast turns were, by model, effort, tier, day or hour, beside the same hours of the 28 days (of UTC) before."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from store.queries.accounts import Account
 
 USUAL_SECONDS = 28 * DAY
-"""How far back the usual figures reach: four weeks have each day of the week four times."""
+"""The days of UTC before that of the time range, whose figures are the usual ones: each day of the week four times."""
 
 MAX_TURNS, MAX_USUAL_TURNS, MAX_COMPARED_TURNS = 32_768, 20_000, 4_000
 """How many turns the figures, the usual ones and the comparison come from: of more, every 2nd, 4th, 8th … one."""
@@ -145,7 +145,7 @@ class _Clock:
         return frozenset(self.hour(each * QUARTER) for each in quarters)
 
     def same_hours(self, turns: SpeedTurns, most: int) -> Iterator[Cell]:
-        """Yield turns of the weeks before that started in those hours of the day that the time range touches."""
+        """Yield turns of the 28 days before that started in those hours of the day that the time range touches."""
         hours = self.hours(turns.period)
         for kind, columns in _before(turns).sample(most):
             if hours is None:
@@ -156,7 +156,7 @@ class _Clock:
 
 
 def _before(turns: SpeedTurns) -> SpeedTurns:
-    """Return the turns of the four weeks before the time range: of whole days of UTC, the day that it begins in not."""
+    """Return the turns of the 28 whole days of UTC before the one that the time range begins in."""
     until = floor_to(DAY, turns.period.since)
     return turns.within(until - USUAL_SECONDS, until)
 
@@ -170,7 +170,7 @@ def _span(turns: SpeedTurns) -> float:
 
 
 def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
-    """Compare turns with those of the same hours of the weeks before."""
+    """Compare turns with those of the same hours of the 28 days before."""
     hours = clock.hours(turns.period)
     share = 1.0 if hours is None else len(hours) * HOUR / DAY
     most = min(MAX_USUAL_TURNS, round(MAX_COMPARED_TURNS / share))
