@@ -358,6 +358,7 @@ def get_events(
             limit_id=limit_id,
             routine=routine,
             most=limit,
+            recent=request.app.state.recent,
         )
 
     empty = empty_event_page(now, since=begin, limit_id=limit_id)
