@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 
 _RETRY_SECONDS = "5"
+
+_MAX_DOCUMENTS = 32
+"""Whole documents that are remembered: one may have half a megabyte."""
 _TYPES = (
     ("text/javascript", ".js"),
     ("text/css", ".css"),
@@ -111,6 +114,7 @@ def create_app(settings: Settings) -> App:
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
     app.state.queue = make_queue()
     app.state.recent = Recent()
+    app.state.recent_documents = Recent(_MAX_DOCUMENTS)
     app.include_router(api.router)
     app.include_router(api.past_router)
     app.include_router(metrics.router)

@@ -20,14 +20,14 @@ _IDLE_SHARE = 0.02
 """For how large a share of the time for which nothing has changed."""
 
 _MAX_RESULTS = 4_096
-"""Results that are remembered; beyond that all are forgotten."""
 
 
 class Recent:
     """Results by their keys, each with the state of the database that it was computed from."""
 
-    def __init__(self) -> None:
-        """Remember nothing yet."""
+    def __init__(self, most: int = _MAX_RESULTS) -> None:
+        """Remember nothing yet, and never more than so many results: beyond that all are forgotten."""
+        self._most = most
         self._results: dict[Hashable, tuple[object, float, object]] = {}
 
     def result(
@@ -47,7 +47,7 @@ class Recent:
         if found is not None and found[0] == state and 0 <= now - found[1] < _lasting(found[1], changed_at):
             return cast("T", found[2])
         result = compute()
-        if len(self._results) >= _MAX_RESULTS:
+        if len(self._results) >= self._most:
             self._results.clear()
         self._results[key] = state, now, result
         return result

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store.database import open_reader, open_writer
+from store.edits import forget_account
+from store.queries.accounts import load_accounts
+from store.queries.forecast import load_forecasts
+from store.queries.overview import load_overview
 from store.queries.recent import LEAST_SECONDS, MOST_SECONDS, Recent, computed
+from store.queries.speed import load_speed
+from tests.support.databases import record
+from tests.support.factories import BOB, NOON, used
+from tests.support.speed_factories import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 AT = 1_795_000_000.0
 
@@ -49,7 +64,32 @@ def test_without_it_all_is_computed() -> None:
 
 
 def test_its_size_is_bounded() -> None:
-    numbers, recent = itertools.count(), Recent()
-    for key in range(10_000):
-        recent.result(key, 1, AT, lambda: next(numbers))
-    assert recent.result(0, 1, AT, lambda: "anew") == "anew"
+    numbers, recent = itertools.count(), Recent(most=2)
+    found = [recent.result(key, 1, AT, lambda: next(numbers)) for key in "abbcba"]
+    assert found == [0, 1, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        pytest.param(load_forecasts, id="forecast"),
+        pytest.param(load_overview, id="overview"),
+        pytest.param(
+            lambda *asked, **recent: load_speed(*asked[:2], accounts=asked[2], since=NOON, **recent), id="speed"
+        ),
+    ],
+)
+def test_documents_change_at_once_with_the_database(path: Path, load: Callable[..., Any]) -> None:
+    recent = Recent()
+    entries = [used(10), used(40, at=NOON + 60), recorded(NOON + 65, 2), used(90, at=NOON + 70, who=BOB)]
+    for number, entry in enumerate(entries):
+        record(path, entry)
+        with closing(open_reader(path)) as connection:
+            asked = connection, NOON + 100 + number, load_accounts(connection)
+            assert load(*asked, recent=recent) == load(*asked)
+            assert load(*asked, recent=recent) == load(*asked)
+    with closing(open_writer(path)) as connection:
+        forget_account(connection, 1)
+    with closing(open_reader(path)) as connection:
+        asked = connection, NOON + 110, load_accounts(connection)
+        assert load(*asked, recent=recent) == load(*asked)
