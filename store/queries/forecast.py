@@ -103,12 +103,12 @@ def _passed_resets(row: StoredRow, now: float) -> list[bool]:
     return [window.resets_at is not None and window.resets_at <= now for _, window in slots(row)]
 
 
-class _Found(NamedTuple):
+class _SlotForecast(NamedTuple):
     forecast: Forecast
     imported: int
 
 
-def _forecasts(connection: Connection, row: StoredRow, now: float) -> dict[str, _Found]:
+def _forecasts(connection: Connection, row: StoredRow, now: float) -> dict[str, _SlotForecast]:
     """Return the forecasts of a limit's windows by slot, each with the number of readings of session files."""
     rows = sample_history(connection, row["account"], row["limit_id"], now)
     since = now - SAMPLING.days * DAY
@@ -122,7 +122,7 @@ def _forecasts(connection: Connection, row: StoredRow, now: float) -> dict[str, 
     }
 
 
-def _limit(row: StoredRow, found: Mapping[str, _Found]) -> LimitForecast:
+def _limit(row: StoredRow, found: Mapping[str, _SlotForecast]) -> LimitForecast:
     return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
@@ -142,14 +142,14 @@ def _thinned(imported: Sequence[WindowSample]) -> list[UsageSample]:
 
 def _forecast(
     imported: Sequence[UsageSample], seen: Sequence[UsageSample], slot: str, window: WindowRow, now: float
-) -> _Found:
+) -> _SlotForecast:
     found = forecast(
         [*imported, *seen],
         now,
         window_minutes=BUDGET_WINDOW_MINUTES if slot == BUDGET_SLOT else window.window_minutes,
         utc_offset=time.localtime(now).tm_gmtoff,
     )
-    return _Found(found, len(imported))
+    return _SlotForecast(found, len(imported))
 
 
 def _window(window: WindowRow, found: Forecast, imported: int) -> WindowForecast:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from store.models import Snapshot, Turn
+
 AT = 1_795_000_000.0
 
 
@@ -81,7 +83,12 @@ def test_its_size_is_bounded() -> None:
 )
 def test_documents_change_at_once_with_the_database(path: Path, load: Callable[..., Any]) -> None:
     recent = Recent()
-    entries = [used(10), used(40, at=NOON + 60), recorded(NOON + 65, 2), used(90, at=NOON + 70, who=BOB)]
+    entries: list[Snapshot | Turn] = [
+        used(10),
+        used(40, at=NOON + 60),
+        recorded(NOON + 65, 2),
+        used(90, at=NOON + 70, who=BOB),
+    ]
     for number, entry in enumerate(entries):
         record(path, entry)
         with closing(open_reader(path)) as connection:
