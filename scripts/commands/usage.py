@@ -174,11 +174,11 @@ def _keep(place: Place, prefixes: Sequence[str], now: float, query: Mapping[str,
     """Keep what the question needs, with weights fitted now if they are asked for; return True if these are kept."""
     from scripts.support.kept import keep_for
     from scripts.support.place import own_file
-    from store.kept.filling import drop
+    from store.kept.filling import drop, is_long
     from store.queries.usage import kinds_to_fill, usage_kinds
 
     path = own_file(place)
-    if path is None:
+    if path is None or not (refit or is_long(path)):
         return False
     asked = {name: query[name] for name in ("window", "limit_id")}
     with session(path, prefixes) as found:
