@@ -73,37 +73,51 @@ def threads(
         pass_on_options(context)
         return
     now = time.time()
-    listing = _load(database or default_place(), now, since, tree=tree, names_on=names_on)
+    most = None if form or shows_all else _MAX_ROWS
+    listing = _load(database or default_place(), now, since, most, tree=tree, names_on=names_on)
 
     def render(profile: TerminalProfile) -> Iterable[Text]:
         from scripts.render.threads import render_threads
 
-        return [render_threads(*listing, now, profile, all_rows=shows_all)] if listing.threads else []
+        return (
+            [render_threads(listing.threads, listing.labels, now, profile, all_rows=shows_all, others=listing.others)]
+            if listing.threads
+            else []
+        )
 
     no_rows = "No threads in that time range."
     context.exit(emit(listing.threads, form, render, is_known=bool(listing.labels), no_rows=no_rows))
 
 
+_MAX_ROWS = 1_000
+"""Rows of text, in a pipe as well; ``--all`` and ``--json`` have each."""
+
+
 class _Listing(NamedTuple):
-    """Threads, and the label of each account by its key; none where the database has no account."""
+    """Threads, the label of each account by its key, and the number of threads that are left out.
+
+    There is no label where the database has no account.
+    """
 
     threads: list[ThreadEntry]
     labels: dict[str, str]
+    others: int = 0
 
 
-def _load(place: Place, now: float, since: float, *, tree: bool, names_on: bool) -> _Listing:
+def _load(place: Place, now: float, since: float, most: int | None, *, tree: bool, names_on: bool) -> _Listing:
     from scripts.codex_files.names import name_threads
+    from scripts.support.kept import keep_use
     from store.errors import MissingError
-    from store.queries.threads import load_sessions
+    from store.queries.threads import load_newest_sessions
 
     try:
+        keep_use(place, (), now, since)
         with session(place) as found:
-            threads = load_sessions(found.connection, now, since, found.known, tree=tree)
+            newest = load_newest_sessions(found.connection, now, since, found.known, most, tree=tree)
     except MissingError:
         return _Listing([], {})
-    return _Listing(
-        name_threads(threads) if names_on else threads, {account.key: account.label for account in found.known}
-    )
+    labels = {account.key: account.label for account in found.known}
+    return _Listing(name_threads(newest.threads) if names_on else newest.threads, labels, newest.others)
 
 
 @threads.command("name")

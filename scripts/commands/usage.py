@@ -172,24 +172,22 @@ def _check_grouping(by: GroupBy, *, tree: bool, names_on: bool) -> None:
 
 def _keep(place: Place, prefixes: Sequence[str], now: float, query: Mapping[str, Any], *, refit: bool) -> bool:
     """Keep what the question needs, with weights fitted now if they are asked for; return True if these are kept."""
-    from scripts.support.kept import keep_for
+    from scripts.support.kept import keep_for, keep_use
     from scripts.support.place import own_file
-    from store.kept.filling import drop, is_long
-    from store.queries.usage import kinds_to_fill, usage_kinds
+    from store.kept.filling import drop
+    from store.queries.usage import usage_kinds
 
-    path = own_file(place)
-    if path is None or not (refit or is_long(path)):
-        return False
     asked = {name: query[name] for name in ("window", "limit_id")}
+    if not refit:
+        keep_use(place, prefixes, now, query["since"], **asked)
+        return False
+    path = own_file(place)
+    if path is None:
+        return False
     with session(path, prefixes) as found:
-        if refit:
-            kinds = usage_kinds(found.connection, accounts=found.accounts, refit_at=now, **asked)
-        else:
-            kinds = kinds_to_fill(found.connection, now, accounts=found.accounts, since=query["since"], **asked)
-    if refit:
-        drop(path, kinds, [account.id for account in found.accounts])
-    since = None if refit else query["since"]
-    filled = [keep_for(place, prefixes, kind, since, even_short=refit) for kind in kinds]
+        kinds = usage_kinds(found.connection, accounts=found.accounts, refit_at=now, **asked)
+    drop(path, kinds, [account.id for account in found.accounts])
+    filled = [keep_for(place, prefixes, kind, None, even_short=True) for kind in kinds]
     return all(filled)
 
 

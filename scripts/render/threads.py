@@ -45,6 +45,7 @@ def render_threads(
     profile: TerminalProfile,
     *,
     all_rows: bool = False,
+    others: int = 0,
 ) -> Text:
     """Show threads with their titles, projects and use, and what else a terminal has room for.
 
@@ -54,6 +55,7 @@ def render_threads(
         now: Unix seconds.
         profile: the terminal; it shows `MAX_ROWS` threads and the number of the others.
         all_rows: show each thread.
+        others: the number of threads that are not among those found.
     """
     shown = found if all_rows or profile.unlimited else found[:MAX_ROWS]
     threads: list[ThreadBranch] = [branch for each in shown for branch in (each, *each["tree"])]
@@ -64,8 +66,9 @@ def render_threads(
         Text(_line(cells, layout), "dim" if each["depth"] else "")
         for each, *cells in zip(threads, *(column.cells for column in columns), strict=True)
     ]
-    if len(shown) < len(found):
-        lines.append(Text(rows_left_out(len(found) - len(shown), profile), "dim"))
+    others += len(found) - len(shown)
+    if others:
+        lines.append(Text(rows_left_out(others, profile), "dim"))
     note = imported_note(sum(each["imported_turns"] for each in found), sum(each["turns"] for each in found))
     if note:
         lines.append(Text(note, "dim"))

@@ -15,6 +15,40 @@ if TYPE_CHECKING:
 _QUIET_SECONDS = 1.0
 
 
+def keep_use(
+    place: Place,
+    prefixes: Sequence[str],
+    now: float,
+    since: float,
+    *,
+    window: str | None = None,
+    limit_id: str | None = None,
+) -> None:
+    """Keep what a question about the use of a window needs, where that lags behind; its arguments are `load_usage`'s.
+
+    Raises:
+        AccountError: A prefix matches no account or several.
+        DatabaseError: The database cannot be read.
+        MissingError: There is no database.
+        NotSeenError: That limit was never seen.
+
+    """
+    from scripts.support.database import session
+    from scripts.support.place import own_file
+    from store.kept.filling import is_long
+    from store.queries.usage import kinds_to_fill
+
+    path = own_file(place)
+    if path is None or not is_long(path):
+        return
+    with session(path, prefixes) as found:
+        kinds = kinds_to_fill(
+            found.connection, now, accounts=found.accounts, since=since, window=window, limit_id=limit_id
+        )
+    for kind in kinds:
+        keep_for(place, prefixes, kind, since)
+
+
 def keep_for(
     place: Place, prefixes: Sequence[str], kind: Kind, since: float | None, *, even_short: bool = False
 ) -> bool:

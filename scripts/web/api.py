@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 50_000
 MAX_POINTS = 5_000
 MAX_TURNS = 1_000
+MAX_ROWS = 1_000
 MAX_EVENTS = 10_000
 _LARGEST_ID = 2**63 - 1
 
@@ -256,6 +257,9 @@ def get_breakdown(
     ] = None,
     limit_id: LimitId = None,
     tree: Annotated[bool, Query(description="List the threads of sub-agents in the rows by thread.")] = False,
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_ROWS, description="The number of rows; what the others have is in `others`.")
+    ] = 500,
 ) -> Response:
     """What used a window, and the value of its tokens at public API prices.
 
@@ -277,6 +281,7 @@ def get_breakdown(
             tree=tree,
             projects_of=projects_of if names_on else None,
             prices=prices,
+            most=limit,
         )
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
@@ -36,8 +37,15 @@ TIMES = frozenset({"day", "week", "month", "hour"})
 WITH_MODELS = frozenset({"day", "week", "month"})
 """Rows that list the models in them."""
 
+_SAME_POINTS = 1e-9
+_HOUR_SECONDS, _SHORTEST_DAY_SECONDS = 3_600, 23 * 3_600
+
 OF_THREADS: frozenset[GroupBy] = frozenset({"thread", "project"})
 """Rows that are found by the threads of turns."""
+
+
+OTHERS = "\n"
+"""The key of what is counted in no row of its own; no id of a thread and no time is that."""
 
 
 class TimeRange(NamedTuple):
@@ -253,6 +261,8 @@ class UsageTable:
         self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
         self._models_of: dict[str, set[str | None]] = {}
         self._accounts: dict[str, int] = {}
+        self._other_keys: set[str | None] = set()
+        self._numbers: Counter[str | None] = Counter()
         self._tree = ThreadTree(())
         self._branches: dict[str, RowSums] = {}
         self._pending = RowSums()
@@ -321,11 +331,89 @@ class UsageTable:
         """Note the weights of the tokens of an account's models."""
         self._weights += weights
 
+    def points(self) -> dict[str | None, float]:
+        """Return the points of each row that were added so far; in rows by thread or project those of each thread."""
+        return {key: tally.points for key, tally in self._rows.items()}
+
     def period_key(self, quarter: int) -> str | None:
         """Return the key of the day, week, month or hour of a quarter of an hour; None outside the calendar."""
         if quarter not in self._quarters:
             self._quarters[quarter] = period_key(quarter * QUARTER_SECONDS, self.by, self.zone)
         return self._quarters[quarter]
+
+    # What is counted in no row of its own
+
+    def stand_ins(
+        self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None]
+    ) -> Mapping[str | None, str | None] | None:
+        """Return the thread, or `OTHERS`, in whose name the turns of each are counted; None if each has its own.
+
+        Call it once, when the origins of all threads are known. Those that have been counted stand for themselves.
+
+        Args:
+            points: the points of the threads that are to be counted, account by account.
+            threads: those that have turns.
+        """
+        every = set(threads).union(*points)
+        if self.by == "project":
+            found = self._first_of_projects(every)
+        elif self._grouping.most is not None:
+            found = self._or_others(points, every, self._grouping.most)
+        else:
+            return None
+        found |= {thread: thread for thread in self._rows}
+        self._numbers.update(found[each] for each in threads if each is not None and each not in self._rows)
+        return found
+
+    def _first_of_projects(self, threads: Collection[str | None]) -> dict[str | None, str | None]:
+        tree = self._thread_tree()
+        key_of = self._project_key(threads, tree)
+        first: dict[str | None, str] = {}
+        return {
+            each: None if each is None else first.setdefault(key_of(each), each)
+            for each in threads
+            if each not in self._rows
+        }
+
+    def _or_others(
+        self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None], most: int
+    ) -> dict[str | None, str | None]:
+        root = self._thread_tree().root
+        roots = {each: None if each is None else root(each) for each in (*threads, *self._rows)}
+        totals = dict.fromkeys(roots.values(), 0.0)
+        for found in (self.points(), *points):
+            for thread, each in found.items():
+                totals[roots[thread]] += each
+        if len(totals) <= most:
+            return {each: each for each in threads}
+        # Those with nearly the same points are ranked when all is counted.
+        least = min(heapq.nlargest(most, totals.values()), default=math.inf) - _SAME_POINTS
+        self._other_keys = {key for key, total in totals.items() if total < least}
+        return {each: OTHERS if roots[each] in self._other_keys else each for each in threads}
+
+    def may_leave_out(self, stretch: TimeRange) -> bool:
+        """Return True if a stretch of time may have more days, weeks, months or hours than are listed."""
+        most = self._grouping.most
+        length = _HOUR_SECONDS if self.by == "hour" else _SHORTEST_DAY_SECONDS
+        counted = len({*self._rows, *self._models})
+        return most is not None and counted + 2 + (stretch.until - stretch.since) / length > most
+
+    def unlisted_until(self, quarters: Collection[int]) -> float:
+        """Return up to when times have no row of their own, in Unix seconds.
+
+        Call it once, when what is newer has been counted.
+
+        Args:
+            quarters: the quarters of an hour that are to be counted.
+        """
+        most = self._grouping.most
+        keys = {quarter: self.period_key(quarter) for quarter in quarters}
+        every = {*keys.values(), *self._rows, *self._models}
+        if most is None or len(every) <= most:
+            return -math.inf
+        listed = set(heapq.nlargest(most, every, key=lambda key: key or ""))
+        self._other_keys = every - listed
+        return QUARTER_SECONDS * min((quarter for quarter, key in keys.items() if key in listed), default=math.inf)
 
     # The document
 
@@ -363,7 +451,7 @@ class UsageTable:
             "accounts": [],
             "rows": rows,
             "others": others.figures(total) if others else None,
-            "other_rows": len(self._rows) - len(listed),
+            "other_rows": len({*self._rows, *self._other_keys} - {OTHERS}) - len(listed),
             "total": self._total.figures(total),
             "readings": self._readings.readings,
             "imported_readings": self._readings.imported,
@@ -379,15 +467,19 @@ class UsageTable:
     def _listed(self) -> tuple[list[str | None], RowSums | None]:
         """Return the keys of the listed rows in their order, and the sum of the others; None if there are none."""
         most = self._grouping.most
-        number = len(self._rows) if most is None else most
+        keys = [key for key in self._rows if key != OTHERS]
+        number = len(keys) if most is None else most
         if self.by in TIMES:
-            listed = sorted(self._rows, key=lambda key: key or "")[max(0, len(self._rows) - number) :]
+            listed = sorted(keys, key=lambda key: key or "")[max(0, len(keys) - number) :]
         else:
-            listed = heapq.nsmallest(number, self._rows, key=self._rank)
+            listed = heapq.nsmallest(number, keys, key=self._rank)
         if len(listed) == len(self._rows):
             return listed, None
         shown, others = set(listed), RowSums()
         others.add_all([tally for key, tally in self._rows.items() if key not in shown])
+        if self.by not in OF_THREADS:
+            left_out = [threads for key, threads in self._threads.items() if key not in shown]
+            others.threads = len(_union(each for threads in left_out for each in threads.values()))
         return listed, others
 
     def _rank(self, key: str | None) -> tuple[float, int, str]:
@@ -396,27 +488,31 @@ class UsageTable:
 
     def _fold_threads(self) -> None:
         """Turn the sums of threads into those of sessions or projects."""
+        for thread, number in self._numbers.items():
+            self._row(thread).threads = number
         by_thread, self._rows = self._rows, {}
-        origins = sorted(self._origins, key=self._order) if self._grouping.rolls_up else []
-        tree = self._tree = ThreadTree(origins)
+        tree = self._tree = self._thread_tree()
         if self._opens_tree:
             for thread, tally in by_thread.items():
                 for branch in self._branches_of(thread):
                     branch.add_all([tally])
-        key_of = self._project_key(by_thread) if self.by == "project" else tree.root
+        key_of = self._project_key(by_thread, tree) if self.by == "project" else tree.root
         for thread, tally in by_thread.items():
             key = None if thread is None else key_of(thread)
             found = self._rows.setdefault(key, tally)
             if found is not tally:
                 found.add_all([tally])
 
+    def _thread_tree(self) -> ThreadTree:
+        return ThreadTree(sorted(self._origins, key=self._order) if self._grouping.rolls_up else ())
+
     def _order(self, origin: ThreadOrigin) -> tuple[tuple[int, int], tuple[str, ...]]:
         """Return what origins are sorted by: account by account, and each in the order of time."""
         return self._origins[origin], tuple(word or "" for word in origin)
 
-    def _project_key(self, threads: Iterable[str | None]) -> Callable[[str], str | None]:
+    def _project_key(self, threads: Iterable[str | None], tree: ThreadTree) -> Callable[[str], str | None]:
         """Return the function that gives the project of a thread, else of the session that started it."""
-        root = self._tree.root
+        root = tree.root
         ids = {thread for thread in threads if thread is not None}
         projects_of = self._grouping.projects_of
         projects = projects_of(ids | {root(each) for each in ids}) if projects_of else {}
@@ -502,7 +598,7 @@ class UsageTable:
         if self.by == "account":
             return owner.key
         if self.by in TIMES:
-            return self.period_key(cell.quarter)
+            return OTHERS if cell.thread == OTHERS else self.period_key(cell.quarter)
         found: str | None = getattr(cell, _FIELDS.get(self.by, self.by))
         return found
 

@@ -13,14 +13,15 @@ import math
 import re
 from collections import defaultdict
 from functools import cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from store.analysis.attribution import Weights
+from store.analysis.attribution import MAX_RUNNING_SECONDS, Weights
 from store.analysis.periods import period_bounds
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
-from store.analysis.usage_table import OF_THREADS, TIMES, Readings, TimeRange
+from store.analysis.usage_table import OF_THREADS, OTHERS, TIMES, Readings
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT
 from store.kept.kind import Kind, Piece, ceil_to, floor_to
 from store.queries.usage_rows import Place, Weigher, place_use
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from store.analysis.usage_table import RowOwner, UsageTable
+    from store.analysis.usage_table import RowOwner, TimeRange, UsageTable
     from store.constants import GroupBy
     from store.queries.usage_rows import Use
 
@@ -196,17 +197,57 @@ def _read(written: str) -> Fitted | None:
 # Reading
 
 
-def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float]) -> None:
+def choose_rows(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> Choice:
+    """Choose what of kept use has a row of its own, when the rest of the use has been counted.
+
+    Of rows that are found by threads, the points are added.
+    """
+    if table.by in TIMES:
+        if not any(table.may_leave_out(part.stretch) for part, _ in parts):
+            return Choice()
+        return Choice(unlisted_until=table.unlisted_until(_quarters([part for part, _ in parts], table)))
+    if table.by not in OF_THREADS:
+        return Choice()
+    points = []
+    threads = set[str | None]()
+    for part, owner in parts:
+        for origin, quarter in part.origins():
+            table.add_origin(owner, origin, quarter)
+        points.append(part.points())
+        part.add_threads(threads)
+    stand_ins = table.stand_ins(points, threads)
+    for (_, owner), found in zip(parts, points, strict=True):
+        for thread, each in (_summed(found, stand_ins) if stand_ins else found).items():
+            table.add_points(owner, CellKey(0, thread), each)
+    return Choice(stand_ins)
+
+
+def _summed(points: Mapping[str | None, float], names: Mapping[str | None, str | None]) -> dict[str | None, float]:
+    found: defaultdict[str | None, float] = defaultdict(float)
+    for thread, each in points.items():
+        found[names[thread]] += each
+    return found
+
+
+def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
+    """Return a quarter of each hour in which turns ended; each quarter, where an hour is one of several rows."""
+    hours = set[int]().union(*(part.ends(_HOUR_SECONDS) for part in parts))
+    each = _HOUR_SECONDS // QUARTER_SECONDS
+    if all(table.period_key(hour * each) == table.period_key(hour * each + each - 1) for hour in hours):
+        return {hour * each for hour in hours}
+    return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
+
+
+def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float], choice: Choice) -> None:
     """Add kept use to the rows of a document; `changes` are the timestamps at which prices change."""
-    spans = list(_spans(part.first_at(), part.stretch, changes, table))
-    apart, days = _split(spans)
+    spans = list(_spans(part, changes, table, choice.unlisted_until))
+    apart, days = split_days(spans)
     for source, some in (("turns", apart), ("daily_turns", days)):
-        for key, sums, threads in part.turns(source, some, table.by):
+        for key, sums, threads in part.turns(source, some, table.by, choice):
             table.add_turns(owner, key, sums, threads)
-    for origin, quarter in part.origins() if table.by in OF_THREADS else ():
-        table.add_origin(owner, origin, quarter)
-    by_time = table.by in TIMES
-    for source, some in (("shares", spans),) if by_time else (("shares", apart), ("daily_shares", days)):
+    if table.by in TIMES:
+        apart, days = _split_shares(spans)
+    for source, some in (("shares", apart), ("daily_shares", days)) if table.by not in OF_THREADS else ():
         for key, points in part.shares(source, some, table.by):
             table.add_points(owner, key, points)
     for points, at in part.unexplained():
@@ -214,34 +255,75 @@ def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collec
     table.add_readings(owner, part.readings())
 
 
-def _split(spans: Iterable[TimeRange]) -> tuple[list[TimeRange], list[TimeRange]]:
+class Choice(NamedTuple):
+    """What of kept use has no row of its own.
+
+    Args:
+        stand_ins: the threads in whose names those of others are counted; None if each has its own.
+        unlisted_until: up to when times have no row, in Unix seconds.
+    """
+
+    stand_ins: Mapping[str | None, str | None] | None = None
+    unlisted_until: float = -math.inf
+
+
+class KeptSpan(NamedTuple):
+    """The time with ``since < at <= until``, which belongs to one row, or to those that are not listed."""
+
+    since: float
+    until: float
+    is_other: bool = False
+
+
+def split_days(spans: Iterable[KeptSpan]) -> tuple[list[KeptSpan], list[KeptSpan]]:
     """Return the parts of stretches of time that are not whole days in UTC, and those that are."""
-    apart: list[TimeRange] = []
-    days: list[TimeRange] = []
-    for since, until in spans:
+    apart: list[KeptSpan] = []
+    days: list[KeptSpan] = []
+    for since, until, is_other in spans:
         first, last = ceil_to(_DAY_SECONDS, since), floor_to(_DAY_SECONDS, until)
         if first < last:
-            days.append(TimeRange(first, last))
-            apart += [each for each in (TimeRange(since, first), TimeRange(last, until)) if each.since < each.until]
+            days.append(KeptSpan(first, last, is_other))
+            ends = (KeptSpan(since, first, is_other), KeptSpan(last, until, is_other))
+            apart += [each for each in ends if each.since < each.until]
         else:
-            apart.append(TimeRange(since, until))
+            apart.append(KeptSpan(since, until, is_other))
     return apart, days
 
 
-def _spans(
-    first_at: float | None, stretch: TimeRange, changes: Collection[float], table: UsageTable
-) -> Iterator[TimeRange]:
-    """Yield stretches of time that each belong to one row, and in which prices are the same."""
+def _split_shares(spans: Iterable[KeptSpan]) -> tuple[list[KeptSpan], list[KeptSpan]]:
+    """Do the same for points: those are by the day, too, whose turns certainly ended before the times with rows."""
+    apart: list[KeptSpan] = []
+    days: list[KeptSpan] = []
+    for span in spans:
+        settled = min(span.until, floor_to(_DAY_SECONDS, span.until - MAX_RUNNING_SECONDS))
+        if span.is_other and span.since < settled:
+            more, whole = split_days([span._replace(until=settled)])
+            apart += [*more, span._replace(since=settled)]
+            days += whole
+        else:
+            apart.append(span)
+    return apart, days
+
+
+def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:
+    """Yield stretches of time that each belong to one row, or to no listed one, and in which prices are the same."""
+    first_at, until = part.first_at(), part.stretch.until
     if first_at is None:
         return
     start = first_at - QUARTER_SECONDS
-    ends = sorted(ceil_to(QUARTER_SECONDS, each) for each in changes if start < each < stretch.until)
-    for end in [*ends, stretch.until]:
-        yield from _periods(start, end, table) if table.by in TIMES else [TimeRange(start, end)]
+    ends = sorted(ceil_to(QUARTER_SECONDS, each) for each in changes if start < each < until)
+    for end in [*ends, until]:
+        if table.by in TIMES:
+            listed = min(max(start, unlisted_until), end)
+            if start < listed:
+                yield KeptSpan(start, listed, is_other=True)
+            yield from _periods(listed, end, table)
+        else:
+            yield KeptSpan(start, end)
         start = end
 
 
-def _periods(since: float, until: float, table: UsageTable) -> Iterator[TimeRange]:
+def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan]:
     """Yield the days, weeks, months or hours of a stretch of time."""
     start = since
     while start < until:
@@ -254,7 +336,7 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[TimeRang
             end = max(end, hour)
         while not bounds and end < until and table.period_key(int(end / QUARTER_SECONDS)) == key:
             end += QUARTER_SECONDS
-        yield TimeRange(start, min(end, until))
+        yield KeptSpan(start, min(end, until))
         start = end
 
 
@@ -272,36 +354,63 @@ class KeptPart(NamedTuple):
         return found
 
     def turns(
-        self, table: str, spans: Sequence[TimeRange], by: GroupBy
+        self, table: str, spans: Sequence[KeptSpan], by: GroupBy, choice: Choice
     ) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
         """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not."""
         names = {*_DIMENSIONS.get(by, ()), "model", "response_model", "tier", "above"}
-        columns = ", ".join(f"c.{name}" if name in names else "NULL" for name in _KEY)
         sums = ", ".join(f"sum(c.{name})" for name in _SUMS[:-1])
+        thread = "c.thread" if choice.stand_ins is None else "stand_in(c.thread)"
         threads = "NULL" if by in OF_THREADS else "json_group_array(DISTINCT c.thread)"
         query = (
-            f"SELECT s.key, {threads}, {columns}, {sums}, max(c.last_at) FROM json_each(:spans) s"
-            f" CROSS JOIN {{{table}}} c {_WITHIN_SPAN} GROUP BY s.key, {', '.join(sorted(names))}"
+            f"SELECT s.key, {threads}, {_columns(_KEY, names, thread)}, {sums}, max(c.last_at)"
+            f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
+            f" GROUP BY s.key, {', '.join(map(str, _positions(names, 3)))}"
         )
         end = 2 + len(_KEY)
-        for row in self._rows(query, spans):
-            key = CellKey(_quarter(spans[row[0]]), *row[2:end])
+        for row in self._rows(query, spans, choice):
+            key = _cell_key(spans[row[0]], None, row[2:end])
             yield key, TurnSums(*row[end:]), () if row[1] is None else json.loads(row[1])
 
-    def shares(self, table: str, spans: Sequence[TimeRange], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
+    def shares(self, table: str, spans: Sequence[KeptSpan], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for."""
         names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
-        columns = ", ".join(f"c.{name}" if name in names else "NULL" for name in _KEY[:-1])
         # A turn may have ended in another day than the one in which its part of an increase was read.
-        apart = f"CASE WHEN c.ended_at > {_START} AND c.ended_at <= {_END} THEN NULL ELSE c.ended_at END"
+        apart = _ENDED_APART if by in TIMES and table == "shares" else "NULL"
         query = (
-            f"SELECT s.key, {apart if by in TIMES else 'NULL'} AS apart, {columns}, sum(c.points)"
+            f"SELECT s.key, {apart} AS apart, {_columns(_KEY[:-1], names)}, sum(c.points)"
             f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
-            f" GROUP BY {', '.join(['s.key', 'apart', *sorted(names)])}"
+            f" GROUP BY {', '.join(['s.key', 'apart', *map(str, _positions(names, 3))])}"
         )
         for number, ended_at, *values, points in self._rows(query, spans):
-            quarter = _quarter(spans[number]) if ended_at is None else int(ended_at / QUARTER_SECONDS) - 1
-            yield CellKey(quarter, *values), points
+            yield _cell_key(spans[number], ended_at, values), points
+
+    def points(self) -> dict[str | None, float]:
+        """Return the points of each thread."""
+        found: defaultdict[str | None, float] = defaultdict(float)
+        for rows in self._whole("c.thread, c.points", "shares"):
+            for thread, points in rows:
+                found[thread] += points
+        return found
+
+    def add_threads(self, threads: set[str | None]) -> None:
+        """Add the threads that had turns."""
+        for rows in self._whole("c.thread", "turns"):
+            threads.update(chain.from_iterable(rows))
+
+    def _whole(self, columns: str, table: str) -> Iterator[sqlite3.Cursor]:
+        """Yield the rows of all of the time, of whole days as far as possible."""
+        apart, days = split_days([KeptSpan(*self.stretch)])
+        for source, spans in ((table, apart), (f"daily_{table}", days)):
+            query = f"SELECT {columns} FROM json_each(:spans) s CROSS JOIN {{{source}}} c {_WITHIN_SPAN}"
+            yield self._rows(query, spans)
+
+    def ends(self, seconds: int) -> set[int]:
+        """Return the spans of so many seconds, counted from 1970, in which turns ended that have use here."""
+        found = set[int]()
+        for table, at in (("{turns}", "at"), ("{shares}", "ended_at")):
+            query = f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds} FROM {table} {_WITHIN}"
+            found.update(chain.from_iterable(self._rows(query)))
+        return found
 
     def models(self) -> set[str | None]:
         """Return the models that turns had, and perhaps others: those that prices are found by."""
@@ -334,7 +443,9 @@ class KeptPart(NamedTuple):
         readings, imported, increases, points = self._rows(f"SELECT {sums} FROM {{readings}} {_WITHIN}").fetchone()
         return Readings(int(readings), int(imported), int(increases), points)
 
-    def _rows(self, query: str, spans: Sequence[TimeRange] = ()) -> sqlite3.Cursor:
+    def _rows(self, query: str, spans: Sequence[KeptSpan] = (), choice: Choice | None = None) -> sqlite3.Cursor:
+        if choice and choice.stand_ins is not None:
+            self.connection.create_function("stand_in", 1, choice.stand_ins.get, deterministic=True)
         tables = {table: f"usage_{self.place.slot}_{table}" for table in _TABLES}
         since, until = self.stretch
         values = {
@@ -347,17 +458,32 @@ class KeptPart(NamedTuple):
         return self.connection.execute(query.format_map(tables), values)
 
 
-def _quarter(span: TimeRange) -> int:
-    return int(span.since / QUARTER_SECONDS)
+def _columns(columns: Sequence[str], names: Collection[str], thread: str = "NULL") -> str:
+    expressions = {name: f"c.{name}" for name in names} | ({"thread": thread} if "thread" in names else {})
+    return ", ".join(expressions.get(name, "NULL") for name in columns)
+
+
+def _positions(names: Collection[str], first: int) -> list[int]:
+    """Return the places of the columns of `_columns` that have values."""
+    return [number for number, name in enumerate(_KEY, first) if name in names]
+
+
+def _cell_key(span: KeptSpan, ended_at: float | None, values: Iterable[Any]) -> CellKey:
+    key = CellKey(int((span.since if ended_at is None else ended_at - 1) / QUARTER_SECONDS), *values)
+    return key._replace(thread=OTHERS) if span.is_other and ended_at is None else key
 
 
 _WITHIN = "WHERE account = :account AND limit_id = :limit AND at > :since AND at <= :until"
 _SUBAGENT = "(subagent IS NOT NULL OR parent_thread IS NOT NULL)"
 _START, _END = "json_extract(s.value, '$[0]')", "json_extract(s.value, '$[1]')"
+_ENDED_APART = (
+    f"CASE WHEN (json_extract(s.value, '$[2]') OR c.ended_at > {_START}) AND c.ended_at <= {_END}"
+    " THEN NULL ELSE c.ended_at END"
+)
 _WITHIN_SPAN = f"ON c.account = :account AND c.at > {_START} AND c.at <= {_END} WHERE c.limit_id = :limit"
 
 _DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
-    **dict.fromkeys(OF_THREADS, ("thread", "session", "parent_thread", "subagent")),
+    **dict.fromkeys(OF_THREADS, ("thread",)),
     "model": ("model",),
     "effort": ("reasoning_effort",),
     "subagent": ("subagent",),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.thread_tree import TITLES, ThreadOrigin, ThreadTree
-from store.queries.cursors import is_among, read_transaction, tuple_cursor
+from store.analysis.thread_tree import TITLES, ThreadTree
+from store.constants import BUDGET_SLOT
+from store.queries.cursors import is_among, read_transaction
+from store.queries.kept_usage import usage_kind
 from store.queries.prefix_match import matching
-from store.queries.usage import load_usage
+from store.queries.thread_turns import ThreadUse, load_thread_turns
+from store.queries.usage import load_thread_points, usage_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,23 +18,10 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.documents import ThreadBranch, ThreadEntry
     from store.queries.accounts import Account
+    from store.queries.thread_turns import ThreadTurns
 
 MAX_CANDIDATES = 10
 """Threads in a list of candidates."""
-
-
-class ThreadUse(NamedTuple):
-    """What a thread used in a time range: its answered turns, and the tokens of all of its turns."""
-
-    turns: int = 0
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    imported_turns: int = 0
-
-    def plus(self, other: ThreadUse) -> ThreadUse:
-        """Return the sum of two uses."""
-        return ThreadUse(*map(operator.add, self, other))
 
 
 class Thread(NamedTuple):
@@ -74,9 +63,24 @@ def load_sessions(
     Those that make titles are one entry, the last one. The threads of sub-agents count for the thread that started
     them; with `tree` they are listed there.
     """
+    return load_newest_sessions(connection, now, since, accounts, None, tree=tree).threads
+
+
+class NewestSessions(NamedTuple):
+    """The threads that were used last, and the number of the others."""
+
+    threads: list[ThreadEntry]
+    others: int
+
+
+def load_newest_sessions(
+    connection: Connection, now: float, since: float, accounts: Sequence[Account], most: int | None, *, tree: bool
+) -> NewestSessions:
+    """Return at most so many of the entries of `load_sessions`, and the number of the others."""
     with read_transaction(connection):
-        threads = {each.thread: each for each in load_threads(connection, now, since, accounts)}
-        origins = ThreadTree(_origins(connection, accounts, since))
+        turns = _turns(connection, accounts, since)
+        threads = {each.thread: each for each in _threads(connection, now, since, accounts, turns)}
+        origins = ThreadTree(turns.origins())
         sums = dict(threads)
         for thread, each in threads.items():
             below = thread
@@ -85,8 +89,8 @@ def load_sessions(
                 below = parent
     branches = origins.branches(threads, lambda each: (-sums[each].last_seen_at, each)) if tree else {}
     roots = {origins.root(each) for each in threads}
-    top = sorted(roots, key=lambda each: (each == TITLES, -sums[each].last_seen_at, each))
-    return [
+    top = sorted(roots, key=lambda each: (each == TITLES, -sums[each].last_seen_at, each))[:most]
+    listed: list[ThreadEntry] = [
         {
             **_entry(sums[each], origins.kinds.get(each)),
             "tree": [
@@ -100,26 +104,38 @@ def load_sessions(
         }
         for each in top
     ]
+    return NewestSessions(listed, len(roots) - len(top))
 
 
 def load_threads(connection: Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
     """Return each thread of the accounts that was seen since `since` (Unix seconds) by itself, the newest first."""
+    with read_transaction(connection):
+        return _threads(connection, now, since, accounts, _turns(connection, accounts, since))
+
+
+def _turns(connection: Connection, accounts: Sequence[Account], since: float) -> ThreadTurns:
+    kinds = usage_kinds(connection, accounts=accounts)
+    # A budget is no limit that turns are charged to.
+    kind = kinds[0] if len(kinds) == 1 and kinds[0] != usage_kind(BUDGET_SLOT) else None
+    return load_thread_turns(connection, [account.id for account in accounts], since, kind)
+
+
+def _threads(
+    connection: Connection, now: float, since: float, accounts: Sequence[Account], turns: ThreadTurns
+) -> list[Thread]:
     known = {account.id: account for account in accounts}
     accounts_in, ids = is_among("account", known)
-    with read_transaction(connection):
-        rows = connection.execute(
-            "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads"  # noqa: S608 (marks)
-            f" WHERE last_seen_at >= ? AND {accounts_in} ORDER BY last_seen_at DESC, thread, account",
-            (since, *ids),
-        ).fetchall()
-        uses = _uses(connection, list(known), since)
-        usage = load_usage(connection, now, accounts=accounts, since=since, rolls_up=False) if known else None
-    points = {row["key"]: row["points"] for row in usage["rows"]} if usage else {}
+    rows = connection.execute(
+        "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads"  # noqa: S608 (marks)
+        f" WHERE last_seen_at >= ? AND {accounts_in} ORDER BY last_seen_at DESC, thread, account",
+        (since, *ids),
+    ).fetchall()
+    points = load_thread_points(connection, now, accounts=accounts, since=since) if known else {}
     found: dict[str, Thread] = {}
     for account, thread, is_session, name, first_at, last_at in rows:
         if account not in known:
             continue
-        use = uses.get((account, thread), ThreadUse())
+        use = turns.uses.get((account, thread), ThreadUse())
         one = Thread(thread, name, (known[account],), first_at, last_at, bool(is_session), use)
         if thread in found:
             newer = found[thread]
@@ -127,38 +143,6 @@ def load_threads(connection: Connection, now: float, since: float, accounts: Seq
         else:
             found[thread] = one._replace(points=points.get(thread, 0.0))
     return list(found.values())
-
-
-def _uses(connection: Connection, ids: list[int], since: float) -> dict[tuple[int, str], ThreadUse]:
-    """Return the use of each thread, one account at a time so that the index is used."""
-    return {
-        (account, row[0]): ThreadUse(*row[1:])
-        for account in ids
-        for row in tuple_cursor(connection).execute(
-            f"SELECT coalesce(thread, session) AS shown, sum({_ANSWERED}),"  # noqa: S608 (constant)
-            " coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0),"
-            f" sum(imported * {_ANSWERED})"
-            " FROM requests WHERE account = ? AND ended_at >= ? AND coalesce(thread, session) IS NOT NULL"
-            " GROUP BY shown",
-            (account, since),
-        )
-    }
-
-
-_ANSWERED = "CASE WHEN warm_up = 0 AND coalesce(status, 0) < 400 THEN 1 ELSE 0 END"
-
-
-def _origins(connection: Connection, accounts: Sequence[Account], since: float) -> list[ThreadOrigin]:
-    """Return where the threads of sub-agents come from."""
-    return [
-        ThreadOrigin(*row)
-        for account in accounts
-        for row in tuple_cursor(connection).execute(
-            "SELECT DISTINCT coalesce(thread, session), session, parent_thread, subagent FROM requests"
-            " WHERE account = ? AND ended_at >= ? AND (parent_thread IS NOT NULL OR subagent IS NOT NULL)",
-            (account.id, since),
-        )
-    ]
 
 
 def _known(connection: Connection, sums: Mapping[str, Thread], thread: str, started: Thread) -> Thread:

@@ -13,7 +13,7 @@ from store.analysis.ranking import TokenRate
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted, fit_days
 from store.analysis.turn_value import Valuation
-from store.analysis.usage_cells import QUARTER_SECONDS, STEPS
+from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey
 from store.analysis.usage_table import OF_THREADS, Grouping, RowOwner, TimeRange, UsageTable
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 from store.kept.kind import floor_to
@@ -22,7 +22,7 @@ from store.queries.accounts import in_order
 from store.queries.cursors import edit_number, is_among, read_transaction
 from store.queries.imported import imported_limit_ids
 from store.queries.kept_rates import kept_rates
-from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, kept_weights, usage_kind
+from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, choose_rows, kept_weights, usage_kind
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.machines import with_silent_machines
 from store.queries.recent import computed
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from store.documents import AccountWindow, TokenWeights, UsageDocument
     from store.kept.kind import Coverage, Kept, Kind
     from store.queries.accounts import Account
+    from store.queries.kept_usage import Choice
     from store.queries.recent import Recent
 
 
@@ -110,6 +111,17 @@ def load_usage(
         "accounts": [account.reference for account in chosen],
     }
     return with_silent_machines(document, connection, now, chosen)
+
+
+def load_thread_points(
+    connection: Connection, now: float, *, accounts: Sequence[Account], since: float
+) -> dict[str | None, float]:
+    """Return the points that each thread by itself used of the window that `load_usage` shows; None is unknown."""
+    with read_transaction(connection):
+        places = _places(connection, in_order(accounts), None, None)
+        grouping = Grouping("thread", rolls_up=False)
+        question = _Question(connection, TimeRange(since, now), grouping, None, {}, refits=False)
+        return question.thread_points(places)
 
 
 def usage_kinds(
@@ -311,10 +323,29 @@ class _Question(NamedTuple):
 
     def ask(self, accounts: Sequence[Account], places: Sequence[Place]) -> _Answer:
         """Return the answer: of one slot with what is kept, where that can be used."""
-        slot = {place.slot for place in places}
-        kind = usage_kind(slot.pop()) if len(slot) == 1 and not self.refits else None
+        kind = self._kind(places)
         answer = ask_kept(self.connection, kind, lambda kept: self._answer(accounts, places, kept)) if kind else None
         return answer or self._plain_answer(accounts, places)
+
+    def thread_points(self, places: Sequence[Place]) -> dict[str | None, float]:
+        """Return the points of each thread, with what is kept, where that can be used."""
+        kind = self._kind(places)
+        found = ask_kept(self.connection, kind, lambda kept: self._thread_points(places, kept)) if kind else None
+        return found or self._thread_points(places, None)
+
+    def _kind(self, places: Sequence[Place]) -> Kind | None:
+        slot = {place.slot for place in places}
+        return usage_kind(slot.pop()) if len(slot) == 1 and not self.refits else None
+
+    def _thread_points(self, places: Sequence[Place], kept: Kept | None) -> dict[str | None, float]:
+        table = UsageTable(self.grouping, self.period)
+        for place in places:
+            source = _UseSource(self, place, None, kept, self._covered(kept, place))
+            owner = RowOwner(str(place.account), None)
+            source.add_rows(table, owner)
+            for thread, points in source.kept.points().items() if source.kept else ():
+                table.add_points(owner, CellKey(0, thread), points)
+        return table.points()
 
     def _plain_answer(self, accounts: Sequence[Account], places: Sequence[Place]) -> _Answer:
         answer = self._answer(accounts, places, None)
@@ -341,12 +372,17 @@ class _Question(NamedTuple):
         ]
         seen = {each["account"] for each in windows}
         unit = self._common_unit([each for each in accounts if each.key in seen])
+        owned: list[tuple[_UseSource, RowOwner]] = []
         for account, source in zip(accounts, sources, strict=False):
             size = self.budgets.get(account.id) if unit else None
             owner = RowOwner(account.key, account.label, size and size.per_point)
             if account.key in seen:
                 table.add_account(owner)
-            source.add_to(table, owner)
+            source.add_rows(table, owner)
+            owned.append((source, owner))
+        choice = choose_rows([(source.kept, owner) for source, owner in owned if source.kept], table)
+        for source, owner in owned:
+            source.add_kept(table, owner, choice)
         return _Answer(table, windows, unit)
 
     def _covered(self, kept: Kept | None, place: Place) -> TimeRange | None:
@@ -381,8 +417,8 @@ class _UseSource:
         self._connection = question.connection
         self._period = question.period
         self._valuation = valuation
-        self._kept = KeptPart(kept.connection, place, covered) if kept and covered else None
-        self._models = self._kept.models() if self._kept else set()
+        self.kept = KeptPart(kept.connection, place, covered) if kept and covered else None
+        self._models = self.kept.models() if self.kept else set()
         known = kept_weights(kept.connection, place) if kept and covered else {}
         refit_at = question.period.until if question.refits else None
         self._weigher = Weigher(question.connection, place, known, refit_at=refit_at)
@@ -394,29 +430,33 @@ class _UseSource:
     def seen_minutes(self) -> list[int | None]:
         """Return the length of the window as it was read last; an empty list where it was not."""
         near = newest_sample(self._connection, self.place, math.inf)
-        if near is None and self._kept:
-            found = self._kept.length()
+        if near is None and self.kept:
+            found = self.kept.length()
             if found:
                 return list(found)
         sample = near or newest_sample(
             self._connection,
             self.place,
             self._period.since,
-            self._kept.stretch.since if self._kept else self._period.until,
+            self.kept.stretch.since if self.kept else self._period.until,
         )
         return [] if sample is None else [sample.window_minutes]
 
-    def add_to(self, table: UsageTable, owner: RowOwner) -> None:
-        """Add the account's use to the rows."""
-        weigher, rest = self._weigher, self._period.since
-        if self._kept:
-            covered = self._kept.stretch
+    def add_rows(self, table: UsageTable, owner: RowOwner) -> None:
+        """Add the account's use that is not kept."""
+        rest = self._period.since
+        if self.kept:
+            covered = self.kept.stretch
             _add(table, owner, self._use(rest, covered.since))
-            _add(table, owner, [straddling_use(self._connection, self.place, covered, weigher, self._period)])
-            add_kept(self._kept, table, owner, self._valuation.changes(self._models) if self._valuation else ())
+            _add(table, owner, [straddling_use(self._connection, self.place, covered, self._weigher, self._period)])
             rest = covered.until
         _add(table, owner, self._use(rest, math.inf))
-        table.add_weights(_weights(owner, table.models_of(owner), weigher.at(self._period.until)))
+
+    def add_kept(self, table: UsageTable, owner: RowOwner, choice: Choice) -> None:
+        """Add the account's use that is kept; call it at last."""
+        if self.kept:
+            add_kept(self.kept, table, owner, self._valuation.changes(self._models) if self._valuation else (), choice)
+        table.add_weights(_weights(owner, table.models_of(owner), self._weigher.at(self._period.until)))
 
     def _use(self, since: float, until: float) -> Iterable[Use]:
         return place_use(

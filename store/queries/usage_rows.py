@@ -46,6 +46,9 @@ _RATE_GAPS, _RATE_TURNS = 500, 1_000
 
 _WEEK = 7 * 86_400
 
+SESSION = "CASE WHEN subagent IS NOT NULL THEN session END"
+"""The session of a turn of a sub-agent: many texts that nothing is done with take time."""
+
 
 class Place(NamedTuple):
     """A window of a limit of an account; ``account`` is the id of its row."""
@@ -160,24 +163,34 @@ def limit_windows(
     return found
 
 
-def token_rate(
-    connection: Connection, place: Place, now: float, kept: Mapping[tuple[int, str], float | None]
-) -> float | None:
+def token_rate(connection: Connection, place: Place, now: float, kept: Mapping[tuple[int, str], Rate]) -> float | None:
     """Return the points that a weighted token costs by an account's history, with the same weights for all accounts.
 
-    It is that of the beginning of the day in UTC, where the history was long enough then; None where it is too short.
-    `kept` are those rates that are known.
+    It is that of the beginning of the day in UTC, or of the newest history where that was too short then; None where
+    nothing can be said. `kept` are those rates that are known.
     """
     known = place.account, place.slot
     rate = kept[known] if known in kept else rate_at(connection, place, fit_days(now)[1])
-    return rate or rate_at(connection, place, math.inf)
+    return rate.points if rate.is_settled else rate_at(connection, place, math.inf).points
 
 
-def rate_at(connection: Connection, place: Place, at: float) -> float | None:
-    """Return the points that a weighted token costs by the newest history before a timestamp."""
+class Rate(NamedTuple):
+    """The points that a weighted token costs; None if the history does not tell.
+
+    ``is_settled`` is true if it tells, or if it has so many turns that a few more change nothing.
+    """
+
+    points: float | None
+    is_settled: bool
+
+
+def rate_at(connection: Connection, place: Place, at: float) -> Rate:
+    """Return what a weighted token costs by the newest history before a timestamp."""
     samples = window_samples(connection, place, at, at, before=_RATE_GAPS + LOOK_BACK, after=0)
     found = intervals(samples.all)[-_RATE_GAPS:]
-    return points_per_token(fit_intervals(found, _turns_before(connection, place, at, _RATE_TURNS)), {})
+    turns = _turns_before(connection, place, at, _RATE_TURNS)
+    points = points_per_token(fit_intervals(found, turns), {})
+    return Rate(points, points is not None or len(turns) == _RATE_TURNS)
 
 
 def place_use(
@@ -388,8 +401,7 @@ def _other_window(slot: str, windows: str | None, used: str | None, limit: str |
 _COLUMNS = {
     # Where the client names no thread, the turn is shown under its session.
     "thread": "coalesce(thread, session)",
-    # Read for sub-agents alone: many texts that nothing is done with take time.
-    "session": "CASE WHEN subagent IS NOT NULL THEN session END",
+    "session": SESSION,
 }
 _SELECT_TURNS = (
     f"SELECT {', '.join(_COLUMNS.get(name, name) for name in TurnUse._fields)} FROM requests"  # noqa: S608 (constants)

@@ -897,6 +897,7 @@ API: dict[str, list[Question]] = {
         get("/api/breakdown?account=dan&tree=true"),
         get("/api/breakdown?window=3h"),
         get("/api/breakdown?by=colour"),
+        get("/api/breakdown?limit=1&since=30d"),
         get("/api/breakdown?account=work&by=week&since=21d"),
         nothing_there("/api/breakdown"),
     ],

@@ -84,6 +84,7 @@ function block(title, document, unknown, tones = null) {
   const most = Math.max(...rows.map((row) => row.points), 0);
   const unit = unitOf(document);
   const items = rows.map((row) => usedRow(row, most, unit, unknown, tones));
+  const others = document.other_rows ? [othersRow(document, unit)] : [];
   return make(
     "section",
     { class: "panel" },
@@ -92,7 +93,7 @@ function block(title, document, unknown, tones = null) {
       ? make("p", { class: "quiet" }, total(document, unit))
       : make("p", { class: "quiet" }, "No turns and no increase in this time range."),
     make("ul", { class: "rows" }, items.slice(0, MAX_ROWS)),
-    more(items.slice(MAX_ROWS), "more", (rest) => make("ul", { class: "rows" }, rest)),
+    more([...items.slice(MAX_ROWS), ...others], Math.max(0, items.length - MAX_ROWS) + document.other_rows),
   );
 }
 
@@ -175,8 +176,23 @@ function worth(figures) {
   return figures.api_value_usd ? ` · ${say.dollars(figures.api_value_usd)} at API prices` : "";
 }
 
-function more(rest, word, list) {
-  return rest.length
-    ? make("details", { class: "more" }, make("summary", {}, `${rest.length} ${word}`), list(rest))
+function more(items, number) {
+  return items.length
+    ? make("details", { class: "more" }, make("summary", {}, `${number} more`), make("ul", { class: "rows" }, items))
     : null;
+}
+
+// The rows beyond those that the document lists, as one.
+function othersRow(document, unit) {
+  return make(
+    "li",
+    {},
+    make(
+      "p",
+      { class: "row-head" },
+      make("span", { class: "row-name" }, `${document.other_rows} others`),
+      make("span", { class: "row-figure" }, make("b", {}, say.figure(document.others.points), unit)),
+    ),
+    make("p", { class: "quiet" }, turnWords(document.others)),
+  );
 }

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from scripts.cli import cli
 from store import documents
-from store.models import Window
+from store.models import Tokens, Window
 from tests.support.codex_state import write_state
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, insert_history, limit, snapshot
@@ -133,6 +133,28 @@ def test_names_of_threads(sub_agents: Path) -> None:
     assert (row["key"], row["title"], row["turns"]) == ("root", "<b>Fix</b> the tests", 2)
     assert [(each["key"], each["title"]) for each in row["tree"]] == [("review", "Review the changes")]
     assert (project["key"], project["name"]) == ("/work/shop", "shop")
+
+
+def test_only_so_many_rows_of_a_breakdown(tmp_path: Path) -> None:
+    """The threads with the most use are listed, and the others are one sum; 500 by default."""
+    path = record(
+        tmp_path / "web.sqlite3",
+        reading(0, ago=1_000),
+        *(
+            turn(900 - number, thread=f"t-{number:03}", tokens=Tokens(input=1, output=number + 1))
+            for number in range(501)
+        ),
+        reading(5, ago=100),
+    )
+    with Site(path) as site:
+        listed = site.get("/api/breakdown").document
+        two = site.get("/api/breakdown?limit=2").document
+        wrong = [site.get(f"/api/breakdown?limit={each}").status for each in ("0", "1001", "x")]
+    assert (len(listed["rows"]), listed["other_rows"], listed["others"]["turns"]) == (500, 1, 1)
+    assert [row["key"] for row in two["rows"]] == ["t-500", "t-499"]
+    assert (two["other_rows"], two["others"]["turns"], two["others"]["threads"]) == (499, 499, 499)
+    assert two["total"]["turns"] == 501
+    assert wrong == [422, 422, 422]
 
 
 def test_names_are_left_out_unless_they_are_on(sub_agents: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from store.kept.filling import Wish, fill
 from store.queries.accounts import load_accounts
 from store.queries.kept_rates import RATES, has_rates, kept_rates
 from store.queries.usage import load_token_rates
+from store.queries.usage_rows import Place, Rate
 from tests.support.factories import AccountHistory, insert_history
 from tests.support.kept_histories import without_kept
 from tests.support.usage_factories import DAY, sample, simulate_use
@@ -46,6 +47,26 @@ def test_they_are_those_of_the_day(used: Path, monkeypatch: pytest.MonkeyPatch, 
     assert fill(used, [Wish(RATES, now - DAY)], now)
     assert rates(used, now) == expected
     assert len(expected) == 1
+
+
+def test_a_long_history_without_a_rate_is_not_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the next day; a short one is, as it may be long enough now."""
+    long = simulate_use(1, {"m": DEFAULT_WEIGHTS}, count=1_200, elsewhere=0, at_end=True)
+    insert_history(path, AccountHistory(long.samples[:1], long.turns), AccountHistory([sample(1, 0)], [], "b@x.com"))
+    now = long.turns[-1].ended_at + 2 * DAY
+    assert fill(path, [Wish(RATES, now - DAY)], now)
+    with closing(open_reader(path)) as connection:
+        kept = kept_rates(connection, now)
+    asked: list[int] = []
+
+    def noted(_: object, place: Place, __: float) -> Rate:
+        asked.append(place.account)
+        return Rate(None, is_settled=False)
+
+    monkeypatch.setattr("store.queries.usage_rows.rate_at", noted)
+    assert kept == {(1, "7d"): Rate(None, is_settled=True), (2, "7d"): Rate(None, is_settled=False)}
+    assert rates(path, now) == {}
+    assert asked == [2]
 
 
 def test_whether_they_are_kept(used: Path) -> None:

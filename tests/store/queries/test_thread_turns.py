@@ -1,0 +1,68 @@
+"""What threads used by their turns, with and without what is kept of them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store.database import open_reader
+from store.queries.accounts import load_accounts
+from store.queries.kept_usage import usage_kind
+from store.queries.thread_turns import ThreadUse, load_thread_turns
+from store.queries.threads import load_sessions
+from tests.support.databases import record
+from tests.support.factories import NOON, turn
+from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLES = max(12, settings().max_examples // 8)
+"""Each plays a history, and asks twice after each of its steps."""
+
+
+def threads(history: History, since: float) -> list[Any]:
+    """The threads with sub-agents, with points that are compared to 1e-9."""
+    with closing(open_reader(history.path)) as connection:
+        found = load_sessions(connection, history.now, since, load_accounts(connection), tree=True)
+    entries: list[Any] = [part for each in found for part in ({**each, "tree": None}, *each["tree"])]
+    return [{**each, "points": pytest.approx(each["points"], rel=1e-9, abs=1e-9)} for each in entries]
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=HISTORIES, days=st.sampled_from((0.5, 3, 30)), since=st.floats(0, 80))
+def test_kept_turns_are_those_of_the_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float
+) -> None:
+    """Whatever happens to the database, and in whatever pieces they were kept."""
+    kind = usage_kind("7d")
+    assert kind is not None
+    with monkeypatch.context() as patch:
+        pieces_of(patch, days)
+        for history in play(path, [kind], steps):
+            for begin in (0.0, history.now - since * DAY):
+                found = threads(history, begin)
+                with without_kept(patch):
+                    assert found == threads(history, begin)
+
+
+def test_turns_of_threads(path: Path) -> None:
+    """Refused turns and warm-ups count only by their tokens, and sub-agents say where they come from."""
+    record(
+        path,
+        turn("t", at=NOON),
+        turn("t", at=NOON + 60, status=429),
+        turn("t", at=NOON + 70, warm_up=True),
+        turn("r", at=NOON + 80, parent_thread="t", subagent="review"),
+    )
+    with closing(open_reader(path)) as connection:
+        found = load_thread_turns(connection, [1], NOON - 60)
+        later = load_thread_turns(connection, [1], NOON + 80)
+    assert {thread: use.turns for (_, thread), use in found.uses.items()} == {"t": 1, "r": 1}
+    assert [(each.thread, each.parent_thread, each.subagent) for each in found.origins()] == [("r", "t", "review")]
+    assert list(later.uses) == [(1, "r")]
+    assert found.uses[1, "t"].plus(ThreadUse(1, 2, 3, 4, 5)).turns == 2
