@@ -43,8 +43,9 @@ Examples:
     help=f"""Show how fast Codex is, and whether it is slower than usual.
 
     The table has seconds to the first byte of the response, seconds in all, and output tokens a second. Each figure
-    stands beside the usual one: that of the same hours of the day in the four weeks before. The lines above the table
-    compare the last hours like for like, and say whether Codex is slow or your own turns have changed. {ACCOUNT_HELP}
+    stands beside the usual one: that of the same hours of the day in the 28 days (of UTC) before. The lines above the
+    table compare the last hours like for like, and say whether Codex is slow or your own turns have changed.
+    {ACCOUNT_HELP}
     """,
 )
 @accounts_argument

@@ -131,7 +131,7 @@ def _notes(document: SpeedDocument) -> list[str]:
     accounts, total = document["accounts"], document["total"]
     who = label(accounts[0]) if len(accounts) == 1 else f"{len(accounts)} accounts"
     since, until = clock_time(document["since"]), clock_time(document["until"])
-    notes = [f"Medians of {who}, {since} to {until}; usual: the same hours of the four weeks before."]
+    notes = [f"Medians of {who}, {since} to {until}; usual: the same hours of the 28 days of UTC before."]
     if total["errors"]:
         errors = ", ".join(f"{name} {number:,}" for name, number in total["errors"].items())
         notes.append(f"Failed: {errors}.")

@@ -299,12 +299,12 @@ def get_breakdown(
 def get_speed(
     request: Request, *, account: AccountPrefix = None, by: SpeedBy = "model", since: Since = "7d"
 ) -> Response:
-    """How fast Codex is, beside the same hours of the weeks before."""
+    """How fast Codex is, beside the same hours of the 28 days (of UTC) before."""
     now = time.time()
     begin = _timestamp(since, now)
 
     def load(connection: Connection, only: list[Account]) -> documents.SpeedDocument:
-        return load_speed(connection, now, accounts=only, by=by, since=begin)
+        return load_speed(connection, now, accounts=only, by=by, since=begin, recent=request.app.state.recent_documents)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
 
@@ -315,7 +315,7 @@ def get_forecast(request: Request, account: AccountPrefix = None) -> Response:
     now = time.time()
 
     def load(connection: Connection, only: list[Account]) -> documents.ForecastDocument:
-        return load_forecasts(connection, now, only)
+        return load_forecasts(connection, now, only, recent=request.app.state.recent)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_forecasts(now)))
 
@@ -330,7 +330,7 @@ def get_overview(request: Request, search: Search = None, *, every: Every = Fals
 
     def load(connection: Connection) -> documents.OverviewDocument:
         shown = load_shown(connection, now, search=search, every=every)
-        document = load_overview(connection, now, shown.accounts)
+        document = load_overview(connection, now, shown.accounts, recent=request.app.state.recent)
         # The best of the most pressed accounts is not the one to use.
         return document if shown.summary is None else {**document, "headline": None}
 
@@ -364,6 +364,7 @@ def get_events(
             limit_id=limit_id,
             routine=routine,
             most=limit,
+            recent=request.app.state.recent,
         )
 
     empty = empty_event_page(now, since=begin, limit_id=limit_id)
@@ -390,7 +391,7 @@ def get_next(
         known = load_accounts(connection)
         named = [] if spend in {"none", "all"} else [each.strip() for each in spend.split(",")]
         keys = {find_account(known, each).key for each in named}
-        rates = load_token_rates(connection, now, known)
+        rates = load_token_rates(connection, now, known, recent=request.app.state.recent)
         return rank_accounts(load_status(connection, now, known), rates, credits_for=None if spend == "all" else keys)
 
     return json_response(request, _reader(request).query(load, rank_accounts(empty_status(now), {})))

@@ -26,6 +26,7 @@ from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
 from store.errors import DatabaseError, failure_text
 from store.queries.accounts import AccountError
+from store.queries.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 
 _RETRY_SECONDS = "5"
+
+_MAX_DOCUMENTS = 32
+"""Whole documents that are remembered: one may have half a megabyte."""
 _TYPES = (
     ("text/javascript", ".js"),
     ("text/css", ".css"),
@@ -109,6 +113,8 @@ def create_app(settings: Settings) -> App:
     app.state.hub = hub
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
     app.state.queue = make_queue()
+    app.state.recent = Recent()
+    app.state.recent_documents = Recent(_MAX_DOCUMENTS)
     app.include_router(api.router)
     app.include_router(api.past_router)
     app.include_router(metrics.router)

@@ -58,6 +58,18 @@ class TurnColumns(NamedTuple):
         self.tokens_per_second.append(_known(rate))
         self.input_tokens.append(_known(turn.input_tokens))
 
+    def extend(self, others: TurnColumns) -> None:
+        """Add the figures of other turns."""
+        for mine, column in zip(self, others, strict=True):
+            mine.extend(column)
+
+    def add_bytes(self, written: bytes, number: int) -> None:
+        """Add the first turns of columns that `to_bytes` has written."""
+        length = len(written) // len(self)
+        view = memoryview(written)
+        for place, column in enumerate(self):
+            column.frombytes(view[place * length : place * length + number * column.itemsize])
+
     def answered_inputs(self) -> Sequence[float]:
         """Return the input tokens of the turns that tell how fast they were."""
         return [tokens for tokens, took in zip(self.input_tokens, self.seconds, strict=True) if took == took]  # noqa: PLR0124
@@ -78,16 +90,6 @@ Cell = tuple[TurnKind, TurnColumns]
 def empty_columns() -> TurnColumns:
     """Return the columns of no turns."""
     return TurnColumns(*(array("d") for _ in TurnColumns._fields))
-
-
-def from_bytes(written: bytes, number: int) -> TurnColumns:
-    """Return the first turns of columns that `to_bytes` has written."""
-    found = empty_columns()
-    length = len(written) // len(found)
-    view = memoryview(written)
-    for place, column in enumerate(found):
-        column.frombytes(view[place * length : place * length + number * column.itemsize])
-    return found
 
 
 # Adding up

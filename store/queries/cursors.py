@@ -10,6 +10,7 @@ from store.connection import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from typing import Any
 
     from store.connection import Connection, Cursor, StoredRow, Values
 
@@ -48,6 +49,20 @@ def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
     return f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", tuple(values)
 
 
+def stream_mappings(connection: Connection, statement: str, values: Values = ()) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a long answer as `stream` does, each with its values by the names of their columns."""
+    if not is_file(connection):
+        yield from map(dict, stream(connection, statement, values))
+        return
+    cursor = connection.cursor()
+    # A `sqlite3.Row` of many columns takes several times as long to become a dictionary.
+    cursor.row_factory = None
+    cursor.execute(statement, values)
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
+
+
 _ROWS_AT_ONCE = 5_000
 _numbers = itertools.count()
 
@@ -66,6 +81,12 @@ def _fetch(connection: Connection, statement: str, values: Values) -> Iterator[S
         yield from rows
         if len(rows) < _ROWS_AT_ONCE:
             return
+
+
+def edit_number(connection: Connection) -> int:
+    """Return a number that is another one after each change or deletion of rows that were stored earlier."""
+    query = "SELECT coalesce(max(id), 0) FROM edits" if is_file(connection) else "SELECT edits FROM installation"
+    return int(connection.execute(query).fetchone()[0])
 
 
 def change_number(connection: Connection) -> int:

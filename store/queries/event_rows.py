@@ -19,7 +19,7 @@ from store.analysis.events import FAR_APART_SECONDS, MIN_ELSEWHERE, Event, Incre
 from store.analysis.formatting import DAY
 from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 from store.constants import MAIN_LIMIT
-from store.queries.cursors import stream, tuple_cursor
+from store.queries.cursors import stream_mappings, tuple_cursor
 from store.queries.limits import MAX_LIMITS
 from store.queries.turns import OF_LIMIT
 
@@ -99,9 +99,10 @@ class _RowsAround:
         limits = _limits(self._connection, account)
         since, until = self._bounds(limits)
         places = [{"account": account, "limit_id": limit, "since": since, "until": until} for limit in limits]
-        for row in heapq.merge(*(stream(self._connection, _ROWS, each) for each in places), key=itemgetter("id")):
+        rows = (stream_mappings(self._connection, _ROWS, each) for each in places)
+        for row in heapq.merge(*rows, key=itemgetter("id")):
             self.at = row["first_seen_at"]
-            yield dict(row)
+            yield row
 
     def _bounds(self, limits: Sequence[str]) -> tuple[float, float]:
         """Return from when to when rows are read.
@@ -156,6 +157,13 @@ def row_by_id(connection: Connection, row_id: int) -> Row | None:
     return dict(row) if row else None
 
 
+def rows_state(connection: Connection, account: int, since: float) -> object:
+    """Return a value that is another one whenever the rows of an account from a time on are, edits left out."""
+    values = {"account": account, "since": since}
+    numbers = [tuple(connection.execute(statement, values).fetchone()) for statement in _NUMBERS]
+    return numbers, current_rows(connection, account)
+
+
 def _unattributed(connection: Connection, wanted: EventRange, increases: Sequence[Increase]) -> Iterator[ShownEvent]:
     start = max(wanted.turns_known_since, min(each.interval.start for each in increases))
     end = max(each.interval.end for each in increases) + _MAX_TURN_SECONDS
@@ -194,6 +202,14 @@ _WITHIN = "FROM snapshots WHERE account = ? AND limit_id = ? AND late = 0 AND fi
 _TIMES = f"SELECT first_seen_at {_WITHIN}"
 _COUNT = f"SELECT count(*) {_WITHIN}"
 _IDS = f"SELECT min(id), max(id) {_WITHIN}"
+
+_NUMBERS = (
+    "SELECT count(*), max(id) FROM main.requests WHERE account = :account AND ended_at > :since",
+    """SELECT count(*), max(s.id) FROM limits l
+    JOIN main.snapshots s ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at > :since
+    WHERE l.account = :account""",
+)
+"""The index has all that is counted."""
 
 _LIMITS_BEFORE = (
     "SELECT count(*) FROM limits l WHERE l.account = ? AND EXISTS (SELECT 1 FROM snapshots s"

@@ -7,6 +7,7 @@ the rows of the database; without kept ones all are.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,10 +19,11 @@ from store.connection import is_file
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import is_among, read_transaction
-from store.queries.event_rows import EventRange, count_snapshots, limits_before, shown_events
+from store.queries.cursors import edit_number, is_among, read_transaction
+from store.queries.event_rows import EventRange, count_snapshots, limits_before, rows_state, shown_events
 from store.queries.kept_events import EVENTS, STEP, KeptHistory, load_kept_events
 from store.queries.machines import with_silent_machines
+from store.queries.recent import computed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from store.documents import EventEntry, EventsDocument, EventsPageDocument
     from store.kept.kind import Kept
     from store.queries.accounts import Account
+    from store.queries.recent import Recent
 
 _NOTHING_PRUNED = 1_735_689_600.0
 """What a team's database says of where its rows begin before it was ever pruned: no Codex is as old."""
@@ -73,12 +76,14 @@ def load_event_page(
     limit_id: str | None = None,
     routine: bool = True,
     most: int,
+    recent: Recent | None = None,
 ) -> EventsPageDocument:
     """Return the newest events of those that `load_events` returns, at most so many.
 
-    Without `routine` the resets that came when they were due are left out.
+    Without `routine` the resets that came when they were due are left out. Events of the last hours that are those of a
+    `recent` are used again.
     """
-    query = _Query(now, since, kinds, limit_id)
+    query = _Query(now, since, kinds, limit_id, recent)
     found = _find(connection, query, accounts)
     wanted = [each for each in found.events if routine or not is_routine(each[0])]
     document: EventsPageDocument = {
@@ -115,6 +120,7 @@ class _Query(NamedTuple):
     since: float | None
     kinds: Collection[str] | None
     limit_id: str | None
+    recent: Recent | None = None
 
     def wants(self, event: Event) -> bool:
         """Return True if an event is asked for."""
@@ -182,12 +188,33 @@ def _history(
         rest.append((until, math.inf))
         snapshots += kept.snapshots
         events += [each for each in kept.events if not _is_before(each, known_since)]
+    recent = query.recent if kept else None
     for since, until in rest:
         wanted = EventRange(account.id, since, until, query.now, known_since)
-        events += [shown.event for shown in shown_events(connection, wanted)]
-        snapshots += count_snapshots(connection, account.id, since, until)
+        found = computed(
+            recent,
+            ("events", account.key, since, until),
+            _state(connection, wanted) if recent else None,
+            query.now,
+            functools.partial(_made, connection, wanted),
+        )
+        events += found.events
+        snapshots += found.snapshots
     events += token_events(_tokens(connection, account.id))
     return _AccountEvents([event for event in events if query.wants(event)], snapshots)
+
+
+def _state(connection: Connection, wanted: EventRange) -> object:
+    """Return a value that is another one whenever the events of a range may be, but for turns under way."""
+    rows = rows_state(connection, wanted.account, wanted.since)
+    return edit_number(connection), wanted._replace(now=None), rows
+
+
+def _made(connection: Connection, wanted: EventRange) -> _AccountEvents:
+    """Return the events of a range, made of the rows."""
+    account, since, until = wanted[:3]
+    events = [shown.event for shown in shown_events(connection, wanted)]
+    return _AccountEvents(events, count_snapshots(connection, account, since, until))
 
 
 def _is_before(event: Event, known_since: float) -> bool:

@@ -7,28 +7,31 @@ that followed it, so that both ends of a gap without readings are known. Gaps th
 
 from __future__ import annotations
 
+import functools
 import time
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.budgets import BUDGET_WINDOW_MINUTES
-from store.analysis.forecast import forecast
+from store.analysis.forecast import Forecast, forecast
 from store.analysis.formatting import DAY, HOUR
 from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
 from store.constants import BUDGET_SLOT
-from store.queries.cursors import read_transaction
+from store.queries.cursors import edit_number, read_transaction
 from store.queries.imported import imported_samples
 from store.queries.limits import current_snapshots
 from store.queries.machines import with_silent_machines
+from store.queries.recent import computed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from store.analysis.attribution import WindowSample
     from store.connection import Connection, StoredRow
     from store.documents import ForecastDocument, LimitForecast, WindowForecast
     from store.queries.accounts import Account
+    from store.queries.recent import Recent
 
 
 class Sampling(NamedTuple):
@@ -48,11 +51,20 @@ SAMPLING = Sampling(600.0, 6.0, 3_600.0, HISTORY_DAYS)
 
 
 def load_forecasts(
-    connection: Connection, now: float, accounts: Sequence[Account], limit_id: str | None = None
+    connection: Connection,
+    now: float,
+    accounts: Sequence[Account],
+    limit_id: str | None = None,
+    *,
+    recent: Recent | None = None,
 ) -> ForecastDocument:
-    """Return the forecasts of the accounts' limits at `now` (Unix seconds); with `limit_id` of that limit alone."""
+    """Return the forecasts of the accounts' limits at `now` (Unix seconds); with `limit_id` of that limit alone.
+
+    Those of a `recent` are used again, as long as the limit's snapshot is the same and no reset has passed.
+    """
     with read_transaction(connection):
         snapshots = current_snapshots(connection, accounts)
+        edits = edit_number(connection) if recent else 0
         document: ForecastDocument = {
             "generated_at": int(now),
             "accounts": [
@@ -60,7 +72,17 @@ def load_forecasts(
                     **account.reference,
                     "plan_type": account.plan_type,
                     "limits": [
-                        _limit(connection, row, now)
+                        _limit(
+                            row,
+                            computed(
+                                recent,
+                                ("forecast", account.key, row["limit_id"]),
+                                (edits, *row, *_passed_resets(row, now)),
+                                now,
+                                functools.partial(_forecasts, connection, row, now),
+                                changed_at=row["last_seen_at"],
+                            ),
+                        )
                         for row in snapshots.get(account.id, [])
                         if limit_id is None or row["limit_id"] == limit_id
                     ],
@@ -76,20 +98,35 @@ def empty_forecasts(now: float) -> ForecastDocument:
     return {"generated_at": int(now), "accounts": []}
 
 
-def _limit(connection: Connection, row: StoredRow, now: float) -> LimitForecast:
+def _passed_resets(row: StoredRow, now: float) -> list[bool]:
+    """Return for each window of a snapshot whether its reset was due since."""
+    return [window.resets_at is not None and window.resets_at <= now for _, window in slots(row)]
+
+
+class _SlotForecast(NamedTuple):
+    forecast: Forecast
+    imported: int
+
+
+def _forecasts(connection: Connection, row: StoredRow, now: float) -> dict[str, _SlotForecast]:
+    """Return the forecasts of a limit's windows by slot, each with the number of readings of session files."""
     rows = sample_history(connection, row["account"], row["limit_id"], now)
     since = now - SAMPLING.days * DAY
     return {
+        slot: _forecast(
+            _thinned(imported_samples(connection, row["account"], row["limit_id"], slot, since=since)),
+            samples_of(rows, slot),
+            *(slot, window, now),
+        )
+        for slot, window in slots(row)
+    }
+
+
+def _limit(row: StoredRow, found: Mapping[str, _SlotForecast]) -> LimitForecast:
+    return {
         "limit_id": row["limit_id"],
         "limit_name": row["limit_name"],
-        "windows": {
-            slot: _window(
-                _thinned(imported_samples(connection, row["account"], row["limit_id"], slot, since=since)),
-                samples_of(rows, slot),
-                *(slot, window, now),
-            )
-            for slot, window in slots(row)
-        },
+        "windows": {slot: _window(window, *found[slot]) for slot, window in slots(row)},
     }
 
 
@@ -103,15 +140,19 @@ def _thinned(imported: Sequence[WindowSample]) -> list[UsageSample]:
     ]
 
 
-def _window(
+def _forecast(
     imported: Sequence[UsageSample], seen: Sequence[UsageSample], slot: str, window: WindowRow, now: float
-) -> WindowForecast:
+) -> _SlotForecast:
     found = forecast(
         [*imported, *seen],
         now,
         window_minutes=BUDGET_WINDOW_MINUTES if slot == BUDGET_SLOT else window.window_minutes,
         utc_offset=time.localtime(now).tm_gmtoff,
     )
+    return _SlotForecast(found, len(imported))
+
+
+def _window(window: WindowRow, found: Forecast, imported: int) -> WindowForecast:
     return {
         **window.document,
         "pace_per_hour": _rounded(found.pace_per_hour),
@@ -124,7 +165,7 @@ def _window(
         "safe": found.safe,
         "chance_dry": _rounded(found.chance_dry),
         "readings": found.readings,
-        "imported_readings": len(imported),
+        "imported_readings": imported,
         "note": found.note,
     }
 

@@ -7,14 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.speed import TurnTiming
-from store.analysis.speed_cells import QUARTER, TurnKind, empty_columns, from_bytes, kind_of, level
+from store.analysis.speed_cells import QUARTER, TurnKind, empty_columns, kind_of, level
 from store.kept.kind import Coverage, Kind, ceil_to, floor_to
 from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from store.analysis.speed_cells import Cell
+    from store.analysis.speed_cells import Cell, TurnColumns
     from store.kept.kind import Kept, Piece
 
 DAY = 86_400
@@ -130,21 +130,33 @@ def kept_counts(
     kept: Kept, account: int, part: Coverage, *, by_quarter: bool
 ) -> Iterator[tuple[TurnKind, Iterable[tuple[int, int]]]]:
     """Yield the number of turns by kind, with the quarter hour in which they started; else that is 0."""
-    for *kind, turns, quarters in kept.connection.execute(_KEPT_COUNTS, (account, *part)):
-        numbers = memoryview(quarters).cast("q").tolist() if by_quarter else [0, turns]
+    if not by_quarter:
+        for *kind, turns in kept.connection.execute(_KEPT_COUNTS, (account, *part)):
+            yield TurnKind._make(kind), [(0, turns)]
+        return
+    for *kind, quarters in kept.connection.execute(_KEPT_QUARTERS, (account, *part)):
+        numbers = memoryview(quarters).cast("q").tolist()
         yield TurnKind._make(kind), zip(numbers[::2], numbers[1::2], strict=True)
 
 
 def kept_cells(kept: Kept, account: int, part: Coverage, wanted: int) -> Iterator[Cell]:
     """Yield a sample of the turns in a part that is kept: those of a level or above."""
     statement = _KEPT_FEW if wanted >= _FEW_LEVEL else _KEPT_CELLS
+    found: dict[tuple[str | int | None, ...], TurnColumns] = {}
     for *kind, levels, figures in kept.connection.execute(statement, (account, *part)):
         numbers = memoryview(levels).cast("q")
         if wanted < len(numbers):
-            yield TurnKind._make(kind), from_bytes(figures, numbers[wanted])
+            # A day has few turns of a kind: they are gathered here, not in columns of their own.
+            columns = found.get(tuple(kind))
+            if columns is None:
+                columns = found[tuple(kind)] = empty_columns()
+            columns.add_bytes(figures, numbers[wanted])
+    for each, columns in found.items():
+        yield TurnKind._make(each), columns
 
 
 _OF_PART = "FROM speed_turns WHERE account = ? AND at > ? AND at <= ?"
-_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, turns, quarters {_OF_PART} AND is_few"
+_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, sum(turns) {_OF_PART} AND is_few GROUP BY {_KIND_COLUMNS}"
+_KEPT_QUARTERS = f"SELECT {_KIND_COLUMNS}, quarters {_OF_PART} AND is_few"
 _KEPT_CELLS = f"SELECT {_KIND_COLUMNS}, levels, figures {_OF_PART}"
 _KEPT_FEW = f"{_KEPT_CELLS} AND is_few"

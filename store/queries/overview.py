@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.documents import OverviewDocument
     from store.queries.accounts import Account
+    from store.queries.recent import Recent
 
 
-def load_overview(connection: Connection, now: float, accounts: Sequence[Account]) -> OverviewDocument:
-    """Return how the accounts stand at `now` (Unix seconds)."""
+def load_overview(
+    connection: Connection, now: float, accounts: Sequence[Account], *, recent: Recent | None = None
+) -> OverviewDocument:
+    """Return how the accounts stand at `now` (Unix seconds); forecasts and token rates of a `recent` are used again."""
     with read_transaction(connection):
         status = load_status(connection, now, accounts)
-        ranking = rank_accounts(status, load_token_rates(connection, now, accounts))
-        return overview(status, load_forecasts(connection, now, accounts), ranking)
+        ranking = rank_accounts(status, load_token_rates(connection, now, accounts, recent=recent))
+        return overview(status, load_forecasts(connection, now, accounts, recent=recent), ranking)
 
 
 def empty_overview(now: float) -> OverviewDocument:

@@ -1,9 +1,9 @@
-"""How fast turns were, by model, effort, tier, day or hour, beside the same hours of the weeks before."""
+"""How fast turns were, by model, effort, tier, day or hour, beside the same hours of the 28 days (of UTC) before."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,20 +20,21 @@ from store.analysis.speed import (
     outcome,
     quantiles,
 )
-from store.analysis.speed_cells import QUARTER, Tally, samples
+from store.analysis.speed_cells import QUARTER, Tally, TurnKind, samples
 from store.analysis.speed_text import comparison_text
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction
+from store.queries.cursors import edit_number, read_transaction
 from store.queries.kept_speed import SPEED
 from store.queries.machines import with_silent_machines
+from store.queries.recent import computed
 from store.queries.speed_turns import Range, SpeedTurns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from store.analysis.speed_cells import Cell, TurnColumns, TurnKind
+    from store.analysis.speed_cells import Cell, TurnColumns
     from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
     )
     from store.kept.kind import Kept
     from store.queries.accounts import Account
+    from store.queries.recent import Recent
 
 USUAL_SECONDS = 28 * DAY
-"""How far back the usual figures reach: four weeks have each day of the week four times."""
+"""The days of UTC before that of the time range, whose figures are the usual ones: each day of the week four times."""
 
 MAX_TURNS, MAX_USUAL_TURNS, MAX_COMPARED_TURNS = 32_768, 20_000, 4_000
 """How many turns the figures, the usual ones and the comparison come from: of more, every 2nd, 4th, 8th … one."""
@@ -71,12 +73,18 @@ def load_speed(
     by: SpeedBy = "model",
     since: float,
     zone: dt.tzinfo | None = None,
+    recent: Recent | None = None,
 ) -> SpeedDocument:
     """Return how fast the turns of the accounts were from `since` to `now` (Unix seconds).
 
-    Days and hours are those of `zone`, by default of the machine.
+    Days and hours are those of `zone`, by default of the machine. A document of a `recent` is used again while there is
+    no further turn.
     """
     chosen = in_order(accounts)
+
+    def compute() -> SpeedDocument:
+        found = ask_kept(connection, SPEED, load)
+        return load(None) if found is None else found
 
     def load(kept: Kept | None) -> SpeedDocument:
         turns = SpeedTurns(connection, kept, [account.id for account in chosen], Range(since, now))
@@ -88,9 +96,17 @@ def load_speed(
         return table.document([account.reference for account in chosen], _now(now_and_usual, now - span, span))
 
     with read_transaction(connection):
-        found = ask_kept(connection, SPEED, load)
-        document = load(None) if found is None else found
-        return with_silent_machines(document, connection, now, chosen)
+        document = computed(
+            recent,
+            ("speed", by, round(now - since), tuple(account.key for account in chosen)),
+            (chosen, edit_number(connection), connection.execute(_NEWEST_TURN).fetchone()[0]) if recent else None,
+            now,
+            compute,
+        )
+        return with_silent_machines(document.copy(), connection, now, chosen)
+
+
+_NEWEST_TURN = "SELECT max(id) FROM main.requests"
 
 
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:
@@ -107,29 +123,39 @@ def speed_begin(since: float) -> float:
 # Reading
 
 
+_Label = Callable[[float], str | None]
+"""Returns the key of a row by the beginning of a quarter hour."""
+
+
+class _Remembered(dict[float, str | None]):
+    """Labels of times, each computed once: what is known takes no call of Python, for there are many thousands."""
+
+    def __init__(self, compute: _Label) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, at: float) -> str | None:
+        found = self[at] = self._compute(at)
+        return found
+
+
 class _Clock:
     """Days and hours of the day in a time zone, of the beginnings of quarter hours."""
 
     def __init__(self, zone: dt.tzinfo | None) -> None:
         self._zone = zone
-        self._days: dict[float, str | None] = {}
-        self._hours: dict[float, str | None] = {}
+        self.day: _Label = _Remembered(self._day).__getitem__
+        """Returns the day (``2026-11-21``); None outside the calendar."""
+        self.hour: _Label = _Remembered(self._hour).__getitem__
+        """Returns the hour of the day (``14:00``); None outside the calendar."""
 
-    def day(self, at: float) -> str | None:
-        """Return the day (``2026-11-21``); None outside the calendar."""
-        if at in self._days:
-            return self._days[at]
+    def _day(self, at: float) -> str | None:
         local = self._local(at)
-        found = self._days[at] = local.date().isoformat() if local else None
-        return found
+        return local.date().isoformat() if local else None
 
-    def hour(self, at: float) -> str | None:
-        """Return the hour of the day (``14:00``); None outside the calendar."""
-        if at in self._hours:
-            return self._hours[at]
+    def _hour(self, at: float) -> str | None:
         local = self._local(at)
-        found = self._hours[at] = f"{local.hour:02}:00" if local else None
-        return found
+        return f"{local.hour:02}:00" if local else None
 
     def _local(self, at: float) -> dt.datetime | None:
         try:
@@ -145,7 +171,7 @@ class _Clock:
         return frozenset(self.hour(each * QUARTER) for each in quarters)
 
     def same_hours(self, turns: SpeedTurns, most: int) -> Iterator[Cell]:
-        """Yield turns of the weeks before that started in those hours of the day that the time range touches."""
+        """Yield turns of the 28 days before that started in those hours of the day that the time range touches."""
         hours = self.hours(turns.period)
         for kind, columns in _before(turns).sample(most):
             if hours is None:
@@ -156,7 +182,7 @@ class _Clock:
 
 
 def _before(turns: SpeedTurns) -> SpeedTurns:
-    """Return the turns of the four weeks before the time range: of whole days of UTC, the day that it begins in not."""
+    """Return the turns of the 28 whole days of UTC before the one that the time range begins in."""
     until = floor_to(DAY, turns.period.since)
     return turns.within(until - USUAL_SECONDS, until)
 
@@ -170,7 +196,7 @@ def _span(turns: SpeedTurns) -> float:
 
 
 def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
-    """Compare turns with those of the same hours of the weeks before."""
+    """Compare turns with those of the same hours of the 28 days before."""
     hours = clock.hours(turns.period)
     share = 1.0 if hours is None else len(hours) * HOUR / DAY
     most = min(MAX_USUAL_TURNS, round(MAX_COMPARED_TURNS / share))
@@ -180,10 +206,6 @@ def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
 
 
 # The table
-
-
-_Label = Callable[[float], str | None]
-"""Returns the key of a row by the beginning of a quarter hour."""
 
 
 class _SpeedRows:
@@ -199,21 +221,31 @@ class _SpeedRows:
 
     def read(self, turns: SpeedTurns) -> None:
         """Read the turns of the time range, and the usual ones."""
-        for kind, quarters in turns.counts(by_quarter=self._label is not None):
-            numbers = Counter[str | None]()
-            for quarter, number in quarters:
-                numbers[self._key(kind, quarter * QUARTER)] += number
+        for kind, numbers in self._counts(turns).items():
             for key, number in numbers.items():
                 rerouted = is_rerouted(kind.model, kind.response_model)
                 self._count(self._tally(self._rows, key, kind), kind, number, rerouted=rerouted)
-        for kind, columns in turns.sample(MAX_TURNS):
+        for kind, columns in self._joined(turns.sample(MAX_TURNS)):
             for key, found in self._split(kind, columns):
                 self._tally(self._rows, key, kind).extend(found)
-        for kind, columns in self._clock.same_hours(turns, MAX_USUAL_TURNS):
+        for kind, columns in self._joined(self._clock.same_hours(turns, MAX_USUAL_TURNS)):
             for key, found in self._split(kind, columns):
                 tally = self._tally(self._usual, key, kind)
                 self._count(tally, kind, len(found.started_at), rerouted=False)
                 tally.extend(found)
+
+    def _counts(self, turns: SpeedTurns) -> Mapping[TurnKind, Mapping[str | None, int]]:
+        """Return the number of the turns of each kind by the rows that they belong to."""
+        found: defaultdict[TurnKind, defaultdict[str | None, int]] = defaultdict(lambda: defaultdict(int))
+        label = self._label
+        for kind, quarters in turns.counts(by_quarter=label is not None):
+            numbers = found[kind]
+            if label is None:
+                numbers[self._key(kind)] += sum(number for _, number in quarters)
+            else:
+                for quarter, number in quarters:
+                    numbers[label(quarter * QUARTER)] += number
+        return found
 
     def document(self, accounts: list[AccountReference], now: SpeedNow) -> SpeedDocument:
         """Return the document."""
@@ -241,10 +273,24 @@ class _SpeedRows:
             "total": _figures(_sum(totals.values()), of_all),
         }
 
+    def _joined(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        """Yield the turns of many cells in few: those whose kinds are alike in what a table tells apart."""
+        fields = {"status", "error_type", _KEY_FIELDS.get(self._by, "model")}
+        places = [place for place, name in enumerate(TurnKind._fields) if name in fields]
+        found: dict[tuple[object, ...], Cell] = {}
+        for kind, columns in cells:
+            alike = tuple([kind[place] for place in places])
+            cell = found.get(alike)
+            if cell is None:
+                found[alike] = kind, columns
+            else:
+                cell[1].extend(columns)
+        yield from found.values()
+
     def _split(self, kind: TurnKind, columns: TurnColumns) -> Iterator[tuple[str | None, TurnColumns]]:
         """Yield turns of a kind by the rows that they belong to."""
         if self._label is None:
-            yield self._key(kind, 0), columns
+            yield self._key(kind), columns
             return
         places: dict[str | None, list[int]] = {}
         for place, key in enumerate(map(self._label, columns.started_at)):
@@ -252,10 +298,8 @@ class _SpeedRows:
         for key, found in places.items():
             yield key, columns if len(places) == 1 else columns.chosen(found)
 
-    def _key(self, kind: TurnKind, at: float) -> str | None:
-        """Return the key of the row of turns of a kind that started in the quarter hour that begins at a time."""
-        if self._label is not None:
-            return self._label(at)
+    def _key(self, kind: TurnKind) -> str | None:
+        """Return the key of the row of turns of a kind, where rows do not stand for a time."""
         found: str | None = getattr(kind, _KEY_FIELDS[self._by])
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -10,7 +11,7 @@ from store.analysis.budgets import CREDITS
 from store.analysis.formatting import compact_length, decimal_value, find_slot, length_code, shown_windows
 from store.analysis.ranking import TokenRate
 from store.analysis.thread_tree import ThreadOrigin
-from store.analysis.token_weights import Fit, Fitted
+from store.analysis.token_weights import Fit, Fitted, fit_days
 from store.analysis.turn_value import Valuation
 from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey
 from store.analysis.usage_table import OF_THREADS, Grouping, RowOwner, TimeRange, UsageTable
@@ -18,12 +19,13 @@ from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import is_among, read_transaction
+from store.queries.cursors import edit_number, is_among, read_transaction
 from store.queries.imported import imported_limit_ids
 from store.queries.kept_rates import kept_rates
 from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, choose_rows, kept_weights, usage_kind
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.machines import with_silent_machines
+from store.queries.recent import computed
 from store.queries.usage_rows import (
     Place,
     Use,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from store.kept.kind import Coverage, Kept, Kind
     from store.queries.accounts import Account
     from store.queries.kept_usage import Choice
+    from store.queries.recent import Recent
 
 
 _LAG_SECONDS = 4 * 3_600
@@ -181,10 +184,13 @@ def _is_filled(connection: Connection, kind: Kind, places: Sequence[Place], peri
     return True
 
 
-def load_token_rates(connection: Connection, now: float, accounts: Sequence[Account]) -> dict[str, TokenRate]:
+def load_token_rates(
+    connection: Connection, now: float, accounts: Sequence[Account], *, recent: Recent | None = None
+) -> dict[str, TokenRate]:
     """Return what a weighted token costs in the longest window of each account's main limit, by the account's key.
 
-    Accounts without enough turns are left out, and so is a single account: there is nothing to compare it with.
+    Accounts without enough turns are left out, and so is a single account: there is nothing to compare it with. Rates
+    of a `recent` are used again.
     """
     found: dict[str, TokenRate] = {}
     if len(accounts) == 1:
@@ -192,10 +198,17 @@ def load_token_rates(connection: Connection, now: float, accounts: Sequence[Acco
     with read_transaction(connection):
         kept = kept_rates(connection, now)
         windows = limit_windows(connection, accounts, MAIN_LIMIT)
+        edits = edit_number(connection) if recent else 0
         for account in accounts:
             slot, minutes = max(windows[account.id].items(), key=lambda each: each[1] or 0, default=(None, None))
             if slot and minutes:
-                rate = token_rate(connection, Place(account.id, MAIN_LIMIT, slot), now, kept)
+                rate = computed(
+                    recent,
+                    ("rate", account.key, slot),
+                    (edits, account.id, fit_days(now)),
+                    now,
+                    functools.partial(token_rate, connection, Place(account.id, MAIN_LIMIT, slot), now, kept),
+                )
                 if rate:
                     found[account.key] = TokenRate(rate, minutes)
     return found

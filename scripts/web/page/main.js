@@ -238,9 +238,17 @@ const askEvents = paced("events", 3_000, async () => {
   $("events").ariaBusy = null;
 });
 
+// The server answers long questions in the order in which they are asked: what is in view comes first.
 function askPast(atOnce) {
   if (compact || !known.usage?.accounts.length) return;
-  for (const ask of [askHistory, askUsed, askSpeed, askEvents]) ask(atOnce);
+  const parts = Object.entries({ charts: askHistory, used: askUsed, speed: askSpeed, events: askEvents });
+  const asks = [...parts.filter(([id]) => isInView($(id))), ...parts.filter(([id]) => !isInView($(id)))];
+  for (const [, ask] of asks) ask(atOnce);
+}
+
+function isInView(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return bottom > 0 && top < window.innerHeight;
 }
 
 // Showing documents

@@ -57,7 +57,7 @@ def test_wide(document: SpeedDocument) -> None:
         ["-", "-", "-", "1", "-", "-"],
         ["50", "30,000", "1", "1", "1", "1"],
     ]
-    assert medians.endswith("usual: the same hours of the four weeks before.")
+    assert medians.endswith("usual: the same hours of the 28 days of UTC before.")
     assert failed == "Failed: 503 1."
     assert [note.partition(":")[0] for note in (refused, cut_off, rerouted)] == ["Refused", "Cut off", "Rerouted"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.analysis.speed_cells import Tally, cells, empty_columns, from_bytes, level, sample_level, samples
+from store.analysis.speed_cells import Tally, cells, empty_columns, level, sample_level, samples
 from tests.support.speed_factories import timing
 
 if TYPE_CHECKING:
@@ -28,9 +28,21 @@ def test_columns_are_read_again_in_part() -> None:
     for waited in range(5):
         columns.add(timing(waited, 10))
     written = columns.to_bytes()
-    assert from_bytes(written, 5) == columns
-    assert from_bytes(written, 2) == columns.chosen([0, 1])
-    assert from_bytes(b"", 0) == empty_columns()
+    found = empty_columns()
+    found.add_bytes(b"", 0)
+    assert found == empty_columns()
+    found.add_bytes(written, 2)
+    assert found == columns.chosen([0, 1])
+    found.add_bytes(written, 5)
+    assert found == columns.chosen([0, 1, 0, 1, 2, 3, 4])
+
+
+def test_the_columns_of_others_are_added() -> None:
+    columns, others = empty_columns(), empty_columns()
+    columns.add(timing(1, 10))
+    others.add(timing(2, 10))
+    columns.extend(others)
+    assert list(columns.first_byte_seconds) == [1, 2]
 
 
 @pytest.mark.parametrize(("row_id", "expected"), [(1, 0), (2, 1), (3, 0), (8, 3), (24, 3), (1 << 40, 40)])

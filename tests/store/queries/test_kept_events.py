@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from store.database import open_reader
 from store.queries.accounts import load_accounts
-from store.queries.events import load_events
+from store.queries.events import load_event_page, load_events
 from store.queries.kept_events import EVENTS
+from store.queries.recent import Recent
 from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
 
 if TYPE_CHECKING:
@@ -20,12 +21,18 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from store.documents import EventsDocument
+    from store.documents import EventsDocument, EventsPageDocument
 
 
 def document(history: History, **options: Any) -> EventsDocument:
     with closing(open_reader(history.path)) as connection:
         return load_events(connection, history.now, accounts=load_accounts(connection), **options)
+
+
+def page(history: History, begin: float | None, recent: Recent | None) -> EventsPageDocument:
+    with closing(open_reader(history.path)) as connection:
+        accounts = load_accounts(connection)
+        return load_event_page(connection, history.now, accounts=accounts, since=begin, most=10_000, recent=recent)
 
 
 def comparable(found: EventsDocument) -> dict[str, Any]:
@@ -38,7 +45,8 @@ def comparable(found: EventsDocument) -> dict[str, Any]:
 def test_kept_events_are_those_of_the_rows(
     path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float
 ) -> None:
-    """Whatever happens to the database, and in whatever pieces they were kept."""
+    """Whatever happens to the database, in whatever pieces they were kept, and where they are used again."""
+    recent = Recent()
     with monkeypatch.context() as patch:
         pieces_of(patch, days)
         for history in play(path, [EVENTS], steps):
@@ -47,3 +55,4 @@ def test_kept_events_are_those_of_the_rows(
                 with without_kept(patch):
                     expected = document(history, since=begin)
                 assert comparable(found) == comparable(expected)
+                assert page(history, begin, recent) == page(history, begin, None)

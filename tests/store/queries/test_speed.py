@@ -71,7 +71,7 @@ def test_rows(path: Path, by: SpeedBy, turns: dict[str | None, int]) -> None:
 
 
 def test_figures(path: Path) -> None:
-    """The figures are those of answered turns, beside those of the four weeks before."""
+    """The figures are those of answered turns, beside those of the 28 days before."""
     total = asked(record(path, used(5.0), *MIXED))["total"]
     assert {name: total[name] for name in ("answered", "failed", "refused", "interrupted", "rerouted")} == {
         "answered": 4,
