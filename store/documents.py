@@ -1405,10 +1405,14 @@ class TeamMachine(TypedDict):
 
 
 class TeamMachinesDocument(Document):
-    """What ``codex-tap team machines --json`` prints; the machine that was heard last is the first."""
+    """What ``codex-tap team machines --json`` prints; the machine that was heard last is the first.
+
+    ``never_heard`` has the names of those that were added and have not shipped yet.
+    """
 
     generated_at: int
     machines: list[TeamMachine]
+    never_heard: list[str]
 
 
 class TeamRoleDocument(Document):
