@@ -12,6 +12,7 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.events import load_events
 from store.queries.forecast import load_forecasts
+from store.queries.history_points import PointRange, load_history_points
 from store.queries.machines import GONE_SECONDS, SILENT_SECONDS, load_machines, load_silent_machines
 from store.queries.speed import load_speed
 from store.queries.status import load_status
@@ -79,6 +80,7 @@ def test_the_documents_of_a_team_s_database_name_them(team: TeamConnection) -> N
         load_events(team, NOW, accounts=known),
         load_forecasts(team, NOW, known),
         load_speed(team, NOW, accounts=known, since=NOW - 60),
+        load_history_points(team, PointRange(NOW - 60, NOW), accounts=known, most=10),
     ):
         silent = document["machines_silent"]
         assert [each["machine"] for each in silent] == ["laptop", "build"]
