@@ -71,6 +71,7 @@ GroupBy = Literal[
     "month",
     "hour",
     "account",
+    "machine",
 ]
 
 GROUP_BY: tuple[GroupBy, ...] = get_args(GroupBy)

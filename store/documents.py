@@ -464,10 +464,10 @@ class UsageEntry(UsageFigures, ThreadWords):
 
     ``key`` is the thread (the session of a client that names no threads), the project (host and path of its git remote,
     else a folder), the model, the reasoning effort, the kind of sub-agent, the service tier, the client, the account's
-    key, the day (``2026-11-21``), the ISO week (``2026-W47``), the month (``2026-11``) or the hour
-    (``2026-11-21 14:00``). It is null where none was reported, and in the row of use elsewhere. ``name`` is the name
-    that a person gave the thread, the project's short name, or the account's
-    label; null where it would repeat the key.
+    key, the machine (in a team's database), the day (``2026-11-21``), the ISO week (``2026-W47``), the month
+    (``2026-11``) or the hour (``2026-11-21 14:00``). It is null where none was reported, in the row of use elsewhere,
+    and for the machine of a file. ``name`` is the name that a person gave the thread, the project's short name, or the
+    account's label; null where it would repeat the key.
     """
 
     key: str | None
@@ -1405,10 +1405,14 @@ class TeamMachine(TypedDict):
 
 
 class TeamMachinesDocument(Document):
-    """What ``codex-tap team machines --json`` prints; the machine that was heard last is the first."""
+    """What ``codex-tap team machines --json`` prints; the machine that was heard last is the first.
+
+    ``never_heard`` has the names of those that were added and have not shipped yet.
+    """
 
     generated_at: int
     machines: list[TeamMachine]
+    never_heard: list[str]
 
 
 class TeamRoleDocument(Document):

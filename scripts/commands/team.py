@@ -201,19 +201,27 @@ def machines(context: click.Context, *, form: Form | None, team: str | None) -> 
 
     With what it shipped, how much it had not shipped at its last batch, and how far its clock is off.
     """
-    from store.queries.machines import load_machines
+    from store.queries.machines import load_machines, load_never_heard
     from store.team.connection import open_team_reader
 
     now = time.time()
     with contextlib.closing(open_team_reader(_address(team))) as connection:
-        document: TeamMachinesDocument = {"generated_at": int(now), "machines": load_machines(connection, now)}
+        document: TeamMachinesDocument = {
+            "generated_at": int(now),
+            "machines": load_machines(connection, now),
+            "never_heard": load_never_heard(connection),
+        }
 
     def render(_profile: TerminalProfile) -> Text:
         from scripts.render.team import render_machines
 
         return render_machines(document)
 
-    context.exit(emit(document, form, render, is_known=bool(document["machines"]), unknown=_NO_MACHINE))
+    context.exit(
+        emit(
+            document, form, render, is_known=bool(document["machines"] or document["never_heard"]), unknown=_NO_MACHINE
+        )
+    )
 
 
 @team.command("forget")

@@ -20,7 +20,7 @@ _CLOCK_SECONDS = 1
 
 
 def render_machines(document: TeamMachinesDocument) -> Text:
-    """Show the machines as a table, the one that was heard last first."""
+    """Show the machines as a table, the one that was heard last first, and those that never were at the end."""
     heads = ("MACHINE", "LAST HEARD", "SNAPSHOTS", "TURNS", "ACCOUNTS", "NOT SENT", "CLOCK", "VERSION")
     rows = [
         (
@@ -35,6 +35,7 @@ def render_machines(document: TeamMachinesDocument) -> Text:
         )
         for each in document["machines"]
     ]
+    rows += [(sanitize(name), "never", "0", "0", "0", "?", "", "") for name in document["never_heard"]]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = [Text(_line(heads, widths), "bold"), *(Text(_line(row, widths)) for row in rows)]
     return Text("\n").join(lines)

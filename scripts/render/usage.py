@@ -41,6 +41,7 @@ _NOT_REPORTED = {
     "subagent": "no sub-agent",
     "tier": "standard",
     "client": "client not reported",
+    "machine": "this file",
 }
 
 

@@ -47,7 +47,8 @@ class TurnUse(NamedTuple):
     Cached and cache-write tokens are part of the input, reasoning tokens part of the output. ``tier`` is the requested
     service tier: ``priority`` in Fast mode. ``subagent`` is the kind of sub-agent, ``parent_thread`` the thread that
     started it. ``response_model`` is the model that responded where that is another one than the requested ``model``.
-    ``imported`` is 1 for a turn of a session file that the tap did not see.
+    ``imported`` is 1 for a turn of a session file that the tap did not see. ``machine`` is the name of the machine that
+    shipped it to a team's database; None in a file.
     """
 
     started_at: float
@@ -70,6 +71,7 @@ class TurnUse(NamedTuple):
     client: str | None = None
     response_model: str | None = None
     imported: int = 0
+    machine: str | None = None
 
 
 class Interval(NamedTuple):

@@ -39,6 +39,7 @@ class CellKey(NamedTuple):
     reasoning_effort: str | None = None
     client: str | None = None
     above: int = -1
+    machine: str | None = None
 
 
 @dataclass(slots=True)
@@ -129,10 +130,11 @@ def cell_key(turn: TurnUse, steps: Sequence[int] = STEPS) -> CellKey:
         client,
         other,
         _,
+        machine,
     ) = turn
     above = step_below(given, steps) if given else -1
     quarter = int(ended_at // QUARTER_SECONDS)
-    return CellKey(quarter, thread, session, parent, subagent, model, other, tier, effort, client, above)
+    return CellKey(quarter, thread, session, parent, subagent, model, other, tier, effort, client, above, machine)
 
 
 def turn_cells(

@@ -217,7 +217,7 @@ _LIMITS_BEFORE = (
 )
 
 _NOT_READ = frozenset(
-    ("thread", "session", "parent_thread", "subagent", "reasoning_effort", "client", "response_model")
+    ("thread", "session", "parent_thread", "subagent", "reasoning_effort", "client", "response_model", "machine")
 )
 """What does not matter to whether a turn explains an increase; texts of many turns take time."""
 

@@ -10,6 +10,7 @@ from store.constants import MAIN_LIMIT, flag
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
 from store.queries.limits import MAX_LIMITS
+from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def load_history_points(
         ids = sorted(row_id for points in found for row_id in points.ids)
         newest = ids[-most:] if most else []
         rows = _rows(connection, newest)
-    return {
+    document: HistoryPointsDocument = {
         "since": span.since,
         "until": span.until,
         "step_seconds": span.step,
@@ -51,6 +52,7 @@ def load_history_points(
         "entries": [_entry(row, chosen[row["account"]]) for row in rows],
         "resets": _resets(rows, chosen, span.until),
     }
+    return with_silent_machines(document, connection, span.until, list(chosen.values()))
 
 
 def empty_history_points(span: PointRange) -> HistoryPointsDocument:

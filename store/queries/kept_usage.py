@@ -40,7 +40,9 @@ _RULES = 1
 FINAL_SECONDS = 2 * 3_600.0
 """A turn that ends later is found by its start, and what it may explain is made again."""
 
-_KEY = CellKey._fields[1:]
+_KEY = CellKey._fields[1:-1]
+"""Without the machine: only turns of files are kept, and a file does not name its own."""
+
 _SUMS = tuple(TurnSums.__dataclass_fields__)
 
 
@@ -134,9 +136,9 @@ def _rows(use: Use) -> dict[str, Iterable[tuple[Any, ...]]]:
     for points, at in use.unexplained:
         unexplained[int(at // QUARTER_SECONDS)].append((points, at))
     return {
-        "turns": ((_end(key.quarter), None, *key[1:], *sums.values()) for key, sums in use.turns.items()),
+        "turns": ((_end(key.quarter), None, *key[1:-1], *sums.values()) for key, sums in use.turns.items()),
         "shares": (
-            (_end(quarter), None, *key[1:-1], _end(key.quarter), points)
+            (_end(quarter), None, *key[1:-2], _end(key.quarter), points)
             for (quarter, key), points in use.shares.items()
         ),
         "unexplained": (

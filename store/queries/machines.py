@@ -19,6 +19,9 @@ Told = TypeVar("Told", bound="Document")
 SILENT_SECONDS = 15 * 60
 """A machine that was not heard for this long is silent; a running one is heard every minute or so."""
 
+_ROLE_PREFIX = "codex_tap_machine_"
+"""What the role of a machine begins with; `store.team.admin.role_name` makes it."""
+
 GONE_SECONDS = 30 * 86_400
 """One that was not heard for this long is taken to be gone, and is no longer named."""
 
@@ -46,6 +49,17 @@ def load_machines(connection: Connection, now: float) -> list[TeamMachine]:
         }
         for row in rows
     ]
+
+
+def load_never_heard(connection: Connection) -> list[str]:
+    """Return the names of the machines that were added to a team's database and have not shipped yet."""
+    rows = connection.execute(
+        "SELECT substr(CAST(r.rolname AS TEXT), length(:prefix) + 1) AS name FROM pg_roles r"
+        " WHERE left(CAST(r.rolname AS TEXT), length(:prefix)) = :prefix"
+        " AND NOT EXISTS (SELECT 1 FROM machines m WHERE m.owner = CAST(r.rolname AS TEXT)) ORDER BY r.rolname",
+        {"prefix": _ROLE_PREFIX},
+    )
+    return [row["name"] for row in rows]
 
 
 def with_silent_machines(document: Told, connection: Connection, now: float, accounts: Sequence[Account]) -> Told:

@@ -26,6 +26,7 @@ from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, 
 from store.analysis.token_weights import FEW_GAPS, Fitted, fit_days, fit_history, fit_intervals, points_per_token
 from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, TurnSums, cell_key, turn_cells
 from store.analysis.usage_table import Readings, TimeRange
+from store.connection import is_file
 from store.constants import BUDGET_SLOT, FULL_PERCENT
 from store.queries.cursors import tuple_cursor
 from store.queries.imported import imported_samples, imported_windows
@@ -403,10 +404,14 @@ _COLUMNS = {
     "thread": "coalesce(thread, session)",
     "session": SESSION,
 }
-_SELECT_TURNS = (
-    f"SELECT {', '.join(_COLUMNS.get(name, name) for name in TurnUse._fields)} FROM requests"  # noqa: S608 (constants)
-    f" WHERE account = ? AND {OF_LIMIT} AND ended_at"
-)
+_MACHINE = "(SELECT m.name FROM machines m WHERE m.machine = requests.machine)"
+
+
+def _select_turns(connection: Connection) -> str:
+    """Return the beginning of the statement that reads turns, up to what it says of their end."""
+    columns = {**_COLUMNS, "machine": "NULL" if is_file(connection) else _MACHINE}
+    names = ", ".join(columns.get(name, name) for name in TurnUse._fields)
+    return f"SELECT {names} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
 
 
 def _turns_of(
@@ -415,12 +420,12 @@ def _turns_of(
     """Return the turns that ended with ``since <= at < until``, and those that intervals up to then may need."""
     lowest = min((each.start for each in found), default=since)
     of = (place.account, place.limit_id, place.limit_id)
-    cursor = tuple_cursor(connection)
+    cursor, select = tuple_cursor(connection), _select_turns(connection)
     rows = cursor.execute(
-        f"{_SELECT_TURNS} >= ? AND ended_at < ? ORDER BY ended_at, id", (*of, min(lowest, since), until)
+        f"{select} >= ? AND ended_at < ? ORDER BY ended_at, id", (*of, min(lowest, since), until)
     ).fetchall()
     rows += cursor.execute(
-        f"{_SELECT_TURNS} >= ? AND ended_at <= ? AND first_byte_at < ? ORDER BY ended_at, id",
+        f"{select} >= ? AND ended_at <= ? AND first_byte_at < ? ORDER BY ended_at, id",
         (*of, until, until + MAX_RUNNING_SECONDS, until),
     )
     return list(map(TurnUse._make, rows))
@@ -429,7 +434,8 @@ def _turns_of(
 def _turns_before(connection: Connection, place: Place, at: float, number: int) -> list[TurnUse]:
     """Return the newest turns that ended before a timestamp, sorted by their end."""
     values = (place.account, place.limit_id, place.limit_id, at, number)
-    found = tuple_cursor(connection).execute(f"{_SELECT_TURNS} < ? ORDER BY ended_at DESC, id DESC LIMIT ?", values)
+    select = f"{_select_turns(connection)} < ? ORDER BY ended_at DESC, id DESC LIMIT ?"
+    found = tuple_cursor(connection).execute(select, values)
     return [TurnUse._make(row) for row in reversed(found.fetchall())]
 
 

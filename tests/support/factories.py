@@ -115,10 +115,11 @@ def _insert_samples(connection: sqlite3.Connection, account: int, history: Accou
 
 
 def _insert_turn(connection: sqlite3.Connection, account: int, limit_id: str, turn: TurnUse) -> None:
+    columns = {name: value for name, value in turn._asdict().items() if name != "machine"}
     connection.execute(
-        f"INSERT INTO requests (account, token_key, limit_id, transport, {', '.join(turn._fields)})"  # noqa: S608 (constants)
-        f" VALUES (?, 'k~0', ?, 'websocket'{', ?' * len(turn)})",
-        (account, limit_id, *turn),
+        f"INSERT INTO requests (account, token_key, limit_id, transport, {', '.join(columns)})"  # noqa: S608 (constants)
+        f" VALUES (?, 'k~0', ?, 'websocket'{', ?' * len(columns)})",
+        (account, limit_id, *columns.values()),
     )
     if turn.thread is not None:
         connection.execute(

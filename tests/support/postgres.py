@@ -44,6 +44,9 @@ _SETTINGS = {
 }
 
 
+_WATCH = ("sh", "-c", 'read -r nothing || kill -INT "$0"')
+
+
 def find_programs() -> str | None:
     """Return the folder of PostgreSQL's server programs, or None."""
     folders = []
@@ -88,6 +91,7 @@ class PostgresServer:
         self.port = int(self._settings["port"])
         self._team_template: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -130,6 +134,9 @@ class PostgresServer:
                 )
             while self._process.poll() is None:
                 if self._accepts():
+                    # Its input ends with this process, however that ends.
+                    watch = [*_WATCH, str(self._process.pid)]
+                    self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
                     return
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"PostgreSQL did not start:\n{self.log}")
@@ -211,6 +218,10 @@ class PostgresServer:
 
     def _end(self, sent: signal.Signals) -> None:
         process, self._process = self._process, None
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.kill()
+            watcher.communicate()
         if process is None or process.poll() is not None:
             return
         process.send_signal(sent)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -45,6 +49,29 @@ def test_a_killed_server_starts_again_with_what_was_committed() -> None:
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+_PROGRAM = """
+import time
+from tests.support.postgres import PostgresServer
+with PostgresServer() as server:
+    print(server.folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.usefixtures("postgres_server")
+def test_a_server_ends_with_its_tests_though_they_were_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        folder = Path(tests.stdout.readline().strip())
+        running = folder / "data" / "postmaster.pid"
+        assert running.exists()
+        tests.kill()
+    try:
+        wait_until(lambda: not running.exists(), lambda: "the server outlives its tests")
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(("required", "outcome"), [("0", pytest.skip.Exception), ("1", pytest.fail.Exception)])

@@ -23,7 +23,10 @@
 --   told_snapshots, told_requests: rows by the columns of these tables; `row_id` is their id in the file. A snapshot
 --              that was shipped may come again with more observations.
 CREATE OR REPLACE FUNCTION ship_1(batch JSON, told_snapshots JSON, told_requests JSON) RETURNS JSON
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = codex_tap, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = codex_tap, pg_temp SET plan_cache_mode = force_generic_plan
+-- A plan outlives the size that the tables had when it was made: each finds its few rows by an index. Where there is none,
+-- a plan seems costly, which compiling would not mend.
+SET enable_seqscan = off SET enable_material = off SET jit = off AS $$
 DECLARE
     offered UUID := batch ->> 'nonce';
     previous UUID := batch ->> 'previous';
@@ -32,14 +35,18 @@ DECLARE
     origin machines;
     told_accounts JSON := batch -> 'accounts';
     told_edits JSON := batch -> 'edits';
+    told_ids BIGINT[] := ARRAY(SELECT id FROM json_to_recordset(told_accounts) AS r (id BIGINT));
+    seen BIGINT[];      -- the accounts of its rows
+    since moment;       -- of its rows
+    until moment;
+    again INTEGER;      -- snapshots that may have been shipped before
     ids BIGINT[];
     known BIGINT[];
     shared BIGINT[];
     new_snapshots snapshots[];
     new_requests requests[];
-    given INTEGER;
+    given INTEGER := checked_rows(batch, told_snapshots, told_requests);
 BEGIN
-    PERFORM check_size(batch, told_snapshots, told_requests);
     origin := lock_machine(batch, previous, now_at);
     IF origin.machine IS NULL THEN
         RETURN json_build_object('answer', CASE WHEN previous IS NULL THEN 'again' ELSE 'unknown' END);
@@ -53,34 +60,33 @@ BEGIN
 
     new_snapshots := placed_snapshots(told_snapshots, origin, latest);
     new_requests := placed_requests(told_requests, origin, latest);
-    PERFORM add_months(min(at), max(at)) FROM (
-        SELECT first_seen_at AS at FROM unnest(new_snapshots) UNION ALL SELECT ended_at FROM unnest(new_requests)) x
-    HAVING count(*) > 0;
+    SELECT coalesce(array_agg(DISTINCT account), '{}'), min(at), max(at), count(*) FILTER (WHERE comes_again)
+    INTO seen, since, until, again FROM (
+        SELECT account, first_seen_at AS at, row_id <= origin.snapshots_upto AS comes_again FROM unnest(new_snapshots)
+        UNION ALL SELECT account, ended_at, false FROM unnest(new_requests)) x;
+    IF cardinality(seen) > 0 THEN
+        PERFORM add_months(since, until);
+    END IF;
 
     -- All locks on accounts are taken here, in one order: two batches never wait for each other.
-    ids := ARRAY(
-        SELECT id FROM json_to_recordset(told_accounts) AS r (id BIGINT)
-        UNION SELECT unnest(ARRAY[account, target]) FROM json_to_recordset(told_edits) AS r (account BIGINT, target BIGINT)
-        UNION SELECT account FROM unnest(new_snapshots)
-        UNION SELECT account FROM unnest(new_requests));
+    ids := seen || told_ids || ARRAY(
+        SELECT unnest(ARRAY[account, target]) FROM json_to_recordset(told_edits) AS r (account BIGINT, target BIGINT));
     PERFORM 1 FROM accounts WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
 
-    known := ARRAY(
-        SELECT account FROM machine_accounts m WHERE m.machine = origin.machine
-        UNION SELECT id FROM json_to_recordset(told_accounts) AS r (id BIGINT));
-    PERFORM check_accounts(told_accounts, new_snapshots, new_requests, known);
+    known := ARRAY(SELECT account FROM machine_accounts m WHERE m.machine = origin.machine) || told_ids;
+    PERFORM check_accounts(told_accounts, seen, known);
     IF json_array_length(told_edits) > 0 THEN
         -- Rows may go to an account that comes with this batch, and an account may go before it comes again.
-        PERFORM store_accounts(batch, new_snapshots, new_requests, origin.machine, known, latest);
+        PERFORM store_accounts(batch, seen, origin.machine, known, latest);
         PERFORM apply_edits(told_edits, origin.machine, known);
     END IF;
-    PERFORM store_accounts(batch, new_snapshots, new_requests, origin.machine, known, latest);
+    PERFORM store_accounts(batch, seen, origin.machine, known, latest);
     PERFORM store_small(batch, origin.machine, known, latest);
 
     IF cardinality(new_snapshots) > 0 THEN
         INSERT INTO snapshots SELECT r.* FROM unnest(new_snapshots) r WHERE r.row_id > origin.snapshots_upto
         ON CONFLICT DO NOTHING;
-        IF EXISTS (SELECT 1 FROM unnest(new_snapshots) r WHERE r.row_id <= origin.snapshots_upto) THEN
+        IF again > 0 THEN
             -- What may have been shipped before has grown since, by the columns that the recorder renews.
             UPDATE snapshots s SET
                 last_seen_at = greatest(r.last_seen_at, s.first_seen_at), windows_seen_at = r.windows_seen_at,
@@ -119,19 +125,21 @@ BEGIN
             WHERE r.account = ANY (shared) AND s.late = 2) x;
     END IF;
     PERFORM point(batch -> 'limits', new_snapshots, origin);
-    UPDATE accounts a SET snapshot_id = s.id
-    FROM json_to_recordset(told_accounts) AS r (id BIGINT, facts BIGINT)
-    JOIN snapshots s ON s.account = r.id AND s.machine = origin.machine AND s.row_id = r.facts
-    WHERE a.id = r.id AND (a.snapshot_id IS NULL OR a.snapshot_id < s.id);
+    IF cardinality(told_ids) > 0 THEN
+        UPDATE accounts a SET snapshot_id = s.id
+        FROM json_to_recordset(told_accounts) AS r (id BIGINT, facts BIGINT)
+        CROSS JOIN LATERAL (
+            SELECT s.id FROM snapshots s WHERE s.account = r.id AND s.machine = origin.machine AND s.row_id = r.facts LIMIT 1) s
+        WHERE a.id = r.id AND (a.snapshot_id IS NULL OR a.snapshot_id < s.id);
+    END IF;
 
-    given := json_array_length(coalesce(told_snapshots, '[]')) + json_array_length(coalesce(told_requests, '[]'));
     UPDATE machines m SET
         nonce = offered, batches = m.batches + 1, version = batch ->> 'version', name = machine_name(batch, m.owner),
         snapshots_upto = greatest(m.snapshots_upto, (batch ->> 'snapshots_upto')::BIGINT),
         requests_upto = greatest(m.requests_upto, (batch ->> 'requests_upto')::BIGINT),
         turns_known_since = (batch ->> 'turns_known_since')::DOUBLE PRECISION,
         clock_offset = coalesce((batch ->> 'offset')::DOUBLE PRECISION, 0),
-        snapshots = m.snapshots + (SELECT count(*) FROM unnest(new_snapshots) r WHERE r.row_id > origin.snapshots_upto),
+        snapshots = m.snapshots + cardinality(new_snapshots) - again,
         requests = m.requests + cardinality(new_requests), remaining = (batch ->> 'remaining')::BIGINT,
         left_out = m.left_out + given - cardinality(new_snapshots) - cardinality(new_requests), last_seen_at = now_at
     WHERE m.machine = origin.machine;
@@ -161,19 +169,24 @@ END $$;
 
 -- Whose batch it is, and what may be in it
 
-CREATE OR REPLACE FUNCTION check_size(batch JSON, told_snapshots JSON, told_requests JSON) RETURNS VOID
+-- Refuse a batch that is too large; return the number of its rows.
+CREATE OR REPLACE FUNCTION checked_rows(batch JSON, told_snapshots JSON, told_requests JSON) RETURNS INTEGER
 LANGUAGE plpgsql AS $$
+DECLARE
+    snapshots INTEGER := coalesce(json_array_length(told_snapshots), 0);
+    requests INTEGER := coalesce(json_array_length(told_requests), 0);
 BEGIN
     IF batch ->> 'file' IS NULL OR batch ->> 'nonce' IS NULL THEN
         RAISE EXCEPTION 'a batch has a file and a nonce' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF octet_length(batch::TEXT) + coalesce(octet_length(told_snapshots::TEXT), 0)
-        + coalesce(octet_length(told_requests::TEXT), 0) > 67108864 THEN
+    IF pg_column_size(batch) + coalesce(pg_column_size(told_snapshots), 0)
+        + coalesce(pg_column_size(told_requests), 0) > 67108864 THEN
         RAISE EXCEPTION 'a batch has at most 64 MiB' USING ERRCODE = 'program_limit_exceeded';
     END IF;
-    IF json_array_length(told_snapshots) > 20000 OR json_array_length(told_requests) > 20000 THEN
+    IF snapshots > 20000 OR requests > 20000 THEN
         RAISE EXCEPTION 'a batch has at most 20000 rows of a table' USING ERRCODE = 'program_limit_exceeded';
     END IF;
+    RETURN snapshots + requests;
 END $$;
 
 -- Return the machine of a batch, locked; an empty row where it is not known and is not to be made known.
@@ -212,14 +225,15 @@ $$;
 
 -- The first 63 bits of a digest of both ids.
 CREATE OR REPLACE FUNCTION account_number(account_id TEXT, user_id TEXT) RETURNS BIGINT
-LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT (('x' || left(encode(sha256(convert_to(account_id || '/' || user_id, 'UTF8')), 'hex'), 16))::BIT(64)::BIGINT >> 1)
-        & 9223372036854775807
-$$;
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+BEGIN
+    RETURN (('x' || left(encode(sha256(convert_to(account_id || '/' || user_id, 'UTF8')), 'hex'), 16))::BIT(64)::BIGINT >> 1)
+        & 9223372036854775807;
+END $$;
 
 -- An account is who its ids say, and a machine tells nothing of one without having told its ids.
-CREATE OR REPLACE FUNCTION check_accounts(told JSON, new_snapshots snapshots[], new_requests requests[], known BIGINT[])
-RETURNS VOID LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION check_accounts(told JSON, seen BIGINT[], known BIGINT[]) RETURNS VOID
+LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
         SELECT 1 FROM json_to_recordset(told) AS r (id BIGINT, account_id TEXT, user_id TEXT)
@@ -227,8 +241,7 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'the number of an account is not that of its ids' USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF EXISTS (SELECT 1 FROM unnest(new_snapshots) r WHERE r.account <> ALL (known))
-        OR EXISTS (SELECT 1 FROM unnest(new_requests) r WHERE r.account <> ALL (known)) THEN
+    IF EXISTS (SELECT unnest(seen) EXCEPT SELECT unnest(known)) THEN
         RAISE EXCEPTION 'a row is of an account whose ids this machine has not told' USING ERRCODE = 'insufficient_privilege';
     END IF;
 END $$;
@@ -529,12 +542,11 @@ END $$;
 
 -- Small tables
 
-CREATE OR REPLACE FUNCTION store_accounts(
-    batch JSON, new_snapshots snapshots[], new_requests requests[], number INTEGER, known BIGINT[], latest DOUBLE PRECISION
-) RETURNS VOID LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION store_accounts(batch JSON, seen BIGINT[], number INTEGER, known BIGINT[], latest DOUBLE PRECISION)
+RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     told JSON := batch -> 'accounts';
-    seen BIGINT[] := ARRAY(SELECT account FROM unnest(new_snapshots) UNION SELECT account FROM unnest(new_requests));
+    renamed JSON := batch -> 'renamed';
 BEGIN
     INSERT INTO accounts AS a (id, account_id, user_id, email, first_seen_at, last_seen_at)
     SELECT r.id, r.account_id, r.user_id, r.email, at_centre(r.first_seen_at, 0, latest), at_centre(r.last_seen_at, 0, latest)
@@ -552,11 +564,13 @@ BEGIN
     UPDATE accounts a SET email = r.email
     FROM json_to_recordset(told) AS r (id BIGINT, email TEXT, email_replaced BOOLEAN)
     WHERE r.email_replaced AND a.id = r.id AND a.email IS DISTINCT FROM r.email;
-    UPDATE accounts a SET name = r.name
-    FROM json_to_recordset(batch -> 'renamed') AS r (id BIGINT, name TEXT) WHERE a.id = r.id AND r.id = ANY (known);
     INSERT INTO machine_accounts (account, machine)
     SELECT a.id, number FROM json_to_recordset(told) AS r (id BIGINT) JOIN accounts a ON a.id = r.id
     ON CONFLICT DO NOTHING;
+    IF json_array_length(renamed) > 0 THEN
+        UPDATE accounts a SET name = r.name
+        FROM json_to_recordset(renamed) AS r (id BIGINT, name TEXT) WHERE a.id = r.id AND r.id = ANY (known);
+    END IF;
 END $$;
 
 -- Rows of accounts that are not known are passed over: an administrator has deleted the account.
@@ -581,7 +595,7 @@ BEGIN
             last_seen_at = greatest(t.last_seen_at, excluded.last_seen_at);
         UPDATE threads t SET name = r.name
         FROM json_to_recordset(batch -> 'threads') AS r (account BIGINT, thread TEXT, name TEXT, named BOOLEAN)
-        WHERE r.named AND t.account = r.account AND t.thread = r.thread AND t.account = ANY (known);
+        WHERE r.named AND t.account = r.account AND t.thread = r.thread AND r.account = ANY (known);
     END IF;
     IF json_array_length(batch -> 'losses') > 0 THEN
         INSERT INTO losses (id, machine, row_id, at, count, reason)
@@ -638,18 +652,20 @@ CREATE OR REPLACE FUNCTION point(told JSON, new_snapshots snapshots[], origin ma
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO limits AS l (account, limit_id, snapshot_id, by_name, told_at)
-    SELECT s.account, s.limit_id, s.id, c.by_name, coalesce(s.windows_seen_at, s.last_seen_at)
+    SELECT c.account, s.limit_id, s.id, c.by_name, coalesce(s.windows_seen_at, s.last_seen_at)
     FROM (
         SELECT DISTINCT ON (account, limit_id) account, limit_id, row_id, by_name FROM (
             SELECT account, limit_id, row_id, coalesce(by_name, 0) AS by_name
             FROM json_to_recordset(told) AS r (account BIGINT, limit_id TEXT, row_id BIGINT, by_name flag)
             UNION ALL
-            SELECT account, limit_id, row_id, 1 FROM unnest(new_snapshots) -- seen again
-            WHERE row_id <= origin.snapshots_upto AND late = 0
+            -- What it told last is told when it is reached: years of history may come before.
+            SELECT account, limit_id, row_id, 1 FROM unnest(new_snapshots) WHERE late = 0
         ) x ORDER BY account, limit_id, row_id DESC, by_name
     ) c
-    JOIN snapshots s ON s.account = c.account AND s.machine = origin.machine AND s.row_id = c.row_id AND s.late = 0
-    ORDER BY s.account, s.limit_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM snapshots s
+        WHERE s.account = c.account AND s.machine = origin.machine AND s.row_id = c.row_id AND s.late = 0 LIMIT 1) s
+    ORDER BY c.account, s.limit_id
     ON CONFLICT (account, limit_id) DO UPDATE SET
         snapshot_id = excluded.snapshot_id, told_at = excluded.told_at, by_name = least(l.by_name, excluded.by_name)
     WHERE l.told_at <= excluded.told_at;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,8 @@ def test_the_lines_for_a_machine_let_it_ship(url: str, postgres_server: Postgres
     printed = done("add-machine", name)
     role = f"codex_tap_machine_{name}"
     database = database_of(url)
+    assert f"\n{name}  never " in re.sub("  +", "  ", done("machines"))
+    assert name in json.loads(done("machines", "--json"))["never_heard"]
     (line,) = [each.strip() for each in printed.splitlines() if ":5432:" in each]
     assert line.startswith(f"{postgres_server.folder}:5432:{database}:{role}:")
     (named,) = [each.strip() for each in printed.splitlines() if "export CODEX_TAP_SHIP" in each]
@@ -82,6 +85,7 @@ def test_the_lines_for_a_machine_let_it_ship(url: str, postgres_server: Postgres
     with contextlib.closing(postgres_server.connect(database, role)) as connection:
         assert TeamMachine(connection).ship([team_snapshot(1, time.time())]) == "taken"
     assert f"{name}  0 s ago" in done("machines").replace("1 s", "0 s")
+    assert name not in json.loads(done("machines", "--json"))["never_heard"]
 
 
 def test_a_role_as_json(url: str, name: str) -> None:
@@ -152,6 +156,8 @@ def test_a_database_without_the_schema_is_no_team_s(postgres_server: PostgresSer
 
 
 def test_machines_with_none_and_with_one(url: str, postgres_server: PostgresServer) -> None:
+    for (role,) in postgres_server.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^codex_tap_machine_'"):
+        postgres_server.execute(f'DROP ROLE "{role}"'.encode())  # of other tests
     empty = run("machines")
     assert empty.exit_code == NOTHING_KNOWN
     assert "add-machine" in empty.output

@@ -106,6 +106,7 @@ def test_equal_titles_are_told_apart(profile: TerminalProfile) -> None:
         ),
         ("tier", "Tier", ["priority", None], ["priority", "standard"]),
         ("client", "Client", ["codex_exec", None], ["codex_exec", "client not reported"]),
+        ("machine", "Machine", ["laptop", None], ["laptop", "this file"]),
     ],
 )
 def test_other_rows(by: GroupBy, heading: str, keys: list[str | None], labels: list[str]) -> None:

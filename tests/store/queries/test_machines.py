@@ -12,6 +12,7 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.events import load_events
 from store.queries.forecast import load_forecasts
+from store.queries.history_points import PointRange, load_history_points
 from store.queries.machines import GONE_SECONDS, SILENT_SECONDS, load_machines, load_silent_machines
 from store.queries.speed import load_speed
 from store.queries.status import load_status
@@ -79,9 +80,41 @@ def test_the_documents_of_a_team_s_database_name_them(team: TeamConnection) -> N
         load_events(team, NOW, accounts=known),
         load_forecasts(team, NOW, known),
         load_speed(team, NOW, accounts=known, since=NOW - 60),
+        load_history_points(team, PointRange(NOW - 60, NOW), accounts=known, most=10),
     ):
         silent = document["machines_silent"]
         assert [each["machine"] for each in silent] == ["laptop", "build"]
+
+
+def test_use_by_machine(postgres_server: PostgresServer, team_database: str) -> None:
+    """An increase belongs to the machines whose turns ended in it, whichever machine read it."""
+    begin = NOW - 3_600
+    with contextlib.closing(postgres_server.connect(team_database)) as connection:
+        desk, laptop = TeamMachine(connection), TeamMachine(connection)
+        desk.ship(
+            [_reading(1, begin, 10), _reading(2, begin + 300, 16)],
+            [_turn(1, begin + 200, 100), _turn(2, begin + 500, 300), _turn(3, begin + 800, 50)],
+            name="desk",
+        )
+        laptop.ship(
+            [_reading(1, begin + 600, 20), _reading(2, begin + 900, 30), _reading(3, begin + 901, 31)],
+            [_turn(1, begin + 550, 100), _turn(2, begin + 850, 50)],
+            name="laptop",
+        )
+    address = read_address(postgres_server.url(team_database), is_argument=True)
+    with contextlib.closing(open_team_reader(address)) as reader:
+        used = load_usage(reader, NOW, accounts=load_accounts(reader), by="machine", since=NOW - 86_400)
+    shown = {row["key"]: (row["turns"], round(row["points"], 6)) for row in used["rows"] if not row["pending"]}
+    assert shown == {"desk": (3, 6 + 3 + 5), "laptop": (2, 1 + 5)}
+    assert sum(row["points"] for row in used["rows"]) == pytest.approx(used["total"]["points"]) == pytest.approx(21)
+
+
+def _reading(row_id: int, at: float, used: float) -> dict[str, Any]:
+    return team_snapshot(row_id, at, used_7d_percent=used, window_7d_minutes=10_080, resets_7d_at=int(NOW) + 86_400)
+
+
+def _turn(row_id: int, ended_at: float, output: int) -> dict[str, Any]:
+    return team_turn(row_id, ended_at, started_at=ended_at - 50, first_byte_at=ended_at - 40, output_tokens=output)
 
 
 def test_of_an_account_those_that_have_seen_it(team: TeamConnection) -> None:

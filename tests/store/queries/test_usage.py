@@ -314,6 +314,7 @@ def shown(document: UsageDocument) -> list[tuple[str | None, float]]:
         ("effort", [("high", 6), (None, 4), ("low", 3)]),
         ("tier", [(None, 7), ("priority", 6)]),
         ("client", [("codex_cli", 9), (None, 4)]),
+        ("machine", [(None, 13)]),
     ],
 )
 def test_rows_by_what_a_turn_says_of_itself(path: Path, by: GroupBy, rows: list[tuple[str | None, float]]) -> None:

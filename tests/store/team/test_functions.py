@@ -133,6 +133,32 @@ def test_a_row_that_was_seen_again_grows(machine: TeamMachine) -> None:
     assert rows(machine, "SELECT told_at FROM limits") == [(NOW + 600,)]
 
 
+def test_a_limit_stands_as_its_newest_row_says_while_a_machine_catches_up(machine: TeamMachine) -> None:
+    """The machine tells how its limits stand when it comes to their last rows."""
+    machine.ship([team_snapshot(1, NOW), team_snapshot(2, NOW + 60), team_snapshot(3, NOW + 90, late=1)], limits=[])
+    current = "SELECT row_id FROM limits l JOIN snapshots s ON s.account = l.account AND s.id = l.snapshot_id"
+    assert rows(machine, current) == [(2,)]
+    machine.ship([team_snapshot(4, NOW + 120)], limits=[])
+    assert rows(machine, current) == [(4,)]
+
+
+def test_rows_are_found_by_an_index_though_tables_have_grown_since_plans_were_made(machine: TeamMachine) -> None:
+    """Else a batch of a machine that stays connected takes longer with each row that is there."""
+    scans = (
+        "SELECT pg_stat_force_next_flush(), (SELECT sum(seq_scan) FROM pg_stat_user_tables"
+        " WHERE relname LIKE 'snapshots%' OR relname LIKE 'requests%' OR relname = 'accounts')"
+    )
+    before = None
+    for batch in range(4):
+        ids = range(10 * batch + 1, 10 * batch + 11)
+        machine.ship([team_snapshot(each, NOW + each) for each in ids], [team_turn(each, NOW + each) for each in ids])
+        rows(machine, scans)
+        found = rows(machine, scans)[0][1]
+        # The first batch has made a month, which looks at its rows.
+        assert before is None or found == before
+        before = found
+
+
 def test_times_are_corrected_and_never_lie_ahead(machine: TeamMachine) -> None:
     """A clock in 2099 would otherwise hold a pointer for decades."""
     slow = team_snapshot(1, NOW - 3_600, skew=3_600)

@@ -91,6 +91,12 @@ def _usage_by(by: GroupBy) -> Question:
     )
 
 
+def _usage_by_machine(connection: Connection, asked: Asked) -> Any:
+    """Without the names of machines, which a file does not have."""
+    document = load_usage(connection, asked.now, accounts=asked.known, by="machine", since=asked.week)
+    return {**document, "rows": [{**row, "key": None} for row in document["rows"]]}
+
+
 def _projects(ids: Collection[str]) -> dict[str, str]:
     return {each: f"/projects/{each[-1]}" for each in ids}
 
@@ -127,7 +133,8 @@ QUESTIONS: dict[str, Question] = {
     "overview": lambda connection, asked: load_overview(connection, asked.now, asked.known),
     "forecast": lambda connection, asked: load_forecasts(connection, asked.now, asked.known),
     "forecast in the middle": lambda connection, asked: load_forecasts(connection, asked.week, asked.known, MAIN_LIMIT),
-    **{f"usage by {by}": _usage_by(by) for by in GROUP_BY},
+    **{f"usage by {by}": _usage_by(by) for by in GROUP_BY if by != "machine"},
+    "usage by machine": _usage_by_machine,
     "usage of one": lambda connection, asked: load_usage(
         connection, asked.now, accounts=asked.known[:1], since=asked.week, tree=True, window="5h"
     ),
