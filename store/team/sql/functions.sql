@@ -68,7 +68,8 @@ BEGIN
         PERFORM add_months(since, until);
     END IF;
 
-    -- All locks on accounts are taken here, in one order: two batches never wait for each other.
+    -- All locks on accounts are taken here, in one order. Only where an account vanishes meanwhile can two batches wait
+    -- for each other: PostgreSQL ends one of them, and its machine sends it again.
     ids := seen || told_ids || ARRAY(
         SELECT unnest(ARRAY[account, target]) FROM json_to_recordset(told_edits) AS r (account BIGINT, target BIGINT));
     PERFORM 1 FROM accounts WHERE id = ANY (ids) ORDER BY id FOR UPDATE;

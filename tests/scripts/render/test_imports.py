@@ -39,7 +39,7 @@ def shown(**fields: Any) -> list[str]:
 
 def test_what_was_imported() -> None:
     """One line has turns, sessions, the time, and what was known."""
-    assert set(WHOLE) == set(ImportDocument.__annotations__) - {"document_version"}
+    assert set(WHOLE) == set(ImportDocument.__annotations__) - {"document_version", "machines_silent"}
     assert shown() == ["Imported 1,204 turns of 87 sessions, from 2026-11-20 12:00 to 2026-11-21 12:00; 12 were known."]
     assert shown(known_turns=0, new_turns=1, sessions=1, dry_run=True) == [
         "Would import 1 turn of 1 session, from 2026-11-20 12:00 to 2026-11-21 12:00."

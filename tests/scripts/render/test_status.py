@@ -55,11 +55,6 @@ def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) 
         credits=Credits(has_credits=True, unlimited=False, balance="9.5"),
     )
     assert shown(tmp_path, first, second) == lines("""
-        alice@example.com · plus
-          codex · seen 1 min ago
-            5 h  ██░░░░░░░░░░░    13 % used    87 % left  resets in 2 h 30 min (14:30)
-            7 d  █████░░░░░░░░    41 % used    59 % left  resets in 3 d 11 h (Tue 23:20)
-
         bob@example.com · pro · credits 9.5
           codex · seen 2 h 5 min ago
             5 h  ████████░░░░░  62.5 % used  37.5 % left  resets in 2 h 30 min (14:30)
@@ -68,6 +63,11 @@ def test_status_shows_accounts_limits_and_windows_at_80_columns(tmp_path: Path) 
           GPT-5.3-Codex-Spark (codex_bengalfox) · seen 2 h 5 min ago
             5 h  ████████░░░░░    64 % used    36 % left  resets in 2 h 30 min (14:30)
             7 d  █░░░░░░░░░░░░     9 % used    91 % left  resets in 3 d 11 h (Tue 23:20)
+
+        alice@example.com · plus
+          codex · seen 1 min ago
+            5 h  ██░░░░░░░░░░░    13 % used    87 % left  resets in 2 h 30 min (14:30)
+            7 d  █████░░░░░░░░    41 % used    59 % left  resets in 3 d 11 h (Tue 23:20)
     """)
 
 
