@@ -366,14 +366,14 @@ def test_a_run_through_a_running_proxy(backend: Backend, ready: dict[str, str], 
 @needs_terminal
 def test_the_real_codex(codex: str, backend: Backend, tmp_path: Path) -> None:
     """One turn counts as one, although a warm-up precedes it."""
-    backend.answer(answer(13, "plus", upgrade=101), account="acct-turn")
+    backend.answer(answer(63, "plus", upgrade=101), account="acct-turn")
     log_in(tmp_path / "home", "acct-turn", "user-1")
     path = tmp_path / "tap.sqlite3"
     environ = run_environment(backend, tmp_path, path)
     code, text = in_terminal("run", codex, "exec", "--skip-git-repo-check", "say ok", **environ)
     assert code == 0, text
     (line,) = closing_lines(text)
-    assert re.match(rf"1 turn read · {FIVE}", line)
+    assert re.match("1 turn read · 5 h 63 % used, 37 % left, resets [^;]*", line)
     with contextlib.closing(open_reader(path)) as connection:
         warm_ups = connection.execute("SELECT warm_up FROM requests ORDER BY id").fetchall()
     assert [bool(each[0]) for each in warm_ups] == [True, False]
