@@ -208,7 +208,8 @@ class Outbox:
 
     def _remember(self, sent: Iterable[Sent], seq: int) -> None:
         # An account may have been deleted since it was read.
-        self._connection.executemany(_REMEMBER, [(*each, seq) for each in sent])
+        values = [(kind, key, said, seq, account) for kind, account, key, said in sent]
+        self._connection.executemany(_REMEMBER, values)
 
     def settle(self, position: OutboxPosition) -> None:
         """Keep that the team's database has what was sent up to a position."""
@@ -265,8 +266,7 @@ def _damaged(column: str) -> DatabaseError:
 
 
 _REMEMBER = (
-    "INSERT OR REPLACE INTO ship_sent (kind, account, key, said, seq)"
-    " SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM accounts WHERE id = ?2)"
+    "INSERT OR REPLACE INTO ship_sent (kind, account, key, said, seq) SELECT ?, id, ?, ?, ? FROM accounts WHERE id = ?"
 )
 _FORGET_ROW = "DELETE FROM ship_sent WHERE kind = 'row' AND account = ? AND key = ?"
 _GROWN_SINCE = (
