@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from scripts.launch import holder
 from tests.bench.figures import Pairs, Spread, in_turns
-from tests.bench.table import Row
+from tests.bench.table import Row, bounded_row
 from tests.support.harness import MITMDUMP, REPOSITORY, Listener, free_port
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def starts(size: Size) -> list[Row]:
         with _running_proxy(environ):
             shared = _in_turns_with_bare(size, environ)
     return [
-        _start_row("run to the command (bare: mitmdump listens)", own, _OWN_TARGET),
-        _start_row("… through a running proxy", shared, _SHARED_TARGET),
+        bounded_row("run to the command (bare: mitmdump listens)", own, _OWN_TARGET),
+        bounded_row("… through a running proxy", shared, _SHARED_TARGET),
     ]
 
 
@@ -70,20 +70,6 @@ def tunnel(size: Size) -> list[Row]:
         _row("tunnel: open and ask (bare: direct)", opened),
         _row(f"tunnel: {_BYTES // 1_000_000} MB (bare: direct)", sent),
     ]
-
-
-def _start_row(measure: str, pairs: Pairs, target: float) -> Row:
-    ratios = pairs.ratios()
-    return Row(
-        measure,
-        "ms",
-        Spread.of(pairs.tap),
-        Spread.of(pairs.bare),
-        pairs.differences(),
-        ratios,
-        target=f"at most {target:g} times",
-        met=ratios.median <= target,
-    )
 
 
 def _row(measure: str, pairs: Pairs) -> Row:

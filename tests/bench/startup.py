@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.models import Identity, Limit, RateLimits, Snapshot, Source, Window
 from store.record.recorder import Recorder
-from tests.bench.figures import Pairs, Spread
-from tests.bench.table import Row
+from tests.bench.figures import Pairs
+from tests.bench.table import Row, bounded_row
 from tests.support.harness import REPOSITORY
 
 if sys.platform != "win32":
@@ -73,17 +73,7 @@ def _in_turns(count: int, command: list[str], environ: dict[str, str]) -> list[t
 
 def _row(name: str, costs: list[tuple[Cost, Cost]], figure: Callable[[Cost], float]) -> Row:
     pairs = Pairs([figure(reference) for reference, _ in costs], [figure(command) for _, command in costs])
-    ratios = pairs.ratios()
-    return Row(
-        name,
-        "ms",
-        Spread.of(pairs.tap),
-        Spread.of(pairs.bare),
-        pairs.differences(),
-        ratios,
-        target=f"at most {MAX_RATIO:g} times",
-        met=ratios.median <= MAX_RATIO,
-    )
+    return bounded_row(name, pairs, MAX_RATIO)
 
 
 def fill(path: Path, count: int) -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from tests.bench.figures import Spread
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.bench.figures import Spread
+    from tests.bench.figures import Pairs
 
 _HEADINGS = ("measure", "bare", "with the tap", "difference", "ratio", "target", "met")
 
@@ -35,6 +37,21 @@ class Row:
     ratio: Spread | None = None
     target: str = ""
     met: bool | None = None
+
+
+def bounded_row(measure: str, pairs: Pairs, times: float) -> Row:
+    """Return the row of a measure in milliseconds whose median ratio to bare is to be at most so many times."""
+    ratios = pairs.ratios()
+    return Row(
+        measure,
+        "ms",
+        Spread.of(pairs.tap),
+        Spread.of(pairs.bare),
+        pairs.differences(),
+        ratios,
+        target=f"at most {times:g} times",
+        met=ratios.median <= times,
+    )
 
 
 def as_table(rows: Sequence[Row]) -> str:

@@ -8,10 +8,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from apprise import Apprise
@@ -23,6 +22,7 @@ from store.models import Window
 from tests.support.databases import record
 from tests.support.factories import ALICE, limit, snapshot
 from tests.support.harness import REPOSITORY, wait_until
+from tests.support.http_server import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ SECRET = "tk-not-a-real-one"
 NOTE = "import sys; open(sys.argv[1], 'ab').write(sys.stdin.buffer.read())"
 
 
-class Server(contextlib.AbstractContextManager["Server"]):
+class Server(LoopbackServer):
     """An HTTP server on loopback that stores requests; responses have the next of `statuses`, then 200."""
 
     def __init__(self, *statuses: int) -> None:
@@ -57,18 +57,8 @@ class Server(contextlib.AbstractContextManager["Server"]):
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://127.0.0.1:{self._server.server_address[1]}/{SECRET}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
+        self.url = f"json://127.0.0.1:{self.port}/{SECRET}"
 
 
 class Desk:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.server
-import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -13,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from tests.support.harness import wait_until
+from tests.support.http_server import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ class Export(NamedTuple):
         return {tuple(dict(key).get(each) for each in by): value for key, value in self.points.get(name, {}).items()}
 
 
-class Receiver:
+class Receiver(LoopbackServer):
     """Decodes each request with OpenTelemetry's own messages; responses have the next of `statuses`, then 200."""
 
     def __init__(self, *statuses: int, port: int = 0) -> None:
@@ -66,19 +66,8 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port = self._server.server_address[1]
+        super().__init__(Handler, port)
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def wait_for(self, number: int) -> Export:
         """Wait until so many requests have come, and return the last one."""
