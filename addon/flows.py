@@ -7,10 +7,10 @@ asked for, and the host the request names. One foreign name among them and nothi
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from addon.exchange import Exchange, OpenTurn, RequestInfo
-from addon.header_names import HeaderNames
+from addon.header_names import HeaderLayouts
 from addon.hosts import Hosts, decode_ascii, is_teacher
 from addon.identity import NOBODY, Identities, login_scheme
 from addon.turn_metadata import TurnMetadata
@@ -19,6 +19,8 @@ from store import coerce
 from store.models import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mitmproxy.http import HTTPFlow, RequestData
 
 
@@ -49,10 +51,25 @@ _INFO_HEADERS = (
 _SESSION_HEADERS = (b"session-id", b"session_id", b"conversation_id")
 """The first of them that is there names the session: clients other than Codex write it with an underscore."""
 _TURN_METADATA = b"x-codex-turn-metadata"
-_WANTED = frozenset({*_INFO_HEADERS, _TURN_METADATA})
 _MAX_CACHED_REQUESTS = 256
 
-_NAMES = HeaderNames(lambda name: lower if (lower := name.lower()) in _WANTED else None)
+
+class _RequestLayout(NamedTuple):
+    """Where the headers of `_INFO_HEADERS` that are there, and the metadata, stand among all headers of a request."""
+
+    info_at: tuple[int, ...]
+    metadata_at: int | None
+
+
+def _layout(names: tuple[bytes, ...]) -> _RequestLayout:
+    """Decide the layout; the first of a repeated header counts."""
+    first: dict[bytes, int] = {}
+    for at, name in enumerate(names):
+        first.setdefault(name.lower(), at)
+    return _RequestLayout(tuple([first[name] for name in _INFO_HEADERS if name in first]), first.get(_TURN_METADATA))
+
+
+_LAYOUTS = HeaderLayouts(_layout)
 
 
 class FlowClassifier:
@@ -75,26 +92,30 @@ class FlowClassifier:
         The exchange of a request for a turn has the turn open.
         """
         data, server_name = flow.request.data, flow.client_conn.sni
-        wanted = _wanted_headers(data)
-        metadata = wanted.pop(_TURN_METADATA, b"")
-        named = data.scheme, data.host, server_name, data.authority, data.method, data.path
-        key = hash((named, *wanted.items()))
+        fields = data.headers.fields
+        info_at, metadata_at = _LAYOUTS[tuple([header[0] for header in fields])]
+        info_headers = [fields[at] for at in info_at]
+        key = hash((data.scheme, data.host, server_name, data.authority, data.method, data.path, *info_headers))
         try:
             info = self._cache[key]
         except KeyError:
             if len(self._cache) >= _MAX_CACHED_REQUESTS:
                 self._cache.clear()
-            info = self._cache[key] = self._read(data, server_name, wanted)
+            info = self._cache[key] = self._read(data, server_name, info_headers)
         if info is None:
             return None
         requested_at = data.timestamp_start
         if not info.is_turn:
             return Exchange(info, requested_at)
-        sent = TurnMetadata(metadata.decode("utf-8", "replace"))
+        metadata = "" if metadata_at is None else fields[metadata_at][1].decode("utf-8", "replace")
+        sent = TurnMetadata(metadata)
         turn = OpenTurn(Transport.HTTP, requested_at, info, sent, tier=info.tier, warm_up=sent.is_warm_up)
         return Exchange(info, requested_at, turn)
 
-    def _read(self, data: RequestData, server_name: str | None, wanted: dict[bytes, bytes]) -> RequestInfo | None:
+    def _read(
+        self, data: RequestData, server_name: str | None, info_headers: Iterable[tuple[bytes, bytes]]
+    ) -> RequestInfo | None:
+        wanted = {name.lower(): value for name, value in info_headers}
         hosts, address = self._hosts, data.host
         if not (hosts.is_gateway(address) if data.scheme == b"http" else hosts.watches(address, server_name)):
             return None
@@ -126,16 +147,6 @@ class FlowClassifier:
             and is_teacher(address, server_name, wanted.get(b"host"), data.authority)
             and _is_accounts_check(method, path),
         )
-
-
-def _wanted_headers(data: RequestData) -> dict[bytes, bytes]:
-    """Return the headers of `_WANTED` by their lower-case names; the first of a repeated one counts."""
-    wanted: dict[bytes, bytes] = {}
-    for name, value in data.headers.fields:
-        lower = _NAMES[name]
-        if lower is not None and lower not in wanted:
-            wanted[lower] = value
-    return wanted
 
 
 def _is_usage_request(method: str, path: str) -> bool:

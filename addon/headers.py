@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from addon.header_names import HeaderNames
+from addon.header_names import HeaderLayouts, HeaderNames
 from addon.raw_fields import clean_raw
 from addon.unknown_fields import MAX_UNKNOWN, is_unknown_header
 from store import coerce
@@ -124,27 +124,21 @@ class HeaderFields:
         return _cached_static(fields, values) if len(fields) <= MAX_CACHED_FIELDS else _parse_static(fields, values)
 
 
-def collect(fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
+def collect(fields: Sequence[tuple[bytes, bytes]]) -> HeaderFields:
     """Select the wanted headers of a response.
 
-    This runs on the event loop, with cold CPU caches: it only selects, and makes or touches no object for a header. The
-    values are parsed on the recorder's thread.
+    This runs on the event loop, with cold CPU caches: it only selects, and touches no value. The values are parsed on
+    the recorder's thread.
     """
-    limits: list[tuple[bytes, bytes]] = []
-    content_type = content_encoding = b""
-    for header in fields:
-        kind = _KINDS[header[0]]
-        if kind is None:
-            continue
-        if kind == _KNOWN_KIND:
-            limits.append(header)
-        elif kind == _UNKNOWN_KIND:
-            limits.append((header[0], b""))
-        elif kind == _TYPE_KIND:
-            content_type = content_type or header[1]
-        else:
-            content_encoding = content_encoding or header[1]
-    return HeaderFields(limits, content_type, content_encoding)
+    limits_at, unknown, type_at, encoding_at = _LAYOUTS[tuple([header[0] for header in fields])]
+    limits = [fields[at] for at in limits_at]
+    for place, header in unknown:
+        limits[place] = header
+    return HeaderFields(
+        limits,
+        b"" if type_at is None else fields[type_at][1],
+        b"" if encoding_at is None else fields[encoding_at][1],
+    )
 
 
 def _classify(name: bytes) -> Field | None:
@@ -163,21 +157,37 @@ def _classify(name: bytes) -> Field | None:
     return Field(lower, None, _UNKNOWN_PART) if is_unknown_header(lower) else None
 
 
-_KNOWN_KIND, _UNKNOWN_KIND, _TYPE_KIND, _ENCODING_KIND = range(4)
-
-
-def _kind(name: bytes) -> int | None:
-    """Return what `collect` does with a header."""
-    field = _FIELDS[name]
-    if field is None:
-        return None
-    if field.part is _UNKNOWN_PART:
-        return _UNKNOWN_KIND
-    return {_CONTENT_TYPE: _TYPE_KIND, _CONTENT_ENCODING: _ENCODING_KIND}.get(field, _KNOWN_KIND)
-
-
 _FIELDS = HeaderNames(_classify)
-_KINDS = HeaderNames(_kind)
+
+
+class _ResponseLayout(NamedTuple):
+    """Where the rate-limit fields and the headers of the body stand among all headers of a response.
+
+    ``unknown`` has the place of each unknown field among the rate-limit fields, with the header as it is shown.
+    """
+
+    limits_at: tuple[int, ...]
+    unknown: tuple[tuple[int, tuple[bytes, bytes]], ...]
+    type_at: int | None
+    encoding_at: int | None
+
+
+def _layout(names: tuple[bytes, ...]) -> _ResponseLayout:
+    fields = [_FIELDS[name] for name in names]
+    limits = [(at, field) for at, field in enumerate(fields) if field and field.name not in _BODY_FIELDS]
+    return _ResponseLayout(
+        tuple([at for at, _ in limits]),
+        tuple([(place, (names[at], b"")) for place, (at, field) in enumerate(limits) if field.part is _UNKNOWN_PART]),
+        _first(_CONTENT_TYPE, fields),
+        _first(_CONTENT_ENCODING, fields),
+    )
+
+
+def _first(field: Field, fields: list[Field | None]) -> int | None:
+    return fields.index(field) if field in fields else None
+
+
+_LAYOUTS = HeaderLayouts(_layout)
 
 
 def read(found: HeaderFields, observed_at: float) -> RateLimits | None:

@@ -1,8 +1,15 @@
-"""The meaning of headers' names."""
+"""The meaning of headers' names, and where the wanted ones stand."""
 
 from __future__ import annotations
 
-from addon.header_names import MAX_NAME_LENGTH, MAX_NAMES, HeaderNames
+from addon.header_names import (
+    MAX_LAYOUT_LENGTH,
+    MAX_LAYOUTS,
+    MAX_NAME_LENGTH,
+    MAX_NAMES,
+    HeaderLayouts,
+    HeaderNames,
+)
 
 
 def test_a_name_is_classified_once() -> None:
@@ -32,3 +39,34 @@ def test_many_names() -> None:
     assert [names[b"%d" % number] for number in range(2 * MAX_NAMES + 1)] == list(range(2 * MAX_NAMES + 1))
     assert len(names) == 1
     assert names[b"7"] == 7
+
+
+def test_a_layout_is_decided_once() -> None:
+    """Each order of names is decided at its first look-up, as spelled."""
+    asked: list[tuple[bytes, ...]] = []
+
+    def decide(names: tuple[bytes, ...]) -> int:
+        asked.append(names)
+        return names.index(b"b")
+
+    layouts = HeaderLayouts(decide)
+    orders = [(b"a", b"b"), (b"b", b"a"), (b"b", b"A")]
+    assert [layouts[names] for names in (*orders, *orders)] == [1, 0, 0, 1, 0, 0]
+    assert asked == orders
+
+
+def test_a_layout_of_long_names() -> None:
+    """An order of very long names is decided each time, and is not held."""
+    layouts = HeaderLayouts(len)
+    held = b"x" * (MAX_LAYOUT_LENGTH - 1)
+    assert layouts[held, b"y"] == 2
+    assert layouts[held, b"yz"] == 2
+    assert list(layouts) == [(held, b"y")]
+
+
+def test_many_layouts() -> None:
+    """Only so many orders are held, and each is decided rightly afterwards."""
+    layouts = HeaderLayouts(lambda names: int(names[0]))
+    assert [layouts[(b"%d" % number,)] for number in range(2 * MAX_LAYOUTS + 1)] == list(range(2 * MAX_LAYOUTS + 1))
+    assert len(layouts) == 1
+    assert layouts[(b"7",)] == 7
