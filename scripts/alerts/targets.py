@@ -12,12 +12,12 @@ import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scripts.support.process_tree import kill_tree
 from scripts.support.sanitize import sanitize
 from store.analysis.formatting import length_code
 
@@ -137,12 +137,8 @@ class CommandTarget:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and, where process groups exist, its child processes."""
-    with contextlib.suppress(OSError):
-        if sys.platform == "win32":
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
+    """Kill a command and its child processes."""
+    kill_tree(process)
     process.wait()
     assert process.stdin is not None
     with contextlib.suppress(OSError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from scripts.alerts.settings import SettingsError, load, others_can_read, reader
 from scripts.alerts.state import State, StateError
 from scripts.support.database import open_for_reading
 from scripts.support.database_watcher import DatabaseWatcher
+from scripts.support.log_line import log
 from scripts.support.place import state_path
 from scripts.support.sanitize import sanitize
 from store.analysis.alerting import record_sent
@@ -49,11 +49,6 @@ FORECAST_SECONDS = 60.0
 
 FINISH_SECONDS = 3.0
 """How long a shutdown waits for messages that are being sent."""
-
-
-def log(text: str) -> None:
-    """Print a line of the log to stderr."""
-    print(f"codex-tap: {sanitize(text)}", file=sys.stderr, flush=True)
 
 
 class Watch:

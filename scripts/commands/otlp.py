@@ -52,6 +52,7 @@ def otlp(*, once: bool, database: Place | None, quiet: bool, beside: bool) -> No
         return
     from scripts.otlp import program
     from scripts.support.exclusive import AlreadyRunningError
+    from scripts.support.log_line import log
 
     stop = stop_event(lifeline=beside)
     if beside:
@@ -62,7 +63,7 @@ def otlp(*, once: bool, database: Place | None, quiet: bool, beside: bool) -> No
                 with program.sender_lock(place):
                     if not (beside or quiet):
                         seconds = f"{settings.interval_seconds:g} s"
-                        program.log(f"sending metrics to {settings.endpoint} every {seconds}; press Ctrl-C to stop")
+                        log(f"sending metrics to {settings.endpoint} every {seconds}; press Ctrl-C to stop")
                     program.run(place, settings, stop)
                     return
             except AlreadyRunningError:

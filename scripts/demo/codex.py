@@ -10,11 +10,11 @@ import os
 import queue
 import secrets
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
+
+from scripts.support.process_tree import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -134,7 +134,7 @@ def app_server_rate_limits(codex: str, home: Path, environment: Mapping[str, str
         try:
             return _read_rate_limits(process, lines)
         finally:
-            _end_tree(process)
+            kill_tree(process)
             reader.join(_STOP_SECONDS)
 
 
@@ -190,15 +190,4 @@ def _started(
         try:
             yield process
         finally:
-            _end_tree(process)
-
-
-def _end_tree(process: subprocess.Popen[str]) -> None:
-    """Kill a process and its children: the npm package's `codex` may be a wrapper that starts the real one."""
-    if sys.platform == "win32":
-        if process.poll() is None:
-            taskkill = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-            subprocess.run(taskkill, check=False, capture_output=True, timeout=_STOP_SECONDS)
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses if all have ended
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process)

@@ -147,9 +147,9 @@ def _npm_version(launcher: Path) -> str | None:
 
 def _probe(program: str, environ: Mapping[str, str]) -> int | None:
     """Return the exit code of ``codex --no-daemon --version``, or None if it cannot be run or does not end in time."""
-    import signal
     import subprocess
-    from contextlib import suppress
+
+    from scripts.support.process_tree import kill_tree
 
     try:
         process = subprocess.Popen(
@@ -168,11 +168,7 @@ def _probe(program: str, environ: Mapping[str, str]) -> int | None:
         return None
     finally:
         if process.poll() is None:
-            with suppress(OSError):
-                if sys.platform == "win32":
-                    process.kill()
-                else:
-                    os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process)
             process.wait()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 from scripts.otlp.delivery import Delivery
 from scripts.otlp.instruments import Instruments
 from scripts.support.exclusive import exclusive_lock
+from scripts.support.log_line import log
 from scripts.support.place import state_path
-from scripts.support.sanitize import sanitize
 from store.errors import DatabaseError, failure_text
 from store.files import otlp_lock_path
 
@@ -31,11 +30,6 @@ _CLOSE_SECONDS = 0.5
 
 _SIGNAL_SECONDS = 1.0
 """The longest wait of the main thread: on Windows, signals are handled between two waits."""
-
-
-def log(text: str) -> None:
-    """Print a line of the log to stderr."""
-    print(f"codex-tap: {sanitize(text)}", file=sys.stderr, flush=True)
 
 
 class Export:

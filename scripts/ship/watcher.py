@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import random
 import sqlite3
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from scripts.support.database_watcher import DatabaseWatcher
-from scripts.support.sanitize import sanitize
+from scripts.support.log_line import log
 from store.errors import DatabaseError, MissingError, failure_text
 
 if TYPE_CHECKING:
@@ -33,11 +32,6 @@ machine is there, and a clock that was set is noticed."""
 
 MAX_BACKOFF = 10
 """While it fails, the time between two tries grows to this multiple."""
-
-
-def log(text: str) -> None:
-    """Print a line of the log to stderr."""
-    print(f"codex-tap: {sanitize(text)}", file=sys.stderr, flush=True)
 
 
 class Watch:

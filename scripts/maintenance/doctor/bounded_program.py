@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 from typing import TYPE_CHECKING
+
+from scripts.support.process_tree import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,11 +57,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(OSError):
-            if sys.platform == "win32":
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
+        kill_tree(process)
         process.wait()
         return None
 

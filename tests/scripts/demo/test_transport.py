@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,10 +32,11 @@ def test_events_spread_over_time(http2: bool) -> None:
         Backend(http2=http2) as backend,
         CodexClient(backend.proxy_url, [backend.ca_file], http2=http2) as client,
     ):
-        backend.answer(Answer(events=spaced([LIMITS] * 4, 0.05)))
+        backend.answer(Answer(events=spaced([LIMITS] * 4, 0.2)))
         reply = client.http_turn("say ok")
     arrivals = [event.seconds for event in reply.events[1:6]]
-    assert all(later - earlier > 0.03 for earlier, later in pairwise(arrivals)), arrivals
+    # Not gap by gap: a busy machine may read two events at once, and still long before the last one is sent.
+    assert arrivals[-1] - arrivals[0] > 0.3, arrivals
 
 
 def test_cancelled_stream() -> None:
