@@ -19,6 +19,7 @@ from scripts.demo.replies import Answer, Pause
 from store.database import open_reader
 from store.errors import MissingError
 from tests.support.harness import REPOSITORY, SLOW, processes_with, wait_until
+from tests.support.otlp_receiver import Receiver
 
 if sys.platform == "win32":
     pytest.skip("a terminal of Windows is another matter", allow_module_level=True)
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.demo.backend import Backend
+    from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(300)  # a busy machine
 
@@ -196,6 +198,23 @@ def test_a_renamed_thread_while_codex_is_open(machine: Machine) -> None:
         terminal.enter("/quit")
         assert terminal.wait() == 0, terminal.screen()
     assert titles() == {thread: "tidy up the shop", "thread_title": None}
+
+
+def test_a_session_is_sent_on(machine: Machine, postgres_server: PostgresServer, team_database: str) -> None:
+    """With a shipper and a sender of metrics beside it, a session looks as before; its last turn reaches both."""
+    with Receiver() as receiver:
+        machine.environment |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            # The stand-in for Codex's backend is the upstream of everything else.
+            "NO_PROXY": "127.0.0.1",
+        }
+        terminal = machine.turn(*TAP, "--otlp", "--ship", postgres_server.url(team_database), "codex")
+        last = receiver.exports[-1]
+    assert [point.number for point in last.points["gen_ai.client.operation.duration"].values()] == [1]
+    assert "metrics go to" not in terminal.screen()
+    assert machine.recorded() == machine.threads()
+    shipped = "SELECT thread FROM codex_tap.requests WHERE warm_up = 0 AND output_tokens > 0"
+    assert {row[0] for row in postgres_server.execute(shipped, team_database)} == machine.threads()
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the shell that it is typed in")
