@@ -21,12 +21,14 @@ from scripts.demo.codex import exec_turn, log_in
 from scripts.demo.replies import Answer, WireWindow, limit_headers, token_counts
 from scripts.render.console import clock_time
 from scripts.render.forecast import words
+from scripts.render.team import silence_line
 from store.analysis import formatting
 from store.analysis.forecast import NO_RESET_REPORTED, TOO_LITTLE_HISTORY, Forecast
 from store.constants import MANY_ACCOUNTS, MOST_PRESSED
 from store.models import Budget, Credits, Identity, ModelUsage, Source, Tokens, Window
 from tests.support.browser import PHONE, opened, running_browser
 from tests.support.codex_state import write_state
+from tests.support.command_line import started
 from tests.support.databases import record
 from tests.support.factories import ALICE, BOB, limit, snapshot, turn, windows
 from tests.support.harness import Proxy, codex_environment, free_port
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from store.models import Snapshot
     from store.record.writer import Entry
     from tests.support.browser import Watched
+    from tests.support.postgres import PostgresServer
 
 TOKEN = "made-up-token-for-tests"
 LOST = r"console: Failed to load resource: net::ERR_|ERR_INCOMPLETE_CHUNKED_ENCODING"
@@ -514,6 +517,29 @@ def test_a_great_many_accounts(browser: Browser, tmp_path: Path) -> None:
         expect(rows).to_have_count(MOST_PRESSED)
         assert not [url for url in watched.asked if "/api/peaks" in url]
         assert all("account=" in url for url in watched.asked if "/api/history" in url or "/api/breakdown" in url)
+
+
+def test_a_team(browser: Browser, path: Path, postgres_server: PostgresServer, team_database: str) -> None:
+    """A team's database is shown like a file; a machine that was not heard for hours is named, until it is heard."""
+    record(path, reading(13))
+    url = postgres_server.url(team_database)
+    assert started("ship", url, "--db", path).returncode == 0
+    with Program("--db", url) as server, opened(browser, server.port, wait=".card") as watched:
+        expect(watched.page.locator(".card")).to_contain_text("alice@example.com")
+        silent = watched.page.locator("#silent")
+        expect(silent).to_be_hidden()
+        postgres_server.execute("UPDATE codex_tap.machines SET last_seen_at = last_seen_at - 50000", team_database)
+        postgres_server.execute("UPDATE codex_tap.installation SET edits = edits + 1", team_database)
+        expect(silent).to_have_text(re.compile(r"^Machines not heard lately, .*: \S+ \(13 h 53 min\)\.$"))
+        assert watched.axe() == []
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 6, 1_200])
+def test_silent_machines_read_as_in_the_terminal(module: Watched, number: int) -> None:
+    """The first five by name, and the number of the others."""
+    machines = [{"machine": f"build\x1b-{place}", "last_heard_at": 0, "silent_seconds": 900} for place in range(number)]
+    script = "async (machines) => (await import('/static/format.js')).silenceLine(machines)"
+    assert module.page.evaluate(script, machines) == silence_line(machines)  # type: ignore[arg-type]
 
 
 def test_the_compact_view(browser: Browser, server: Program, path: Path) -> None:

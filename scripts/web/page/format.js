@@ -146,6 +146,17 @@ export function accountLabel(account) {
   return printable(account.label);
 }
 
+const NAMED_MACHINES = 5;
+
+// The line on a team's machines that were not heard for a while; "" where there is none.
+export function silenceLine(machines) {
+  if (!machines.length) return "";
+  const names = machines.map((each) => `${printable(each.machine)} (${duration(each.silent_seconds)})`);
+  const more = names.splice(NAMED_MACHINES).length;
+  if (more) names.push(`${count(more)} more`);
+  return `Machines not heard lately, whose use since then is missing here: ${names.join(", ")}.`;
+}
+
 const TOO_LITTLE_HISTORY = "too little history for a forecast";
 
 // Whether a window lasts, as short as it can be said: "81 % likely to last"; null if there is nothing to say.

@@ -261,6 +261,8 @@ function showUsage() {
   $("empty").hidden = some;
   $("accounts").hidden = $("headline").hidden = !some;
   $("past").hidden = !usage.accounts.length || compact;
+  $("silent").textContent = say.silenceLine(usage.machines_silent ?? []);
+  $("silent").hidden = !$("silent").textContent;
   showAccounts(at);
   if (showChoice() || first) askPast(true);
   const most = highest(usage);
