@@ -66,8 +66,11 @@ class Watch:
         elif state == self._seen and not self._failures:
             return 1.0
         try:
-            while not stop.is_set() and self._shipper.step():
-                pass
+            while not stop.is_set():
+                if not self._shipper.step():
+                    break
+            else:
+                return 1.0  # what is left is new to the last look
         except MissingError:
             return 1.0  # the first turn creates it
         except (DatabaseError, sqlite3.Error) as error:

@@ -112,6 +112,20 @@ def test_one_that_is_away_is_tried_ever_more_rarely(path: Path, team: _Team) -> 
     watching.close()
 
 
+def test_what_a_stop_leaves_is_new_to_the_last_look(
+    path: Path, team: _Team, postgres_server: PostgresServer, team_database: str
+) -> None:
+    watching, _ = _watch(path, team)
+    stop = threading.Event()
+    record(path, turn(at=time.time()))
+    stop.set()
+    watching.look(stop)
+    stop.clear()
+    watching.look(stop)
+    assert postgres_server.execute(_TURNS, team_database) == [(1,)]
+    watching.close()
+
+
 def test_rows_that_are_refused_are_told(
     path: Path, team: _Team, postgres_server: PostgresServer, team_database: str
 ) -> None:
