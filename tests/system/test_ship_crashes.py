@@ -115,7 +115,10 @@ class _Field:
         working = [pid for (pid,) in rows if pid != os.getpid()]
         if not working:
             return False
-        os.kill(self.random.choice(working), signal.SIGTERM)
+        try:
+            os.kill(self.random.choice(working), signal.SIGTERM)
+        except ProcessLookupError:  # it ended in between
+            return False
         return True
 
     def _rename(self) -> bool:
