@@ -147,9 +147,9 @@ def _npm_version(launcher: Path) -> str | None:
 
 def _probe(program: str, environ: Mapping[str, str]) -> int | None:
     """Return the exit code of ``codex --no-daemon --version``, or None if it cannot be run or does not end in time."""
+    import signal
     import subprocess
-
-    from scripts.support.process_tree import kill_tree
+    from contextlib import suppress
 
     try:
         process = subprocess.Popen(
@@ -168,7 +168,11 @@ def _probe(program: str, environ: Mapping[str, str]) -> int | None:
         return None
     finally:
         if process.poll() is None:
-            kill_tree(process)
+            with suppress(OSError):
+                if sys.platform == "win32":
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
