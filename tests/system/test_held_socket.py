@@ -20,7 +20,7 @@ from store.errors import MissingError
 from tests.support.command_line import in_terminal, needs_terminal
 from tests.support.harness import SLOW, wait_until
 from tests.support.launcher import mitmdump_of, read_line, started
-from tests.system.test_real_codex import CLI, answer, run_environment
+from tests.system.test_real_codex import CLI, answer, has_asked, run_environment
 
 if sys.platform == "win32":
     pytest.skip("processes are found and killed as POSIX does", allow_module_level=True)
@@ -72,16 +72,6 @@ def kill_mitmdump(pid: int) -> None:
     assert first is not None
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: mitmdump_of(pid) not in {None, first}, lambda: "it is not started again")
-
-
-def has_asked(backend: Backend, account: str) -> bool:
-    """Return True if a turn of an account, which is no warm-up, has arrived at the stand-in over a websocket."""
-    return any(
-        each.method == "MESSAGE"
-        and each.headers.get("chatgpt-account-id") == account
-        and b'"generate":false' not in each.body
-        for each in backend.requests
-    )
 
 
 @pytest.fixture(name="environ")

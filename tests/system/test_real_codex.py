@@ -352,20 +352,22 @@ def test_no_process_is_left(codex: str, backend: Backend, tmp_path: Path, sent: 
     """However ``codex-tap run`` ends, the proxy, Codex and what Codex started end with it, and its readings stay."""
     path = tmp_path / "tap.sqlite3"
     told = answer(13, "plus", upgrade=101)
-    backend.answer(replace(told, events=[*told.events, Pause(60)]), account="acct-ended")
-    log_in(tmp_path / "home", "acct-ended", "user-1")
+    account = f"acct-ended-{sent.name.lower()}"
+    backend.answer(replace(told, events=[*told.events, Pause(60)]), account=account)
+    log_in(tmp_path / "home", account, "user-1")
     environment = run_environment(backend, tmp_path, path)
     command = [sys.executable, str(CLI), "run", codex, "exec", "--skip-git-repo-check", "say ok"]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as run:
+        wait_until(lambda: has_asked(backend, account), lambda: "no turn")  # Codex heeds no interrupt before one
         wait_for_rows(path)
         assert len(processes_with(str(tmp_path))) >= 3
         run.send_signal(sent)
         run.wait(30)
         wait_until(lambda: not processes_with(str(tmp_path)), lambda: f"left behind: {processes_with(str(tmp_path))}")
 
-    (limit,) = account_status(path, "acct-ended")["limits"]
+    (limit,) = account_status(path, account)["limits"]
     assert limit["windows"]["5h"]["used_percent"] == 13.0
 
 
@@ -381,6 +383,16 @@ def run_environment(backend: Backend, folder: Path, path: Path) -> dict[str, str
         "HTTPS_PROXY": backend.proxy_url,
         "SSL_CERT_FILE": str(backend.ca_file),
     }
+
+
+def has_asked(backend: Backend, account: str) -> bool:
+    """Return True if a turn of an account, which is no warm-up, has arrived at the stand-in over a websocket."""
+    return any(
+        each.method == "MESSAGE"
+        and each.headers.get("chatgpt-account-id") == account
+        and b'"generate":false' not in each.body
+        for each in backend.requests
+    )
 
 
 def wait_for_rows(path: Path) -> None:
