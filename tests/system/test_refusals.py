@@ -503,7 +503,7 @@ def _due(at: float, since: float = 3_000, used: float = 100) -> Snapshot:
     [
         pytest.param(0, "refused", 1, id="just-seen"),
         pytest.param(130, "refused", 1, id="two-minutes-ago"),
-        pytest.param(3_590, "refused", 1, id="nearly-an-hour-ago"),
+        pytest.param(3_540, "refused", 1, id="nearly-an-hour-ago"),
         pytest.param(3_600, "unknown", 3, id="an-hour-ago"),
         pytest.param(900_000, "unknown", 3, id="long-ago"),
     ],
