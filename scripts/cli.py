@@ -23,9 +23,12 @@ if __package__ in {None, ""}:
 
     isolate()
 
-import click
+from scripts.support.late_import import imported_late
 
-from scripts.commands.options import QuickHelp, pass_on_options, status_options
+with imported_late("inspect"):  # click's texts of help need it
+    import click
+
+from scripts.commands.options import QuickHelp, pass_on_options, quick_option, status_options
 from scripts.support.errors import FAILED, NOTHING_KNOWN, NOTHING_YET, WRONG_USE, CommandError
 from scripts.support.sanitize import sanitize
 
@@ -223,7 +226,7 @@ Options work in front of a command, too; after it they take precedence.
 """,
 )
 @status_options
-@click.option(
+@quick_option(
     "--version",
     is_flag=True,
     is_eager=True,

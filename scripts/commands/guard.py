@@ -17,6 +17,7 @@ from scripts.commands.options import (
     json_option,
     names_option,
     place_option,
+    quick_option,
     shell_login,
 )
 from scripts.commands.output import emit
@@ -106,10 +107,10 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
     """,
 )
 @click.argument("account", shell_complete=complete_account, required=False)
-@click.option(
+@quick_option(
     "--window", metavar="LENGTH", help="Check only this window, by its length (5h, 7d, 30d, …). [default: all windows]"
 )
-@click.option(
+@quick_option(
     "--min-remaining",
     type=click.FloatRange(0, 100),
     default=10.0,
@@ -117,18 +118,18 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
     metavar="PERCENT",
     help="Required remaining percent.",
 )
-@click.option(
+@quick_option(
     "--max-age", callback=_parse_age, metavar="TIME", help="Treat figures older than TIME as unknown. [default: none]"
 )
-@click.option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
-@click.option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")
-@click.option(
+@quick_option("--limit", "limit_id", default="codex", show_default=True, metavar="ID", help="Limit to check.")
+@quick_option("--no-credits", is_flag=True, help="Count a limit whose use the credits pay for as below.")
+@quick_option(
     "--budget",
     callback=_parse_budget,
     metavar="PERCENT[/PERIOD]",
     help="Be below if more of the window was used: 20%, 5%/day, 2%/hour, 10%/week.",
 )
-@click.option(
+@quick_option(
     "--budget-for",
     "scope",
     type=click.Choice(["thread", "project", "account"]),
@@ -136,9 +137,9 @@ Exit codes: 0 go, 1 below, 3 unknown or older than --max-age,
 )
 @names_option()
 @any_option
-@click.option("--fail-open", is_flag=True, help="Exit with 0 instead of 3: go on where nothing is known.")
-@click.option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
-@click.option("--quiet", "-q", is_flag=True, help="No output, only the exit code.")
+@quick_option("--fail-open", is_flag=True, help="Exit with 0 instead of 3: go on where nothing is known.")
+@quick_option("--wait", is_flag=True, help="If below, wait for the reset and check again.")
+@quick_option("--quiet", "-q", is_flag=True, help="No output, only the exit code.")
 @json_option
 @place_option
 @click.pass_context

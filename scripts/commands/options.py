@@ -36,12 +36,24 @@ PROXY_ADDRESS = "127.0.0.1:8080"
 # Help
 
 
+class _QuickOption(click.Option):
+    """An option whose help is one line: click imports `inspect` to take the indentation out of a text."""
+
+    def __init__(self, *arguments: Any, help: str, **settings: Any) -> None:  # noqa: A002 (click's name)
+        super().__init__(*arguments, **settings)
+        self.help = help
+
+
+quick_option = functools.partial(click.option, cls=_QuickOption)
+"""``click.option`` for the commands of prompts."""
+
+
 class QuickHelp(click.Command):
     """A command for prompts: its option for help is click's, without the search for a translation of its text."""
 
     @functools.cached_property
     def _quick_help(self) -> click.Option:
-        return click.Option(
+        return _QuickOption(
             ["-h", "--help"],
             is_flag=True,
             is_eager=True,
@@ -188,7 +200,7 @@ def _json_form(_context: click.Context, _parameter: click.Parameter, value: bool
     return "json" if value else None
 
 
-json_option = click.option("--json", "form", is_flag=True, callback=_json_form, help="Print JSON.")
+json_option = quick_option("--json", "form", is_flag=True, callback=_json_form, help="Print JSON.")
 """``--json``, of commands without rows; the command takes `form`, which is "json" or None."""
 
 _FORMS: tuple[Form, ...] = ("json", "csv", "ndjson")
@@ -204,9 +216,9 @@ def export_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError(f"--{given[0]} cannot be combined with --{given[1]}.")
         command(*arguments, form=given[0] if given else None, **options)
 
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-    as_ndjson = click.option("--ndjson", "as_ndjson", is_flag=True, help="Print one JSON object per line.")
+    as_json = quick_option("--json", "as_json", is_flag=True, help="Print JSON.")
+    as_csv = quick_option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+    as_ndjson = quick_option("--ndjson", "as_ndjson", is_flag=True, help="Print one JSON object per line.")
     return as_json(as_csv(as_ndjson(with_form)))
 
 
@@ -214,7 +226,7 @@ def export_options(command: Callable[..., None]) -> Callable[..., None]:
 
 ACCOUNT_HELP = "ACCOUNT is a name, or a prefix of a name, e-mail, account key or token key."
 
-database_option = click.option(
+database_option = quick_option(
     "--db",
     "database",
     type=_PlaceType(may_be_team=False),
@@ -223,7 +235,7 @@ database_option = click.option(
 )
 """``--db``, of commands that write; the command takes `database`, a path or None."""
 
-place_option = click.option(
+place_option = quick_option(
     "--db",
     "database",
     type=_PlaceType(may_be_team=True),
@@ -233,14 +245,14 @@ place_option = click.option(
 )
 """``--db``, of commands that only read; the command takes `database`, a `scripts.support.place.Place` or None."""
 
-any_option = click.option(
+any_option = quick_option(
     "--any", "any_account", is_flag=True, help="Take the account seen last, whichever is logged in here."
 )
 
 
 def status_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of ``status``, which the bare ``codex-tap`` has as well."""
-    watch = click.option(
+    watch = quick_option(
         "--watch",
         type=click.FloatRange(min=0.1),
         is_flag=False,
@@ -249,7 +261,7 @@ def status_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Refresh every SECONDS (default 2) until Ctrl-C.",
     )
     every = all_option("Show every account, however many there are.")
-    any_account = click.option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
+    any_account = quick_option("--any", "any_account", is_flag=True, help="Ignore which account is logged in here.")
     return place_option(json_option(any_account(every(watch(command)))))
 
 
@@ -267,7 +279,7 @@ def names_option(
             raise click.BadParameter(f"{chosen!r} is not one of 'on', 'off'.", param_hint=NAMES_VARIABLE)
         return None if chosen is None else chosen == "on"
 
-    return click.option(
+    return quick_option(
         "--names",
         "names_on",
         type=click.Choice(_ON_OFF),
@@ -282,15 +294,15 @@ accounts_argument = click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...",
 
 def all_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--all`` with its help; the command takes `shows_all`."""
-    return click.option("--all", "shows_all", is_flag=True, help=effect)
+    return quick_option("--all", "shows_all", is_flag=True, help=effect)
 
 
 def quiet_option(effect: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--quiet`` with its help; the command takes `quiet`."""
-    return click.option("--quiet", "-q", is_flag=True, help=effect)
+    return quick_option("--quiet", "-q", is_flag=True, help=effect)
 
 
-pager_option = click.option(
+pager_option = quick_option(
     "--pager/--no-pager", "pages", default=True, help="Page a long text on a terminal. [default: pager; env: PAGER]"
 )
 
@@ -321,7 +333,7 @@ def shell_login(account: str | None = None, *, any_account: bool = False, quiet:
     return login
 
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+yes_option = quick_option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 SINCE_HELP = "Start of the time range: a duration (7d, 36h, 90min) or a date (2026-11-20, 2026-11-20T14:05)."
@@ -329,7 +341,7 @@ SINCE_HELP = "Start of the time range: a duration (7d, 36h, 90min) or a date (20
 
 def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--since``; the command takes a Unix timestamp, or None without a default."""
-    return click.option(
+    return quick_option(
         "--since",
         callback=parse_since_option,
         default=default,
@@ -339,15 +351,15 @@ def since_option(default: str | None = None) -> Callable[[Callable[..., Any]], C
     )
 
 
-host_option = click.option(
+host_option = quick_option(
     "--host", "hosts", multiple=True, metavar="HOST", help="Additional gateway host to watch (repeatable)."
 )
 
 _BESIDE_OPTIONS = (
-    click.option("--serve", is_flag=True, help="Also start the web page (codex-tap serve)."),
-    click.option("--alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."),
-    click.option("--otlp", is_flag=True, help="Also send metrics to a collector (codex-tap otlp)."),
-    click.option("--ship", metavar="URL", help="Also ship to a team's database (codex-tap ship --watch)."),
+    quick_option("--serve", is_flag=True, help="Also start the web page (codex-tap serve)."),
+    quick_option("--alerts", is_flag=True, help="Also send alerts (codex-tap alerts watch)."),
+    quick_option("--otlp", is_flag=True, help="Also send metrics to a collector (codex-tap otlp)."),
+    quick_option("--ship", metavar="URL", help="Also ship to a team's database (codex-tap ship --watch)."),
 )
 
 
@@ -366,14 +378,14 @@ def beside_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_beside
 
 
-proxy_option = click.option(
+proxy_option = quick_option(
     "--proxy", "address", metavar="HOST:PORT", help="Use this running codex-tap proxy instead of starting one."
 )
 
 
 def ca_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--ca``; the command takes `ca_file`, a path or None."""
-    return click.option(
+    return quick_option(
         "--ca",
         "ca_file",
         type=click.Path(path_type=Path),  # made where it is used: click looks up a translation of its name

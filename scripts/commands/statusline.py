@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from scripts.commands.completion import complete_account
-from scripts.commands.options import ACCOUNT_HELP, LOGIN_HELP, QuickHelp, any_option, place_option, shell_login
+from scripts.commands.options import (
+    ACCOUNT_HELP,
+    LOGIN_HELP,
+    QuickHelp,
+    any_option,
+    place_option,
+    quick_option,
+    shell_login,
+)
 from scripts.support.database import account_outlook
 from scripts.support.errors import NOTHING_YET
 from scripts.support.json_document import versioned
@@ -57,7 +65,7 @@ prints "-" and exits with 0.
     """,
 )
 @click.argument("account", shell_complete=complete_account, required=False)
-@click.option(
+@quick_option(
     "--format",
     "form",
     type=click.Choice(["text", "tmux", "waybar", "json"]),

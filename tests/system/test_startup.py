@@ -37,8 +37,8 @@ HEAVY = (
 )
 UNUSED_IN_PROMPTS = (
     *HEAVY,
-    *("dataclasses", "email", "locale", "logging", "math", "platformdirs", "psycopg", "subprocess", "urllib.parse"),
-    "zoneinfo",
+    *("dataclasses", "email", "inspect", "locale", "logging", "math", "platformdirs", "psycopg", "subprocess"),
+    *("urllib.parse", "zoneinfo"),
     *(
         "scripts.render.console",
         "scripts.support.beside",
@@ -89,7 +89,7 @@ def test_what_runs_in_prompts(arguments: list[str]) -> None:
     """These commands run each time a prompt is drawn: no module is imported for what they do not print."""
     record(Path(os.environ["CODEX_TAP_DB"]), used(13))
     log_in(Path(os.environ["CODEX_HOME"]), ALICE.account_id, ALICE.user_id)
-    of_pathlib = {"math", "urllib.parse"} if sys.version_info < (3, 12) else set()
+    of_pathlib = {"math", "urllib.parse"} if sys.version_info < (3, 13) else set()
     assert _imported(arguments, [each for each in UNUSED_IN_PROMPTS if each not in of_pathlib]) == "[]\n"
 
 
