@@ -7,7 +7,7 @@ a whole. The views have the names of the tables and belong to one connection, so
 
 from __future__ import annotations
 
-import functools
+import operator
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ _CONDITIONS = {
     "count": f"+{{0}} BETWEEN 0 AND {MAX_COUNT}",
     "flag": "+{0} IN (0, 1)",
 }
-readable_text = functools.partial(str, encoding="utf-8", errors="replace")
+readable_text = operator.methodcaller("decode", "utf-8", "replace")
 """Return the text of a column's bytes; those that are no text become replacement characters. It runs for every text."""
 
 _WHOLE = frozenset(("second", "minutes", "count", "flag"))

@@ -101,7 +101,7 @@ class TurnTiming(NamedTuple):
 class Measure(NamedTuple):
     """How fast a turn was; None where it does not tell."""
 
-    seconds: float
+    seconds: float | None
     first_byte_seconds: float | None
     tokens_per_second: float | None
 
@@ -134,19 +134,23 @@ def is_rerouted(model: str | None, response_model: str | None) -> bool:
     return short_model(response_model) != short_model(model)
 
 
-def measure(turn: TurnTiming) -> Measure | None:
-    """Return how fast an answered turn was; None for one without output tokens, or whose clock was set back."""
-    seconds = turn.ended_at - turn.started_at
-    if turn.output_tokens is None or turn.first_byte_at is None or seconds < 0:
-        return None
-    waited, written = turn.first_byte_at - turn.started_at, turn.ended_at - turn.first_byte_at
+NOT_MEASURED = Measure(None, None, None)
+"""What is known of a turn without output tokens, or whose clock was set back."""
+
+
+def measure(started_at: float, first_byte_at: float | None, ended_at: float, output_tokens: int | None) -> Measure:
+    """Return how fast an answered turn was, by the fields of `TurnTiming`."""
+    seconds = ended_at - started_at
+    if output_tokens is None or first_byte_at is None or seconds < 0:
+        return NOT_MEASURED
+    waited, written = first_byte_at - started_at, ended_at - first_byte_at
     if waited < 0 or written < 0:
-        return None
-    if turn.output_tokens < MIN_OUTPUT_TOKENS:
+        return NOT_MEASURED
+    if output_tokens < MIN_OUTPUT_TOKENS:
         return Measure(seconds, waited, None)
-    if turn.output_tokens > written * MAX_RATE:
+    if output_tokens > written * MAX_RATE:
         return Measure(seconds, None, None)
-    return Measure(seconds, waited, turn.output_tokens / written if written >= MIN_OUTPUT_SECONDS else None)
+    return Measure(seconds, waited, output_tokens / written if written >= MIN_OUTPUT_SECONDS else None)
 
 
 # Adding up

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from store.analysis.speed import Sample, measure, outcome, short_model
+from store.analysis.speed import NOT_MEASURED, Sample, TurnTiming, measure, outcome, short_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from store.analysis.speed import Outcome, TurnTiming
+    from store.analysis.speed import Measure, Outcome
 
 T = TypeVar("T", int, float)
 
@@ -48,27 +51,10 @@ class TurnColumns(NamedTuple):
     tokens_per_second: array[float]
     input_tokens: array[float]
 
-    def add(self, turn: TurnTiming) -> None:
-        """Add the figures of a turn; only answered turns tell how fast they were."""
-        self.started_at.append(turn.started_at // QUARTER * QUARTER)
-        measured = measure(turn) if outcome(turn.status, turn.error_type) == "answered" else None
-        seconds, waited, rate = measured or (None, None, None)
-        self.seconds.append(_known(seconds))
-        self.first_byte_seconds.append(_known(waited))
-        self.tokens_per_second.append(_known(rate))
-        self.input_tokens.append(_known(turn.input_tokens))
-
     def extend(self, others: TurnColumns) -> None:
         """Add the figures of other turns."""
         for mine, column in zip(self, others, strict=True):
             mine.extend(column)
-
-    def add_bytes(self, written: bytes, number: int) -> None:
-        """Add the first turns of columns that `to_bytes` has written."""
-        length = len(written) // len(self)
-        view = memoryview(written)
-        for place, column in enumerate(self):
-            column.frombytes(view[place * length : place * length + number * column.itemsize])
 
     def answered_inputs(self) -> Sequence[float]:
         """Return the input tokens of the turns that tell how fast they were."""
@@ -79,17 +65,44 @@ class TurnColumns(NamedTuple):
         return TurnColumns(*(array("d", [column[place] for place in places]) for column in self))
 
     def to_bytes(self) -> bytes:
-        """Return the columns one after the other."""
-        return b"".join(column.tobytes() for column in self)
+        """Return the figures of one turn after the other: `TURN_BYTES` of each."""
+        return array("d", chain.from_iterable(zip(*self, strict=True))).tobytes()
 
 
 Cell = tuple[TurnKind, TurnColumns]
 """Turns of one kind."""
 
+Count = tuple[TurnKind, Sequence[float], Sequence[int]]
+"""Numbers of turns of one kind: the starts of quarter hours, and how many turns started in each."""
 
-def empty_columns() -> TurnColumns:
-    """Return the columns of no turns."""
-    return TurnColumns(*(array("d") for _ in TurnColumns._fields))
+TURN_BYTES = len(TurnColumns._fields) * array("d").itemsize
+
+
+def columns_of(kind: TurnKind, turns: Sequence[TurnTiming]) -> TurnColumns:
+    """Return the figures of turns of a kind; only answered turns tell how fast they were."""
+    if not turns:
+        return columns_from([])
+    started_at, first_byte_at, ended_at, *_, input_tokens, output_tokens = zip(*turns, strict=True)
+    measured: Iterable[Measure] = repeat(NOT_MEASURED, len(turns))
+    if outcome(kind.status, kind.error_type) == "answered":
+        measured = map(measure, started_at, first_byte_at, ended_at, output_tokens)
+    columns = [at // QUARTER * QUARTER for at in started_at], *zip(*measured, strict=True), input_tokens
+    return TurnColumns(*(array("d", [UNKNOWN if each is None else each for each in column]) for column in columns))
+
+
+def counted(cell: Cell) -> Count:
+    """Return the numbers of the turns of a cell."""
+    kind, columns = cell
+    numbers = Counter(columns.started_at)
+    return kind, [*numbers], [*numbers.values()]
+
+
+def columns_from(written: Iterable[bytes]) -> TurnColumns:
+    """Return the turns of columns that `to_bytes` has written, or of their beginnings, one after the other."""
+    figures = array("d")
+    figures.frombytes(b"".join(written))
+    width = len(TurnColumns._fields)
+    return TurnColumns(*(figures[place::width] for place in range(width)))
 
 
 # Adding up
@@ -132,6 +145,11 @@ class Tally:
         ):
             mine.extend([figure for figure in column if figure == figure])  # noqa: PLR0124 (an unknown one is not)
 
+    def sort(self) -> None:
+        """Sort the figures: to sort those of several rows together is fast then."""
+        for column in (self.seconds, self.first_byte_seconds, self.tokens_per_second, self.input_tokens):
+            column[:] = array("d", sorted(column))
+
     def merge(self, other: Tally) -> None:
         """Add the turns of another row."""
         self.turns += other.turns
@@ -151,20 +169,21 @@ class Tally:
 
 
 def cells(turns: Iterable[TurnTiming]) -> Iterator[Cell]:
-    """Yield the turns by kinds."""
-    found: dict[TurnKind, TurnColumns] = {}
+    """Yield the turns by kinds; plain tuples of their fields will do."""
+    found: dict[tuple[str | int | None, ...], list[TurnTiming]] = {}
     for turn in turns:
-        kind = kind_of(turn)
-        columns = found.get(kind)
-        if columns is None:
-            columns = found[kind] = empty_columns()
-        columns.add(turn)
-    yield from found.items()
+        found.setdefault(_KIND_FIELDS(turn), []).append(turn)
+    for fields, alike in found.items():
+        kind = TurnKind._make(fields)
+        yield kind, columns_of(kind, alike)
+
+
+_KIND_FIELDS = itemgetter(*(TurnTiming._fields.index(name) for name in TurnKind._fields))
 
 
 def kind_of(turn: TurnTiming) -> TurnKind:
     """Return the kind of a turn."""
-    return TurnKind(turn.model, turn.response_model, turn.reasoning_effort, turn.tier, turn.status, turn.error_type)
+    return TurnKind._make(_KIND_FIELDS(turn))
 
 
 def samples(cell: Cell, day_of: Callable[[float], str | None]) -> Iterator[Sample]:
@@ -203,7 +222,3 @@ def sample_level(number: int, most: int) -> int:
 
 def _told(figure: float, kind: type[T]) -> T | None:
     return None if math.isnan(figure) else kind(figure)
-
-
-def _known(value: float | None) -> float:
-    return UNKNOWN if value is None else value

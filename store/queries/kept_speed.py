@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.speed import TurnTiming
-from store.analysis.speed_cells import QUARTER, TurnKind, empty_columns, kind_of, level
+from store.analysis.speed_cells import QUARTER, TURN_BYTES, TurnKind, columns_from, columns_of, kind_of, level
 from store.kept.kind import Coverage, Kind, ceil_to, floor_to
 from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from store.analysis.speed_cells import Cell, TurnColumns
+    from store.analysis.speed_cells import Cell, Count
     from store.kept.kind import Kept, Piece
 
 DAY = 86_400
 
-_FEW_LEVEL = 3
-"""The turns of this level and above, every eighth one, are in rows of their own: long questions read no others."""
+_BANDS = (("speed_turns_64", 6), ("speed_turns_8", 3), ("speed_turns", 0))
+"""The tables of turns, each with the lowest level of its turns: questions that need every 64th one read no others."""
 
 _FINAL_SECONDS = 2 * 3_600
 """A turn is stored when it ends, and nearly none takes longer."""
@@ -51,59 +53,57 @@ def _fill(piece: Piece) -> float:
     for row_id, *row in cursor.execute(_TURNS, where):
         turn = TurnTiming._make(row)
         found.setdefault((ceil_to(DAY, turn.ended_at), kind_of(turn)), []).append(_Turn(row_id, turn))
-    piece.kept.executemany(
-        _INSERT,
-        ((piece.account, at, *kind, *row) for (at, kind), turns in found.items() for row in _rows(turns)),
-    )
+    for (at, kind), turns in found.items():
+        place = piece.account, at, *kind
+        piece.kept.execute(_INSERT.format(table="speed_counts"), (*place, len(turns), _quarters(turns)))
+        above = math.inf
+        for table, least in _BANDS:
+            own = [turn for turn in turns if least <= level(turn.id) < above]
+            if own:
+                piece.kept.execute(_INSERT.format(table=table), (*place, *_sample(kind, own)))
+            above = least
     return piece.until
 
 
-def _rows(turns: list[_Turn]) -> Iterator[tuple[object, ...]]:
-    """Yield the rows of a cell: that of its few turns, which counts all, and that of the others."""
-    quarters = Counter(int(turn.timing.started_at // QUARTER) for turn in turns)
-    counts = array("q", [value for each in quarters.items() for value in each])
-    few = [turn for turn in turns if level(turn.id) >= _FEW_LEVEL]
-    others = [turn for turn in turns if level(turn.id) < _FEW_LEVEL]
-    yield 1, len(turns), counts.tobytes(), *_sample(few)
-    if others:
-        yield 0, 0, b"", *_sample(others)
+def _quarters(turns: list[_Turn]) -> bytes:
+    """Return the quarter hours in which turns started, each with their number."""
+    numbers = Counter(int(turn.timing.started_at // QUARTER) * QUARTER for turn in turns)
+    return array("q", chain.from_iterable(numbers.items())).tobytes()
 
 
-def _sample(turns: list[_Turn]) -> tuple[bytes, bytes]:
-    """Return how many turns each level has, and the columns of all in the order of their levels."""
+def _sample(kind: TurnKind, turns: list[_Turn]) -> tuple[bytes, bytes]:
+    """Return how many turns each level has, and the figures of all in the order of their levels."""
     turns.sort(key=lambda turn: -level(turn.id))
-    columns = empty_columns()
     levels: list[int] = []
     for number, turn in enumerate(turns, 1):
-        columns.add(turn.timing)
         depth = level(turn.id) + 1
         levels += [0] * (depth - len(levels))
         levels[depth - 1] = number
     for depth in range(len(levels) - 1, 0, -1):
         levels[depth - 1] = max(levels[depth - 1], levels[depth])
-    return array("q", levels).tobytes(), columns.to_bytes()
+    return array("q", levels).tobytes(), columns_of(kind, [turn.timing for turn in turns]).to_bytes()
 
 
 SPEED = Kind(
     "speed",
-    1,
+    2,
     {
         "speed_numbers": "number INTEGER NOT NULL",
-        "speed_turns": f"{_KIND_COLUMNS}, is_few INTEGER NOT NULL, turns INTEGER NOT NULL, quarters BLOB NOT NULL,"
-        " levels BLOB NOT NULL, figures BLOB NOT NULL",
+        "speed_counts": f"{_KIND_COLUMNS}, turns INTEGER NOT NULL, quarters BLOB NOT NULL",
+        **{table: f"{_KIND_COLUMNS}, levels BLOB NOT NULL, figures BLOB NOT NULL" for table, _ in _BANDS},
     },
     _fill,
     float(DAY),
     _FINAL_SECONDS,
 )
-"""``speed_numbers`` counts all turns of a day, which the index of the database does, too. ``turns`` and ``quarters``
-count those of a cell: in all, and by the quarter hour in which they started.
+"""``speed_numbers`` counts all turns of a day, which the index of the database does, too; ``speed_counts`` those of a
+cell: in all, and by the quarter hour in which they started. It is small, so that counting reads little of the file.
 """
 
 _IN_RANGE = "account = ? AND ended_at > ? AND ended_at <= ?"
 _ENDS = f"SELECT ended_at FROM main.requests WHERE {_IN_RANGE}"  # noqa: S608 (constants)
 _TURNS = f"SELECT id, {TIMING_COLUMNS} FROM requests WHERE {_IN_RANGE} AND {TIMED}"  # noqa: S608 (constants)
-_INSERT = f"INSERT INTO speed_turns VALUES ({', '.join('?' * (len(TurnKind._fields) + 7))})"  # noqa: S608 (constants)
+_INSERT = f"INSERT INTO {{table}} VALUES ({', '.join('?' * (len(TurnKind._fields) + 4))})"  # noqa: S608 (constants)
 
 
 # Reading
@@ -126,37 +126,33 @@ def kept_number(kept: Kept, account: int, part: Coverage) -> int:
     return int(found or 0)
 
 
-def kept_counts(
-    kept: Kept, account: int, part: Coverage, *, by_quarter: bool
-) -> Iterator[tuple[TurnKind, Iterable[tuple[int, int]]]]:
-    """Yield the number of turns by kind, with the quarter hour in which they started; else that is 0."""
+def kept_counts(kept: Kept, account: int, part: Coverage, *, by_quarter: bool) -> Iterator[Count]:
+    """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
     if not by_quarter:
         for *kind, turns in kept.connection.execute(_KEPT_COUNTS, (account, *part)):
-            yield TurnKind._make(kind), [(0, turns)]
+            yield TurnKind._make(kind), [0], [turns]
         return
     for *kind, quarters in kept.connection.execute(_KEPT_QUARTERS, (account, *part)):
         numbers = memoryview(quarters).cast("q").tolist()
-        yield TurnKind._make(kind), zip(numbers[::2], numbers[1::2], strict=True)
+        yield TurnKind._make(kind), numbers[::2], numbers[1::2]
 
 
 def kept_cells(kept: Kept, account: int, part: Coverage, wanted: int) -> Iterator[Cell]:
     """Yield a sample of the turns in a part that is kept: those of a level or above."""
-    statement = _KEPT_FEW if wanted >= _FEW_LEVEL else _KEPT_CELLS
-    found: dict[tuple[str | int | None, ...], TurnColumns] = {}
-    for *kind, levels, figures in kept.connection.execute(statement, (account, *part)):
-        numbers = memoryview(levels).cast("q")
-        if wanted < len(numbers):
-            # A day has few turns of a kind: they are gathered here, not in columns of their own.
-            columns = found.get(tuple(kind))
-            if columns is None:
-                columns = found[tuple(kind)] = empty_columns()
-            columns.add_bytes(figures, numbers[wanted])
-    for each, columns in found.items():
-        yield TurnKind._make(each), columns
+    found: dict[tuple[str | int | None, ...], list[bytes]] = {}
+    above = math.inf
+    for table, least in _BANDS:
+        if wanted < above:
+            for *kind, levels, figures in kept.connection.execute(_KEPT_CELLS.format(table=table), (account, *part)):
+                numbers = memoryview(levels).cast("q")
+                if wanted < len(numbers):
+                    found.setdefault(tuple(kind), []).append(figures[: numbers[wanted] * TURN_BYTES])
+        above = least
+    for each, written in found.items():
+        yield TurnKind._make(each), columns_from(written)
 
 
-_OF_PART = "FROM speed_turns WHERE account = ? AND at > ? AND at <= ?"
-_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, sum(turns) {_OF_PART} AND is_few GROUP BY {_KIND_COLUMNS}"
-_KEPT_QUARTERS = f"SELECT {_KIND_COLUMNS}, quarters {_OF_PART} AND is_few"
-_KEPT_CELLS = f"SELECT {_KIND_COLUMNS}, levels, figures {_OF_PART}"
-_KEPT_FEW = f"{_KEPT_CELLS} AND is_few"
+_OF_PART = "account = ? AND at > ? AND at <= ?"
+_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, sum(turns) FROM speed_counts WHERE {_OF_PART} GROUP BY {_KIND_COLUMNS}"  # noqa: S608 (constants)
+_KEPT_QUARTERS = f"SELECT {_KIND_COLUMNS}, quarters FROM speed_counts WHERE {_OF_PART}"  # noqa: S608 (constants)
+_KEPT_CELLS = f"SELECT {_KIND_COLUMNS}, levels, figures FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)

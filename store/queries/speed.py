@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import DAY, HOUR
+from store.analysis.periods import Bounds, period_bounds, period_key
 from store.analysis.speed import (
     Change,
     Comparison,
@@ -20,7 +21,7 @@ from store.analysis.speed import (
     outcome,
     quantiles,
 )
-from store.analysis.speed_cells import QUARTER, Tally, TurnKind, samples
+from store.analysis.speed_cells import QUARTER, Tally, TurnKind, counted, samples
 from store.analysis.speed_text import comparison_text
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
@@ -32,9 +33,10 @@ from store.queries.recent import computed
 from store.queries.speed_turns import Range, SpeedTurns
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from store.analysis.speed_cells import Cell, TurnColumns
+    from store.analysis.speed_cells import Cell, Count, TurnColumns
     from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
@@ -128,15 +130,18 @@ _Label = Callable[[float], str | None]
 
 
 class _Remembered(dict[float, str | None]):
-    """Labels of times, each computed once: what is known takes no call of Python, for there are many thousands."""
+    """Labels of times, those of a day computed at once: what is known takes no call of Python, for there are many."""
 
-    def __init__(self, compute: _Label) -> None:
+    def __init__(self, compute: Callable[[float], Mapping[float, str | None]]) -> None:
         super().__init__()
         self._compute = compute
 
     def __missing__(self, at: float) -> str | None:
-        found = self[at] = self._compute(at)
-        return found
+        self.update(self._compute(at))
+        return self[at]
+
+
+_HOURS = tuple(f"{hour:02}:00" for hour in range(24))
 
 
 class _Clock:
@@ -144,24 +149,26 @@ class _Clock:
 
     def __init__(self, zone: dt.tzinfo | None) -> None:
         self._zone = zone
-        self.day: _Label = _Remembered(self._day).__getitem__
+        self.day: _Label = _Remembered(self._days).__getitem__
         """Returns the day (``2026-11-21``); None outside the calendar."""
-        self.hour: _Label = _Remembered(self._hour).__getitem__
+        self.hour: _Label = _Remembered(self._hours).__getitem__
         """Returns the hour of the day (``14:00``); None outside the calendar."""
 
-    def _day(self, at: float) -> str | None:
-        local = self._local(at)
-        return local.date().isoformat() if local else None
+    def _days(self, at: float) -> dict[float, str | None]:
+        """Return the labels of the quarter hours of the day that one of them belongs to."""
+        key = period_key(at, "day", self._zone)
+        return {**dict.fromkeys(_quarters(self._bounds(key)), key), at: key}
 
-    def _hour(self, at: float) -> str | None:
-        local = self._local(at)
-        return f"{local.hour:02}:00" if local else None
+    def _hours(self, at: float) -> dict[float, str | None]:
+        hour = period_key(at, "hour", self._zone)
+        found = {at: hour and hour[-5:]}
+        start, end = self._bounds(period_key(at, "day", self._zone))
+        if end - start == DAY:  # else the clock is set, or there is no such day
+            found |= {each: _HOURS[int((each - start) // HOUR)] for each in _quarters(Bounds(start, end))}
+        return found
 
-    def _local(self, at: float) -> dt.datetime | None:
-        try:
-            return dt.datetime.fromtimestamp(at, self._zone)
-        except (ValueError, OverflowError, OSError):
-            return None
+    def _bounds(self, day: str | None) -> Bounds:
+        return (day and period_bounds(day, "day", self._zone)) or Bounds(0, 0)
 
     def hours(self, period: Range) -> frozenset[str | None] | None:
         """Return the hours of the day that a time range touches; None for all."""
@@ -179,6 +186,11 @@ class _Clock:
                 continue
             places = [place for place, at in enumerate(columns.started_at) if self.hour(at) in hours]
             yield kind, columns.chosen(places)
+
+
+def _quarters(bounds: Bounds) -> range:
+    """Return the beginnings of the quarter hours that begin in a day."""
+    return range(math.ceil(bounds.start / QUARTER) * QUARTER, math.ceil(bounds.end), QUARTER)
 
 
 def _before(turns: SpeedTurns) -> SpeedTurns:
@@ -221,11 +233,13 @@ class _SpeedRows:
 
     def read(self, turns: SpeedTurns) -> None:
         """Read the turns of the time range, and the usual ones."""
-        for kind, numbers in self._counts(turns).items():
+        sampled = list(turns.sample(MAX_TURNS))
+        counts = map(counted, sampled) if turns.are_few(MAX_TURNS) else turns.counts(by_quarter=self._label is not None)
+        for kind, numbers in self._counts(counts).items():
             for key, number in numbers.items():
                 rerouted = is_rerouted(kind.model, kind.response_model)
                 self._count(self._tally(self._rows, key, kind), kind, number, rerouted=rerouted)
-        for kind, columns in self._joined(turns.sample(MAX_TURNS)):
+        for kind, columns in self._joined(sampled):
             for key, found in self._split(kind, columns):
                 self._tally(self._rows, key, kind).extend(found)
         for kind, columns in self._joined(self._clock.same_hours(turns, MAX_USUAL_TURNS)):
@@ -234,21 +248,23 @@ class _SpeedRows:
                 self._count(tally, kind, len(found.started_at), rerouted=False)
                 tally.extend(found)
 
-    def _counts(self, turns: SpeedTurns) -> Mapping[TurnKind, Mapping[str | None, int]]:
+    def _counts(self, counts: Iterable[Count]) -> Mapping[TurnKind, Mapping[str | None, int]]:
         """Return the number of the turns of each kind by the rows that they belong to."""
         found: defaultdict[TurnKind, defaultdict[str | None, int]] = defaultdict(lambda: defaultdict(int))
-        label = self._label
-        for kind, quarters in turns.counts(by_quarter=label is not None):
-            numbers = found[kind]
-            if label is None:
-                numbers[self._key(kind)] += sum(number for _, number in quarters)
-            else:
-                for quarter, number in quarters:
-                    numbers[label(quarter * QUARTER)] += number
+        for kind, quarters, numbers in counts:
+            of_kind = found[kind]
+            if self._label is None:
+                of_kind[self._key(kind)] += sum(numbers)
+                continue
+            for key, number in zip(map(self._label, quarters), numbers, strict=True):
+                of_kind[key] += number
         return found
 
     def document(self, accounts: list[AccountReference], now: SpeedNow) -> SpeedDocument:
         """Return the document."""
+        for models in (*self._rows.values(), *self._usual.values()):
+            for tally in models.values():
+                tally.sort()
         totals = {key: _sum(models.values()) for key, models in self._rows.items()}
         usual = {key: _sum(models.values()) for key, models in self._usual.items()}
         all_usual = _sum(usual.values())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from store.analysis.speed import TurnTiming
 from store.analysis.speed_cells import QUARTER, TurnKind, cells, sample_level
 from store.queries.cursors import tuple_cursor
 from store.queries.kept_speed import TIMED, TIMING_COLUMNS, kept_cells, kept_counts, kept_number, kept_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from store.analysis.speed_cells import Cell
+    from store.analysis.speed import TurnTiming
+    from store.analysis.speed_cells import Cell, Count
     from store.connection import Connection
     from store.kept.kind import Coverage, Kept
 
@@ -54,16 +54,20 @@ class SpeedTurns(NamedTuple):
                 found += kept_number(self.kept, account, parts.kept)
         return found
 
-    def counts(self, *, by_quarter: bool) -> Iterator[tuple[TurnKind, Iterable[tuple[int, int]]]]:
-        """Yield the number of turns by kind, with the quarter hour in which they started; else that is 0."""
+    def counts(self, *, by_quarter: bool) -> Iterator[Count]:
+        """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
         statement = _QUARTER_COUNTS if by_quarter else _COUNTS
         for account in self.accounts:
             parts = self.parts(account)
             for part in parts.read:
                 for *kind, quarter, number in tuple_cursor(self.connection).execute(statement, (account, *part)):
-                    yield TurnKind._make(kind), [(quarter, number)]
+                    yield TurnKind._make(kind), [quarter], [number]
             if self.kept and parts.kept:
                 yield from kept_counts(self.kept, account, parts.kept, by_quarter=by_quarter)
+
+    def are_few(self, most: int) -> bool:
+        """Return True if a sample of at most so many turns has all of them."""
+        return sample_level(self.number(), most) == 0
 
     def sample(self, most: int) -> Iterator[Cell]:
         """Yield at most about so many of the turns: of more, every second, fourth … one."""
@@ -72,7 +76,7 @@ class SpeedTurns(NamedTuple):
             parts = self.parts(account)
             for part in parts.read:
                 rows = tuple_cursor(self.connection).execute(_SAMPLE, (account, *part, 1 << wanted))
-                yield from cells(map(TurnTiming._make, rows))
+                yield from cells(cast("Iterator[TurnTiming]", rows))  # many thousands
             if self.kept and parts.kept:
                 yield from kept_cells(self.kept, account, parts.kept, wanted)
 
@@ -92,7 +96,7 @@ _NUMBER = f"SELECT count(*) FROM main.requests WHERE {_IN_RANGE}"  # noqa: S608 
 _KINDS = ", ".join(str(place + 1) for place in range(len(TurnKind._fields)))
 _COUNTS = f"SELECT {_KIND_COLUMNS}, 0, count(*) FROM requests WHERE {_IN_RANGE} AND {TIMED} GROUP BY {_KINDS}"  # noqa: S608 (constants)
 _QUARTER_COUNTS = (
-    f"SELECT {_KIND_COLUMNS}, CAST(started_at / {QUARTER} AS BIGINT), count(*) FROM requests"  # noqa: S608 (constants)
+    f"SELECT {_KIND_COLUMNS}, CAST(started_at / {QUARTER} AS BIGINT) * {QUARTER}, count(*) FROM requests"  # noqa: S608 (constants)
     f" WHERE {_IN_RANGE} AND {TIMED} GROUP BY {_KINDS}, {len(TurnKind._fields) + 1}"
 )
 _SAMPLE = f"SELECT {TIMING_COLUMNS} FROM requests WHERE {_IN_RANGE} AND id % ? = 0 AND {TIMED}"  # noqa: S608 (constants)

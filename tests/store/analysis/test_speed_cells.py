@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.analysis.speed_cells import Tally, cells, empty_columns, level, sample_level, samples
+from store.analysis.speed_cells import (
+    TURN_BYTES,
+    Tally,
+    cells,
+    columns_from,
+    columns_of,
+    counted,
+    kind_of,
+    level,
+    sample_level,
+    samples,
+)
 from tests.support.speed_factories import timing
 
 if TYPE_CHECKING:
@@ -24,25 +35,21 @@ def test_turns_of_a_kind_are_one_cell() -> None:
 
 def test_columns_are_read_again_in_part() -> None:
     """The first turns of what was written, and none of nothing."""
-    columns = empty_columns()
-    for waited in range(5):
-        columns.add(timing(waited, 10))
-    written = columns.to_bytes()
-    found = empty_columns()
-    found.add_bytes(b"", 0)
-    assert found == empty_columns()
-    found.add_bytes(written, 2)
-    assert found == columns.chosen([0, 1])
-    found.add_bytes(written, 5)
-    assert found == columns.chosen([0, 1, 0, 1, 2, 3, 4])
+    turns = columns(*(timing(waited, 10) for waited in range(5)))
+    written = turns.to_bytes()
+    assert columns_from([]) == turns.chosen([])
+    assert columns_from([written[: 2 * TURN_BYTES], b"", written]) == turns.chosen([0, 1, 0, 1, 2, 3, 4])
 
 
 def test_the_columns_of_others_are_added() -> None:
-    columns, others = empty_columns(), empty_columns()
-    columns.add(timing(1, 10))
-    others.add(timing(2, 10))
-    columns.extend(others)
-    assert list(columns.first_byte_seconds) == [1, 2]
+    turns = columns(timing(1, 10))
+    turns.extend(columns(timing(2, 10)))
+    assert list(turns.first_byte_seconds) == [1, 2]
+
+
+def test_turns_are_counted_by_the_quarter_hour_in_which_they_started() -> None:
+    (cell,) = cells([timing(at=at) for at in (899, 900, 0, 1_799)])
+    assert counted(cell) == (cell[0], [0, 900], [2, 2])
 
 
 @pytest.mark.parametrize(("row_id", "expected"), [(1, 0), (2, 1), (3, 0), (8, 3), (24, 3), (1 << 40, 40)])
@@ -85,9 +92,10 @@ def test_the_size_of_a_failed_turn_is_known() -> None:
 
 
 def columns(*turns: TurnTiming) -> TurnColumns:
-    found = empty_columns()
-    for turn in turns:
-        found.add(turn)
+    """Return the figures of turns, of whatever kind each is."""
+    found = columns_of(kind_of(timing()), [])
+    for _, each in cells(turns):
+        found.extend(each)
     return found
 
 
