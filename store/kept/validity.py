@@ -196,8 +196,8 @@ _TURN_TIME = "SELECT ended_at FROM requests WHERE id = ?"
 _EDIT_TIME = "SELECT at FROM edits WHERE id = ?"
 _EDITS = "SELECT account, since, until FROM edits WHERE id > ? ORDER BY id"
 
-_LATE_SNAPSHOTS = "SELECT account, min(first_seen_at) FROM snapshots WHERE id > ? AND late = 0 GROUP BY +account"
-"""A row that is marked as late was overtaken on its way: no answer counts it."""
+_LATE_SNAPSHOTS = "SELECT account, min(first_seen_at) FROM snapshots WHERE id > ? GROUP BY +account"
+"""A row that is marked as late was overtaken on its way; it counts in how many there are, and in nothing else."""
 
 _LATE_TURNS = (
     "SELECT account, min(min(started_at, ended_at, coalesce(first_byte_at, started_at))) FROM requests WHERE id > ?"

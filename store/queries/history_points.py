@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, reported_windows
 from store.analysis.timeline import window_resets
 from store.constants import MAIN_LIMIT, flag
+from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction
+from store.queries.kept_windows import WINDOWS, snapshots_number
 from store.queries.limits import MAX_LIMITS
 from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from store.connection import Connection, StoredRow
     from store.documents import HistoryPoint, HistoryPointsDocument, HistoryReset
+    from store.kept.kind import Kept
     from store.queries.accounts import Account
 
 
@@ -39,15 +42,16 @@ def load_history_points(
     chosen = {account.id: account for account in in_order(accounts)}
     with read_transaction(connection):
         limits = _limits(connection, span, list(chosen))
-        found = [_points(connection, limit, span, most) for limit in limits]
-        ids = sorted(row_id for points in found for row_id in points.ids)
+        found = {limit: _points(connection, limit, span, most) for limit in limits}
+        ids = sorted(row_id for points in found.values() for row_id in (*points.standing, *points.within))
         newest = ids[-most:] if most else []
         rows = _rows(connection, newest)
+        left_out = _number(connection, span, found, most) - len(newest)
     document: HistoryPointsDocument = {
         "since": span.since,
         "until": span.until,
         "step_seconds": span.step,
-        "left_out": sum(points.number for points in found) - len(newest),
+        "left_out": left_out,
         "accounts": [account.reference for account in chosen.values()],
         "entries": [_entry(row, chosen[row["account"]]) for row in rows],
         "resets": _resets(rows, chosen, span.until),
@@ -81,10 +85,10 @@ def _limits(connection: Connection, span: PointRange, ids: Sequence[int]) -> lis
 
 
 class _Points(NamedTuple):
-    """The ids of the points of a limit, at least the newest that are asked for, and the number of all points."""
+    """The ids of the points of a limit: that which stood at the start, and those within, the newest at least."""
 
-    ids: set[int]
-    number: int
+    standing: set[int]
+    within: set[int]
 
 
 def _points(connection: Connection, limit: tuple[int, str], span: PointRange, most: int) -> _Points:
@@ -92,23 +96,30 @@ def _points(connection: Connection, limit: tuple[int, str], span: PointRange, mo
     values = {**span._asdict(), "account": limit[0], "limit_id": limit[1], "most": most}
     standing = {row[0] for row in connection.execute(_STANDING, values)}
     if span.step is not None:
-        within = {row_id for row in connection.execute(_STEPS, values) for row_id in row}
-        return _Points(standing | within, len(standing) + len(within))
-    newest = {row[0] for row in connection.execute(_NEWEST, values)}
-    number = len(newest) if len(newest) < most else connection.execute(_COUNT, values).fetchone()[0]
-    return _Points(standing | newest, len(standing) + number)
+        return _Points(standing, {row_id for row in connection.execute(_STEPS, values) for row_id in row})
+    return _Points(standing, {row[0] for row in connection.execute(_NEWEST, values)})
 
 
-_LIMIT_ROWS = "snapshots WHERE account = :account AND limit_id = :limit_id"
-_OF_LIMIT = f"FROM {_LIMIT_ROWS} AND late = 0"
+def _number(connection: Connection, span: PointRange, found: Mapping[tuple[int, str], _Points], most: int) -> int:
+    """Return the number of all points of limits, those included that are older than the newest."""
+    has_older = [limit for limit, points in found.items() if span.step is None and len(points.within) >= most]
+
+    def count(kept: Kept | None) -> int:
+        return sum(snapshots_number(connection, kept, limit, span.since, span.until) for limit in has_older)
+
+    older = (ask_kept(connection, WINDOWS, count) or count(None)) if has_older else 0
+    return older + sum(
+        len(points.standing) + (0 if limit in has_older else len(points.within)) for limit, points in found.items()
+    )
+
+
+_OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
 _STANDING = (
     f"SELECT id FROM (SELECT id, last_seen_at {_OF_LIMIT} AND first_seen_at < :since"  # noqa: S608 (constant)
     " ORDER BY first_seen_at DESC, id DESC LIMIT 1) AS standing WHERE last_seen_at >= :since"
 )
 _IN_RANGE = "first_seen_at >= :since AND first_seen_at <= :until"
 _NEWEST = f"SELECT id {_OF_LIMIT} AND {_IN_RANGE} ORDER BY first_seen_at DESC, id DESC LIMIT :most"
-_COUNT = f"SELECT count(*) FROM main.{_LIMIT_ROWS} AND {_IN_RANGE}"  # noqa: S608 (constants)
-"""Late and damaged rows count, too: the index alone is read."""
 
 _STEP_END = "(CAST(at / :step AS BIGINT) + 1) * :step"
 _STEPS = f"""

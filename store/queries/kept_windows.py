@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import json
 import math
 import sqlite3
+from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, other_windows
 from store.analysis.thinning import Needed, Reading, thinned
-from store.kept.kind import Kind
+from store.kept.kind import Coverage, Kind, ceil_to, floor_to
 from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ def _fill_limit(piece: Piece, limit_id: str) -> None:
         if reading.first_seen_at > piece.since:
             readings.append(Needed(reading, 1))
     piece.kept.executemany(_INSERT_PEAKS, [(piece.account, at, limit_id, *found) for at, found in peaks.rows()])
+    piece.kept.executemany(
+        "INSERT INTO windows_other_peaks VALUES (?, ?, ?, ?, ?)",
+        [(piece.account, at, limit_id, *found) for at, found in peaks.other_rows()],
+    )
+    numbers = Counter(ceil_to(_STEP, at) for (at,) in cursor.execute(_TIMES, values))
+    piece.kept.executemany(
+        "INSERT INTO windows_numbers VALUES (?, ?, ?, ?)",
+        [(piece.account, at, limit_id, number) for at, number in numbers.items()],
+    )
     # Where the clock was set, one of another time may have come between two of these: then all of them are needed.
     values |= (
         {"first": readings[0].reading.id, "last": readings[-1].reading.id} if readings else {"first": 0, "last": 0}
@@ -119,9 +128,14 @@ class _QuarterPeaks:
     def rows(self) -> Iterator[tuple[int, tuple[object, ...]]]:
         """Yield the end of each quarter, and the values of its columns."""
         for end, quarter in self._peaks.items():
-            own = [quarter.get(slot) for slot in SLOT_COLUMNS]
-            others = {slot: percent for slot, percent in quarter.items() if slot not in SLOT_COLUMNS}
-            yield end, (*own, json.dumps(others) if others else None)
+            yield end, tuple([quarter.get(slot) for slot in SLOT_COLUMNS])
+
+    def other_rows(self) -> Iterator[tuple[int, tuple[str, float]]]:
+        """Yield the end of each quarter, with a slot that has no column and its highest used percent."""
+        for end, quarter in self._peaks.items():
+            for slot, percent in quarter.items():
+                if slot not in SLOT_COLUMNS:
+                    yield end, (slot, percent)
 
 
 def _quarter_end(at: float) -> int:
@@ -131,17 +145,20 @@ def _quarter_end(at: float) -> int:
 _PEAK_COLUMNS = ", ".join(f"peak_{slot} REAL" for slot in SLOT_COLUMNS)
 WINDOWS = Kind(
     "windows",
-    1,
+    2,
     {
         "windows_snapshots": "limit_id TEXT NOT NULL, id INTEGER NOT NULL, last_seen_at REAL NOT NULL,"
         f" quarter_number INTEGER NOT NULL, day_number INTEGER NOT NULL, {WINDOW_COLUMNS}",
-        "windows_peaks": f"limit_id TEXT NOT NULL, {_PEAK_COLUMNS}, others TEXT",
+        "windows_peaks": f"limit_id TEXT NOT NULL, {_PEAK_COLUMNS}",
+        "windows_other_peaks": "limit_id TEXT NOT NULL, slot TEXT NOT NULL, peak REAL NOT NULL",
+        "windows_numbers": "limit_id TEXT NOT NULL, number INTEGER NOT NULL",
     },
     _fill,
     _STEP,
 )
 """``quarter_number`` and ``day_number`` count the snapshots that a row stands for in charts with such buckets; 0: such
-a chart does not need it. ``others`` is JSON: the highest used percents by slot, of slots without a column.
+a chart does not need it. ``windows_other_peaks`` has the highest used percents of slots without a column,
+``windows_numbers`` the number of all snapshots, late ones too, by spans of `_STEP`.
 """
 
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
@@ -149,11 +166,15 @@ _COLUMNS = f"id, first_seen_at, last_seen_at, {WINDOW_COLUMNS}"
 _PIECE = f"SELECT {_COLUMNS} {_OF_LIMIT} AND first_seen_at >= :since AND first_seen_at <= :until ORDER BY +id"
 _STANDING = f"SELECT {_COLUMNS} {_OF_LIMIT} AND first_seen_at < :since ORDER BY first_seen_at DESC, id DESC LIMIT 1"
 _INDEXED = "SELECT 1 FROM main.snapshots WHERE account = :account AND limit_id = :limit_id AND first_seen_at"
+_TIMES = (
+    "SELECT first_seen_at FROM main.snapshots WHERE account = :account AND limit_id = :limit_id"
+    " AND first_seen_at > :since AND first_seen_at <= :until"
+)
 _ARRIVED_BETWEEN = (
     f"SELECT EXISTS ({_INDEXED} > :until AND id < :last) OR EXISTS ({_INDEXED} <= :since AND id > :first)"
 )
 _INSERT = f"INSERT INTO windows_snapshots VALUES ({', '.join('?' * (7 + len(WINDOW_COLUMNS.split(', '))))})"  # noqa: S608 (constants)
-_INSERT_PEAKS = f"INSERT INTO windows_peaks VALUES (?, ?, ?, {', '.join('?' * len(SLOT_COLUMNS))}, ?)"  # noqa: S608 (constants)
+_INSERT_PEAKS = f"INSERT INTO windows_peaks VALUES (?, ?, ?, {', '.join('?' * len(SLOT_COLUMNS))})"  # noqa: S608 (constants)
 
 
 # Reading
@@ -223,31 +244,63 @@ class Day(NamedTuple):
     end: float
 
 
-def kept_peaks(kept: Kept, account: int, days: Sequence[Day]) -> list[tuple[Any, ...]]:
-    """Return the highest used percents of an account's limits on days, as far as they are kept.
+def kept_peaks(kept: Kept, account: int, days: Sequence[Day]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Yield the highest used percents of an account's limits on days, as far as they are kept.
 
     Args:
         kept: The kept rows.
         account: The account.
         days: The days; their bounds are multiples of `QUARTER`.
 
-    Returns:
-        Rows with the limit, the key of the day, the peak of each slot of `SLOT_COLUMNS`, and further ones as JSON.
+    Yields:
+        The limit, the key of the day, and the peaks by slot.
 
     """
-    if not days:
-        return []
     listed = ", ".join(f"({number}, {int(start)}, {int(end)})" for number, (_, start, end) in enumerate(days))
-    rows = kept.connection.execute(
-        _KEPT_PEAKS.format(days=listed), {"account": account, **kept.coverage[account]._asdict()}
-    )
-    return [(limit_id, days[number].key, *peaks) for number, limit_id, *peaks in rows]
+    values = {"account": account, **kept.coverage[account]._asdict()}
+    for number, limit_id, *peaks in kept.connection.execute(_KEPT_PEAKS.format(days=listed), values):
+        own = zip(SLOT_COLUMNS, peaks, strict=True)
+        yield limit_id, days[number].key, {slot: percent for slot, percent in own if percent is not None}
+    for number, limit_id, slot, percent in kept.connection.execute(_KEPT_OTHER_PEAKS.format(days=listed), values):
+        yield limit_id, days[number].key, {slot: percent}
 
 
+_OF_DAYS = "account = :account AND at > day_start AND at <= day_end AND at > :since AND at <= :until"
 _KEPT_PEAKS = f"""
 WITH days (number, day_start, day_end) AS (VALUES {{days}})
-SELECT number, limit_id, {", ".join(f"max(peak_{slot})" for slot in SLOT_COLUMNS)}, others
-FROM days CROSS JOIN windows_peaks
-WHERE account = :account AND at > day_start AND at <= day_end AND at > :since AND at <= :until
-GROUP BY number, limit_id, others
+SELECT number, limit_id, {", ".join(f"max(peak_{slot})" for slot in SLOT_COLUMNS)}
+FROM days CROSS JOIN windows_peaks WHERE {_OF_DAYS} GROUP BY number, limit_id
 """  # noqa: S608 (constants, and whole numbers)
+_KEPT_OTHER_PEAKS = f"""
+WITH days (number, day_start, day_end) AS (VALUES {{days}})
+SELECT number, limit_id, slot, max(peak) FROM days CROSS JOIN windows_other_peaks
+WHERE {_OF_DAYS} GROUP BY number, limit_id, slot
+"""  # noqa: S608 (constants, and whole numbers)
+
+
+def snapshots_number(
+    connection: Connection, kept: Kept | None, limit: tuple[int, str], since: float, until: float
+) -> int:
+    """Return the number of a limit's snapshots from one timestamp to another; late and damaged ones count, too.
+
+    The index alone is read, and of what is kept a number for each span.
+    """
+    values: dict[str, Any] = {"account": limit[0], "limit_id": limit[1]}
+    known = kept.coverage.get(limit[0]) if kept else None
+    part = known and Coverage(max(ceil_to(_STEP, since), known.since), min(floor_to(_STEP, until), known.until))
+    if kept is None or part is None or part.since >= part.until:
+        return int(connection.execute(_NUMBER, {**values, "since": since, "until": until}).fetchone()[0])
+    found = kept.connection.execute(_KEPT_NUMBER, {**values, **part._asdict()}).fetchone()[0] or 0
+    for begin, end in ((since, part.since), (math.nextafter(part.until, math.inf), until)):
+        found += connection.execute(_NUMBER, {**values, "since": begin, "until": end}).fetchone()[0]
+    return int(found)
+
+
+_NUMBER = (
+    "SELECT count(*) FROM main.snapshots WHERE account = :account AND limit_id = :limit_id"
+    " AND first_seen_at >= :since AND first_seen_at <= :until"
+)
+_KEPT_NUMBER = (
+    "SELECT sum(number) FROM windows_numbers WHERE account = :account AND at > :since AND at <= :until"
+    " AND limit_id = :limit_id"
+)

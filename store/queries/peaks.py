@@ -14,7 +14,6 @@ from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
 from store.queries.kept_windows import QUARTER, WINDOWS, Day, kept_peaks
 from store.queries.limits import current_snapshots
-from store.stored_json import read_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,10 +78,9 @@ class _DayPeaks:
         self.days = days
         self._found: dict[str, dict[str, float]] = {}
 
-    def add(self, day: str, used: Sequence[float | None], others: Mapping[str, float]) -> None:
-        """Add used percents of a day: those of the slots of `SLOT_COLUMNS`, and those of others."""
-        own = {slot: percent for slot, percent in zip(SLOT_COLUMNS, used, strict=True) if percent is not None}
-        for slot, percent in {**own, **others}.items():
+    def add(self, day: str, used: Mapping[str, float]) -> None:
+        """Add used percents of a day by slot."""
+        for slot, percent in used.items():
             of_slot = self._found.setdefault(slot, {})
             of_slot[day] = max(percent, of_slot.get(day, 0.0))
 
@@ -114,9 +112,9 @@ def _account(source: _Source, limits: list[StoredRow], days: Sequence[Day], now:
     ranges = [(begin, now)]
     coverage = source.kept.coverage.get(source.account.id) if source.kept else None
     if source.kept and coverage and coverage.until > begin and all(day.start % QUARTER == 0 for day in days):
-        for limit_id, day, *used, others in kept_peaks(source.kept, source.account.id, days):
+        for limit_id, day, used in kept_peaks(source.kept, source.account.id, days):
             if limit_id in peaks:
-                peaks[limit_id].add(day, used, _kept_others(others))
+                peaks[limit_id].add(day, used)
         ranges = [(coverage.until, now)]
         if begin < coverage.since:
             ranges.append((begin, coverage.since))
@@ -131,10 +129,10 @@ def _add_rows(source: _Source, limit_id: str, span: tuple[float, float], peaks: 
     values = {"account": source.account.id, "limit_id": limit_id, "since": span[0], "until": span[1]}
     begin = peaks.days[0].key if peaks.days else ""
     for first, last, *used, others in tuple_cursor(source.connection).execute(_PEAKS, values):
-        windows = other_windows(others)
-        further = {slot: each.used_percent for slot, each in windows.items() if each.used_percent is not None}
+        windows = {**dict(zip(SLOT_COLUMNS, used, strict=True)), **_used_percents(others)}
+        found = {slot: percent for slot, percent in windows.items() if percent is not None}
         for day in _days(_day(first * QUARTER), _day(last * QUARTER), begin):
-            peaks.add(day, used, further)
+            peaks.add(day, found)
 
 
 def _slot_order(found: tuple[str, object]) -> tuple[bool, str]:
@@ -146,8 +144,9 @@ def _day(at: float) -> str | None:
     return period_key(at, "day", None)
 
 
-def _kept_others(written: str | None) -> Mapping[str, float]:
-    return read_mapping(written) if written else {}
+@lru_cache(maxsize=1_000)
+def _used_percents(written: str | None) -> Mapping[str, float | None]:
+    return {slot: window.used_percent for slot, window in other_windows(written).items()}
 
 
 def _days(first: str | None, last: str | None, begin: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The kept rows of windows: charts and peaks are the same with and without them."""
+"""The kept rows of windows: charts, peaks and numbers are the same with and without them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from store.kept.filling import Wish, fill
 from store.kept.reading import ask_kept
 from store.queries.accounts import load_accounts
 from store.queries.cursors import read_transaction
+from store.queries.history_points import PointRange, load_history_points
 from store.queries.kept_windows import QUARTER, UTC_DAY, WINDOWS, limit_rows
 from store.queries.peaks import load_peaks
 from store.queries.timeline import bucket_of, load_timelines
@@ -24,7 +25,7 @@ from tests.support.kept_histories import DAY, HISTORIES, HOUR, Step, pieces_of, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from store.documents import PeaksDocument
+    from store.documents import HistoryPointsDocument, PeaksDocument
     from store.queries.timeline import LimitTimeline
 
 COLUMNS = 40
@@ -35,14 +36,16 @@ class Answers(NamedTuple):
 
     timelines: list[LimitTimeline]
     peaks: PeaksDocument
+    points: HistoryPointsDocument
 
 
 def ask(path: Path, now: float, since: float | None) -> Answers:
     with closing(open_reader(path)) as connection:
-        accounts = load_accounts(connection)
+        accounts, begin = load_accounts(connection), NOON if since is None else since
         return Answers(
             load_timelines(connection, now, COLUMNS, accounts=accounts, since=since),
-            load_peaks(connection, now, accounts=accounts, since=NOON if since is None else since),
+            load_peaks(connection, now, accounts=accounts, since=begin),
+            load_history_points(connection, PointRange(begin, now), accounts=accounts, most=2),
         )
 
 
