@@ -11,13 +11,14 @@ A value that is unknown in one row and known in the next is not an event. The se
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from decimal import Decimal, localcontext
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from store.analysis.attribution import Interval, WindowSample, attribute, increase, is_pending
-from store.analysis.limit_status import WindowRow, row_state, row_verdict, slots, window_status
+from store.analysis.limit_status import VERDICT_COLUMNS, WindowRow, row_state, row_verdict, slots, window_status
 from store.constants import is_full, same_length
 from store.reset_times import clock_skew, same_reset
 from store.transitions import TransitionKind, WindowReading, transition
@@ -188,9 +189,18 @@ def _only_grew(before: Row, after: Row, last: Row) -> bool:
         and _grew_little(_FIVE(before), _FIVE(after))
         and _grew_little(_SEVEN(before), _SEVEN(after))
         and (reported_at is None or reported_at >= after["first_seen_at"])
-        and not row_verdict(after).closes
+        and not _closes(*_VERDICT(after))
         and server_skew(before) == server_skew(after) == 0.0
     )
+
+
+_VERDICT = itemgetter(*VERDICT_COLUMNS)
+
+
+@functools.lru_cache(maxsize=64)
+def _closes(*values: Any) -> bool:
+    """Return True if a verdict of these values closes its limit; consecutive rows have the same."""
+    return row_verdict(dict(zip(VERDICT_COLUMNS, values, strict=True))).closes
 
 
 def _grew_little(before: tuple[float | None, int | None], after: tuple[float | None, int | None]) -> bool:
@@ -250,21 +260,38 @@ def unattributed(
     began before `known_since`, when turns were first recorded, or in which the clock was set back are left out. So are
     increases of less than a point: with decimals on the wire there would be too many events; ``usage`` counts them.
     """
-    known = [
+    known = _known(increases, now, known_since)
+    alone = _alone(known, turns)
+    for each in known:
+        _, end, points = each.interval
+        if alone[end, points]:
+            alone[end, points] -= 1
+            yield _used_elsewhere(each)
+
+
+def unexplained(
+    increases: Sequence[Increase], turns: Sequence[TurnUse], now: float, known_since: float
+) -> list[Increase]:
+    """Return the increases that `unattributed` may make events of when it gets further turns than these."""
+    known = _known(increases, now, known_since)
+    alone = _alone(known, turns)
+    return [each for each in known if alone[each.interval.end, each.interval.increase]]
+
+
+def _known(increases: Sequence[Increase], now: float, known_since: float) -> list[Increase]:
+    return [
         each
         for each in increases
         if known_since <= each.interval.start < each.interval.end
         and each.interval.increase >= MIN_ELSEWHERE
         and not is_pending(each.interval.end, now)
     ]
+
+
+def _alone(known: Sequence[Increase], turns: Sequence[TurnUse]) -> Counter[tuple[float, float]]:
+    """Return how many increases no turn explains, by the end and the points of their intervals."""
     parts = attribute([each.interval for each in known], turns, {}, float("-inf"), float("inf"))
-    # A part refers to its interval by its end and its points.
-    alone = Counter((part.at, part.points) for part in parts if part.turn is None)
-    for each in known:
-        _, end, points = each.interval
-        if alone[end, points]:
-            alone[end, points] -= 1
-            yield _used_elsewhere(each)
+    return Counter((part.at, part.points) for part in parts if part.turn is None)
 
 
 def token_events(tokens: Iterable[Mapping[str, Any]]) -> Iterator[Event]:

@@ -138,6 +138,17 @@ def row_state(row: Row, windows: Mapping[str, WindowStatus], facts: Row, seen_at
     return limit_state(row_verdict(row), figures, credits_carry=carry, now=now)
 
 
+VERDICT_COLUMNS = (
+    "allowed",
+    "limit_reached",
+    "reached_type",
+    "reached_until",
+    "reached_window_minutes",
+    "refused_at",
+)
+"""The columns of a snapshot that `row_verdict` reads."""
+
+
 def row_verdict(row: Row) -> LimitVerdict:
     """Return the server's word on the limit of a snapshot."""
     return LimitVerdict(

@@ -15,7 +15,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import TurnUse
-from store.analysis.events import FAR_APART_SECONDS, MIN_ELSEWHERE, Event, Increase, account_events, unattributed
+from store.analysis.events import (
+    FAR_APART_SECONDS,
+    MIN_ELSEWHERE,
+    Event,
+    Increase,
+    account_events,
+    unattributed,
+    unexplained,
+)
 from store.analysis.formatting import DAY
 from store.analysis.limit_status import FACT_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 from store.constants import MAIN_LIMIT
@@ -24,8 +32,9 @@ from store.queries.limits import MAX_LIMITS
 from store.queries.turns import OF_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from store.analysis.attribution import Interval
     from store.analysis.limit_status import Row
     from store.connection import Connection
 
@@ -165,14 +174,32 @@ def rows_state(connection: Connection, account: int, since: float) -> object:
 
 
 def _unattributed(connection: Connection, wanted: EventRange, increases: Sequence[Increase]) -> Iterator[ShownEvent]:
-    start = max(wanted.turns_known_since, min(each.interval.start for each in increases))
-    end = max(each.interval.end for each in increases) + _MAX_TURN_SECONDS
     limit_id = increases[0].after["limit_id"]
-    values = (wanted.account, limit_id, limit_id, start, end)
-    turns = [TurnUse._make(row) for row in tuple_cursor(connection).execute(_TURNS, values)]
     now = math.inf if wanted.now is None else wanted.now
-    for event in unattributed(increases, turns, now, wanted.turns_known_since):
-        yield ShownEvent(event.at, event)
+
+    def turns(since: float, until: float) -> Iterator[TurnUse]:
+        values = (wanted.account, limit_id, limit_id, max(since, wanted.turns_known_since), until)
+        return map(TurnUse._make, tuple_cursor(connection).execute(_TURNS, values))
+
+    # In nearly every increase a turn has ended. Only for the others those matter that were under way, of a whole day.
+    ended = [turn for span in _spans(each.interval for each in increases) for turn in turns(*span)]
+    left = unexplained(increases, ended, now, wanted.turns_known_since)
+    if left:
+        end = max(each.interval.end for each in left) + _MAX_TURN_SECONDS
+        around = list(turns(min(each.interval.start for each in left), end))
+        for event in unattributed(left, around, now, wanted.turns_known_since):
+            yield ShownEvent(event.at, event)
+
+
+def _spans(intervals: Iterable[Interval]) -> list[tuple[float, float]]:
+    """Return the times that intervals cover, each once, in order; one that ends before it starts covers none."""
+    spans: list[tuple[float, float]] = []
+    for start, end, _ in sorted(intervals):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        elif start < end:
+            spans.append((start, end))
+    return spans
 
 
 def _limits(connection: Connection, account: int) -> list[str]:
