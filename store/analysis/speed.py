@@ -266,9 +266,10 @@ def compare(recent: Sequence[Sample], earlier: Sequence[Sample]) -> Comparison:
     failed = sum(each.failed for each in recent)
     earlier_failed = sum(each.failed for each in earlier)
     usual_failed = earlier_failed / len(earlier) if earlier else None
+    now, before = ([(each, _kind(each)) for each in turns] for turns in (recent, earlier))
     return Comparison(
-        _compare_metric(_waits(recent), _waits(earlier), inverse=False),
-        _compare_metric(_rates(recent), _rates(earlier), inverse=True),
+        _compare_metric(_waits(now), _waits(before), inverse=False),
+        _compare_metric(_rates(now), _rates(before), inverse=True),
         failed,
         len(recent),
         usual_failed,
@@ -277,15 +278,19 @@ def compare(recent: Sequence[Sample], earlier: Sequence[Sample]) -> Comparison:
     )
 
 
-_Figure = tuple[Sample, float]
+_Kind = tuple[str | None, str | None, str | None, int | None]
+"""A model, effort and tier, and the size of the input in steps."""
+
+_Figure = tuple[_Kind, str | None, float]
+"""The kind of a turn, its day, and a figure of it."""
 
 
-def _waits(samples: Sequence[Sample]) -> list[_Figure]:
-    return [(each, each.first_byte_seconds) for each in samples if each.first_byte_seconds is not None]
+def _waits(turns: Iterable[tuple[Sample, _Kind]]) -> list[_Figure]:
+    return [(kind, each.day, each.first_byte_seconds) for each, kind in turns if each.first_byte_seconds is not None]
 
 
-def _rates(samples: Sequence[Sample]) -> list[_Figure]:
-    return [(each, each.tokens_per_second) for each in samples if each.tokens_per_second]
+def _rates(turns: Iterable[tuple[Sample, _Kind]]) -> list[_Figure]:
+    return [(kind, each.day, each.tokens_per_second) for each, kind in turns if each.tokens_per_second]
 
 
 def _compare_metric(recent: list[_Figure], earlier: list[_Figure], *, inverse: bool) -> MetricComparison:
@@ -294,15 +299,15 @@ def _compare_metric(recent: list[_Figure], earlier: list[_Figure], *, inverse: b
     found = usual.ratios(recent)
     slowdown = median(ratio for _, ratio in found)
     by_day: dict[str | None, list[float]] = {}
-    for each, ratio in usual.ratios(earlier):
-        by_day.setdefault(each.day, []).append(ratio)
+    for day, ratio in usual.ratios(earlier):
+        by_day.setdefault(day, []).append(ratio)
     days = [middle for ratios in by_day.values() if len(ratios) >= MIN_DAY_TURNS and (middle := median(ratios))]
     below = sum(day < (slowdown or 0) for day in days)
     return MetricComparison(
         _verdict([ratio for _, ratio in found], slowdown or 0.0, days),
         len(recent),
-        median(figure for _, figure in recent),
-        quantiles((figure for _, figure in earlier), slow=0.05 if inverse else 0.95),
+        median(figure for _, _, figure in recent),
+        quantiles((figure for _, _, figure in earlier), slow=0.05 if inverse else 0.95),
         slowdown,
         len(days),
         below,
@@ -343,8 +348,8 @@ class _UsualSlowness:
     def __init__(self, earlier: list[_Figure], *, inverse: bool) -> None:
         self._inverse = inverse
         figures: dict[_Kind, list[float]] = {}
-        for each, figure in earlier:
-            figures.setdefault(_kind(each), []).append(self._slowness(figure))
+        for kind, _, figure in earlier:
+            figures.setdefault(kind, []).append(self._slowness(figure))
         self._usual: dict[_Kind, float | None] = {}
         near = {kind for own in figures for kind in (own, *_neighbours(own))}
         for kind in near:
@@ -352,21 +357,17 @@ class _UsualSlowness:
             found = own if len(own) >= MIN_KIND_TURNS else _together(figures, kind)
             self._usual[kind] = median(found) if len(found) >= MIN_KIND_TURNS else None
 
-    def ratios(self, figures: list[_Figure]) -> list[_Figure]:
-        """Return how many times as slow each turn is as its kind usually is; a turn of an unknown kind is left out."""
-        found = []
-        for each, figure in figures:
-            usual = self._usual.get(_kind(each))
-            if usual:
-                found.append((each, self._slowness(figure) / usual))
-        return found
+    def ratios(self, figures: list[_Figure]) -> list[tuple[str | None, float]]:
+        """Return how many times as slow each turn is as its kind usually is, with its day.
+
+        A turn of an unknown kind is left out.
+        """
+        return [
+            (day, self._slowness(figure) / usual) for kind, day, figure in figures if (usual := self._usual.get(kind))
+        ]
 
     def _slowness(self, figure: float) -> float:
         return 1 / figure if self._inverse else figure
-
-
-_Kind = tuple[str | None, str | None, str | None, int | None]
-"""A model, effort and tier, and the size of the input in steps."""
 
 
 def _kind(each: Sample) -> _Kind:

@@ -73,7 +73,7 @@ Cell = tuple[TurnKind, TurnColumns]
 """Turns of one kind."""
 
 Count = tuple[TurnKind, Sequence[float], Sequence[int]]
-"""Numbers of turns of one kind: the starts of quarter hours, and how many turns started in each."""
+"""Numbers of turns of one kind: the starts of quarter hours, in order, and how many turns started in each."""
 
 TURN_BYTES = len(TurnColumns._fields) * array("d").itemsize
 
@@ -94,7 +94,8 @@ def counted(cell: Cell) -> Count:
     """Return the numbers of the turns of a cell."""
     kind, columns = cell
     numbers = Counter(columns.started_at)
-    return kind, [*numbers], [*numbers.values()]
+    quarters = sorted(numbers)
+    return kind, quarters, [numbers[at] for at in quarters]
 
 
 def columns_from(written: Iterable[bytes]) -> TurnColumns:

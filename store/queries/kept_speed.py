@@ -68,7 +68,7 @@ def _fill(piece: Piece) -> float:
 def _quarters(turns: list[_Turn]) -> bytes:
     """Return the quarter hours in which turns started, each with their number."""
     numbers = Counter(int(turn.timing.started_at // QUARTER) * QUARTER for turn in turns)
-    return array("q", chain.from_iterable(numbers.items())).tobytes()
+    return array("q", chain.from_iterable(sorted(numbers.items()))).tobytes()
 
 
 def _sample(kind: TurnKind, turns: list[_Turn]) -> tuple[bytes, bytes]:
@@ -133,7 +133,8 @@ def kept_counts(kept: Kept, account: int, part: Coverage, *, by_quarter: bool) -
             yield TurnKind._make(kind), [0], [turns]
         return
     for *kind, quarters in kept.connection.execute(_KEPT_QUARTERS, (account, *part)):
-        numbers = memoryview(quarters).cast("q").tolist()
+        numbers = array("q")
+        numbers.frombytes(quarters)
         yield TurnKind._make(kind), numbers[::2], numbers[1::2]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -151,13 +152,16 @@ class _Clock:
         self._zone = zone
         self.day: _Label = _Remembered(self._days).__getitem__
         """Returns the day (``2026-11-21``); None outside the calendar."""
+        self._day_ends: dict[str | None, float] = {}
         self.hour: _Label = _Remembered(self._hours).__getitem__
         """Returns the hour of the day (``14:00``); None outside the calendar."""
 
     def _days(self, at: float) -> dict[float, str | None]:
         """Return the labels of the quarter hours of the day that one of them belongs to."""
         key = period_key(at, "day", self._zone)
-        return {**dict.fromkeys(_quarters(self._bounds(key)), key), at: key}
+        bounds = self._bounds(key)
+        self._day_ends[key] = bounds.end
+        return {**dict.fromkeys(_quarters(bounds), key), at: key}
 
     def _hours(self, at: float) -> dict[float, str | None]:
         hour = period_key(at, "hour", self._zone)
@@ -169,6 +173,15 @@ class _Clock:
 
     def _bounds(self, day: str | None) -> Bounds:
         return (day and period_bounds(day, "day", self._zone)) or Bounds(0, 0)
+
+    def by_day(self, quarters: Sequence[float], numbers: Sequence[int]) -> Iterator[tuple[str | None, int]]:
+        """Yield the sums of the numbers of each day; quarter hours are in order."""
+        place = 0
+        while place < len(quarters):
+            day = self.day(quarters[place])
+            after = bisect_left(quarters, self._day_ends[day], place + 1)
+            yield day, sum(numbers[place:after])
+            place = after
 
     def hours(self, period: Range) -> frozenset[str | None] | None:
         """Return the hours of the day that a time range touches; None for all."""
@@ -256,9 +269,18 @@ class _SpeedRows:
             if self._label is None:
                 of_kind[self._key(kind)] += sum(numbers)
                 continue
-            for key, number in zip(map(self._label, quarters), numbers, strict=True):
+            for key, number in self._by_row(quarters, numbers):
                 of_kind[key] += number
         return found
+
+    def _by_row(self, quarters: Sequence[float], numbers: Sequence[int]) -> Iterable[tuple[str | None, int]]:
+        """Return numbers of turns by the rows that quarter hours belong to; those of a day are added up."""
+        assert self._label is not None
+        return (
+            self._clock.by_day(quarters, numbers)
+            if self._by == "day"
+            else zip(map(self._label, quarters), numbers, strict=True)
+        )
 
     def document(self, accounts: list[AccountReference], now: SpeedNow) -> SpeedDocument:
         """Return the document."""
