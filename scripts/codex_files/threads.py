@@ -60,7 +60,8 @@ def load_threads(home: Path, ids: Iterable[str], state_folder: Path | None = Non
     unnamed = {thread for thread in wanted if thread not in rows or not rows[thread].get("name")}
     names = _indexed_names(home / "session_index.jsonl", unnamed) if unnamed else {}
     root_of = functools.cache(repository_root)
-    found = {thread: _info(rows.get(thread, {}), names.get(thread), root_of) for thread in wanted}
+    known = [thread for thread in wanted if thread in rows or thread in names]
+    found = {thread: _info(rows.get(thread, {}), names.get(thread), root_of) for thread in known}
     return {thread: info for thread, info in found.items() if any(info)}
 
 

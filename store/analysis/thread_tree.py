@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 TITLES = "thread_title"
 """The kind of the sub-agents that make titles of threads, and the thread that their use is shown under."""
@@ -75,6 +75,10 @@ class ThreadTree:
     def parent(self, thread: str) -> str | None:
         """Return the thread that started a thread; None where no other did."""
         return self._parents.get(thread)
+
+    def started(self) -> Collection[str]:
+        """Return the threads that others started."""
+        return self._parents.keys()
 
     def branches(
         self, threads: Iterable[str], rank: Callable[[str], tuple[float | str, ...]]

@@ -92,9 +92,21 @@ class TurnSums:
             self.reasoning_tokens += reasoning
         self.last_at = max(self.last_at, ended_at)
 
+    def add(self, other: TurnSums, times: int = 1) -> None:
+        """Add the numbers of other turns so many times; with -1, of some of these. ``last_at`` stays as it is."""
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+
+    def has_turns(self) -> bool:
+        """Return True if there are turns of any kind."""
+        return self.turns + self.refused + self.warm_ups > 0
+
     def values(self) -> tuple[float, ...]:
         """Return the sums in the order of their names."""
         return astuple(self)
+
+
+_NUMBERS = tuple(TurnSums.__dataclass_fields__)[:-1]
 
 
 def step_below(tokens: int, steps: Sequence[int]) -> int:

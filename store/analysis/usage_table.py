@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
@@ -75,6 +75,18 @@ class Readings(NamedTuple):
             self.increases + more.increases,
             self.points + more.points,
         )
+
+
+class StandIns(NamedTuple):
+    """In whose names the turns of threads are counted.
+
+    Args:
+        names: the thread in whose name each of these is counted.
+        others: the thread, or `OTHERS`, in whose name all others are.
+    """
+
+    names: Mapping[str | None, str | None]
+    others: str | None
 
 
 class RowOwner(NamedTuple):
@@ -345,8 +357,8 @@ class UsageTable:
 
     def stand_ins(
         self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None]
-    ) -> Mapping[str | None, str | None] | None:
-        """Return the thread, or `OTHERS`, in whose name the turns of each are counted; None if each has its own.
+    ) -> StandIns | None:
+        """Return in whose names the turns of threads are counted; None if each has its own.
 
         Call it once, when the origins of all threads are known. Those that have been counted stand for themselves.
 
@@ -354,42 +366,49 @@ class UsageTable:
             points: the points of the threads that are to be counted, account by account.
             threads: those that have turns.
         """
-        every = set(threads).union(*points)
+        found = None
         if self.by == "project":
-            found = self._first_of_projects(every)
+            found = self._first_of_projects(set(threads).union(*points))
         elif self._grouping.most is not None:
-            found = self._or_others(points, every, self._grouping.most)
-        else:
+            found = self._or_others(points, threads, self._grouping.most)
+        if found is None:
             return None
-        found |= {thread: thread for thread in self._rows}
-        self._numbers.update(found[each] for each in threads if each is not None and each not in self._rows)
-        return found
+        names, others = {**found.names, **{thread: thread for thread in self._rows}}, found.others
+        self._numbers.update(names.get(each, others) for each in threads if each is not None and each not in self._rows)
+        return StandIns(names, others)
 
-    def _first_of_projects(self, threads: Collection[str | None]) -> dict[str | None, str | None]:
-        tree = self._thread_tree()
-        key_of = self._project_key(threads, tree)
+    def _first_of_projects(self, threads: Collection[str | None]) -> StandIns:
+        """Return the first thread of each project; all threads but those of the largest one are named."""
+        key_of = self._project_key(threads, self._thread_tree())
         first: dict[str | None, str] = {}
-        return {
+        found = {
             each: None if each is None else first.setdefault(key_of(each), each)
             for each in threads
             if each not in self._rows
         }
+        ((largest, _),) = Counter(found.values()).most_common(1) or [(None, 0)]
+        return StandIns({each: name for each, name in found.items() if name != largest}, largest)
 
     def _or_others(
         self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None], most: int
-    ) -> dict[str | None, str | None]:
-        root = self._thread_tree().root
-        roots = {each: None if each is None else root(each) for each in (*threads, *self._rows)}
-        totals = dict.fromkeys(roots.values(), 0.0)
+    ) -> StandIns | None:
+        """Return the threads that may have rows, which stand for themselves; None if all of them have."""
+        tree = self._thread_tree()
+        totals: defaultdict[str | None, float] = defaultdict(float, dict.fromkeys(threads, 0.0))
         for found in (self.points(), *points):
             for thread, each in found.items():
-                totals[roots[thread]] += each
+                totals[thread] += each
+        below = [thread for thread in tree.started() if thread in totals]
+        for thread in below:
+            totals[tree.root(thread)] += totals.pop(thread)
         if len(totals) <= most:
-            return {each: each for each in threads}
+            return None
         # Those with nearly the same points are ranked when all is counted.
         least = min(heapq.nlargest(most, totals.values()), default=math.inf) - _SAME_POINTS
-        self._other_keys = {key for key, total in totals.items() if total < least}
-        return {each: OTHERS if roots[each] in self._other_keys else each for each in threads}
+        listed = {key for key, total in totals.items() if total >= least}
+        self._other_keys = totals.keys() - listed
+        listed.update([thread for thread in below if tree.root(thread) in listed])
+        return StandIns({thread: thread for thread in listed}, OTHERS)
 
     def may_leave_out(self, stretch: TimeRange) -> bool:
         """Return True if a stretch of time may have more days, weeks, months or hours than are listed."""

@@ -6,21 +6,24 @@ from __future__ import annotations
 import json
 import math
 import operator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.usage_cells import QUARTER_SECONDS
 from store.kept.kind import ceil_to
 from store.kept.reading import ask_kept
 from store.queries.cursors import tuple_cursor
-from store.queries.kept_usage import KeptSpan, split_days
+from store.queries.kept_usage import DAY_SECONDS
+from store.queries.kept_usage_parts import KeptSpan, split
 from store.queries.usage_rows import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from store.connection import Connection
     from store.kept.kind import Kept, Kind
+
+T = TypeVar("T")
 
 
 class ThreadUse(NamedTuple):
@@ -37,73 +40,90 @@ class ThreadUse(NamedTuple):
         return ThreadUse(*map(operator.add, self, other))
 
 
-class ThreadTurns:
-    """The turns of threads of several accounts.
+def load_thread_uses(
+    connection: Connection,
+    accounts: Sequence[int],
+    since: float,
+    kind: Kind | None = None,
+    threads: Collection[str] | None = None,
+) -> dict[tuple[int, str], ThreadUse]:
+    """Return what threads used since `since` (Unix seconds), by the id of the account's row and the thread.
 
-    Attributes:
-        uses: what each thread used, by the id of the account's row and the thread.
+    What is kept of a kind of use is read of some threads alone, where these are given.
     """
 
-    def __init__(self) -> None:
-        self.uses: dict[tuple[int, str], ThreadUse] = {}
-        self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
+    def load(kept: Kept | None) -> dict[tuple[int, str], ThreadUse]:
+        found: dict[tuple[int, str], ThreadUse] = {}
+        execute = tuple_cursor(connection).execute
+        for account, span, rest in _parts(accounts, since, kept):
+            for first, last in rest:
+                _add(found, account, execute(_USES, {"account": account, "since": first, "until": last}))
+            if kept and kind and span:
+                apart, days = split([span], DAY_SECONDS)
+                for table, spans in (("turns", apart), ("daily_threads", days)):
+                    query = _KEPT_USES.format(f"{kind.name}_{table}", "" if threads is None else _AMONG)
+                    values = {"account": account, "spans": json.dumps(spans), "threads": json.dumps([*(threads or ())])}
+                    _add(found, account, kept.connection.execute(query, values))
+        return found
 
-    def add_uses(self, account: int, rows: Iterable[tuple[str, int, int, int, int, int]]) -> None:
-        """Add what threads of an account used."""
-        for thread, *sums in rows:
-            use, known = ThreadUse(*sums), self.uses.get((account, thread))
-            self.uses[account, thread] = known.plus(use) if known else use
-
-    def add_origins(self, place: int, rows: Iterable[tuple[str, str, str, str, float]]) -> None:
-        """Add where threads come from, as turns of an account say; `place` is the account's, and the last is when."""
-        for *words, at in rows:
-            origin, found = ThreadOrigin(*words), (place, int(at // QUARTER_SECONDS))
-            self._origins[origin] = min(found, self._origins.get(origin, found))
-
-    def origins(self) -> list[ThreadOrigin]:
-        """Return where the threads of sub-agents come from, account by account, each in the order of time."""
-        return sorted(self._origins, key=lambda each: (self._origins[each], tuple(word or "" for word in each)))
+    return _ask(connection, kind, load)
 
 
-def load_thread_turns(
+def load_thread_origins(
     connection: Connection, accounts: Sequence[int], since: float, kind: Kind | None = None
-) -> ThreadTurns:
-    """Return the turns of accounts since `since` (Unix seconds), with what is kept of a kind of use."""
-    if kind:
-        known = ask_kept(connection, kind, lambda kept: _load(connection, accounts, since, kept, f"{kind.name}_"))
-        if known:
-            return known
-    return _load(connection, accounts, since)
+) -> list[ThreadOrigin]:
+    """Return where the threads of sub-agents come from, by their turns since `since` (Unix seconds).
+
+    They are in the order of the accounts, and those of each in the order of time.
+    """
+
+    def load(kept: Kept | None) -> list[ThreadOrigin]:
+        found: dict[ThreadOrigin, tuple[int, int]] = {}
+        execute = tuple_cursor(connection).execute
+        for place, (account, span, rest) in enumerate(_parts(accounts, since, kept)):
+            rows: list[tuple[str, str, str, str, float]] = []
+            for first, last in rest:
+                rows += execute(_ORIGINS, {"account": account, "since": first, "until": last})
+            if kept and kind and span:
+                query = _KEPT_ORIGINS.format(f"{kind.name}_origins")
+                rows += kept.connection.execute(query, (QUARTER_SECONDS, account, span.since, span.until))
+            for *words, at in rows:
+                origin, first_at = ThreadOrigin(*words), (place, int(at // QUARTER_SECONDS))
+                found[origin] = min(first_at, found.get(origin, first_at))
+        return sorted(found, key=lambda each: (found[each], tuple(word or "" for word in each)))
+
+    return _ask(connection, kind, load)
 
 
-def _load(
-    connection: Connection, accounts: Sequence[int], since: float, kept: Kept | None = None, prefix: str = ""
-) -> ThreadTurns:
-    found = ThreadTurns()
-    execute = tuple_cursor(connection).execute
-    for place, account in enumerate(accounts):
-        stretches = [(since, math.inf)]
+def _ask(connection: Connection, kind: Kind | None, load: Callable[[Kept | None], T]) -> T:
+    found = ask_kept(connection, kind, load) if kind else None
+    return load(None) if found is None else found
+
+
+class _Part(NamedTuple):
+    """An account, the time that is read of what is kept, and the times that the rows of the database are read for."""
+
+    account: int
+    kept: KeptSpan | None
+    rest: Sequence[tuple[float, float]]
+
+
+def _parts(accounts: Sequence[int], since: float, kept: Kept | None) -> Iterator[_Part]:
+    for account in accounts:
         coverage = kept.coverage.get(account) if kept else None
-        if kept and coverage:
-            stretch = KeptSpan(max(coverage.since, ceil_to(QUARTER_SECONDS, since)), coverage.until)
-            if stretch.since < stretch.until:
-                _add_kept(kept, prefix, found, stretch, place=place, account=account)
-                stretches = [(since, stretch.since), (stretch.until, math.inf)]
-        for first, last in stretches:
-            values = {"account": account, "since": first, "until": last}
-            found.add_uses(account, execute(_USES, values))
-            found.add_origins(place, execute(_ORIGINS, values))
-    return found
+        span = coverage and KeptSpan(max(coverage.since, ceil_to(QUARTER_SECONDS, since)), coverage.until)
+        if span and span.since < span.until:
+            yield _Part(account, span, [(since, span.since), (span.until, math.inf)])
+        else:
+            yield _Part(account, None, [(since, math.inf)])
 
 
-def _add_kept(kept: Kept, prefix: str, found: ThreadTurns, stretch: KeptSpan, *, place: int, account: int) -> None:
-    execute = kept.connection.execute
-    apart, days = split_days([stretch])
-    for table, spans in (("turns", apart), ("daily_turns", days)):
-        values = {"account": account, "spans": json.dumps(spans)}
-        found.add_uses(account, execute(_KEPT_USES.format(f"{prefix}{table}"), values))
-    rows = execute(_KEPT_ORIGINS.format(f"{prefix}turns"), (account, stretch.since, stretch.until))
-    found.add_origins(place, ((*words, at - QUARTER_SECONDS) for *words, at in rows))
+def _add(
+    found: dict[tuple[int, str], ThreadUse], account: int, rows: Iterable[tuple[str, int, int, int, int, int]]
+) -> None:
+    for thread, *sums in rows:
+        use, known = ThreadUse(*sums), found.get((account, thread))
+        found[account, thread] = known.plus(use) if known else use
 
 
 _ANSWERED = "CASE WHEN warm_up = 0 AND coalesce(status, 0) < 400 THEN 1 ELSE 0 END"
@@ -121,9 +141,10 @@ _KEPT_USES = """
 SELECT c.thread, sum(c.turns), sum(c.input_tokens), sum(c.cached_tokens), sum(c.output_tokens), sum(c.imported_turns)
 FROM json_each(:spans) s CROSS JOIN {} c
 ON c.account = :account AND c.at > json_extract(s.value, '$[0]') AND c.at <= json_extract(s.value, '$[1]')
-WHERE c.thread IS NOT NULL GROUP BY c.thread
+WHERE c.thread IS NOT NULL {} GROUP BY c.thread
 """
+_AMONG = "AND c.thread IN (SELECT value FROM json_each(:threads))"
 _KEPT_ORIGINS = """
-SELECT thread, session, parent_thread, subagent, min(at) FROM {}
-WHERE account = ? AND at > ? AND at <= ? AND (parent_thread IS NOT NULL OR subagent IS NOT NULL) GROUP BY 1, 2, 3, 4
+SELECT thread, session, parent_thread, subagent, min(at) - ? FROM {}
+WHERE account = ? AND at > ? AND at <= ? AND at = ended_at GROUP BY 1, 2, 3, 4
 """

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import heapq
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.thread_tree import TITLES, ThreadTree
 from store.constants import BUDGET_SLOT
-from store.queries.cursors import is_among, read_transaction
+from store.queries.cursors import is_among, read_transaction, tuple_cursor
 from store.queries.kept_usage import usage_kind
 from store.queries.prefix_match import matching
-from store.queries.thread_turns import ThreadUse, load_thread_turns
+from store.queries.thread_turns import ThreadUse, load_thread_origins, load_thread_uses
 from store.queries.usage import load_thread_points, usage_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from store.analysis.thread_tree import ThreadOrigin
     from store.connection import Connection
     from store.documents import ThreadBranch, ThreadEntry
     from store.queries.accounts import Account
-    from store.queries.thread_turns import ThreadTurns
 
 MAX_CANDIDATES = 10
 """Threads in a list of candidates."""
@@ -78,9 +79,16 @@ def load_newest_sessions(
 ) -> NewestSessions:
     """Return at most so many of the entries of `load_sessions`, and the number of the others."""
     with read_transaction(connection):
-        turns = _turns(connection, accounts, since)
-        threads = {each.thread: each for each in _threads(connection, now, since, accounts, turns)}
-        origins = ThreadTree(turns.origins())
+        question = _Question(connection, now, since, accounts)
+        origins = ThreadTree(question.origins())
+        times = _session_times(question.times(), origins)
+        top = heapq.nsmallest(
+            len(times) if most is None else most, times, lambda each: (each == TITLES, -times[each].last, each)
+        )
+        shown = set(top)
+        oldest = min((times[each].first for each in top), default=since)
+        is_shown = None if len(top) == len(times) else lambda thread: origins.root(thread) in shown
+        threads = {each.thread: each for each in question.threads(oldest, is_shown)}
         sums = dict(threads)
         for thread, each in threads.items():
             below = thread
@@ -88,8 +96,6 @@ def load_newest_sessions(
                 sums[parent] = _known(connection, sums, parent, each).with_use(each)
                 below = parent
     branches = origins.branches(threads, lambda each: (-sums[each].last_seen_at, each)) if tree else {}
-    roots = {origins.root(each) for each in threads}
-    top = sorted(roots, key=lambda each: (each == TITLES, -sums[each].last_seen_at, each))[:most]
     listed: list[ThreadEntry] = [
         {
             **_entry(sums[each], origins.kinds.get(each)),
@@ -104,45 +110,85 @@ def load_newest_sessions(
         }
         for each in top
     ]
-    return NewestSessions(listed, len(roots) - len(top))
+    return NewestSessions(listed, len(times) - len(top))
+
+
+class _SessionTimes(NamedTuple):
+    """When the thread of a session was last used whose last use is the earliest, and the one whose is the latest."""
+
+    first: float
+    last: float
+
+
+def _session_times(threads: Iterable[tuple[str, float]], origins: ThreadTree) -> dict[str, _SessionTimes]:
+    """Return the times of each session, by threads and when each was last used."""
+    found: dict[str, _SessionTimes] = {}
+    for thread, at in threads:
+        root = origins.root(thread)
+        known = found.get(root)
+        found[root] = _SessionTimes(min(at, known.first), max(at, known.last)) if known else _SessionTimes(at, at)
+    return found
 
 
 def load_threads(connection: Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
     """Return each thread of the accounts that was seen since `since` (Unix seconds) by itself, the newest first."""
     with read_transaction(connection):
-        return _threads(connection, now, since, accounts, _turns(connection, accounts, since))
+        return _Question(connection, now, since, accounts).threads(since)
 
 
-def _turns(connection: Connection, accounts: Sequence[Account], since: float) -> ThreadTurns:
-    kinds = usage_kinds(connection, accounts=accounts)
-    # A budget is no limit that turns are charged to.
-    kind = kinds[0] if len(kinds) == 1 and kinds[0] != usage_kind(BUDGET_SLOT) else None
-    return load_thread_turns(connection, [account.id for account in accounts], since, kind)
+class _Question:
+    """The threads of accounts that were seen since a time, in Unix seconds."""
 
+    def __init__(self, connection: Connection, now: float, since: float, accounts: Sequence[Account]) -> None:
+        self._connection = connection
+        self._now = now
+        self._since = since
+        self._accounts = {account.id: account for account in accounts}
+        kinds = usage_kinds(connection, accounts=accounts)
+        # A budget is no limit that turns are charged to.
+        self._kind = kinds[0] if len(kinds) == 1 and kinds[0] != usage_kind(BUDGET_SLOT) else None
 
-def _threads(
-    connection: Connection, now: float, since: float, accounts: Sequence[Account], turns: ThreadTurns
-) -> list[Thread]:
-    known = {account.id: account for account in accounts}
-    accounts_in, ids = is_among("account", known)
-    rows = connection.execute(
-        "SELECT account, thread, is_session, name, first_seen_at, last_seen_at FROM threads"  # noqa: S608 (marks)
-        f" WHERE last_seen_at >= ? AND {accounts_in} ORDER BY last_seen_at DESC, thread, account",
-        (since, *ids),
-    ).fetchall()
-    points = load_thread_points(connection, now, accounts=accounts, since=since) if known else {}
-    found: dict[str, Thread] = {}
-    for account, thread, is_session, name, first_at, last_at in rows:
-        if account not in known:
-            continue
-        use = turns.uses.get((account, thread), ThreadUse())
-        one = Thread(thread, name, (known[account],), first_at, last_at, bool(is_session), use)
-        if thread in found:
-            newer = found[thread]
-            found[thread] = newer.with_use(one)._replace(name=newer.name or name)
-        else:
-            found[thread] = one._replace(points=points.get(thread, 0.0))
-    return list(found.values())
+    def origins(self) -> list[ThreadOrigin]:
+        """Return where the threads of sub-agents come from."""
+        return load_thread_origins(self._connection, list(self._accounts), self._since, self._kind)
+
+    def times(self) -> Iterator[tuple[str, float]]:
+        """Yield each thread and when it was last used, once for each of its accounts."""
+        for account, thread, last_at in self._rows("account, thread, last_seen_at", self._since):
+            if account in self._accounts:
+                yield thread, last_at
+
+    def threads(self, last_used: float, is_wanted: Callable[[str], bool] | None = None) -> list[Thread]:
+        """Return the threads that were last used at a time or later, or those of them that are wanted."""
+        rows = [
+            row
+            for row in self._rows("account, thread, is_session, name, first_seen_at, last_seen_at", last_used)
+            if row[0] in self._accounts and (is_wanted is None or is_wanted(row[1]))
+        ]
+        if not rows:
+            return []
+        wanted = {row[1] for row in rows} if is_wanted else None
+        uses = load_thread_uses(self._connection, list(self._accounts), self._since, self._kind, wanted)
+        accounts = list(self._accounts.values())
+        points = load_thread_points(self._connection, self._now, accounts=accounts, since=self._since, threads=wanted)
+        found: dict[str, Thread] = {}
+        for account, thread, is_session, name, first_at, last_at in rows:
+            use = uses.get((account, thread), ThreadUse())
+            one = Thread(thread, name, (self._accounts[account],), first_at, last_at, bool(is_session), use)
+            if thread in found:
+                newer = found[thread]
+                found[thread] = newer.with_use(one)._replace(name=newer.name or name)
+            else:
+                found[thread] = one._replace(points=points.get(thread, 0.0))
+        return list(found.values())
+
+    def _rows(self, columns: str, last_used: float) -> Iterable[tuple[Any, ...]]:
+        accounts_in, ids = is_among("account", self._accounts)
+        query = (
+            f"SELECT {columns} FROM threads WHERE last_seen_at >= ? AND {accounts_in}"  # noqa: S608 (marks)
+            " ORDER BY last_seen_at DESC, thread, account"
+        )
+        return tuple_cursor(self._connection).execute(query, (last_used, *ids))
 
 
 def _known(connection: Connection, sums: Mapping[str, Thread], thread: str, started: Thread) -> Thread:

@@ -22,7 +22,8 @@ from store.queries.accounts import in_order
 from store.queries.cursors import edit_number, is_among, read_transaction
 from store.queries.imported import imported_limit_ids
 from store.queries.kept_rates import kept_rates
-from store.queries.kept_usage import FINAL_SECONDS, KeptPart, add_kept, choose_rows, kept_weights, usage_kind
+from store.queries.kept_usage import FINAL_SECONDS, kept_weights, usage_kind
+from store.queries.kept_usage_parts import KeptPart, add_kept, choose_rows
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.machines import with_silent_machines
 from store.queries.recent import computed
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from store.documents import AccountWindow, TokenWeights, UsageDocument
     from store.kept.kind import Coverage, Kept, Kind
     from store.queries.accounts import Account
-    from store.queries.kept_usage import Choice
+    from store.queries.kept_usage_parts import Choice
     from store.queries.recent import Recent
 
 
@@ -114,14 +115,22 @@ def load_usage(
 
 
 def load_thread_points(
-    connection: Connection, now: float, *, accounts: Sequence[Account], since: float
+    connection: Connection,
+    now: float,
+    *,
+    accounts: Sequence[Account],
+    since: float,
+    threads: Collection[str] | None = None,
 ) -> dict[str | None, float]:
-    """Return the points that each thread by itself used of the window that `load_usage` shows; None is unknown."""
+    """Return the points that each thread by itself used of the window that `load_usage` shows; None is unknown.
+
+    Those of other threads than the given ones may be less than that.
+    """
     with read_transaction(connection):
         places = _places(connection, in_order(accounts), None, None)
         grouping = Grouping("thread", rolls_up=False)
         question = _Question(connection, TimeRange(since, now), grouping, None, {}, refits=False)
-        return question.thread_points(places)
+        return question.thread_points(places, threads)
 
 
 def usage_kinds(
@@ -327,23 +336,29 @@ class _Question(NamedTuple):
         answer = ask_kept(self.connection, kind, lambda kept: self._answer(accounts, places, kept)) if kind else None
         return answer or self._plain_answer(accounts, places)
 
-    def thread_points(self, places: Sequence[Place]) -> dict[str | None, float]:
-        """Return the points of each thread, with what is kept, where that can be used."""
+    def thread_points(self, places: Sequence[Place], threads: Collection[str] | None = None) -> dict[str | None, float]:
+        """Return the points of each thread, or of some, with what is kept, where that can be used."""
         kind = self._kind(places)
-        found = ask_kept(self.connection, kind, lambda kept: self._thread_points(places, kept)) if kind else None
-        return found or self._thread_points(places, None)
+
+        def load(kept: Kept) -> dict[str | None, float]:
+            return self._thread_points(places, kept, threads)
+
+        found = ask_kept(self.connection, kind, load) if kind else None
+        return found or self._thread_points(places, None, threads)
 
     def _kind(self, places: Sequence[Place]) -> Kind | None:
         slot = {place.slot for place in places}
         return usage_kind(slot.pop()) if len(slot) == 1 and not self.refits else None
 
-    def _thread_points(self, places: Sequence[Place], kept: Kept | None) -> dict[str | None, float]:
+    def _thread_points(
+        self, places: Sequence[Place], kept: Kept | None, threads: Collection[str] | None
+    ) -> dict[str | None, float]:
         table = UsageTable(self.grouping, self.period)
         for place in places:
             source = _UseSource(self, place, None, kept, self._covered(kept, place))
             owner = RowOwner(str(place.account), None)
             source.add_rows(table, owner)
-            for thread, points in source.kept.points().items() if source.kept else ():
+            for thread, points in source.kept.points(threads).items() if source.kept else ():
                 table.add_points(owner, CellKey(0, thread), points)
         return table.points()
 

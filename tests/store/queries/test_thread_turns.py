@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.kept_usage import usage_kind
-from store.queries.thread_turns import ThreadUse, load_thread_turns
+from store.queries.thread_turns import ThreadUse, load_thread_origins, load_thread_uses
 from store.queries.threads import load_sessions
 from tests.support.databases import record
 from tests.support.factories import NOON, turn
@@ -60,9 +60,10 @@ def test_turns_of_threads(path: Path) -> None:
         turn("r", at=NOON + 80, parent_thread="t", subagent="review"),
     )
     with closing(open_reader(path)) as connection:
-        found = load_thread_turns(connection, [1], NOON - 60)
-        later = load_thread_turns(connection, [1], NOON + 80)
-    assert {thread: use.turns for (_, thread), use in found.uses.items()} == {"t": 1, "r": 1}
-    assert [(each.thread, each.parent_thread, each.subagent) for each in found.origins()] == [("r", "t", "review")]
-    assert list(later.uses) == [(1, "r")]
-    assert found.uses[1, "t"].plus(ThreadUse(1, 2, 3, 4, 5)).turns == 2
+        found = load_thread_uses(connection, [1], NOON - 60)
+        later = load_thread_uses(connection, [1], NOON + 80)
+        origins = load_thread_origins(connection, [1], NOON - 60)
+    assert {thread: use.turns for (_, thread), use in found.items()} == {"t": 1, "r": 1}
+    assert [(each.thread, each.parent_thread, each.subagent) for each in origins] == [("r", "t", "review")]
+    assert list(later) == [(1, "r")]
+    assert found[1, "t"].plus(ThreadUse(1, 2, 3, 4, 5)).turns == 2

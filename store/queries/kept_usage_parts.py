@@ -1,0 +1,404 @@
+"""Kept use of a window, as it is read: by days and hours as far as possible, else by quarters of an hour.
+
+Threads are many, and few of them have rows of their own. The others have what these leave of the sums of all.
+"""
+
+# ruff: noqa: S608 (all statements are made of constants, and of a slot that is checked)
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from store.analysis.periods import period_bounds
+from store.analysis.thread_tree import ThreadOrigin
+from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
+from store.analysis.usage_table import OF_THREADS, OTHERS, TIMES, Readings, StandIns
+from store.kept.kind import ceil_to, floor_to
+from store.queries.kept_usage import DAY_SECONDS, HOUR_SECONDS, KEY, PRICED, SUMS, TABLES
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from store.analysis.usage_table import RowOwner, TimeRange, UsageTable
+    from store.constants import GroupBy
+    from store.queries.usage_rows import Place
+
+
+class Choice(NamedTuple):
+    """What of kept use has no row of its own.
+
+    Args:
+        stand_ins: the threads in whose names those of others are counted; None if each has its own.
+        unlisted_until: up to when times have no row, in Unix seconds.
+    """
+
+    stand_ins: StandIns | None = None
+    unlisted_until: float = -math.inf
+
+
+def choose_rows(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> Choice:
+    """Choose what of kept use has a row of its own, when the rest of the use has been counted.
+
+    Of rows that are found by threads, the points are added.
+    """
+    if table.by in TIMES:
+        if not any(table.may_leave_out(part.stretch) for part, _ in parts):
+            return Choice()
+        return Choice(unlisted_until=table.unlisted_until(_quarters([part for part, _ in parts], table)))
+    if table.by not in OF_THREADS:
+        return Choice()
+    points = []
+    threads = set[str | None]()
+    for part, owner in parts:
+        for origin, quarter in part.origins():
+            table.add_origin(owner, origin, quarter)
+        points.append(part.add_threads(threads))
+    stand_ins = table.stand_ins(points, threads)
+    for (_, owner), found in zip(parts, points, strict=True):
+        for thread, each in (_summed(found, stand_ins) if stand_ins else found).items():
+            table.add_points(owner, CellKey(0, thread), each)
+    return Choice(stand_ins)
+
+
+def _summed(points: Mapping[str | None, float], stand_ins: StandIns) -> dict[str | None, float]:
+    names, others = stand_ins
+    found: defaultdict[str | None, float] = defaultdict(float)
+    for thread, each in points.items():
+        found[names.get(thread, others)] += each
+    return found
+
+
+def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
+    """Return a quarter of each hour in which turns ended; each quarter, where an hour is one of several rows."""
+    hours = set[int]().union(*(part.ends(HOUR_SECONDS) for part in parts))
+    each = HOUR_SECONDS // QUARTER_SECONDS
+    if all(table.period_key(hour * each) == table.period_key(hour * each + each - 1) for hour in hours):
+        return {hour * each for hour in hours}
+    return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
+
+
+def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float], choice: Choice) -> None:
+    """Add kept use to the rows of a document; `changes` are the timestamps at which prices change."""
+    spans = list(_spans(part, changes, table, choice.unlisted_until))
+    if table.by in OF_THREADS:
+        _add_threads(part, table, owner, spans, choice.stand_ins)
+    else:
+        for key, sums, threads in part.turns(spans, table.by):
+            table.add_turns(owner, key, sums, threads)
+        for key, points in part.shares(spans, table.by):
+            table.add_points(owner, key, points)
+    for points, at in part.unexplained():
+        table.add_unexplained(owner, points, at)
+    table.add_readings(owner, part.readings())
+
+
+def _add_threads(
+    part: KeptPart, table: UsageTable, owner: RowOwner, spans: Sequence[KeptSpan], stand_ins: StandIns | None
+) -> None:
+    """Add the turns of threads: those of threads without a name of their own are what the others leave of all."""
+    if stand_ins is None:
+        for key, sums in part.turns_of_threads(spans):
+            table.add_turns(owner, key, sums, ())
+        return
+    rest: defaultdict[CellKey, TurnSums] = defaultdict(TurnSums)
+    for key, sums, _ in part.turns(spans, table.by):
+        rest[key].add(sums)
+    for key, sums in part.turns_of_threads(spans, stand_ins.names):
+        table.add_turns(owner, key._replace(thread=stand_ins.names[key.thread]), sums, ())
+        rest[key._replace(thread=None)].add(sums, -1)
+    last_at = part.last_turn_but(stand_ins.names)
+    for key, sums in rest.items():
+        if sums.has_turns():
+            sums.last_at = last_at
+            table.add_turns(owner, key._replace(thread=stand_ins.others), sums, ())
+
+
+class KeptSpan(NamedTuple):
+    """The time with ``since < at <= until``, a part of one that begins with ``start``.
+
+    That belongs to one row, or to those that are not listed.
+    """
+
+    since: float
+    until: float
+    is_other: bool = False
+    start: float = 0.0
+
+
+def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list[KeptSpan]]:
+    """Return the parts of spans that are not whole hours or days of so many seconds in UTC, and those that are."""
+    apart: list[KeptSpan] = []
+    whole: list[KeptSpan] = []
+    for span in spans:
+        first, last = ceil_to(seconds, span.since), floor_to(seconds, span.until)
+        if first < last:
+            whole.append(span._replace(since=first, until=last))
+            ends = (span._replace(until=first), span._replace(since=last))
+            apart += [each for each in ends if each.since < each.until]
+        else:
+            apart.append(span)
+    return apart, whole
+
+
+def _levels(spans: Iterable[KeptSpan]) -> Iterator[tuple[str, list[KeptSpan]]]:
+    """Yield the parts of spans that are whole days, hours or neither, each with what names of tables begin with."""
+    apart, days = split(spans, DAY_SECONDS)
+    quarters, hours = split(apart, HOUR_SECONDS)
+    yield from (("", quarters), ("hourly_", hours), ("daily_", days))
+
+
+def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:
+    """Yield stretches of time that each belong to one row, or to no listed one, and in which prices are the same."""
+    first_at, until = part.first_at(), part.stretch.until
+    if first_at is None:
+        return
+    start = first_at - QUARTER_SECONDS
+    ends = sorted(ceil_to(QUARTER_SECONDS, each) for each in changes if start < each < until)
+    for end in [*ends, until]:
+        if table.by in TIMES:
+            listed = min(max(start, unlisted_until), end)
+            if start < listed:
+                yield KeptSpan(start, listed, is_other=True, start=start)
+            yield from _periods(listed, end, table)
+        else:
+            yield KeptSpan(start, end, start=start)
+        start = end
+
+
+def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan]:
+    """Yield the days, weeks, months or hours of a stretch of time."""
+    start = since
+    while start < until:
+        key = table.period_key(int(start / QUARTER_SECONDS))
+        bounds = period_bounds(key, table.by, table.zone) if key else None
+        end = max(start + QUARTER_SECONDS, ceil_to(QUARTER_SECONDS, bounds.end) if bounds else 0.0)
+        # Hours begin at one of UTC nearly everywhere.
+        hour = ceil_to(HOUR_SECONDS, end)
+        if not bounds and table.period_key(int(hour / QUARTER_SECONDS) - 1) == key:
+            end = max(end, hour)
+        while not bounds and end < until and table.period_key(int(end / QUARTER_SECONDS)) == key:
+            end += QUARTER_SECONDS
+        yield KeptSpan(start, min(end, until), start=start)
+        start = end
+
+
+class KeptPart(NamedTuple):
+    """The kept rows of a window in a stretch of time, which begins and ends with a quarter of an hour."""
+
+    connection: sqlite3.Connection
+    place: Place
+    stretch: TimeRange
+
+    def first_at(self) -> float | None:
+        """Return the end of the first quarter of an hour with turns or increases."""
+        each = " UNION ALL ".join(f"SELECT min(at) AS at FROM {table} {_WITHIN}" for table in ("{turns}", "{shares}"))
+        found: float | None = self._rows(f"SELECT min(at) FROM ({each})").fetchone()[0]
+        return found
+
+    def turns(self, spans: Sequence[KeptSpan], by: GroupBy) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
+        """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not.
+
+        Nothing is by the thread here.
+        """
+        names = {*_DIMENSIONS.get(by, ()), *PRICED}
+        number = 1 + len(KEY)
+        for level, some in _levels(spans):
+            query = (
+                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS}, {_threads(level, by)}"
+                f" FROM json_each(:spans) s CROSS JOIN {{{level}turns}} c {_WITHIN_SPAN}"
+                f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))}"
+            )
+            for row in self._rows(query, some):
+                key = _cell_key(some[row[0]], None, row[1:number])
+                threads = () if row[-1] is None else chain.from_iterable(json.loads(row[-1]))
+                yield key, TurnSums(*row[number:-1]), threads
+
+    def shares(self, spans: Sequence[KeptSpan], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
+        """Yield the points of turns that are alike in what rows stand for, which are not threads."""
+        names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
+        # A turn may have ended in another hour or day than the one in which its part of an increase was read.
+        apart = _ENDED_APART if by in TIMES else "NULL"
+        for level, some in _levels(spans):
+            query = (
+                f"SELECT s.key, {apart} AS apart, {_columns(KEY[:-1], names)}, sum(c.points)"
+                f" FROM json_each(:spans) s CROSS JOIN {{{level}shares}} c {_WITHIN_SPAN}"
+                f" GROUP BY {', '.join(['s.key', 'apart', *map(str, _positions(names, 3))])}"
+            )
+            for number, ended_at, *values, points in self._rows(query, some):
+                yield _cell_key(some[number], ended_at, values), points
+
+    def turns_of_threads(
+        self, spans: Sequence[KeptSpan], threads: Collection[str | None] | None = None
+    ) -> Iterator[tuple[CellKey, TurnSums]]:
+        """Yield the sums of turns of each thread, or of some threads, that have the same prices."""
+        names = {"thread", *PRICED}
+        number = 1 + len(KEY)
+        for table, some in _thread_levels(spans, "turns"):
+            query = (
+                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS}"
+                f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN} {_among(threads)}"
+                f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))} HAVING {_HAS_TURNS}"
+            )
+            for row in self._rows(query, some, threads):
+                yield _cell_key(some[row[0]], None, row[1:number]), TurnSums(*row[number:])
+
+    def last_turn_but(self, threads: Collection[str | None]) -> float:
+        """Return when the last turn ended that is of none of some threads."""
+        query = (
+            f"SELECT max(c.last_at) FROM {{turns}} c {_WITHIN} AND NOT {_AMONG} GROUP BY at ORDER BY at DESC LIMIT 1"
+        )
+        found = self._rows(query, (), threads).fetchone()
+        return found[0] if found else -math.inf
+
+    def points(self, threads: Collection[str | None] | None = None) -> dict[str | None, float]:
+        """Return the points of each thread, or of some threads."""
+        found: defaultdict[str | None, float] = defaultdict(float)
+        for table, spans in _thread_levels([KeptSpan(*self.stretch)], "shares"):
+            query = (
+                f"SELECT c.thread, c.points FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
+                f" {_among(threads)}"
+            )
+            for thread, points in self._rows(query, spans, threads):
+                found[thread] += points
+        return found
+
+    def add_threads(self, threads: set[str | None]) -> dict[str | None, float]:
+        """Add the threads that had turns, and return the points of each thread."""
+        found: defaultdict[str | None, float] = defaultdict(float)
+        apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
+        for table, points, has_turns, spans in (
+            ("turns", "0.0", "1", apart),
+            ("shares", "c.points", "0", apart),
+            ("daily_threads", "c.points", "c.turns + c.refused + c.warm_ups", days),
+        ):
+            query = (
+                f"SELECT c.thread, {points}, {has_turns}"
+                f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
+            )
+            for thread, each, number in self._rows(query, spans):
+                found[thread] += each
+                if number:
+                    threads.add(thread)
+        return found
+
+    def ends(self, seconds: int) -> set[int]:
+        """Return the spans of so many seconds, counted from 1970, in which turns ended that have use here.
+
+        These are hours or quarters of an hour.
+        """
+        found = set[int]()
+        apart, whole = split([KeptSpan(*self.stretch)], seconds)
+        level = "hourly_" if seconds == HOUR_SECONDS else ""
+        for prefix, spans in (("", apart), (level, whole)):
+            for table, at in (("turns", "c.at"), ("shares", "coalesce(c.ended_at, c.at)")):
+                query = (
+                    f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds}"
+                    f" FROM json_each(:spans) s CROSS JOIN {{{prefix}{table}}} c {_WITHIN_SPAN}"
+                )
+                found.update(chain.from_iterable(self._rows(query, spans)))
+        return found
+
+    def models(self) -> set[str | None]:
+        """Return the models that turns had, and perhaps others: those that prices are found by."""
+        query = f"SELECT DISTINCT model FROM {{models}} {_WITHIN.replace(':until', f':until + {DAY_SECONDS}')}"
+        return {row[0] for row in self._rows(query)}
+
+    def length(self) -> tuple[int | None] | None:
+        """Return the minutes of the window at its last reading; None if there was none."""
+        query = f"SELECT minutes FROM {{readings}} {_WITHIN} AND readings > 0 ORDER BY at DESC LIMIT 1"
+        found: tuple[int | None] | None = self._rows(query).fetchone()
+        return found
+
+    def origins(self) -> Iterator[tuple[ThreadOrigin, int]]:
+        """Yield where threads of sub-agents come from, and the quarter of an hour in which a turn said so first."""
+        names = "thread, session, parent_thread, subagent"
+        for *words, found in self._rows(f"SELECT {names}, min(ended_at) FROM {{origins}} {_WITHIN} GROUP BY {names}"):
+            yield ThreadOrigin(*words), int(found / QUARTER_SECONDS) - 1
+
+    def unexplained(self) -> Iterator[tuple[float, float]]:
+        """Yield points that no turn explains, and when they were read last."""
+        points, at = self._rows(f"SELECT sum(points), max(last_at) FROM {{unexplained}} {_WITHIN}").fetchone()
+        if at is not None:
+            yield points, at
+
+    def readings(self) -> Readings:
+        """Return the number of readings and increases, and the points of these."""
+        sums = ", ".join(f"total(c.{name})" for name in Readings._fields)
+        found = Readings()
+        apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
+        for table, spans in (("readings", apart), ("daily_readings", days)):
+            query = f"SELECT {sums} FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
+            number, imported, increases, points = self._rows(query, spans).fetchone()
+            found = found.plus(Readings(int(number), int(imported), int(increases), points))
+        return found
+
+    def _rows(
+        self, query: str, spans: Sequence[KeptSpan] = (), threads: Collection[str | None] | None = None
+    ) -> sqlite3.Cursor:
+        tables = {table: f"usage_{self.place.slot}_{table}" for table in TABLES}
+        since, until = self.stretch
+        values = {
+            "account": self.place.account,
+            "limit": self.place.limit_id,
+            "since": since,
+            "until": until,
+            "spans": json.dumps(spans),
+            "threads": json.dumps([OTHERS if each is None else each for each in threads or ()]),
+        }
+        return self.connection.execute(query.format_map(tables), values)
+
+
+def _thread_levels(spans: Iterable[KeptSpan], table: str) -> Iterator[tuple[str, list[KeptSpan]]]:
+    """Yield the parts of spans that are not whole days, and those that are, each with the table that has threads."""
+    apart, days = split(spans, DAY_SECONDS)
+    yield from ((table, apart), ("daily_threads", days))
+
+
+def _threads(level: str, by: GroupBy) -> str:
+    """Return the expression for lists of the threads of turns, where rows are not found by these."""
+    if by in OF_THREADS:
+        return "NULL"
+    return "'[' || group_concat(c.threads) || ']'" if level else "json_array(json_group_array(DISTINCT c.thread))"
+
+
+def _columns(columns: Sequence[str], names: Collection[str]) -> str:
+    return ", ".join(f"c.{name}" if name in names else "NULL" for name in columns)
+
+
+def _positions(names: Collection[str], first: int) -> list[int]:
+    """Return the places of the columns of `_columns` that have values."""
+    return [number for number, name in enumerate(KEY, first) if name in names]
+
+
+def _cell_key(span: KeptSpan, ended_at: float | None, values: Iterable[Any]) -> CellKey:
+    key = CellKey(int((span.start if ended_at is None else ended_at - 1) / QUARTER_SECONDS), *values)
+    return key._replace(thread=OTHERS) if span.is_other and ended_at is None else key
+
+
+def _among(threads: Collection[str | None] | None) -> str:
+    return "" if threads is None else f"AND {_AMONG}"
+
+
+_WITHIN = "WHERE account = :account AND limit_id = :limit AND at > :since AND at <= :until"
+_AMONG = f"coalesce(c.thread, '{OTHERS}') IN (SELECT value FROM json_each(:threads))"
+_SUMS = ", ".join([*(f"sum(c.{name})" for name in SUMS[:-1]), "max(c.last_at)"])
+_HAS_TURNS = "sum(c.turns + c.refused + c.warm_ups) > 0"
+_START, _END = "json_extract(s.value, '$[0]')", "json_extract(s.value, '$[1]')"
+_ENDED_APART = (
+    f"CASE WHEN (json_extract(s.value, '$[2]') OR c.ended_at > {_START}) AND c.ended_at <= {_END}"
+    " THEN NULL ELSE c.ended_at END"
+)
+_WITHIN_SPAN = f"ON c.account = :account AND c.at > {_START} AND c.at <= {_END} WHERE c.limit_id = :limit"
+
+_DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
+    "model": ("model",),
+    "effort": ("reasoning_effort",),
+    "subagent": ("subagent",),
+    "tier": ("tier",),
+    "client": ("client",),
+}
+"""What rows stand for, by the names of the columns."""
