@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +18,7 @@ from store.analysis.usage_cells import QUARTER_SECONDS
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from store.analysis.thread_tree import Branch
     from store.analysis.turn_value import NotPriced, Valuation
@@ -237,7 +238,6 @@ class Grouping:
         tree: list the threads of sub-agents in the rows by thread.
         rolls_up: count the turns of sub-agents for the session that started them.
         projects_of: returns the keys of the projects of threads by their ids, where they are known.
-        names: the names that a person gave threads.
         most: list so many rows, and sum up the others; None lists all.
     """
 
@@ -246,7 +246,6 @@ class Grouping:
     tree: bool = False
     rolls_up: bool = True
     projects_of: Callable[[Collection[str]], Mapping[str, str]] | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
     most: int | None = None
 
 
@@ -264,16 +263,16 @@ class UsageTable:
         self._grouping = grouping
         self._period = period
         self._valuation = valuation
-        self._names: dict[str, str] = dict(grouping.names) if grouping.by == "thread" else {}
+        self._names: dict[str, str] = {}
         self._opens_tree = grouping.tree and grouping.by == "thread"
         self._quarters: dict[int, str | None] = {}
         self._rows: dict[str | None, RowSums] = {}
         self._models: dict[str | None, dict[str | None, RowSums]] = {}
-        self._threads: dict[str | None, dict[str | None, set[str]]] = {}
+        self._threads: dict[str | None, dict[str | None, set[str | None]]] = {}
         self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
         self._models_of: dict[str, set[str | None]] = {}
         self._accounts: dict[str, int] = {}
-        self._other_keys: set[str | None] = set()
+        self._known_keys: Collection[str | None] = ()
         self._numbers: Counter[str | None] = Counter()
         self._tree = ThreadTree(())
         self._branches: dict[str, RowSums] = {}
@@ -287,8 +286,8 @@ class UsageTable:
 
     def add_turns(self, owner: RowOwner, key: CellKey, sums: TurnSums, threads: Iterable[str | None]) -> None:
         """Count the turns of a cell, which are of these threads."""
-        self._models_of.setdefault(owner.key, set()).add(key.model)
-        tally = self._row_of(owner, key)
+        row = self._key(owner, key)
+        tally = self._sums_of(row, key.model)
         tally.count(sums)
         tally.models = _joined(tally.models, _only(key.model))
         if self._valuation:
@@ -300,16 +299,13 @@ class UsageTable:
             # Each thread has sums of its own until the document is made.
             tally.threads = int(key.thread is not None)
         else:
-            self.add_threads(owner, key, threads)
-
-    def add_threads(self, owner: RowOwner, key: CellKey, threads: Iterable[str | None]) -> None:
-        """Note threads that had turns in a cell."""
-        found = self._threads.setdefault(self._key(owner, key), {}).setdefault(key.model, set())
-        found.update(thread for thread in threads if thread is not None)
+            found = self._threads.setdefault(row, {}).setdefault(key.model, set())
+            found.update(threads)
+            found.discard(None)
 
     def add_points(self, owner: RowOwner, key: CellKey, points: float) -> None:
         """Add points that were attributed to turns of a cell."""
-        self._row_of(owner, key).use(points, owner.per_point)
+        self._sums_of(self._key(owner, key), key.model).use(points, owner.per_point)
 
     def add_origin(self, owner: RowOwner, origin: ThreadOrigin, quarter: int) -> None:
         """Note where a thread comes from, as its turns say that ended in a quarter of an hour."""
@@ -335,8 +331,12 @@ class UsageTable:
             if owner.label is not None:
                 self._names[owner.key] = owner.label
 
+    def add_models(self, owner: RowOwner, models: Iterable[str | None]) -> None:
+        """Note models that an account's turns had."""
+        self._models_of.setdefault(owner.key, set()).update(models)
+
     def models_of(self, owner: RowOwner) -> set[str | None]:
-        """Return the models of the turns that were counted for an account."""
+        """Return the models that were noted for an account."""
         return self._models_of.get(owner.key, set())
 
     def add_weights(self, weights: Iterable[TokenWeights]) -> None:
@@ -356,25 +356,28 @@ class UsageTable:
     # What is counted in no row of its own
 
     def stand_ins(
-        self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None]
+        self, points: Sequence[Mapping[str | None, float]], threads: AbstractSet[str | None]
     ) -> StandIns | None:
         """Return in whose names the turns of threads are counted; None if each has its own.
 
         Call it once, when the origins of all threads are known. Those that have been counted stand for themselves.
 
         Args:
-            points: the points of the threads that are to be counted, account by account.
-            threads: those that have turns.
+            points: the points of the threads that are to be counted, of which there are several parts.
+            threads: those of them that have turns.
         """
         found = None
         if self.by == "project":
             found = self._first_of_projects(set(threads).union(*points))
         elif self._grouping.most is not None:
-            found = self._or_others(points, threads, self._grouping.most)
+            found = self._or_others(points, self._grouping.most)
         if found is None:
             return None
         names, others = {**found.names, **{thread: thread for thread in self._rows}}, found.others
-        self._numbers.update(names.get(each, others) for each in threads if each is not None and each not in self._rows)
+        counted = threads - self._rows.keys() - {None}
+        self._numbers.update(names[each] for each in counted & names.keys())
+        if rest := counted - names.keys():
+            self._numbers[others] += len(rest)
         return StandIns(names, others)
 
     def _first_of_projects(self, threads: Collection[str | None]) -> StandIns:
@@ -389,13 +392,12 @@ class UsageTable:
         ((largest, _),) = Counter(found.values()).most_common(1) or [(None, 0)]
         return StandIns({each: name for each, name in found.items() if name != largest}, largest)
 
-    def _or_others(
-        self, points: Sequence[Mapping[str | None, float]], threads: Collection[str | None], most: int
-    ) -> StandIns | None:
+    def _or_others(self, points: Sequence[Mapping[str | None, float]], most: int) -> StandIns | None:
         """Return the threads that may have rows, which stand for themselves; None if all of them have."""
         tree = self._thread_tree()
-        totals: defaultdict[str | None, float] = defaultdict(float, dict.fromkeys(threads, 0.0))
-        for found in (self.points(), *points):
+        largest: Mapping[str | None, float] = max(points, key=len, default={})
+        totals = defaultdict(float, largest)
+        for found in (self.points(), *(each for each in points if each is not largest)):
             for thread, each in found.items():
                 totals[thread] += each
         below = [thread for thread in tree.started() if thread in totals]
@@ -406,7 +408,7 @@ class UsageTable:
         # Those with nearly the same points are ranked when all is counted.
         least = min(heapq.nlargest(most, totals.values()), default=math.inf) - _SAME_POINTS
         listed = {key for key, total in totals.items() if total >= least}
-        self._other_keys = totals.keys() - listed
+        self._known_keys = totals.keys()
         listed.update([thread for thread in below if tree.root(thread) in listed])
         return StandIns({thread: thread for thread in listed}, OTHERS)
 
@@ -431,7 +433,7 @@ class UsageTable:
         if most is None or len(every) <= most:
             return -math.inf
         listed = set(heapq.nlargest(most, every, key=lambda key: key or ""))
-        self._other_keys = every - listed
+        self._known_keys = every
         return QUARTER_SECONDS * min((quarter for quarter, key in keys.items() if key in listed), default=math.inf)
 
     # The document
@@ -470,7 +472,7 @@ class UsageTable:
             "accounts": [],
             "rows": rows,
             "others": others.figures(total) if others else None,
-            "other_rows": len({*self._rows, *self._other_keys} - {OTHERS}) - len(listed),
+            "other_rows": self._number_of_keys() - len(listed),
             "total": self._total.figures(total),
             "readings": self._readings.readings,
             "imported_readings": self._readings.imported,
@@ -482,6 +484,10 @@ class UsageTable:
             "price_source": self._valuation.source if self._valuation else None,
             "own_prices": self._valuation.own_prices if self._valuation else [],
         }
+
+    def _number_of_keys(self) -> int:
+        """Return how many rows there would be if each had its own."""
+        return len(self._known_keys) + sum(key != OTHERS and key not in self._known_keys for key in self._rows)
 
     def _listed(self) -> tuple[list[str | None], RowSums | None]:
         """Return the keys of the listed rows in their order, and the sum of the others; None if there are none."""
@@ -579,8 +585,7 @@ class UsageTable:
 
     def _branch(self, branch: Branch, figures: UsageFigures) -> UsageEntry:
         thread = branch.thread
-        name, kind = self._grouping.names.get(thread), self._tree.kinds.get(thread)
-        placed: UsageEntry = {**_NO_ENTRY, "key": thread, "name": name, "kind": kind, "parent": branch.parent}
+        placed: UsageEntry = {**_NO_ENTRY, "key": thread, "kind": self._tree.kinds.get(thread), "parent": branch.parent}
         return {**placed, "depth": branch.depth, **figures}
 
     def _branches_of(self, thread: str | None) -> Iterator[RowSums]:
@@ -597,17 +602,16 @@ class UsageTable:
             found = self._rows[key] = RowSums()
         return found
 
-    def _row_of(self, owner: RowOwner, cell: CellKey) -> RowSums:
-        """Return the sums of a cell's row; in rows that list their models, those of its model, which the row adds."""
-        key = self._key(owner, cell)
+    def _sums_of(self, key: str | None, model: str | None) -> RowSums:
+        """Return the sums of a row; in rows that list their models, those of the model, which the row adds."""
         if self.by not in WITH_MODELS:
             return self._row(key)
         models = self._models.get(key)
         if models is None:
             models = self._models[key] = {}
-        found = models.get(cell.model)
+        found = models.get(model)
         if found is None:
-            found = models[cell.model] = RowSums()
+            found = models[model] = RowSums()
         return found
 
     def _key(self, owner: RowOwner, cell: CellKey) -> str | None:
@@ -625,7 +629,7 @@ class UsageTable:
 _FIELDS = {"effort": "reasoning_effort"}
 
 
-def _union(sets: Iterable[set[str]]) -> set[str]:
+def _union(sets: Iterable[set[str | None]]) -> set[str | None]:
     return set().union(*sets)
 
 

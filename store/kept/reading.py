@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+UNUSABLE = (*FAILURES, ValueError, TypeError)
+"""Errors of a file that cannot be used, and of values in it that were never written."""
+
 
 def ask_kept(source: Connection, kind: Kind, read: Callable[[Kept], T]) -> T | None:
     """Return what `read` makes of the kept rows; None where none can be used: then the rows of the database are asked.
@@ -40,7 +43,7 @@ def ask_kept(source: Connection, kind: Kind, read: Callable[[Kept], T]) -> T | N
         with open_kept(database) as connection:
             kept = None if connection is None else _valid(source, connection, kind)
             return None if kept is None else read(kept)
-    except (*FAILURES, ValueError, TypeError):
+    except UNUSABLE:
         return None
 
 

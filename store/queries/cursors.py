@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from store.connection import is_file
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from store.connection import Connection, Cursor, StoredRow, Values
+
+
+T = TypeVar("T", int, str)
 
 
 @contextlib.contextmanager
@@ -42,7 +45,7 @@ MAX_AMONG = 500
 """Values in a condition; a query for more reads all rows."""
 
 
-def is_among(column: str, values: Collection[int]) -> tuple[str, Sequence[int]]:
+def is_among(column: str, values: Collection[T]) -> tuple[str, Sequence[T]]:
     """Return a condition on a column (an SQL constant), and its values; of very many it is always true."""
     if len(values) > MAX_AMONG:
         return "1 = 1", ()

@@ -81,7 +81,8 @@ TABLES = {
     "hourly_shares": _SHARES,
     "daily_turns": _TURNS,
     "daily_shares": _SHARES,
-    "daily_threads": f"{_texts(['thread'])}, points REAL, {_texts(PRICED[:-1]).partition(', ')[2]}, {_COUNTED}",
+    "daily_threads": f"{_texts(['thread'])}, points REAL, {_texts(PRICED[:-1]).partition(', ')[2]}, {_COUNTED},"
+    f" UNIQUE (thread, account, at, limit_id, {', '.join(PRICED)})",
     "origins": f"{_texts(['thread', 'session', 'parent_thread', 'subagent'])}, ended_at REAL",
     "unexplained": "limit_id TEXT NOT NULL, points REAL, last_at REAL",
     "readings": f"{_READINGS}, minutes INTEGER",

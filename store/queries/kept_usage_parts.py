@@ -28,47 +28,79 @@ if TYPE_CHECKING:
     from store.queries.usage_rows import Place
 
 
-class Choice(NamedTuple):
-    """What of kept use has no row of its own.
+def add_kept(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable, changes: Collection[float]) -> None:
+    """Add kept use to the rows of a document, when the rest of the use has been counted.
 
     Args:
-        stand_ins: the threads in whose names those of others are counted; None if each has its own.
-        unlisted_until: up to when times have no row, in Unix seconds.
+        parts: the kept rows of each account.
+        table: the rows.
+        changes: the timestamps at which prices change, in Unix seconds.
     """
+    if table.by in OF_THREADS:
+        for part, owner in parts:
+            for origin, quarter in part.origins():
+                table.add_origin(owner, origin, quarter)
+    joined = _joined(parts, table)
+    stand_ins = _add_thread_points(joined, table) if table.by in OF_THREADS else None
+    unlisted_until = _unlisted_until([part for part, _ in joined], table) if table.by in TIMES else -math.inf
+    for part, owner in joined:
+        spans = list(_spans(part, changes, table, unlisted_until))
+        if table.by in OF_THREADS:
+            _add_threads(part, table, owner, spans, stand_ins)
+        else:
+            levels = _levels(spans)
+            for key, sums, threads in part.turns(levels, table.by):
+                table.add_turns(owner, key, sums, threads)
+            for key, points in part.shares(levels, table.by):
+                table.add_points(owner, key, points)
+        for points, at in part.unexplained():
+            table.add_unexplained(owner, points, at)
+        table.add_readings(owner, part.readings())
 
-    stand_ins: StandIns | None = None
-    unlisted_until: float = -math.inf
+
+def _joined(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> list[tuple[KeptPart, RowOwner]]:
+    """Return the kept rows of several accounts in the same time as one part, where rows do not tell these apart."""
+    if table.by == "account" or any(owner.per_point is not None for _, owner in parts):
+        return list(parts)
+    found: dict[TimeRange, tuple[KeptPart, RowOwner]] = {}
+    for part, owner in parts:
+        one, first = found.get(part.stretch, (part._replace(accounts=()), owner))
+        found[part.stretch] = one._replace(accounts=(*one.accounts, *part.accounts)), first
+    return list(found.values())
 
 
-def choose_rows(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> Choice:
-    """Choose what of kept use has a row of its own, when the rest of the use has been counted.
+def _unlisted_until(parts: Sequence[KeptPart], table: UsageTable) -> float:
+    """Return up to when times have no row of their own, in Unix seconds."""
+    if any(table.may_leave_out(part.stretch) for part in parts):
+        return table.unlisted_until(_quarters(parts, table))
+    return -math.inf
 
-    Of rows that are found by threads, the points are added.
-    """
-    if table.by in TIMES:
-        if not any(table.may_leave_out(part.stretch) for part, _ in parts):
-            return Choice()
-        return Choice(unlisted_until=table.unlisted_until(_quarters([part for part, _ in parts], table)))
-    if table.by not in OF_THREADS:
-        return Choice()
+
+def _add_thread_points(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> StandIns | None:
+    """Add the points of threads, and return in whose names these are counted; None if each has its own."""
     points = []
     threads = set[str | None]()
-    for part, owner in parts:
-        for origin, quarter in part.origins():
-            table.add_origin(owner, origin, quarter)
-        points.append(part.add_threads(threads))
+    for part, _ in parts:
+        found = part.thread_points(with_turns=True)
+        threads.update(found)
+        for thread, each in part.thread_points(with_turns=False).items():
+            found[thread] += each
+        points.append(found)
     stand_ins = table.stand_ins(points, threads)
     for (_, owner), found in zip(parts, points, strict=True):
         for thread, each in (_summed(found, stand_ins) if stand_ins else found).items():
             table.add_points(owner, CellKey(0, thread), each)
-    return Choice(stand_ins)
+    return stand_ins
 
 
 def _summed(points: Mapping[str | None, float], stand_ins: StandIns) -> dict[str | None, float]:
     names, others = stand_ins
+    named = points.keys() & names.keys()
     found: defaultdict[str | None, float] = defaultdict(float)
-    for thread, each in points.items():
-        found[names.get(thread, others)] += each
+    for thread in named:
+        found[names[thread]] += points[thread]
+    if len(named) < len(points):
+        found[others] += math.fsum([*points.values(), *(-points[thread] for thread in named)])
     return found
 
 
@@ -81,21 +113,6 @@ def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
     return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
 
 
-def add_kept(part: KeptPart, table: UsageTable, owner: RowOwner, changes: Collection[float], choice: Choice) -> None:
-    """Add kept use to the rows of a document; `changes` are the timestamps at which prices change."""
-    spans = list(_spans(part, changes, table, choice.unlisted_until))
-    if table.by in OF_THREADS:
-        _add_threads(part, table, owner, spans, choice.stand_ins)
-    else:
-        for key, sums, threads in part.turns(spans, table.by):
-            table.add_turns(owner, key, sums, threads)
-        for key, points in part.shares(spans, table.by):
-            table.add_points(owner, key, points)
-    for points, at in part.unexplained():
-        table.add_unexplained(owner, points, at)
-    table.add_readings(owner, part.readings())
-
-
 def _add_threads(
     part: KeptPart, table: UsageTable, owner: RowOwner, spans: Sequence[KeptSpan], stand_ins: StandIns | None
 ) -> None:
@@ -105,7 +122,7 @@ def _add_threads(
             table.add_turns(owner, key, sums, ())
         return
     rest: defaultdict[CellKey, TurnSums] = defaultdict(TurnSums)
-    for key, sums, _ in part.turns(spans, table.by):
+    for key, sums, _ in part.turns(_levels(spans), table.by):
         rest[key].add(sums)
     for key, sums in part.turns_of_threads(spans, stand_ins.names):
         table.add_turns(owner, key._replace(thread=stand_ins.names[key.thread]), sums, ())
@@ -135,7 +152,9 @@ def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list
     whole: list[KeptSpan] = []
     for span in spans:
         first, last = ceil_to(seconds, span.since), floor_to(seconds, span.until)
-        if first < last:
+        if (first, last) == (span.since, span.until):
+            whole.append(span)
+        elif first < last:
             whole.append(span._replace(since=first, until=last))
             ends = (span._replace(until=first), span._replace(since=last))
             apart += [each for each in ends if each.since < each.until]
@@ -144,11 +163,18 @@ def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list
     return apart, whole
 
 
-def _levels(spans: Iterable[KeptSpan]) -> Iterator[tuple[str, list[KeptSpan]]]:
-    """Yield the parts of spans that are whole days, hours or neither, each with what names of tables begin with."""
+class _Level(NamedTuple):
+    """Spans that are whole days, whole hours or neither, and what the names of the tables for them begin with."""
+
+    prefix: str
+    spans: list[KeptSpan]
+
+
+def _levels(spans: Iterable[KeptSpan]) -> list[_Level]:
+    """Return the parts of spans, each by the longest rows that there are for it."""
     apart, days = split(spans, DAY_SECONDS)
     quarters, hours = split(apart, HOUR_SECONDS)
-    yield from (("", quarters), ("hourly_", hours), ("daily_", days))
+    return [_Level("", quarters), _Level("hourly_", hours), _Level("daily_", days)]
 
 
 def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:
@@ -187,49 +213,53 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan
 
 
 class KeptPart(NamedTuple):
-    """The kept rows of a window in a stretch of time, which begins and ends with a quarter of an hour."""
+    """The kept rows of a window in a stretch of time, which begins and ends with a quarter of an hour.
+
+    They are those of some accounts, whichever one `place` has.
+    """
 
     connection: sqlite3.Connection
     place: Place
+    accounts: tuple[int, ...]
     stretch: TimeRange
 
     def first_at(self) -> float | None:
         """Return the end of the first quarter of an hour with turns or increases."""
-        each = " UNION ALL ".join(f"SELECT min(at) AS at FROM {table} {_WITHIN}" for table in ("{turns}", "{shares}"))
-        found: float | None = self._rows(f"SELECT min(at) FROM ({each})").fetchone()[0]
-        return found
+        firsts = ", ".join(f"min((SELECT min(at) FROM {table} {_OF_ACCOUNT}))" for table in ("{turns}", "{shares}"))
+        found = self._rows(f"SELECT {firsts} FROM json_each(:accounts) a").fetchone()
+        return min((at for at in found if at is not None), default=None)
 
-    def turns(self, spans: Sequence[KeptSpan], by: GroupBy) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
+    def turns(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
         """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not.
 
         Nothing is by the thread here.
         """
         names = {*_DIMENSIONS.get(by, ()), *PRICED}
         number = 1 + len(KEY)
-        for level, some in _levels(spans):
+        for prefix, spans in levels:
             query = (
-                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS}, {_threads(level, by)}"
-                f" FROM json_each(:spans) s CROSS JOIN {{{level}turns}} c {_WITHIN_SPAN}"
+                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS}, {_threads(prefix, by)}"
+                f" {_FROM} {{{prefix}turns}} {_WITHIN}"
                 f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))}"
             )
-            for row in self._rows(query, some):
-                key = _cell_key(some[row[0]], None, row[1:number])
+            for row in self._rows(query, spans):
+                key = _cell_key(spans[row[0]], None, row[1:number])
                 threads = () if row[-1] is None else chain.from_iterable(json.loads(row[-1]))
                 yield key, TurnSums(*row[number:-1]), threads
 
-    def shares(self, spans: Sequence[KeptSpan], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
+    def shares(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for, which are not threads."""
         names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
         # A turn may have ended in another hour or day than the one in which its part of an increase was read.
         apart = _ENDED_APART if by in TIMES else "NULL"
-        for level, some in _levels(spans):
+        for prefix, spans in levels:
             query = (
                 f"SELECT s.key, {apart} AS apart, {_columns(KEY[:-1], names)}, sum(c.points)"
-                f" FROM json_each(:spans) s CROSS JOIN {{{level}shares}} c {_WITHIN_SPAN}"
+                f" {_FROM} {{{prefix}shares}} {_WITHIN}"
                 f" GROUP BY {', '.join(['s.key', 'apart', *map(str, _positions(names, 3))])}"
             )
-            for number, ended_at, *values, points in self._rows(query, some):
-                yield _cell_key(some[number], ended_at, values), points
+            for number, ended_at, *values, points in self._rows(query, spans):
+                yield _cell_key(spans[number], ended_at, values), points
 
     def turns_of_threads(
         self, spans: Sequence[KeptSpan], threads: Collection[str | None] | None = None
@@ -239,50 +269,42 @@ class KeptPart(NamedTuple):
         number = 1 + len(KEY)
         for table, some in _thread_levels(spans, "turns"):
             query = (
-                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS}"
-                f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN} {_among(threads)}"
+                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS} {_from_threads(table, threads)}"
                 f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))} HAVING {_HAS_TURNS}"
             )
-            for row in self._rows(query, some, threads):
+            for row in self._rows(query, some, threads or ()):
                 yield _cell_key(some[row[0]], None, row[1:number]), TurnSums(*row[number:])
 
     def last_turn_but(self, threads: Collection[str | None]) -> float:
         """Return when the last turn ended that is of none of some threads."""
-        query = (
-            f"SELECT max(c.last_at) FROM {{turns}} c {_WITHIN} AND NOT {_AMONG} GROUP BY at ORDER BY at DESC LIMIT 1"
+        last = (
+            f"SELECT max(c.last_at) FROM {{turns}} c {_OF_ACCOUNT} AND NOT {_AMONG}"
+            " GROUP BY at ORDER BY at DESC LIMIT 1"
         )
-        found = self._rows(query, (), threads).fetchone()
-        return found[0] if found else -math.inf
+        (found,) = self._rows(f"SELECT max(({last})) FROM json_each(:accounts) a", None, threads).fetchone()
+        return -math.inf if found is None else found
 
     def points(self, threads: Collection[str | None] | None = None) -> dict[str | None, float]:
         """Return the points of each thread, or of some threads."""
         found: defaultdict[str | None, float] = defaultdict(float)
         for table, spans in _thread_levels([KeptSpan(*self.stretch)], "shares"):
-            query = (
-                f"SELECT c.thread, c.points FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
-                f" {_among(threads)}"
-            )
-            for thread, points in self._rows(query, spans, threads):
+            query = f"SELECT c.thread, c.points {_from_threads(table, threads)}"
+            for thread, points in self._rows(query, spans, threads or ()):
                 found[thread] += points
         return found
 
-    def add_threads(self, threads: set[str | None]) -> dict[str | None, float]:
-        """Add the threads that had turns, and return the points of each thread."""
+    def thread_points(self, *, with_turns: bool) -> defaultdict[str | None, float]:
+        """Return the threads that had turns, with at least a part of their points; or the rest of these points."""
         found: defaultdict[str | None, float] = defaultdict(float)
         apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
-        for table, points, has_turns, spans in (
-            ("turns", "0.0", "1", apart),
-            ("shares", "c.points", "0", apart),
-            ("daily_threads", "c.points", "c.turns + c.refused + c.warm_ups", days),
+        has_turns = "c.turns + c.refused + c.warm_ups"
+        for table, points, condition, spans in (
+            ("turns", "0.0", "", apart) if with_turns else ("shares", "c.points", "", apart),
+            ("daily_threads", "c.points", f"AND {has_turns} {'>' if with_turns else '='} 0", days),
         ):
-            query = (
-                f"SELECT c.thread, {points}, {has_turns}"
-                f" FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
-            )
-            for thread, each, number in self._rows(query, spans):
+            query = f"SELECT c.thread, {points} {_FROM} {{{table}}} {_WITHIN} {condition}"
+            for thread, each in self._rows(query, spans):
                 found[thread] += each
-                if number:
-                    threads.add(thread)
         return found
 
     def ends(self, seconds: int) -> set[int]:
@@ -295,33 +317,41 @@ class KeptPart(NamedTuple):
         level = "hourly_" if seconds == HOUR_SECONDS else ""
         for prefix, spans in (("", apart), (level, whole)):
             for table, at in (("turns", "c.at"), ("shares", "coalesce(c.ended_at, c.at)")):
-                query = (
-                    f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds}"
-                    f" FROM json_each(:spans) s CROSS JOIN {{{prefix}{table}}} c {_WITHIN_SPAN}"
-                )
+                query = f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds} {_FROM} {{{prefix}{table}}} {_WITHIN}"
                 found.update(chain.from_iterable(self._rows(query, spans)))
         return found
 
     def models(self) -> set[str | None]:
         """Return the models that turns had, and perhaps others: those that prices are found by."""
-        query = f"SELECT DISTINCT model FROM {{models}} {_WITHIN.replace(':until', f':until + {DAY_SECONDS}')}"
-        return {row[0] for row in self._rows(query)}
+        since, until = self.stretch
+        query = f"SELECT DISTINCT c.model {_FROM} {{models}} {_WITHIN}"
+        return {row[0] for row in self._rows(query, [KeptSpan(since, until + DAY_SECONDS)])}
+
+    def models_of_turns(self) -> set[str | None]:
+        """Return the models of turns, as they were asked for."""
+        found = set[str | None]()
+        for prefix, spans in _levels([KeptSpan(*self.stretch)]):
+            found.update(*self._rows(f"SELECT DISTINCT c.model {_FROM} {{{prefix}turns}} {_WITHIN}", spans))
+        return found
 
     def length(self) -> tuple[int | None] | None:
         """Return the minutes of the window at its last reading; None if there was none."""
-        query = f"SELECT minutes FROM {{readings}} {_WITHIN} AND readings > 0 ORDER BY at DESC LIMIT 1"
+        query = f"SELECT c.minutes {_FROM} {{readings}} {_WITHIN} AND c.readings > 0 ORDER BY c.at DESC LIMIT 1"
         found: tuple[int | None] | None = self._rows(query).fetchone()
         return found
 
     def origins(self) -> Iterator[tuple[ThreadOrigin, int]]:
         """Yield where threads of sub-agents come from, and the quarter of an hour in which a turn said so first."""
-        names = "thread, session, parent_thread, subagent"
-        for *words, found in self._rows(f"SELECT {names}, min(ended_at) FROM {{origins}} {_WITHIN} GROUP BY {names}"):
+        names = ", ".join(f"c.{name}" for name in ThreadOrigin._fields)
+        for *words, found in self._rows(
+            f"SELECT {names}, min(c.ended_at) {_FROM} {{origins}} {_WITHIN} GROUP BY {names}"
+        ):
             yield ThreadOrigin(*words), int(found / QUARTER_SECONDS) - 1
 
     def unexplained(self) -> Iterator[tuple[float, float]]:
         """Yield points that no turn explains, and when they were read last."""
-        points, at = self._rows(f"SELECT sum(points), max(last_at) FROM {{unexplained}} {_WITHIN}").fetchone()
+        query = f"SELECT sum(c.points), max(c.last_at) {_FROM} {{unexplained}} {_WITHIN}"
+        points, at = self._rows(query).fetchone()
         if at is not None:
             yield points, at
 
@@ -331,23 +361,27 @@ class KeptPart(NamedTuple):
         found = Readings()
         apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
         for table, spans in (("readings", apart), ("daily_readings", days)):
-            query = f"SELECT {sums} FROM json_each(:spans) s CROSS JOIN {{{table}}} c {_WITHIN_SPAN}"
+            query = f"SELECT {sums} {_FROM} {{{table}}} {_WITHIN}"
             number, imported, increases, points = self._rows(query, spans).fetchone()
             found = found.plus(Readings(int(number), int(imported), int(increases), points))
         return found
 
     def _rows(
-        self, query: str, spans: Sequence[KeptSpan] = (), threads: Collection[str | None] | None = None
+        self,
+        query: str,
+        spans: Sequence[KeptSpan] | None = None,
+        threads: Collection[str | None] = (),
     ) -> sqlite3.Cursor:
+        """Ask a query, of the whole stretch of time unless spans are given."""
         tables = {table: f"usage_{self.place.slot}_{table}" for table in TABLES}
         since, until = self.stretch
         values = {
-            "account": self.place.account,
+            "accounts": json.dumps(self.accounts),
             "limit": self.place.limit_id,
             "since": since,
             "until": until,
-            "spans": json.dumps(spans),
-            "threads": json.dumps([OTHERS if each is None else each for each in threads or ()]),
+            "spans": json.dumps([KeptSpan(*self.stretch)] if spans is None else spans),
+            "threads": json.dumps(list(threads)),
         }
         return self.connection.execute(query.format_map(tables), values)
 
@@ -358,11 +392,11 @@ def _thread_levels(spans: Iterable[KeptSpan], table: str) -> Iterator[tuple[str,
     yield from ((table, apart), ("daily_threads", days))
 
 
-def _threads(level: str, by: GroupBy) -> str:
+def _threads(prefix: str, by: GroupBy) -> str:
     """Return the expression for lists of the threads of turns, where rows are not found by these."""
     if by in OF_THREADS:
         return "NULL"
-    return "'[' || group_concat(c.threads) || ']'" if level else "json_array(json_group_array(DISTINCT c.thread))"
+    return "'[' || group_concat(c.threads) || ']'" if prefix else "json_array(json_group_array(DISTINCT c.thread))"
 
 
 def _columns(columns: Sequence[str], names: Collection[str]) -> str:
@@ -379,12 +413,20 @@ def _cell_key(span: KeptSpan, ended_at: float | None, values: Iterable[Any]) -> 
     return key._replace(thread=OTHERS) if span.is_other and ended_at is None else key
 
 
-def _among(threads: Collection[str | None] | None) -> str:
-    return "" if threads is None else f"AND {_AMONG}"
+def _from_threads(table: str, threads: Collection[str | None] | None) -> str:
+    """Return the rest of a query for the rows of all threads, or of some."""
+    if threads is None:
+        return f"{_FROM} {{{table}}} {_WITHIN}"
+    if table == "daily_threads":
+        # These are found by their threads: there are many days.
+        by_thread = (
+            f"json_each(:threads) t CROSS JOIN json_each(:accounts) a CROSS JOIN {{{table}}} c ON c.thread IS t.value"
+        )
+        return f"FROM {by_thread} CROSS JOIN json_each(:spans) s ON {_IN_SPAN} WHERE c.limit_id = :limit"
+    return f"{_FROM} {{{table}}} {_WITHIN} AND {_AMONG}"
 
 
-_WITHIN = "WHERE account = :account AND limit_id = :limit AND at > :since AND at <= :until"
-_AMONG = f"coalesce(c.thread, '{OTHERS}') IN (SELECT value FROM json_each(:threads))"
+_AMONG = f"coalesce(c.thread, '{OTHERS}') IN (SELECT coalesce(value, '{OTHERS}') FROM json_each(:threads))"
 _SUMS = ", ".join([*(f"sum(c.{name})" for name in SUMS[:-1]), "max(c.last_at)"])
 _HAS_TURNS = "sum(c.turns + c.refused + c.warm_ups) > 0"
 _START, _END = "json_extract(s.value, '$[0]')", "json_extract(s.value, '$[1]')"
@@ -392,7 +434,10 @@ _ENDED_APART = (
     f"CASE WHEN (json_extract(s.value, '$[2]') OR c.ended_at > {_START}) AND c.ended_at <= {_END}"
     " THEN NULL ELSE c.ended_at END"
 )
-_WITHIN_SPAN = f"ON c.account = :account AND c.at > {_START} AND c.at <= {_END} WHERE c.limit_id = :limit"
+_IN_SPAN = f"c.account = a.value AND c.at > {_START} AND c.at <= {_END}"
+_FROM = "FROM json_each(:spans) s CROSS JOIN json_each(:accounts) a CROSS JOIN"
+_WITHIN = f"c ON {_IN_SPAN} WHERE c.limit_id = :limit"
+_OF_ACCOUNT = "WHERE account = a.value AND limit_id = :limit AND at > :since AND at <= :until"
 
 _DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
     "model": ("model",),

@@ -23,7 +23,7 @@ from store.queries.cursors import edit_number, is_among, read_transaction
 from store.queries.imported import imported_limit_ids
 from store.queries.kept_rates import kept_rates
 from store.queries.kept_usage import FINAL_SECONDS, kept_weights, usage_kind
-from store.queries.kept_usage_parts import KeptPart, add_kept, choose_rows
+from store.queries.kept_usage_parts import KeptPart, add_kept
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.machines import with_silent_machines
 from store.queries.recent import computed
@@ -46,10 +46,9 @@ if TYPE_CHECKING:
     from store.analysis.turn_value import PriceList
     from store.connection import Connection
     from store.constants import GroupBy
-    from store.documents import AccountWindow, TokenWeights, UsageDocument
+    from store.documents import AccountWindow, TokenWeights, UsageDocument, UsageEntry, UsageRow
     from store.kept.kind import Coverage, Kept, Kind
     from store.queries.accounts import Account
-    from store.queries.kept_usage_parts import Choice
     from store.queries.recent import Recent
 
 
@@ -96,9 +95,8 @@ def load_usage(
     with read_transaction(connection):
         limit, wanted, windows = _chosen_window(connection, chosen, limit_id, window)
         places = [Place(each.id, limit, find_slot(windows[each.id], wanted) or wanted) for each in chosen if wanted]
-        names = _thread_names(connection, chosen) if by == "thread" else {}
         budgets = _budgets(connection, chosen) if limit == BUDGET_LIMIT else {}
-        grouping = Grouping(by, zone, tree, rolls_up, projects_of if by == "project" else None, names, most)
+        grouping = Grouping(by, zone, tree, rolls_up, projects_of if by == "project" else None, most)
         question = _Question(connection, period, grouping, prices, budgets, refits=refit)
         answer = question.ask(chosen, places)
     known = any(find_slot(each, wanted) for each in windows.values()) if wanted else True
@@ -111,6 +109,8 @@ def load_usage(
         **_common_window(answer.windows, places, wanted),
         "accounts": [account.reference for account in chosen],
     }
+    if by == "thread":
+        _name_threads(document["rows"], connection, chosen)
     return with_silent_machines(document, connection, now, chosen)
 
 
@@ -303,10 +303,19 @@ def _common_window(windows: list[AccountWindow], places: Sequence[Place], wanted
     }
 
 
-def _thread_names(connection: Connection, chosen: Sequence[Account]) -> dict[str, str]:
-    accounts_in, ids = is_among("account", [account.id for account in chosen])
-    query = f"SELECT thread, name FROM threads WHERE name IS NOT NULL AND {accounts_in} ORDER BY account, thread"  # noqa: S608 (marks)
-    return dict(connection.execute(query, ids).fetchall())
+def _name_threads(rows: Sequence[UsageRow], connection: Connection, chosen: Sequence[Account]) -> None:
+    """Add the names that a person gave threads, in place."""
+    entries: list[UsageEntry] = [*rows, *(branch for row in rows for branch in row["tree"])]
+    accounts_in, accounts = is_among("account", [account.id for account in chosen])
+    threads_in, threads = is_among("thread", {entry["key"] for entry in entries if entry["key"] is not None})
+    query = (
+        f"SELECT thread, name FROM threads WHERE name IS NOT NULL AND {accounts_in} AND {threads_in}"  # noqa: S608 (marks)
+        " ORDER BY account, thread"
+    )
+    names = dict(connection.execute(query, (*accounts, *threads)).fetchall())
+    for entry in entries:
+        name = names.get(entry["key"])
+        entry["name"] = None if name == entry["key"] else name
 
 
 # The rows
@@ -395,9 +404,10 @@ class _Question(NamedTuple):
                 table.add_account(owner)
             source.add_rows(table, owner)
             owned.append((source, owner))
-        choice = choose_rows([(source.kept, owner) for source, owner in owned if source.kept], table)
+        changes = set[float]().union(*(source.changes() for source in sources))
+        add_kept([(source.kept, owner) for source, owner in owned if source.kept], table, changes)
         for source, owner in owned:
-            source.add_kept(table, owner, choice)
+            source.add_weights(table, owner)
         return _Answer(table, windows, unit)
 
     def _covered(self, kept: Kept | None, place: Place) -> TimeRange | None:
@@ -432,7 +442,7 @@ class _UseSource:
         self._connection = question.connection
         self._period = question.period
         self._valuation = valuation
-        self.kept = KeptPart(kept.connection, place, covered) if kept and covered else None
+        self.kept = KeptPart(kept.connection, place, (place.account,), covered) if kept and covered else None
         self._models = self.kept.models() if self.kept else set()
         known = kept_weights(kept.connection, place) if kept and covered else {}
         refit_at = question.period.until if question.refits else None
@@ -467,10 +477,14 @@ class _UseSource:
             rest = covered.until
         _add(table, owner, self._use(rest, math.inf))
 
-    def add_kept(self, table: UsageTable, owner: RowOwner, choice: Choice) -> None:
-        """Add the account's use that is kept; call it at last."""
+    def changes(self) -> set[float]:
+        """Return the timestamps at which prices of kept turns change."""
+        return self._valuation.changes(self._models) if self._valuation else set()
+
+    def add_weights(self, table: UsageTable, owner: RowOwner) -> None:
+        """Add the weights of the account's models, as they are at the end of the period."""
         if self.kept:
-            add_kept(self.kept, table, owner, self._valuation.changes(self._models) if self._valuation else (), choice)
+            table.add_models(owner, self.kept.models_of_turns())
         table.add_weights(_weights(owner, table.models_of(owner), self._weigher.at(self._period.until)))
 
     def _use(self, since: float, until: float) -> Iterable[Use]:
@@ -490,6 +504,7 @@ def _add(table: UsageTable, owner: RowOwner, uses: Iterable[Use]) -> None:
         if table.by in OF_THREADS:
             for key in (*use.turns, *(key for _, key in use.shares)):
                 table.add_origin(owner, ThreadOrigin(*key[1:5]), key.quarter)
+        table.add_models(owner, {key.model for key in use.turns})
         for key, sums in use.turns.items():
             table.add_turns(owner, key, sums, (key.thread,))
         for (_, key), points in use.shares.items():

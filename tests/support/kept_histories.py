@@ -236,6 +236,11 @@ def pieces_of(patch: pytest.MonkeyPatch, days: float) -> None:
     patch.setattr(filling, "PIECE_SECONDS", days * DAY)
 
 
+def no_failures(patch: pytest.MonkeyPatch) -> None:
+    """Have what is kept fail loudly where it cannot be read: otherwise the rows of the database are asked then."""
+    patch.setattr("store.kept.reading.UNUSABLE", ())
+
+
 @contextlib.contextmanager
 def without_kept(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have questions ask the rows of the database alone."""

@@ -15,7 +15,7 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.kept_usage import usage_kind
 from store.queries.usage import NotSeenError, load_usage
-from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
+from tests.support.kept_histories import DAY, HISTORIES, History, Step, no_failures, pieces_of, play, without_kept
 from tests.support.prices import PriceTable
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def test_kept_use_is_that_of_the_rows(
     assert kind is not None
     with monkeypatch.context() as patch:
         pieces_of(patch, days)
+        no_failures(patch)
         for history in play(path, [kind], steps):
             for begin in (0.0, history.now - since * DAY):
                 found = document(history, since=begin, window=window, **asked)

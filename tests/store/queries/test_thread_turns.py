@@ -16,7 +16,7 @@ from store.queries.thread_turns import ThreadUse, load_thread_origins, load_thre
 from store.queries.threads import load_sessions
 from tests.support.databases import record
 from tests.support.factories import NOON, turn
-from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
+from tests.support.kept_histories import DAY, HISTORIES, History, Step, no_failures, pieces_of, play, without_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,7 @@ def test_kept_turns_are_those_of_the_rows(
     assert kind is not None
     with monkeypatch.context() as patch:
         pieces_of(patch, days)
+        no_failures(patch)
         for history in play(path, [kind], steps):
             for begin in (0.0, history.now - since * DAY):
                 found = threads(history, begin)
