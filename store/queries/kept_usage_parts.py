@@ -12,6 +12,7 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.analysis.formatting import local_time
 from store.analysis.periods import period_bounds
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
@@ -107,9 +108,9 @@ def _summed(points: Mapping[str | None, float], stand_ins: StandIns) -> dict[str
 def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
     """Return a quarter of each hour in which turns ended; each quarter, where an hour is one of several rows."""
     hours = set[int]().union(*(part.ends(HOUR_SECONDS) for part in parts))
-    each = HOUR_SECONDS // QUARTER_SECONDS
-    if all(table.period_key(hour * each) == table.period_key(hour * each + each - 1) for hour in hours):
-        return {hour * each for hour in hours}
+    begun = (local_time(hour * HOUR_SECONDS, table.zone) for hour in hours)
+    if all(at is None or at.minute == 0 for at in begun):
+        return {hour * HOUR_SECONDS // QUARTER_SECONDS for hour in hours}
     return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
 
 

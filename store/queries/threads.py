@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.thread_tree import TITLES, ThreadTree
@@ -14,7 +15,7 @@ from store.queries.thread_turns import ThreadUse, load_thread_origins, load_thre
 from store.queries.usage import load_thread_points, usage_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from store.analysis.thread_tree import ThreadOrigin
     from store.connection import Connection
@@ -79,15 +80,13 @@ def load_newest_sessions(
 ) -> NewestSessions:
     """Return at most so many of the entries of `load_sessions`, and the number of the others."""
     with read_transaction(connection):
-        question = _Question(connection, now, since, accounts)
+        question = _SeenThreads(connection, now, since, accounts)
         origins = ThreadTree(question.origins())
-        times = _session_times(question.times(), origins)
-        top = heapq.nsmallest(
-            len(times) if most is None else most, times, lambda each: (each == TITLES, -times[each].last, each)
-        )
+        used = question.session_times(origins)
+        top = _last_used(used.last, most)
         shown = set(top)
-        oldest = min((times[each].first for each in top), default=since)
-        is_shown = None if len(top) == len(times) else lambda thread: origins.root(thread) in shown
+        oldest = min((used.first[each] for each in top), default=since)
+        is_shown = None if len(top) == len(used.last) else lambda thread: origins.root(thread) in shown
         threads = {each.thread: each for each in question.threads(oldest, is_shown)}
         sums = dict(threads)
         for thread, each in threads.items():
@@ -110,33 +109,31 @@ def load_newest_sessions(
         }
         for each in top
     ]
-    return NewestSessions(listed, len(times) - len(top))
+    return NewestSessions(listed, len(used.last) - len(top))
 
 
 class _SessionTimes(NamedTuple):
-    """When the thread of a session was last used whose last use is the earliest, and the one whose is the latest."""
+    """By session, the earliest and the latest of the times at which its threads were last used, in Unix seconds."""
 
-    first: float
-    last: float
+    first: dict[str, float]
+    last: dict[str, float]
 
 
-def _session_times(threads: Iterable[tuple[str, float]], origins: ThreadTree) -> dict[str, _SessionTimes]:
-    """Return the times of each session, by threads and when each was last used."""
-    found: dict[str, _SessionTimes] = {}
-    for thread, at in threads:
-        root = origins.root(thread)
-        known = found.get(root)
-        found[root] = _SessionTimes(min(at, known.first), max(at, known.last)) if known else _SessionTimes(at, at)
-    return found
+def _last_used(last: Mapping[str, float], most: int | None) -> list[str]:
+    """Return at most so many sessions, the last used first; the one that makes titles is the last of all."""
+    # Of these times, that one may have one.
+    least = -math.inf if most is None else min(heapq.nlargest(most + 1, last.values()), default=0.0)
+    some = [each for each, at in last.items() if at >= least]
+    return sorted(some, key=lambda each: (each == TITLES, -last[each], each))[:most]
 
 
 def load_threads(connection: Connection, now: float, since: float, accounts: Sequence[Account]) -> list[Thread]:
     """Return each thread of the accounts that was seen since `since` (Unix seconds) by itself, the newest first."""
     with read_transaction(connection):
-        return _Question(connection, now, since, accounts).threads(since)
+        return _SeenThreads(connection, now, since, accounts).threads(since)
 
 
-class _Question:
+class _SeenThreads:
     """The threads of accounts that were seen since a time, in Unix seconds."""
 
     def __init__(self, connection: Connection, now: float, since: float, accounts: Sequence[Account]) -> None:
@@ -152,17 +149,30 @@ class _Question:
         """Return where the threads of sub-agents come from."""
         return load_thread_origins(self._connection, list(self._accounts), self._since, self._kind)
 
-    def times(self) -> Iterator[tuple[str, float]]:
-        """Yield each thread and when it was last used, once for each of its accounts."""
-        for account, thread, last_at in self._rows("account, thread, last_seen_at", self._since):
+    def session_times(self, origins: ThreadTree) -> _SessionTimes:
+        """Return when threads of sessions were last used."""
+        first: dict[str, float] = {}
+        last: dict[str, float] = {}
+        started = origins.started()
+        for account, thread, at in self._rows("account, thread, last_seen_at", self._since):
             if account in self._accounts:
-                yield thread, last_at
+                root = origins.root(thread) if thread in started else thread
+                known = last.get(root)
+                if known is None:
+                    first[root] = last[root] = at
+                elif at > known:
+                    last[root] = at
+                elif at < first[root]:
+                    first[root] = at
+        return _SessionTimes(first, last)
 
     def threads(self, last_used: float, is_wanted: Callable[[str], bool] | None = None) -> list[Thread]:
         """Return the threads that were last used at a time or later, or those of them that are wanted."""
         rows = [
             row
-            for row in self._rows("account, thread, is_session, name, first_seen_at, last_seen_at", last_used)
+            for row in self._rows(
+                "account, thread, is_session, name, first_seen_at, last_seen_at", last_used, _IN_ORDER
+            )
             if row[0] in self._accounts and (is_wanted is None or is_wanted(row[1]))
         ]
         if not rows:
@@ -182,13 +192,13 @@ class _Question:
                 found[thread] = one._replace(points=points.get(thread, 0.0))
         return list(found.values())
 
-    def _rows(self, columns: str, last_used: float) -> Iterable[tuple[Any, ...]]:
+    def _rows(self, columns: str, last_used: float, order: str = "") -> Iterable[tuple[Any, ...]]:
         accounts_in, ids = is_among("account", self._accounts)
-        query = (
-            f"SELECT {columns} FROM threads WHERE last_seen_at >= ? AND {accounts_in}"  # noqa: S608 (marks)
-            " ORDER BY last_seen_at DESC, thread, account"
-        )
+        query = f"SELECT {columns} FROM threads WHERE last_seen_at >= ? AND {accounts_in} {order}"  # noqa: S608 (marks)
         return tuple_cursor(self._connection).execute(query, (last_used, *ids))
+
+
+_IN_ORDER = "ORDER BY last_seen_at DESC, thread, account"
 
 
 def _known(connection: Connection, sums: Mapping[str, Thread], thread: str, started: Thread) -> Thread:

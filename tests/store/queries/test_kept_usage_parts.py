@@ -1,0 +1,116 @@
+"""Kept use of a window is read by the day and the hour, and tells the same as by the quarter of an hour."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from store.analysis.attribution import TurnUse, WindowSample
+from store.constants import GROUP_BY
+from store.database import open_reader
+from store.files import kept_path
+from store.kept.filling import Wish, fill
+from store.queries.accounts import load_accounts
+from store.queries.kept_usage import usage_kind
+from store.queries.usage import load_usage
+from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
+from tests.support.kept_histories import DAY, HOUR, no_failures, without_kept
+from tests.support.prices import PriceTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from store.constants import GroupBy
+
+MIDNIGHT = NOON - 12 * HOUR
+DAYS = 5
+NOW = MIDNIGHT + DAYS * DAY + 3 * HOUR
+_TURN_SECONDS = 50 * 60
+
+
+def _turn(number: int, ended_at: float, shift: int) -> TurnUse:
+    use: dict[str, Any] = dict.fromkeys(TurnUse._fields)
+    use |= {"started_at": ended_at - _TURN_SECONDS, "ended_at": ended_at, "warm_up": 0, "status": 200, "imported": 0}
+    use |= {"thread": f"t-{(number + shift) % 11}", "model": ("m", "n")[number % 2], "input_tokens": 1_000}
+    if number % 5 == 0:
+        use |= {"subagent": "review", "parent_thread": f"t-{number % 3}", "thread": f"r-{number}"}
+    return TurnUse(**use | {"output_tokens": 10 * number, "cached_tokens": 100})
+
+
+def _history(email: str, shift: int) -> AccountHistory:
+    """Turns of most of an hour, one after the other, and an increase after the end of each: often in another hour."""
+    ends = [MIDNIGHT + 600 + shift + number * 55 * 60 for number in range(DAYS * 26)]
+    turns = [_turn(number, ended_at, shift) for number, ended_at in enumerate(ends)]
+    samples = [
+        WindowSample(at + 900, at + 1_000, number / 2, WEEK_MINUTES, NOON + 30 * DAY) for number, at in enumerate(ends)
+    ]
+    return AccountHistory(samples, turns, email)
+
+
+@pytest.fixture(name="database")
+def _database(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two accounts with days of use, of which all but the last hours are kept."""
+    insert_history(path, _history("ann@example.com", 0), _history("ben@example.com", 1_300))
+    kind = usage_kind("7d")
+    assert kind is not None
+    assert fill(path, [Wish(kind)], NOW)
+    no_failures(monkeypatch)
+    return path
+
+
+def document(path: Path, by: GroupBy, since: float = 0, **options: Any) -> Any:
+    with contextlib.closing(open_reader(path)) as connection:
+        accounts = load_accounts(connection)
+        return load_usage(connection, NOW, accounts=accounts, by=by, since=since, prices=PriceTable(), **options)
+
+
+def nearly(found: Any) -> Any:
+    """The same with numbers that are compared to 1e-9."""
+    if isinstance(found, dict):
+        return {key: nearly(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [nearly(each) for each in found]
+    return pytest.approx(found, rel=1e-9, abs=1e-9) if isinstance(found, float) else found
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize("by", GROUP_BY)
+def test_days_and_hours_tell_the_same_as_the_rows(
+    database: Path, monkeypatch: pytest.MonkeyPatch, by: GroupBy, zone: str
+) -> None:
+    """Of a time that begins within an hour, with all rows and with few; turns end in another day than their points."""
+    for since in (0, MIDNIGHT + 1.3 * DAY):
+        for most in (None, 3):
+            options: dict[str, Any] = {"since": since, "most": most, "zone": ZoneInfo(zone), "tree": by == "thread"}
+            found = document(database, by, **options)
+            with without_kept(monkeypatch):
+                assert found == nearly(document(database, by, **options))
+
+
+@pytest.mark.parametrize("by", ["model", "day", "project", "thread"])
+def test_whole_days_are_read_of_their_sums(database: Path, by: GroupBy) -> None:
+    """What was kept of their hours and quarters of an hour does not count."""
+    before = document(database, by, most=4, zone=ZoneInfo("UTC"))
+    with contextlib.closing(sqlite3.connect(kept_path(database))) as kept:
+        for table in ("turns", "shares", "hourly_turns", "hourly_shares", "readings"):
+            deleted = kept.execute(
+                f"DELETE FROM usage_7d_{table} WHERE at > ? AND at <= ?",  # noqa: S608 (a constant)
+                (MIDNIGHT + DAY, MIDNIGHT + (DAYS - 1) * DAY),
+            )
+            assert deleted.rowcount
+        kept.commit()
+    assert document(database, by, most=4, zone=ZoneInfo("UTC")) == before
+
+
+def test_whole_hours_are_read_of_their_sums(database: Path) -> None:
+    """What was kept of their quarters of an hour does not count, except for threads."""
+    before = document(database, "hour")
+    with contextlib.closing(sqlite3.connect(kept_path(database))) as kept:
+        within = (MIDNIGHT + DAY, MIDNIGHT + (DAYS - 1) * DAY)
+        assert kept.execute("DELETE FROM usage_7d_turns WHERE at > ? AND at <= ?", within).rowcount
+        kept.commit()
+    assert document(database, "hour") == before
