@@ -30,6 +30,7 @@ MIDNIGHT = NOON - 12 * HOUR
 DAYS = 5
 NOW = MIDNIGHT + DAYS * DAY + 3 * HOUR
 _TURN_SECONDS = 50 * 60
+_DELAY_SECONDS = 40 * 60
 
 
 def _turn(number: int, ended_at: float, shift: int) -> TurnUse:
@@ -38,6 +39,8 @@ def _turn(number: int, ended_at: float, shift: int) -> TurnUse:
     use |= {"thread": f"t-{(number + shift) % 11}", "model": ("m", "n")[number % 2], "input_tokens": 1_000}
     if number % 5 == 0:
         use |= {"subagent": "review", "parent_thread": f"t-{number % 3}", "thread": f"r-{number}"}
+    if ended_at % DAY > DAY - _DELAY_SECONDS:  # its points are read on a day on which the thread has no turn
+        use["thread"] = f"late-{number}"
     return TurnUse(**use | {"output_tokens": 10 * number, "cached_tokens": 100})
 
 
@@ -46,7 +49,8 @@ def _history(email: str, shift: int) -> AccountHistory:
     ends = [MIDNIGHT + 600 + shift + number * 55 * 60 for number in range(DAYS * 26)]
     turns = [_turn(number, ended_at, shift) for number, ended_at in enumerate(ends)]
     samples = [
-        WindowSample(at + 900, at + 1_000, number / 2, WEEK_MINUTES, NOON + 30 * DAY) for number, at in enumerate(ends)
+        WindowSample(at + _DELAY_SECONDS, at + _DELAY_SECONDS, number / 2, WEEK_MINUTES, NOON + 30 * DAY)
+        for number, at in enumerate(ends)
     ]
     return AccountHistory(samples, turns, email)
 
@@ -84,7 +88,7 @@ def test_days_and_hours_tell_the_same_as_the_rows(
 ) -> None:
     """Of a time that begins within an hour, with all rows and with few; turns end in another day than their points."""
     for since in (0, MIDNIGHT + 1.3 * DAY):
-        for most in (None, 3):
+        for most in (None, 3, 10):
             options: dict[str, Any] = {"since": since, "most": most, "zone": ZoneInfo(zone), "tree": by == "thread"}
             found = document(database, by, **options)
             with without_kept(monkeypatch):
