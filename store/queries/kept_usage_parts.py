@@ -270,7 +270,7 @@ class KeptPart(NamedTuple):
         number = 1 + len(KEY)
         for table, some in _thread_levels(spans, "turns"):
             query = (
-                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS} {_from_threads(table, threads)}"
+                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS} {_from_threads(table, some, threads)}"
                 f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))} HAVING {_HAS_TURNS}"
             )
             for row in self._rows(query, some, threads or ()):
@@ -289,7 +289,7 @@ class KeptPart(NamedTuple):
         """Return the points of each thread, or of some threads."""
         found: defaultdict[str | None, float] = defaultdict(float)
         for table, spans in _thread_levels([KeptSpan(*self.stretch)], "shares"):
-            query = f"SELECT c.thread, c.points {_from_threads(table, threads)}"
+            query = f"SELECT c.thread, c.points {_from_threads(table, spans, threads)}"
             for thread, points in self._rows(query, spans, threads or ()):
                 found[thread] += points
         return found
@@ -414,12 +414,16 @@ def _cell_key(span: KeptSpan, ended_at: float | None, values: Iterable[Any]) -> 
     return key._replace(thread=OTHERS) if span.is_other and ended_at is None else key
 
 
-def _from_threads(table: str, threads: Collection[str | None] | None) -> str:
+def are_many_days(spans: Iterable[KeptSpan]) -> bool:
+    """Return True if some threads are found faster by the index of threads than among all of so many days."""
+    return sum(span.until - span.since for span in spans) > _MANY_DAYS * DAY_SECONDS
+
+
+def _from_threads(table: str, spans: Iterable[KeptSpan], threads: Collection[str | None] | None) -> str:
     """Return the rest of a query for the rows of all threads, or of some."""
     if threads is None:
         return f"{_FROM} {{{table}}} {_WITHIN}"
-    if table == "daily_threads":
-        # These are found by their threads: there are many days.
+    if table == "daily_threads" and are_many_days(spans):
         by_thread = (
             f"json_each(:threads) t CROSS JOIN json_each(:accounts) a CROSS JOIN {{{table}}} c ON c.thread IS t.value"
         )
@@ -427,6 +431,7 @@ def _from_threads(table: str, threads: Collection[str | None] | None) -> str:
     return f"{_FROM} {{{table}}} {_WITHIN} AND {_AMONG}"
 
 
+_MANY_DAYS = 60
 _AMONG = f"coalesce(c.thread, '{OTHERS}') IN (SELECT coalesce(value, '{OTHERS}') FROM json_each(:threads))"
 _SUMS = ", ".join([*(f"sum(c.{name})" for name in SUMS[:-1]), "max(c.last_at)"])
 _HAS_TURNS = "sum(c.turns + c.refused + c.warm_ups) > 0"

@@ -14,7 +14,7 @@ from store.kept.kind import ceil_to
 from store.kept.reading import ask_kept
 from store.queries.cursors import tuple_cursor
 from store.queries.kept_usage import DAY_SECONDS
-from store.queries.kept_usage_parts import KeptSpan, split
+from store.queries.kept_usage_parts import KeptSpan, are_many_days, split
 from store.queries.usage_rows import SESSION
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def load_thread_uses(
             if kept and kind and span:
                 apart, days = split([span], DAY_SECONDS)
                 for table, spans in (("turns", apart), ("daily_threads", days)):
-                    query = _KEPT_USES.format(f"{kind.name}_{table}", "" if threads is None else _AMONG)
+                    among = "" if threads is None else _AMONG.format("" if are_many_days(spans) else "+")
+                    query = _KEPT_USES.format(f"{kind.name}_{table}", among)
                     values = {"account": account, "spans": json.dumps(spans), "threads": json.dumps([*(threads or ())])}
                     _add(found, account, kept.connection.execute(query, values))
         return found
@@ -143,7 +144,8 @@ FROM json_each(:spans) s CROSS JOIN {} c
 ON c.account = :account AND c.at > json_extract(s.value, '$[0]') AND c.at <= json_extract(s.value, '$[1]')
 WHERE c.thread IS NOT NULL {} GROUP BY c.thread
 """
-_AMONG = "AND c.thread IN (SELECT value FROM json_each(:threads))"
+_AMONG = "AND {}c.thread IN (SELECT value FROM json_each(:threads))"
+"""With a plus, which keeps SQLite from the index of threads, or without."""
 _KEPT_ORIGINS = """
 SELECT thread, session, parent_thread, subagent, min(at) - ? FROM {}
 WHERE account = ? AND at > ? AND at <= ? AND at = ended_at GROUP BY 1, 2, 3, 4
