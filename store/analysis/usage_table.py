@@ -310,7 +310,7 @@ class UsageTable:
     def add_origin(self, owner: RowOwner, origin: ThreadOrigin, quarter: int) -> None:
         """Note where a thread comes from, as its turns say that ended in a quarter of an hour."""
         if origin.subagent is not None or origin.parent_thread is not None:
-            found = self._accounts.setdefault(owner.key, len(self._accounts)), quarter
+            found = self._accounts[owner.key], quarter
             self._origins[origin] = min(found, self._origins.get(origin, found))
 
     def add_unexplained(self, owner: RowOwner, points: float, at: float) -> None:
@@ -323,6 +323,10 @@ class UsageTable:
         """Count readings and increases."""
         self._readings = self._readings.plus(readings)
         self._total.use(readings.points, owner.per_point if readings.points else None)
+
+    def add_owner(self, owner: RowOwner) -> None:
+        """Note the next account, before its use is added: of what several say of a thread, the last word counts."""
+        self._accounts.setdefault(owner.key, len(self._accounts))
 
     def add_account(self, owner: RowOwner) -> None:
         """Show an account whose window was seen, even without use."""

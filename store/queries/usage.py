@@ -366,6 +366,7 @@ class _Question(NamedTuple):
         for place in places:
             source = _UseSource(self, place, None, kept, self._covered(kept, place))
             owner = RowOwner(str(place.account), None)
+            table.add_owner(owner)
             source.add_rows(table, owner)
             for thread, points in source.kept.points(threads).items() if source.kept else ():
                 table.add_points(owner, CellKey(0, thread), points)
@@ -400,6 +401,7 @@ class _Question(NamedTuple):
         for account, source in zip(accounts, sources, strict=False):
             size = self.budgets.get(account.id) if unit else None
             owner = RowOwner(account.key, account.label, size and size.per_point)
+            table.add_owner(owner)
             if account.key in seen:
                 table.add_account(owner)
             source.add_rows(table, owner)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from store.constants import GROUP_BY
@@ -92,6 +92,17 @@ EXAMPLES = max(12, settings().max_examples // 8)
     window=st.sampled_from(("5h", "7d")),
     most=st.sampled_from((None, 1, 2, 5)),
     tree=st.booleans(),
+)
+@example(
+    # turns of two accounts say different things of a thread, of which those of the second one alone are not kept
+    steps=[("read", 0), ("read", 0), ("read", 0), ("read", 22), ("fill", 0)],
+    days=0.5,
+    since=0.0,
+    by="thread",
+    zone=ZONES[0],
+    window="5h",
+    most=None,
+    tree=False,
 )
 def test_kept_use_is_that_of_the_rows(
     path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float, window: str, **asked: Any
