@@ -13,7 +13,7 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.kept_usage import usage_kind
 from store.queries.thread_turns import ThreadUse, load_thread_origins, load_thread_uses
-from store.queries.threads import load_sessions
+from store.queries.threads import load_newest_sessions
 from tests.support.databases import record
 from tests.support.factories import NOON, turn
 from tests.support.kept_histories import DAY, HISTORIES, History, Step, no_failures, pieces_of, play, without_kept
@@ -25,12 +25,13 @@ EXAMPLES = max(12, settings().max_examples // 8)
 """Each plays a history, and asks twice after each of its steps."""
 
 
-def threads(history: History, since: float) -> list[Any]:
-    """The threads with sub-agents, with points that are compared to 1e-9."""
+def threads(history: History, since: float, most: int | None = None) -> tuple[list[Any], int]:
+    """The threads with sub-agents, with points that are compared to 1e-9, and the number of those left out."""
     with closing(open_reader(history.path)) as connection:
-        found = load_sessions(connection, history.now, since, load_accounts(connection), tree=True)
-    entries: list[Any] = [part for each in found for part in ({**each, "tree": None}, *each["tree"])]
-    return [{**each, "points": pytest.approx(each["points"], rel=1e-9, abs=1e-9)} for each in entries]
+        accounts = load_accounts(connection)
+        found, others = load_newest_sessions(connection, history.now, since, accounts, most, tree=True)
+    entries: list[Any] = [part for each in found for part in ({**each, "tree": len(each["tree"])}, *each["tree"])]
+    return [{**each, "points": pytest.approx(each["points"], rel=1e-9, abs=1e-9)} for each in entries], others
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -46,9 +47,17 @@ def test_kept_turns_are_those_of_the_rows(
         no_failures(patch)
         for history in play(path, [kind], steps):
             for begin in (0.0, history.now - since * DAY):
-                found = threads(history, begin)
+                found, first = threads(history, begin), threads(history, begin, 2)
                 with without_kept(patch):
                     assert found == threads(history, begin)
+                    assert first == threads(history, begin, 2)
+                entries, others = first
+                assert entries == found[0][: len(entries)]
+                assert others == max(0, _sessions(found[0]) - 2)
+
+
+def _sessions(entries: list[Any]) -> int:
+    return sum(each["parent"] is None for each in entries)
 
 
 def test_turns_of_threads(path: Path) -> None:
