@@ -34,6 +34,7 @@ from scripts.support.sanitize import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 _COMMANDS = {
     "status": "status:status",
@@ -111,7 +112,7 @@ class Commands(QuickHelp, click.Group):
             message = _explained_by_system(error)
             if isinstance(error, BrokenPipeError):
                 sys.exit(1)  # as click ends a command whose reader has closed the pipe
-            with contextlib.suppress(OSError):
+            with _lost_if_not_printed():
                 click.echo(f"Error: {message}", err=True)
             sys.exit(FAILED)
 
@@ -130,11 +131,12 @@ class Commands(QuickHelp, click.Group):
 
 @contextlib.contextmanager
 def _failures_explained() -> Iterator[None]:
-    """End in a message and an exit code if an expected failure is raised."""
+    """End in a message and an exit code if an expected failure is raised, or if the output cannot be written."""
     try:
-        yield
+        with _written_at_the_end():
+            yield
     except click.ClickException as error:
-        with contextlib.suppress(OSError):  # the exit code tells as much
+        with _lost_if_not_printed():
             error.show()
         raise click.exceptions.Exit(error.exit_code) from error
     except (click.Abort, click.exceptions.Exit, BrokenPipeError):
@@ -145,9 +147,35 @@ def _failures_explained() -> Iterator[None]:
             raise
         message, exit_code = failure
         # Names in the message (an e-mail, a limit) may come from the wire.
-        with contextlib.suppress(OSError):
+        with _lost_if_not_printed():
             click.echo("Error: " + "\n".join(sanitize(line) for line in message.splitlines()), err=True)
         raise click.exceptions.Exit(exit_code) from error
+
+
+@contextlib.contextmanager
+def _written_at_the_end() -> Iterator[None]:
+    """Write the rest of the output while a failure of that can still be told."""
+    try:
+        yield
+    except click.exceptions.Exit:
+        _write_output()
+        raise
+    _write_output()
+
+
+def _write_output() -> None:
+    # None without a console on Windows, and closed by a server that speaks over it.
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _lost_if_not_printed() -> Iterator[None]:
+    """Lose a message that cannot be printed: the exit code tells as much."""
+    try:
+        yield
+    except OSError:
+        _discard(sys.stderr)
 
 
 def _explained(error: Exception) -> tuple[str, int] | None:
@@ -178,15 +206,15 @@ def _explained_by_system(error: OSError) -> str:
         return f"{os.fsdecode(error.filename)}: {reason}"
     if isinstance(error, FileNotFoundError):
         return f"the current folder cannot be used: {reason}; change to another folder"
-    _discard_output()
+    _discard(sys.stdout)
     return f"the output cannot be written: {reason}"
 
 
-def _discard_output() -> None:
-    """Discard what stdout still holds: Python would try to write it again at its end, and print a traceback."""
+def _discard(stream: TextIO) -> None:
+    """Discard what a stream still holds: Python would try to write it again at its end, and exit with 120."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
 
 

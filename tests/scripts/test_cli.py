@@ -98,10 +98,11 @@ def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [["status"], ["status", "--json"], ["accounts"], ["--help"], ["--version"], ["doctor"]], ids=" ".join
 )
-def test_a_full_output_is_a_failure(two: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_output_is_a_failure(two: Path, arguments: list[str], unbuffered: str) -> None:
     """What cannot be printed is one line on standard error and exit code 4; without that line, the same code."""
     command = [sys.executable, str(CLI), *arguments]
-    environ = {**os.environ, "CODEX_TAP_DB": str(two)}
+    environ = {**os.environ, "CODEX_TAP_DB": str(two), "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environ, check=False, text=True)
         assert (found.returncode, found.stderr) == (4, "Error: the output cannot be written: No space left on device\n")
@@ -124,9 +125,10 @@ def test_a_completion_that_cannot_be_printed(request_: str) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110 (a device)
 @pytest.mark.parametrize("arguments", [["histroy"], ["usage", "--by", "colour"]], ids=" ".join)
-def test_a_message_that_cannot_be_printed(two: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_message_that_cannot_be_printed(two: Path, arguments: list[str], unbuffered: str) -> None:
     """The exit code is that of the failure."""
-    environ = {**os.environ, "CODEX_TAP_DB": str(two)}
+    environ = {**os.environ, "CODEX_TAP_DB": str(two), "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         found = subprocess.run([sys.executable, str(CLI), *arguments], stderr=full, env=environ, check=False)
     assert found.returncode == 2

@@ -87,7 +87,8 @@ class Proxy:
             *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
             *arguments,
         ]
-        self._environment = dict(os.environ if environment is None else environment)
+        # Python holds lines for a pipe back; the tests wait for them.
+        self._environment = {**(os.environ if environment is None else environment), "PYTHONUNBUFFERED": "1"}
         self._lines: list[str] = []
 
     def __enter__(self) -> Self:

@@ -54,7 +54,8 @@ import os, signal, socket, sys, time, urllib.parse
 proxy = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
 def end(number, _frame):
     socket.create_connection((proxy.hostname, proxy.port), 5).close()
-    print("proxy alive at", signal.Signals(number).name, flush=True)
+    # Not `print`: the handler may interrupt the one below.
+    os.write(1, f"proxy alive at {signal.Signals(number).name}\\n".encode())
     sys.exit(5)
 signal.signal(signal.SIGINT, end)
 signal.signal(signal.SIGTERM, end)
