@@ -407,7 +407,7 @@ def told(process: subprocess.Popen[str]) -> int:
 def test_two_writers_and_ten_readers(path: Path, tmp_path: Path) -> None:
     """No reader sees a part of a message or goes back to an older one, none fails on a lock, and nothing is lost."""
     ended = tmp_path / "ended"
-    writers = [started(WRITER, path, who, 20 if SLOW else 3) for who in ("one", "other")]
+    writers = [started(WRITER, path, who, 8 if SLOW else 3) for who in ("one", "other")]
     readers = [started(READER, path, ended) for _ in range(10)]
     try:
         written = sum(told(process) for process in writers)

@@ -248,7 +248,7 @@ def press_ctrl_d(terminal: Terminal) -> None:
 
 
 ENDINGS = (quit_after_a_turn, press_ctrl_c_twice, press_ctrl_d)
-SESSIONS = 10 if SLOW else 3
+SESSIONS = 6 if SLOW else 3
 
 
 # Codex prints this line, or does not, when a session ends before its first turn.
@@ -317,7 +317,7 @@ def test_keys_and_size_reach_codex(machine: Machine, backend: Backend) -> None:
     assert len(machine.recorded()) == 1
 
 
-EXECUTIONS = 50 if SLOW else 10
+EXECUTIONS = 24 if SLOW else 10
 TWO_AT_ONCE = """
 for lane in 1 2; do
     for ((number = 0; number < $0; number += 2)); do
