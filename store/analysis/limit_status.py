@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 SLOT_COLUMNS = {slot: (f"used_{slot}_percent", f"window_{slot}_minutes", f"resets_{slot}_at") for slot in ("5h", "7d")}
 """The columns of the slots that have their own, in the order of the fields of `WindowRow`."""
 
-STATE_COLUMNS = "allowed, limit_reached, reached_type, reached_until, reached_window_minutes, refused_at, server_time"
+VERDICT_COLUMNS = (
+    "allowed",
+    "limit_reached",
+    "reached_type",
+    "reached_until",
+    "reached_window_minutes",
+    "refused_at",
+)
+"""The columns of a snapshot that `row_verdict` reads."""
+
+STATE_COLUMNS = ", ".join([*VERDICT_COLUMNS, "server_time"])
 """All columns that `row_verdict` and `window_status` read beside those of windows."""
 
 WINDOW_COLUMNS = ", ".join([*(name for names in SLOT_COLUMNS.values() for name in names), "other_windows"])
@@ -136,17 +146,6 @@ def row_state(row: Row, windows: Mapping[str, WindowStatus], facts: Row, seen_at
     # Credits do not pay for what a budget no longer allows.
     carry = row["limit_id"] != BUDGET_LIMIT and _credits_carry(facts)
     return limit_state(row_verdict(row), figures, credits_carry=carry, now=now)
-
-
-VERDICT_COLUMNS = (
-    "allowed",
-    "limit_reached",
-    "reached_type",
-    "reached_until",
-    "reached_window_minutes",
-    "refused_at",
-)
-"""The columns of a snapshot that `row_verdict` reads."""
 
 
 def row_verdict(row: Row) -> LimitVerdict:

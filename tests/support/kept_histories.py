@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import strategies as st
 
 from store import edits
@@ -29,8 +30,6 @@ from tests.support.factories import NOON, snapshot, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import pytest
 
     from store.kept.kind import Kind
 
@@ -247,3 +246,12 @@ def without_kept(patch: pytest.MonkeyPatch) -> Iterator[None]:
     with patch.context() as inner:
         inner.setattr("store.kept.reading.database_of", lambda _: None)
         yield
+
+
+def nearly(found: Any) -> Any:
+    """Return the same with numbers that are compared to 1e-9."""
+    if isinstance(found, dict):
+        return {key: nearly(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [nearly(each) for each in found]
+    return pytest.approx(found, rel=1e-9, abs=1e-9) if isinstance(found, float) else found

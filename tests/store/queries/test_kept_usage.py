@@ -6,7 +6,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +14,23 @@ from store.database import open_reader
 from store.queries.accounts import load_accounts
 from store.queries.kept_usage import usage_kind
 from store.queries.usage import NotSeenError, load_usage
-from tests.support.kept_histories import DAY, HISTORIES, History, Step, no_failures, pieces_of, play, without_kept
+from tests.support.kept_histories import (
+    DAY,
+    HISTORIES,
+    History,
+    Step,
+    nearly,
+    no_failures,
+    pieces_of,
+    play,
+    without_kept,
+)
 from tests.support.prices import PriceTable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 ZONES = [ZoneInfo(name) for name in ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")]
 
@@ -47,15 +58,6 @@ def names_of(row: Any) -> str:
     return repr(
         [row.get(name) for name in ("account", "elsewhere", "pending", "key", "model", "parent", "reason", "tier")]
     )
-
-
-def nearly(found: Any) -> Any:
-    """The same with numbers that are compared to 1e-9."""
-    if isinstance(found, dict):
-        return {key: nearly(value) for key, value in found.items()}
-    if isinstance(found, list):
-        return [nearly(each) for each in found]
-    return pytest.approx(found, rel=1e-9, abs=1e-9) if isinstance(found, float) else found
 
 
 def comparable(found: Any, other: Any) -> Any:

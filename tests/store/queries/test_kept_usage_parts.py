@@ -18,7 +18,7 @@ from store.queries.accounts import load_accounts
 from store.queries.kept_usage import usage_kind
 from store.queries.usage import load_usage
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
-from tests.support.kept_histories import DAY, HOUR, no_failures, without_kept
+from tests.support.kept_histories import DAY, HOUR, nearly, no_failures, without_kept
 from tests.support.prices import PriceTable
 
 if TYPE_CHECKING:
@@ -70,15 +70,6 @@ def document(path: Path, by: GroupBy, since: float = 0, **options: Any) -> Any:
     with contextlib.closing(open_reader(path)) as connection:
         accounts = load_accounts(connection)
         return load_usage(connection, NOW, accounts=accounts, by=by, since=since, prices=PriceTable(), **options)
-
-
-def nearly(found: Any) -> Any:
-    """The same with numbers that are compared to 1e-9."""
-    if isinstance(found, dict):
-        return {key: nearly(value) for key, value in found.items()}
-    if isinstance(found, list):
-        return [nearly(each) for each in found]
-    return pytest.approx(found, rel=1e-9, abs=1e-9) if isinstance(found, float) else found
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
