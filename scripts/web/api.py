@@ -304,7 +304,7 @@ def get_speed(
     begin = _timestamp(since, now)
 
     def load(connection: Connection, only: list[Account]) -> documents.SpeedDocument:
-        return load_speed(connection, now, accounts=only, by=by, since=begin, recent=request.app.state.recent_documents)
+        return load_speed(connection, now, accounts=only, by=by, since=begin)
 
     return json_response(request, _reader(request).query_accounts(account, load, empty_speed(now, by=by, since=begin)))
 

@@ -22,6 +22,7 @@ from scripts.web.change_stream import Hub
 from scripts.web.kept_filler import KeptFiller
 from scripts.web.queued_route import make_queue
 from scripts.web.reader import Reader
+from scripts.web.response_memory import ResponseMemory
 from scripts.web.responses import problem
 from scripts.web.security import SecurityMiddleware
 from store.errors import DatabaseError, failure_text
@@ -40,7 +41,6 @@ PAGE = Path(__file__).with_name("page")
 
 _RETRY_SECONDS = "5"
 
-_MAX_DOCUMENTS = 32
 """Whole documents that are remembered: one may have half a megabyte."""
 _TYPES = (
     ("text/javascript", ".js"),
@@ -114,7 +114,7 @@ def create_app(settings: Settings) -> App:
     app.state.metrics = metrics.registry(settings.database, turn_counter, with_emails=settings.metrics_emails)
     app.state.queue = make_queue()
     app.state.recent = Recent()
-    app.state.recent_documents = Recent(_MAX_DOCUMENTS)
+    app.state.memory = ResponseMemory()
     app.include_router(api.router)
     app.include_router(api.past_router)
     app.include_router(metrics.router)

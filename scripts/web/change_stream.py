@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import StreamingResponse
 
@@ -36,6 +36,13 @@ MAX_LISTENERS = 64
 _RETRY_MILLISECONDS = 2_000
 
 
+class _Watched(NamedTuple):
+    """The watcher of the database, and the one thread that asks it."""
+
+    apart: ThreadPoolExecutor
+    watcher: DatabaseWatcher
+
+
 class Hub:
     """Notifies all listeners of changes. A slow listener gets only the last of several changes."""
 
@@ -46,6 +53,7 @@ class Hub:
             place: the database, which need not exist yet.
         """
         self._place = place
+        self._watched: _Watched | None = None
         self._number = 0
         self._changed = asyncio.Event()
         self._closing = False
@@ -69,20 +77,28 @@ class Hub:
 
     async def watch(self) -> None:
         """Poll the file until cancelled."""
-        loop, watcher = asyncio.get_running_loop(), DatabaseWatcher(self._place)
         # A dedicated thread: a connection belongs to the thread that opened it, and the disk may be slow.
         with ThreadPoolExecutor(1, "database watcher") as apart:
+            self._watched = _Watched(apart, DatabaseWatcher(self._place))
             try:
-                before = await loop.run_in_executor(apart, watcher.state)
+                before = await self.state()
                 while True:
                     await asyncio.sleep(POLL_SECONDS)
-                    state = await loop.run_in_executor(apart, watcher.state)
+                    state = await self.state()
                     if state != before:
                         before = state
                         self._number += 1
                         self._wake()
             finally:
-                apart.submit(watcher.close)
+                apart.submit(self._watched.watcher.close)
+                self._watched = None
+
+    async def state(self) -> object:
+        """Return a value that differs after each change of the database; None while that is not watched."""
+        if self._watched is None:
+            return None
+        apart, watcher = self._watched
+        return await asyncio.get_running_loop().run_in_executor(apart, watcher.state)
 
     def close(self) -> None:
         """Close all streams."""

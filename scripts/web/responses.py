@@ -35,9 +35,16 @@ def json_response(request: Request, document: Any, *, is_versioned: bool = True)
     body = _encoded(versioned(document) if is_versioned else document)
     etag = f'W/"{hashlib.sha256(_COUNTING.sub(b"", body)).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    return matching(request, Response(body, media_type="application/json", headers=headers))
+
+
+def matching(request: Request, response: Response) -> Response:
+    """Return a response with an ETag, or 304 if the client has it already."""
+    etag = response.headers["ETag"]
     if request.method == "GET" and _matches(request.headers.get("if-none-match", ""), etag):
+        headers = {name: response.headers[name] for name in ("ETag", "Cache-Control")}
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return response
 
 
 def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> Response:

@@ -60,7 +60,7 @@ def long_questions(monkeypatch: pytest.MonkeyPatch) -> Iterator[LongQuestions]:
 def test_long_questions_hold_up_nothing_else(path: Path, long_questions: LongQuestions) -> None:
     """While long questions are under way and more wait, short ones are answered, and the stream has its events."""
     with Site(path) as site, ThreadPoolExecutor(MANY) as clients:
-        long = [clients.submit(site.get, "/api/speed") for _ in range(MANY)]
+        long = [clients.submit(site.get, f"/api/speed?since={each + 1}h") for each in range(MANY)]
         try:
             wait_until(lambda: long_questions.under_way == MAX_AT_ONCE, lambda: "no long question is under way")
             assert [site.get(asked).status for asked in SHORT] == [200] * len(SHORT)
@@ -89,3 +89,36 @@ def test_a_question_that_fails_lets_the_next_one_begin(path: Path, monkeypatch: 
             assert [site.get("/api/speed").status for _ in range(MAX_AT_ONCE + 1)] == [500] * (MAX_AT_ONCE + 1)
         assert site.get("/api/speed?account=nobody").status == 404
         assert site.get("/api/speed").status == 200
+
+
+def test_what_was_asked_before_is_answered_at_once(path: Path, long_questions: LongQuestions) -> None:
+    """It takes no turn, as long as no row has changed; a changed row has another answer."""
+    record(path, reading(15))
+    with Site(path) as site, ThreadPoolExecutor(MANY) as clients:
+        long_questions.end.set()
+        first = site.get("/api/speed")
+        assert (first.status, long_questions.begun) == (200, 1)
+        long_questions.end.clear()
+        others = [clients.submit(site.get, f"/api/speed?since={each + 1}h") for each in range(MAX_AT_ONCE)]
+        wait_until(lambda: long_questions.under_way == MAX_AT_ONCE, lambda: "no long question is under way")
+        again = site.get("/api/speed")
+        assert (again.body, again.headers["etag"]) == (first.body, first.headers["etag"])
+        assert site.get("/api/speed", If_None_Match=first.headers["etag"]).status == 304
+        assert long_questions.begun == 1 + MAX_AT_ONCE
+        long_questions.end.set()
+        assert [each.result().status for each in others] == [200] * MAX_AT_ONCE
+        record(path, reading(16))
+        assert site.get("/api/speed").status == 200
+        assert long_questions.begun == 2 + MAX_AT_ONCE
+
+
+def test_one_question_of_many_clients_is_answered_once_for_those_that_wait(
+    path: Path, long_questions: LongQuestions
+) -> None:
+    """Those whose turn comes later find the response of the first ones."""
+    with Site(path) as site, ThreadPoolExecutor(MANY) as clients:
+        long = [clients.submit(site.get, "/api/speed") for _ in range(MANY)]
+        wait_until(lambda: long_questions.under_way == MAX_AT_ONCE, lambda: "no long question is under way")
+        long_questions.end.set()
+        assert {each.result().status for each in long} == {200}
+    assert long_questions.begun == MAX_AT_ONCE
