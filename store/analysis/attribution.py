@@ -120,9 +120,16 @@ JUST_BEGUN_SECONDS = 5.0
 # Increases
 
 
-def intervals(samples: Iterable[WindowSample]) -> list[Interval]:
-    """Return the intervals between samples; the first sample of a window has none before it."""
-    return [Interval(before.last_at, after.first_at, increase(before, after)) for before, after in pairwise(samples)]
+def intervals(samples: Iterable[WindowSample], since: float = -math.inf, until: float = math.inf) -> list[Interval]:
+    """Return the intervals between samples that end with ``since <= end < until``.
+
+    The first sample of a window has none before it.
+    """
+    return [
+        Interval(before.last_at, after.first_at, increase(before, after))
+        for before, after in pairwise(samples)
+        if since <= after.first_at < until
+    ]
 
 
 def is_pending(increased_at: float, now: float) -> bool:

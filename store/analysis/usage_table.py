@@ -384,17 +384,20 @@ class UsageTable:
             self._numbers[others] += len(rest)
         return StandIns(names, others)
 
-    def _first_of_projects(self, threads: Collection[str | None]) -> StandIns:
+    def _first_of_projects(self, threads: AbstractSet[str | None]) -> StandIns:
         """Return the first thread of each project; all threads but those of the largest one are named."""
-        key_of = self._project_key(threads, self._thread_tree())
-        first: dict[str | None, str] = {}
-        found = {
-            each: None if each is None else first.setdefault(key_of(each), each)
-            for each in threads
-            if each not in self._rows
-        }
-        ((largest, _),) = Counter(found.values()).most_common(1) or [(None, 0)]
-        return StandIns({each: name for each, name in found.items() if name != largest}, largest)
+        known = self._projects(threads, self._thread_tree())
+        rest = threads - self._rows.keys()
+        projects: dict[str | None, str | None] = {each: known[each] for each in known if each in rest}
+        ((largest, number),) = Counter(projects.values()).most_common(1) or [(None, 0)]
+        if number > len(rest) - len(projects):
+            projects.update(dict.fromkeys(rest - projects.keys()))
+        else:
+            largest = None
+        first: dict[str | None, str | None] = {None: None}
+        names = {each: first.setdefault(project, each) for each, project in projects.items()}
+        others = first.get(largest)
+        return StandIns({each: name for each, name in names.items() if name != others}, others)
 
     def _or_others(self, points: Sequence[Mapping[str | None, float]], most: int) -> StandIns | None:
         """Return the threads that may have rows, which stand for themselves; None if all of them have."""
@@ -525,7 +528,7 @@ class UsageTable:
             for thread, tally in by_thread.items():
                 for branch in self._branches_of(thread):
                     branch.add_all([tally])
-        key_of = self._project_key(by_thread, tree) if self.by == "project" else tree.root
+        key_of = self._projects(by_thread, tree).get if self.by == "project" else tree.root
         for thread, tally in by_thread.items():
             key = None if thread is None else key_of(thread)
             found = self._rows.setdefault(key, tally)
@@ -539,13 +542,14 @@ class UsageTable:
         """Return what origins are sorted by: account by account, and each in the order of time."""
         return self._origins[origin], tuple(word or "" for word in origin)
 
-    def _project_key(self, threads: Iterable[str | None], tree: ThreadTree) -> Callable[[str], str | None]:
-        """Return the function that gives the project of a thread, else of the session that started it."""
-        root = tree.root
+    def _projects(self, threads: Iterable[str | None], tree: ThreadTree) -> dict[str, str]:
+        """Return the projects of threads, where that of a thread or of the session that started it is known."""
         ids = {thread for thread in threads if thread is not None}
+        started = [thread for thread in tree.started() if thread in ids]
         projects_of = self._grouping.projects_of
-        projects = projects_of(ids | {root(each) for each in ids}) if projects_of else {}
-        return lambda thread: projects.get(thread) or projects.get(root(thread))
+        known = projects_of(ids.union(map(tree.root, started))) if projects_of else {}
+        found = {thread: known[root] for thread in started if (root := tree.root(thread)) in known}
+        return {**found, **{thread: project for thread, project in known.items() if thread in ids}}
 
     def _count_threads(self) -> None:
         """Give the rows by model within a row their numbers of threads."""

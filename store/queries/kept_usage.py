@@ -2,8 +2,8 @@
 
 Of each limit of an account there are, by the quarter of an hour: the sums of its turns, the points that were attributed
 to them, those that no turn explains, and the readings. Attributions are kept with the weights that they were made with,
-which are kept, too: later history changes neither. Rows by the hour and by the day sum these up, so that a question
-about a year reads few rows (`store.queries.kept_usage_parts`).
+which are kept, too: later history changes neither. Rows by the hour, the day and the month sum these up, so that a
+question about a year reads few rows (`store.queries.kept_usage_parts`).
 """
 
 # ruff: noqa: S608 (all statements are made of constants, and of a slot that is checked)
@@ -21,7 +21,7 @@ from store.analysis.token_weights import Fit, Fitted
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT
 from store.kept.kind import Kind, Piece, ceil_to, floor_to
-from store.queries.usage_rows import Place, Weigher, place_use
+from store.queries.usage_rows import Place, UseReader, Weigher
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from store.queries.usage_rows import Use
 
-_RULES = 2
+_RULES = 3
 """Raise it whenever the same rows of the database lead to other kept rows."""
 
 FINAL_SECONDS = 2 * 3_600.0
 """A turn that ends later is found by its start, and what it may explain is made again."""
 
-HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
+HOUR_SECONDS, DAY_SECONDS, MONTH_SECONDS = 3_600, 86_400, 30 * 86_400
 
 KEY = CellKey._fields[1:-1]
 """Without the machine: only turns of files are kept, and a file does not name its own."""
@@ -81,8 +81,11 @@ TABLES = {
     "hourly_shares": _SHARES,
     "daily_turns": _TURNS,
     "daily_shares": _SHARES,
+    "monthly_turns": _TURNS,
+    "monthly_shares": _SHARES,
     "daily_threads": f"{_texts(['thread'])}, points REAL, {_texts(PRICED[:-1]).partition(', ')[2]}, {_COUNTED},"
     f" UNIQUE (thread, account, at, limit_id, {', '.join(PRICED)})",
+    "daily_lists": "limit_id TEXT NOT NULL, threads TEXT, points TEXT, idle TEXT, hours TEXT",
     "origins": f"{_texts(['thread', 'session', 'parent_thread', 'subagent'])}, ended_at REAL",
     "unexplained": "limit_id TEXT NOT NULL, points REAL, last_at REAL",
     "readings": f"{_READINGS}, minutes INTEGER",
@@ -92,10 +95,12 @@ TABLES = {
 }
 """The columns of the tables; ``at`` is the end of the quarter of an hour, of weights when their history ends.
 
-The hourly and daily ones sum up those of each hour and each day in UTC; of one that is not over, or whose beginning is
-not kept, they have a part. ``threads`` is JSON of the threads of the turns, and ``ended_at`` of points is null where
-the turns ended in the same hour or day. Origins are those of sub-agents. Models are those that have prices: each once a
-day, with the last quarter of an hour in which it had turns.
+The hourly, daily and monthly ones sum up those of each hour, of each day in UTC and of each 30 days, counted from 1970;
+of one that is not over, or whose beginning is not kept, they have a part. ``threads`` is JSON of the threads of the
+turns, and ``ended_at`` of points is null where the turns ended in the same hour, day or month. Daily lists are JSON: of
+the threads of a day, of their points in the same order, of those among them that had no turn, and of the hours, counted
+from 1970, in which turns ended that are counted on that day or have points on it. Origins are those of sub-agents.
+Models are those that have prices: each once a day, with the last quarter of an hour in which it had turns.
 """
 
 
@@ -106,7 +111,7 @@ def _fill(slot: str, refit_at: float | None, piece: Piece) -> float:
     for limit_id in _limits(piece, slot):
         place = Place(piece.account, limit_id, slot)
         weigher = Weigher(piece.source, place, kept_weights(piece.kept, place), refit_at=refit_at)
-        for use in place_use(piece.source, place, piece.since, piece.until, weigher=weigher):
+        for use in UseReader(piece.source, place, weigher).weeks(piece.since, piece.until):
             for table, rows in _rows(use).items():
                 _insert(piece.kept, place, table, rows)
         weigher.at(piece.until)  # those that a question about the present shows
@@ -116,7 +121,7 @@ def _fill(slot: str, refit_at: float | None, piece: Piece) -> float:
 
 
 def _sum_up(slot: str, piece: Piece) -> None:
-    """Sum up the hours and the days that a piece has a part of, anew."""
+    """Sum up the hours, days and months that a piece has a part of, anew."""
     for table in TABLES:
         length, _, summed = table.partition("_")
         if length in _LENGTHS:
@@ -217,10 +222,16 @@ def _read(written: str) -> Fitted | None:
 
 _QUARTERS_A_DAY = DAY_SECONDS // QUARTER_SECONDS
 _WITHIN = "WHERE account = :account AND at > :since AND at <= :until"
-_LENGTHS = {"hourly": HOUR_SECONDS, "daily": DAY_SECONDS}
-_END = "(CAST(at - 1 AS INTEGER) / {0} + 1) * {0}"  # which is part of the hour or the day
+_LENGTHS = {"hourly": HOUR_SECONDS, "daily": DAY_SECONDS, "monthly": MONTH_SECONDS}
+_END = "(CAST(at - 1 AS INTEGER) / {0} + 1) * {0}"  # which is part of the hour, day or month
 _ALIKE, _PRICED = ", ".join(SHARED), ", ".join(PRICED)
 _ADDED = f"{', '.join(f'sum({name})' for name in SUMS[:-1])}, max(last_at)"
+_OF_DAY = "account = days.account AND limit_id = days.limit_id AND at > days.at - {seconds} AND at <= days.at"
+_HOURS = (
+    f"SELECT json_group_array(hour) FROM (SELECT CAST(at - 1 AS INTEGER) / {HOUR_SECONDS} AS hour"
+    f" FROM {{prefix}}turns WHERE {_OF_DAY}"
+    f" UNION SELECT CAST(ended_at - 1 AS INTEGER) / {HOUR_SECONDS} FROM {{prefix}}shares WHERE {_OF_DAY})"
+)
 _SUMMED_UP = {
     "turns": f"SELECT account, {{end}} AS ending, limit_id, {_ALIKE}, above, {_ADDED},"
     " json_group_array(DISTINCT thread)"
@@ -233,10 +244,17 @@ _SUMMED_UP = {
     " UNION ALL SELECT account, at, limit_id, thread, points, model, response_model, tier, -1,"
     f" {', '.join('0' for _ in SUMS[:-1])}, NULL FROM {{prefix}}shares {_WITHIN})"
     f" GROUP BY account, ending, limit_id, thread, {_PRICED}",
+    # JSON of SQLite has 15 digits of a number.
+    "lists": "SELECT account, at, limit_id, json_group_array(thread),"
+    " '[' || group_concat(printf('%!.17g', points)) || ']',"
+    f" json_group_array(thread) FILTER (WHERE turns = 0), ({_HOURS}) FROM ("
+    "SELECT account, at, limit_id, thread, total(points) AS points, sum(turns + refused + warm_ups) AS turns"
+    f" FROM {{prefix}}daily_threads {_WITHIN} GROUP BY account, at, limit_id, thread) AS days"
+    " GROUP BY account, at, limit_id",
     "readings": "SELECT account, {end} AS ending, limit_id, sum(readings), sum(imported), sum(increases), sum(points)"
     f" FROM {{prefix}}readings {_WITHIN} GROUP BY account, ending, limit_id",
 }
-"""How rows are summed up by the hour or the day."""
+"""How rows are summed up by the hour, the day or the month."""
 
 _LIMITS = """
 SELECT limit_id FROM limits WHERE account = :account

@@ -1,4 +1,4 @@
-"""Kept use of a window, as it is read: by days and hours as far as possible, else by quarters of an hour.
+"""Kept use of a window, as it is read: by months, days and hours as far as possible, else by quarters of an hour.
 
 Threads are many, and few of them have rows of their own. The others have what these leave of the sums of all.
 """
@@ -18,7 +18,7 @@ from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
 from store.analysis.usage_table import OF_THREADS, OTHERS, TIMES, Readings, StandIns
 from store.kept.kind import ceil_to, floor_to
-from store.queries.kept_usage import DAY_SECONDS, HOUR_SECONDS, KEY, PRICED, SUMS, TABLES
+from store.queries.kept_usage import DAY_SECONDS, HOUR_SECONDS, KEY, MONTH_SECONDS, PRICED, SUMS, TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -79,17 +79,12 @@ def _unlisted_until(parts: Sequence[KeptPart], table: UsageTable) -> float:
 
 def _add_thread_points(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> StandIns | None:
     """Add the points of threads, and return in whose names these are counted; None if each has its own."""
-    points = []
-    threads = set[str | None]()
-    for part, _ in parts:
-        found = part.thread_points(with_turns=True)
-        threads.update(found)
-        for thread, each in part.thread_points(with_turns=False).items():
-            found[thread] += each
-        points.append(found)
-    stand_ins = table.stand_ins(points, threads)
-    for (_, owner), found in zip(parts, points, strict=True):
-        for thread, each in (_summed(found, stand_ins) if stand_ins else found).items():
+    found = [part.thread_points() for part, _ in parts]
+    stand_ins = table.stand_ins(
+        [each.points for each in found], set[str | None]().union(*(each.had_turns for each in found))
+    )
+    for (_, owner), (points, _) in zip(parts, found, strict=True):
+        for thread, each in (_summed(points, stand_ins) if stand_ins else points).items():
             table.add_points(owner, CellKey(0, thread), each)
     return stand_ins
 
@@ -148,7 +143,7 @@ class KeptSpan(NamedTuple):
 
 
 def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list[KeptSpan]]:
-    """Return the parts of spans that are not whole hours or days of so many seconds in UTC, and those that are."""
+    """Return the parts of spans that are not whole hours, days or months of so many seconds, and those that are."""
     apart: list[KeptSpan] = []
     whole: list[KeptSpan] = []
     for span in spans:
@@ -165,7 +160,7 @@ def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list
 
 
 class _Level(NamedTuple):
-    """Spans that are whole days, whole hours or neither, and what the names of the tables for them begin with."""
+    """Spans that are whole months, days, hours or none of these, and what the names of their tables begin with."""
 
     prefix: str
     spans: list[KeptSpan]
@@ -173,9 +168,10 @@ class _Level(NamedTuple):
 
 def _levels(spans: Iterable[KeptSpan]) -> list[_Level]:
     """Return the parts of spans, each by the longest rows that there are for it."""
-    apart, days = split(spans, DAY_SECONDS)
+    shorter, months = split(spans, MONTH_SECONDS)
+    apart, days = split(shorter, DAY_SECONDS)
     quarters, hours = split(apart, HOUR_SECONDS)
-    return [_Level("", quarters), _Level("hourly_", hours), _Level("daily_", days)]
+    return [_Level("", quarters), _Level("hourly_", hours), _Level("daily_", days), _Level("monthly_", months)]
 
 
 def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:
@@ -213,6 +209,13 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan
         start = end
 
 
+class ThreadPoints(NamedTuple):
+    """The points of threads, and which threads had turns; None is an unknown thread."""
+
+    points: dict[str | None, float]
+    had_turns: set[str | None]
+
+
 class KeptPart(NamedTuple):
     """The kept rows of a window in a stretch of time, which begins and ends with a quarter of an hour.
 
@@ -243,10 +246,11 @@ class KeptPart(NamedTuple):
                 f" {_FROM} {{{prefix}turns}} {_WITHIN}"
                 f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))}"
             )
-            for row in self._rows(query, spans):
+            rows = self._rows(query, spans).fetchall()
+            lists = _parsed("null" if row[-1] is None else f"[{row[-1]}]" for row in rows)
+            for row, threads in zip(rows, lists, strict=True):
                 key = _cell_key(spans[row[0]], None, row[1:number])
-                threads = () if row[-1] is None else chain.from_iterable(json.loads(row[-1]))
-                yield key, TurnSums(*row[number:-1]), threads
+                yield key, TurnSums(*row[number:-1]), chain.from_iterable(threads or ())
 
     def shares(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for, which are not threads."""
@@ -294,32 +298,42 @@ class KeptPart(NamedTuple):
                 found[thread] += points
         return found
 
-    def thread_points(self, *, with_turns: bool) -> defaultdict[str | None, float]:
-        """Return the threads that had turns, with at least a part of their points; or the rest of these points."""
-        found: defaultdict[str | None, float] = defaultdict(float)
+    def thread_points(self) -> ThreadPoints:
+        """Return the threads with use, and the points of each."""
+        points, had_turns = dict[str | None, float](), set[str | None]()
         apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
-        has_turns = "c.turns + c.refused + c.warm_ups"
-        for table, points, condition, spans in (
-            ("turns", "0.0", "", apart) if with_turns else ("shares", "c.points", "", apart),
-            ("daily_threads", "c.points", f"AND {has_turns} {'>' if with_turns else '='} 0", days),
-        ):
-            query = f"SELECT c.thread, {points} {_FROM} {{{table}}} {_WITHIN} {condition}"
-            for thread, each in self._rows(query, spans):
-                found[thread] += each
-        return found
+        lists = (self._lists(name, days) for name in ("threads", "points", "idle"))
+        for threads, of_these, idle in zip(*lists, strict=True):
+            found = dict(zip(threads, of_these, strict=True))
+            for thread in points.keys() & found.keys():
+                found[thread] += points[thread]
+            points.update(found)
+            had_turns.update(set(threads).difference(idle) if idle else threads)
+        ended = set(chain.from_iterable(self._rows(f"SELECT c.thread {_FROM} {{turns}} {_WITHIN}", apart)))
+        for thread in ended:
+            points.setdefault(thread, 0.0)
+        for thread, each in self._rows(f"SELECT c.thread, c.points {_FROM} {{shares}} {_WITHIN}", apart):
+            points[thread] = points.get(thread, 0.0) + each
+        return ThreadPoints(points, had_turns | ended)
+
+    def _lists(self, name: str, days: Sequence[KeptSpan]) -> list[list[Any]]:
+        """Return the list of each day, by the name of its column."""
+        rows = self._rows(f"SELECT c.{name} {_FROM} {{daily_lists}} {_WITHIN}", days)
+        return _parsed(chain.from_iterable(rows))
 
     def ends(self, seconds: int) -> set[int]:
         """Return the spans of so many seconds, counted from 1970, in which turns ended that have use here.
 
         These are hours or quarters of an hour.
         """
-        found = set[int]()
-        apart, whole = split([KeptSpan(*self.stretch)], seconds)
-        level = "hourly_" if seconds == HOUR_SECONDS else ""
-        for prefix, spans in (("", apart), (level, whole)):
-            for table, at in (("turns", "c.at"), ("shares", "coalesce(c.ended_at, c.at)")):
-                query = f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds} {_FROM} {{{prefix}{table}}} {_WITHIN}"
-                found.update(chain.from_iterable(self._rows(query, spans)))
+        apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
+        if seconds == HOUR_SECONDS:
+            found = set(chain.from_iterable(self._lists("hours", days)))
+        else:
+            found, apart = set[int](), [KeptSpan(*self.stretch)]
+        for table, at in (("turns", "c.at"), ("shares", "c.ended_at")):
+            query = f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds} {_FROM} {{{table}}} {_WITHIN}"
+            found.update(chain.from_iterable(self._rows(query, apart)))
         return found
 
     def models(self) -> set[str | None]:
@@ -335,10 +349,10 @@ class KeptPart(NamedTuple):
             found.update(*self._rows(f"SELECT DISTINCT c.model {_FROM} {{{prefix}turns}} {_WITHIN}", spans))
         return found
 
-    def length(self) -> tuple[int | None] | None:
-        """Return the minutes of the window at its last reading; None if there was none."""
+    def length(self, since: float) -> tuple[int | None] | None:
+        """Return the minutes of the window at its last reading after a time (Unix seconds); None if there was none."""
         query = f"SELECT c.minutes {_FROM} {{readings}} {_WITHIN} AND c.readings > 0 ORDER BY c.at DESC LIMIT 1"
-        found: tuple[int | None] | None = self._rows(query).fetchone()
+        found: tuple[int | None] | None = self._rows(query, [KeptSpan(since, self.stretch.until)]).fetchone()
         return found
 
     def origins(self) -> Iterator[tuple[ThreadOrigin, int]]:
@@ -397,7 +411,13 @@ def _threads(prefix: str, by: GroupBy) -> str:
     """Return the expression for lists of the threads of turns, where rows are not found by these."""
     if by in OF_THREADS:
         return "NULL"
-    return "'[' || group_concat(c.threads) || ']'" if prefix else "json_array(json_group_array(DISTINCT c.thread))"
+    return "group_concat(c.threads)" if prefix else "json_group_array(DISTINCT c.thread)"
+
+
+def _parsed(texts: Iterable[str]) -> list[Any]:
+    """Return what texts of JSON say, parsed as one text: many short ones take three times as long."""
+    found: list[Any] = json.loads(f"[{','.join(texts)}]")
+    return found
 
 
 def _columns(columns: Sequence[str], names: Collection[str]) -> str:

@@ -30,12 +30,12 @@ from store.queries.recent import computed
 from store.queries.usage_rows import (
     Place,
     Use,
+    UseReader,
     Weigher,
     first_at,
+    latest_sample,
     limit_windows,
     newest_sample,
-    place_use,
-    straddling_use,
     token_rate,
 )
 
@@ -445,6 +445,7 @@ class _UseSource:
         self._period = question.period
         self._valuation = valuation
         self.kept = KeptPart(kept.connection, place, (place.account,), covered) if kept and covered else None
+        self._coverage = kept.coverage[place.account] if kept and covered else None
         self._models = self.kept.models() if self.kept else set()
         known = kept_weights(kept.connection, place) if kept and covered else {}
         refit_at = question.period.until if question.refits else None
@@ -456,12 +457,12 @@ class _UseSource:
 
     def seen_minutes(self) -> list[int | None]:
         """Return the length of the window as it was read last; an empty list where it was not."""
-        near = newest_sample(self._connection, self.place, math.inf)
-        if near is None and self.kept:
-            found = self.kept.length()
-            if found:
-                return list(found)
-        sample = near or newest_sample(
+        sample = latest_sample(self._connection, self.place)
+        if sample is None and self.kept and self._coverage:
+            found = self.kept.length(self._coverage.since)
+            if found or not self._coverage.since:
+                return list(found or ())
+        sample = sample or newest_sample(
             self._connection,
             self.place,
             self._period.since,
@@ -471,13 +472,11 @@ class _UseSource:
 
     def add_rows(self, table: UsageTable, owner: RowOwner) -> None:
         """Add the account's use that is not kept."""
-        rest = self._period.since
+        steps_of = self._valuation.steps if self._valuation else lambda _: STEPS
+        reader = UseReader(self._connection, self.place, self._weigher, self._period, steps_of)
         if self.kept:
-            covered = self.kept.stretch
-            _add(table, owner, self._use(rest, covered.since))
-            _add(table, owner, [straddling_use(self._connection, self.place, covered, self._weigher, self._period)])
-            rest = covered.until
-        _add(table, owner, self._use(rest, math.inf))
+            _add(table, owner, reader.weeks_before(self.kept.stretch))
+        _add(table, owner, reader.weeks(self.kept.stretch.until if self.kept else self._period.since, math.inf))
 
     def changes(self) -> set[float]:
         """Return the timestamps at which prices of kept turns change."""
@@ -488,17 +487,6 @@ class _UseSource:
         if self.kept:
             table.add_models(owner, self.kept.models_of_turns())
         table.add_weights(_weights(owner, table.models_of(owner), self._weigher.at(self._period.until)))
-
-    def _use(self, since: float, until: float) -> Iterable[Use]:
-        return place_use(
-            self._connection,
-            self.place,
-            since,
-            until,
-            weigher=self._weigher,
-            period=self._period,
-            steps_of=self._valuation.steps if self._valuation else lambda _: STEPS,
-        )
 
 
 def _add(table: UsageTable, owner: RowOwner, uses: Iterable[Use]) -> None:

@@ -194,40 +194,81 @@ def rate_at(connection: Connection, place: Place, at: float) -> Rate:
     return Rate(points, points is not None or len(turns) == _RATE_TURNS)
 
 
-def place_use(
-    connection: Connection,
-    place: Place,
-    since: float,
-    until: float,
-    *,
-    weigher: Weigher,
-    period: TimeRange = ALWAYS,
-    steps_of: Callable[[str | None], Sequence[int]] = lambda _: STEPS,
-) -> Iterator[Use]:
-    """Yield the use with ``since <= at < until`` (Unix seconds) as far as it is in a period, week by week."""
-    for start, end in _weeks(max(since, first_at(connection, place)), until, period.until):
-        yield _stretch(connection, place, TimeRange(start, end), weigher=weigher, period=period, steps_of=steps_of)
+class UseReader(NamedTuple):
+    """Reads the use of a window in a period, with the weights of a weigher.
 
-
-def straddling_use(
-    connection: Connection, place: Place, stretch: TimeRange, weigher: Weigher, period: TimeRange
-) -> Use:
-    """Return what increases have outside of a period, as negative points, where they lie across its beginning.
-
-    The increases are those that were read in a stretch of time after that beginning.
+    ``steps_of`` returns the numbers of input tokens above which the prices of a model are others.
     """
-    since, until = stretch
-    samples = window_samples(connection, place, since, since)
-    found = [each for each in intervals(samples.all) if each.start < period.since and since <= each.end < until]
-    end = max((each.end for each in found), default=since)
-    turns = _turns_of(connection, place, found, since, end + 1)
-    whole, inside = (_shared(found, turns, weigher, each) for each in (ALWAYS, period))
-    for key, points in inside.shares.items():
-        whole.shares[key] -= points
-    shares = {key: -points for key, points in whole.shares.items()}
-    unexplained = [*inside.unexplained, *((-points, at) for points, at in whole.unexplained)]
-    lost = math.fsum(points_in_range(each, *period) - each.increase for each in found)
-    return Use({}, shares, unexplained, {0: Readings(points=lost)}, {})
+
+    connection: Connection
+    place: Place
+    weigher: Weigher
+    period: TimeRange = ALWAYS
+    steps_of: Callable[[str | None], Sequence[int]] = lambda _: STEPS
+
+    def weeks(self, since: float, until: float) -> Iterator[Use]:
+        """Yield the use with ``since <= at < until`` (Unix seconds) as far as it is in the period, week by week."""
+        for stretch in self._weeks(since, until):
+            yield self._stretch(stretch, window_samples(self.connection, self.place, *stretch))
+
+    def weeks_before(self, kept: TimeRange) -> Iterator[Use]:
+        """Yield the use of the period before kept rows, and what these have of the time before the period.
+
+        That is negative: the parts of increases that lie across the beginning of the period.
+        """
+        samples = None
+        for stretch in self._weeks(self.period.since, kept.since):
+            samples = window_samples(self.connection, self.place, *stretch)
+            yield self._stretch(stretch, samples)
+        if samples is None:
+            samples = window_samples(self.connection, self.place, kept.since, kept.since)
+        yield from self._before_period(kept, samples)
+
+    def _weeks(self, since: float, until: float) -> Iterator[TimeRange]:
+        return weeks(max(since, first_at(self.connection, self.place)), until, self.period.until)
+
+    def _stretch(self, stretch: TimeRange, samples: Samples) -> Use:
+        since, until = stretch
+        found = [each for each in intervals(samples.all, since, until) if points_in_range(each, *self.period)]
+        turns = self._turns(found, since, until)
+        ended = [turn for turn in turns if since <= turn.ended_at < until and self.period.contains(turn.ended_at)]
+        shared = _shared(found, turns, self.weigher, self.period)
+        readings = samples.readings(since, until, self.period)
+        return Use(
+            turn_cells(ended, self.steps_of),
+            shared.shares,
+            shared.unexplained,
+            _readings(samples, found, stretch, self.period),
+            {_quarter(each.first_at): each.window_minutes for each, _ in readings},
+        )
+
+    def _before_period(self, kept: TimeRange, samples: Samples) -> Iterator[Use]:
+        found = [each for each in intervals(samples.all, *kept) if each.start < self.period.since]
+        if not found:
+            return
+        turns = self._turns(found, kept.since, max(each.end for each in found) + 1)
+        whole, inside = (_shared(found, turns, self.weigher, each) for each in (ALWAYS, self.period))
+        for key, points in inside.shares.items():
+            whole.shares[key] -= points
+        shares = {key: -points for key, points in whole.shares.items()}
+        unexplained = [*inside.unexplained, *((-points, at) for points, at in whole.unexplained)]
+        lost = math.fsum(points_in_range(each, *self.period) - each.increase for each in found)
+        yield Use({}, shares, unexplained, {0: Readings(points=lost)}, {})
+
+    def _turns(self, found: Sequence[Interval], since: float, until: float) -> list[TurnUse]:
+        """Return the turns that ended with ``since <= at < until``, and those that intervals up to then may need."""
+        of = (self.place.account, self.place.limit_id, self.place.limit_id)
+        cursor, select = tuple_cursor(self.connection), _select_turns(self.connection)
+        lowest = min((each.start for each in found), default=since)
+        rows = cursor.execute(
+            f"{select} >= ? AND ended_at < ? ORDER BY ended_at, id", (*of, min(lowest, since), until)
+        ).fetchall()
+        if found:
+            rows += cursor.execute(
+                f"{select} >= ? AND ended_at <= ? AND first_byte_at < ? ORDER BY ended_at, id",
+                (*of, until, until + MAX_RUNNING_SECONDS, until),
+            )
+        return list(map(TurnUse._make, rows))
 
 
 def window_samples(
@@ -264,23 +305,29 @@ def window_samples(
 
 
 def newest_sample(connection: Connection, place: Place, since: float, until: float = math.inf) -> WindowSample | None:
-    """Return the last sample of a window: of the newest snapshots, else of a time range, else from not long before."""
-    ranges = [
-        TimeRange(math.inf, math.inf),
-        *reversed(list(_weeks(max(since, first_at(connection, place)), until, until))),
-    ]
-    for each in ranges:
+    """Return the last sample of a window in a time range, or from not long before it; None where there is none."""
+    for each in reversed(list(weeks(max(since, first_at(connection, place)), until, until))):
         found = window_samples(connection, place, *each, after=0).all
         if found:
             return found[-1]
-    before = window_samples(connection, place, since, since, before=FIT_GAPS, after=0).all
-    return before[-1] if before else None
+    return latest_sample(connection, place, since, FIT_GAPS)
+
+
+def latest_sample(
+    connection: Connection, place: Place, before: float = math.inf, most: int = LOOK_BACK
+) -> WindowSample | None:
+    """Return the last sample of a window before a time (Unix seconds); None where so many snapshots have none."""
+    for number in (1, most):
+        found = window_samples(connection, place, before, before, before=number, after=0).all
+        if found:
+            return found[-1]
+    return None
 
 
 # Stretches of time
 
 
-def _weeks(since: float, until: float, now: float) -> Iterator[TimeRange]:
+def weeks(since: float, until: float, now: float) -> Iterator[TimeRange]:
     """Yield the weeks between two times; the one of `now` goes on to `until`, however late that is."""
     start = since
     while start < until:
@@ -295,31 +342,6 @@ def first_at(connection: Connection, place: Place) -> float:
     values = {"account": place.account, "limit": place.limit_id}
     found = tuple_cursor(connection).execute(_FIRST_ROWS, values).fetchone()
     return min((at for at in found if at is not None), default=math.inf)
-
-
-def _stretch(
-    connection: Connection,
-    place: Place,
-    stretch: TimeRange,
-    *,
-    weigher: Weigher,
-    period: TimeRange,
-    steps_of: Callable[[str | None], Sequence[int]],
-) -> Use:
-    since, until = stretch
-    samples = window_samples(connection, place, since, until)
-    found = [each for each in intervals(samples.all) if since <= each.end < until and points_in_range(each, *period)]
-    turns = _turns_of(connection, place, found, since, until)
-    ended = [turn for turn in turns if since <= turn.ended_at < until and period.contains(turn.ended_at)]
-    shared = _shared(found, turns, weigher, period)
-    lengths = {_quarter(each.first_at): each.window_minutes for each, _ in samples.readings(since, until, period)}
-    return Use(
-        turn_cells(ended, steps_of),
-        shared.shares,
-        shared.unexplained,
-        _readings(samples, found, stretch, period),
-        lengths,
-    )
 
 
 def _readings(
@@ -371,23 +393,23 @@ def _quarter(at: float) -> int:
 
 def _reported(rows: Iterable[tuple[Any, ...]], slot: str) -> Iterator[WindowSample]:
     """Yield the samples of the window; rows that repeat it are one sample, which a message without windows ends not."""
-    sample: WindowSample | None = None
-    last: WindowRow | None = None
-    for _, first_at, last_at, windows_at, *columns in rows:
-        window = WindowRow(*columns) if slot in SLOT_COLUMNS else _other_window(slot, *columns)
-        if window.used_percent is None:
+    has_columns = slot in SLOT_COLUMNS
+    begun_at = ended_at = 0.0
+    last: tuple[Any, ...] | None = None
+    for row in rows:
+        _, first_at, last_at, windows_at = row[:4]
+        window = row[4:] if has_columns else _other_window(slot, *row[4:])
+        if window[0] is None:
             continue
         seen_at = last_at if windows_at is None else windows_at
-        if sample is not None and window == last:
-            if seen_at >= first_at:
-                sample = sample._replace(last_at=seen_at)
+        if window == last:
+            ended_at = seen_at if seen_at >= first_at else ended_at
             continue
-        if sample is not None:
-            yield sample
-        last = window
-        sample = WindowSample(first_at, seen_at, window.used_percent, window.window_minutes, window.resets_at)
-    if sample is not None:
-        yield sample
+        if last is not None:
+            yield WindowSample(begun_at, ended_at, *last)
+        begun_at, ended_at, last = first_at, seen_at, window
+    if last is not None:
+        yield WindowSample(begun_at, ended_at, *last)
 
 
 def _other_window(slot: str, windows: str | None, used: str | None, limit: str | None) -> WindowRow:
@@ -412,23 +434,6 @@ def _select_turns(connection: Connection) -> str:
     columns = {**_COLUMNS, "machine": "NULL" if is_file(connection) else _MACHINE}
     names = ", ".join(columns.get(name, name) for name in TurnUse._fields)
     return f"SELECT {names} FROM requests WHERE account = ? AND {OF_LIMIT} AND ended_at"  # noqa: S608 (constants)
-
-
-def _turns_of(
-    connection: Connection, place: Place, found: Iterable[Interval], since: float, until: float
-) -> list[TurnUse]:
-    """Return the turns that ended with ``since <= at < until``, and those that intervals up to then may need."""
-    lowest = min((each.start for each in found), default=since)
-    of = (place.account, place.limit_id, place.limit_id)
-    cursor, select = tuple_cursor(connection), _select_turns(connection)
-    rows = cursor.execute(
-        f"{select} >= ? AND ended_at < ? ORDER BY ended_at, id", (*of, min(lowest, since), until)
-    ).fetchall()
-    rows += cursor.execute(
-        f"{select} >= ? AND ended_at <= ? AND first_byte_at < ? ORDER BY ended_at, id",
-        (*of, until, until + MAX_RUNNING_SECONDS, until),
-    )
-    return list(map(TurnUse._make, rows))
 
 
 def _turns_before(connection: Connection, place: Place, at: float, number: int) -> list[TurnUse]:

@@ -60,6 +60,12 @@ def test_intervals_begin_with_the_second_sample() -> None:
     ]
 
 
+def test_intervals_of_a_time() -> None:
+    """They are those that end in it."""
+    samples = [sample(40, 0, until=50), sample(41, 60), sample(41.5, 90), sample(42, 95)]
+    assert [each.end for each in intervals(samples, 60, 95)] == [60, 90]
+
+
 @pytest.mark.parametrize(
     ("gap", "since", "until", "points"),
     [

@@ -15,7 +15,7 @@ from store.database import open_reader
 from store.files import kept_path
 from store.kept.filling import Wish, fill
 from store.queries.accounts import load_accounts
-from store.queries.kept_usage import usage_kind
+from store.queries.kept_usage import MONTH_SECONDS, usage_kind
 from store.queries.usage import load_usage
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
 from tests.support.kept_histories import DAY, HOUR, nearly, no_failures, without_kept
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from store.constants import GroupBy
 
 MIDNIGHT = NOON - 12 * HOUR
-DAYS = 5
+DAYS, MONTHS = 5, 62 * DAY
 NOW = MIDNIGHT + DAYS * DAY + 3 * HOUR
 _TURN_SECONDS = 50 * 60
 _DELAY_SECONDS = 40 * 60
@@ -36,17 +36,24 @@ _DELAY_SECONDS = 40 * 60
 def _turn(number: int, ended_at: float, shift: int) -> TurnUse:
     use: dict[str, Any] = dict.fromkeys(TurnUse._fields)
     use |= {"started_at": ended_at - _TURN_SECONDS, "ended_at": ended_at, "warm_up": 0, "status": 200, "imported": 0}
-    use |= {"thread": f"t-{(number + shift) % 11}", "model": ("m", "n")[number % 2], "input_tokens": 1_000}
+    use |= {"thread": f"t-{(number + shift) % 11}", "model": ("m", "n")[number % 2]}
+    use |= {"input_tokens": 1_000, "output_tokens": 10 * number, "cached_tokens": 100}
     if number % 5 == 0:
         use |= {"subagent": "review", "parent_thread": f"t-{number % 3}", "thread": f"r-{number}"}
+    if number % 9 == 4:  # it has no points
+        use |= {"warm_up": 1, "thread": f"warm-{number}", "input_tokens": None, "output_tokens": None}
     if ended_at % DAY > DAY - _DELAY_SECONDS:  # its points are read on a day on which the thread has no turn
         use["thread"] = f"late-{number}"
-    return TurnUse(**use | {"output_tokens": 10 * number, "cached_tokens": 100})
+    return TurnUse(**use)
 
 
 def _history(email: str, shift: int) -> AccountHistory:
-    """Turns of most of an hour, one after the other, and an increase after the end of each: often in another hour."""
-    ends = [MIDNIGHT + 600 + shift + number * 55 * 60 for number in range(DAYS * 26)]
+    """Turns of most of an hour, and an increase after the end of each: often in another hour.
+
+    In the last days they follow one another, in the months before there is one in two days.
+    """
+    ends = [MIDNIGHT - MONTHS + shift + number * 50 * HOUR for number in range(int(MONTHS // (50 * HOUR)))]
+    ends += [MIDNIGHT + 600 + shift + number * 55 * 60 for number in range(DAYS * 26)]
     turns = [_turn(number, ended_at, shift) for number, ended_at in enumerate(ends)]
     samples = [
         WindowSample(at + _DELAY_SECONDS, at + _DELAY_SECONDS, number / 2, WEEK_MINUTES, NOON + 30 * DAY)
@@ -78,12 +85,28 @@ def test_days_and_hours_tell_the_same_as_the_rows(
     database: Path, monkeypatch: pytest.MonkeyPatch, by: GroupBy, zone: str
 ) -> None:
     """Of a time that begins within an hour, with all rows and with few; turns end in another day than their points."""
-    for since in (0, MIDNIGHT + 1.3 * DAY):
-        for most in (None, 3, 10):
+    for since in (0, MIDNIGHT - 40.3 * DAY, MIDNIGHT + 1.3 * DAY):
+        for most in (None, 3):
             options: dict[str, Any] = {"since": since, "most": most, "zone": ZoneInfo(zone), "tree": by == "thread"}
             found = document(database, by, **options)
             with without_kept(monkeypatch):
                 assert found == nearly(document(database, by, **options))
+
+
+@pytest.mark.parametrize("by", ["model", "hour", "project", "thread"])
+def test_whole_months_are_read_of_their_sums(database: Path, by: GroupBy) -> None:
+    """What was kept of their days does not count, where rows are not told apart by these."""
+    before = document(database, by, most=4, zone=ZoneInfo("UTC"))
+    begin = MIDNIGHT - MIDNIGHT % MONTH_SECONDS - MONTH_SECONDS
+    with contextlib.closing(sqlite3.connect(kept_path(database))) as kept:
+        for table in ("turns", "shares", "daily_turns", "daily_shares"):
+            deleted = kept.execute(
+                f"DELETE FROM usage_7d_{table} WHERE at > ? AND at <= ?",  # noqa: S608 (a constant)
+                (begin, begin + MONTH_SECONDS),
+            )
+            assert deleted.rowcount
+        kept.commit()
+    assert document(database, by, most=4, zone=ZoneInfo("UTC")) == before
 
 
 @pytest.mark.parametrize("by", ["model", "day", "project", "thread"])
