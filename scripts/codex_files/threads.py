@@ -53,14 +53,15 @@ def load_threads(home: Path, ids: Iterable[str], state_folder: Path | None = Non
         ids: Ids of threads, as they are on the wire.
         state_folder: The folder of the state database, where it is not that of CODEX_HOME.
     """
-    wanted = sorted({each for each in ids if each})
+    # Of a year there are tens of thousands, and what Codex knows of them may be little.
+    wanted = set(ids) - {""}
     if not wanted:
         return {}
-    rows = read_state(state_folder or home, lambda connection: _read_rows(connection, wanted)) or {}
-    unnamed = {thread for thread in wanted if thread not in rows or not rows[thread].get("name")}
+    rows = read_state(state_folder or home, lambda connection: _read_rows(connection, sorted(wanted))) or {}
+    unnamed = wanted - {thread for thread, row in rows.items() if row.get("name")}
     names = _indexed_names(home / "session_index.jsonl", unnamed) if unnamed else {}
     root_of = functools.cache(repository_root)
-    known = [thread for thread in wanted if thread in rows or thread in names]
+    known = sorted(rows.keys() | names.keys())
     found = {thread: _info(rows.get(thread, {}), names.get(thread), root_of) for thread in known}
     return {thread: info for thread, info in found.items() if any(info)}
 
