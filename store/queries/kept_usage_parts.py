@@ -103,7 +103,9 @@ def _summed(points: Mapping[str | None, float], stand_ins: StandIns) -> dict[str
 def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
     """Return a quarter of each hour in which turns ended; each quarter, where an hour is one of several rows."""
     hours = set[int]().union(*(part.ends(HOUR_SECONDS) for part in parts))
-    begun = (local_time(hour * HOUR_SECONDS, table.zone) for hour in hours)
+    # The clock is set once a day at most.
+    at_ends = {end for hour in hours for end in (hour - hour % 24, hour - hour % 24 + 23)}
+    begun = (local_time(hour * HOUR_SECONDS, table.zone) for hour in at_ends)
     if all(at is None or at.minute == 0 for at in begun):
         return {hour * HOUR_SECONDS // QUARTER_SECONDS for hour in hours}
     return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
