@@ -30,6 +30,7 @@ from tests.bench import (
 from tests.bench.sizes import FULL, QUICK, SMALL, Size
 from tests.bench.soak import as_soak_table, growing, soak
 from tests.bench.table import Row, as_table, heading, machine, say
+from tests.bench.year import Year
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,18 +48,19 @@ MEASURES: dict[str, Callable[[Size], list[Row]]] = {
     "startup": startup.prompt,
     "run": launching.starts,
     "tunnel": launching.tunnel,
-    "questions": questions.prompts,
-    "serving": serving.answers,
     "import": importing.speed,
     "team": team.intake,
     "team-status": team_status.status,
     "ship": shipping.shipping,
 }
 
+ON_THE_YEAR: dict[str, Callable[[Size, Year], list[Row]]] = {"questions": questions.prompts, "serving": serving.answers}
+"""These share a year of history."""
+
 ANYWHERE = {"sse", "recorder", "startup", "tunnel", "questions", "serving", "team", "team-status", "ship"}
 """The others read CPU and memory of another process as Linux tells them, or stop a proxy as POSIX does."""
 
-OF_LONG_HISTORIES = {"questions", "serving", "team", "team-status", "ship"}
+OF_LONG_HISTORIES = {*ON_THE_YEAR, "team", "team-status", "ship"}
 """These make a history first: `--quick` leaves them out, unless they are named."""
 
 _TOP_LINES = 30
@@ -67,7 +69,18 @@ _TOP_LINES = 30
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Less of everything, and no long histories: about a minute.")
 @click.option("--small", is_flag=True, hidden=True, help="Next to nothing, to see that it works.")
-@click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="One measure; may be repeated.")
+@click.option(
+    "--only", multiple=True, type=click.Choice([*MEASURES, *ON_THE_YEAR]), help="One measure; may be repeated."
+)
+@click.option(
+    "--history",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=(
+        "A year of history, such as `python -m tests.support.synthetic_history FILE` makes, in place of one that"
+        f" {' and '.join(ON_THE_YEAR)} make and delete. They work on a copy; what is kept of FILE stays."
+    ),
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @click.option("--check", is_flag=True, help="Exit with 1 if a target is missed.")
 @click.option(
@@ -91,6 +104,7 @@ def main(
     quick: bool,
     small: bool,
     only: tuple[str, ...],
+    history: Path | None,
     as_json: bool,
     check: bool,
     minutes: float | None,
@@ -107,12 +121,16 @@ def main(
     if minutes:
         missed = run_soak(minutes, as_json=as_json, without_tap=without_tap)
     else:
-        usual = [name for name in MEASURES if not (quick and name in OF_LONG_HISTORIES)]
-        missed = run(size, only or usual, as_json=as_json)
+        usual = [name for name in (*MEASURES, *ON_THE_YEAR) if not (quick and name in OF_LONG_HISTORIES)]
+        names = only or usual
+        if history and ON_THE_YEAR.keys().isdisjoint(names):
+            raise click.UsageError(f"--history is for {' and '.join(ON_THE_YEAR)}; name them with --only")
+        with Year(size, history) as year:
+            missed = run(size, names, year, as_json=as_json)
     sys.exit(1 if check and missed else 0)
 
 
-def run(size: Size, names: Sequence[str], *, as_json: bool) -> bool:
+def run(size: Size, names: Sequence[str], year: Year, *, as_json: bool) -> bool:
     """Measure and print; whether a target is missed."""
     found = machine()
     rows: list[Row] = []
@@ -121,7 +139,7 @@ def run(size: Size, names: Sequence[str], *, as_json: bool) -> bool:
         if sys.platform != "linux" and name not in ANYWHERE:
             rows.append(Row(name, "", target="this measure needs Linux"))
         else:
-            rows += MEASURES[name](size)
+            rows += ON_THE_YEAR[name](size, year) if name in ON_THE_YEAR else MEASURES[name](size)
         say(f"{name}: {time.monotonic() - begin:.0f} s")
     if as_json:
         print(json.dumps({**found, "rows": [asdict(row) for row in rows]}))

@@ -1,4 +1,4 @@
-"""How long the commands that people put into prompts and scripts take on years of history, against an almost new file.
+"""How long the commands that people put into prompts and scripts take on a year of history, against an almost new file.
 
 Both databases have the same accounts and limits. Each command runs as a program, on one and the other in turns.
 """
@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.cli import _COMMANDS
-from store.kept.storage import delete_kept
 from tests.bench.figures import Spread, in_turns
-from tests.bench.table import Row, say
+from tests.bench.table import Row
 from tests.support.harness import REPOSITORY
 from tests.support.synthetic_history import Size as Rows
 from tests.support.synthetic_history import generate
 
 if TYPE_CHECKING:
     from tests.bench.sizes import Size
+    from tests.bench.year import Year
 
 CLI = REPOSITORY / "scripts" / "cli.py"
+SHORT = Rows(snapshots=60, turns=120, days=1)
 PRESENT, WEEK = 1.2, 2.0
 """Times the short history's time: what asks for the present alone, and what asks for a week."""
 
@@ -69,25 +70,17 @@ QUESTIONS = (
 )
 
 
-def prompts(size: Size) -> list[Row]:
-    """Milliseconds of each command on the long history, and on the short one where others have bare mitmdump."""
+def prompts(size: Size, year: Year) -> list[Row]:
+    """Milliseconds of each command on the year, and on the short history where others have bare mitmdump."""
     with tempfile.TemporaryDirectory() as folder:
-        short, long = Path(folder) / "short.sqlite3", Path(folder) / "long.sqlite3"
-        now = time.time()
-        generate(short, Rows(snapshots=60, turns=120, days=1), now)
-        begin = time.monotonic()
-        generate(long, Rows(snapshots=size.long_snapshots, turns=size.long_turns), now, progress=True)
-        say(f"questions: {size.long_snapshots:,} snapshots and {size.long_turns:,} turns")
-        say(f"questions: made in {time.monotonic() - begin:.0f} s, {long.stat().st_size / 1_000_000:,.0f} MB")
-        try:
-            known = [each for each in QUESTIONS[:: size.question_step] if each.words[0] in _COMMANDS]
-            return [row for each in known for row in _rows(each, short, long, size.prompts)]
-        finally:
-            delete_kept(long)
+        short = Path(folder) / "short.sqlite3"
+        generate(short, SHORT._replace(accounts=year.accounts), time.time())
+        known = [each for each in QUESTIONS[:: size.question_step] if each.words[0] in _COMMANDS]
+        return [row for each in known for row in _rows(each, short, year.path, size.long_rounds)]
 
 
 def _rows(question: Question, short: Path, long: Path, count: int) -> list[Row]:
-    """Measure a command; the run before the first measured one keeps what it needs."""
+    """Measure a command; the run before the first measured one warms up."""
     commands = [[sys.executable, str(CLI), *question.words, "--db", str(path)] for path in (short, long)]
     bare, tap = commands
     _milliseconds(bare)

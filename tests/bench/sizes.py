@@ -36,8 +36,16 @@ class Size:
     """Snapshots in the file that a prompt reads."""
     prompts: int
     long_snapshots: int
-    """Snapshots of years of history, on which questions are asked."""
+    """Snapshots of the year of history on which questions are asked."""
     long_turns: int
+    long_days: int
+    long_rounds: int
+    """How often each question is asked there."""
+    heavy_segments: int
+    heavy_requests: int
+    """Questions of a segment beside a heavy one."""
+    heavy_updates: int
+    """Changes of a segment of which a page is to hear."""
     question_step: int
     """1: all questions are asked; 3: every third one."""
     import_runs: int
@@ -75,6 +83,11 @@ FULL = Size(
     prompts=20,
     long_snapshots=1_000_000,
     long_turns=2_000_000,
+    long_days=365,
+    long_rounds=5,
+    heavy_segments=3,
+    heavy_requests=20,
+    heavy_updates=8,
     question_step=1,
     import_runs=3,
     session_bytes=1_000_000_000,
@@ -105,7 +118,12 @@ QUICK = Size(
     prompts=5,
     long_snapshots=20_000,
     long_turns=40_000,
-    question_step=4,
+    long_days=365,
+    long_rounds=3,
+    heavy_segments=1,
+    heavy_requests=10,
+    heavy_updates=4,
+    question_step=3,
     import_runs=3,
     session_bytes=100_000_000,
     team_accounts=1_000,
@@ -135,7 +153,12 @@ SMALL = Size(
     prompts=1,
     long_snapshots=300,
     long_turns=600,
-    question_step=8,
+    long_days=30,
+    long_rounds=1,
+    heavy_segments=1,
+    heavy_requests=2,
+    heavy_updates=2,
+    question_step=7,
     import_runs=1,
     session_bytes=500_000,
     team_accounts=250,

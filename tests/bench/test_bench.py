@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
 
+from store.database import open_reader, open_writer, transaction
+from store.files import kept_path
+from store.kept.filling import Wish, fill, is_long
+from store.queries.accounts import load_accounts
+from store.queries.kept_kinds import KINDS
+from store.queries.status import load_status
+from store.settings import cache_folder
 from tests.bench.__main__ import MEASURES, main
 from tests.bench.figures import Pairs, Spread, in_turns, percentile
+from tests.bench.served import NewRows, serve
 from tests.bench.sizes import SMALL
 from tests.bench.soak import Sample, as_soak_table, growing, soak
 from tests.bench.table import Row, as_table
 from tests.support.postgres import require_postgres
+from tests.support.synthetic_history import Size as Rows
+from tests.support.synthetic_history import generate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads another process's CPU and memory")
 
@@ -24,8 +40,6 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads another proces
     [
         "recorder",
         "sse",
-        "questions",
-        "serving",
         "team",
         "ship",
         *(pytest.param(name, marks=linux) for name in ("answers", "import")),
@@ -46,6 +60,112 @@ def test_a_measure_gives_rows_that_can_be_printed(name: str) -> None:
         assert math.isfinite(row.tap.median)
         assert line.startswith(f"| {row.measure} ")
         assert bool(row.target) == (row.met is not None)
+
+
+def measured(*arguments: str) -> tuple[dict[str, Any], str]:
+    """Return the rows of a very small run by their names, and what it said of its progress."""
+    done = CliRunner().invoke(main, ["--small", "--json", *arguments])
+    assert done.exit_code == 0, done.output
+    return {row["measure"]: row for row in json.loads(done.stdout)["rows"]}, done.stderr
+
+
+def kept_files() -> set[Path]:
+    return set(cache_folder().glob("kept-*"))
+
+
+def test_measures_share_one_year_of_history() -> None:
+    """It is made once, and nothing is left of it; answers are measured anew and again, and beside a heavy one."""
+    rows, said = measured("--only", "questions", "--only", "serving")
+    assert said.count("a year of 300 snapshots") == 1
+    assert kept_files() == set()
+    assert all(math.isfinite(row["tap"]["median"]) for row in rows.values())
+    assert "status --json (bare: a short history)" in rows
+    assert "filling what is kept" in rows
+    assert rows["GET /metrics (bare: 1,000 snapshots)"]["target"] == "at most 1.5 times"
+    anew = {name: row for name, row in rows.items() if name.endswith(", anew (bare: again)")}
+    assert {period for name in anew for period in ("24h", "7d", "30d", "365d") if f"since={period}," in name} == {
+        *("24h", "7d", "30d", "365d")
+    }
+    for row in anew.values():
+        assert row["met"] == (max(row["tap"]["median"], row["bare"]["median"]) < 150)
+    beside = "beside 2 clients of /api/breakdown?since=365d (bare: alone)"
+    assert rows[f"GET /api/usage {beside}"]["target"] == "below 150 ms"
+    assert 0 < rows[f"live update {beside}"]["bare"]["median"] < 20_000
+
+
+def test_a_given_history_is_not_changed(tmp_path: Path) -> None:
+    """Measures add rows to a copy; what is kept of the file stays for the next run."""
+    given = tmp_path / "given.sqlite3"
+    generate(given, Rows(snapshots=200, turns=400, accounts=2, days=3), time.time())
+    before = given.read_bytes()
+    rows, said = measured("--only", "serving", "--history", str(given))
+    assert f"{given} ended 0.0 h ago" in said
+    assert "a year of" not in said
+    assert "GET /api/usage, anew (bare: again)" in rows
+    assert "filling what is kept" not in rows
+    assert given.read_bytes() == before
+    assert kept_files() == {kept_path(given)}
+
+
+def test_a_given_history_needs_a_measure_that_uses_it(tmp_path: Path) -> None:
+    """Rather than measuring something else for a quarter of an hour."""
+    given = tmp_path / "given.sqlite3"
+    given.touch()
+    refused = CliRunner().invoke(main, ["--small", "--only", "recorder", "--history", str(given)])
+    assert refused.exit_code == 2
+    assert "--history is for questions and serving" in refused.stderr
+
+
+def test_new_rows_are_those_of_a_proxy_that_goes_on(tmp_path: Path) -> None:
+    """Each account gets a turn, and each limit a snapshot that says a little more than the one before."""
+    path = tmp_path / "made.sqlite3"
+    generate(path, Rows(snapshots=200, turns=400, accounts=2, days=3), time.time())
+    before = standing(path)
+    with closing(NewRows(path)) as rows:
+        rows.write()
+        rows.write()
+    after = standing(path)
+    assert after.turns == before.turns + 2 * 2
+    assert after.snapshots == before.snapshots + 3 * 2
+    assert after.used.keys() == before.used.keys()
+    assert all(after.used[key] > used for key, used in before.used.items())
+
+
+class Standing(NamedTuple):
+    """The numbers of rows, and the used percent of each account, limit and window."""
+
+    snapshots: int
+    turns: int
+    used: dict[tuple[str, str, str], float]
+
+
+def standing(path: Path) -> Standing:
+    with closing(open_reader(path)) as connection:
+        accounts = load_status(connection, time.time(), load_accounts(connection))["accounts"]
+        (snapshots,) = connection.execute("SELECT count(*) FROM snapshots").fetchone()
+        (turns,) = connection.execute("SELECT count(*) FROM requests").fetchone()
+    used = {
+        (account["account"], limit["limit_id"], slot): window["used_percent"] or 0.0
+        for account in accounts
+        for limit in account["limits"]
+        for slot, window in limit["windows"].items()
+    }
+    return Standing(snapshots, turns, used)
+
+
+@linux
+def test_what_the_server_keeps_is_waited_for(tmp_path: Path) -> None:
+    """A filling takes a core from the server, so nothing is measured before its end."""
+    path = tmp_path / "long.sqlite3"
+    generate(path, Rows(snapshots=50, turns=100, accounts=1, days=3), time.time())
+    with closing(open_writer(path)) as connection, transaction(connection):
+        connection.execute("UPDATE snapshots SET raw = raw || printf('%100000s', '')")
+    assert is_long(path)
+    with serve(path) as served:
+        served.wait_for_filling()
+        pieces: list[None] = []
+        assert fill(path, [Wish(kind) for kind in KINDS], time.time() - 60, on_piece=lambda: pieces.append(None))
+    assert pieces == []
 
 
 def test_a_missed_target_is_told_and_only_asked_for_an_error() -> None:
