@@ -124,3 +124,23 @@ def resident_bytes(proxy: Proxy) -> int:
 def open_files(proxy: Proxy) -> int:
     """How many files and sockets a program has open. Linux only."""
     return len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir()))
+
+
+_LARGEST = """
+import os, sys
+nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=nowhere), 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+
+
+def largest_megabytes(command: list[str]) -> float:
+    """Run a program once and return its largest resident memory, in MB; 1 is an exit code of commands. POSIX only.
+
+    A small program starts it: to Linux, the memory of the one that starts another counts as memory of the other.
+    """
+    done = subprocess.run([sys.executable, "-c", _LARGEST, *command], check=True, capture_output=True, encoding="utf-8")
+    code, largest = map(int, done.stdout.split())
+    if code not in {0, 1}:
+        raise RuntimeError(f"{' '.join(command)}: exit code {code}")
+    return largest * (1 if sys.platform == "darwin" else 1_024) / 1_000_000

@@ -5,7 +5,6 @@ Both databases have the same accounts and limits. Each command runs as a program
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.cli import _COMMANDS
 from tests.bench.figures import Spread, in_turns
+from tests.bench.programs import largest_megabytes
 from tests.bench.table import Row
 from tests.support.harness import REPOSITORY
 from tests.support.synthetic_history import Size as Rows
@@ -106,20 +106,11 @@ def _rows(question: Question, short: Path, long: Path, count: int) -> list[Row]:
         )
     ]
     most = question.megabytes
-    if most is not None and hasattr(os, "wait4"):
-        used, alone = _megabytes(tap), _megabytes(bare)
+    if most is not None and sys.platform != "win32":
+        used, alone = largest_megabytes(tap), largest_megabytes(bare)
         peak, bare_peak = Spread.exactly(used), Spread.exactly(alone)
         rows.append(Row(f"{name}, memory", "MB", peak, bare_peak, target=f"below {most:g} MB", met=used < most))
     return rows
-
-
-def _megabytes(command: list[str]) -> float:
-    """Run a command once and return its largest resident memory."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1_024
-    return usage.ru_maxrss * unit / 1_000_000
 
 
 def _milliseconds(command: list[str]) -> float:

@@ -71,8 +71,9 @@ def answers(size: Size, year: Year) -> list[Row]:
         short.wait_for_counts()
         long.wait_for_filling()
         return [
+            # First what reads the rows of the last day: each answer that is computed anew adds to them.
+            *(_anew_and_again(asked, long, size.long_rounds) for asked in (*PAST[:: size.question_step], *ALIKE)),
             *(_alike(asked, short, long, size.long_rounds * PRESENT_PER_ROUND) for asked in ALIKE),
-            *(_anew_and_again(asked, long, size.long_rounds) for asked in (*ALIKE, *PAST[:: size.question_step])),
             *beside_heavy(long, size),
             Row("first count of all turns", "s", Spread.exactly(counted)),
             *_filling(year.filling_seconds),

@@ -21,6 +21,7 @@ from store.queries.status import load_status
 from store.settings import cache_folder
 from tests.bench.__main__ import MEASURES, main
 from tests.bench.figures import Pairs, Spread, in_turns, percentile
+from tests.bench.programs import largest_megabytes
 from tests.bench.served import NewRows, serve
 from tests.bench.sizes import SMALL
 from tests.bench.soak import Sample, as_soak_table, growing, soak
@@ -151,6 +152,15 @@ def standing(path: Path) -> Standing:
         for slot, window in limit["windows"].items()
     }
     return Standing(snapshots, turns, used)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="waits for a process as POSIX does")
+def test_the_memory_of_a_program_is_its_own() -> None:
+    """However large the program is that measures: the benchmark itself has just made a year of history."""
+    ballast = bytearray(b"1" * 200_000_000)
+    assert 1 < largest_megabytes([sys.executable, "-c", "pass"]) < 100
+    assert largest_megabytes([sys.executable, "-c", "bytearray(b'1' * 150_000_000)"]) > 150
+    assert len(ballast) == 200_000_000
 
 
 @linux
