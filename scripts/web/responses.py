@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _COUNTING = re.compile(
-    rb'"(?:generated_at|elapsed_percent|age_seconds|resets_in_seconds|newest_reading_age_seconds|since|until|\w+_reset_after_seconds)":'
-    rb"(?:[\d.e+-]+|null)"
+    rb'"(?:generated_at|elapsed_percent|age_seconds|resets_in_seconds|newest_reading_age_seconds|since|until'
+    rb'|(?:codex_5h|codex_7d|primary|secondary)_reset_after_seconds)":(?:[\d.e+-]+|null)'
 )
 """Fields that change with the clock alone, as they appear in JSON.
 

@@ -7,6 +7,7 @@ here, so that no old figure is shown as if it were current. Timestamps are Unix 
 from __future__ import annotations
 
 import functools
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.formatting import length_code
@@ -162,11 +163,16 @@ def row_verdict(row: Row) -> LimitVerdict:
 
 def slots(row: Row) -> Iterator[tuple[str, WindowRow]]:
     """Yield the windows of a snapshot by their slots: ``5h``, ``7d``, then others."""
-    for slot, (used_percent, window_minutes, resets_at) in SLOT_COLUMNS.items():
-        window = WindowRow(row[used_percent], row[window_minutes], row[resets_at])
-        if window != _NO_WINDOW:
-            yield slot, window
-    yield from other_windows(row["other_windows"]).items()
+    for slot, figures in _SLOT_FIGURES:
+        found = figures(row)
+        if found != _NO_WINDOW:
+            yield slot, WindowRow(*found)
+    written = row["other_windows"]
+    if written:
+        yield from other_windows(written).items()
+
+
+_SLOT_FIGURES = [(slot, itemgetter(*columns)) for slot, columns in SLOT_COLUMNS.items()]
 
 
 def other_windows(written: str | None) -> dict[str, WindowRow]:

@@ -15,7 +15,7 @@ from store.reset_times import is_overdue
 from store.transitions import Transition, TransitionKind, WindowReading, transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from store.analysis.limit_status import Row, WindowRow
 
@@ -39,32 +39,49 @@ class Reset(NamedTuple):
     unseen: bool
 
 
-def window_resets(rows: Iterable[Row], until: float) -> list[tuple[str, Reset]]:
+class SeenWindows(NamedTuple):
+    """The windows of a limit by slot, and when they were first and last seen so (Unix seconds)."""
+
+    first_seen_at: float
+    last_seen_at: float
+    windows: Mapping[str, WindowRow]
+
+
+def window_resets(readings: Iterable[SeenWindows], until: float) -> list[tuple[str, Reset]]:
     """Return the resets of the windows of a limit up to `until`, each with the slot of its window.
 
-    The rows are those of one limit, without late ones, in the order of arrival.
+    The readings are those of one limit, without late ones, in the order of arrival.
     """
     found: list[tuple[str, Reset]] = []
-    last: dict[str, WindowReading] = {}
-    for row in rows:
-        current: dict[str, WindowReading] = {}
-        for slot, window in slots(row):
-            if window.used_percent is None:
-                continue
-            reading = WindowReading(window.used_percent, window.window_minutes, window.resets_at, row["first_seen_at"])
+    last: Mapping[str, WindowRow] = {}
+    left_at = 0.0
+    for first_seen_at, last_seen_at, windows in readings:
+        for slot, window in windows.items():
             before = last.get(slot)
-            change = transition(before, reading) if before is not None and before.used_percent else None
-            if before is not None and change is not None and change.is_reset:
-                found.append(
-                    (slot, Reset(_reset_at(change, _due(before), before.seen_at, reading.seen_at), unseen=False))
-                )
-            current[slot] = reading._replace(seen_at=row["last_seen_at"])
-        last = current
-    for slot, reading in last.items():
-        due = _due(reading)
-        if due is not None and due <= until and reading.used_percent:
+            if before is not None and _may_be_reset(before, window):
+                was = _reading(before, left_at)
+                change = transition(was, _reading(window, first_seen_at))
+                if change.is_reset:
+                    found.append((slot, Reset(_reset_at(change, _due(was), left_at, first_seen_at), unseen=False)))
+        last, left_at = windows, last_seen_at
+    for slot, window in last.items():
+        due = _due(_reading(window, left_at)) if window.used_percent else None
+        if due is not None and due <= until:
             found.append((slot, Reset(due, unseen=True)))
     return found
+
+
+def _may_be_reset(before: WindowRow, after: WindowRow) -> bool:
+    """Return False for what nearly all readings are: the window goes on, or nothing was used that a reset returns."""
+    return bool(
+        before.used_percent
+        and after.used_percent is not None
+        and (after.used_percent < before.used_percent or after.resets_at != before.resets_at)
+    )
+
+
+def _reading(window: WindowRow, seen_at: float) -> WindowReading:
+    return WindowReading(window.used_percent or 0.0, window.window_minutes, window.resets_at, seen_at)
 
 
 @dataclass

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, reported_windows
-from store.analysis.timeline import window_resets
+from store.analysis.limit_status import BUDGET_COLUMNS, WINDOW_COLUMNS, budget_status, slots
+from store.analysis.timeline import SeenWindows, window_resets
 from store.constants import MAIN_LIMIT, flag
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import read_transaction
+from store.queries.cursors import read_transaction, stream_mappings
 from store.queries.kept_windows import WINDOWS, snapshots_number
 from store.queries.limits import MAX_LIMITS
 from store.queries.machines import with_silent_machines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
-    from store.connection import Connection, StoredRow
+    from store.analysis.limit_status import WindowRow
+    from store.connection import Connection
     from store.documents import HistoryPoint, HistoryPointsDocument, HistoryReset
     from store.kept.kind import Kept
     from store.queries.accounts import Account
@@ -45,7 +47,7 @@ def load_history_points(
         found = {limit: _points(connection, limit, span, most) for limit in limits}
         ids = sorted(row_id for points in found.values() for row_id in (*points.standing, *points.within))
         newest = ids[-most:] if most else []
-        rows = _rows(connection, newest)
+        snapshots = _snapshots(connection, newest)
         left_out = _number(connection, span, found, most) - len(newest)
     document: HistoryPointsDocument = {
         "since": span.since,
@@ -53,8 +55,8 @@ def load_history_points(
         "step_seconds": span.step,
         "left_out": left_out,
         "accounts": [account.reference for account in chosen.values()],
-        "entries": [_entry(row, chosen[row["account"]]) for row in rows],
-        "resets": _resets(rows, chosen, span.until),
+        "entries": [_entry(each, chosen[each.row["account"]]) for each in snapshots],
+        "resets": _resets(snapshots, chosen, span.until),
     }
     return with_silent_machines(document, connection, span.until, list(chosen.values()))
 
@@ -159,20 +161,29 @@ _BATCH = 500
 """Rows per statement."""
 
 
-def _rows(connection: Connection, ids: Sequence[int]) -> list[StoredRow]:
-    found: list[StoredRow] = []
+class _Snapshot(NamedTuple):
+    """A row of a snapshot, and its windows by slot."""
+
+    row: Mapping[str, Any]
+    windows: dict[str, WindowRow]
+
+
+def _snapshots(connection: Connection, ids: Sequence[int]) -> list[_Snapshot]:
+    found: list[_Snapshot] = []
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]
         marks = ",".join("?" * len(part))
-        found += connection.execute(f"SELECT {_COLUMNS} FROM snapshots WHERE id IN ({marks}) ORDER BY id", part)  # noqa: S608 (marks)
+        statement = f"SELECT {_COLUMNS} FROM snapshots WHERE id IN ({marks}) ORDER BY id"  # noqa: S608 (marks)
+        found += [_Snapshot(row, dict(slots(row))) for row in stream_mappings(connection, statement, part)]
     return found
 
 
-def _resets(rows: Sequence[StoredRow], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
+def _resets(snapshots: Sequence[_Snapshot], chosen: dict[int, Account], until: float) -> list[HistoryReset]:
     """Return the resets between the points of each limit, and those that were due after the last one."""
-    by_limit: dict[tuple[int, str], list[StoredRow]] = {}
-    for row in rows:
-        by_limit.setdefault((row["account"], row["limit_id"]), []).append(row)
+    by_limit: dict[tuple[int, str], list[SeenWindows]] = {}
+    for row, windows in snapshots:
+        reading = SeenWindows(row["first_seen_at"], row["last_seen_at"], windows)
+        by_limit.setdefault((row["account"], row["limit_id"]), []).append(reading)
     found: list[HistoryReset] = [
         {
             "account": chosen[account].key,
@@ -187,7 +198,8 @@ def _resets(rows: Sequence[StoredRow], chosen: dict[int, Account], until: float)
     return sorted(found, key=lambda reset: reset["at"])
 
 
-def _entry(row: StoredRow, account: Account) -> HistoryPoint:
+def _entry(snapshot: _Snapshot, account: Account) -> HistoryPoint:
+    row, windows = snapshot
     return {
         "id": row["id"],
         "account": account.key,
@@ -196,7 +208,7 @@ def _entry(row: StoredRow, account: Account) -> HistoryPoint:
         "first_seen_at": row["first_seen_at"],
         "last_seen_at": row["last_seen_at"],
         "observations": row["observations"],
-        "windows": reported_windows(row),
+        "windows": {slot: window.document for slot, window in windows.items()},
         "budget": budget_status(row),
         "limit_reached": flag(row["limit_reached"]),
         "plan_type": row["plan_type"],
