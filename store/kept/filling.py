@@ -142,7 +142,7 @@ def _extended(known: Coverage | None, bounds: Coverage, reached: float) -> Cover
 def _next_bounds(first_at: float | None, wish: Wish, known: Coverage | None, now: float) -> Coverage | None:
     """Return from when to when the next piece of an account goes: first up to the present, then further back."""
     step = wish.kind.step
-    end = floor_to(step, now - wish.kind.final)
+    end = floor_to(step if wish.kind.growth is None else wish.kind.growth, now - wish.kind.final)
     if first_at is None or end <= first_at:
         return None
     since = 0.0 if wish.since <= first_at else floor_to(step, wish.since)

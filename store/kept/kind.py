@@ -52,6 +52,8 @@ class Kind(NamedTuple):
         step: Spans of time that belong together, in seconds: coverage begins and ends at multiples of it. 0 means that
             it may do so anywhere.
         final: How old a row is when nothing but what arrives late changes it any more, in seconds.
+        growth: Where the newest step may be incomplete: coverage ends at multiples of so many seconds as well, until a
+            cut takes all of that step. None stands for `step`.
 
     """
 
@@ -61,6 +63,7 @@ class Kind(NamedTuple):
     fill: Callable[[Piece], float]
     step: float = 0.0
     final: float = FINAL_SECONDS
+    growth: float | None = None
 
 
 class Coverage(NamedTuple):

@@ -1,4 +1,7 @@
-"""The kept figures of turns: by the day of UTC in which they ended, and by their kind."""
+"""The kept figures of turns: by the day of UTC in which they ended, and by their kind.
+
+Those of the last days are kept by the hour as well: for both ends of a time range, which are parts of days.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,16 @@ from store.kept.kind import Coverage, Kind, ceil_to, floor_to
 from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Iterator, Mapping
 
     from store.analysis.speed_cells import Cell, Count
     from store.kept.kind import Kept, Piece
 
-DAY = 86_400
+HOUR, DAY = 3_600, 86_400
+
+_HOURS_SECONDS = 8 * DAY
+"""For how long hours are kept: those of the 7 days that are asked for most, with the day in which these begin."""
 
 _BANDS = (("speed_turns_64", 6), ("speed_turns_8", 3), ("speed_turns", 0))
 """The tables of turns, each with the lowest level of its turns: questions that need every 64th one read no others."""
@@ -42,17 +49,49 @@ class _Turn(NamedTuple):
     timing: TurnTiming
 
 
+_Cells = dict[tuple[float, TurnKind], list[_Turn]]
+"""Turns by the end of a span of time, and by their kind."""
+
+
 def _fill(piece: Piece) -> float:
+    begun = floor_to(DAY, piece.since)
+    days_end, hours_since = floor_to(DAY, piece.until), _hours_since(piece)
     cursor = tuple_cursor(piece.source)
-    where = piece.account, piece.since, piece.until
-    numbers = Counter(ceil_to(DAY, ended_at) for (ended_at,) in cursor.execute(_ENDS, where))
-    piece.kept.executemany(
-        "INSERT INTO speed_numbers VALUES (?, ?, ?)", [(piece.account, *each) for each in numbers.items()]
-    )
-    found: dict[tuple[float, TurnKind], list[_Turn]] = {}
-    for row_id, *row in cursor.execute(_TURNS, where):
-        turn = TurnTiming._make(row)
-        found.setdefault((ceil_to(DAY, turn.ended_at), kind_of(turn)), []).append(_Turn(row_id, turn))
+    ends = [at for (at,) in cursor.execute(_ENDS, (piece.account, begun, piece.until))]
+    days = Counter(ceil_to(DAY, at) for at in ends if at <= days_end)
+    hours: Counter[float] = Counter(dict.fromkeys(range(int(hours_since) + HOUR, int(piece.until) + 1, HOUR), 0))
+    hours.update(ceil_to(HOUR, at) for at in ends if at > hours_since)
+    for table, numbers in (("speed_numbers", days), ("speed_hour_numbers", hours)):
+        rows = [(piece.account, *each) for each in numbers.items()]
+        piece.kept.executemany(f"INSERT INTO {table} VALUES (?, ?, ?)", rows)  # noqa: S608 (constants)
+    by_day: _Cells = {}
+    by_hour: _Cells = {}
+    for row_id, *row in cursor.execute(_TURNS, (piece.account, begun, piece.until)):
+        turn = _Turn(row_id, TurnTiming._make(row))
+        kind, at = kind_of(turn.timing), turn.timing.ended_at
+        if at <= days_end:
+            by_day.setdefault((ceil_to(DAY, at), kind), []).append(turn)
+        if at > hours_since:
+            by_hour.setdefault((ceil_to(HOUR, at), kind), []).append(turn)
+    _insert_days(piece, by_day)
+    for (at, kind), turns in by_hour.items():
+        place = piece.account, at, *kind
+        piece.kept.execute(_INSERT_HOUR, (*place, len(turns), _quarters(turns), *_sample(kind, turns)))
+    return piece.until
+
+
+def _hours_since(piece: Piece) -> float:
+    """Return from when on the hours of a piece are kept, and delete those that are too old after it."""
+    where = piece.account, piece.until
+    if piece.kept.execute("SELECT 1 FROM speed_hour_numbers WHERE account = ? AND at > ?", where).fetchone():
+        return piece.until
+    since = piece.until - _HOURS_SECONDS
+    for table in ("speed_hour_numbers", "speed_hours"):
+        piece.kept.execute(f"DELETE FROM {table} WHERE account = ? AND at <= ?", (piece.account, since))  # noqa: S608 (constants)
+    return max(piece.since, since)
+
+
+def _insert_days(piece: Piece, found: _Cells) -> None:
     for (at, kind), turns in found.items():
         place = piece.account, at, *kind
         piece.kept.execute(_INSERT.format(table="speed_counts"), (*place, len(turns), _quarters(turns)))
@@ -62,7 +101,6 @@ def _fill(piece: Piece) -> float:
             if own:
                 piece.kept.execute(_INSERT.format(table=table), (*place, *_sample(kind, own)))
             above = least
-    return piece.until
 
 
 def _quarters(turns: list[_Turn]) -> bytes:
@@ -84,76 +122,131 @@ def _sample(kind: TurnKind, turns: list[_Turn]) -> tuple[bytes, bytes]:
     return array("q", levels).tobytes(), columns_of(kind, [turn.timing for turn in turns]).to_bytes()
 
 
+_COUNTS = f"{_KIND_COLUMNS}, turns INTEGER NOT NULL, quarters BLOB NOT NULL"
+_FIGURES = "levels BLOB NOT NULL, figures BLOB NOT NULL"
 SPEED = Kind(
     "speed",
-    2,
+    3,
     {
         "speed_numbers": "number INTEGER NOT NULL",
-        "speed_counts": f"{_KIND_COLUMNS}, turns INTEGER NOT NULL, quarters BLOB NOT NULL",
-        **{table: f"{_KIND_COLUMNS}, levels BLOB NOT NULL, figures BLOB NOT NULL" for table, _ in _BANDS},
+        "speed_counts": _COUNTS,
+        **{table: f"{_KIND_COLUMNS}, {_FIGURES}" for table, _ in _BANDS},
+        "speed_hour_numbers": "number INTEGER NOT NULL",
+        "speed_hours": f"{_COUNTS}, {_FIGURES}",
     },
     _fill,
     float(DAY),
     _FINAL_SECONDS,
+    growth=float(HOUR),
 )
 """``speed_numbers`` counts all turns of a day, which the index of the database does, too; ``speed_counts`` those of a
 cell: in all, and by the quarter hour in which they started. It is small, so that counting reads little of the file.
+``speed_hour_numbers`` has each hour that is kept, one without turns, too; ``speed_hours`` has all of a cell of an hour.
 """
 
 _IN_RANGE = "account = ? AND ended_at > ? AND ended_at <= ?"
 _ENDS = f"SELECT ended_at FROM main.requests WHERE {_IN_RANGE}"  # noqa: S608 (constants)
 _TURNS = f"SELECT id, {TIMING_COLUMNS} FROM requests WHERE {_IN_RANGE} AND {TIMED}"  # noqa: S608 (constants)
 _INSERT = f"INSERT INTO {{table}} VALUES ({', '.join('?' * (len(TurnKind._fields) + 4))})"  # noqa: S608 (constants)
+_INSERT_HOUR = f"INSERT INTO speed_hours VALUES ({', '.join('?' * (len(TurnKind._fields) + 6))})"  # noqa: S608 (constants)
 
 
 # Reading
 
 
-def kept_range(kept: Kept | None, account: int, since: float, until: float) -> Coverage | None:
-    """Return the part of a time range whose turns are kept; None where there is none."""
-    known = kept.coverage.get(account) if kept else None
-    if known is None:
+class KeptTurns(NamedTuple):
+    """What is kept of the turns of accounts, by the day and by the hour; an account may have neither."""
+
+    connection: sqlite3.Connection
+    days: Mapping[int, Coverage]
+    hours: Mapping[int, Coverage]
+
+
+def kept_turns(kept: Kept | None) -> KeptTurns | None:
+    """Return what is kept of turns; None where nothing is."""
+    if kept is None:
         return None
-    found = Coverage(max(ceil_to(DAY, since), known.since), min(floor_to(DAY, until), known.until))
-    return found if found.since < found.until else None
+    hours = {account: _kept_hours(kept, account, coverage) for account, coverage in kept.coverage.items()}
+    days = {
+        account: coverage._replace(until=floor_to(DAY, coverage.until)) for account, coverage in kept.coverage.items()
+    }
+    return KeptTurns(kept.connection, days, hours)
 
 
-def kept_number(kept: Kept, account: int, part: Coverage) -> int:
-    """Return the number of all turns in a part that is kept."""
-    found = kept.connection.execute(
-        "SELECT sum(number) FROM speed_numbers WHERE account = ? AND at > ? AND at <= ?", (account, *part)
-    ).fetchone()[0]
-    return int(found or 0)
+def _kept_hours(kept: Kept, account: int, coverage: Coverage) -> Coverage:
+    """Return the hours that are kept up to the end of the coverage; where one of them is missing, none."""
+    first, last, number = kept.connection.execute(_HOURS, (account, *coverage)).fetchone()
+    is_whole = number and last == coverage.until and last - first == (number - 1) * HOUR
+    return Coverage(first - HOUR if is_whole else coverage.until, coverage.until)
 
 
-def kept_counts(kept: Kept, account: int, part: Coverage, *, by_quarter: bool) -> Iterator[Count]:
+class KeptParts(NamedTuple):
+    """The spans of a time range whose turns are kept by the day, and by the hour."""
+
+    days: list[Coverage]
+    hours: list[Coverage]
+
+
+def kept_parts(kept: KeptTurns, account: int, since: float, until: float) -> KeptParts:
+    """Return the spans of a time range whose turns are kept, hours where no whole day is."""
+    days = _whole(DAY, kept.days.get(account), since, until)
+    around = [(since, days[0].since), (days[0].until, until)] if days else [(since, until)]
+    return KeptParts(days, [part for span in around for part in _whole(HOUR, kept.hours.get(account), *span)])
+
+
+def _whole(step: int, known: Coverage | None, since: float, until: float) -> list[Coverage]:
+    """Return the span of whole steps that are known of a time range, if there is one."""
+    if known is None:
+        return []
+    found = Coverage(max(ceil_to(step, since), known.since), min(floor_to(step, until), known.until))
+    return [found] if found.since < found.until else []
+
+
+def kept_number(kept: KeptTurns, account: int, parts: KeptParts) -> int:
+    """Return the number of all turns in parts that are kept."""
+    return sum(
+        kept.connection.execute(_KEPT_NUMBER.format(table=table), (account, *span)).fetchone()[0] or 0
+        for table, spans in (("speed_numbers", parts.days), ("speed_hour_numbers", parts.hours))
+        for span in spans
+    )
+
+
+def kept_counts(kept: KeptTurns, account: int, parts: KeptParts, *, by_quarter: bool) -> Iterator[Count]:
     """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
-    if not by_quarter:
-        for *kind, turns in kept.connection.execute(_KEPT_COUNTS, (account, *part)):
-            yield TurnKind._make(kind), [0], [turns]
-        return
-    for *kind, quarters in kept.connection.execute(_KEPT_QUARTERS, (account, *part)):
-        numbers = array("q")
-        numbers.frombytes(quarters)
-        yield TurnKind._make(kind), numbers[::2], numbers[1::2]
+    for table, spans in (("speed_counts", parts.days), ("speed_hours", parts.hours)):
+        for span in spans:
+            if not by_quarter:
+                for *kind, turns in kept.connection.execute(_KEPT_COUNTS.format(table=table), (account, *span)):
+                    yield TurnKind._make(kind), [0], [turns]
+                continue
+            for *kind, quarters in kept.connection.execute(_KEPT_QUARTERS.format(table=table), (account, *span)):
+                numbers = array("q", quarters)
+                yield TurnKind._make(kind), numbers[::2], numbers[1::2]
 
 
-def kept_cells(kept: Kept, account: int, part: Coverage, wanted: int) -> Iterator[Cell]:
-    """Yield a sample of the turns in a part that is kept: those of a level or above."""
+def kept_cells(kept: KeptTurns, account: int, parts: KeptParts, wanted: int) -> Iterator[Cell]:
+    """Yield a sample of the turns in parts that are kept: those of a level or above."""
     found: dict[tuple[str | int | None, ...], list[bytes]] = {}
-    above = math.inf
-    for table, least in _BANDS:
-        if wanted < above:
-            for *kind, levels, figures in kept.connection.execute(_KEPT_CELLS.format(table=table), (account, *part)):
-                numbers = memoryview(levels).cast("q")
-                if wanted < len(numbers):
-                    found.setdefault(tuple(kind), []).append(figures[: numbers[wanted] * TURN_BYTES])
-        above = least
-    for each, written in found.items():
-        yield TurnKind._make(each), columns_from(written)
+    for table, spans in ((_bands(wanted), parts.days), (["speed_hours"], parts.hours)):
+        for each in table:
+            for span in spans:
+                for *kind, levels, figures in kept.connection.execute(_KEPT_CELLS.format(table=each), (account, *span)):
+                    numbers = memoryview(levels).cast("q")
+                    if wanted < len(numbers):
+                        found.setdefault(tuple(kind), []).append(figures[: numbers[wanted] * TURN_BYTES])
+    for alike, written in found.items():
+        yield TurnKind._make(alike), columns_from(written)
+
+
+def _bands(wanted: int) -> list[str]:
+    """Return the tables that have turns of a level or above."""
+    lower = [table for table, least in _BANDS if least >= wanted]
+    return [table for table, _ in _BANDS[: len(lower) + 1]]
 
 
 _OF_PART = "account = ? AND at > ? AND at <= ?"
-_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, sum(turns) FROM speed_counts WHERE {_OF_PART} GROUP BY {_KIND_COLUMNS}"  # noqa: S608 (constants)
-_KEPT_QUARTERS = f"SELECT {_KIND_COLUMNS}, quarters FROM speed_counts WHERE {_OF_PART}"  # noqa: S608 (constants)
+_HOURS = f"SELECT min(at), max(at), count(*) FROM speed_hour_numbers WHERE {_OF_PART}"  # noqa: S608 (constants)
+_KEPT_NUMBER = f"SELECT sum(number) FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)
+_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, sum(turns) FROM {{table}} WHERE {_OF_PART} GROUP BY {_KIND_COLUMNS}"  # noqa: S608 (constants)
+_KEPT_QUARTERS = f"SELECT {_KIND_COLUMNS}, quarters FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)
 _KEPT_CELLS = f"SELECT {_KIND_COLUMNS}, levels, figures FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)

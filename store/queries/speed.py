@@ -28,7 +28,7 @@ from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import edit_number, read_transaction
-from store.queries.kept_speed import SPEED
+from store.queries.kept_speed import SPEED, kept_turns
 from store.queries.machines import with_silent_machines
 from store.queries.recent import computed
 from store.queries.speed_turns import Range, SpeedTurns
@@ -90,7 +90,7 @@ def load_speed(
         return load(None) if found is None else found
 
     def load(kept: Kept | None) -> SpeedDocument:
-        turns = SpeedTurns(connection, kept, [account.id for account in chosen], Range(since, now))
+        turns = SpeedTurns(connection, kept_turns(kept), [account.id for account in chosen], Range(since, now))
         clock = _Clock(zone)
         table = _SpeedRows(by, clock, turns.period)
         table.read(turns)

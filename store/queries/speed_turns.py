@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from store.analysis.speed_cells import QUARTER, TurnKind, cells, sample_level
 from store.queries.cursors import tuple_cursor
-from store.queries.kept_speed import TIMED, TIMING_COLUMNS, kept_cells, kept_counts, kept_number, kept_range
+from store.queries.kept_speed import (
+    TIMED,
+    TIMING_COLUMNS,
+    KeptParts,
+    kept_cells,
+    kept_counts,
+    kept_number,
+    kept_parts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +22,7 @@ if TYPE_CHECKING:
     from store.analysis.speed import TurnTiming
     from store.analysis.speed_cells import Cell, Count
     from store.connection import Connection
-    from store.kept.kind import Coverage, Kept
+    from store.queries.kept_speed import KeptTurns
 
 
 class Range(NamedTuple):
@@ -28,14 +36,14 @@ class Parts(NamedTuple):
     """The parts of a time range: what is read of the database, and what is kept."""
 
     read: list[Range]
-    kept: Coverage | None
+    kept: KeptParts
 
 
 class SpeedTurns(NamedTuple):
     """The turns of accounts that the tap saw end in a time range, without warm-ups."""
 
     connection: Connection
-    kept: Kept | None
+    kept: KeptTurns | None
     accounts: Sequence[int]
     period: Range
 
@@ -50,7 +58,7 @@ class SpeedTurns(NamedTuple):
             parts = self.parts(account)
             for part in parts.read:
                 found += self.connection.execute(_NUMBER, (account, *part)).fetchone()[0]
-            if self.kept and parts.kept:
+            if self.kept:
                 found += kept_number(self.kept, account, parts.kept)
         return found
 
@@ -62,7 +70,7 @@ class SpeedTurns(NamedTuple):
             for part in parts.read:
                 for *kind, quarter, number in tuple_cursor(self.connection).execute(statement, (account, *part)):
                     yield TurnKind._make(kind), [quarter], [number]
-            if self.kept and parts.kept:
+            if self.kept:
                 yield from kept_counts(self.kept, account, parts.kept, by_quarter=by_quarter)
 
     def are_few(self, most: int) -> bool:
@@ -77,17 +85,18 @@ class SpeedTurns(NamedTuple):
             for part in parts.read:
                 rows = tuple_cursor(self.connection).execute(_SAMPLE, (account, *part, 1 << wanted))
                 yield from cells(cast("Iterator[TurnTiming]", rows))  # many thousands
-            if self.kept and parts.kept:
+            if self.kept:
                 yield from kept_cells(self.kept, account, parts.kept, wanted)
 
     def parts(self, account: int) -> Parts:
         """Return what is read of an account's turns, and what is kept."""
         since, until = self.period
-        kept = kept_range(self.kept, account, since, until)
-        if kept is None:
-            return Parts([self.period], None)
-        around = Range(since, kept.since), Range(kept.until, until)
-        return Parts([part for part in around if part.since < part.until], kept)
+        kept = KeptParts([], []) if self.kept is None else kept_parts(self.kept, account, since, until)
+        read = []
+        for part in sorted([*kept.days, *kept.hours]):
+            read.append(Range(since, part.since))
+            since = part.until
+        return Parts([part for part in (*read, Range(since, until)) if part.since < part.until], kept)
 
 
 _KIND_COLUMNS = ", ".join(TurnKind._fields)
