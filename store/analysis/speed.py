@@ -17,14 +17,14 @@ import functools
 import math
 import re
 from collections import Counter
-from operator import attrgetter
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from store.constants import INTERRUPTED
 from store.limit_state import ANY_REFUSAL, USED_UP_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Outcome = Literal["answered", "failed", "refused", "interrupted"]
 Verdict = Literal["slower", "usual", "faster", "unknown"]
@@ -178,9 +178,8 @@ def median(figures: Iterable[float]) -> float | None:
     return quantile(ordered, 0.5) if ordered else None
 
 
-def quantiles(figures: Iterable[float], *, slow: float = 0.95) -> Quantiles:
-    """Return the median of figures and their quantile `slow`: 0.95 of seconds, 0.05 of a speed."""
-    ordered = sorted(figures)
+def quantiles(ordered: Sequence[float], *, slow: float = 0.95) -> Quantiles:
+    """Return the median of sorted figures and their quantile `slow`: 0.95 of seconds, 0.05 of a speed."""
     if not ordered:
         return Quantiles(0, None, None)
     return Quantiles(len(ordered), quantile(ordered, 0.5), quantile(ordered, slow))
@@ -189,17 +188,20 @@ def quantiles(figures: Iterable[float], *, slow: float = 0.95) -> Quantiles:
 # Slower than usual?
 
 
-class Sample(NamedTuple):
-    """A turn for `compare`: its kind, its day, how it ended and how fast it was."""
+class Samples(NamedTuple):
+    """Turns of one kind for `compare`: what they have in common, and columns of their days and of how fast they were.
 
-    day: str | None
+    A figure that a turn does not tell is not a number.
+    """
+
     model: str | None
     reasoning_effort: str | None
     tier: str | None
-    input_tokens: int | None
     failed: bool
-    first_byte_seconds: float | None
-    tokens_per_second: float | None
+    days: Sequence[str | None]
+    input_tokens: Sequence[float]
+    first_byte_seconds: Sequence[float]
+    tokens_per_second: Sequence[float]
 
 
 class MetricComparison(NamedTuple):
@@ -261,57 +263,114 @@ class Comparison(NamedTuple):
         return found.median >= NOTABLE * found.usual.median and bool(self.changes)
 
 
-def compare(recent: Sequence[Sample], earlier: Sequence[Sample]) -> Comparison:
+def compare(recent: Sequence[Samples], earlier: Sequence[Samples]) -> Comparison:
     """Compare the turns of the last hours with those of the same hours of the days before."""
-    failed = sum(each.failed for each in recent)
-    earlier_failed = sum(each.failed for each in earlier)
-    usual_failed = earlier_failed / len(earlier) if earlier else None
-    now, before = ([(each, _kind(each)) for each in turns] for turns in (recent, earlier))
+    turns, earlier_turns = _number(recent), _number(earlier)
+    failed, earlier_failed = (_number([each for each in of if each.failed]) for of in (recent, earlier))
+    waits, rates = _by_kind(recent)
+    earlier_waits, earlier_rates = _by_kind(earlier)
     return Comparison(
-        _compare_metric(_waits(now), _waits(before), inverse=False),
-        _compare_metric(_rates(now), _rates(before), inverse=True),
+        _compare_metric(waits, earlier_waits, inverse=False),
+        _compare_metric(rates, earlier_rates, inverse=True),
         failed,
-        len(recent),
-        usual_failed,
-        _are_more(failed, len(recent), earlier_failed, len(earlier)),
-        _changes(recent, earlier),
+        turns,
+        earlier_failed / earlier_turns if earlier_turns else None,
+        _are_more(failed, turns, earlier_failed, earlier_turns),
+        _changes(recent, earlier) if min(turns, earlier_turns) >= MIN_TURNS else [],
     )
+
+
+def _number(samples: Sequence[Samples]) -> int:
+    return sum(len(each.days) for each in samples)
 
 
 _Kind = tuple[str | None, str | None, str | None, int | None]
 """A model, effort and tier, and the size of the input in steps."""
 
-_Figure = tuple[_Kind, str | None, float]
-"""The kind of a turn, its day, and a figure of it."""
+
+class _Figures(NamedTuple):
+    """A figure of turns of one kind, and the days of the turns."""
+
+    days: list[str | None]
+    figures: list[float]
 
 
-def _waits(turns: Iterable[tuple[Sample, _Kind]]) -> list[_Figure]:
-    return [(kind, each.day, each.first_byte_seconds) for each, kind in turns if each.first_byte_seconds is not None]
+def _by_kind(samples: Sequence[Samples]) -> tuple[dict[_Kind, _Figures], dict[_Kind, _Figures]]:
+    """Return the seconds to the first byte and the tokens a second of turns by their kind, as far as they tell them."""
+    waits: dict[_Kind, _Figures] = {}
+    rates: dict[_Kind, _Figures] = {}
+    for model, effort, tier, _, days, tokens, *both in samples:
+        sizes = _sizes(tokens)
+        kinds: dict[int | None, _Kind] = {size: (model, effort, tier, size) for size in set(sizes)}
+        for found, column in zip((waits, rates), both, strict=True):
+            of_size = {size: found.setdefault(kind, _Figures([], [])) for size, kind in kinds.items()}
+            for size, day, figure in zip(sizes, days, column, strict=True):
+                if figure == figure:  # noqa: PLR0124 (an unknown one is not)
+                    own = of_size[size]
+                    own[0].append(day)
+                    own[1].append(figure)
+    return waits, rates
 
 
-def _rates(turns: Iterable[tuple[Sample, _Kind]]) -> list[_Figure]:
-    return [(kind, each.day, each.tokens_per_second) for each, kind in turns if each.tokens_per_second]
-
-
-def _compare_metric(recent: list[_Figure], earlier: list[_Figure], *, inverse: bool) -> MetricComparison:
+def _compare_metric(
+    recent: Mapping[_Kind, _Figures], earlier: Mapping[_Kind, _Figures], *, inverse: bool
+) -> MetricComparison:
     """Compare a figure; `inverse` is for one of which less is slower."""
-    usual = _UsualSlowness(earlier, inverse=inverse)
-    found = usual.ratios(recent)
-    slowdown = median(ratio for _, ratio in found)
+    now, before = (
+        {kind: _Figures(days, _slowness(figures, inverse=inverse)) for kind, (days, figures) in of.items()}
+        for of in (recent, earlier)
+    )
+    usual = {kind: found for kind in {*now, *before} if (found := _usual_slowness(before, kind))}
+    ratios = [ratio for _, of_kind in _ratios(now, usual) for ratio in of_kind]
     by_day: dict[str | None, list[float]] = {}
-    for day, ratio in usual.ratios(earlier):
-        by_day.setdefault(day, []).append(ratio)
-    days = [middle for ratios in by_day.values() if len(ratios) >= MIN_DAY_TURNS and (middle := median(ratios))]
-    below = sum(day < (slowdown or 0) for day in days)
+    for days_of_kind, of_kind in _ratios(before, usual):
+        for day, ratio in zip(days_of_kind, of_kind, strict=True):
+            by_day.setdefault(day, []).append(ratio)
+    slowdown = median(ratios)
+    days = [middle for each in by_day.values() if len(each) >= MIN_DAY_TURNS and (middle := median(each))]
+    figures, earlier_figures = (
+        sorted(chain.from_iterable(each.figures for each in of.values())) for of in (recent, earlier)
+    )
     return MetricComparison(
-        _verdict([ratio for _, ratio in found], slowdown or 0.0, days),
-        len(recent),
-        median(figure for _, _, figure in recent),
-        quantiles((figure for _, _, figure in earlier), slow=0.05 if inverse else 0.95),
+        _verdict(ratios, slowdown or 0.0, days),
+        len(figures),
+        quantiles(figures).median,
+        quantiles(earlier_figures, slow=0.05 if inverse else 0.95),
         slowdown,
         len(days),
-        below,
+        sum(day < (slowdown or 0) for day in days),
     )
+
+
+def _slowness(figures: list[float], *, inverse: bool) -> list[float]:
+    """Return seconds as they are, of a speed its reciprocal."""
+    return [1 / figure for figure in figures] if inverse else figures
+
+
+def _ratios(
+    figures: Mapping[_Kind, _Figures], usual: Mapping[_Kind, float]
+) -> Iterator[tuple[list[str | None], list[float]]]:
+    """Yield how many times as slow turns are as their kind usually is, with their days.
+
+    Turns of an unknown kind are left out.
+    """
+    for kind, (days, slowness) in figures.items():
+        middle = usual.get(kind)
+        if middle is not None:
+            yield days, [each / middle for each in slowness]
+
+
+def _usual_slowness(earlier: Mapping[_Kind, _Figures], kind: _Kind) -> float | None:
+    """Return the usual slowness of a kind of turn; None where too few of them are known.
+
+    Kinds differ in the size of their inputs by one step or more. One that has too few turns is taken together with its
+    neighbours in size.
+    """
+    own = earlier[kind].figures if kind in earlier else []
+    if len(own) < MIN_KIND_TURNS:
+        near = (earlier[each].figures for each in (kind, *_neighbours(kind)) if each in earlier)
+        own = [figure for figures in near for figure in figures]
+    return median(own) if len(own) >= MIN_KIND_TURNS else None
 
 
 def _verdict(ratios: list[float], slowdown: float, days: list[float]) -> Verdict:
@@ -338,56 +397,15 @@ def _verdict(ratios: list[float], slowdown: float, days: list[float]) -> Verdict
     return "usual"
 
 
-class _UsualSlowness:
-    """The usual slowness of each kind of turn: seconds, or for a speed its reciprocal.
-
-    Kinds differ in the size of their inputs by one step or more. One that has too few turns is taken together with its
-    neighbours in size.
-    """
-
-    def __init__(self, earlier: list[_Figure], *, inverse: bool) -> None:
-        self._inverse = inverse
-        figures: dict[_Kind, list[float]] = {}
-        for kind, _, figure in earlier:
-            figures.setdefault(kind, []).append(self._slowness(figure))
-        self._usual: dict[_Kind, float | None] = {}
-        near = {kind for own in figures for kind in (own, *_neighbours(own))}
-        for kind in near:
-            own = figures.get(kind, [])
-            found = own if len(own) >= MIN_KIND_TURNS else _together(figures, kind)
-            self._usual[kind] = median(found) if len(found) >= MIN_KIND_TURNS else None
-
-    def ratios(self, figures: list[_Figure]) -> list[tuple[str | None, float]]:
-        """Return how many times as slow each turn is as its kind usually is, with its day.
-
-        A turn of an unknown kind is left out.
-        """
-        return [
-            (day, self._slowness(figure) / usual) for kind, day, figure in figures if (usual := self._usual.get(kind))
-        ]
-
-    def _slowness(self, figure: float) -> float:
-        return 1 / figure if self._inverse else figure
-
-
-def _kind(each: Sample) -> _Kind:
-    return each.model, each.reasoning_effort, each.tier, _size(each.input_tokens)
-
-
-@functools.lru_cache(maxsize=4_096)
-def _size(tokens: int | None) -> int | None:
-    return None if tokens is None else round(math.log(max(1, tokens), SIZE_STEP))
+def _sizes(tokens: Sequence[float]) -> list[int | None]:
+    """Return the sizes of inputs in steps."""
+    return [round(math.log(each, SIZE_STEP)) if each > 1 else None if math.isnan(each) else 0 for each in tokens]
 
 
 def _neighbours(kind: _Kind) -> list[_Kind]:
     """Return the kinds whose inputs are a step smaller or larger."""
     *same, size = kind
     return [] if size is None else [(*same, size - 1), (*same, size + 1)]  # type: ignore[list-item]
-
-
-def _together(figures: dict[_Kind, list[float]], kind: _Kind) -> list[float]:
-    """Return the figures of a kind and of its neighbours."""
-    return [figure for each in (kind, *_neighbours(kind)) for figure in figures.get(each, ())]
 
 
 def _are_more(failed: int, turns: int, earlier_failed: int, earlier_turns: int) -> bool:
@@ -418,16 +436,16 @@ def _binomial(count: int, turns: int, share: float) -> float:
     return math.exp(ways + count * math.log(share) + (turns - count) * math.log1p(-share))
 
 
-def _changes(recent: Sequence[Sample], earlier: Sequence[Sample]) -> list[Change]:
+def _changes(recent: Sequence[Samples], earlier: Sequence[Samples]) -> list[Change]:
     """Return what is different about the user's own turns, and may make them slower."""
-    if len(recent) < MIN_TURNS or len(earlier) < MIN_TURNS:
-        return []
     changes = []
-    now, usual = (median(each.input_tokens for each in of if each.input_tokens) for of in (recent, earlier))
+    now, usual = (
+        median(tokens for each in of for tokens in each.input_tokens if tokens > 0) for of in (recent, earlier)
+    )
     if now and usual and now >= _LARGER * usual:
         changes.append(Change("input_tokens", None, now, usual))
     for what in _OWN_CHOICES:
-        of_recent, of_earlier = _shares(map(attrgetter(what), recent)), _shares(map(attrgetter(what), earlier))
+        of_recent, of_earlier = _shares(recent, what), _shares(earlier, what)
         more = {value: share - of_earlier.get(value, 0.0) for value, share in of_recent.items()}
         value = max(more, key=lambda each: more[each])
         if more[value] >= _SHIFT:
@@ -435,7 +453,10 @@ def _changes(recent: Sequence[Sample], earlier: Sequence[Sample]) -> list[Change
     return changes
 
 
-def _shares(values: Iterable[str | None]) -> dict[str | None, float]:
-    counts = Counter(values)
+def _shares(samples: Sequence[Samples], what: OwnChoice) -> dict[str | None, float]:
+    """Return the share of the turns that each model, effort or tier has."""
+    counts: Counter[str | None] = Counter()
+    for each in samples:
+        counts[getattr(each, what)] += len(each.days)
     total = counts.total()
     return {value: count / total for value, count in counts.items()}

@@ -6,23 +6,20 @@ every smaller sample is the beginning of a larger one.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.speed import NOT_MEASURED, Sample, TurnTiming, measure, outcome, short_model
+from store.analysis.speed import NOT_MEASURED, Samples, TurnTiming, measure, outcome, short_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from store.analysis.speed import Measure, Outcome
-
-T = TypeVar("T", int, float)
 
 QUARTER = 900
 """Seconds; the hours of every time zone begin at a quarter of an hour."""
@@ -62,7 +59,10 @@ class TurnColumns(NamedTuple):
 
     def chosen(self, places: Sequence[int]) -> TurnColumns:
         """Return the turns at some places."""
-        return TurnColumns(*(array("d", [column[place] for place in places]) for column in self))
+        if len(places) < 2:
+            return TurnColumns(*(array("d", [column[place] for place in places]) for column in self))
+        at_places = itemgetter(*places)
+        return TurnColumns(*(array("d", at_places(column)) for column in self))
 
     def to_bytes(self) -> bytes:
         """Return the figures of one turn after the other: `TURN_BYTES` of each."""
@@ -109,11 +109,6 @@ def columns_from(written: Iterable[bytes]) -> TurnColumns:
 # Adding up
 
 
-def _figures() -> array[float]:
-    # A float each: a list of a million floats takes four times as much memory.
-    return array("d")
-
-
 @dataclass(slots=True)
 class Tally:
     """The turns of one row, all of them counted, and the figures of those that were read."""
@@ -122,10 +117,10 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     rerouted: int = 0
-    seconds: array[float] = field(default_factory=_figures)
-    first_byte_seconds: array[float] = field(default_factory=_figures)
-    tokens_per_second: array[float] = field(default_factory=_figures)
-    input_tokens: array[float] = field(default_factory=_figures)
+    seconds: list[float] = field(default_factory=list)
+    first_byte_seconds: list[float] = field(default_factory=list)
+    tokens_per_second: list[float] = field(default_factory=list)
+    input_tokens: list[float] = field(default_factory=list)
 
     def count(self, ended: Outcome, failure: str, number: int, *, rerouted: bool) -> None:
         """Count turns that ended in the same way; `failure` is what failed ones are counted under."""
@@ -144,26 +139,28 @@ class Tally:
             (self.tokens_per_second, turns.tokens_per_second),
             (self.input_tokens, turns.answered_inputs()),
         ):
-            mine.extend([figure for figure in column if figure == figure])  # noqa: PLR0124 (an unknown one is not)
+            mine += [figure for figure in column if figure == figure]  # noqa: PLR0124 (an unknown one is not)
 
     def sort(self) -> None:
         """Sort the figures: to sort those of several rows together is fast then."""
         for column in (self.seconds, self.first_byte_seconds, self.tokens_per_second, self.input_tokens):
-            column[:] = array("d", sorted(column))
+            column.sort()
 
-    def merge(self, other: Tally) -> None:
-        """Add the turns of another row."""
-        self.turns += other.turns
-        self.outcomes += other.outcomes
-        self.errors += other.errors
-        self.rerouted += other.rerouted
-        for mine, others in (
-            (self.seconds, other.seconds),
-            (self.first_byte_seconds, other.first_byte_seconds),
-            (self.tokens_per_second, other.tokens_per_second),
-            (self.input_tokens, other.input_tokens),
-        ):
-            mine.extend(others)
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """Return the turns of several rows, their figures sorted."""
+    found = Tally()
+    for each in tallies:
+        found.turns += each.turns
+        found.outcomes.update(each.outcomes)
+        found.errors.update(each.errors)
+        found.rerouted += each.rerouted
+        found.seconds += each.seconds
+        found.first_byte_seconds += each.first_byte_seconds
+        found.tokens_per_second += each.tokens_per_second
+        found.input_tokens += each.input_tokens
+    found.sort()
+    return found
 
 
 # Samples
@@ -187,28 +184,26 @@ def kind_of(turn: TurnTiming) -> TurnKind:
     return TurnKind._make(_KIND_FIELDS(turn))
 
 
-def samples(cell: Cell, day_of: Callable[[float], str | None]) -> Iterator[Sample]:
-    """Yield the turns of a cell for `compare`; none where the limits refused them, or they were interrupted.
+def samples(cell: Cell, day_of: Callable[[float], str | None]) -> Samples | None:
+    """Return the turns of a cell for `compare`; None where the limits refused them, or they were interrupted.
 
     Their model is the one that responded, by its short name. `day_of` returns the day of a timestamp.
     """
     kind, turns = cell
     ended = outcome(kind.status, kind.error_type)
     if ended in {"refused", "interrupted"}:
-        return
+        return None
     model = kind.response_model or kind.model
-    model = short_model(model) if model else None
-    for started_at, _, waited, rate, tokens in zip(*turns, strict=True):
-        yield Sample(
-            day_of(started_at),
-            model,
-            kind.reasoning_effort,
-            kind.tier,
-            _told(tokens, int),
-            ended == "failed",
-            _told(waited, float),
-            _told(rate, float),
-        )
+    return Samples(
+        short_model(model) if model else None,
+        kind.reasoning_effort,
+        kind.tier,
+        ended == "failed",
+        list(map(day_of, turns.started_at)),
+        turns.input_tokens,
+        turns.first_byte_seconds,
+        turns.tokens_per_second,
+    )
 
 
 def level(row_id: int) -> int:
@@ -219,7 +214,3 @@ def level(row_id: int) -> int:
 def sample_level(number: int, most: int) -> int:
     """Return the level of a sample of at most so many of a number of turns."""
     return max(0, -(-number // max(1, most)) - 1).bit_length()
-
-
-def _told(figure: float, kind: type[T]) -> T | None:
-    return None if math.isnan(figure) else kind(figure)

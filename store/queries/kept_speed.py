@@ -240,8 +240,8 @@ def kept_cells(kept: KeptTurns, account: int, parts: KeptParts, wanted: int) -> 
 
 def _bands(wanted: int) -> list[str]:
     """Return the tables that have turns of a level or above."""
-    lower = [table for table, least in _BANDS if least >= wanted]
-    return [table for table, _ in _BANDS[: len(lower) + 1]]
+    above = (math.inf, *(least for _, least in _BANDS))
+    return [table for (table, _), most in zip(_BANDS, above, strict=False) if wanted < most]
 
 
 _OF_PART = "account = ? AND at > ? AND at <= ?"

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import DAY, HOUR
@@ -18,11 +19,10 @@ from store.analysis.speed import (
     compare,
     failure_name,
     is_rerouted,
-    median,
     outcome,
     quantiles,
 )
-from store.analysis.speed_cells import QUARTER, Tally, TurnKind, counted, samples
+from store.analysis.speed_cells import QUARTER, Tally, TurnKind, counted, samples, total
 from store.analysis.speed_text import comparison_text
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
@@ -197,8 +197,9 @@ class _Clock:
             if hours is None:
                 yield kind, columns
                 continue
-            places = [place for place, at in enumerate(columns.started_at) if self.hour(at) in hours]
-            yield kind, columns.chosen(places)
+            wanted = {at for at in set(columns.started_at) if self.hour(at) in hours}
+            is_wanted = map(wanted.__contains__, columns.started_at)
+            yield kind, columns.chosen(list(compress(range(len(columns.started_at)), is_wanted)))
 
 
 def _quarters(bounds: Bounds) -> range:
@@ -225,9 +226,8 @@ def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
     hours = clock.hours(turns.period)
     share = 1.0 if hours is None else len(hours) * HOUR / DAY
     most = min(MAX_USUAL_TURNS, round(MAX_COMPARED_TURNS / share))
-    recent = [each for cell in turns.sample(MAX_COMPARED_TURNS) for each in samples(cell, clock.day)]
-    earlier = [each for cell in clock.same_hours(turns, most) for each in samples(cell, clock.day)]
-    return compare(recent, earlier)
+    recent, earlier = turns.sample(MAX_COMPARED_TURNS), clock.same_hours(turns, most)
+    return compare(*([found for cell in of if (found := samples(cell, clock.day))] for of in (recent, earlier)))
 
 
 # The table
@@ -287,11 +287,10 @@ class _SpeedRows:
         for models in (*self._rows.values(), *self._usual.values()):
             for tally in models.values():
                 tally.sort()
-        totals = {key: _sum(models.values()) for key, models in self._rows.items()}
-        usual = {key: _sum(models.values()) for key, models in self._usual.items()}
-        all_usual = _sum(usual.values())
+        totals = {key: total(models.values()) for key, models in self._rows.items()}
+        usual = {key: total(models.values()) for key, models in self._usual.items()}
         # A day is compared with all days before the time range.
-        of_all = _usual(all_usual)
+        of_all = _usual(total(usual.values()))
         rows: list[SpeedRow] = [
             {
                 "key": key,
@@ -308,7 +307,7 @@ class _SpeedRows:
             "accounts": accounts,
             "now": now,
             "rows": rows,
-            "total": _figures(_sum(totals.values()), of_all),
+            "total": _figures(total(totals.values()), of_all),
         }
 
     def _joined(self, cells: Iterable[Cell]) -> Iterator[Cell]:
@@ -330,9 +329,9 @@ class _SpeedRows:
         if self._label is None:
             yield self._key(kind), columns
             return
-        places: dict[str | None, list[int]] = {}
+        places: defaultdict[str | None, list[int]] = defaultdict(list)
         for place, key in enumerate(map(self._label, columns.started_at)):
-            places.setdefault(key, []).append(place)
+            places[key].append(place)
         for key, found in places.items():
             yield key, columns if len(places) == 1 else columns.chosen(found)
 
@@ -370,13 +369,6 @@ def _most_used(row: tuple[str | None, Tally]) -> tuple[object, ...]:
     return -row[1].turns, row[0] is None, row[0] or ""
 
 
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    found = Tally()
-    for each in tallies:
-        found.merge(each)
-    return found
-
-
 # Documents
 
 
@@ -405,7 +397,7 @@ def _figures(tally: Tally, usual: SpeedUsual) -> SpeedFigures:
         "first_byte_seconds": _quantiles(quantiles(tally.first_byte_seconds)),
         "seconds": _quantiles(quantiles(tally.seconds)),
         "tokens_per_second": _quantiles(quantiles(tally.tokens_per_second, slow=0.05)),
-        "input_tokens": median(tally.input_tokens),
+        "input_tokens": quantiles(tally.input_tokens).median,
         "usual": usual,
     }
 

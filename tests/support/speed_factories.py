@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from store.analysis.speed import Sample, TurnTiming
+from store.analysis.speed import Samples, TurnTiming
 from store.models import Tokens, Transport, Turn
 from tests.support.factories import ALICE
 
@@ -36,7 +36,9 @@ def timing(
     )
 
 
-def day_of_samples(seed: int, turns: int = 20, *, slower: float = 1.0, day: str = "now", **fields: Any) -> list[Sample]:
+def day_of_samples(
+    seed: int, turns: int = 20, *, slower: float = 1.0, day: str = "now", **fields: Any
+) -> list[Samples]:
     """Return the turns of a few hours of one day; `slower` multiplies the seconds to the first byte and for a token.
 
     A day is by itself up to a tenth slower or faster than others, and a turn of 30,000 input tokens takes some 2 s.
@@ -46,7 +48,7 @@ def day_of_samples(seed: int, turns: int = 20, *, slower: float = 1.0, day: str 
     return list(_samples(dice, turns, mood, day, fields))
 
 
-def _samples(dice: random.Random, turns: int, mood: float, day: str, fields: dict[str, Any]) -> Iterator[Sample]:
+def _samples(dice: random.Random, turns: int, mood: float, day: str, fields: dict[str, Any]) -> Iterator[Samples]:
     for _ in range(turns):
         tokens = fields.get("input_tokens") or int(dice.lognormvariate(10.3, 0.6))
         effort = {"low": 0.5, "medium": 1.0, "high": 3.0}[fields.get("reasoning_effort", "medium")]
@@ -56,15 +58,15 @@ def _samples(dice: random.Random, turns: int, mood: float, day: str, fields: dic
             "reasoning_effort": "medium",
             "tier": None,
             "failed": False,
-            "first_byte_seconds": wait,
-            "tokens_per_second": dice.lognormvariate(4, 0.3) / mood,
+            "first_byte_seconds": [wait],
+            "tokens_per_second": [dice.lognormvariate(4, 0.3) / mood],
             **fields,
-            "input_tokens": tokens,
+            "input_tokens": [tokens],
         }
-        yield Sample(day=day, **values)
+        yield Samples(days=[day], **values)
 
 
-def weeks_of_samples(seed: int, days: int = 20, turns: int = 20, **fields: Any) -> list[Sample]:
+def weeks_of_samples(seed: int, days: int = 20, turns: int = 20, **fields: Any) -> list[Samples]:
     """Return the turns of the same hours on some earlier days."""
     return [
         each

@@ -10,7 +10,7 @@ from store.analysis.speed import (
     Change,
     Measure,
     Quantiles,
-    Sample,
+    Samples,
     compare,
     is_rerouted,
     measure,
@@ -94,7 +94,7 @@ def test_measure(turn: TurnTiming, expected: Measure | None) -> None:
     [
         ([], Quantiles(0, None, None)),
         ([3.0], Quantiles(1, 3, 3)),
-        ([4.0, 2.0], Quantiles(2, 3, 3.9)),
+        ([2.0, 4.0], Quantiles(2, 3, 3.9)),
         ([*map(float, range(101))], Quantiles(101, 50, 95)),
     ],
 )
@@ -183,7 +183,7 @@ def test_failures(failed: int, of: int, earlier_failed: int, more: bool) -> None
     assert found.usual_failed == earlier_failed / 400
 
 
-def _with_failures(samples: list[Sample], failed: int) -> list[Sample]:
+def _with_failures(samples: list[Samples], failed: int) -> list[Samples]:
     return [each._replace(failed=True) for each in samples[:failed]] + samples[failed:]
 
 
