@@ -1,4 +1,4 @@
-"""The kept rows of windows: the snapshots that long charts need, and the highest used percents by the quarter hour."""
+"""The kept rows of windows: the snapshots that long charts need, and the highest used percents by hour and quarter."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.kept.kind import Kept, Piece
 
-QUARTER, UTC_DAY = 900, 86_400
-"""The buckets of snapshots, in seconds; the days of every time zone begin at a quarter of an hour."""
+QUARTER, HOUR, UTC_DAY = 900, 3_600, 86_400
+"""Seconds; the days of every time zone begin at a quarter of an hour, and those of most at a full hour."""
+
+_PEAKS = {HOUR: ("windows_hour_peaks", "windows_other_hour_peaks"), QUARTER: ("windows_peaks", "windows_other_peaks")}
+"""The tables of the highest used percents of spans of so many seconds: of slots with a column, and of others."""
 
 _STEP = 6 * 3_600.0
+
+_FINAL_SECONDS = 2 * 3_600
+"""A snapshot depends on no turn; until when the newest one is seen is read of the database."""
 
 
 # Filling
@@ -51,11 +57,7 @@ def _fill_limit(piece: Piece, limit_id: str) -> None:
         reading = peaks.add(row, row[1], piece.until)
         if reading.first_seen_at > piece.since:
             readings.append(Needed(reading, 1))
-    piece.kept.executemany(_INSERT_PEAKS, [(piece.account, at, limit_id, *found) for at, found in peaks.rows()])
-    piece.kept.executemany(
-        "INSERT INTO windows_other_peaks VALUES (?, ?, ?, ?, ?)",
-        [(piece.account, at, limit_id, *found) for at, found in peaks.other_rows()],
-    )
+    _insert_peaks(piece, limit_id, peaks)
     numbers = Counter(ceil_to(_STEP, at) for (at,) in cursor.execute(_TIMES, values))
     piece.kept.executemany(
         "INSERT INTO windows_numbers VALUES (?, ?, ?, ?)",
@@ -75,6 +77,24 @@ def _fill_limit(piece: Piece, limit_id: str) -> None:
             for (row_id, at, seen_at, *windows), number in ((rows[each.reading.id], each.number) for each in quarters)
         ),
     )
+
+
+def _insert_peaks(piece: Piece, limit_id: str, peaks: _QuarterPeaks) -> None:
+    for seconds, (table, other_table) in _PEAKS.items():
+        found = peaks.of_spans(seconds)
+        piece.kept.executemany(
+            _INSERT_PEAKS.format(table=table),
+            [(piece.account, at, limit_id, *map(span.get, SLOT_COLUMNS)) for at, span in found.items()],
+        )
+        piece.kept.executemany(
+            _INSERT_OTHER_PEAKS.format(table=other_table),
+            [
+                (piece.account, at, limit_id, slot, percent)
+                for at, span in found.items()
+                for slot, percent in span.items()
+                if slot not in SLOT_COLUMNS
+            ],
+        )
 
 
 def _store_seen(piece: Piece, row: tuple[Any, ...], peaks: _QuarterPeaks) -> None:
@@ -115,27 +135,29 @@ class _QuarterPeaks:
                     used[slot] = window.used_percent
         end, last = _quarter_end(begin), _quarter_end(max(begin, min(seen_at, until)))
         while end <= last:
-            quarter = self._peaks.get(end)
-            if quarter is None:
-                self._peaks[end] = dict(used)
-            else:
-                for slot, percent in used.items():
-                    if percent > quarter.get(slot, -1.0):
-                        quarter[slot] = percent
+            _raise(self._peaks, end, used)
             end += QUARTER
         return Reading(row_id, at, seen_at, tuple(used.values()), tuple(rest))
 
-    def rows(self) -> Iterator[tuple[int, tuple[object, ...]]]:
-        """Yield the end of each quarter, and the values of its columns."""
-        for end, quarter in self._peaks.items():
-            yield end, tuple([quarter.get(slot) for slot in SLOT_COLUMNS])
+    def of_spans(self, seconds: int) -> dict[int, dict[str, float]]:
+        """Return the highest used percents by slot of spans of so many seconds, by their ends."""
+        if seconds == QUARTER:
+            return self._peaks
+        found: dict[int, dict[str, float]] = {}
+        for end, used in self._peaks.items():
+            _raise(found, -(-end // seconds) * seconds, used)
+        return found
 
-    def other_rows(self) -> Iterator[tuple[int, tuple[str, float]]]:
-        """Yield the end of each quarter, with a slot that has no column and its highest used percent."""
-        for end, quarter in self._peaks.items():
-            for slot, percent in quarter.items():
-                if slot not in SLOT_COLUMNS:
-                    yield end, (slot, percent)
+
+def _raise(peaks: dict[int, dict[str, float]], end: int, used: dict[str, float]) -> None:
+    """Raise the highest used percents of the span that ends then."""
+    span = peaks.get(end)
+    if span is None:
+        peaks[end] = dict(used)
+        return
+    for slot, percent in used.items():
+        if percent > span.get(slot, -1.0):
+            span[slot] = percent
 
 
 def _quarter_end(at: float) -> int:
@@ -145,20 +167,20 @@ def _quarter_end(at: float) -> int:
 _PEAK_COLUMNS = ", ".join(f"peak_{slot} REAL" for slot in SLOT_COLUMNS)
 WINDOWS = Kind(
     "windows",
-    2,
+    3,
     {
         "windows_snapshots": "limit_id TEXT NOT NULL, id INTEGER NOT NULL, last_seen_at REAL NOT NULL,"
         f" quarter_number INTEGER NOT NULL, day_number INTEGER NOT NULL, {WINDOW_COLUMNS}",
-        "windows_peaks": f"limit_id TEXT NOT NULL, {_PEAK_COLUMNS}",
-        "windows_other_peaks": "limit_id TEXT NOT NULL, slot TEXT NOT NULL, peak REAL NOT NULL",
+        **{table: f"limit_id TEXT NOT NULL, {_PEAK_COLUMNS}" for table, _ in _PEAKS.values()},
+        **{table: "limit_id TEXT NOT NULL, slot TEXT NOT NULL, peak REAL NOT NULL" for _, table in _PEAKS.values()},
         "windows_numbers": "limit_id TEXT NOT NULL, number INTEGER NOT NULL",
     },
     _fill,
     _STEP,
+    _FINAL_SECONDS,
 )
 """``quarter_number`` and ``day_number`` count the snapshots that a row stands for in charts with such buckets; 0: such
-a chart does not need it. ``windows_other_peaks`` has the highest used percents of slots without a column,
-``windows_numbers`` the number of all snapshots, late ones too, by spans of `_STEP`.
+a chart does not need it. ``windows_numbers`` has the number of all snapshots, late ones too, by spans of `_STEP`.
 """
 
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
@@ -174,7 +196,8 @@ _ARRIVED_BETWEEN = (
     f"SELECT EXISTS ({_INDEXED} > :until AND id < :last) OR EXISTS ({_INDEXED} <= :since AND id > :first)"
 )
 _INSERT = f"INSERT INTO windows_snapshots VALUES ({', '.join('?' * (7 + len(WINDOW_COLUMNS.split(', '))))})"  # noqa: S608 (constants)
-_INSERT_PEAKS = f"INSERT INTO windows_peaks VALUES (?, ?, ?, {', '.join('?' * len(SLOT_COLUMNS))})"  # noqa: S608 (constants)
+_INSERT_PEAKS = f"INSERT INTO {{table}} VALUES (?, ?, ?, {', '.join('?' * len(SLOT_COLUMNS))})"  # noqa: S608 (constants)
+_INSERT_OTHER_PEAKS = "INSERT INTO {table} VALUES (?, ?, ?, ?, ?)"
 
 
 # Reading
@@ -250,7 +273,7 @@ def kept_peaks(kept: Kept, account: int, days: Sequence[Day]) -> Iterator[tuple[
     Args:
         kept: The kept rows.
         account: The account.
-        days: The days; their bounds are multiples of `QUARTER`.
+        days: The days; their bounds are multiples of `QUARTER`. Where they are full hours, fewer rows are read.
 
     Yields:
         The limit, the key of the day, and the peaks by slot.
@@ -258,10 +281,12 @@ def kept_peaks(kept: Kept, account: int, days: Sequence[Day]) -> Iterator[tuple[
     """
     listed = ", ".join(f"({number}, {int(start)}, {int(end)})" for number, (_, start, end) in enumerate(days))
     values = {"account": account, **kept.coverage[account]._asdict()}
-    for number, limit_id, *peaks in kept.connection.execute(_KEPT_PEAKS.format(days=listed), values):
+    table, other_table = _PEAKS[HOUR if all(day.start % HOUR == day.end % HOUR == 0 for day in days) else QUARTER]
+    for number, limit_id, *peaks in kept.connection.execute(_KEPT_PEAKS.format(days=listed, table=table), values):
         own = zip(SLOT_COLUMNS, peaks, strict=True)
         yield limit_id, days[number].key, {slot: percent for slot, percent in own if percent is not None}
-    for number, limit_id, slot, percent in kept.connection.execute(_KEPT_OTHER_PEAKS.format(days=listed), values):
+    others = kept.connection.execute(_KEPT_OTHER_PEAKS.format(days=listed, table=other_table), values)
+    for number, limit_id, slot, percent in others:
         yield limit_id, days[number].key, {slot: percent}
 
 
@@ -269,11 +294,11 @@ _OF_DAYS = "account = :account AND at > day_start AND at <= day_end AND at > :si
 _KEPT_PEAKS = f"""
 WITH days (number, day_start, day_end) AS (VALUES {{days}})
 SELECT number, limit_id, {", ".join(f"max(peak_{slot})" for slot in SLOT_COLUMNS)}
-FROM days CROSS JOIN windows_peaks WHERE {_OF_DAYS} GROUP BY number, limit_id
+FROM days CROSS JOIN {{table}} WHERE {_OF_DAYS} GROUP BY number, limit_id
 """  # noqa: S608 (constants, and whole numbers)
 _KEPT_OTHER_PEAKS = f"""
 WITH days (number, day_start, day_end) AS (VALUES {{days}})
-SELECT number, limit_id, slot, max(peak) FROM days CROSS JOIN windows_other_peaks
+SELECT number, limit_id, slot, max(peak) FROM days CROSS JOIN {{table}}
 WHERE {_OF_DAYS} GROUP BY number, limit_id, slot
 """  # noqa: S608 (constants, and whole numbers)
 

@@ -156,10 +156,12 @@ def _days(first: str | None, last: str | None, begin: str) -> Iterator[str]:
     """
     if first is None or last is None:
         return
-    day = max(first, begin)
-    while day <= max(first, last):
+    day, end = max(first, begin), max(first, last)
+    while day < end:
         yield day
         day = _next_day(day)
+    if day == end:
+        yield day
 
 
 def _days_between(since: float, until: float) -> Iterator[Day]:
