@@ -147,6 +147,33 @@ class Tally:
             column.sort()
 
 
+def add_each(
+    turns: TurnColumns, key_of: Callable[[float], str | None], tally_of: Callable[[str | None], Tally]
+) -> None:
+    """Add the figures of each turn to the row that it belongs to by the quarter hour in which it started.
+
+    Args:
+        turns: The turns.
+        key_of: Returns the key of a row.
+        tally_of: Returns the turns of a row.
+
+    """
+    known: dict[str | None, Tally] = {}
+    for key, seconds, waited, rate, tokens in zip(map(key_of, turns.started_at), *turns[1:], strict=True):
+        tally = known.get(key)
+        if tally is None:
+            tally = known[key] = tally_of(key)
+        # As `Tally.extend` does it: an unknown figure is not equal to itself.
+        if seconds == seconds:  # noqa: PLR0124
+            tally.seconds.append(seconds)
+            if tokens == tokens:  # noqa: PLR0124
+                tally.input_tokens.append(tokens)
+        if waited == waited:  # noqa: PLR0124
+            tally.first_byte_seconds.append(waited)
+        if rate == rate:  # noqa: PLR0124
+            tally.tokens_per_second.append(rate)
+
+
 def total(tallies: Iterable[Tally]) -> Tally:
     """Return the turns of several rows, their figures sorted."""
     found = Tally()

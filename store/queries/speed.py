@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from store.analysis.speed import (
     outcome,
     quantiles,
 )
-from store.analysis.speed_cells import QUARTER, Tally, TurnKind, counted, samples, total
+from store.analysis.speed_cells import QUARTER, Tally, TurnKind, add_each, counted, samples, total
 from store.analysis.speed_text import comparison_text
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from store.analysis.speed_cells import Cell, Count, TurnColumns
+    from store.analysis.speed_cells import Cell, Count
     from store.connection import Connection
     from store.constants import SpeedBy
     from store.documents import (
@@ -233,6 +233,10 @@ def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
 # The table
 
 
+_Rows = dict[str | None, dict[str | None, Tally]]
+"""Turns by the keys of rows, and by their model where rows list their models."""
+
+
 class _SpeedRows:
     """The rows of a document of ``speed``."""
 
@@ -241,8 +245,10 @@ class _SpeedRows:
         self._clock = clock
         self._period = period
         self._label: _Label | None = {"day": clock.day, "hour": clock.hour}.get(by)
-        self._rows: dict[str | None, dict[str | None, Tally]] = {}
-        self._usual: dict[str | None, dict[str | None, Tally]] = {}
+        # A day is compared with all days before the time range.
+        self._usual_label = None if by == "day" else self._label
+        self._rows: _Rows = {}
+        self._usual: _Rows = {}
 
     def read(self, turns: SpeedTurns) -> None:
         """Read the turns of the time range, and the usual ones."""
@@ -252,14 +258,14 @@ class _SpeedRows:
             for key, number in numbers.items():
                 rerouted = is_rerouted(kind.model, kind.response_model)
                 self._count(self._tally(self._rows, key, kind), kind, number, rerouted=rerouted)
-        for kind, columns in self._joined(sampled):
-            for key, found in self._split(kind, columns):
-                self._tally(self._rows, key, kind).extend(found)
+        for cell in self._joined(sampled):
+            self._add(self._rows, cell, self._label)
         for kind, columns in self._joined(self._clock.same_hours(turns, MAX_USUAL_TURNS)):
-            for key, found in self._split(kind, columns):
-                tally = self._tally(self._usual, key, kind)
-                self._count(tally, kind, len(found.started_at), rerouted=False)
-                tally.extend(found)
+            starts, label = columns.started_at, self._usual_label
+            keys = Counter(map(label, starts)) if label else {self._key(kind): len(starts)}
+            for key, number in keys.items():
+                self._count(self._tally(self._usual, key, kind), kind, number, rerouted=False)
+            self._add(self._usual, (kind, columns), label)
 
     def _counts(self, counts: Iterable[Count]) -> Mapping[TurnKind, Mapping[str | None, int]]:
         """Return the number of the turns of each kind by the rows that they belong to."""
@@ -289,7 +295,6 @@ class _SpeedRows:
                 tally.sort()
         totals = {key: total(models.values()) for key, models in self._rows.items()}
         usual = {key: total(models.values()) for key, models in self._usual.items()}
-        # A day is compared with all days before the time range.
         of_all = _usual(total(usual.values()))
         rows: list[SpeedRow] = [
             {
@@ -324,28 +329,25 @@ class _SpeedRows:
                 cell[1].extend(columns)
         yield from found.values()
 
-    def _split(self, kind: TurnKind, columns: TurnColumns) -> Iterator[tuple[str | None, TurnColumns]]:
-        """Yield turns of a kind by the rows that they belong to."""
-        if self._label is None:
-            yield self._key(kind), columns
-            return
-        places: defaultdict[str | None, list[int]] = defaultdict(list)
-        for place, key in enumerate(map(self._label, columns.started_at)):
-            places[key].append(place)
-        for key, found in places.items():
-            yield key, columns if len(places) == 1 else columns.chosen(found)
+    def _add(self, rows: _Rows, cell: Cell, label: _Label | None) -> None:
+        """Add the figures of turns of a kind to the rows that they belong to."""
+        kind, columns = cell
+        if label is None:
+            self._tally(rows, self._key(kind), kind).extend(columns)
+        else:
+            add_each(columns, label, lambda key: self._tally(rows, key, kind))
 
     def _key(self, kind: TurnKind) -> str | None:
-        """Return the key of the row of turns of a kind, where rows do not stand for a time."""
-        found: str | None = getattr(kind, _KEY_FIELDS[self._by])
-        return found
+        """Return the key of the row of turns of a kind, where rows do not stand for a time; None for all together."""
+        name = _KEY_FIELDS.get(self._by)
+        return getattr(kind, name) if name else None
 
     @staticmethod
     def _count(tally: Tally, kind: TurnKind, number: int, *, rerouted: bool) -> None:
         ended, failure = outcome(kind.status, kind.error_type), failure_name(kind.status, kind.error_type)
         tally.count(ended, failure, number, rerouted=rerouted)
 
-    def _tally(self, rows: dict[str | None, dict[str | None, Tally]], key: str | None, kind: TurnKind) -> Tally:
+    def _tally(self, rows: _Rows, key: str | None, kind: TurnKind) -> Tally:
         """Return the turns of a row; those of a model in rows that list their models."""
         models = rows.setdefault(key, {})
         model = kind.model if self._by == "day" else None

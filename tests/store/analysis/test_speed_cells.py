@@ -11,6 +11,7 @@ from store.analysis.speed_cells import (
     TURN_BYTES,
     UNKNOWN,
     Tally,
+    add_each,
     cells,
     columns_from,
     columns_of,
@@ -107,6 +108,23 @@ def columns(*turns: TurnTiming) -> TurnColumns:
     for _, each in cells(turns):
         found.extend(each)
     return found
+
+
+def test_turns_are_added_to_the_rows_of_their_times() -> None:
+    """Each row has what `Tally.extend` would add of its turns."""
+    turns = [
+        timing(2, 10),
+        timing(3, 10, at=900),
+        timing(4, 10, at=950, output=None),
+        timing(5, 10, at=1_000, output=9),
+    ]
+    rows: dict[str | None, Tally] = {"0.0": Tally(), "900.0": Tally()}
+    add_each(columns(*turns), str, rows.__getitem__)
+    for row, own in zip(rows.values(), (turns[:1], turns[1:]), strict=True):
+        alone = Tally()
+        alone.extend(columns(*own))
+        assert row == alone
+    assert [row.first_byte_seconds for row in rows.values()] == [[2], [3, 5]]
 
 
 def test_tally() -> None:
