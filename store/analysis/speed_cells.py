@@ -72,8 +72,8 @@ class TurnColumns(NamedTuple):
 Cell = tuple[TurnKind, TurnColumns]
 """Turns of one kind."""
 
-Count = tuple[TurnKind, Sequence[float], Sequence[int]]
-"""Numbers of turns of one kind: the starts of quarter hours, in order, and how many turns started in each."""
+Count = tuple[TurnKind, float, Sequence[int]]
+"""Numbers of turns of one kind: the start of a quarter hour, and how many turns started in it and those after it."""
 
 TURN_BYTES = len(TurnColumns._fields) * array("d").itemsize
 
@@ -90,12 +90,11 @@ def columns_of(kind: TurnKind, turns: Sequence[TurnTiming]) -> TurnColumns:
     return TurnColumns(*(array("d", [UNKNOWN if each is None else each for each in column]) for column in columns))
 
 
-def counted(cell: Cell) -> Count:
-    """Return the numbers of the turns of a cell."""
+def counted(cell: Cell) -> Iterator[Count]:
+    """Yield the numbers of the turns of a cell."""
     kind, columns = cell
-    numbers = Counter(columns.started_at)
-    quarters = sorted(numbers)
-    return kind, quarters, [numbers[at] for at in quarters]
+    for at, number in Counter(columns.started_at).items():
+        yield kind, at, [number]
 
 
 def columns_from(written: Iterable[bytes]) -> TurnColumns:

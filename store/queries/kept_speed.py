@@ -5,9 +5,12 @@ Those of the last days are kept by the hour as well: for both ends of a time ran
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from array import array
 from collections import Counter
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +21,7 @@ from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from store.analysis.speed_cells import Cell, Count
     from store.kept.kind import Kept, Piece
@@ -38,7 +41,6 @@ TIMED = "warm_up = 0 AND imported = 0"
 """Session files tell no time of a first byte, and only an estimate of a start."""
 
 TIMING_COLUMNS = ", ".join(TurnTiming._fields)
-_KIND_COLUMNS = ", ".join(TurnKind._fields)
 
 
 # Filling
@@ -75,8 +77,8 @@ def _fill(piece: Piece) -> float:
             by_hour.setdefault((ceil_to(HOUR, at), kind), []).append(turn)
     _insert_days(piece, by_day)
     for (at, kind), turns in by_hour.items():
-        place = piece.account, at, *kind
-        piece.kept.execute(_INSERT_HOUR, (*place, len(turns), _quarters(turns), *_sample(kind, turns)))
+        place = piece.account, at, json.dumps(kind)
+        piece.kept.execute(_INSERT_HOUR, (*place, *_numbers(turns, at - HOUR, at), *_sample(kind, turns)))
     return piece.until
 
 
@@ -93,8 +95,8 @@ def _hours_since(piece: Piece) -> float:
 
 def _insert_days(piece: Piece, found: _Cells) -> None:
     for (at, kind), turns in found.items():
-        place = piece.account, at, *kind
-        piece.kept.execute(_INSERT.format(table="speed_counts"), (*place, len(turns), _quarters(turns)))
+        place = piece.account, at, json.dumps(kind)
+        piece.kept.execute(_INSERT_COUNTS, (*place, *_numbers(turns, at - DAY, at)))
         above = math.inf
         for table, least in _BANDS:
             own = [turn for turn in turns if least <= level(turn.id) < above]
@@ -103,10 +105,11 @@ def _insert_days(piece: Piece, found: _Cells) -> None:
             above = least
 
 
-def _quarters(turns: list[_Turn]) -> bytes:
-    """Return the quarter hours in which turns started, each with their number."""
+def _numbers(turns: list[_Turn], since: float, until: float) -> tuple[int, bytes, bytes]:
+    """Return how many turns there are, how many started in each quarter hour of a span, and in which others."""
     numbers = Counter(int(turn.timing.started_at // QUARTER) * QUARTER for turn in turns)
-    return array("q", chain.from_iterable(sorted(numbers.items()))).tobytes()
+    within = array("I", [numbers.pop(at, 0) for at in range(int(since), int(until), QUARTER)])
+    return len(turns), within.tobytes(), array("q", chain.from_iterable(sorted(numbers.items()))).tobytes()
 
 
 def _sample(kind: TurnKind, turns: list[_Turn]) -> tuple[bytes, bytes]:
@@ -122,15 +125,15 @@ def _sample(kind: TurnKind, turns: list[_Turn]) -> tuple[bytes, bytes]:
     return array("q", levels).tobytes(), columns_of(kind, [turn.timing for turn in turns]).to_bytes()
 
 
-_COUNTS = f"{_KIND_COLUMNS}, turns INTEGER NOT NULL, quarters BLOB NOT NULL"
+_COUNTS = "kind TEXT NOT NULL, turns INTEGER NOT NULL, quarters BLOB NOT NULL, others BLOB NOT NULL"
 _FIGURES = "levels BLOB NOT NULL, figures BLOB NOT NULL"
 SPEED = Kind(
     "speed",
-    3,
+    4,
     {
         "speed_numbers": "number INTEGER NOT NULL",
         "speed_counts": _COUNTS,
-        **{table: f"{_KIND_COLUMNS}, {_FIGURES}" for table, _ in _BANDS},
+        **{table: f"kind TEXT NOT NULL, {_FIGURES}" for table, _ in _BANDS},
         "speed_hour_numbers": "number INTEGER NOT NULL",
         "speed_hours": f"{_COUNTS}, {_FIGURES}",
     },
@@ -140,15 +143,17 @@ SPEED = Kind(
     growth=float(HOUR),
 )
 """``speed_numbers`` counts all turns of a day, which the index of the database does, too; ``speed_counts`` those of a
-cell: in all, and by the quarter hour in which they started. It is small, so that counting reads little of the file.
+cell: in all, by the quarter hour of the day in which they started, and of ``others`` the quarter hours and the numbers.
+It is small, so that counting reads little of the file. A ``kind`` is JSON of the fields of `TurnKind`.
 ``speed_hour_numbers`` has each hour that is kept, one without turns, too; ``speed_hours`` has all of a cell of an hour.
 """
 
 _IN_RANGE = "account = ? AND ended_at > ? AND ended_at <= ?"
 _ENDS = f"SELECT ended_at FROM main.requests WHERE {_IN_RANGE}"  # noqa: S608 (constants)
 _TURNS = f"SELECT id, {TIMING_COLUMNS} FROM requests WHERE {_IN_RANGE} AND {TIMED}"  # noqa: S608 (constants)
-_INSERT = f"INSERT INTO {{table}} VALUES ({', '.join('?' * (len(TurnKind._fields) + 4))})"  # noqa: S608 (constants)
-_INSERT_HOUR = f"INSERT INTO speed_hours VALUES ({', '.join('?' * (len(TurnKind._fields) + 6))})"  # noqa: S608 (constants)
+_INSERT = "INSERT INTO {table} VALUES (?, ?, ?, ?, ?)"
+_INSERT_COUNTS = "INSERT INTO speed_counts VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_HOUR = "INSERT INTO speed_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 # Reading
@@ -211,31 +216,54 @@ def kept_number(kept: KeptTurns, account: int, parts: KeptParts) -> int:
     )
 
 
-def kept_counts(kept: KeptTurns, account: int, parts: KeptParts, *, by_quarter: bool) -> Iterator[Count]:
+def kept_counts(kept: KeptTurns, parts: Mapping[int, KeptParts], *, by_quarter: bool) -> Iterator[Count]:
     """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
-    for table, spans in (("speed_counts", parts.days), ("speed_hours", parts.hours)):
-        for span in spans:
-            if not by_quarter:
-                for *kind, turns in kept.connection.execute(_KEPT_COUNTS.format(table=table), (account, *span)):
-                    yield TurnKind._make(kind), [0], [turns]
-                continue
-            for *kind, quarters in kept.connection.execute(_KEPT_QUARTERS.format(table=table), (account, *span)):
-                numbers = array("q", quarters)
-                yield TurnKind._make(kind), numbers[::2], numbers[1::2]
+    for table, step in (("speed_counts", DAY), ("speed_hours", HOUR)):
+        where = [
+            (account, *span) for account, each in parts.items() for span in (each.days if step == DAY else each.hours)
+        ]
+        if by_quarter:
+            yield from _quarter_counts(kept, table, step, where)
+            continue
+        for values in where:
+            for kind, turns in kept.connection.execute(_KEPT_COUNTS.format(table=table), values):
+                yield _read_kind(kind), 0, [turns]
+
+
+def _quarter_counts(
+    kept: KeptTurns, table: str, step: int, where: Sequence[tuple[int, float, float]]
+) -> Iterator[Count]:
+    # The numbers of the quarter hours of a span are added as one integer: none of them reaches the next one's bits.
+    sums: dict[tuple[float, str], int] = {}
+    for values in where:
+        for at, kind, quarters, others in kept.connection.execute(_KEPT_QUARTERS.format(table=table), values):
+            sums[at, kind] = sums.get((at, kind), 0) + int.from_bytes(quarters, sys.byteorder)
+            if others:
+                numbers = array("q", others)
+                for start, number in zip(numbers[::2], numbers[1::2], strict=True):
+                    yield _read_kind(kind), start, [number]
+    size = step // QUARTER * array("I").itemsize
+    for (at, kind), added in sums.items():
+        yield _read_kind(kind), at - step, array("I", added.to_bytes(size, sys.byteorder))
 
 
 def kept_cells(kept: KeptTurns, account: int, parts: KeptParts, wanted: int) -> Iterator[Cell]:
     """Yield a sample of the turns in parts that are kept: those of a level or above."""
-    found: dict[tuple[str | int | None, ...], list[bytes]] = {}
-    for table, spans in ((_bands(wanted), parts.days), (["speed_hours"], parts.hours)):
-        for each in table:
+    found: dict[str, list[bytes]] = {}
+    for tables, spans in ((_bands(wanted), parts.days), (["speed_hours"], parts.hours)):
+        for statement in [_KEPT_CELLS.format(table=table) for table in tables]:
             for span in spans:
-                for *kind, levels, figures in kept.connection.execute(_KEPT_CELLS.format(table=each), (account, *span)):
+                for kind, levels, figures in kept.connection.execute(statement, (account, *span)):
                     numbers = memoryview(levels).cast("q")
                     if wanted < len(numbers):
-                        found.setdefault(tuple(kind), []).append(figures[: numbers[wanted] * TURN_BYTES])
-    for alike, written in found.items():
-        yield TurnKind._make(alike), columns_from(written)
+                        found.setdefault(kind, []).append(figures[: numbers[wanted] * TURN_BYTES])
+    for kind, written in found.items():
+        yield _read_kind(kind), columns_from(written)
+
+
+@lru_cache(maxsize=1_000)
+def _read_kind(written: str) -> TurnKind:
+    return TurnKind._make(json.loads(written))
 
 
 def _bands(wanted: int) -> list[str]:
@@ -247,6 +275,6 @@ def _bands(wanted: int) -> list[str]:
 _OF_PART = "account = ? AND at > ? AND at <= ?"
 _HOURS = f"SELECT min(at), max(at), count(*) FROM speed_hour_numbers WHERE {_OF_PART}"  # noqa: S608 (constants)
 _KEPT_NUMBER = f"SELECT sum(number) FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)
-_KEPT_COUNTS = f"SELECT {_KIND_COLUMNS}, sum(turns) FROM {{table}} WHERE {_OF_PART} GROUP BY {_KIND_COLUMNS}"  # noqa: S608 (constants)
-_KEPT_QUARTERS = f"SELECT {_KIND_COLUMNS}, quarters FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)
-_KEPT_CELLS = f"SELECT {_KIND_COLUMNS}, levels, figures FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)
+_KEPT_COUNTS = f"SELECT kind, sum(turns) FROM {{table}} WHERE {_OF_PART} GROUP BY kind"  # noqa: S608 (constants)
+_KEPT_QUARTERS = f"SELECT at, kind, quarters, others FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)
+_KEPT_CELLS = f"SELECT kind, levels, figures FROM {{table}} WHERE {_OF_PART}"  # noqa: S608 (constants)

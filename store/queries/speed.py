@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import compress
+from itertools import accumulate, chain, compress
+from operator import ne
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import DAY, HOUR
@@ -142,7 +142,8 @@ class _Remembered(dict[float, str | None]):
         return self[at]
 
 
-_HOURS = tuple(f"{hour:02}:00" for hour in range(24))
+_HOURS = tuple(f"{quarter * QUARTER // HOUR:02}:00" for quarter in range(DAY // QUARTER))
+"""The hour of each quarter hour of a day."""
 
 
 class _Clock:
@@ -152,36 +153,35 @@ class _Clock:
         self._zone = zone
         self.day: _Label = _Remembered(self._days).__getitem__
         """Returns the day (``2026-11-21``); None outside the calendar."""
-        self._day_ends: dict[str | None, float] = {}
         self.hour: _Label = _Remembered(self._hours).__getitem__
         """Returns the hour of the day (``14:00``); None outside the calendar."""
+        self._runs: dict[tuple[float, int], list[tuple[str | None, int, int]]] = {}
 
     def _days(self, at: float) -> dict[float, str | None]:
         """Return the labels of the quarter hours of the day that one of them belongs to."""
         key = period_key(at, "day", self._zone)
-        bounds = self._bounds(key)
-        self._day_ends[key] = bounds.end
-        return {**dict.fromkeys(_quarters(bounds), key), at: key}
+        return {**dict.fromkeys(_quarters(self._bounds(key)), key), at: key}
 
     def _hours(self, at: float) -> dict[float, str | None]:
         hour = period_key(at, "hour", self._zone)
         found = {at: hour and hour[-5:]}
         start, end = self._bounds(period_key(at, "day", self._zone))
-        if end - start == DAY:  # else the clock is set, or there is no such day
-            found |= {each: _HOURS[int((each - start) // HOUR)] for each in _quarters(Bounds(start, end))}
+        if end - start == DAY and start % QUARTER == 0:  # else the clock is set, or there is no such day
+            found |= zip(_quarters(Bounds(start, end)), _HOURS, strict=True)
         return found
 
     def _bounds(self, day: str | None) -> Bounds:
         return (day and period_bounds(day, "day", self._zone)) or Bounds(0, 0)
 
-    def by_day(self, quarters: Sequence[float], numbers: Sequence[int]) -> Iterator[tuple[str | None, int]]:
-        """Yield the sums of the numbers of each day; quarter hours are in order."""
-        place = 0
-        while place < len(quarters):
-            day = self.day(quarters[place])
-            after = bisect_left(quarters, self._day_ends[day], place + 1)
-            yield day, sum(numbers[place:after])
-            place = after
+    def runs(self, label: _Label, start: float, number: int) -> list[tuple[str | None, int, int]]:
+        """Return runs of the same key among so many quarter hours: the key, the place of the first one, and the end."""
+        found = self._runs.get((start, number))
+        if found is None:
+            keys = list(map(label, range(int(start), int(start) + number * QUARTER, QUARTER)))
+            begins = [0, *compress(range(1, number), map(ne, keys, keys[1:]))]
+            found = [(keys[begin], begin, end) for begin, end in zip(begins, [*begins[1:], number], strict=True)]
+            self._runs[start, number] = found
+        return found
 
     def hours(self, period: Range) -> frozenset[str | None] | None:
         """Return the hours of the day that a time range touches; None for all."""
@@ -253,7 +253,8 @@ class _SpeedRows:
     def read(self, turns: SpeedTurns) -> None:
         """Read the turns of the time range, and the usual ones."""
         sampled = list(turns.sample(MAX_TURNS))
-        counts = map(counted, sampled) if turns.are_few(MAX_TURNS) else turns.counts(by_quarter=self._label is not None)
+        are_few = turns.are_few(MAX_TURNS)
+        counts = chain.from_iterable(map(counted, sampled)) if are_few else turns.counts(by_quarter=bool(self._label))
         for kind, numbers in self._counts(counts).items():
             for key, number in numbers.items():
                 rerouted = is_rerouted(kind.model, kind.response_model)
@@ -269,24 +270,19 @@ class _SpeedRows:
 
     def _counts(self, counts: Iterable[Count]) -> Mapping[TurnKind, Mapping[str | None, int]]:
         """Return the number of the turns of each kind by the rows that they belong to."""
-        found: defaultdict[TurnKind, defaultdict[str | None, int]] = defaultdict(lambda: defaultdict(int))
-        for kind, quarters, numbers in counts:
+        found: defaultdict[TurnKind, Counter[str | None]] = defaultdict(Counter)
+        for kind, start, numbers in counts:
             of_kind = found[kind]
             if self._label is None:
                 of_kind[self._key(kind)] += sum(numbers)
-                continue
-            for key, number in self._by_row(quarters, numbers):
-                of_kind[key] += number
-        return found
-
-    def _by_row(self, quarters: Sequence[float], numbers: Sequence[int]) -> Iterable[tuple[str | None, int]]:
-        """Return numbers of turns by the rows that quarter hours belong to; those of a day are added up."""
-        assert self._label is not None
-        return (
-            self._clock.by_day(quarters, numbers)
-            if self._by == "day"
-            else zip(map(self._label, quarters), numbers, strict=True)
-        )
+            elif len(numbers) == 1:
+                of_kind[self._label(start)] += numbers[0]
+            else:
+                before = [0, *accumulate(numbers)]
+                for key, begin, end in self._clock.runs(self._label, start, len(numbers)):
+                    of_kind[key] += before[end] - before[begin]
+        # A row has turns.
+        return {kind: +of_kind for kind, of_kind in found.items()}
 
     def document(self, accounts: list[AccountReference], now: SpeedNow) -> SpeedDocument:
         """Return the document."""

@@ -65,13 +65,15 @@ class SpeedTurns(NamedTuple):
     def counts(self, *, by_quarter: bool) -> Iterator[Count]:
         """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
         statement = _QUARTER_COUNTS if by_quarter else _COUNTS
-        for account in self.accounts:
-            parts = self.parts(account)
-            for part in parts.read:
+        parts = {account: self.parts(account) for account in self.accounts}
+        for account, each in parts.items():
+            for part in each.read:
                 for *kind, quarter, number in tuple_cursor(self.connection).execute(statement, (account, *part)):
-                    yield TurnKind._make(kind), [quarter], [number]
-            if self.kept:
-                yield from kept_counts(self.kept, account, parts.kept, by_quarter=by_quarter)
+                    yield TurnKind._make(kind), quarter, [number]
+        if self.kept:
+            yield from kept_counts(
+                self.kept, {account: each.kept for account, each in parts.items()}, by_quarter=by_quarter
+            )
 
     def are_few(self, most: int) -> bool:
         """Return True if a sample of at most so many turns has all of them."""
