@@ -188,7 +188,7 @@ def quantiles(ordered: Sequence[float], *, slow: float = 0.95) -> Quantiles:
 # Slower than usual?
 
 
-class Samples(NamedTuple):
+class KindSamples(NamedTuple):
     """Turns of one kind for `compare`: what they have in common, and columns of their days and of how fast they were.
 
     A figure that a turn does not tell is not a number.
@@ -263,7 +263,7 @@ class Comparison(NamedTuple):
         return found.median >= NOTABLE * found.usual.median and bool(self.changes)
 
 
-def compare(recent: Sequence[Samples], earlier: Sequence[Samples]) -> Comparison:
+def compare(recent: Sequence[KindSamples], earlier: Sequence[KindSamples]) -> Comparison:
     """Compare the turns of the last hours with those of the same hours of the days before."""
     turns, earlier_turns = _number(recent), _number(earlier)
     failed, earlier_failed = (_number([each for each in of if each.failed]) for of in (recent, earlier))
@@ -280,7 +280,7 @@ def compare(recent: Sequence[Samples], earlier: Sequence[Samples]) -> Comparison
     )
 
 
-def _number(samples: Sequence[Samples]) -> int:
+def _number(samples: Sequence[KindSamples]) -> int:
     return sum(len(each.days) for each in samples)
 
 
@@ -295,7 +295,7 @@ class _Figures(NamedTuple):
     figures: list[float]
 
 
-def _by_kind(samples: Sequence[Samples]) -> tuple[dict[_Kind, _Figures], dict[_Kind, _Figures]]:
+def _by_kind(samples: Sequence[KindSamples]) -> tuple[dict[_Kind, _Figures], dict[_Kind, _Figures]]:
     """Return the seconds to the first byte and the tokens a second of turns by their kind, as far as they tell them."""
     waits: dict[_Kind, _Figures] = {}
     rates: dict[_Kind, _Figures] = {}
@@ -436,7 +436,7 @@ def _binomial(count: int, turns: int, share: float) -> float:
     return math.exp(ways + count * math.log(share) + (turns - count) * math.log1p(-share))
 
 
-def _changes(recent: Sequence[Samples], earlier: Sequence[Samples]) -> list[Change]:
+def _changes(recent: Sequence[KindSamples], earlier: Sequence[KindSamples]) -> list[Change]:
     """Return what is different about the user's own turns, and may make them slower."""
     changes = []
     now, usual = (
@@ -453,7 +453,7 @@ def _changes(recent: Sequence[Samples], earlier: Sequence[Samples]) -> list[Chan
     return changes
 
 
-def _shares(samples: Sequence[Samples], what: OwnChoice) -> dict[str | None, float]:
+def _shares(samples: Sequence[KindSamples], what: OwnChoice) -> dict[str | None, float]:
     """Return the share of the turns that each model, effort or tier has."""
     counts: Counter[str | None] = Counter()
     for each in samples:

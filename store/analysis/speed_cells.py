@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.speed import NOT_MEASURED, Samples, TurnTiming, measure, outcome, short_model
+from store.analysis.speed import NOT_MEASURED, KindSamples, TurnTiming, measure, outcome, short_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -189,7 +189,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
     return found
 
 
-# Samples
+# KindSamples
 
 
 def cells(turns: Iterable[TurnTiming]) -> Iterator[Cell]:
@@ -210,7 +210,7 @@ def kind_of(turn: TurnTiming) -> TurnKind:
     return TurnKind._make(_KIND_FIELDS(turn))
 
 
-def samples(cell: Cell, day_of: Callable[[float], str | None]) -> Samples | None:
+def samples(cell: Cell, day_of: Callable[[float], str | None]) -> KindSamples | None:
     """Return the turns of a cell for `compare`; None where the limits refused them, or they were interrupted.
 
     Their model is the one that responded, by its short name. `day_of` returns the day of a timestamp.
@@ -220,7 +220,7 @@ def samples(cell: Cell, day_of: Callable[[float], str | None]) -> Samples | None
     if ended in {"refused", "interrupted"}:
         return None
     model = kind.response_model or kind.model
-    return Samples(
+    return KindSamples(
         short_model(model) if model else None,
         kind.reasoning_effort,
         kind.tier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from store.analysis.speed import Samples, TurnTiming
+from store.analysis.speed import KindSamples, TurnTiming
 from store.models import Tokens, Transport, Turn
 from tests.support.factories import ALICE
 
@@ -38,7 +38,7 @@ def timing(
 
 def day_of_samples(
     seed: int, turns: int = 20, *, slower: float = 1.0, day: str = "now", **fields: Any
-) -> list[Samples]:
+) -> list[KindSamples]:
     """Return the turns of a few hours of one day; `slower` multiplies the seconds to the first byte and for a token.
 
     A day is by itself up to a tenth slower or faster than others, and a turn of 30,000 input tokens takes some 2 s.
@@ -48,7 +48,7 @@ def day_of_samples(
     return list(_samples(dice, turns, mood, day, fields))
 
 
-def _samples(dice: random.Random, turns: int, mood: float, day: str, fields: dict[str, Any]) -> Iterator[Samples]:
+def _samples(dice: random.Random, turns: int, mood: float, day: str, fields: dict[str, Any]) -> Iterator[KindSamples]:
     for _ in range(turns):
         tokens = fields.get("input_tokens") or int(dice.lognormvariate(10.3, 0.6))
         effort = {"low": 0.5, "medium": 1.0, "high": 3.0}[fields.get("reasoning_effort", "medium")]
@@ -63,10 +63,10 @@ def _samples(dice: random.Random, turns: int, mood: float, day: str, fields: dic
             **fields,
             "input_tokens": [tokens],
         }
-        yield Samples(days=[day], **values)
+        yield KindSamples(days=[day], **values)
 
 
-def weeks_of_samples(seed: int, days: int = 20, turns: int = 20, **fields: Any) -> list[Samples]:
+def weeks_of_samples(seed: int, days: int = 20, turns: int = 20, **fields: Any) -> list[KindSamples]:
     """Return the turns of the same hours on some earlier days."""
     return [
         each

@@ -10,7 +10,7 @@ from store.analysis.speed import (
     Change,
     Measure,
     Quantiles,
-    Samples,
+    KindSamples,
     compare,
     is_rerouted,
     measure,
@@ -183,7 +183,7 @@ def test_failures(failed: int, of: int, earlier_failed: int, more: bool) -> None
     assert found.usual_failed == earlier_failed / 400
 
 
-def _with_failures(samples: list[Samples], failed: int) -> list[Samples]:
+def _with_failures(samples: list[KindSamples], failed: int) -> list[KindSamples]:
     return [each._replace(failed=True) for each in samples[:failed]] + samples[failed:]
 
 
