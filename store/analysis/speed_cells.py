@@ -189,7 +189,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
     return found
 
 
-# KindSamples
+# Samples
 
 
 def cells(turns: Iterable[TurnTiming]) -> Iterator[Cell]:

@@ -8,9 +8,9 @@ import pytest
 
 from store.analysis.speed import (
     Change,
+    KindSamples,
     Measure,
     Quantiles,
-    KindSamples,
     compare,
     is_rerouted,
     measure,
