@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 HOUR, DAY = 3_600, 86_400
 
-_HOURS_SECONDS = 8 * DAY
-"""For how long hours are kept: those of the 7 days that are asked for most, with the day in which these begin."""
+_HOURS_SECONDS = 31 * DAY
+"""For how long hours are kept: the 30 days that are asked for most, with the day in which these begin."""
 
 _BANDS = (("speed_turns_64", 6), ("speed_turns_8", 3), ("speed_turns", 0))
 """The tables of turns, each with the lowest level of its turns: questions that need every 64th one read no others."""
@@ -83,14 +83,18 @@ def _fill(piece: Piece) -> float:
 
 
 def _hours_since(piece: Piece) -> float:
-    """Return from when on the hours of a piece are kept, and delete those that are too old after it."""
+    """Return from when on the hours of a piece are kept, and delete those that are too old after it.
+
+    Of a piece that others follow, those hours that the last one would delete are left out.
+    """
     where = piece.account, piece.until
     if piece.kept.execute("SELECT 1 FROM speed_hour_numbers WHERE account = ? AND at > ?", where).fetchone():
         return piece.until
     since = piece.until - _HOURS_SECONDS
     for table in ("speed_hour_numbers", "speed_hours"):
         piece.kept.execute(f"DELETE FROM {table} WHERE account = ? AND at <= ?", (piece.account, since))  # noqa: S608 (constants)
-    return max(piece.since, since)
+    (newest,) = piece.source.execute(_NEWEST, (piece.account,)).fetchone()
+    return min(max(piece.since, since, floor_to(HOUR, newest or 0.0) - _HOURS_SECONDS), piece.until)
 
 
 def _insert_days(piece: Piece, found: _Cells) -> None:
@@ -129,7 +133,7 @@ _COUNTS = "kind TEXT NOT NULL, turns INTEGER NOT NULL, quarters BLOB NOT NULL, o
 _FIGURES = "levels BLOB NOT NULL, figures BLOB NOT NULL"
 SPEED = Kind(
     "speed",
-    4,
+    5,
     {
         "speed_numbers": "number INTEGER NOT NULL",
         "speed_counts": _COUNTS,
@@ -149,6 +153,7 @@ It is small, so that counting reads little of the file. A ``kind`` is JSON of th
 """
 
 _IN_RANGE = "account = ? AND ended_at > ? AND ended_at <= ?"
+_NEWEST = "SELECT max(ended_at) FROM main.requests WHERE account = ?"
 _ENDS = f"SELECT ended_at FROM main.requests WHERE {_IN_RANGE}"  # noqa: S608 (constants)
 _TURNS = f"SELECT id, {TIMING_COLUMNS} FROM requests WHERE {_IN_RANGE} AND {TIMED}"  # noqa: S608 (constants)
 _INSERT = "INSERT INTO {table} VALUES (?, ?, ?, ?, ?)"

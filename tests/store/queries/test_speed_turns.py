@@ -32,7 +32,7 @@ def test_turns_of_kept_days_and_hours_are_not_read_again(path: Path) -> None:
     """But those of the last hours; and of the first day those outside of whole hours, or all if it is long ago."""
     record(path, used(1.0), *(recorded(NOON + hour * HOUR) for hour in range(40 * 24)))
     now = NOON + 40 * DAY + 600
-    assert fill(path, [Wish(SPEED, speed_begin(now - 20 * DAY))], now)
+    assert fill(path, [Wish(SPEED, speed_begin(now - 35 * DAY))], now)
     midnight, begun = now - DAY / 2 - 600, now - 7 * DAY
     found = parts(path, Range(begun, now))
     assert found == (
@@ -42,9 +42,9 @@ def test_turns_of_kept_days_and_hours_are_not_read_again(path: Path) -> None:
             [Coverage(begun + 3_000, midnight - 6 * DAY), Coverage(midnight, now - 600 - 2 * HOUR)],
         ),
     )
-    begun = now - 20 * DAY
+    begun = now - 35 * DAY
     found = parts(path, Range(begun, midnight))
-    assert found == ([Range(begun, midnight - 19 * DAY)], ([Coverage(midnight - 19 * DAY, midnight)], []))
+    assert found == ([Range(begun, midnight - 34 * DAY)], ([Coverage(midnight - 34 * DAY, midnight)], []))
 
 
 def test_hours_are_kept_of_the_last_days(path: Path) -> None:
