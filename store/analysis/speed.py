@@ -167,9 +167,9 @@ class Quantiles(NamedTuple):
 def quantile(ordered: Sequence[float], share: float) -> float:
     """Return the value below which a share (0 to 1) of sorted figures is, interpolated between two of them."""
     place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    below = int(place)
+    figure, rest = ordered[below], place - below
+    return figure + (ordered[below + 1] - figure) * rest if rest else figure
 
 
 def median(figures: Iterable[float]) -> float | None:

@@ -179,7 +179,8 @@ def total(tallies: Iterable[Tally]) -> Tally:
     for each in tallies:
         found.turns += each.turns
         found.outcomes.update(each.outcomes)
-        found.errors.update(each.errors)
+        if each.errors:
+            found.errors.update(each.errors)
         found.rerouted += each.rerouted
         found.seconds += each.seconds
         found.first_byte_seconds += each.first_byte_seconds

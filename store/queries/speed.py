@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import accumulate, chain, compress
+from itertools import accumulate, chain, compress, repeat
 from operator import ne
 from typing import TYPE_CHECKING
 
@@ -133,13 +133,15 @@ _Label = Callable[[float], str | None]
 class _Remembered(dict[float, str | None]):
     """Labels of times, those of a day computed at once: what is known takes no call of Python, for there are many."""
 
-    def __init__(self, compute: Callable[[float], Mapping[float, str | None]]) -> None:
+    def __init__(self, compute: Callable[[float], tuple[str | None, Iterable[tuple[float, str]]]]) -> None:
         super().__init__()
         self._compute = compute
 
     def __missing__(self, at: float) -> str | None:
-        self.update(self._compute(at))
-        return self[at]
+        label, of_day = self._compute(at)
+        self.update(of_day)
+        self[at] = label
+        return label
 
 
 _HOURS = tuple(f"{quarter * QUARTER // HOUR:02}:00" for quarter in range(DAY // QUARTER))
@@ -157,18 +159,17 @@ class _Clock:
         """Returns the hour of the day (``14:00``); None outside the calendar."""
         self._runs: dict[tuple[float, int], list[tuple[str | None, int, int]]] = {}
 
-    def _days(self, at: float) -> dict[float, str | None]:
-        """Return the labels of the quarter hours of the day that one of them belongs to."""
+    def _days(self, at: float) -> tuple[str | None, Iterable[tuple[float, str]]]:
+        """Return the label of a quarter hour, and those of the quarter hours of its day."""
         key = period_key(at, "day", self._zone)
-        return {**dict.fromkeys(_quarters(self._bounds(key)), key), at: key}
+        return key, zip(_quarters(self._bounds(key)), repeat(key or ""))
 
-    def _hours(self, at: float) -> dict[float, str | None]:
+    def _hours(self, at: float) -> tuple[str | None, Iterable[tuple[float, str]]]:
         hour = period_key(at, "hour", self._zone)
-        found = {at: hour and hour[-5:]}
-        start, end = self._bounds(period_key(at, "day", self._zone))
-        if end - start == DAY and start % QUARTER == 0:  # else the clock is set, or there is no such day
-            found |= zip(_quarters(Bounds(start, end)), _HOURS, strict=True)
-        return found
+        bounds = self._bounds(hour and hour[:10])
+        # Else the clock is set, or there is no such day.
+        is_plain = bounds.end - bounds.start == DAY and bounds.start % QUARTER == 0
+        return hour and hour[-5:], zip(_quarters(bounds), _HOURS, strict=True) if is_plain else ()
 
     def _bounds(self, day: str | None) -> Bounds:
         return (day and period_bounds(day, "day", self._zone)) or Bounds(0, 0)
