@@ -60,10 +60,13 @@ def fill(
 
     """
     try:
-        with open_kept_for_filling(database, [wish.kind for wish in wishes]) as kept:
+        with (
+            contextlib.closing(open_reader(database)) as source,
+            open_kept_for_filling(database, [wish.kind for wish in wishes]) as kept,
+        ):
             for wish in wishes:
-                for account in _accounts(database, wish):
-                    while _fill_piece(database, kept, wish, account, now):
+                for account in _accounts(source, wish):
+                    while _fill_piece(source, kept, wish, account, now):
                         on_piece()
     except MissingError:
         return True
@@ -98,23 +101,27 @@ def drop_edited(database: Path) -> None:
     """
     try:
         if kept_path(database).exists():
-            with open_kept_for_filling(database, ()) as kept, writing(kept), _reading(database) as source:
+            with (
+                contextlib.closing(open_reader(database)) as source,
+                open_kept_for_filling(database, ()) as kept,
+                writing(kept),
+                _one_state(source),
+            ):
                 compare(source, kept)
     except FAILURES:
         delete_kept(database)
 
 
-def _accounts(database: Path, wish: Wish) -> list[int]:
+def _accounts(source: sqlite3.Connection, wish: Wish) -> list[int]:
     if wish.accounts is not None:
         return sorted(wish.accounts)
-    with _reading(database) as source:
-        return [row[0] for row in source.execute("SELECT id FROM accounts ORDER BY id")]
+    return [row[0] for row in source.execute("SELECT id FROM accounts ORDER BY id")]
 
 
-def _fill_piece(database: Path, kept: sqlite3.Connection, wish: Wish, account: int, now: float) -> bool:
+def _fill_piece(source: sqlite3.Connection, kept: sqlite3.Connection, wish: Wish, account: int, now: float) -> bool:
     """Fill the next piece of an account; return False if there is none."""
     kind = wish.kind
-    with contextlib.suppress(_NothingFilledError), writing(kept), _reading(database) as source:
+    with contextlib.suppress(_NothingFilledError), writing(kept), _one_state(source):
         compare(source, kept)
         known = stored_coverage(kept, kind.name).get(account)
         bounds = _next_bounds(_first_row_at(source, account), wish, known, now)
@@ -161,11 +168,13 @@ def _first_row_at(source: sqlite3.Connection, account: int) -> float | None:
 
 
 @contextlib.contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """Open one state of the database."""
-    with contextlib.closing(open_reader(database)) as source:
-        source.execute("BEGIN")
-        yield source
+def _one_state(source: sqlite3.Connection) -> Iterator[None]:
+    """Read one state of the database: that at the first question."""
+    source.execute("BEGIN")
+    try:
+        yield
+    finally:
+        source.rollback()
 
 
 _FIRST_ROWS = """
