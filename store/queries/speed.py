@@ -27,10 +27,9 @@ from store.analysis.speed_text import comparison_text
 from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
-from store.queries.cursors import edit_number, read_transaction
+from store.queries.cursors import read_transaction
 from store.queries.kept_speed import SPEED, kept_turns
 from store.queries.machines import with_silent_machines
-from store.queries.recent import computed
 from store.queries.speed_turns import Range, SpeedTurns
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     )
     from store.kept.kind import Kept
     from store.queries.accounts import Account
-    from store.queries.recent import Recent
 
 USUAL_SECONDS = 28 * DAY
 """The days of UTC before that of the time range, whose figures are the usual ones: each day of the week four times."""
@@ -76,18 +74,12 @@ def load_speed(
     by: SpeedBy = "model",
     since: float,
     zone: dt.tzinfo | None = None,
-    recent: Recent | None = None,
 ) -> SpeedDocument:
     """Return how fast the turns of the accounts were from `since` to `now` (Unix seconds).
 
-    Days and hours are those of `zone`, by default of the machine. A document of a `recent` is used again while there is
-    no further turn.
+    Days and hours are those of `zone`, by default of the machine.
     """
     chosen = in_order(accounts)
-
-    def compute() -> SpeedDocument:
-        found = ask_kept(connection, SPEED, load)
-        return load(None) if found is None else found
 
     def load(kept: Kept | None) -> SpeedDocument:
         turns = SpeedTurns(connection, kept_turns(kept), [account.id for account in chosen], Range(since, now))
@@ -99,17 +91,8 @@ def load_speed(
         return table.document([account.reference for account in chosen], _now(now_and_usual, now - span, span))
 
     with read_transaction(connection):
-        document = computed(
-            recent,
-            ("speed", by, round(now - since), tuple(account.key for account in chosen)),
-            (chosen, edit_number(connection), connection.execute(_NEWEST_TURN).fetchone()[0]) if recent else None,
-            now,
-            compute,
-        )
-        return with_silent_machines(document.copy(), connection, now, chosen)
-
-
-_NEWEST_TURN = "SELECT max(id) FROM main.requests"
+        document = ask_kept(connection, SPEED, load) or load(None)
+        return with_silent_machines(document, connection, now, chosen)
 
 
 def empty_speed(now: float, *, by: SpeedBy, since: float) -> SpeedDocument:
