@@ -55,11 +55,18 @@ class ShownEvent(NamedTuple):
     event: Event
 
 
+class RangeEvents(NamedTuple):
+    """The events that are shown in a range, and the first times of its snapshots (Unix seconds)."""
+
+    shown: list[ShownEvent]
+    snapshots_at: list[float]
+
+
 class EventRange(NamedTuple):
     """The events of an account that are shown with ``since < shown_at <= until`` (Unix seconds).
 
-    ``now`` is the time of the question: a turn under way may still explain an increase. None means that all turns that
-    can are stored. Increases from before ``turns_known_since`` are not events.
+    ``now`` is the time of the question: a turn under way may still explain an increase. None means that the range is
+    too old for that. Increases from before ``turns_known_since`` are not events.
     """
 
     account: int
@@ -73,12 +80,17 @@ class EventRange(NamedTuple):
         return self.since < at <= self.until
 
 
-def shown_events(connection: Connection, wanted: EventRange) -> Iterator[ShownEvent]:
-    """Yield the events of a range: those of increases some thousands of increases later than the others.
+def events_of(connection: Connection, wanted: EventRange) -> RangeEvents:
+    """Return the events of a range: those of increases some thousands of increases later than the others.
 
     Changes of the account's token are not among them: they come from another table.
     """
     rows = _RowsAround(connection, wanted)
+    shown = list(_shown(connection, wanted, rows))
+    return RangeEvents(shown, rows.inside)
+
+
+def _shown(connection: Connection, wanted: EventRange, rows: _RowsAround) -> Iterator[ShownEvent]:
     waiting_by_limit: dict[str, list[Increase]] = {}
     for event in account_events(rows):
         if not wanted.contains(rows.at):
@@ -96,12 +108,16 @@ def shown_events(connection: Connection, wanted: EventRange) -> Iterator[ShownEv
 
 
 class _RowsAround:
-    """The snapshots around a range in the order of arrival; ``at`` is the first time of the one yielded last."""
+    """The snapshots around a range in the order of arrival.
+
+    ``at`` is the first time of the one yielded last, ``inside`` has those of the yielded ones in the range.
+    """
 
     def __init__(self, connection: Connection, wanted: EventRange) -> None:
         self._connection = connection
         self._wanted = wanted
         self.at = -math.inf
+        self.inside: list[float] = []
 
     def __iter__(self) -> Iterator[Row]:
         account = self._wanted.account
@@ -111,6 +127,8 @@ class _RowsAround:
         rows = (stream_mappings(self._connection, _ROWS, each) for each in places)
         for row in heapq.merge(*rows, key=itemgetter("id")):
             self.at = row["first_seen_at"]
+            if self._wanted.contains(self.at):
+                self.inside.append(self.at)
             yield row
 
     def _bounds(self, limits: Sequence[str]) -> tuple[float, float]:
@@ -129,24 +147,12 @@ class _RowsAround:
         return early, late
 
     def _ids(self, limits: Sequence[str], since: float, until: float) -> tuple[float, float]:
-        """Return the lowest and the highest id of the snapshots of a range of time."""
+        """Return the lowest and the highest id of the snapshots of a range of time, late ones included."""
         if since >= until:
             return math.inf, -math.inf
         values = [(self._wanted.account, limit, since, until) for limit in limits]
         found = [row for each in values for row in self._connection.execute(_IDS, each) if row[0] is not None]
         return min((row[0] for row in found), default=math.inf), max((row[1] for row in found), default=-math.inf)
-
-
-def snapshot_times(connection: Connection, account: int, since: float, until: float) -> Iterator[float]:
-    """Yield the first times of the snapshots that events of a range of time come from."""
-    for limit in _limits(connection, account):
-        yield from (row[0] for row in connection.execute(_TIMES, (account, limit, since, until)))
-
-
-def count_snapshots(connection: Connection, account: int, since: float, until: float) -> int:
-    """Return the number of snapshots that events of a range of time come from."""
-    values = [(account, limit, since, until) for limit in _limits(connection, account)]
-    return sum(int(connection.execute(_COUNT, each).fetchone()[0]) for each in values)
 
 
 def limits_before(connection: Connection, account: int, at: float) -> int:
@@ -225,10 +231,10 @@ ORDER BY +id
 
 _CURRENT = f"SELECT {_COLUMNS} FROM snapshots WHERE id IN (SELECT snapshot_id FROM limits WHERE account = ?)"  # noqa: S608
 
-_WITHIN = "FROM snapshots WHERE account = ? AND limit_id = ? AND late = 0 AND first_seen_at > ? AND first_seen_at <= ?"
-_TIMES = f"SELECT first_seen_at {_WITHIN}"
-_COUNT = f"SELECT count(*) {_WITHIN}"
-_IDS = f"SELECT min(id), max(id) {_WITHIN}"
+_IDS = (
+    "SELECT min(id), max(id) FROM main.snapshots"
+    " WHERE account = ? AND limit_id = ? AND first_seen_at > ? AND first_seen_at <= ?"
+)
 
 _NUMBERS = (
     "SELECT count(*), max(id) FROM main.requests WHERE account = :account AND ended_at > :since",
@@ -236,7 +242,7 @@ _NUMBERS = (
     JOIN main.snapshots s ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at > :since
     WHERE l.account = :account""",
 )
-"""The index has all that is counted."""
+"""As in `_IDS`, the index has all that is asked for."""
 
 _LIMITS_BEFORE = (
     "SELECT count(*) FROM limits l WHERE l.account = ? AND EXISTS (SELECT 1 FROM snapshots s"

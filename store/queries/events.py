@@ -1,7 +1,7 @@
 """What happened to accounts and their limits: the documents of ``events --json`` and ``/api/events``.
 
-Events from up to some 25 hours ago are read where they are kept (`store.queries.kept_events`), the others are made of
-the rows of the database; without kept ones all are.
+Events from up to two or three hours ago are read where they are kept (`store.queries.kept_events`), the others are made
+of the rows of the database; without kept ones all are.
 """
 
 from __future__ import annotations
@@ -20,8 +20,17 @@ from store.kept.kind import floor_to
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import edit_number, is_among, read_transaction
-from store.queries.event_rows import EventRange, count_snapshots, limits_before, rows_state, shown_events
-from store.queries.kept_events import EVENTS, STEP, KeptHistory, load_kept_events
+from store.queries.event_rows import EventRange, events_of, limits_before, rows_state
+from store.queries.kept_events import (
+    EVENTS,
+    FINAL_SECONDS,
+    STEP,
+    EventChoice,
+    ListedEvent,
+    listed,
+    load_kept_events,
+    parse_events,
+)
 from store.queries.machines import with_silent_machines
 from store.queries.recent import computed
 
@@ -32,10 +41,14 @@ if TYPE_CHECKING:
     from store.documents import EventEntry, EventsDocument, EventsPageDocument
     from store.kept.kind import Kept
     from store.queries.accounts import Account
+    from store.queries.kept_events import KeptHistory
     from store.queries.recent import Recent
 
 _NOTHING_PRUNED = 1_735_689_600.0
 """What a team's database says of where its rows begin before it was ever pruned: no Codex is as old."""
+
+_BEGIN_STEP = 6 * STEP
+"""Events are looked for from a multiple of this on."""
 
 _SAME_MIGRATION_SECONDS = 60.0
 """Migrations that were applied this close to each other created a new database."""
@@ -57,11 +70,11 @@ def load_events(
     `limit_id` it covers that limit alone, without the events of whole accounts. Sentences give local times in `zone`,
     by default the machine's own.
     """
-    query = _Query(now, since, kinds, limit_id)
+    query = _Query(now, EventChoice(since, kinds, limit_id))
     found = _find(connection, query, accounts)
     document: EventsDocument = {
         **_head(found, query),
-        "events": [_event_entry(*each, zone) for each in found.events],
+        "events": list(_entries(found.events, zone)),
     }
     return with_silent_machines(document, connection, now, found.accounts)
 
@@ -83,12 +96,12 @@ def load_event_page(
     Without `routine` the resets that came when they were due are left out. Events of the last hours that are those of a
     `recent` are used again.
     """
-    query = _Query(now, since, kinds, limit_id, recent)
+    query = _Query(now, EventChoice(since, kinds, limit_id), recent)
     found = _find(connection, query, accounts)
-    wanted = [each for each in found.events if routine or not is_routine(each[0])]
+    wanted = [each for each in found.events if routine or not each[0].is_routine]
     document: EventsPageDocument = {
         **_head(found, query),
-        "events": [_event_entry(*each, None) for each in wanted[-most:]],
+        "events": list(_entries(wanted[-most:], None)),
         "left_out": max(0, len(wanted) - most),
         "routine_left_out": len(found.events) - len(wanted),
     }
@@ -97,7 +110,7 @@ def load_event_page(
 
 def empty_events(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsDocument:
     """Return the document of a database that does not exist yet."""
-    return _head(_Found([], [], 0, -math.inf), _Query(now, since, None, limit_id))
+    return _head(_Found([], [], 0, -math.inf), _Query(now, EventChoice(since, None, limit_id)))
 
 
 def empty_event_page(now: float, *, since: float | None = None, limit_id: str | None = None) -> EventsPageDocument:
@@ -107,7 +120,7 @@ def empty_event_page(now: float, *, since: float | None = None, limit_id: str | 
 
 def events_begin(since: float | None) -> float:
     """Return from when on events are shown that happened since a time, or that a question since then compares."""
-    return -math.inf if since is None else floor_to(STEP, since - DAY)
+    return -math.inf if since is None else floor_to(_BEGIN_STEP, since - DAY)
 
 
 # Finding
@@ -117,25 +130,15 @@ class _Query(NamedTuple):
     """What is asked for; `load_events` describes the fields."""
 
     now: float
-    since: float | None
-    kinds: Collection[str] | None
-    limit_id: str | None
+    choice: EventChoice
     recent: Recent | None = None
-
-    def wants(self, event: Event) -> bool:
-        """Return True if an event is asked for."""
-        return (
-            (self.since is None or event.at >= self.since)
-            and (self.kinds is None or event.kind in self.kinds)
-            and (self.limit_id is None or event.limit_id == self.limit_id)
-        )
 
 
 class _Found(NamedTuple):
     """The events of accounts in order, and what a document says of them as a whole."""
 
     accounts: list[Account]
-    events: list[tuple[Event, Account]]
+    events: list[tuple[ListedEvent, Account]]
     snapshots: int
     turns_known_since: float
 
@@ -146,7 +149,7 @@ def _find(connection: Connection, query: _Query, accounts: Sequence[Account]) ->
         known_since = (
             turns_known_since(connection) if is_file(connection) else _machines_know_turns_since(connection, chosen)
         )
-        kept = _kept_histories(connection, query, chosen)
+        kept = _kept_histories(connection, query, chosen, known_since)
         histories = [_history(connection, query, account, kept.get(account.id), known_since) for account in chosen]
     events = [(event, account) for each, account in zip(histories, chosen, strict=True) for event in each.events]
     # Use elsewhere comes last of what happened at one time: it is found after the rest.
@@ -154,18 +157,33 @@ def _find(connection: Connection, query: _Query, accounts: Sequence[Account]) ->
     return _Found(chosen, events, sum(each.snapshots for each in histories), known_since)
 
 
-class _AccountEvents(NamedTuple):
+class _History(NamedTuple):
+    """The events of an account that are asked for, and the number of snapshots that were examined for them."""
+
+    events: list[ListedEvent]
+    snapshots: int
+
+
+class _MadeEvents(NamedTuple):
+    """The events that the rows of a range show, and the number of its snapshots."""
+
     events: list[Event]
     snapshots: int
 
 
-def _kept_histories(connection: Connection, query: _Query, accounts: Sequence[Account]) -> Mapping[int, KeptHistory]:
+def _kept_histories(
+    connection: Connection, query: _Query, accounts: Sequence[Account], known_since: float
+) -> Mapping[int, KeptHistory]:
     """Return what is kept of the events of accounts, by their ids."""
 
     def read(kept: Kept) -> dict[int, KeptHistory]:
         found = {}
+        begin = events_begin(query.choice.since)
+        # Before a clock was set back, what was final then may have been filled.
+        final_at = floor_to(STEP, query.now - FINAL_SECONDS)
         for account in accounts:
-            history = load_kept_events(connection, kept, EventRange(account.id, events_begin(query.since)))
+            wanted = EventRange(account.id, begin, final_at, turns_known_since=known_since)
+            history = load_kept_events(connection, kept, wanted, query.choice)
             if history is not None:
                 found[account.id] = history
         return found
@@ -175,11 +193,12 @@ def _kept_histories(connection: Connection, query: _Query, accounts: Sequence[Ac
 
 def _history(
     connection: Connection, query: _Query, account: Account, kept: KeptHistory | None, known_since: float
-) -> _AccountEvents:
+) -> _History:
     """Return the events of an account that are asked for: the kept ones, and those of the rows before and after."""
-    begin = events_begin(query.since)
+    begin = events_begin(query.choice.since)
     rest = [(begin, math.inf)]
-    events: list[Event] = []
+    events: list[ListedEvent] = []
+    made: list[Event] = []
     snapshots = limits_before(connection, account.id, begin)
     if kept is not None:
         since, until = kept.coverage
@@ -187,21 +206,22 @@ def _history(
         rest = [(begin, since)] if begin < since and since > 0 else []
         rest.append((until, math.inf))
         snapshots += kept.snapshots
-        events += [each for each in kept.events if not _is_before(each, known_since)]
+        events += kept.events
     recent = query.recent if kept else None
     for since, until in rest:
         wanted = EventRange(account.id, since, until, query.now, known_since)
-        found = computed(
+        part = computed(
             recent,
             ("events", account.key, since, until),
             _state(connection, wanted) if recent else None,
             query.now,
             functools.partial(_made, connection, wanted),
         )
-        events += found.events
-        snapshots += found.snapshots
-    events += token_events(_tokens(connection, account.id))
-    return _AccountEvents([event for event in events if query.wants(event)], snapshots)
+        made += part.events
+        snapshots += part.snapshots
+    made += token_events(_tokens(connection, account.id))
+    events += [listed(each) for each in made if query.choice.includes(each)]
+    return _History(events, snapshots)
 
 
 def _state(connection: Connection, wanted: EventRange) -> object:
@@ -210,16 +230,10 @@ def _state(connection: Connection, wanted: EventRange) -> object:
     return edit_number(connection), wanted._replace(now=None), rows
 
 
-def _made(connection: Connection, wanted: EventRange) -> _AccountEvents:
+def _made(connection: Connection, wanted: EventRange) -> _MadeEvents:
     """Return the events of a range, made of the rows."""
-    account, since, until = wanted[:3]
-    events = [shown.event for shown in shown_events(connection, wanted)]
-    return _AccountEvents(events, count_snapshots(connection, account, since, until))
-
-
-def _is_before(event: Event, known_since: float) -> bool:
-    """Return True if an event is use elsewhere from before turns were known."""
-    return event.kind == "used_elsewhere" and event.before.seen_at < known_since
+    found = events_of(connection, wanted)
+    return _MadeEvents([shown.event for shown in found.shown], len(found.snapshots_at))
 
 
 def _tokens(connection: Connection, account: int) -> Iterator[Mapping[str, Any]]:
@@ -237,13 +251,19 @@ def _head(found: _Found, query: _Query) -> EventsDocument:
     """Return a document without its events."""
     return {
         "generated_at": int(query.now),
-        "since": query.since,
-        "limit_id": query.limit_id,
+        "since": query.choice.since,
+        "limit_id": query.choice.limit_id,
         "turns_known_since": found.turns_known_since if found.turns_known_since > 0 else None,
         "readings": found.snapshots,
         "accounts": [account.reference for account in found.accounts],
         "events": [],
     }
+
+
+def _entries(found: Sequence[tuple[ListedEvent, Account]], zone: dt.tzinfo | None) -> Iterator[EventEntry]:
+    parsed = iter(parse_events([each.event for each, _ in found if isinstance(each.event, str)]))
+    for each, account in found:
+        yield _event_entry(next(parsed) if isinstance(each.event, str) else each.event, account, zone)
 
 
 def _event_entry(event: Event, account: Account, zone: dt.tzinfo | None) -> EventEntry:

@@ -115,7 +115,7 @@ class History:
         self._write(self._message(chance, self.now))
 
     def _a_turn(self, chance: random.Random, ended_at: float) -> Turn:
-        lasted = chance.choice((1, 20, 600, HOUR))
+        lasted = chance.choice((1, 20, 600, HOUR, 5 * HOUR))
         tokens = {"input": 1_000, "cached": 300, "output": chance.randrange(900)}
         started_at = ended_at - lasted
         return turn(

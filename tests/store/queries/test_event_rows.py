@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.database import open_reader
-from store.queries.event_rows import EventRange, count_snapshots, current_rows, row_by_id, shown_events, snapshot_times
+from store.queries.event_rows import EventRange, current_rows, events_of, row_by_id
 from tests.support.databases import record
 from tests.support.event_factories import five, reported
 from tests.support.factories import NOON
@@ -32,22 +32,17 @@ def test_the_events_of_ranges_are_those_of_the_whole(path: Path, steps: list[Ste
     bounds = [-math.inf, *sorted(NOON + day * DAY for day in cuts), math.inf]
     with closing(open_reader(path)) as connection:
         for (account,) in connection.execute("SELECT id FROM accounts"):
-            whole = sorted(map(repr, shown_events(connection, EventRange(account))))
-            parts = [
-                repr(shown)
-                for since, until in pairwise(bounds)
-                for shown in shown_events(connection, EventRange(account, since, until))
-            ]
-            assert sorted(parts) == whole
-            counts = [count_snapshots(connection, account, *each) for each in pairwise(bounds)]
-            assert sum(counts) == len(list(snapshot_times(connection, account, -math.inf, math.inf)))
+            whole = events_of(connection, EventRange(account))
+            parts = [events_of(connection, EventRange(account, *each)) for each in pairwise(bounds)]
+            assert sorted(repr(shown) for part in parts for shown in part.shown) == sorted(map(repr, whole.shown))
+            assert sorted(at for part in parts for at in part.snapshots_at) == sorted(whole.snapshots_at)
 
 
 def test_an_event_is_shown_by_its_later_snapshot(path: Path) -> None:
     """A reset that was due while nobody looked happened before."""
     record(path, reported(five(40)), reported(five(3, NOON + 6 * DAY), 5 * DAY))
     with closing(open_reader(path)) as connection:
-        (shown,) = (each for each in shown_events(connection, EventRange(1)) if each.event.kind == "window_reset")
+        (shown,) = (each for each in events_of(connection, EventRange(1)).shown if each.event.kind == "window_reset")
     assert (shown.shown_at, shown.event.at) == (NOON + 5 * DAY, NOON + 7_200)
 
 
@@ -71,7 +66,7 @@ def test_rows_that_are_passed_over_have_no_events(
         pass
     with closing(open_reader(path)) as connection:
         for (account,) in connection.execute("SELECT id FROM accounts"):
-            found = list(shown_events(connection, EventRange(account)))
+            found = events_of(connection, EventRange(account))
             with monkeypatch.context() as patch:
                 patch.setattr("store.analysis.events._only_grew", lambda *_: False)
-                assert list(shown_events(connection, EventRange(account))) == found
+                assert events_of(connection, EventRange(account)) == found

@@ -10,11 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.database import open_reader
+from store.kept.filling import Wish, fill
 from store.queries.accounts import load_accounts
 from store.queries.events import load_event_page, load_events
 from store.queries.kept_events import EVENTS
 from store.queries.recent import Recent
-from tests.support.kept_histories import DAY, HISTORIES, History, Step, pieces_of, play, without_kept
+from tests.support.databases import record
+from tests.support.event_factories import five, reported
+from tests.support.factories import NOON, turn
+from tests.support.kept_histories import DAY, HISTORIES, HOUR, History, Step, pieces_of, play, without_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +45,14 @@ def comparable(found: EventsDocument) -> dict[str, Any]:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(steps=HISTORIES, days=st.sampled_from((0.5, 3, 30)), since=st.floats(0, 80))
+@given(
+    steps=HISTORIES,
+    days=st.sampled_from((0.5, 3, 30)),
+    since=st.floats(0, 80),
+    some=st.sampled_from(({}, {"kinds": ("window_reset", "used_elsewhere")}, {"limit_id": "codex_bengalfox"})),
+)
 def test_kept_events_are_those_of_the_rows(
-    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float
+    path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float, some: dict[str, Any]
 ) -> None:
     """Whatever happens to the database, in whatever pieces they were kept, and where they are used again."""
     recent = Recent()
@@ -51,8 +60,34 @@ def test_kept_events_are_those_of_the_rows(
         pieces_of(patch, days)
         for history in play(path, [EVENTS], steps):
             for begin in (None, history.now - since * DAY):
-                found = document(history, since=begin)
+                found = document(history, since=begin, **some)
                 with without_kept(patch):
-                    expected = document(history, since=begin)
+                    expected = document(history, since=begin, **some)
                 assert comparable(found) == comparable(expected)
                 assert page(history, begin, recent) == page(history, begin, None)
+
+
+def shown(path: Path, now: float) -> list[str]:
+    """The kinds of the events at a time."""
+    with closing(open_reader(path)) as connection:
+        found = load_events(connection, now, accounts=load_accounts(connection))
+    return [event["kind"] for event in found["events"]]
+
+
+def test_a_turn_that_ends_late_explains_what_was_kept_as_used_elsewhere(path: Path) -> None:
+    """It began before the increase, and was stored hours after that was kept."""
+    now = NOON + 5 * HOUR
+    record(path, reported(five(10)), reported(five(14), 60), reported(five(14), 4.5 * HOUR))
+    assert fill(path, [Wish(EVENTS)], now)
+    assert shown(path, now) == ["used_elsewhere"]
+    long = turn(at=now, tokens={"input": 1_000, "output": 100})
+    record(path, long.model_copy(update={"started_at": NOON, "first_byte_at": NOON + 10}))
+    assert shown(path, now) == []
+
+
+def test_what_was_final_before_the_clock_was_set_back_is_asked_of_the_rows(path: Path) -> None:
+    """At the earlier time a turn under way may still explain the increase."""
+    record(path, reported(five(10)), reported(five(14), 60), reported(five(14), 4.5 * HOUR))
+    assert fill(path, [Wish(EVENTS)], NOON + 5 * HOUR)
+    assert shown(path, NOON + 5 * HOUR) == ["used_elsewhere"]
+    assert shown(path, NOON + HOUR / 2) == []
