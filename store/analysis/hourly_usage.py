@@ -11,7 +11,7 @@ before and from the same hour of other days.
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,14 +115,15 @@ class HourlyUsage:
         turn = _usual_turn(pairs)
         found: list[_Gap] = []
         for old, new, points, lost in pairs:
-            begin, until, end = (old.at - origin) / HOUR, (old.until - origin) / HOUR, (new.at - origin) / HOUR
+            at, seen_until, was, _ = old
+            begin, until, end = (at - origin) / HOUR, (seen_until - origin) / HOUR, (new[0] - origin) / HOUR
             if lost:
                 begun = end if new.resets_at is None else (new.resets_at - length - origin) / HOUR
                 begun = min(max(begun, begin), end)
                 over = begun if old.resets_at is None else min(max((old.resets_at - origin) / HOUR, begin), begun)
                 found += self._mark_lost(old, begin, until, over)
                 self._spread(begun, end, new.used_percent)
-            elif is_full(old.used_percent):
+            elif is_full(was):
                 self._mark_unknown(begin, end)
             elif end - until > _GAP_HOURS:
                 found.append(self._spread_over_gap(begin, until, end, points, turn))
@@ -329,14 +330,19 @@ _PACE_HOURS, _PACE_HALF_HOURS, _PACE_LEAST, _PACE_SHORTEST = 24, 2.0, 0.25, 0.25
 def _changes(known: Sequence[UsageSample], length: float) -> list[_Change]:
     """Return what happened between the samples of a window of `length` seconds."""
     minutes = round(length / MINUTE)
+    return [_change(old, new, minutes) for old, new in pairwise(known)]
+
+
+def _change(old: UsageSample, new: UsageSample, minutes: int) -> _Change:
+    at, _, was, due_at = old
+    seen_at, _, used, resets_at = new
+    # Nearly all: with the date that it had, a window that did not fall went on.
+    if due_at == resets_at and used >= was:
+        return old, new, used - was, False
     # `until` of a sample may cover readings that the sampling left out, which were of the next period.
-    readings = [WindowReading(used, minutes, resets_at, at) for at, _, used, resets_at in known]
-    changes = map(transition, readings, readings[1:])
-    return [
-        # Of an unused window no points were lost.
-        (old, new, change.points, old.used_percent > 0 and change.is_reset)
-        for old, new, change in zip(known, known[1:], changes, strict=False)
-    ]
+    found = transition(WindowReading(was, minutes, due_at, at), WindowReading(used, minutes, resets_at, seen_at))
+    # Of an unused window no points were lost.
+    return old, new, found.points, was > 0 and found.is_reset
 
 
 def _usual_turn(pairs: Iterable[_Change]) -> float:

@@ -8,9 +8,11 @@ that followed it, so that both ends of a gap without readings are known. Gaps th
 from __future__ import annotations
 
 import functools
+import math
 import time
-from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.budgets import BUDGET_WINDOW_MINUTES
 from store.analysis.forecast import Forecast, forecast
@@ -18,7 +20,7 @@ from store.analysis.formatting import DAY, HOUR
 from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
 from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
 from store.constants import BUDGET_SLOT
-from store.queries.cursors import edit_number, read_transaction
+from store.queries.cursors import edit_number, read_transaction, tuple_cursor
 from store.queries.imported import imported_samples
 from store.queries.limits import current_snapshots
 from store.queries.machines import with_silent_machines
@@ -178,74 +180,89 @@ def _second(at: float | None) -> int | None:
     return None if at is None else int(at)
 
 
-def samples_of(rows: Sequence[StoredRow], slot: str) -> list[UsageSample]:
+def samples_of(rows: Sequence[SampledRow], slot: str) -> list[UsageSample]:
     """Return the samples of a window from the rows that report it."""
-    found = []
-    window_columns = SLOT_COLUMNS.get(slot)
-    place = list(SLOT_COLUMNS).index(slot) * len(WindowRow._fields) if window_columns else 0
-    followers = [row[0] for row in rows[1:]]
+    if slot not in SLOT_COLUMNS:
+        others = [other_windows(row[-1]).get(slot, WindowRow()) for row in rows]
+        return [
+            UsageSample(row[0], row[1], window.used_percent, window.resets_at)
+            for row, window in zip(rows, others, strict=True)
+            if window.used_percent is not None
+        ]
     # By position: a look-up by name takes ten times as long.
-    for (at, until, next_at, *windows, others), following in zip_longest(rows, followers):
-        if window_columns:
-            used, _, resets_at = windows[place : place + len(WindowRow._fields)]
-        else:
-            used, _, resets_at = other_windows(others).get(slot, WindowRow())
-        if used is None:
-            continue
-        # Where the walk skipped rows between this row and the following one, there is no gap.
-        skipped = following is not None and next_at is not None and next_at < following
-        found.append(UsageSample(at, following if skipped else until, used, resets_at))
-    return found
+    used = _WINDOWS_FROM + list(SLOT_COLUMNS).index(slot) * len(WindowRow._fields)
+    values = map(itemgetter(0, 1, used, used + WindowRow._fields.index("resets_at")), rows)
+    return [UsageSample._make(each) for each in values if each[2] is not None]
+
+
+SampledRow = tuple[Any, ...]
+"""A snapshot: when it was first seen, until when it held (Unix seconds), and what `slots` reads."""
+
+_WINDOWS_FROM = 2
 
 
 def sample_history(
     connection: Connection, account: int, limit_id: str, now: float, sampling: Sampling = SAMPLING
-) -> list[StoredRow]:
-    """Return snapshots of a limit in the order of arrival: one for each step, and the one that followed it."""
-    return connection.execute(
-        _WALK,
-        {
-            "account": account,
-            "limit_id": limit_id,
-            "now": now,
-            "since": now - sampling.days * DAY,
-            "fine": sampling.fine,
-            "fine_since": now - sampling.fine_hours * HOUR,
-            "coarse": sampling.coarse,
-        },
-    ).fetchall()
+) -> list[SampledRow]:
+    """Return snapshots of a limit in the order of arrival: one for each step, and the one that followed it.
+
+    A snapshot held until it was last seen. Where the walk skipped others between it and the following one there is no
+    gap: it held until then.
+    """
+    values = {
+        "account": account,
+        "limit_id": limit_id,
+        "now": now,
+        "since": now - sampling.days * DAY,
+        "fine": sampling.fine,
+        "fine_since": now - sampling.fine_hours * HOUR,
+        "coarse": sampling.coarse,
+    }
+    found = tuple_cursor(connection).execute(_WALK, values).fetchall()
+    # A row that was walked and also followed another one is there twice: as the former it comes last.
+    rows = {row[0]: row[2:] for row in sorted(found)}.values()
+    followers = [*(row[0] for row in islice(rows, 1, None)), -math.inf]
+    return [
+        (row[0], following if row[2] is not None and row[2] < following else row[1], *row[3:])
+        for row, following in zip(rows, followers, strict=False)
+    ]
 
 
 _STEP = "CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END"
-_OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
+_OF_LIMIT = "FROM main.snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
 
 _WALK = f"""
-WITH RECURSIVE walk (at, searched) AS (
-    SELECT max(first_seen_at), CAST(:now AS DOUBLE PRECISION) {_OF_LIMIT} AND first_seen_at <= :now
+WITH RECURSIVE walk (id, at, searched) AS (
+    -- Of rows of one moment the last one is walked, and the first one follows.
+    SELECT s.id, s.first_seen_at, CAST(:now AS DOUBLE PRECISION) FROM main.snapshots s
+    WHERE s.account = :account AND s.id = (
+        SELECT id {_OF_LIMIT} AND first_seen_at <= :now ORDER BY first_seen_at DESC, id DESC LIMIT 1
+    )
     UNION ALL
-    SELECT (SELECT max(first_seen_at) {_OF_LIMIT} AND first_seen_at < walk.at - {_STEP}), walk.at - {_STEP}
-    FROM walk
+    SELECT s.id, s.first_seen_at, walk.at - {_STEP} FROM walk JOIN main.snapshots s ON s.account = :account AND s.id = (
+        SELECT id {_OF_LIMIT} AND first_seen_at < walk.at - {_STEP} ORDER BY first_seen_at DESC, id DESC LIMIT 1
+    )
     -- Where a row and its entry in the index differ, the walk ends.
     WHERE walk.at > :since AND walk.at <= walk.searched
 ),
-followed (at, walked) AS (
-    SELECT at, 1 FROM walk
+found (id, walked) AS (
+    SELECT id, 1 FROM walk
     UNION ALL
-    SELECT (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > walk.at AND first_seen_at <= :now), 0 FROM walk
-),
--- Of rows of one moment the last one is walked, and the first one follows.
-chosen (id, at, walked) AS MATERIALIZED (  -- else each id is looked up twice
-    SELECT CASE WHEN f.walked = 1
-        THEN (SELECT max(id) {_OF_LIMIT} AND first_seen_at = f.at)
-        ELSE (SELECT min(id) {_OF_LIMIT} AND first_seen_at = f.at)
-    END, f.at, f.walked FROM followed f
+    SELECT (
+        SELECT id {_OF_LIMIT} AND first_seen_at > walk.at AND first_seen_at <= :now ORDER BY first_seen_at, id LIMIT 1
+    ), 0 FROM walk
 )
 SELECT
+    s.id,
+    f.walked,
     s.first_seen_at,
     s.last_seen_at,
-    CASE WHEN c.walked = 0 THEN (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > c.at) END
+    CASE WHEN f.walked = 0 THEN (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > s.first_seen_at) END
         AS next_at, -- of a walked row, the next one is always there
     {WINDOW_COLUMNS}
-FROM (SELECT id, at, max(walked) AS walked FROM chosen GROUP BY id, at) c
-JOIN snapshots s ON s.account = :account AND s.id = c.id AND s.first_seen_at = c.at ORDER BY s.id
+FROM found f CROSS JOIN snapshots s WHERE s.account = :account AND s.id = f.id
 """  # noqa: S608 (constant columns)
+"""The walk goes along the table itself: of the view that leaves out damaged rows each look-up would take much longer.
+
+In a cross join SQLite looks up each id, and does not read all rows of the account.
+"""

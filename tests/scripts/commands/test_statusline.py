@@ -29,9 +29,9 @@ from tests.support.status_factories import any_accounts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from store.connection import StoredRow
     from store.documents import AccountStatus, LimitStatus
     from store.models import Snapshot
+    from store.queries.forecast import SampledRow
 
 HOUR, DAY = 3_600, 86_400
 
@@ -199,7 +199,7 @@ def test_only_levels_take_a_forecast(work: Path, monkeypatch: pytest.MonkeyPatch
     """A form without levels does not forecast; one with levels forecasts the windows of one limit of one account."""
     walked: list[tuple[Any, ...]] = []
 
-    def walk(*given: Any) -> list[StoredRow]:
+    def walk(*given: Any) -> list[SampledRow]:
         walked.append(given[1:3])
         return sample_history(*given)
 

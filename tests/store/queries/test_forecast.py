@@ -42,7 +42,7 @@ def test_sampling_is_bounded_and_has_both_ends_of_a_gap(path: Path) -> None:
     connection.execute("COMMIT")
     connection.close()
     reader = open_reader(path)
-    found = [row["first_seen_at"] for row in sample_history(reader, 1, "codex", now)]
+    found = [row[0] for row in sample_history(reader, 1, "codex", now)]
     assert found == sorted(set(found))
     assert len(found) < 1_500
     assert found[-1] == times[-1]
@@ -126,5 +126,5 @@ def test_the_walk_ends_where_a_row_differs_from_its_index(path: Path, at: float)
     for place in (found.index(wanted), found.rindex(wanted)):
         path.write_bytes(found[:place] + other + found[place + 8 :])
         with closing(open_reader(path)) as connection:
-            times = [row["first_seen_at"] for row in sample_history(connection, 1, "codex", NOON + 6 * HOUR)]
+            times = [row[0] for row in sample_history(connection, 1, "codex", NOON + 6 * HOUR)]
         assert NOON + 5 * HOUR in times
