@@ -127,6 +127,7 @@ def whole(value: float) -> int:
     return int((value + 0.5) // 1)
 
 
+@functools.lru_cache(maxsize=64)
 def window_length(slot: str, minutes: int | None) -> str:
     """Format a window's real length (``5 h``, ``30 d``); where it is unknown, that of its slot with a ``?``.
 

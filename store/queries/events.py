@@ -1,6 +1,6 @@
 """What happened to accounts and their limits: the documents of ``events --json`` and ``/api/events``.
 
-Events from up to two or three hours ago are read where they are kept (`store.queries.kept_events`), the others are made
+Events from up to one or two hours ago are read where they are kept (`store.queries.kept_events`), the others are made
 of the rows of the database; without kept ones all are.
 """
 

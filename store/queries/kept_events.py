@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.analysis.attribution import MAX_TURN_SECONDS
 from store.analysis.events import Doubt, Event, EventEvidence, is_routine, server_skew
 from store.analysis.limit_status import slots
 from store.kept.kind import Coverage, Kind, Piece, ceil_to
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 STEP = 3_600.0
 """Snapshots are counted by spans of this many seconds."""
 
-FINAL_SECONDS = 2 * 3_600.0
-"""A turn that ends later is found by its start, and what it may explain is made again."""
+FINAL_SECONDS = float(MAX_TURN_SECONDS)
+"""No increase is pending then. A turn that ends later is found by its start, and what it may explain is made again."""
 
 
 class EventChoice(NamedTuple):
