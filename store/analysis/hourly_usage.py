@@ -99,6 +99,7 @@ class HourlyUsage:
         hours = int(self.here) + 1
         working_days = range(self.start - _NEW_DAY_HOUR, self.start - _NEW_DAY_HOUR + hours)
         self.weekend = [(hour // DAY_HOURS + 3) % 7 >= 5 for hour in working_days]  # 1970 began on a Thursday
+        self._last = hours - 1
         self.used = [0.0] * hours
         self.unknown = [0.0] * hours
         gaps = self._spread_all(known, length, self.start * HOUR - utc_offset)
@@ -114,9 +115,10 @@ class HourlyUsage:
         pairs = _changes(known, length)
         turn = _usual_turn(pairs)
         found: list[_Gap] = []
+        end = (known[0].at - origin) / HOUR
         for old, new, points, lost in pairs:
-            at, seen_until, was, _ = old
-            begin, until, end = (at - origin) / HOUR, (seen_until - origin) / HOUR, (new[0] - origin) / HOUR
+            _, seen_until, was, _ = old
+            begin, until, end = end, (seen_until - origin) / HOUR, (new[0] - origin) / HOUR
             if lost:
                 begun = end if new.resets_at is None else (new.resets_at - length - origin) / HOUR
                 begun = min(max(begun, begin), end)
@@ -169,10 +171,9 @@ class HourlyUsage:
             return
         index = int(end)
         if index <= begin or end - begin < 1e-6:
-            self.used[min(index, len(self.used) - 1)] += points
+            self.used[min(index, self._last)] += points
             return
-        rate = points / (end - begin)
-        self._add(self.used, begin, end, rate)
+        self._add(self.used, begin, end, points / (end - begin))
 
     def _mark_unknown(self, begin: float, end: float) -> None:
         self._add(self.unknown, begin, end, 1.0)
@@ -181,11 +182,10 @@ class HourlyUsage:
         """Add a rate per hour to each hour of a stretch, in proportion to the share of the hour in the stretch."""
         at = max(begin, 0.0)
         end = min(end, self.here)
-        last = len(hours) - 1
         while at < end:
             index = int(at)
-            if index >= last:
-                hours[last] += rate * (end - at)
+            if index >= self._last:
+                hours[self._last] += rate * (end - at)
                 return
             upper = index + 1.0
             if upper >= end:
@@ -236,9 +236,11 @@ class HourlyUsage:
         if position >= self.here:
             return self.total[-1]
         index = int(position)
-        # The last hour is not over: its points belong to the part that has passed.
-        width = self.here - index if index == len(self.used) - 1 else 1.0
-        return self.total[index] + (position - index) / width * self.used[index]
+        part = position - index
+        if index == self._last:
+            # It is not over: its points belong to the part that has passed.
+            part /= self.here - index
+        return self.total[index] + part * self.used[index]
 
     def between(self, begin: float, length: float) -> float:
         """Return the points used in a stretch: its begin as in `at`, its length in hours."""
@@ -251,7 +253,6 @@ class HourlyUsage:
 
     def pace(self) -> float:
         """Return the points per hour of work, over the last day and mostly its last hours."""
-        last = len(self.used) - 1
         recent = self.used[-_PACE_HOURS - 1 :]
         positive = [used for used in recent if used > 0]
         if not positive:
@@ -262,7 +263,7 @@ class HourlyUsage:
         for age, used in enumerate(reversed(recent)):
             if used < least:
                 continue
-            length = max(self.here - last, 1e-3) if age == 0 else 1.0
+            length = max(self.here - self._last, 1e-3) if age == 0 else 1.0
             if age == 0 and length < _PACE_SHORTEST:
                 length = _PACE_SHORTEST
             points += weight * used

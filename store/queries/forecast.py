@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import time
-from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ from store.analysis.budgets import BUDGET_WINDOW_MINUTES
 from store.analysis.forecast import Forecast, forecast
 from store.analysis.formatting import DAY, HOUR
 from store.analysis.hourly_usage import HISTORY_DAYS, UsageSample
-from store.analysis.limit_status import SLOT_COLUMNS, WINDOW_COLUMNS, WindowRow, other_windows, slots
+from store.analysis.limit_status import SLOT_COLUMNS, WindowRow, other_windows, slots
 from store.constants import BUDGET_SLOT
 from store.queries.cursors import edit_number, read_transaction, tuple_cursor
 from store.queries.imported import imported_samples
@@ -190,13 +189,16 @@ def samples_of(rows: Sequence[SampledRow], slot: str) -> list[UsageSample]:
             if window.used_percent is not None
         ]
     # By position: a look-up by name takes ten times as long.
-    used = _WINDOWS_FROM + list(SLOT_COLUMNS).index(slot) * len(WindowRow._fields)
-    values = map(itemgetter(0, 1, used, used + WindowRow._fields.index("resets_at")), rows)
+    used = _WINDOWS_FROM + 2 * list(SLOT_COLUMNS).index(slot)
+    values = map(itemgetter(0, 1, used, used + 1), rows)
     return [UsageSample._make(each) for each in values if each[2] is not None]
 
 
 SampledRow = tuple[Any, ...]
-"""A snapshot: when it was first seen, until when it held (Unix seconds), and what `slots` reads."""
+"""A snapshot: when it was first seen, until when it held (Unix seconds), and its windows.
+
+Of each in `SLOT_COLUMNS` there are the used percent and the reset time; the JSON of the others comes last.
+"""
 
 _WINDOWS_FROM = 2
 
@@ -220,14 +222,17 @@ def sample_history(
     }
     found = tuple_cursor(connection).execute(_WALK, values).fetchall()
     # A row that was walked and also followed another one is there twice: as the former it comes last.
-    rows = {row[0]: row[2:] for row in sorted(found)}.values()
-    followers = [*(row[0] for row in islice(rows, 1, None)), -math.inf]
+    rows = sorted(found)
     return [
-        (row[0], following if row[2] is not None and row[2] < following else row[1], *row[3:])
-        for row, following in zip(rows, followers, strict=False)
+        (at, following[2] if next_at is not None and next_at < following[2] else until, *windows)
+        for (row_id, _, at, until, next_at, *windows), following in zip(rows, [*rows[1:], _NONE_FOLLOWS], strict=False)
+        if row_id != following[0]
     ]
 
 
+_NONE_FOLLOWS = None, None, -math.inf
+
+_SAMPLED = "".join(f"s.{used}, s.{resets_at}, " for used, _, resets_at in SLOT_COLUMNS.values())
 _STEP = "CASE WHEN walk.at > :fine_since THEN :fine ELSE :coarse END"
 _OF_LIMIT = "FROM main.snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"
 
@@ -259,7 +264,7 @@ SELECT
     s.last_seen_at,
     CASE WHEN f.walked = 0 THEN (SELECT min(first_seen_at) {_OF_LIMIT} AND first_seen_at > s.first_seen_at) END
         AS next_at, -- of a walked row, the next one is always there
-    {WINDOW_COLUMNS}
+    {_SAMPLED} s.other_windows
 FROM found f CROSS JOIN snapshots s WHERE s.account = :account AND s.id = f.id
 """  # noqa: S608 (constant columns)
 """The walk goes along the table itself: of the view that leaves out damaged rows each look-up would take much longer.
