@@ -183,9 +183,10 @@ def other_windows(written: str | None) -> dict[str, WindowRow]:
     return read(written)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=2_048)
 def _parsed_windows(written: str) -> dict[str, WindowRow]:
-    # Remembered: consecutive snapshots often have the same further windows. Nobody changes the result.
+    # Remembered: consecutive snapshots often have the same further windows, and the next forecast has nearly the same
+    # 700 snapshots as this one. Nobody changes the result.
     return {slot: WindowRow(*values) for slot, values in read_mapping(written).items() if slot and _is_window(values)}
 
 
