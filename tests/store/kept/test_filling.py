@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store import edits
-from store.database import open_writer
+from store.database import open_reader, open_writer
 from store.files import kept_path
 from store.kept import filling
 from store.kept.filling import Wish, drop_edited, fill
@@ -65,6 +65,20 @@ def test_a_question_has_filled_what_it_needs(path: Path) -> None:
     kept_path(path).unlink()
     fill_all(path, NOW, SEEN)
     assert stored_rows(path) == once
+
+
+def test_what_is_filled_already_opens_the_database_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each account: opening it takes longer than a short question."""
+    fill_all(daily(path), NOW, TOKENS)
+    opened: list[Path] = []
+
+    def open_counted(database: Path) -> sqlite3.Connection:
+        opened.append(database)
+        return open_reader(database)
+
+    monkeypatch.setattr(filling, "open_reader", open_counted)
+    assert fill(path, [Wish(TOKENS)], NOW)
+    assert opened == [path]
 
 
 def test_a_short_question_does_not_fill_a_long_gap(path: Path) -> None:
