@@ -11,10 +11,10 @@ import pytest
 from store.database import open_reader, open_writer
 from store.edits import forget_account
 from store.queries.accounts import load_accounts
+from store.queries.events import load_event_page
 from store.queries.forecast import load_forecasts
 from store.queries.overview import load_overview
 from store.queries.recent import LEAST_SECONDS, MOST_SECONDS, Recent, computed
-from store.queries.speed import load_speed
 from tests.support.databases import record
 from tests.support.factories import BOB, NOON, used
 from tests.support.speed_factories import recorded
@@ -77,7 +77,10 @@ def test_its_size_is_bounded() -> None:
         pytest.param(load_forecasts, id="forecast"),
         pytest.param(load_overview, id="overview"),
         pytest.param(
-            lambda *asked, **recent: load_speed(*asked[:2], accounts=asked[2], since=NOON, **recent), id="speed"
+            lambda *asked, **recent: load_event_page(
+                *asked[:2], accounts=asked[2], since=NOON - 100, most=100, **recent
+            ),
+            id="events",
         ),
     ],
 )
