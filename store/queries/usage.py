@@ -37,6 +37,7 @@ from store.queries.usage_rows import (
     limit_windows,
     newest_sample,
     token_rate,
+    window_samples,
 )
 
 if TYPE_CHECKING:
@@ -460,8 +461,12 @@ class _UseSource:
         sample = latest_sample(self._connection, self.place)
         if sample is None and self.kept and self._coverage:
             found = self.kept.length(self._coverage.since)
-            if found or not self._coverage.since:
-                return list(found or ())
+            if found:
+                return list(found)
+            if not self._coverage.since:  # all that is older is kept
+                since = self.kept.stretch.until
+                newer = window_samples(self._connection, self.place, since, math.inf, before=0, after=0)
+                return [each.window_minutes for each in newer.all[-1:]]
         sample = sample or newest_sample(
             self._connection,
             self.place,

@@ -11,7 +11,7 @@ import pytest
 
 from store.analysis.attribution import TurnUse, WindowSample
 from store.constants import GROUP_BY
-from store.database import open_reader
+from store.database import open_reader, open_writer, transaction
 from store.files import kept_path
 from store.kept.filling import Wish, fill
 from store.queries.accounts import load_accounts
@@ -132,3 +132,18 @@ def test_whole_hours_are_read_of_their_sums(database: Path) -> None:
         assert kept.execute("DELETE FROM usage_7d_turns WHERE at > ? AND at <= ?", within).rowcount
         kept.commit()
     assert document(database, "hour") == before
+
+
+def test_a_window_that_was_first_seen_after_what_is_kept(database: Path) -> None:
+    """It has its length, however many snapshots of other windows followed."""
+    kind = usage_kind("5h")
+    assert kind is not None
+    assert fill(database, [Wish(kind)], NOW)
+    with contextlib.closing(open_writer(database)) as connection, transaction(connection):
+        connection.executemany(
+            "INSERT INTO snapshots (account, token_key, limit_id, first_seen_at, last_seen_at, windows_seen_at,"
+            " used_5h_percent, window_5h_minutes, used_7d_percent, window_7d_minutes, source, raw)"
+            " VALUES (1, 'k~0', 'codex', :at, :at, :at, :used, 300, 1, 10080, 'headers', '{}')",
+            [{"at": NOW - 5_000 + number, "used": 1 if number == 0 else None} for number in range(300)],
+        )
+    assert [each["length"] for each in document(database, "model", window="5h")["windows"]] == ["5h"]
