@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Kind(NamedTuple):
         final: How old a row is when nothing but what arrives late changes it any more, in seconds.
         growth: Where the newest step may be incomplete: coverage ends at multiples of so many seconds as well, until a
             cut takes all of that step. None stands for `step`.
+        spans: The tables whose rows sum up a span of time that is longer than `step`, and its length in seconds: a row
+            goes where the coverage no longer has all of its span.
 
     """
 
@@ -64,6 +67,7 @@ class Kind(NamedTuple):
     step: float = 0.0
     final: float = FINAL_SECONDS
     growth: float | None = None
+    spans: Mapping[str, float] = MappingProxyType({})
 
 
 class Coverage(NamedTuple):

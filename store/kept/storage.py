@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _APPLICATION_ID = 0x4378546B
 """Written into the file's header ("CxTk")."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 """``PRAGMA user_version``: the version of the tables below."""
 
 _READ_SECONDS, _WRITE_SECONDS = 1.0, 10.0
@@ -174,7 +174,8 @@ def _renew_kind(connection: sqlite3.Connection, kind: Kind) -> None:
     for table, columns in kind.tables.items():
         connection.execute(f"CREATE TABLE {table} (account INTEGER NOT NULL, at REAL NOT NULL, {columns})")
         connection.execute(f"CREATE INDEX {table}_at ON {table} (account, at)")
-        connection.execute("INSERT INTO kept_tables (name, kind) VALUES (?, ?)", (table, kind.name))
+        values = table, kind.name, kind.spans.get(table, 0.0)
+        connection.execute("INSERT INTO kept_tables (name, kind, span) VALUES (?, ?, ?)", values)
     connection.execute(
         "INSERT INTO kinds (name, rules, step) VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET rules = excluded.rules, step = excluded.step",
@@ -191,7 +192,7 @@ _TABLES = (
         edit_id INTEGER NOT NULL, edit_at REAL
     )""",
     "CREATE TABLE kinds (name TEXT PRIMARY KEY, rules INTEGER NOT NULL, step REAL NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE kept_tables (name TEXT PRIMARY KEY, kind TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE kept_tables (name TEXT PRIMARY KEY, kind TEXT NOT NULL, span REAL NOT NULL) WITHOUT ROWID",
     """CREATE TABLE coverage (
         kind TEXT NOT NULL, account INTEGER NOT NULL, since REAL NOT NULL, until REAL NOT NULL,
         PRIMARY KEY (kind, account)

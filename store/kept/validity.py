@@ -167,12 +167,12 @@ def store_coverage(kept: sqlite3.Connection, kind: str, account: int, coverage: 
 
 
 def delete_rows(kept: sqlite3.Connection, kind: str, account: int, coverage: Coverage | None) -> None:
-    """Delete the rows of an account outside of its coverage."""
+    """Delete the rows of an account that are not within its coverage as a whole."""
     since, until = coverage or (math.inf, -math.inf)
-    for (table,) in kept.execute("SELECT name FROM kept_tables WHERE kind = ?", (kind,)).fetchall():
+    for table, span in kept.execute("SELECT name, span FROM kept_tables WHERE kind = ?", (kind,)).fetchall():
         kept.execute(
-            f"DELETE FROM {table} WHERE account = ? AND (at <= ? OR at > ?)",  # noqa: S608 (a table of the file)
-            (account, since, until),
+            f"DELETE FROM {table} WHERE account = ? AND (at <= ? OR at < ? OR at > ?)",  # noqa: S608 (a table of the file)
+            (account, since, since + span, until),
         )
 
 

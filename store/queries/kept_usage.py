@@ -64,6 +64,7 @@ def usage_kind(slot: str, refit_at: float | None = None) -> Kind | None:
         fill=partial(_fill, slot, refit_at),
         step=QUARTER_SECONDS,
         final=FINAL_SECONDS,
+        spans={f"usage_{slot}_{table}": seconds for table, seconds in SPANS.items()},
     )
 
 
@@ -103,6 +104,10 @@ from 1970, in which turns ended that are counted on that day or have points on i
 Models are those that have prices: each once a day, with the last quarter of an hour in which it had turns.
 """
 
+_LENGTHS = {"hourly": HOUR_SECONDS, "daily": DAY_SECONDS, "monthly": MONTH_SECONDS}
+SPANS = {table: length for table in TABLES if (length := _LENGTHS.get(table.partition("_")[0]))}
+"""The tables that sum up spans of time, and how long these are, in seconds."""
+
 
 # Filling
 
@@ -122,15 +127,13 @@ def _fill(slot: str, refit_at: float | None, piece: Piece) -> float:
 
 def _sum_up(slot: str, piece: Piece) -> None:
     """Sum up the hours, days and months that a piece has a part of, anew."""
-    for table in TABLES:
-        length, _, summed = table.partition("_")
-        if length in _LENGTHS:
-            seconds = _LENGTHS[length]
-            values = {"account": piece.account, "since": floor_to(seconds, piece.since)}
-            values["until"] = ceil_to(seconds, piece.until)
-            query = _SUMMED_UP[summed].format(prefix=f"usage_{slot}_", seconds=seconds, end=_END.format(seconds))
-            piece.kept.execute(f"DELETE FROM usage_{slot}_{table} {_WITHIN}", values)
-            piece.kept.execute(f"INSERT INTO usage_{slot}_{table} {query}", values)
+    for table, seconds in SPANS.items():
+        values = {"account": piece.account, "since": floor_to(seconds, piece.since)}
+        values["until"] = ceil_to(seconds, piece.until)
+        query = _SUMMED_UP[table.partition("_")[2]]
+        query = query.format(prefix=f"usage_{slot}_", seconds=seconds, end=_END.format(seconds))
+        piece.kept.execute(f"DELETE FROM usage_{slot}_{table} {_WITHIN}", values)
+        piece.kept.execute(f"INSERT INTO usage_{slot}_{table} {query}", values)
 
 
 def _limits(piece: Piece, slot: str) -> list[str]:
@@ -222,7 +225,6 @@ def _read(written: str) -> Fitted | None:
 
 _QUARTERS_A_DAY = DAY_SECONDS // QUARTER_SECONDS
 _WITHIN = "WHERE account = :account AND at > :since AND at <= :until"
-_LENGTHS = {"hourly": HOUR_SECONDS, "daily": DAY_SECONDS, "monthly": MONTH_SECONDS}
 _END = "(CAST(at - 1 AS INTEGER) / {0} + 1) * {0}"  # which is part of the hour, day or month
 _ALIKE, _PRICED = ", ".join(SHARED), ", ".join(PRICED)
 _ADDED = f"{', '.join(f'sum({name})' for name in SUMS[:-1])}, max(last_at)"

@@ -13,10 +13,11 @@ from store.analysis.attribution import TurnUse, WindowSample
 from store.constants import GROUP_BY
 from store.database import open_reader, open_writer, transaction
 from store.files import kept_path
-from store.kept.filling import Wish, fill
+from store.kept.filling import Wish, drop_edited, fill
 from store.queries.accounts import load_accounts
-from store.queries.kept_usage import MONTH_SECONDS, usage_kind
+from store.queries.kept_usage import MONTH_SECONDS, SPANS, usage_kind
 from store.queries.usage import load_usage
+from store.retention import prune
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
 from tests.support.kept_histories import DAY, HOUR, nearly, no_failures, without_kept
 from tests.support.prices import PriceTable
@@ -147,3 +148,20 @@ def test_a_window_that_was_first_seen_after_what_is_kept(database: Path) -> None
             [{"at": NOW - 5_000 + number, "used": 1 if number == 0 else None} for number in range(300)],
         )
     assert [each["length"] for each in document(database, "model", window="5h")["windows"]] == ["5h"]
+
+
+def test_what_is_pruned_is_in_no_sum(database: Path) -> None:
+    """Sums of a day or a month that has begun before are deleted as well."""
+    before = NOON - 20.3 * DAY
+    with contextlib.closing(open_writer(database)) as connection:
+        while prune(connection, before):
+            pass
+    with contextlib.closing(sqlite3.connect(kept_path(database))) as kept:
+        sums = [(f"usage_7d_{table}", span) for table, span in SPANS.items()]
+        begins = [f"SELECT account, at - {span} AS begin FROM {table}" for table, span in sums]  # noqa: S608 (constants)
+        earlier = f"SELECT count(*) FROM ({' UNION ALL '.join(begins)}) WHERE begin < ?"  # noqa: S608 (constants)
+        assert kept.execute(earlier, (before,)).fetchone() > (0,)
+    drop_edited(database)
+    with contextlib.closing(sqlite3.connect(kept_path(database))) as kept:
+        assert kept.execute(earlier, (before,)).fetchone() == (0,)
+        assert kept.execute("SELECT count(*) FROM usage_7d_daily_turns").fetchone() > (0,)
