@@ -466,6 +466,15 @@ def inode(path: Path) -> Inode | None:
     return status.st_dev, status.st_ino
 
 
+def written_at(path: Path) -> tuple[int, int] | None:
+    """Return when the file at a path was written (nanoseconds since 1970), and its size; None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 def sqlite_uri(path: PurePath, options: str) -> str:
     """Return the URI under which SQLite opens an absolute path, with options as in a query (``mode=ro``).
 

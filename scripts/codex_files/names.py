@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.codex_files.location import codex_home, state_folder
 from scripts.codex_files.projects import short_names
-from scripts.codex_files.threads import load_threads
+from scripts.codex_files.state_database import state_path
+from scripts.codex_files.threads import INDEX, load_threads
+from store.files import written_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,6 +44,16 @@ def load_names(ids: Iterable[str | None], environ: Mapping[str, str] = os.enviro
         return ThreadNames(threads, short_names(info.project for info in threads.values() if info.project))
     except RuntimeError:  # without a home folder, Codex has no files
         return NO_NAMES
+
+
+def names_state(environ: Mapping[str, str] = os.environ) -> object:
+    """Return a value that is another one when Codex has written a file that names come from."""
+    try:
+        home, state = codex_home(environ), state_path(state_folder(environ))
+    except RuntimeError:  # without a home folder, Codex has no files
+        return None
+    paths = [home / INDEX, *([state, Path(f"{state}-wal")] if state else [])]
+    return [(path, written_at(path)) for path in paths]
 
 
 def name_usage(document: UsageDocument, environ: Mapping[str, str] = os.environ) -> UsageDocument:

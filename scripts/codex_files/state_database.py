@@ -37,7 +37,7 @@ def read_state(folder: Path, read: Callable[[sqlite3.Connection], _Found]) -> _F
 
     `read` may be called several times. In texts that are not UTF-8, replacement characters stand for what is not.
     """
-    path = _newest(folder)
+    path = state_path(folder)
     if path is None:
         return None
     for _ in range(_TRIES):
@@ -58,8 +58,8 @@ class _FileState(NamedTuple):
     written_at: int
 
 
-def _newest(folder: Path) -> Path | None:
-    """Return the path of the database with the highest number."""
+def state_path(folder: Path) -> Path | None:
+    """Return the path of the database with the highest number; None if there is none."""
     with contextlib.suppress(OSError):
         numbers = [int(match[1]) for each in folder.iterdir() if (match := _NAME.fullmatch(each.name))]
         if numbers:

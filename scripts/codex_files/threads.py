@@ -27,6 +27,9 @@ _MAX_READ = 4096
 """Characters of a value that are read at most."""
 
 _COLUMNS = ("name", "title", "cwd", "git_origin_url", "git_sha", "git_branch", "project_id", "agent_path")
+INDEX = "session_index.jsonl"
+"""The file of names that people gave threads, in CODEX_HOME."""
+
 _IDS_AT_ONCE = 500
 _MAX_INDEX_BYTES = 8_000_000
 _VERBATIM = "\\\\?\\"  # before a path of Windows that is not to be interpreted
@@ -59,7 +62,7 @@ def load_threads(home: Path, ids: Iterable[str], state_folder: Path | None = Non
         return {}
     rows = read_state(state_folder or home, lambda connection: _read_rows(connection, sorted(wanted))) or {}
     unnamed = wanted - {thread for thread, row in rows.items() if row.get("name")}
-    names = _indexed_names(home / "session_index.jsonl", unnamed) if unnamed else {}
+    names = _indexed_names(home / INDEX, unnamed) if unnamed else {}
     root_of = functools.cache(repository_root)
     known = sorted(rows.keys() | names.keys())
     found = {thread: _info(rows.get(thread, {}), names.get(thread), root_of) for thread in known}

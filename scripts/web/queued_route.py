@@ -2,18 +2,23 @@
 
 Each question that is being answered takes a thread of the server's pool, and its share of the processor. While they
 wait for their turn, questions take neither, so others are answered at once, however many wait. What was asked before is
-answered at once, too, while the database is the same (`scripts.web.response_memory`).
+answered at once, too, while nothing has changed (`scripts.web.response_memory`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
 
+from scripts.codex_files.names import names_state
+from scripts.prices.own_prices import prices_path
 from scripts.web.responses import matching
+from store.errors import SettingError
+from store.files import written_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from scripts.web.change_stream import Hub
-    from scripts.web.response_memory import ResponseMemory
 
 MAX_AT_ONCE = 2
 """Questions that are answered at a time: while one waits for the disk, another can go on."""
@@ -48,24 +52,33 @@ class QueuedRoute(APIRoute):
 
 async def _remembered(request: Request) -> Response | None:
     """Return the response that was given to the same question; None where there is none, or something has changed."""
-    memory, hub = _memory_and_hub(request)
-    state = await hub.state()
-    found = None if state is None else memory.find(_asked(request), state, time.monotonic())
+    state = await _state(request)
+    found = None if state is None else request.app.state.memory.find(_asked(request), state, time.monotonic())
     return None if found is None else matching(request, found)
 
 
 async def _handle_and_keep(request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
     """Answer a question, and remember its response as one that is from the state before."""
-    memory, hub = _memory_and_hub(request)
-    state, at = await hub.state(), time.monotonic()
+    state, at = await _state(request), time.monotonic()
     response = await handle(request)
     if state is not None and response.status_code == 200:
-        memory.keep(_asked(request), state, at, response)
+        request.app.state.memory.keep(_asked(request), state, at, response)
     return response
 
 
-def _memory_and_hub(request: Request) -> tuple[ResponseMemory, Hub]:
-    return request.app.state.memory, request.app.state.hub
+async def _state(request: Request) -> object:
+    """Return what responses are made of: another value after each change; None where that is not known."""
+    hub: Hub = request.app.state.hub
+    database = await hub.state()
+    return None if database is None else (database, await asyncio.to_thread(_files_state))
+
+
+def _files_state() -> object:
+    """Return when the files were written that names and prices come from."""
+    with contextlib.suppress(SettingError):  # then no response has prices
+        prices = prices_path(None)
+        return names_state(), prices and (prices, written_at(prices))
+    return None
 
 
 def _asked(request: Request) -> str:

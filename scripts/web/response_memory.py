@@ -1,7 +1,7 @@
 """Responses to questions about the past, which are given again while nothing has changed.
 
 A page that is open in several windows, or loaded anew, asks the same again and again. A response is given again as long
-as the database is the same, for up to a minute: what it says of Codex's own files and of prices may be so old.
+as the database is the same and the files that names and prices come from, for up to a minute: so old may its time be.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_BYTES = 32_000_000
 
 
 class _Remembered(NamedTuple):
-    """A response, the state of the database that it is from, and when that was (by the monotonic clock, in seconds)."""
+    """A response, the state that it is from, and when that was (by the monotonic clock, in seconds)."""
 
     body: bytes
     headers: dict[str, str]
@@ -37,11 +37,11 @@ class ResponseMemory:
         self._found: OrderedDict[str, _Remembered] = OrderedDict()
 
     def find(self, asked: str, state: object, now: float) -> Response | None:
-        """Return the response to a question, where the database is still in the state that it is from.
+        """Return the response to a question, where all is still in the state that it is from.
 
         Args:
             asked: The path and the query.
-            state: The state of the database; another one has other responses.
+            state: The state of what responses are made of; another one has other responses.
             now: The time by the monotonic clock, in seconds.
         """
         found = self._found.get(asked)
@@ -51,7 +51,7 @@ class ResponseMemory:
         return Response(found.body, headers=found.headers)
 
     def keep(self, asked: str, state: object, now: float, response: Response) -> None:
-        """Remember a response that was made since the database was in a state, unless that is too large."""
+        """Remember a response that was made since all was in a state, unless that is too large."""
         self._forget(asked)
         if len(response.body) > self._most:
             return

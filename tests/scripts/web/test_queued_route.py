@@ -10,9 +10,10 @@ import pytest
 
 from scripts.web.queued_route import MAX_AT_ONCE
 from store.queries.speed import load_speed
+from tests.support.codex_state import write_state
 from tests.support.databases import record
 from tests.support.harness import wait_until
-from tests.support.web_database import reading
+from tests.support.web_database import reading, turn
 from tests.support.web_server import Site, events
 
 if TYPE_CHECKING:
@@ -122,3 +123,25 @@ def test_one_question_of_many_clients_is_answered_once_for_those_that_wait(
         long_questions.end.set()
         assert {each.result().status for each in long} == {200}
     assert long_questions.begun == MAX_AT_ONCE
+
+
+def test_names_and_prices_that_are_written_meanwhile(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next response has them, although the database is the same."""
+    home, prices = tmp_path / "codex", tmp_path / "prices.toml"
+    home.mkdir()
+    monkeypatch.setenv("CODEX_HOME", str(home))
+    monkeypatch.setenv("CODEX_TAP_PRICES", str(prices))
+    prices.write_text("[models.other]\ninput = 1\noutput = 2\n")
+    record(path, reading(15), turn(50, thread="one", model="m"), reading(16, ago=10))
+    with Site(path, names_on=True) as site:
+
+        def row() -> Any:
+            return site.get("/api/breakdown?since=1h").document["rows"][0]
+
+        assert (row()["title"], row()["api_value_usd"]) == (None, None)
+        write_state(home, {"id": "one", "title": "Fix the tests"})
+        assert row()["title"] == "Fix the tests"
+        prices.write_text("[models.m]\ninput = 1\noutput = 2\n")
+        assert row()["api_value_usd"] > 0
