@@ -41,7 +41,6 @@ PAGE = Path(__file__).with_name("page")
 
 _RETRY_SECONDS = "5"
 
-"""Whole documents that are remembered: one may have half a megabyte."""
 _TYPES = (
     ("text/javascript", ".js"),
     ("text/css", ".css"),

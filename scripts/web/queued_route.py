@@ -40,30 +40,27 @@ class QueuedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def wait_and_handle(request: Request) -> Response:
-            found = await _remembered(request)
+            found = _remembered(request, await _state(request))
             if found is not None:
                 return found
             async with request.app.state.queue:
                 # Another client may have asked the same meanwhile.
-                return await _remembered(request) or await _handle_and_keep(request, handle)
+                state, at = await _state(request), time.monotonic()
+                found = _remembered(request, state)
+                if found is not None:
+                    return found
+                response = await handle(request)
+                if state is not None and response.status_code == 200:
+                    request.app.state.memory.keep(_asked(request), state, at, response)
+                return response
 
         return wait_and_handle
 
 
-async def _remembered(request: Request) -> Response | None:
-    """Return the response that was given to the same question; None where there is none, or something has changed."""
-    state = await _state(request)
+def _remembered(request: Request, state: object) -> Response | None:
+    """Return the response that was given to the same question in a state; None where there is none."""
     found = None if state is None else request.app.state.memory.find(_asked(request), state, time.monotonic())
     return None if found is None else matching(request, found)
-
-
-async def _handle_and_keep(request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
-    """Answer a question, and remember its response as one that is from the state before."""
-    state, at = await _state(request), time.monotonic()
-    response = await handle(request)
-    if state is not None and response.status_code == 200:
-        request.app.state.memory.keep(_asked(request), state, at, response)
-    return response
 
 
 async def _state(request: Request) -> object:

@@ -208,7 +208,7 @@ class UseReader(NamedTuple):
 
     def weeks(self, since: float, until: float) -> Iterator[Use]:
         """Yield the use with ``since <= at < until`` (Unix seconds) as far as it is in the period, week by week."""
-        for stretch in self._weeks(since, until):
+        for stretch in self._stretches(since, until):
             yield self._stretch(stretch, window_samples(self.connection, self.place, *stretch))
 
     def weeks_before(self, kept: TimeRange) -> Iterator[Use]:
@@ -217,15 +217,15 @@ class UseReader(NamedTuple):
         That is negative: the parts of increases that lie across the beginning of the period.
         """
         samples = None
-        for stretch in self._weeks(self.period.since, kept.since):
+        for stretch in self._stretches(self.period.since, kept.since):
             samples = window_samples(self.connection, self.place, *stretch)
             yield self._stretch(stretch, samples)
         if samples is None:
             samples = window_samples(self.connection, self.place, kept.since, kept.since)
         yield from self._before_period(kept, samples)
 
-    def _weeks(self, since: float, until: float) -> Iterator[TimeRange]:
-        return weeks(max(since, first_at(self.connection, self.place)), until, self.period.until)
+    def _stretches(self, since: float, until: float) -> Iterator[TimeRange]:
+        return _weeks(max(since, first_at(self.connection, self.place)), until, self.period.until)
 
     def _stretch(self, stretch: TimeRange, samples: Samples) -> Use:
         since, until = stretch
@@ -306,7 +306,7 @@ def window_samples(
 
 def newest_sample(connection: Connection, place: Place, since: float, until: float = math.inf) -> WindowSample | None:
     """Return the last sample of a window in a time range, or from not long before it; None where there is none."""
-    for each in reversed(list(weeks(max(since, first_at(connection, place)), until, until))):
+    for each in reversed(list(_weeks(max(since, first_at(connection, place)), until, until))):
         found = window_samples(connection, place, *each, after=0).all
         if found:
             return found[-1]
@@ -327,7 +327,7 @@ def latest_sample(
 # Stretches of time
 
 
-def weeks(since: float, until: float, now: float) -> Iterator[TimeRange]:
+def _weeks(since: float, until: float, now: float) -> Iterator[TimeRange]:
     """Yield the weeks between two times; the one of `now` goes on to `until`, however late that is."""
     start = since
     while start < until:
