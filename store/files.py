@@ -466,13 +466,13 @@ def inode(path: Path) -> Inode | None:
     return status.st_dev, status.st_ino
 
 
-def written_at(path: Path) -> tuple[int, int] | None:
-    """Return when the file at a path was written (nanoseconds since 1970), and its size; None if there is no file."""
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return a value that changes when the file at a path is written or replaced; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def sqlite_uri(path: PurePath, options: str) -> str:

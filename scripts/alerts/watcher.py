@@ -23,7 +23,7 @@ from scripts.support.place import state_path
 from scripts.support.sanitize import sanitize
 from store.analysis.alerting import record_sent
 from store.errors import DatabaseError, MissingError, failure_text
-from store.files import alerts_state_path
+from store.files import alerts_state_path, file_stamp
 
 if TYPE_CHECKING:
     import threading
@@ -74,7 +74,7 @@ class Watch:
             SettingsError: the alerts file is invalid.
         """
         self._database, self._config, self._log = database, config, log
-        self._stamp = _stamp(config)
+        self._stamp = file_stamp(config)
         self._settings = load(config)
         self._state_path = alerts_state_path(state_path(database))
         self._state = self._loaded_state()
@@ -163,7 +163,7 @@ class Watch:
             return State()
 
     def _reload(self) -> None:
-        stamp = _stamp(self._config)
+        stamp = file_stamp(self._config)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -210,12 +210,3 @@ def watch(
             stop.wait(STEP_SECONDS)
         if last_look:
             watching.finish(time.time())
-
-
-def _stamp(path: Path) -> object:
-    """Return a value that changes when the file is written."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -10,7 +10,7 @@ from scripts.codex_files.location import codex_home, state_folder
 from scripts.codex_files.projects import short_names
 from scripts.codex_files.state_database import state_path
 from scripts.codex_files.threads import INDEX, load_threads
-from store.files import written_at
+from store.files import file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,7 +53,7 @@ def names_state(environ: Mapping[str, str] = os.environ) -> object:
     except RuntimeError:  # without a home folder, Codex has no files
         return None
     paths = [home / INDEX, *([state, Path(f"{state}-wal")] if state else [])]
-    return [(path, written_at(path)) for path in paths]
+    return [(path, file_stamp(path)) for path in paths]
 
 
 def name_usage(document: UsageDocument, environ: Mapping[str, str] = os.environ) -> UsageDocument:

@@ -18,7 +18,7 @@ from scripts.codex_files.names import names_state
 from scripts.prices.own_prices import prices_path
 from scripts.web.responses import matching
 from store.errors import SettingError
-from store.files import written_at
+from store.files import file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -71,10 +71,10 @@ async def _state(request: Request) -> object:
 
 
 def _files_state() -> object:
-    """Return when the files were written that names and prices come from."""
+    """Return a value that changes when a file is written that names or prices come from."""
     with contextlib.suppress(SettingError):  # then no response has prices
         prices = prices_path(None)
-        return names_state(), prices and (prices, written_at(prices))
+        return names_state(), prices and (prices, file_stamp(prices))
     return None
 
 
