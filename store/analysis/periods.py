@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.analysis.formatting import local_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _KEYS: dict[str, Callable[[dt.datetime], str]] = {
     "hour": lambda at: f"{at.replace(tzinfo=None).isoformat(' ', 'hours')}:00",
@@ -17,6 +17,10 @@ _KEYS: dict[str, Callable[[dt.datetime], str]] = {
     "month": lambda at: at.date().isoformat()[: len("2026-11")],
 }
 """The key of the period of a time, by its unit. ``strftime`` takes three times as long as ``isoformat``."""
+
+
+_DAY_SECONDS = 86_400
+_HOURS = [f"{hour:02}:00" for hour in range(24)]
 
 
 class Bounds(NamedTuple):
@@ -46,6 +50,27 @@ def period_bounds(key: str, unit: str, zone: dt.tzinfo | None) -> Bounds | None:
         return Bounds(*(_midnight(day, zone) for day in bounds(key))) if bounds else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def days_between(since: float, until: float, zone: dt.tzinfo | None = None) -> Iterator[Bounds]:
+    """Yield the bounds of each day that has a part of a stretch of time, as far as the calendar goes."""
+    at = since
+    while at < until:
+        key = period_key(at, "day", zone)
+        bounds = key and period_bounds(key, "day", zone)
+        if not bounds or bounds.end <= at:
+            return
+        yield bounds
+        at = bounds.end
+
+
+def keys_of_hours(at: float, zone: dt.tzinfo | None) -> tuple[float, list[str]] | None:
+    """Return when the day of a timestamp begins, and the keys of its hours; None where it has not 24 of them."""
+    key = period_key(at, "day", zone)
+    bounds = key and period_bounds(key, "day", zone)
+    if not bounds or bounds.end - bounds.start != _DAY_SECONDS:
+        return None
+    return bounds.start, [f"{key} {hour}" for hour in _HOURS]
 
 
 def _day(key: str) -> tuple[dt.date, dt.date]:

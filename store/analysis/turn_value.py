@@ -113,10 +113,15 @@ class Valuation:
         if isinstance(periods, NotPriced):
             self.not_priced[periods] += sums.valued
             return Value(0.0, 0, sums.valued + sums.not_told)
-        price, cached_price, write_price, output_price = _rates(periods, key.quarter * QUARTER_SECONDS, key.above)
-        value = sums.input_tokens * price + sums.output_tokens * output_price
-        value += sums.billed_cached * (cached_price - price) + sums.billed_written * (write_price - price)
-        return Value(value / _PER, sums.valued, sums.not_told)
+        return Value(_dollars(periods, key, sums), sums.valued, sums.not_told)
+
+    def surcharge(self, key: CellKey, sums: TurnSums) -> float:
+        """Return the dollars by which the turns of a cell cost more than at the prices of the first step."""
+        model = key.response_model or key.model
+        periods = self._known.get((model, key.tier)) or self._look_up(model, key.tier)
+        if isinstance(periods, NotPriced):
+            return 0.0
+        return _dollars(periods, key, sums) - _dollars(periods, key._replace(above=-1), sums)
 
     def steps(self, model: str | None) -> tuple[int, ...]:
         """Return the numbers of input tokens above which prices of a model, or of others, change."""
@@ -125,6 +130,10 @@ class Valuation:
             own = {step.above for period in self._periods(model) for step in period.steps[1:]}
             found = self._steps[model] = tuple(sorted({*STEPS, *own}))
         return found
+
+    def steps_in_use(self, models: Iterable[str | None]) -> set[int]:
+        """Return the numbers of input tokens above which prices of models change."""
+        return {step.above for model in models for period in self._periods(model) for step in period.steps[1:]}
 
     def changes(self, models: Iterable[str | None]) -> set[float]:
         """Return the timestamps at which prices of models change."""
@@ -157,6 +166,13 @@ class Valuation:
             found = periods or NotPriced("tier", model, tier)
         self._known[model, tier] = found
         return found
+
+
+def _dollars(periods: tuple[PricePeriod, ...], key: CellKey, sums: TurnSums) -> float:
+    price, cached_price, write_price, output_price = _rates(periods, key.quarter * QUARTER_SECONDS, key.above)
+    value = sums.input_tokens * price + sums.output_tokens * output_price
+    value += sums.billed_cached * (cached_price - price) + sums.billed_written * (write_price - price)
+    return value / _PER
 
 
 def _rates(periods: tuple[PricePeriod, ...], at: float, above: int) -> Rates:

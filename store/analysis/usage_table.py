@@ -7,11 +7,11 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import is_pending
-from store.analysis.periods import period_bounds, period_key
+from store.analysis.periods import keys_of_hours, period_bounds, period_key
 from store.analysis.thread_tree import ThreadOrigin, ThreadTree
 from store.analysis.usage_cells import QUARTER_SECONDS
 
@@ -98,13 +98,6 @@ class RowOwner(NamedTuple):
     per_point: float | None = None
 
 
-_COUNTS = (
-    *("turns", "imported_turns", "refused", "warm_ups"),
-    *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
-    *("value", "priced", "not_priced", "threads"),
-)
-
-
 @dataclass(slots=True)
 class RowSums:
     """The sums of one row."""
@@ -148,8 +141,20 @@ class RowSums:
 
     def add_all(self, others: Sequence[RowSums], *, with_points: bool = True) -> None:
         """Add other rows, with or without their points and their parts of a budget."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + sum(map(attrgetter(name), others)))
+        for other in others:
+            # Each by its name: documents of a year add thousands.
+            self.turns += other.turns
+            self.imported_turns += other.imported_turns
+            self.refused += other.refused
+            self.warm_ups += other.warm_ups
+            self.input_tokens += other.input_tokens
+            self.cached_tokens += other.cached_tokens
+            self.output_tokens += other.output_tokens
+            self.reasoning_tokens += other.reasoning_tokens
+            self.value += other.value
+            self.priced += other.priced
+            self.not_priced += other.not_priced
+            self.threads += other.threads
         for models in {other.models for other in others}:
             self.models = _joined(self.models, models)
         for at in [other.last_at for other in others if other.last_at is not None]:
@@ -268,7 +273,7 @@ class UsageTable:
         self._quarters: dict[int, str | None] = {}
         self._rows: dict[str | None, RowSums] = {}
         self._models: dict[str | None, dict[str | None, RowSums]] = {}
-        self._threads: dict[str | None, dict[str | None, set[str | None]]] = {}
+        self._threads: dict[str | None, dict[str | None, set[int]]] = {}
         self._origins: dict[ThreadOrigin, tuple[int, int]] = {}
         self._models_of: dict[str, set[str | None]] = {}
         self._accounts: dict[str, int] = {}
@@ -284,8 +289,8 @@ class UsageTable:
 
     # Filling
 
-    def add_turns(self, owner: RowOwner, key: CellKey, sums: TurnSums, threads: Iterable[str | None]) -> None:
-        """Count the turns of a cell, which are of these threads."""
+    def add_turns(self, owner: RowOwner, key: CellKey, sums: TurnSums, threads: Iterable[int]) -> None:
+        """Count the turns of a cell, which are of the threads with these numbers (`thread_number`)."""
         row = self._key(owner, key)
         tally = self._sums_of(row, key.model)
         tally.count(sums)
@@ -299,9 +304,12 @@ class UsageTable:
             # Each thread has sums of its own until the document is made.
             tally.threads = int(key.thread is not None)
         else:
-            found = self._threads.setdefault(row, {}).setdefault(key.model, set())
-            found.update(threads)
-            found.discard(None)
+            self._threads.setdefault(row, {}).setdefault(key.model, set()).update(threads)
+
+    def add_surcharge(self, owner: RowOwner, key: CellKey, sums: TurnSums) -> None:
+        """Add what turns cost more than at the prices of the first step, at which they have been counted."""
+        if self._valuation:
+            self._sums_of(self._key(owner, key), key.model).value += self._valuation.surcharge(key, sums)
 
     def add_points(self, owner: RowOwner, key: CellKey, points: float) -> None:
         """Add points that were attributed to turns of a cell."""
@@ -354,34 +362,44 @@ class UsageTable:
     def period_key(self, quarter: int) -> str | None:
         """Return the key of the day, week, month or hour of a quarter of an hour; None outside the calendar."""
         if quarter not in self._quarters:
-            self._quarters[quarter] = period_key(quarter * QUARTER_SECONDS, self.by, self.zone)
+            at = quarter * QUARTER_SECONDS
+            if self.by == "hour" and (hours := keys_of_hours(at, self.zone)):
+                self._know_hours(*hours)
+            self._quarters[quarter] = period_key(at, self.by, self.zone)
         return self._quarters[quarter]
+
+    def _know_hours(self, start: float, keys: Sequence[str]) -> None:
+        """Note the keys of the quarters of an hour of a day: one after the other they take much longer to find."""
+        first, has_begun_within = divmod(start, QUARTER_SECONDS)
+        if not has_begun_within:
+            number = _HOUR_SECONDS // QUARTER_SECONDS
+            self._quarters.update(enumerate(chain.from_iterable(map(repeat, keys, repeat(number))), int(first)))
 
     # What is counted in no row of its own
 
-    def stand_ins(
-        self, points: Sequence[Mapping[str | None, float]], threads: AbstractSet[str | None]
-    ) -> StandIns | None:
+    def stand_ins(self, points: Sequence[Mapping[str | None, float]], idle: Collection[str | None]) -> StandIns | None:
         """Return in whose names the turns of threads are counted; None if each has its own.
 
         Call it once, when the origins of all threads are known. Those that have been counted stand for themselves.
 
         Args:
             points: the points of the threads that are to be counted, of which there are several parts.
-            threads: those of them that have turns.
+            idle: those of them that have no turns.
         """
+        every: AbstractSet[str | None] = points[0].keys() if len(points) == 1 else set[str | None]().union(*points)
         found = None
         if self.by == "project":
-            found = self._first_of_projects(set(threads).union(*points))
+            found = self._first_of_projects(every)
         elif self._grouping.most is not None:
             found = self._or_others(points, self._grouping.most)
         if found is None:
             return None
         names, others = {**found.names, **{thread: thread for thread in self._rows}}, found.others
-        counted = threads - self._rows.keys() - {None}
-        self._numbers.update(names[each] for each in counted & names.keys())
-        if rest := counted - names.keys():
-            self._numbers[others] += len(rest)
+        not_counted = {None, *idle, *self._rows}
+        counted = [thread for thread in names if thread in every and thread not in not_counted]
+        self._numbers.update(names[thread] for thread in counted)
+        if rest := len(every) - len(counted) - sum(thread in every for thread in not_counted):
+            self._numbers[others] += rest
         return StandIns(names, others)
 
     def _first_of_projects(self, threads: AbstractSet[str | None]) -> StandIns:
@@ -637,7 +655,7 @@ class UsageTable:
 _FIELDS = {"effort": "reasoning_effort"}
 
 
-def _union(sets: Iterable[set[str | None]]) -> set[str | None]:
+def _union(sets: Iterable[set[int]]) -> set[int]:
     return set().union(*sets)
 
 

@@ -17,10 +17,12 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from store.analysis.attribution import Weights
+from store.analysis.periods import days_between
 from store.analysis.token_weights import Fit, Fitted
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
 from store.constants import BUDGET_LIMIT, BUDGET_SLOT
 from store.kept.kind import Kind, Piece, ceil_to, floor_to
+from store.queries.kept_usage_values import add_functions
 from store.queries.usage_rows import Place, UseReader, Weigher
 
 if TYPE_CHECKING:
@@ -29,13 +31,16 @@ if TYPE_CHECKING:
 
     from store.queries.usage_rows import Use
 
-_RULES = 3
+_RULES = 4
 """Raise it whenever the same rows of the database lead to other kept rows."""
 
 FINAL_SECONDS = 2 * 3_600.0
 """A turn that ends later is found by its start, and what it may explain is made again."""
 
 HOUR_SECONDS, DAY_SECONDS, MONTH_SECONDS = 3_600, 86_400, 30 * 86_400
+QUARTERS_AN_HOUR, QUARTERS_A_DAY = HOUR_SECONDS // QUARTER_SECONDS, DAY_SECONDS // QUARTER_SECONDS
+
+_LONGEST_DAY_SECONDS = 25 * 3_600
 
 KEY = CellKey._fields[1:-1]
 """Without the machine: only turns of files are kept, and a file does not name its own."""
@@ -86,7 +91,12 @@ TABLES = {
     "monthly_shares": _SHARES,
     "daily_threads": f"{_texts(['thread'])}, points REAL, {_texts(PRICED[:-1]).partition(', ')[2]}, {_COUNTED},"
     f" UNIQUE (thread, account, at, limit_id, {', '.join(PRICED)})",
-    "daily_lists": "limit_id TEXT NOT NULL, threads TEXT, points TEXT, idle TEXT, hours TEXT",
+    "daily_lists": "limit_id TEXT NOT NULL, threads TEXT, points BLOB, idle TEXT, quarters BLOB",
+    "local_days": "since REAL NOT NULL",
+    # In the order in which they are asked for: so nothing has to be sorted.
+    "local_turns": f"{_texts(PRICED[:-1])}, {_COUNTED}, threads TEXT,"
+    f" UNIQUE (limit_id, at, {', '.join(PRICED)}, account)",
+    "local_shares": f"{_texts(['model'])}, ended_at REAL, points REAL",
     "origins": f"{_texts(['thread', 'session', 'parent_thread', 'subagent'])}, ended_at REAL",
     "unexplained": "limit_id TEXT NOT NULL, points REAL, last_at REAL",
     "readings": f"{_READINGS}, minutes INTEGER",
@@ -97,22 +107,26 @@ TABLES = {
 """The columns of the tables; ``at`` is the end of the quarter of an hour, of weights when their history ends.
 
 The hourly, daily and monthly ones sum up those of each hour, of each day in UTC and of each 30 days, counted from 1970;
-of one that is not over, or whose beginning is not kept, they have a part. ``threads`` is JSON of the threads of the
-turns, and ``ended_at`` of points is null where the turns ended in the same hour, day or month. Daily lists are JSON: of
-the threads of a day, of their points in the same order, of those among them that had no turn, and of the hours, counted
-from 1970, in which turns ended that are counted on that day or have points on it. Origins are those of sub-agents.
-Models are those that have prices: each once a day, with the last quarter of an hour in which it had turns.
+of one that is not over, or whose beginning is not kept, they have a part. The local ones do so for those days of the
+machine's time zone that are in ``local_days``, each from ``since`` on. ``threads`` are the numbers of the threads of
+the turns, and ``ended_at`` of points is null where the turns ended in the same hour, day or month. Daily lists are of
+the threads of a day, of their points in the same order, of those among them that had no turn, and of the quarters of an
+hour in which turns ended that are counted on that day or have points on it. Origins are those of sub-agents. Models are
+those that have prices: each once a day, with the last quarter of an hour in which it had turns.
 """
 
-_LENGTHS = {"hourly": HOUR_SECONDS, "daily": DAY_SECONDS, "monthly": MONTH_SECONDS}
+_LENGTHS = {"hourly": HOUR_SECONDS, "daily": DAY_SECONDS, "monthly": MONTH_SECONDS, "local": _LONGEST_DAY_SECONDS}
 SPANS = {table: length for table in TABLES if (length := _LENGTHS.get(table.partition("_")[0]))}
-"""The tables that sum up spans of time, and how long these are, in seconds."""
+"""The tables that sum up spans of time, and how long these are at most, in seconds."""
+
+_LOCAL = ("local_turns", "local_shares", "local_days")
 
 
 # Filling
 
 
 def _fill(slot: str, refit_at: float | None, piece: Piece) -> float:
+    add_functions(piece.kept)
     for limit_id in _limits(piece, slot):
         place = Place(piece.account, limit_id, slot)
         weigher = Weigher(piece.source, place, kept_weights(piece.kept, place), refit_at=refit_at)
@@ -128,12 +142,31 @@ def _fill(slot: str, refit_at: float | None, piece: Piece) -> float:
 def _sum_up(slot: str, piece: Piece) -> None:
     """Sum up the hours, days and months that a piece has a part of, anew."""
     for table, seconds in SPANS.items():
+        if table in _LOCAL:
+            continue
         values = {"account": piece.account, "since": floor_to(seconds, piece.since)}
         values["until"] = ceil_to(seconds, piece.until)
         query = _SUMMED_UP[table.partition("_")[2]]
         query = query.format(prefix=f"usage_{slot}_", seconds=seconds, end=_END.format(seconds))
         piece.kept.execute(f"DELETE FROM usage_{slot}_{table} {_WITHIN}", values)
         piece.kept.execute(f"INSERT INTO usage_{slot}_{table} {query}", values)
+    _sum_up_local_days(slot, piece)
+
+
+def _sum_up_local_days(slot: str, piece: Piece) -> None:
+    """Sum up the days of the machine's time zone that a piece has a part of, anew; of another zone they go."""
+    prefix = f"usage_{slot}_"
+    values: dict[str, object] = {"account": piece.account, "since": piece.since, "until": piece.until}
+    (first_at,) = piece.kept.execute(_FIRST_USE.format(prefix=prefix), values).fetchone()
+    found = list(days_between(max(piece.since, (first_at or piece.until) - QUARTER_SECONDS), piece.until))
+    # There were zones whose days begin in the middle of a quarter of an hour.
+    days = [day for day in found if not any(bound % QUARTER_SECONDS for bound in day)]
+    values.update(days=json.dumps(days), since=min([piece.since, *(day.start for day in days)]))
+    values.update(until=max([piece.until, *(day.end for day in days)]))
+    for table in _LOCAL:
+        piece.kept.execute(f"DELETE FROM {prefix}{table} {_OVERLAPPING.format(prefix=prefix)}", values)
+    for table in _LOCAL:
+        piece.kept.execute(f"INSERT INTO {prefix}{table} {_SUMMED_UP_LOCALLY[table].format(prefix=prefix)}", values)
 
 
 def _limits(piece: Piece, slot: str) -> list[str]:
@@ -148,7 +181,7 @@ def _rows(use: Use) -> dict[str, Iterable[tuple[Any, ...]]]:
     """Return the rows of each table, each with the end of its quarter, and a place for its limit."""
     days: dict[tuple[int, str | None], int] = {}
     for key in use.turns:
-        day = key.quarter // _QUARTERS_A_DAY, key.response_model or key.model
+        day = key.quarter // QUARTERS_A_DAY, key.response_model or key.model
         days[day] = max(days.get(day, 0), key.quarter)
     origins = {(key.quarter, *key[1:5], key.quarter) for key in use.turns}
     origins |= {(quarter, *key[1:5], key.quarter) for quarter, key in use.shares}
@@ -223,20 +256,19 @@ def _read(written: str) -> Fitted | None:
 
 # Statements
 
-_QUARTERS_A_DAY = DAY_SECONDS // QUARTER_SECONDS
 _WITHIN = "WHERE account = :account AND at > :since AND at <= :until"
 _END = "(CAST(at - 1 AS INTEGER) / {0} + 1) * {0}"  # which is part of the hour, day or month
 _ALIKE, _PRICED = ", ".join(SHARED), ", ".join(PRICED)
 _ADDED = f"{', '.join(f'sum({name})' for name in SUMS[:-1])}, max(last_at)"
 _OF_DAY = "account = days.account AND limit_id = days.limit_id AND at > days.at - {seconds} AND at <= days.at"
-_HOURS = (
-    f"SELECT json_group_array(hour) FROM (SELECT CAST(at - 1 AS INTEGER) / {HOUR_SECONDS} AS hour"
-    f" FROM {{prefix}}turns WHERE {_OF_DAY}"
-    f" UNION SELECT CAST(ended_at - 1 AS INTEGER) / {HOUR_SECONDS} FROM {{prefix}}shares WHERE {_OF_DAY})"
+_QUARTERS = (
+    f"SELECT quarter_set(CAST((ended - 1) / {QUARTER_SECONDS} AS INTEGER))"
+    f" FROM (SELECT at AS ended FROM {{prefix}}turns WHERE {_OF_DAY}"
+    f" UNION SELECT ended_at FROM {{prefix}}shares WHERE {_OF_DAY})"
 )
 _SUMMED_UP = {
     "turns": f"SELECT account, {{end}} AS ending, limit_id, {_ALIKE}, above, {_ADDED},"
-    " json_group_array(DISTINCT thread)"
+    " thread_set(thread)"
     f" FROM {{prefix}}turns {_WITHIN} GROUP BY account, ending, limit_id, {_ALIKE}, above",
     "shares": f"SELECT account, {{end}} AS ending, limit_id, {_ALIKE},"
     " CASE WHEN ended_at <= {end} - {seconds} OR ended_at > {end} THEN ended_at END AS apart, sum(points)"
@@ -246,10 +278,8 @@ _SUMMED_UP = {
     " UNION ALL SELECT account, at, limit_id, thread, points, model, response_model, tier, -1,"
     f" {', '.join('0' for _ in SUMS[:-1])}, NULL FROM {{prefix}}shares {_WITHIN})"
     f" GROUP BY account, ending, limit_id, thread, {_PRICED}",
-    # JSON of SQLite has 15 digits of a number.
-    "lists": "SELECT account, at, limit_id, json_group_array(thread),"
-    " '[' || group_concat(printf('%!.17g', points)) || ']',"
-    f" json_group_array(thread) FILTER (WHERE turns = 0), ({_HOURS}) FROM ("
+    "lists": "SELECT account, at, limit_id, json_group_array(thread), number_list(points),"
+    f" json_group_array(thread) FILTER (WHERE turns = 0), ({_QUARTERS}) FROM ("
     "SELECT account, at, limit_id, thread, total(points) AS points, sum(turns + refused + warm_ups) AS turns"
     f" FROM {{prefix}}daily_threads {_WITHIN} GROUP BY account, at, limit_id, thread) AS days"
     " GROUP BY account, at, limit_id",
@@ -257,6 +287,29 @@ _SUMMED_UP = {
     f" FROM {{prefix}}readings {_WITHIN} GROUP BY account, ending, limit_id",
 }
 """How rows are summed up by the hour, the day or the month."""
+
+_FIRST_USE = f"""
+SELECT min(at) FROM (
+    SELECT min(at) AS at FROM {{prefix}}turns {_WITHIN} UNION ALL SELECT min(at) FROM {{prefix}}shares {_WITHIN}
+)
+"""
+_OVERLAPPING = (
+    "WHERE account = :account AND at IN"
+    " (SELECT at FROM {prefix}local_days WHERE account = :account AND at > :since AND since < :until)"
+)
+_EACH_DAY = (
+    "FROM (SELECT key, json_extract(value, '$[0]') AS begun, json_extract(value, '$[1]') AS ending"
+    " FROM json_each(:days)) CROSS JOIN {{prefix}}{0} WHERE account = :account AND at > begun AND at <= ending"
+)
+_SUMMED_UP_LOCALLY = {
+    "local_days": "SELECT :account, json_extract(value, '$[1]'), json_extract(value, '$[0]') FROM json_each(:days)",
+    "local_turns": f"SELECT account, ending, limit_id, {_PRICED}, {_ADDED}, thread_set(thread)"
+    f" {_EACH_DAY.format('turns')} GROUP BY key, limit_id, {_PRICED}",
+    "local_shares": "SELECT account, ending, limit_id, model,"
+    " CASE WHEN ended_at <= begun OR ended_at > ending THEN ended_at END AS apart, sum(points)"
+    f" {_EACH_DAY.format('shares')} GROUP BY key, limit_id, model, apart",
+}
+"""How rows are summed up by the day of the machine's time zone."""
 
 _LIMITS = """
 SELECT limit_id FROM limits WHERE account = :account

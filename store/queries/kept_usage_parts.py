@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from itertools import chain
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.formatting import local_time
-from store.analysis.periods import period_bounds
+from store.analysis.periods import Bounds, period_bounds
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
-from store.analysis.usage_table import OF_THREADS, OTHERS, TIMES, Readings, StandIns
+from store.analysis.usage_table import OF_THREADS, OTHERS, TIMES, WITH_MODELS, Readings, StandIns
 from store.kept.kind import ceil_to, floor_to
-from store.queries.kept_usage import DAY_SECONDS, HOUR_SECONDS, KEY, MONTH_SECONDS, PRICED, SUMS, TABLES
+from store.queries.kept_usage import (
+    DAY_SECONDS,
+    HOUR_SECONDS,
+    KEY,
+    MONTH_SECONDS,
+    PRICED,
+    QUARTERS_A_DAY,
+    QUARTERS_AN_HOUR,
+    SUMS,
+    TABLES,
+)
+from store.queries.kept_usage_values import quarter_numbers, real_numbers, thread_numbers
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,13 +41,16 @@ if TYPE_CHECKING:
     from store.queries.usage_rows import Place
 
 
-def add_kept(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable, changes: Collection[float]) -> None:
+def add_kept(
+    parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable, changes: Collection[float], steps: Collection[int]
+) -> None:
     """Add kept use to the rows of a document, when the rest of the use has been counted.
 
     Args:
         parts: the kept rows of each account.
         table: the rows.
         changes: the timestamps at which prices change, in Unix seconds.
+        steps: the numbers of input tokens above which prices are others.
     """
     if table.by in OF_THREADS:
         for part, owner in parts:
@@ -49,9 +64,11 @@ def add_kept(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable, chan
         if table.by in OF_THREADS:
             _add_threads(part, table, owner, spans, stand_ins)
         else:
-            levels = _levels(spans)
+            levels = _levels(spans, part.local_days() if table.by in WITH_MODELS else ())
             for key, sums, threads in part.turns(levels, table.by):
                 table.add_turns(owner, key, sums, threads)
+            for key, sums in part.turns_above(levels, steps):
+                table.add_surcharge(owner, key, sums)
             for key, points in part.shares(levels, table.by):
                 table.add_points(owner, key, points)
         for points, at in part.unexplained():
@@ -80,13 +97,17 @@ def _unlisted_until(parts: Sequence[KeptPart], table: UsageTable) -> float:
 def _add_thread_points(parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable) -> StandIns | None:
     """Add the points of threads, and return in whose names these are counted; None if each has its own."""
     found = [part.thread_points() for part, _ in parts]
-    stand_ins = table.stand_ins(
-        [each.points for each in found], set[str | None]().union(*(each.had_turns for each in found))
-    )
+    stand_ins = table.stand_ins([each.points for each in found], _idle(found))
     for (_, owner), (points, _) in zip(parts, found, strict=True):
         for thread, each in (_summed(points, stand_ins) if stand_ins else points).items():
             table.add_points(owner, CellKey(0, thread), each)
     return stand_ins
+
+
+def _idle(found: Sequence[ThreadPoints]) -> set[str | None]:
+    """Return the threads that had no turn in any of several parts."""
+    some = set[str | None]().union(*(each.idle for each in found))
+    return {thread for thread in some if all(thread in each.idle or thread not in each.points for each in found)}
 
 
 def _summed(points: Mapping[str | None, float], stand_ins: StandIns) -> dict[str | None, float]:
@@ -100,15 +121,18 @@ def _summed(points: Mapping[str | None, float], stand_ins: StandIns) -> dict[str
     return found
 
 
-def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> set[int]:
-    """Return a quarter of each hour in which turns ended; each quarter, where an hour is one of several rows."""
-    hours = set[int]().union(*(part.ends(HOUR_SECONDS) for part in parts))
+def _quarters(parts: Sequence[KeptPart], table: UsageTable) -> Collection[int]:
+    """Return the first quarter of each hour in which turns ended; each quarter where an hour is not always four."""
+    first, bits = quarter_numbers(chain.from_iterable(part.ended() for part in parts))
+    days = range(first // QUARTERS_A_DAY, (first + bits.bit_length()) // QUARTERS_A_DAY + 1)
     # The clock is set once a day at most.
-    at_ends = {end for hour in hours for end in (hour - hour % 24, hour - hour % 24 + 23)}
-    begun = (local_time(hour * HOUR_SECONDS, table.zone) for hour in at_ends)
-    if all(at is None or at.minute == 0 for at in begun):
-        return {hour * HOUR_SECONDS // QUARTER_SECONDS for hour in hours}
-    return set[int]().union(*(part.ends(QUARTER_SECONDS) for part in parts))
+    begun = (local_time(day * DAY_SECONDS, table.zone) for day in days)
+    minutes = {at.minute for at in begun if at} or {0}
+    if len(minutes) > 1:
+        return [first + bit for bit in range(bits.bit_length()) if bits >> bit & 1]
+    before = (first + minutes.pop() * 60 // QUARTER_SECONDS) % QUARTERS_AN_HOUR
+    hours = f"{bits << before:x}"  # a digit has four bits
+    return [first - before + QUARTERS_AN_HOUR * n for n, digit in enumerate(reversed(hours)) if digit != "0"]
 
 
 def _add_threads(
@@ -161,19 +185,57 @@ def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list
     return apart, whole
 
 
+def split_days(spans: Iterable[KeptSpan], days: Sequence[Bounds]) -> tuple[list[KeptSpan], list[KeptSpan]]:
+    """Return the parts of spans that are none of some days, which do not overlap and are sorted, and those that are."""
+    apart: list[KeptSpan] = []
+    whole: list[KeptSpan] = []
+    for span in spans:
+        start = span.since
+        for day in islice(days, bisect_left(days, (span.since,)), None):
+            if day.end > span.until:
+                break
+            if start < day.start:
+                apart.append(span._replace(since=start, until=day.start))
+            whole.append(span._replace(since=day.start, until=day.end))
+            start = day.end
+        if start < span.until:
+            apart.append(span._replace(since=start))
+    return apart, whole
+
+
 class _Level(NamedTuple):
-    """Spans that are whole months, days, hours or none of these, and what the names of their tables begin with."""
+    """Spans that are whole months, days, hours or none of these, and what the names of their tables begin with.
+
+    ``are_rows`` is true where each span is that of one row of an account, so that nothing is summed up over spans.
+    """
 
     prefix: str
     spans: list[KeptSpan]
+    are_rows: bool = False
 
 
-def _levels(spans: Iterable[KeptSpan]) -> list[_Level]:
+_LOCAL = "local_"
+
+
+def _levels(spans: Iterable[KeptSpan], local_days: Sequence[Bounds] = ()) -> list[_Level]:
     """Return the parts of spans, each by the longest rows that there are for it."""
-    shorter, months = split(spans, MONTH_SECONDS)
+    spans = list(spans)
+    others = [span for span in spans if span.is_other] if local_days else spans
+    rest, local = split_days((span for span in spans if not span.is_other), local_days) if local_days else ([], [])
+    shorter, months = split([*others, *rest], MONTH_SECONDS)
     apart, days = split(shorter, DAY_SECONDS)
     quarters, hours = split(apart, HOUR_SECONDS)
-    return [_Level("", quarters), _Level("hourly_", hours), _Level("daily_", days), _Level("monthly_", months)]
+    single = [span for span in hours if span.until - span.since == HOUR_SECONDS]
+    several = [span for span in hours if span.until - span.since > HOUR_SECONDS]
+    found = (
+        _Level("", quarters),
+        _Level("hourly_", single, are_rows=True),
+        _Level("hourly_", several),
+        _Level("daily_", days),
+        _Level("monthly_", months),
+        _Level(_LOCAL, local, are_rows=True),
+    )
+    return [level for level in found if level.spans]
 
 
 def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:
@@ -212,10 +274,10 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan
 
 
 class ThreadPoints(NamedTuple):
-    """The points of threads, and which threads had turns; None is an unknown thread."""
+    """The points of threads, and which of them had no turns; None is an unknown thread."""
 
     points: dict[str | None, float]
-    had_turns: set[str | None]
+    idle: set[str | None]
 
 
 class KeptPart(NamedTuple):
@@ -231,42 +293,64 @@ class KeptPart(NamedTuple):
 
     def first_at(self) -> float | None:
         """Return the end of the first quarter of an hour with turns or increases."""
-        firsts = ", ".join(f"min((SELECT min(at) FROM {table} {_OF_ACCOUNT}))" for table in ("{turns}", "{shares}"))
-        found = self._rows(f"SELECT {firsts} FROM json_each(:accounts) a").fetchone()
-        return min((at for at in found if at is not None), default=None)
+        return min((at for (at,) in self._rows(_FIRST_OF_EACH) if at is not None), default=None)
 
-    def turns(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, TurnSums, Iterable[str | None]]]:
-        """Yield the sums of turns that are alike in what rows stand for, and their threads where rows do not.
+    def turns(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, TurnSums, Iterable[int]]]:
+        """Yield the sums of turns that are alike in what rows stand for, and the numbers of their threads.
 
-        Nothing is by the thread here.
+        Where rows stand for threads, there are none of these, and nothing is by the thread here.
         """
-        names = {*_DIMENSIONS.get(by, ()), *PRICED}
         number = 1 + len(KEY)
-        for prefix, spans in levels:
-            query = (
-                f"SELECT s.key, {_columns(KEY, names)}, {_SUMS}, {_threads(prefix, by)}"
-                f" {_FROM} {{{prefix}turns}} {_WITHIN}"
-                f" GROUP BY s.key, {', '.join(map(str, _positions(names, 2)))}"
-            )
-            rows = self._rows(query, spans).fetchall()
-            lists = _parsed("null" if row[-1] is None else f"[{row[-1]}]" for row in rows)
-            for row, threads in zip(rows, lists, strict=True):
-                key = _cell_key(spans[row[0]], None, row[1:number])
-                yield key, TurnSums(*row[number:-1]), chain.from_iterable(threads or ())
+        for level in levels:
+            names = {*_DIMENSIONS.get(by, ()), *(_BASE if level.prefix == _LOCAL else PRICED)}
+            columns = f"{_columns(KEY, names)}, {_SUMS}, {_threads(level.prefix, by)}"
+            for span, row in self._grouped(level, "turns", columns, _positions(names, 2)):
+                key = _cell_key(span, None, row[1:number])
+                yield key, TurnSums(*row[number:-1]), thread_numbers(row[-1])
+
+    def turns_above(self, levels: Iterable[_Level], steps: Collection[int]) -> Iterator[tuple[CellKey, TurnSums]]:
+        """Yield the sums of those turns of local days whose input exceeds a step: they are few, and so read apart."""
+        number = 1 + len(KEY)
+        for level in levels:
+            if steps and level.prefix == _LOCAL:
+                columns = f"{_columns(KEY, PRICED)}, {_SUMS}"
+                above = f" AND c.above >= {min(steps):d}"
+                for span, row in self._grouped(level, "turns", columns, _positions(PRICED, 2), above):
+                    yield _cell_key(span, None, row[1:number]), TurnSums(*row[number:])
 
     def shares(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
         """Yield the points of turns that are alike in what rows stand for, which are not threads."""
         names = {*_DIMENSIONS.get(by, ()), *(("model",) if by in TIMES else ())}
-        # A turn may have ended in another hour or day than the one in which its part of an increase was read.
-        apart = _ENDED_APART if by in TIMES else "NULL"
-        for prefix, spans in levels:
-            query = (
-                f"SELECT s.key, {apart} AS apart, {_columns(KEY[:-1], names)}, sum(c.points)"
-                f" {_FROM} {{{prefix}shares}} {_WITHIN}"
-                f" GROUP BY {', '.join(['s.key', 'apart', *map(str, _positions(names, 3))])}"
-            )
-            for number, ended_at, *values, points in self._rows(query, spans):
-                yield _cell_key(spans[number], ended_at, values), points
+        for level in levels:
+            # A turn may have ended in another hour or day than the one in which its part of an increase was read.
+            apart = ("c.ended_at" if level.are_rows else _ENDED_APART) if by in TIMES else "NULL"
+            columns = f"{apart} AS apart, {_columns(KEY[:-1], names)}, sum(c.points)"
+            for span, row in self._grouped(level, "shares", columns, (2, *_positions(names, 3))):
+                _, ended_at, *values, points = row
+                yield _cell_key(span, ended_at, values), points
+
+    def _grouped(
+        self, level: _Level, table: str, columns: str, places: Iterable[int], condition: str = ""
+    ) -> Iterator[tuple[KeptSpan, tuple[Any, ...]]]:
+        """Yield rows of a level, each with the span that it is of: one for each of these and the columns at places."""
+        spans: Mapping[float, KeptSpan] = dict(enumerate(level.spans))
+        span, rest = "s.key", f"{_FROM} {{{level.prefix}{table}}} {_WITHIN}"
+        if level.are_rows:
+            spans = {span.until: span for span in level.spans}
+            span, rest = "c.at", f"FROM {{{level.prefix}{table}}} {_BETWEEN}"
+        query = f"SELECT {span}, {columns} {rest}{condition} GROUP BY {', '.join([span, *map(str, places)])}"
+        for row in self._rows(query, level.spans):
+            if row[0] in spans:
+                yield spans[row[0]], row
+
+    def local_days(self) -> list[Bounds]:
+        """Return the days of the machine's time zone that are summed up of all the accounts."""
+        days: defaultdict[Bounds, int] = defaultdict(int)
+        for since, until in self._rows(f"SELECT c.since, c.at {_FROM} {{local_days}} {_LOCAL_DAY}"):
+            days[Bounds(since, until)] += 1
+        # What nothing was used of before is summed up from its first use on.
+        firsts = sorted(first for (first,) in self._rows(_FIRST_OF_EACH) if first is not None)
+        return sorted(day for day, number in days.items() if number >= bisect_left(firsts, day.end))
 
     def turns_of_threads(
         self, spans: Sequence[KeptSpan], threads: Collection[str | None] | None = None
@@ -302,41 +386,39 @@ class KeptPart(NamedTuple):
 
     def thread_points(self) -> ThreadPoints:
         """Return the threads with use, and the points of each."""
-        points, had_turns = dict[str | None, float](), set[str | None]()
         apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
-        lists = (self._lists(name, days) for name in ("threads", "points", "idle"))
-        for threads, of_these, idle in zip(*lists, strict=True):
-            found = dict(zip(threads, of_these, strict=True))
-            for thread in points.keys() & found.keys():
-                found[thread] += points[thread]
-            points.update(found)
-            had_turns.update(set(threads).difference(idle) if idle else threads)
+        points, idle = self._points_of_days(days)
         ended = set(chain.from_iterable(self._rows(f"SELECT c.thread {_FROM} {{turns}} {_WITHIN}", apart)))
+        idle -= ended
         for thread in ended:
             points.setdefault(thread, 0.0)
         for thread, each in self._rows(f"SELECT c.thread, c.points {_FROM} {{shares}} {_WITHIN}", apart):
+            if thread not in points:
+                idle.add(thread)
             points[thread] = points.get(thread, 0.0) + each
-        return ThreadPoints(points, had_turns | ended)
+        return ThreadPoints(points, idle)
 
-    def _lists(self, name: str, days: Sequence[KeptSpan]) -> list[list[Any]]:
-        """Return the list of each day, by the name of its column."""
-        rows = self._rows(f"SELECT c.{name} {_FROM} {{daily_lists}} {_WITHIN}", days)
-        return _parsed(chain.from_iterable(rows))
+    def _points_of_days(self, days: Sequence[KeptSpan]) -> ThreadPoints:
+        points: dict[str | None, float] = {}
+        rows = self._rows(f"SELECT c.threads, c.points, c.idle {_FROM} {{daily_lists}} {_WITHIN}", days).fetchall()
+        threads, idle = (_parsed(row[place] for row in rows) for place in (0, 2))
+        for of_day, row in zip(threads, rows, strict=True):
+            found = dict(zip(of_day, real_numbers(row[1]), strict=True))
+            for thread in points.keys() & found.keys():
+                found[thread] += points[thread]
+            points.update(found)
+        idle_days = Counter(chain.from_iterable(idle))
+        days_of_idle = Counter(filter(idle_days.__contains__, chain.from_iterable(threads))) if idle_days else idle_days
+        return ThreadPoints(points, {thread for thread in idle_days if idle_days[thread] == days_of_idle[thread]})
 
-    def ends(self, seconds: int) -> set[int]:
-        """Return the spans of so many seconds, counted from 1970, in which turns ended that have use here.
-
-        These are hours or quarters of an hour.
-        """
+    def ended(self) -> Iterator[bytes]:
+        """Yield the quarters of an hour in which turns ended that have use here, as ``quarter_set`` writes them."""
         apart, days = split([KeptSpan(*self.stretch)], DAY_SECONDS)
-        if seconds == HOUR_SECONDS:
-            found = set(chain.from_iterable(self._lists("hours", days)))
-        else:
-            found, apart = set[int](), [KeptSpan(*self.stretch)]
+        yield from chain.from_iterable(self._rows(f"SELECT c.quarters {_FROM} {{daily_lists}} {_WITHIN}", days))
         for table, at in (("turns", "c.at"), ("shares", "c.ended_at")):
-            query = f"SELECT DISTINCT CAST({at} - 1 AS INTEGER) / {seconds} {_FROM} {{{table}}} {_WITHIN}"
-            found.update(chain.from_iterable(self._rows(query, apart)))
-        return found
+            quarter = f"CAST(({at} - 1) / {QUARTER_SECONDS} AS INTEGER)"
+            query = f"SELECT quarter_set({quarter}) {_FROM} {{{table}}} {_WITHIN} GROUP BY c.limit_id"
+            yield from chain.from_iterable(self._rows(query, apart))
 
     def models(self) -> set[str | None]:
         """Return the models that turns had, and perhaps others: those that prices are found by."""
@@ -347,7 +429,7 @@ class KeptPart(NamedTuple):
     def models_of_turns(self) -> set[str | None]:
         """Return the models of turns, as they were asked for."""
         found = set[str | None]()
-        for prefix, spans in _levels([KeptSpan(*self.stretch)]):
+        for prefix, spans, _ in _levels([KeptSpan(*self.stretch)]):
             found.update(*self._rows(f"SELECT DISTINCT c.model {_FROM} {{{prefix}turns}} {_WITHIN}", spans))
         return found
 
@@ -413,7 +495,7 @@ def _threads(prefix: str, by: GroupBy) -> str:
     """Return the expression for lists of the threads of turns, where rows are not found by these."""
     if by in OF_THREADS:
         return "NULL"
-    return "group_concat(c.threads)" if prefix else "json_group_array(DISTINCT c.thread)"
+    return "group_concat(c.threads, '')" if prefix else "thread_set(c.thread)"
 
 
 def _parsed(texts: Iterable[str]) -> list[Any]:
@@ -423,7 +505,11 @@ def _parsed(texts: Iterable[str]) -> list[Any]:
 
 
 def _columns(columns: Sequence[str], names: Collection[str]) -> str:
-    return ", ".join(f"c.{name}" if name in names else "NULL" for name in columns)
+    return ", ".join(f"c.{name}" if name in names else _ANY.get(name, "NULL") for name in columns)
+
+
+_ANY = {"above": "-1"}
+"""What columns have that are not asked for, where that is not null."""
 
 
 def _positions(names: Collection[str], first: int) -> list[int]:
@@ -465,7 +551,23 @@ _ENDED_APART = (
 _IN_SPAN = f"c.account = a.value AND c.at > {_START} AND c.at <= {_END}"
 _FROM = "FROM json_each(:spans) s CROSS JOIN json_each(:accounts) a CROSS JOIN"
 _WITHIN = f"c ON {_IN_SPAN} WHERE c.limit_id = :limit"
+_LOCAL_DAY = "c ON c.account = a.value AND c.since >= :since AND c.at > :since AND c.at <= :until"
+_BETWEEN = (
+    "c WHERE c.limit_id = :limit AND c.account IN (SELECT value FROM json_each(:accounts))"
+    " AND c.at > json_extract(:spans, '$[0][0]') AND c.at <= json_extract(:spans, '$[#-1][1]')"
+)
+"""Of rows that each have one of the spans, all from the first to the last span."""
+
+_BASE = PRICED[:-1]
+"""What prices of turns depend on, but for the steps of their input."""
+
 _OF_ACCOUNT = "WHERE account = a.value AND limit_id = :limit AND at > :since AND at <= :until"
+_FIRST_OF_EACH = (
+    "SELECT min(coalesce(turned, used), coalesce(used, turned)) FROM (SELECT"
+    f" (SELECT min(at) FROM {{turns}} {_OF_ACCOUNT}) AS turned, (SELECT min(at) FROM {{shares}} {_OF_ACCOUNT}) AS used"
+    " FROM json_each(:accounts) a)"
+)
+"""When the first quarter of an hour with turns or points ends, of each account."""
 
 _DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
     "model": ("model",),

@@ -13,7 +13,7 @@ from store.analysis.ranking import TokenRate
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.token_weights import Fit, Fitted, fit_days
 from store.analysis.turn_value import Valuation
-from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey
+from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, thread_number
 from store.analysis.usage_table import OF_THREADS, Grouping, RowOwner, TimeRange, UsageTable
 from store.constants import BUDGET_LIMIT, FULL_PERCENT, MAIN_LIMIT
 from store.kept.kind import floor_to
@@ -24,6 +24,7 @@ from store.queries.imported import imported_limit_ids
 from store.queries.kept_rates import kept_rates
 from store.queries.kept_usage import FINAL_SECONDS, kept_weights, usage_kind
 from store.queries.kept_usage_parts import KeptPart, add_kept
+from store.queries.kept_usage_values import add_functions
 from store.queries.limits import current_snapshots, load_limit_ids
 from store.queries.machines import with_silent_machines
 from store.queries.recent import computed
@@ -381,6 +382,8 @@ class _Question(NamedTuple):
 
     def _answer(self, accounts: Sequence[Account], places: Sequence[Place], kept: Kept | None) -> _Answer | None:
         """Return the answer; None where what is kept does not tell the prices of turns apart."""
+        if kept:
+            add_functions(kept.connection)
         valuation = Valuation(self.prices) if self.prices else None
         sources = [_UseSource(self, place, valuation, kept, self._covered(kept, place)) for place in places]
         if kept and not all(source.has_steps() for source in sources):
@@ -408,7 +411,8 @@ class _Question(NamedTuple):
             source.add_rows(table, owner)
             owned.append((source, owner))
         changes = set[float]().union(*(source.changes() for source in sources))
-        add_kept([(source.kept, owner) for source, owner in owned if source.kept], table, changes)
+        steps = set[int]().union(*(source.steps_in_use() for source in sources))
+        add_kept([(source.kept, owner) for source, owner in owned if source.kept], table, changes, steps)
         for source, owner in owned:
             source.add_weights(table, owner)
         return _Answer(table, windows, unit)
@@ -487,6 +491,10 @@ class _UseSource:
         """Return the timestamps at which prices of kept turns change."""
         return self._valuation.changes(self._models) if self._valuation else set()
 
+    def steps_in_use(self) -> set[int]:
+        """Return the numbers of input tokens above which prices of kept turns change."""
+        return self._valuation.steps_in_use(self._models) if self._valuation else set()
+
     def add_weights(self, table: UsageTable, owner: RowOwner) -> None:
         """Add the weights of the account's models, as they are at the end of the period."""
         if self.kept:
@@ -501,7 +509,7 @@ def _add(table: UsageTable, owner: RowOwner, uses: Iterable[Use]) -> None:
                 table.add_origin(owner, ThreadOrigin(*key[1:5]), key.quarter)
         table.add_models(owner, {key.model for key in use.turns})
         for key, sums in use.turns.items():
-            table.add_turns(owner, key, sums, (key.thread,))
+            table.add_turns(owner, key, sums, () if key.thread is None else (thread_number(key.thread),))
         for (_, key), points in use.shares.items():
             table.add_points(owner, key, points)
         for points, at in use.unexplained:

@@ -22,7 +22,7 @@ def filled(by: GroupBy, **options: Any) -> UsageDocument:
     table = UsageTable(Grouping(by, **options), TimeRange(0, 10**6))
     for number in (1, 2, 3):
         key = CellKey(HOURS * number, f"t-{number}", model="m")
-        table.add_turns(OWNER, key, TurnSums(turns=1, output_tokens=10, last_at=900.0), (key.thread,))
+        table.add_turns(OWNER, key, TurnSums(turns=1, output_tokens=10, last_at=900.0), (number,))
         table.add_points(OWNER, key, number)
     table.add_unexplained(OWNER, 4.0, 50.0)
     table.add_readings(OWNER, Readings(5, 1, 4, 10.0))
