@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.analysis.periods import period_bounds, period_key, periods_back
+from store.analysis.periods import days_between, keys_of_hours, period_bounds, period_key, periods_back
 
 BERLIN, APIA, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("Pacific/Apia"), dt.UTC
 
@@ -84,3 +85,33 @@ def test_no_bounds(key: str, unit: str) -> None:
 def test_periods_back(unit: str, number: int, start: str) -> None:
     """Whole periods, with the one under way."""
     assert periods_back(at("2026-11-21T14:05"), unit, number, BERLIN) == at(start)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "starts"),
+    [
+        pytest.param("2026-10-24T12:00", "2026-10-26", ["2026-10-24", "2026-10-25"], id="the clock is set back"),
+        pytest.param("2026-10-26", "2026-10-26T00:01", ["2026-10-26"], id="the first minute"),
+        pytest.param("2026-10-26", "2026-10-26", [], id="no time"),
+    ],
+)
+def test_days_between(since: str, until: str, starts: list[str]) -> None:
+    """Each day is found that has a part of the time, and ends where the next one begins."""
+    found = list(days_between(at(since), at(until), BERLIN))
+    assert [day.start for day in found] == [at(start) for start in starts]
+    assert all(day.end == following.start for day, following in pairwise(found))
+
+
+def test_days_outside_the_calendar() -> None:
+    """There are none."""
+    assert not list(days_between(1e15, 2e15))
+
+
+def test_the_keys_of_the_hours_of_a_day() -> None:
+    """They are those of `period_key`, unless the clock is set on that day."""
+    found = keys_of_hours(at("2026-10-24T12:34"), BERLIN)
+    assert found is not None
+    start, keys = found
+    assert keys == [period_key(start + 3_600 * hour, "hour", BERLIN) for hour in range(24)]
+    assert keys_of_hours(at("2026-10-25T12:34"), BERLIN) is None
+    assert keys_of_hours(1e15, BERLIN) is None

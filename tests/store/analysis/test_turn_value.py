@@ -122,3 +122,13 @@ def test_models_with_the_users_own_prices_are_named() -> None:
     for model in ("m", "cheaper", "x"):
         valued(used(1_000, model=model), valuation)
     assert valuation.own_prices == ["m"]
+
+
+def test_what_much_input_costs_more() -> None:
+    """It is the difference of the prices above a step and below it; models without steps or prices have none."""
+    valuation = Valuation(PRICES)
+    found = [turn(JULY - 60, JULY, **used(300_000, model=model)) for model in ("long", "m", "unknown")]
+    surcharges = [valuation.surcharge(key, sums) for key, sums in turn_cells(found).items()]
+    assert surcharges == pytest.approx([0.3 * 2, 0, 0])
+    assert valuation.steps_in_use(["long", "m", "unknown", None]) == {272_000}
+    assert not valuation.steps_in_use(["m"])

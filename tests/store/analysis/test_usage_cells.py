@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, TurnSums, turn_cells
+from store.analysis.usage_cells import QUARTER_SECONDS, STEPS, CellKey, TurnSums, thread_number, turn_cells
 from tests.support.usage_factories import turn
 
 AT = 1_000 * QUARTER_SECONDS
@@ -74,3 +74,11 @@ def test_steps_of_a_model() -> None:
         [turn(0, 1, input_tokens=50, response_model="n")], lambda model: (10, 40) if model == "n" else ()
     )
     assert list(cells) == [CellKey(0, "t", model="m", response_model="n", above=40)]
+
+
+def test_the_number_of_a_thread() -> None:
+    """It is the same in each process, and has the 64 bits of the kept rows."""
+    assert thread_number("t-1") == -4_464_303_150_155_611_709
+    numbers = [thread_number(f"t-{number}\ud800") for number in range(100)]
+    assert len(set(numbers)) == 100
+    assert all(-(2**63) <= number < 2**63 for number in numbers)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from store.analysis.attribution import TurnUse, WindowSample
+from store.analysis.turn_value import STANDARD, Rates
 from store.constants import GROUP_BY
 from store.database import open_reader, open_writer, transaction
 from store.files import kept_path
@@ -20,9 +23,10 @@ from store.queries.usage import load_usage
 from store.retention import prune
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
 from tests.support.kept_histories import DAY, HOUR, nearly, no_failures, without_kept
-from tests.support.prices import PriceTable
+from tests.support.prices import PriceTable, always
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from store.constants import GroupBy
@@ -30,6 +34,12 @@ if TYPE_CHECKING:
 MIDNIGHT = NOON - 12 * HOUR
 DAYS, MONTHS = 5, 62 * DAY
 NOW = MIDNIGHT + DAYS * DAY + 3 * HOUR
+PRICES = PriceTable(
+    {
+        "m": {STANDARD: always((-1, Rates(2, 0.2, 2.5, 10)), (272_000, Rates(4, 0.4, 5, 15)))},
+        "n": {STANDARD: always((-1, Rates(1, 0.1, 1, 5)))},
+    }
+)
 _TURN_SECONDS = 50 * 60
 _DELAY_SECONDS = 40 * 60
 
@@ -38,7 +48,7 @@ def _turn(number: int, ended_at: float, shift: int) -> TurnUse:
     use: dict[str, Any] = dict.fromkeys(TurnUse._fields)
     use |= {"started_at": ended_at - _TURN_SECONDS, "ended_at": ended_at, "warm_up": 0, "status": 200, "imported": 0}
     use |= {"thread": f"t-{(number + shift) % 11}", "model": ("m", "n")[number % 2]}
-    use |= {"input_tokens": 1_000, "output_tokens": 10 * number, "cached_tokens": 100}
+    use |= {"input_tokens": (1_000, 250_000, 300_000)[number % 3], "output_tokens": 10 * number, "cached_tokens": 100}
     if number % 5 == 0:
         use |= {"subagent": "review", "parent_thread": f"t-{number % 3}", "thread": f"r-{number}"}
     if number % 9 == 4:  # it has no points
@@ -63,21 +73,47 @@ def _history(email: str, shift: int) -> AccountHistory:
     return AccountHistory(samples, turns, email)
 
 
-@pytest.fixture(name="database")
-def _database(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two accounts with days of use, of which all but the last hours are kept."""
+@pytest.fixture(name="rows")
+def _rows(path: Path) -> Path:
+    """Two accounts with days of use."""
     insert_history(path, _history("ann@example.com", 0), _history("ben@example.com", 1_300))
+    return path
+
+
+@pytest.fixture(name="database")
+def _database(rows: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two accounts with days of use, of which all but the last hours are kept."""
+    keep(rows)
+    no_failures(monkeypatch)
+    return rows
+
+
+@pytest.fixture(name="move_to")
+def _move_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that sets the time zone of the machine, as this process sees it."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the time zone cannot be set for one process here")
+    with monkeypatch.context() as changes:
+
+        def move(zone: str) -> None:
+            changes.setenv("TZ", zone)
+            time.tzset()
+
+        yield move
+    time.tzset()
+
+
+def keep(path: Path, now: float = NOW) -> None:
+    """Keep what is final at a time."""
     kind = usage_kind("7d")
     assert kind is not None
-    assert fill(path, [Wish(kind)], NOW)
-    no_failures(monkeypatch)
-    return path
+    assert fill(path, [Wish(kind)], now)
 
 
 def document(path: Path, by: GroupBy, since: float = 0, **options: Any) -> Any:
     with contextlib.closing(open_reader(path)) as connection:
         accounts = load_accounts(connection)
-        return load_usage(connection, NOW, accounts=accounts, by=by, since=since, prices=PriceTable(), **options)
+        return load_usage(connection, NOW, accounts=accounts, by=by, since=since, prices=PRICES, **options)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
@@ -92,6 +128,41 @@ def test_days_and_hours_tell_the_same_as_the_rows(
             found = document(database, by, **options)
             with without_kept(monkeypatch):
                 assert found == nearly(document(database, by, **options))
+
+
+@pytest.mark.parametrize("by", ["day", "week", "month"])
+def test_days_of_the_machine_are_read_of_their_sums(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, move_to: Callable[[str], None], by: GroupBy
+) -> None:
+    """Where the clock is set back, and by the prices of turns with much input; they tell the same as the rows."""
+    move_to("Europe/Berlin")
+    keep(rows)
+    with without_kept(monkeypatch):
+        expected = document(rows, by)
+    assert document(rows, by) == nearly(expected)
+    within = (MIDNIGHT - 40 * DAY - HOUR, MIDNIGHT + 2 * DAY - HOUR)
+    with contextlib.closing(sqlite3.connect(kept_path(rows))) as kept:
+        for table in ("turns", "shares", "hourly_turns", "hourly_shares", "daily_turns", "daily_shares"):
+            assert kept.execute(f"DELETE FROM usage_7d_{table} WHERE at > ? AND at <= ?", within).rowcount  # noqa: S608
+        kept.commit()
+    assert document(rows, by) == nearly(expected)
+
+
+@pytest.mark.parametrize("by", ["day", "week", "hour"])
+def test_the_machine_moves_to_another_time_zone(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, move_to: Callable[[str], None], by: GroupBy
+) -> None:
+    """No day that is summed up overlaps another one, and what is of no such day is read by the hour."""
+    for zone, days in (("UTC", 30), ("Pacific/Auckland", 3), ("Asia/Kolkata", 0)):
+        move_to(zone)
+        keep(rows, NOW - days * DAY)
+    with without_kept(monkeypatch):
+        expected = document(rows, by)
+    assert document(rows, by) == nearly(expected)
+    with contextlib.closing(sqlite3.connect(kept_path(rows))) as kept:
+        days_of = kept.execute("SELECT since, at FROM usage_7d_local_days WHERE account = 1 ORDER BY at").fetchall()
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(days_of))
+    assert {begin % DAY for begin, _ in days_of} == {0, 11 * HOUR, 18.5 * HOUR}
 
 
 @pytest.mark.parametrize("by", ["model", "hour", "project", "thread"])
@@ -164,4 +235,5 @@ def test_what_is_pruned_is_in_no_sum(database: Path) -> None:
     drop_edited(database)
     with contextlib.closing(sqlite3.connect(kept_path(database))) as kept:
         assert kept.execute(earlier, (before,)).fetchone() == (0,)
-        assert kept.execute("SELECT count(*) FROM usage_7d_daily_turns").fetchone() > (0,)
+        for table in ("daily_turns", "local_turns", "local_days"):
+            assert kept.execute(f"SELECT count(*) FROM usage_7d_{table}").fetchone() > (0,)  # noqa: S608 (a constant)
