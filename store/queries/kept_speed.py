@@ -9,8 +9,8 @@ import json
 import math
 import sys
 from array import array
-from collections import Counter
-from functools import lru_cache
+from collections import Counter, defaultdict
+from functools import cache, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ from store.queries.cursors import tuple_cursor
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from store.analysis.speed_cells import Cell, Count
     from store.kept.kind import Kept, Piece
@@ -221,14 +221,19 @@ def kept_number(kept: KeptTurns, account: int, parts: KeptParts) -> int:
     )
 
 
-def kept_counts(kept: KeptTurns, parts: Mapping[int, KeptParts], *, by_quarter: bool) -> Iterator[Count]:
-    """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
+def kept_counts(
+    kept: KeptTurns, parts: Mapping[int, KeptParts], alike: Callable[[float, int], float] | None
+) -> Iterator[Count]:
+    """Yield the numbers of turns by kind, with the quarter hours in which they started; without `alike` those are 0.
+
+    `alike` returns the start of a span of so many quarter hours whose numbers may be added to those of another's.
+    """
     for table, step in (("speed_counts", DAY), ("speed_hours", HOUR)):
         where = [
             (account, *span) for account, each in parts.items() for span in (each.days if step == DAY else each.hours)
         ]
-        if by_quarter:
-            yield from _quarter_counts(kept, table, step, where)
+        if alike is not None:
+            yield from _quarter_counts(kept, table, step, where, alike)
             continue
         for values in where:
             for kind, turns in kept.connection.execute(_KEPT_COUNTS.format(table=table), values):
@@ -236,32 +241,43 @@ def kept_counts(kept: KeptTurns, parts: Mapping[int, KeptParts], *, by_quarter: 
 
 
 def _quarter_counts(
-    kept: KeptTurns, table: str, step: int, where: Sequence[tuple[int, float, float]]
+    kept: KeptTurns,
+    table: str,
+    step: int,
+    where: Sequence[tuple[int, float, float]],
+    alike: Callable[[float, int], float],
 ) -> Iterator[Count]:
-    # The numbers of the quarter hours of a span are added as one integer: none of them reaches the next one's bits.
+    # The numbers of the quarter hours of spans are added as one integer: none of them reaches the next one's bits.
     sums: dict[tuple[float, str], int] = {}
+    start_of = cache(lambda at: alike(at - step, step // QUARTER))
     for values in where:
         for at, kind, quarters, others in kept.connection.execute(_KEPT_QUARTERS.format(table=table), values):
-            sums[at, kind] = sums.get((at, kind), 0) + int.from_bytes(quarters, sys.byteorder)
+            place = start_of(at), kind
+            sums[place] = sums.get(place, 0) + int.from_bytes(quarters, sys.byteorder)
             if others:
                 numbers = array("q", others)
                 for start, number in zip(numbers[::2], numbers[1::2], strict=True):
                     yield _read_kind(kind), start, [number]
     size = step // QUARTER * array("I").itemsize
-    for (at, kind), added in sums.items():
-        yield _read_kind(kind), at - step, array("I", added.to_bytes(size, sys.byteorder))
+    for (start, kind), added in sums.items():
+        yield _read_kind(kind), start, array("I", added.to_bytes(size, sys.byteorder))
 
 
 def kept_cells(kept: KeptTurns, account: int, parts: KeptParts, wanted: int) -> Iterator[Cell]:
     """Yield a sample of the turns in parts that are kept: those of a level or above."""
-    found: dict[str, list[bytes]] = {}
-    for tables, spans in ((_bands(wanted), parts.days), (["speed_hours"], parts.hours)):
-        for statement in [_KEPT_CELLS.format(table=table) for table in tables]:
+    found: defaultdict[str, list[bytes]] = defaultdict(list)
+    for tables, spans in ((_bands(wanted), parts.days), ([("speed_hours", 0)], parts.hours)):
+        for table, least in tables:
             for span in spans:
-                for kind, levels, figures in kept.connection.execute(statement, (account, *span)):
+                rows = kept.connection.execute(_KEPT_CELLS.format(table=table), (account, *span))
+                if wanted <= least:
+                    for kind, _, figures in rows:
+                        found[kind].append(figures)
+                    continue
+                for kind, levels, figures in rows:
                     numbers = memoryview(levels).cast("q")
                     if wanted < len(numbers):
-                        found.setdefault(kind, []).append(figures[: numbers[wanted] * TURN_BYTES])
+                        found[kind].append(figures[: numbers[wanted] * TURN_BYTES])
     for kind, written in found.items():
         yield _read_kind(kind), columns_from(written)
 
@@ -271,10 +287,10 @@ def _read_kind(written: str) -> TurnKind:
     return TurnKind._make(json.loads(written))
 
 
-def _bands(wanted: int) -> list[str]:
-    """Return the tables that have turns of a level or above."""
+def _bands(wanted: int) -> list[tuple[str, int]]:
+    """Return the tables that have turns of a level or above, each with the lowest level of its turns."""
     above = (math.inf, *(least for _, least in _BANDS))
-    return [table for (table, _), most in zip(_BANDS, above, strict=False) if wanted < most]
+    return [band for band, most in zip(_BANDS, above, strict=False) if wanted < most]
 
 
 _OF_PART = "account = ? AND at > ? AND at <= ?"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import accumulate, chain, compress, repeat
-from operator import ne
+from itertools import chain, compress, groupby, repeat
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import DAY, HOUR
@@ -113,6 +112,10 @@ _Label = Callable[[float], str | None]
 """Returns the key of a row by the beginning of a quarter hour."""
 
 
+_Run = tuple[str | None, int, int]
+"""A key of consecutive quarter hours, the place of the first one, and the end."""
+
+
 class _Remembered(dict[float, str | None]):
     """Labels of times, those of a day computed at once: what is known takes no call of Python, for there are many."""
 
@@ -140,7 +143,8 @@ class _Clock:
         """Returns the day (``2026-11-21``); None outside the calendar."""
         self.hour: _Label = _Remembered(self._hours).__getitem__
         """Returns the hour of the day (``14:00``); None outside the calendar."""
-        self._runs: dict[tuple[float, int], list[tuple[str | None, int, int]]] = {}
+        self._starts: dict[tuple[str | None, ...], float] = {}
+        self._runs: dict[tuple[float, int], list[_Run]] = {}
 
     def _days(self, at: float) -> tuple[str | None, Iterable[tuple[float, str]]]:
         """Return the label of a quarter hour, and those of the quarter hours of its day."""
@@ -157,14 +161,20 @@ class _Clock:
     def _bounds(self, day: str | None) -> Bounds:
         return (day and period_bounds(day, "day", self._zone)) or Bounds(0, 0)
 
-    def runs(self, label: _Label, start: float, number: int) -> list[tuple[str | None, int, int]]:
+    def same_hours_start(self, start: float, number: int) -> float:
+        """Return the start of the first known quarter hours whose hours are those of so many from `start` on."""
+        hours = tuple(map(self.hour, _quarters_from(start, number)))
+        return self._starts.setdefault(hours, start)
+
+    def runs(self, label: _Label, start: float, number: int) -> list[_Run]:
         """Return runs of the same key among so many quarter hours: the key, the place of the first one, and the end."""
         found = self._runs.get((start, number))
         if found is None:
-            keys = list(map(label, range(int(start), int(start) + number * QUARTER, QUARTER)))
-            begins = [0, *compress(range(1, number), map(ne, keys, keys[1:]))]
-            found = [(keys[begin], begin, end) for begin, end in zip(begins, [*begins[1:], number], strict=True)]
-            self._runs[start, number] = found
+            found = self._runs[start, number] = []
+            end = 0
+            for key, quarters in groupby(map(label, _quarters_from(start, number))):
+                begin, end = end, end + len(list(quarters))
+                found.append((key, begin, end))
         return found
 
     def hours(self, period: Range) -> frozenset[str | None] | None:
@@ -177,13 +187,17 @@ class _Clock:
     def same_hours(self, turns: SpeedTurns, most: int) -> Iterator[Cell]:
         """Yield turns of the 28 days before that started in those hours of the day that the time range touches."""
         hours = self.hours(turns.period)
+        if hours is None:
+            yield from _before(turns).sample(most)
+            return
         for kind, columns in _before(turns).sample(most):
-            if hours is None:
-                yield kind, columns
-                continue
-            wanted = {at for at in set(columns.started_at) if self.hour(at) in hours}
-            is_wanted = map(wanted.__contains__, columns.started_at)
-            yield kind, columns.chosen(list(compress(range(len(columns.started_at)), is_wanted)))
+            are_wanted = map(hours.__contains__, map(self.hour, columns.started_at))
+            yield kind, columns.chosen(list(compress(range(len(columns.started_at)), are_wanted)))
+
+
+def _quarters_from(start: float, number: int) -> range:
+    """Return the beginnings of so many quarter hours."""
+    return range(int(start), int(start) + number * QUARTER, QUARTER)
 
 
 def _quarters(bounds: Bounds) -> range:
@@ -238,23 +252,26 @@ class _SpeedRows:
         """Read the turns of the time range, and the usual ones."""
         sampled = list(turns.sample(MAX_TURNS))
         are_few = turns.are_few(MAX_TURNS)
-        counts = chain.from_iterable(map(counted, sampled)) if are_few else turns.counts(by_quarter=bool(self._label))
+        counts = chain.from_iterable(map(counted, sampled)) if are_few else turns.counts(self._alike())
         for kind, numbers in self._counts(counts).items():
-            for key, number in numbers.items():
-                rerouted = is_rerouted(kind.model, kind.response_model)
-                self._count(self._tally(self._rows, key, kind), kind, number, rerouted=rerouted)
+            self._count(self._rows, kind, numbers, rerouted=is_rerouted(kind.model, kind.response_model))
         for cell in self._joined(sampled):
             self._add(self._rows, cell, self._label)
         for kind, columns in self._joined(self._clock.same_hours(turns, MAX_USUAL_TURNS)):
             starts, label = columns.started_at, self._usual_label
-            keys = Counter(map(label, starts)) if label else {self._key(kind): len(starts)}
-            for key, number in keys.items():
-                self._count(self._tally(self._usual, key, kind), kind, number, rerouted=False)
+            numbers = Counter(map(label, starts)) if label else {self._key(kind): len(starts)}
+            self._count(self._usual, kind, numbers, rerouted=False)
             self._add(self._usual, (kind, columns), label)
+
+    def _alike(self) -> Callable[[float, int], float] | None:
+        """Return what `SpeedTurns.counts` is asked with."""
+        if self._label is None:
+            return None
+        return self._clock.same_hours_start if self._by == "hour" else lambda start, _: start
 
     def _counts(self, counts: Iterable[Count]) -> Mapping[TurnKind, Mapping[str | None, int]]:
         """Return the number of the turns of each kind by the rows that they belong to."""
-        found: defaultdict[TurnKind, Counter[str | None]] = defaultdict(Counter)
+        found: defaultdict[TurnKind, defaultdict[str | None, int]] = defaultdict(lambda: defaultdict(int))
         for kind, start, numbers in counts:
             of_kind = found[kind]
             if self._label is None:
@@ -262,11 +279,10 @@ class _SpeedRows:
             elif len(numbers) == 1:
                 of_kind[self._label(start)] += numbers[0]
             else:
-                before = [0, *accumulate(numbers)]
                 for key, begin, end in self._clock.runs(self._label, start, len(numbers)):
-                    of_kind[key] += before[end] - before[begin]
+                    of_kind[key] += sum(numbers[begin:end])
         # A row has turns.
-        return {kind: +of_kind for kind, of_kind in found.items()}
+        return {kind: {key: number for key, number in of_kind.items() if number} for kind, of_kind in found.items()}
 
     def document(self, accounts: list[AccountReference], now: SpeedNow) -> SpeedDocument:
         """Return the document."""
@@ -322,10 +338,11 @@ class _SpeedRows:
         name = _KEY_FIELDS.get(self._by)
         return getattr(kind, name) if name else None
 
-    @staticmethod
-    def _count(tally: Tally, kind: TurnKind, number: int, *, rerouted: bool) -> None:
+    def _count(self, rows: _Rows, kind: TurnKind, numbers: Mapping[str | None, int], *, rerouted: bool) -> None:
+        """Count the turns of a kind in the rows that they belong to."""
         ended, failure = outcome(kind.status, kind.error_type), failure_name(kind.status, kind.error_type)
-        tally.count(ended, failure, number, rerouted=rerouted)
+        for key, number in numbers.items():
+            self._tally(rows, key, kind).count(ended, failure, number, rerouted=rerouted)
 
     def _tally(self, rows: _Rows, key: str | None, kind: TurnKind) -> Tally:
         """Return the turns of a row; those of a model in rows that list their models."""

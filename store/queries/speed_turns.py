@@ -17,7 +17,7 @@ from store.queries.kept_speed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from store.analysis.speed import TurnTiming
     from store.analysis.speed_cells import Cell, Count
@@ -62,18 +62,16 @@ class SpeedTurns(NamedTuple):
                 found += kept_number(self.kept, account, parts.kept)
         return found
 
-    def counts(self, *, by_quarter: bool) -> Iterator[Count]:
-        """Yield the numbers of turns by kind, with the quarter hours in which they started; else those are 0."""
-        statement = _QUARTER_COUNTS if by_quarter else _COUNTS
+    def counts(self, alike: Callable[[float, int], float] | None) -> Iterator[Count]:
+        """Yield the numbers of turns by kind, as `kept_counts` does."""
+        statement = _COUNTS if alike is None else _QUARTER_COUNTS
         parts = {account: self.parts(account) for account in self.accounts}
         for account, each in parts.items():
             for part in each.read:
                 for *kind, quarter, number in tuple_cursor(self.connection).execute(statement, (account, *part)):
                     yield TurnKind._make(kind), quarter, [number]
         if self.kept:
-            yield from kept_counts(
-                self.kept, {account: each.kept for account, each in parts.items()}, by_quarter=by_quarter
-            )
+            yield from kept_counts(self.kept, {account: each.kept for account, each in parts.items()}, alike)
 
     def are_few(self, most: int) -> bool:
         """Return True if a sample of at most so many turns has all of them."""
