@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.constants import SPEED_BY
 from store.database import open_reader
+from store.kept.filling import Wish, fill
 from store.queries import speed
 from store.queries.accounts import load_accounts
 from store.queries.kept_speed import SPEED
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-ZONES = (dt.UTC, dt.timezone(dt.timedelta(hours=5, minutes=45)))
+NEW_YORK = ZoneInfo("America/New_York")
+ZONES = (dt.UTC, dt.timezone(dt.timedelta(hours=5, minutes=45)), NEW_YORK)
 
 
 def ask(path: Path, now: float, since: float, zone: dt.tzinfo = dt.UTC, by: Any = "model") -> Any:
@@ -66,3 +69,15 @@ def test_a_day_lists_its_models(path: Path) -> None:
     ]
     assert rows[0]["models"][0]["first_byte_seconds"] == {"turns": 1, "median": 7, "slow": 7}
     assert [row["models"] for row in ask(path, NOON, NOON - 7 * DAY)["rows"]] == [[], [], []]
+
+
+def test_hours_are_those_of_the_clock_before_and_after_it_was_set(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The days of both sides are counted apart, those of one side together."""
+    noon = dt.datetime(2026, 10, 20, 12, tzinfo=NEW_YORK)
+    times = [(noon + dt.timedelta(days=day)).timestamp() for day in range(24)]
+    record(path, used(1.0), *(recorded(at + minutes * 60) for at in times for minutes in (10, 40, 70)))
+    monkeypatch.setattr(speed, "MAX_TURNS", 1)
+    now = times[-1] + 3 * DAY
+    assert fill(path, [Wish(SPEED)], now)
+    found = ask(path, now, now - 40 * DAY, NEW_YORK, "hour")
+    assert [(row["key"], row["turns"]) for row in found["rows"]] == [("12:00", 48), ("13:00", 24)]
