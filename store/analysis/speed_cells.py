@@ -60,6 +60,10 @@ class TurnColumns(NamedTuple):
             return self.input_tokens
         return [tokens for tokens, took in zip(self.input_tokens, self.seconds, strict=True) if took == took]  # noqa: PLR0124
 
+    def without_inputs(self) -> TurnColumns:
+        """Return the turns with unknown input tokens: there is nothing to be sorted of these then."""
+        return self._replace(input_tokens=array("d", [UNKNOWN]) * len(self.input_tokens))
+
     def chosen(self, places: Sequence[int]) -> TurnColumns:
         """Return the turns at some places."""
         if len(places) < 2:

@@ -261,7 +261,7 @@ class _SpeedRows:
             starts, label = columns.started_at, self._usual_label
             numbers = Counter(map(label, starts)) if label else {self._key(kind): len(starts)}
             self._count(self._usual, kind, numbers, rerouted=False)
-            self._add(self._usual, (kind, columns), label)
+            self._add(self._usual, (kind, columns.without_inputs()), label)
 
     def _alike(self) -> Callable[[float, int], float] | None:
         """Return what `SpeedTurns.counts` is asked with."""

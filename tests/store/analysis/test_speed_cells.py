@@ -51,6 +51,13 @@ def test_the_columns_of_others_are_added() -> None:
     assert list(turns.first_byte_seconds) == [1, 2]
 
 
+def test_turns_without_their_inputs() -> None:
+    """A row has none of them then, and the other figures as before."""
+    row = Tally()
+    row.extend(columns(timing(1, 10), timing(2, 10)).without_inputs())
+    assert (row.first_byte_seconds, row.input_tokens) == ([1, 2], [])
+
+
 def test_turns_are_counted_by_the_quarter_hour_in_which_they_started() -> None:
     (cell,) = cells([timing(at=at) for at in (899, 900, 0, 1_799)])
     assert sorted(counted(cell)) == [(cell[0], 0, [2]), (cell[0], 900, [2])]
