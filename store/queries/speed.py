@@ -186,11 +186,12 @@ class _Clock:
 
     def same_hours(self, turns: SpeedTurns, most: int) -> Iterator[Cell]:
         """Yield turns of the 28 days before that started in those hours of the day that the time range touches."""
-        hours = self.hours(turns.period)
+        hours, before = self.hours(turns.period), _before(turns)
+        cells = before.sample(before.level(most))
         if hours is None:
-            yield from _before(turns).sample(most)
+            yield from cells
             return
-        for kind, columns in _before(turns).sample(most):
+        for kind, columns in cells:
             are_wanted = map(hours.__contains__, map(self.hour, columns.started_at))
             yield kind, columns.chosen(list(compress(range(len(columns.started_at)), are_wanted)))
 
@@ -224,7 +225,7 @@ def _compared(turns: SpeedTurns, clock: _Clock) -> Comparison:
     hours = clock.hours(turns.period)
     share = 1.0 if hours is None else len(hours) * HOUR / DAY
     most = min(MAX_USUAL_TURNS, round(MAX_COMPARED_TURNS / share))
-    recent, earlier = turns.sample(MAX_COMPARED_TURNS), clock.same_hours(turns, most)
+    recent, earlier = turns.sample(turns.level(MAX_COMPARED_TURNS)), clock.same_hours(turns, most)
     return compare(*([found for cell in of if (found := samples(cell, clock.day))] for of in (recent, earlier)))
 
 
@@ -250,9 +251,9 @@ class _SpeedRows:
 
     def read(self, turns: SpeedTurns) -> None:
         """Read the turns of the time range, and the usual ones."""
-        sampled = list(turns.sample(MAX_TURNS))
-        are_few = turns.are_few(MAX_TURNS)
-        counts = chain.from_iterable(map(counted, sampled)) if are_few else turns.counts(self._alike())
+        level = turns.level(MAX_TURNS)
+        sampled = list(turns.sample(level))
+        counts = turns.counts(self._alike()) if level else chain.from_iterable(map(counted, sampled))
         for kind, numbers in self._counts(counts).items():
             self._count(self._rows, kind, numbers, rerouted=is_rerouted(kind.model, kind.response_model))
         for cell in self._joined(sampled):

@@ -73,13 +73,12 @@ class SpeedTurns(NamedTuple):
         if self.kept:
             yield from kept_counts(self.kept, {account: each.kept for account, each in parts.items()}, alike)
 
-    def are_few(self, most: int) -> bool:
-        """Return True if a sample of at most so many turns has all of them."""
-        return sample_level(self.number(), most) == 0
+    def level(self, most: int) -> int:
+        """Return the level of a sample of at most about so many of the turns; 0 has all of them."""
+        return sample_level(self.number(), most)
 
-    def sample(self, most: int) -> Iterator[Cell]:
-        """Yield at most about so many of the turns: of more, every second, fourth … one."""
-        wanted = sample_level(self.number(), most)
+    def sample(self, wanted: int) -> Iterator[Cell]:
+        """Yield the turns of a level or above."""
         for account in self.accounts:
             parts = self.parts(account)
             for part in parts.read:
