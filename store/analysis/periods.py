@@ -19,7 +19,7 @@ _KEYS: dict[str, Callable[[dt.datetime], str]] = {
 """The key of the period of a time, by its unit. ``strftime`` takes three times as long as ``isoformat``."""
 
 
-_DAY_SECONDS = 86_400
+_DAY_SECONDS, _QUARTER_SECONDS = 86_400, 900
 _HOURS = [f"{hour:02}:00" for hour in range(24)]
 
 
@@ -64,13 +64,16 @@ def days_between(since: float, until: float, zone: dt.tzinfo | None = None) -> I
         at = bounds.end
 
 
-def keys_of_hours(at: float, zone: dt.tzinfo | None) -> tuple[float, list[str]] | None:
-    """Return when the day of a timestamp begins, and the keys of its hours; None where it has not 24 of them."""
+def keys_of_hours(at: float, zone: dt.tzinfo | None) -> tuple[int, list[str]] | None:
+    """Return when the day of a timestamp begins, and the keys of its hours.
+
+    None is returned where it has not 24 of them, or begins within a quarter of an hour.
+    """
     key = period_key(at, "day", zone)
     bounds = key and period_bounds(key, "day", zone)
-    if not bounds or bounds.end - bounds.start != _DAY_SECONDS:
+    if not bounds or bounds.end - bounds.start != _DAY_SECONDS or bounds.start % _QUARTER_SECONDS:
         return None
-    return bounds.start, [f"{key} {hour}" for hour in _HOURS]
+    return int(bounds.start), [f"{key} {hour}" for hour in _HOURS]
 
 
 def _day(key: str) -> tuple[dt.date, dt.date]:

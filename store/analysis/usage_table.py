@@ -368,12 +368,11 @@ class UsageTable:
             self._quarters[quarter] = period_key(at, self.by, self.zone)
         return self._quarters[quarter]
 
-    def _know_hours(self, start: float, keys: Sequence[str]) -> None:
+    def _know_hours(self, start: int, keys: Sequence[str]) -> None:
         """Note the keys of the quarters of an hour of a day: one after the other they take much longer to find."""
-        first, has_begun_within = divmod(start, QUARTER_SECONDS)
-        if not has_begun_within:
-            number = _HOUR_SECONDS // QUARTER_SECONDS
-            self._quarters.update(enumerate(chain.from_iterable(map(repeat, keys, repeat(number))), int(first)))
+        number = _HOUR_SECONDS // QUARTER_SECONDS
+        hours = chain.from_iterable(repeat(key, number) for key in keys)
+        self._quarters.update(enumerate(hours, start // QUARTER_SECONDS))
 
     # What is counted in no row of its own
 

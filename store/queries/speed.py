@@ -9,7 +9,7 @@ from itertools import chain, compress, groupby, repeat
 from typing import TYPE_CHECKING
 
 from store.analysis.formatting import DAY, HOUR
-from store.analysis.periods import Bounds, period_bounds, period_key
+from store.analysis.periods import Bounds, keys_of_hours, period_bounds, period_key
 from store.analysis.speed import (
     Change,
     Comparison,
@@ -130,10 +130,6 @@ class _Remembered(dict[float, str | None]):
         return label
 
 
-_HOURS = tuple(f"{quarter * QUARTER // HOUR:02}:00" for quarter in range(DAY // QUARTER))
-"""The hour of each quarter hour of a day."""
-
-
 class _Clock:
     """Days and hours of the day in a time zone, of the beginnings of quarter hours."""
 
@@ -153,10 +149,10 @@ class _Clock:
 
     def _hours(self, at: float) -> tuple[str | None, Iterable[tuple[float, str]]]:
         hour = period_key(at, "hour", self._zone)
-        bounds = self._bounds(hour and hour[:10])
-        # Else the clock is set, or there is no such day.
-        is_plain = bounds.end - bounds.start == DAY and bounds.start % QUARTER == 0
-        return hour and hour[-5:], zip(_quarters(bounds), _HOURS, strict=True) if is_plain else ()
+        start, keys = keys_of_hours(at, self._zone) or (0, [])
+        quarters = range(start, start + len(keys) * HOUR, QUARTER)
+        hours = chain.from_iterable(repeat(key[-5:], HOUR // QUARTER) for key in keys)
+        return hour and hour[-5:], zip(quarters, hours, strict=True)
 
     def _bounds(self, day: str | None) -> Bounds:
         return (day and period_bounds(day, "day", self._zone)) or Bounds(0, 0)

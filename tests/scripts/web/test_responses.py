@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
+
+from scripts.web.responses import json_response
 from tests.support.databases import record
 from tests.support.web_database import ASKED, reading
 
@@ -33,3 +37,10 @@ def test_a_changed_response_is_sent(site: Site, path: Path) -> None:
     found = site.get("/api/usage", If_None_Match=tag)
     assert found.status == 200
     assert found.headers["etag"] != tag
+
+
+def test_text_from_the_traffic_may_be_no_unicode() -> None:
+    """Lone surrogates are written as JSON can have them."""
+    document = {"key": "\ud800", "models": ["é"], "points": 1e-7}
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    assert json.loads(bytes(json_response(request, document, is_versioned=False).body)) == document
