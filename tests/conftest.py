@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import warnings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 settings.register_profile("fast", max_examples=30, deadline=None, print_blob=True)
 settings.register_profile(
     "thorough",
-    max_examples=400,
+    max_examples=150,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -77,10 +78,18 @@ def team_database(postgres_server: PostgresServer) -> str:
     return postgres_server.create_team_database()
 
 
+@pytest.fixture(scope="session", name="homes")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the names of folders, one for each test; `mktemp` would look at all folders for the next number."""
+    parent = tmp_path_factory.mktemp("homes")
+    return (parent / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _away_from_home(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
     """Put the database and the home folders of every platform into a folder of the test."""
-    folder: Path = tmp_path_factory.mktemp("home")
+    folder = next(homes)
+    folder.mkdir(mode=0o700)
     for name in _HOME_VARIABLES:
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("CODEX_TAP_DB", str(folder / "codex-tap.sqlite3"))

@@ -47,6 +47,8 @@ _MAX_INIT_LINES = 40
 # A process of its own: import-linter configures logging, and with it every logger of this one.
 _LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
 
+_IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+
 _WITHOUT_TEST_FILE = {
     "addon.codex_tap": "a few lines, tested in test_tap.py",
     "scripts.commands.demo": "click around scripts.demo.play, tested in test_play.py",
@@ -85,6 +87,14 @@ def test_the_layers_of_pyproject_hold() -> None:
     """The same as the command `lint-imports`."""
     linted = subprocess.run([sys.executable, "-c", _LINT], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout
+
+
+def test_every_module_can_be_imported() -> None:
+    """Those too that a command imports when it is called; the gate runs this on each Python."""
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT, *_MODULES], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_each_module_has_a_test_file_of_its_name() -> None:

@@ -20,7 +20,7 @@ from store.files import backup_files
 from store.record.recorder import Recorder
 from tests.support.databases import damage, record
 from tests.support.factories import used
-from tests.support.harness import REPOSITORY, SLOW, Proxy, wait_until
+from tests.support.harness import LONG, REPOSITORY, Proxy, wait_until
 from tests.support.load import Figure, Load, figures
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from scripts.demo.backend import Backend
 
-KILLS = 20 if SLOW else 5
-LOCKED_SECONDS = 30.0 if SLOW else 1.5
+KILLS = 20 if LONG else 6
+LOCKED_SECONDS = 30.0 if LONG else 5.0
+"""Longer than it takes until the tap's tries to write are as far apart as they get."""
+WRITING_SECONDS = 8 if LONG else 4
 
 
 @pytest.fixture
@@ -407,7 +409,7 @@ def told(process: subprocess.Popen[str]) -> int:
 def test_two_writers_and_ten_readers(path: Path, tmp_path: Path) -> None:
     """No reader sees a part of a message or goes back to an older one, none fails on a lock, and nothing is lost."""
     ended = tmp_path / "ended"
-    writers = [started(WRITER, path, who, 8 if SLOW else 3) for who in ("one", "other")]
+    writers = [started(WRITER, path, who, WRITING_SECONDS) for who in ("one", "other")]
     readers = [started(READER, path, ended) for _ in range(10)]
     try:
         written = sum(told(process) for process in writers)

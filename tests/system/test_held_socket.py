@@ -18,7 +18,7 @@ from scripts.demo.replies import Answer, Pause
 from store.database import open_reader
 from store.errors import MissingError
 from tests.support.command_line import in_terminal, needs_terminal
-from tests.support.harness import SLOW, wait_until
+from tests.support.harness import LONG, wait_until
 from tests.support.launcher import mitmdump_of, read_line, started
 from tests.system.test_real_codex import CLI, answer, has_asked, run_environment
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scripts.demo.backend import Backend
 
 EXEC = "exec --skip-git-repo-check"
-MANY = 50 if SLOW else 8
+MANY = 50 if LONG else 16
 
 # A command that says whether its proxy answers already, and then runs Codex.
 EARLY = """

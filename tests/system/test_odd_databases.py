@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
@@ -23,6 +22,7 @@ from store.readable_rows import TABLES
 from store.record.recorder import Recorder
 from tests.support.command_line import invoke, started
 from tests.support.factories import BOB, limit, snapshot, turn, used, windows
+from tests.support.harness import LONG
 from tests.support.web_server import Site
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     from tests.support.postgres import PostgresServer
 
-_LONG = bool(os.environ.get("CODEX_TAP_LONG"))
-_UNLIMITED = pytest.mark.timeout(0 if _LONG else 300)  # all cases take hours
+_UNLIMITED = pytest.mark.timeout(0 if LONG else 300)  # all cases take hours
 
 _VALUES: list[Any] = [
     None,
@@ -232,7 +231,7 @@ def test_commands_that_change_a_good_file(recorded: Path, tmp_path: Path) -> Non
 @_UNLIMITED
 def test_odd_values(recorded: Path, tmp_path: Path) -> None:
     """A sample of all pairs of a column and a value; all of them with CODEX_TAP_LONG."""
-    sample = _CASES if _LONG else random.Random(5).sample(_CASES, 25)  # noqa: S311 (a sample of cases)
+    sample = _CASES if LONG else random.Random(5).sample(_CASES, 25)  # noqa: S311 (a sample of cases)
     for number, ((table, column), value) in enumerate(sample):
         path = _changed(recorded, tmp_path, table, column, value, number)
         if path.exists():
@@ -264,7 +263,7 @@ def _check_pages(path: Path) -> None:
 def test_odd_values_over_the_api(recorded: Path, tmp_path: Path) -> None:
     """A sample, as for the commands."""
     found_before = [(("snapshots", "budget_remaining"), "{"), (("snapshots", "raw"), b"")]
-    sample = _CASES if _LONG else [*found_before, *random.Random(6).sample(_CASES, 10)]  # noqa: S311 (a sample of cases)
+    sample = _CASES if LONG else [*found_before, *random.Random(6).sample(_CASES, 10)]  # noqa: S311 (a sample of cases)
     for number, ((table, column), value) in enumerate(sample):
         path = _changed(recorded, tmp_path, table, column, value, number)
         if path.exists():
@@ -304,9 +303,9 @@ def test_odd_schemas(recorded: Path, tmp_path: Path, script: str) -> None:
 @pytest.mark.parametrize(
     "computed",
     [
-        "zeroblob(900000000)",
-        "hex(zeroblob(400000000))",
-        "printf('%.*c', 900000000, 'x')",
+        "zeroblob(90000000)",
+        "hex(zeroblob(40000000))",
+        "printf('%.*c', 90000000, 'x')",
         "printf('%.*c', 40000, 'a') LIKE '%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%b'",
     ],
 )
@@ -403,7 +402,7 @@ def test_odd_values_of_shipping(
         connection.execute(
             "INSERT INTO ship_edits VALUES (1, 'moved', 5, 6, NULL, NULL, 1, 1), (2, 'limit', 5, NULL, 'a', 'b', 1, 1)"
         )
-    sample = _SHIP_CASES if _LONG else random.Random(7).sample(_SHIP_CASES, 40)  # noqa: S311 (a sample of cases)
+    sample = _SHIP_CASES if LONG else random.Random(7).sample(_SHIP_CASES, 40)  # noqa: S311 (a sample of cases)
     for number, ((table, column), value) in enumerate(sample):
         path = _changed(shipped, tmp_path, table, column, value, number)
         if not path.exists():

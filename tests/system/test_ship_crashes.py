@@ -21,7 +21,7 @@ import pytest
 from store import edits
 from store.database import open_writer
 from store.team import schema
-from tests.support.harness import REPOSITORY
+from tests.support.harness import LONG, REPOSITORY
 from tests.support.postgres import PostgresServer
 from tests.support.shipping import Clock, Comparison, Machine
 from tests.support.working_machine import SHARED, own_account
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_KILLS = 340 if os.environ.get("CODEX_TAP_LONG") else 60
+_KILLS = 340 if LONG else 30
 _CHANCE = 0.02
 """That a shipper kills itself at each of the two moments of a batch."""
 
@@ -158,7 +158,7 @@ def _install(server: PostgresServer) -> str:
     return database
 
 
-@pytest.mark.timeout(0 if os.environ.get("CODEX_TAP_LONG") else 600)
+@pytest.mark.timeout(0 if LONG else 600)
 def test_kills_lose_and_double_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A kill leaves the page cache, so the server need not wait for the disk; its commits have to be written."""
     seed = random.randrange(1_000_000)  # noqa: S311 (no secret)

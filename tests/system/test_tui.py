@@ -18,7 +18,7 @@ from scripts.demo.codex import log_in
 from scripts.demo.replies import Answer, Pause
 from store.database import open_reader
 from store.errors import MissingError
-from tests.support.harness import REPOSITORY, SLOW, processes_with, wait_until
+from tests.support.harness import LONG, REPOSITORY, processes_with, wait_until
 from tests.support.otlp_receiver import Receiver
 
 if sys.platform == "win32":
@@ -248,7 +248,7 @@ def press_ctrl_d(terminal: Terminal) -> None:
 
 
 ENDINGS = (quit_after_a_turn, press_ctrl_c_twice, press_ctrl_d)
-SESSIONS = 6 if SLOW else 3
+SESSIONS = 6 if LONG else 3
 
 
 # Codex prints this line, or does not, when a session ends before its first turn.
@@ -317,7 +317,7 @@ def test_keys_and_size_reach_codex(machine: Machine, backend: Backend) -> None:
     assert len(machine.recorded()) == 1
 
 
-EXECUTIONS = 24 if SLOW else 10
+EXECUTIONS = 24 if LONG else 10
 TWO_AT_ONCE = """
 for lane in 1 2; do
     for ((number = 0; number < $0; number += 2)); do
