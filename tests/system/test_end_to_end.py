@@ -8,8 +8,8 @@ import signal
 import sqlite3
 import statistics
 import time
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import count, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -60,33 +60,71 @@ def proxy(backend: Backend, path: Path) -> Iterator[Proxy]:
         yield proxy
 
 
+class Shared(NamedTuple):
+    """A proxy of several tests, each with an account of its own."""
+
+    proxy: Proxy
+    path: Path
+    numbers: Iterator[int]
+
+
+@pytest.fixture(scope="module")
+def shared(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    path = tmp_path_factory.mktemp("shared") / "tap.sqlite3"
+    with Proxy(backend, database=path) as proxy:
+        yield Shared(proxy, path, count(1))
+
+
+class Readings(NamedTuple):
+    """The stored readings of one account."""
+
+    path: Path
+    account: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows."""
+        return rows(self.path, self.account)
+
+    def read(self, count: int) -> list[tuple[str, float | None]]:
+        """Wait for `count` rows; return the source and the 5h percentage of each."""
+        return read(self.path, count, self.account)
+
+
+@pytest.fixture
+def readings(shared: Shared) -> Readings:
+    return Readings(shared.path, f"acct-{next(shared.numbers)}")
+
+
 @pytest.fixture(params=[False, True], ids=["http1", "http2"])
-def client(request: pytest.FixtureRequest, proxy: Proxy, backend: Backend) -> Iterator[CodexClient]:
-    with connected(proxy, backend, "acct-1", http2=request.param) as client:
+def client(
+    request: pytest.FixtureRequest, shared: Shared, readings: Readings, backend: Backend
+) -> Iterator[CodexClient]:
+    with connected(shared.proxy, backend, readings.account, http2=request.param) as client:
         yield client
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
+def rows(path: Path, account: str = "%") -> list[dict[str, Any]]:
+    query = "SELECT s.* FROM snapshots s JOIN accounts a ON a.id = s.account WHERE a.account_id LIKE ? ORDER BY s.id"
     connection = open_reader(path)
-    found = [dict(row) for row in connection.execute("SELECT * FROM snapshots ORDER BY id")]
+    found = [dict(row) for row in connection.execute(query, [account])]
     connection.close()
     return found
 
 
-def read(path: Path, count: int) -> list[tuple[str, float | None]]:
+def read(path: Path, count: int, account: str = "%") -> list[tuple[str, float | None]]:
     """Wait for `count` rows; return the source and the 5h percentage of each."""
 
     def there() -> bool:
         try:
-            return len(rows(path)) >= count
+            return len(rows(path, account)) >= count
         except (sqlite3.OperationalError, MissingError):
             return False
 
-    wait_until(there, lambda: f"not {count} rows: {rows(path)}")
-    return [(row["source"], row["used_5h_percent"]) for row in rows(path)]
+    wait_until(there, lambda: f"not {count} rows: {rows(path, account)}")
+    return [(row["source"], row["used_5h_percent"]) for row in rows(path, account)]
 
 
-def test_http_turn(backend: Backend, client: CodexClient, path: Path) -> None:
+def test_http_turn(backend: Backend, client: CodexClient, readings: Readings) -> None:
     """The headers of a response and the message inside its stream are read; the client gets the turn."""
     told = rate_limits_event(FIVE._replace(used=14), SEVEN)
     backend.answer(Answer(headers=FIGURES, events=[told]))
@@ -95,8 +133,8 @@ def test_http_turn(backend: Backend, client: CodexClient, path: Path) -> None:
 
     assert [event.message["type"] for event in reply.events][-1] == "response.completed"
     assert backend.requests[-1].transport == ("h2" if reply.http_version.startswith("HTTP/2") else "h1")
-    assert read(path, 2) == [("headers", 13.0), ("sse", 14.0)]
-    first = rows(path)[0]
+    assert readings.read(2) == [("headers", 13.0), ("sse", 14.0)]
+    first = readings.rows()[0]
     assert (first["model"], first["status"], first["used_7d_percent"]) == ("gpt-6.1-sol", 200, 41.0)
 
 
@@ -111,7 +149,7 @@ def test_websocket_turns(backend: Backend, proxy: Proxy, path: Path) -> None:
     assert read(path, 3) == [("upgrade", 13.0), ("websocket", 14.0), ("websocket", 15.0)]
 
 
-def test_refused_over_http(backend: Backend, client: CodexClient, path: Path) -> None:
+def test_refused_over_http(backend: Backend, client: CodexClient, readings: Readings) -> None:
     """A 429 has the limits in its headers and the refusal in its body, which reaches the client unchanged."""
     full = limit_headers(
         FIVE._replace(used=100), SEVEN, plan="plus", active="premium", reached_type="rate_limit_reached"
@@ -123,8 +161,8 @@ def test_refused_over_http(backend: Backend, client: CodexClient, path: Path) ->
 
     assert reply.status == 429
     assert b"usage_limit_reached" in reply.body
-    assert read(path, 2) == [("headers", 100.0), ("error", 100.0)]
-    assert (rows(path)[1]["limit_reached"], rows(path)[1]["reached_until"]) == (1, NOW + 9_000)
+    assert readings.read(2) == [("headers", 100.0), ("error", 100.0)]
+    assert (readings.rows()[1]["limit_reached"], readings.rows()[1]["reached_until"]) == (1, NOW + 9_000)
 
 
 def test_refused_over_the_websocket(backend: Backend, proxy: Proxy, path: Path) -> None:
@@ -139,14 +177,14 @@ def test_refused_over_the_websocket(backend: Backend, proxy: Proxy, path: Path) 
     assert rows(path)[0]["status"] == 429
 
 
-def test_usage(backend: Backend, client: CodexClient, path: Path) -> None:
+def test_usage(backend: Backend, client: CodexClient, readings: Readings) -> None:
     """The usage document that another client requests is read."""
     backend.answer(Answer(usage=usage_document(FIVE, SEVEN, plan="pro")))
 
     assert client.get(USAGE).status == 200
 
-    assert read(path, 1) == [("usage", 13.0)]
-    assert rows(path)[0]["plan_type"] == "pro"
+    assert readings.read(1) == [("usage", 13.0)]
+    assert readings.rows()[0]["plan_type"] == "pro"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
@@ -187,7 +225,9 @@ def test_other_hosts_keep_their_own_tls(client: CodexClient) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://other.example/", "http://other.example/", "https://ab.chatgpt.com/otlp"])
-def test_limits_of_a_foreign_host_are_ignored(backend: Backend, client: CodexClient, path: Path, url: str) -> None:
+def test_limits_of_a_foreign_host_are_ignored(
+    backend: Backend, client: CodexClient, readings: Readings, url: str
+) -> None:
     """A header with the right name from the wrong host is not recorded."""
     page = Page(headers=FIGURES)
     for host in ("other.example", "ab.chatgpt.com"):
@@ -197,7 +237,7 @@ def test_limits_of_a_foreign_host_are_ignored(backend: Backend, client: CodexCli
     assert client.get(url).header("x-codex-primary-used-percent") == "13"
     client.http_turn("say ok")
 
-    assert read(path, 1) == [("headers", 77.0)]
+    assert readings.read(1) == [("headers", 77.0)]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +249,7 @@ def test_limits_of_a_foreign_host_are_ignored(backend: Backend, client: CodexCli
     ],
 )
 def test_one_foreign_name_is_enough(
-    backend: Backend, client: CodexClient, path: Path, url: str, names: dict[str, str]
+    backend: Backend, client: CodexClient, readings: Readings, url: str, names: dict[str, str]
 ) -> None:
     """The address of the connection, the name in the handshake and the host of the request must all be watched."""
     backend.answer(Answer(headers=FIGURES))
@@ -221,10 +261,10 @@ def test_one_foreign_name_is_enough(
     backend.answer(Answer(headers=limit_headers(FIVE._replace(used=77), SEVEN)))
     client.http_turn("say ok")
 
-    assert read(path, 1) == [("headers", 77.0)]
+    assert readings.read(1) == [("headers", 77.0)]
 
 
-def test_the_connection_breaks_mid_stream(backend: Backend, client: CodexClient, path: Path) -> None:
+def test_the_connection_breaks_mid_stream(backend: Backend, client: CodexClient, readings: Readings) -> None:
     """The limits before the break are recorded, and the next turn is read normally."""
     backend.answer(Answer(headers=FIGURES, events=[rate_limits_event(FIVE._replace(used=14), SEVEN), Reset()]))
     with pytest.raises(InterruptedTurnError):
@@ -232,7 +272,7 @@ def test_the_connection_breaks_mid_stream(backend: Backend, client: CodexClient,
     backend.answer(Answer(headers=limit_headers(FIVE._replace(used=15), SEVEN)))
     client.http_turn("say ok")
 
-    assert read(path, 3) == [("headers", 13.0), ("sse", 14.0), ("headers", 15.0)]
+    assert readings.read(3) == [("headers", 13.0), ("sse", 14.0), ("headers", 15.0)]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
@@ -277,12 +317,14 @@ def asked(path: Path, command: str) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_an_inconsistent_response_hides_no_later_one(backend: Backend, client: CodexClient, path: Path) -> None:
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_an_inconsistent_response_hides_no_later_one(backend: Backend, proxy: Proxy, path: Path, http2: bool) -> None:
     """The responses after one that has the next reset and a span of a second are recorded."""
-    for used, after in ((0, 1), (40, 18_000), (80, 18_000), (100, 18_000)):
-        window = WireWindow(used, 300, int(time.time()) + 18_000, after)
-        backend.answer(Answer(headers=limit_headers(window, plan="plus")))
-        client.http_turn("say ok")
+    with connected(proxy, backend, "acct-1", http2=http2) as client:
+        for used, after in ((0, 1), (40, 18_000), (80, 18_000), (100, 18_000)):
+            window = WireWindow(used, 300, int(time.time()) + 18_000, after)
+            backend.answer(Answer(headers=limit_headers(window, plan="plus")))
+            client.http_turn("say ok")
 
     assert [used for _, used in read(path, 4)] == [0, 40, 80, 100]
     code, document = asked(path, "status")

@@ -47,8 +47,9 @@ class Home(Machine):
         self.environment |= {"SSL_CERT_FILE": str(backend.ca_file), "SHELL": "/bin/bash"}
         (folder / ".bashrc").write_bytes(BASHRC)
         self.checkout = folder / "checkout"
+        # With what is compiled, and without what another process is about to write.
         for each in ("scripts", "store", "addon"):
-            shutil.copytree(REPOSITORY / each, self.checkout / each, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(REPOSITORY / each, self.checkout / each, ignore=shutil.ignore_patterns("*.pyc.*"))
         for name in ("pyproject.toml", "codex_tap_cli.py"):
             if (REPOSITORY / name).exists():
                 shutil.copy(REPOSITORY / name, self.checkout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -91,6 +92,14 @@ def _put(path: Path, kind: str) -> None:
         path.symlink_to("/dev/zero")
 
 
+@pytest.fixture(scope="module", name="authority")
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate authority."""
+    folder = tmp_path_factory.mktemp("authority") / "ca"
+    ensure_authority(folder)
+    return folder
+
+
 @pytest.mark.parametrize("kind", ["pipe", "endless"])
 @pytest.mark.parametrize("case", VARIABLES.values(), ids=VARIABLES)
 def test_a_file_that_a_variable_names(tmp_path: Path, case: Case, kind: str) -> None:
@@ -102,11 +111,11 @@ def test_a_file_that_a_variable_names(tmp_path: Path, case: Case, kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["pipe", "endless"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_file_in_its_place(tmp_path: Path, place: str, kind: str) -> None:
+def test_a_file_in_its_place(tmp_path: Path, authority: Path, place: str, kind: str) -> None:
     """Somebody who can write to the folder has put it there."""
     database = tmp_path / "tap.sqlite3"
     record(database, used(5))
-    ensure_authority(files.certificate_folder())
+    shutil.copytree(authority, files.certificate_folder())
     (tmp_path / "alerts.toml").write_text('[targets]\nlog = ["true"]\n[[rules]]\nat = [80]\n')
     (tmp_path / "alerts.toml").chmod(0o600)
     name = place.split(maxsplit=1)[0]
