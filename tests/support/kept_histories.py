@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from store import edits
@@ -52,6 +53,9 @@ Step = tuple[str, int]
 
 HISTORIES = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 10_000)), min_size=5, max_size=60)
 """What happens, each with a number that decides about its details."""
+
+EXAMPLES = max(12, settings().max_examples // 8)
+"""Each plays a history, and asks several times after each of its steps."""
 
 
 @dataclass

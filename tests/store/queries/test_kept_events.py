@@ -18,7 +18,7 @@ from store.queries.recent import Recent
 from tests.support.databases import record
 from tests.support.event_factories import five, reported
 from tests.support.factories import NOON, turn
-from tests.support.kept_histories import DAY, HISTORIES, HOUR, History, Step, pieces_of, play, without_kept
+from tests.support.kept_histories import DAY, EXAMPLES, HISTORIES, HOUR, History, Step, pieces_of, play, without_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def comparable(found: EventsDocument) -> dict[str, Any]:
     return {**found, "events": sorted(json.dumps([each["at"], each], sort_keys=True) for each in found["events"])}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     steps=HISTORIES,
     days=st.sampled_from((0.5, 3, 30)),

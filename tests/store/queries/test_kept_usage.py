@@ -16,6 +16,7 @@ from store.queries.kept_usage import usage_kind
 from store.queries.usage import NotSeenError, load_usage
 from tests.support.kept_histories import (
     DAY,
+    EXAMPLES,
     HISTORIES,
     History,
     Step,
@@ -78,10 +79,6 @@ def comparable(found: Any, other: Any) -> Any:
 
 def _keys(found: Any) -> Any:
     return {(row["key"], row["pending"], row["elsewhere"]) for row in found["rows"]}
-
-
-EXAMPLES = max(12, settings().max_examples // 8)
-"""Each plays a history, and asks twice after each of its steps."""
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

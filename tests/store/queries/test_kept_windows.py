@@ -20,7 +20,7 @@ from store.queries.peaks import load_peaks
 from store.queries.timeline import bucket_of, load_timelines
 from tests.support.databases import record
 from tests.support.factories import NOON, used
-from tests.support.kept_histories import DAY, HISTORIES, HOUR, Step, pieces_of, play, without_kept
+from tests.support.kept_histories import DAY, EXAMPLES, HISTORIES, HOUR, Step, pieces_of, play, without_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def rows_read(path: Path, since: float, bucket: int) -> int:
         return ask_kept(connection, WINDOWS, read) or read(None)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=HISTORIES, days=st.sampled_from((0.5, 3, 30)), since=st.floats(0, 80))
 def test_kept_rows_change_no_answer(
     path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[Step], days: float, since: float

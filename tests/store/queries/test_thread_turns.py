@@ -16,13 +16,20 @@ from store.queries.thread_turns import ThreadUse, load_thread_origins, load_thre
 from store.queries.threads import load_newest_sessions
 from tests.support.databases import record
 from tests.support.factories import NOON, turn
-from tests.support.kept_histories import DAY, HISTORIES, History, Step, no_failures, pieces_of, play, without_kept
+from tests.support.kept_histories import (
+    DAY,
+    EXAMPLES,
+    HISTORIES,
+    History,
+    Step,
+    no_failures,
+    pieces_of,
+    play,
+    without_kept,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-EXAMPLES = max(12, settings().max_examples // 8)
-"""Each plays a history, and asks twice after each of its steps."""
 
 
 def threads(history: History, since: float, most: int | None = None) -> tuple[list[Any], int]:
