@@ -456,7 +456,7 @@ class UsageTable:
         every = {*keys.values(), *self._rows, *self._models}
         if most is None or len(every) <= most:
             return -math.inf
-        listed = set(heapq.nlargest(most, every, key=lambda key: key or ""))
+        listed = set(heapq.nlargest(most, filter(None, every)))
         self._known_keys = every
         return QUARTER_SECONDS * min((quarter for quarter, key in keys.items() if key in listed), default=math.inf)
 

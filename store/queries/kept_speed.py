@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.analysis.attribution import MAX_TURN_SECONDS
 from store.analysis.speed import TurnTiming
 from store.analysis.speed_cells import QUARTER, TURN_BYTES, TurnKind, columns_from, columns_of, kind_of, level
 from store.kept.kind import Coverage, Kind, ceil_to, floor_to
@@ -34,8 +35,8 @@ _HOURS_SECONDS = 31 * DAY
 _BANDS = (("speed_turns_64", 6), ("speed_turns_8", 3), ("speed_turns", 0))
 """The tables of turns, each with the lowest level of its turns: questions that need every 64th one read no others."""
 
-_FINAL_SECONDS = 2 * 3_600
-"""A turn is stored when it ends, and nearly none takes longer."""
+_FINAL_SECONDS = MAX_TURN_SECONDS + QUARTER
+"""A turn is stored when it ends; one that lasts longer drops a whole day."""
 
 TIMED = "warm_up = 0 AND imported = 0"
 """Session files tell no time of a first byte, and only an estimate of a start."""

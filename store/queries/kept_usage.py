@@ -16,7 +16,7 @@ from collections import defaultdict
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from store.analysis.attribution import Weights
+from store.analysis.attribution import MAX_TURN_SECONDS, Weights
 from store.analysis.periods import days_between
 from store.analysis.token_weights import Fit, Fitted
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _RULES = 4
 """Raise it whenever the same rows of the database lead to other kept rows."""
 
-FINAL_SECONDS = 2 * 3_600.0
-"""A turn that ends later is found by its start, and what it may explain is made again."""
+FINAL_SECONDS = float(MAX_TURN_SECONDS)
+"""A turn that lasts longer is found by its start, and what it may explain is made again."""
 
 HOUR_SECONDS, DAY_SECONDS, MONTH_SECONDS = 3_600, 86_400, 30 * 86_400
 QUARTERS_AN_HOUR, QUARTERS_A_DAY = HOUR_SECONDS // QUARTER_SECONDS, DAY_SECONDS // QUARTER_SECONDS
