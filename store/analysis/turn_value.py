@@ -131,9 +131,12 @@ class Valuation:
             found = self._steps[model] = tuple(sorted({*STEPS, *own}))
         return found
 
-    def steps_in_use(self, models: Iterable[str | None]) -> set[int]:
-        """Return the numbers of input tokens above which prices of models change."""
-        return {step.above for model in models for period in self._periods(model) for step in period.steps[1:]}
+    def first_steps(self, models: Iterable[str | None]) -> dict[str | None, int]:
+        """Return the lowest number of input tokens above which prices of a model change, of those that have one."""
+        steps = {
+            model: [step.above for period in self._periods(model) for step in period.steps[1:]] for model in models
+        }
+        return {model: min(above) for model, above in steps.items() if above}
 
     def changes(self, models: Iterable[str | None]) -> set[float]:
         """Return the timestamps at which prices of models change."""

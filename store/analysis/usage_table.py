@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from store.analysis.periods import Bounds
     from store.analysis.thread_tree import Branch
     from store.analysis.turn_value import NotPriced, Valuation
     from store.analysis.usage_cells import CellKey, TurnSums
@@ -271,6 +272,7 @@ class UsageTable:
         self._names: dict[str, str] = {}
         self._opens_tree = grouping.tree and grouping.by == "thread"
         self._quarters: dict[int, str | None] = {}
+        self._bounds: dict[str, Bounds | None] = {}
         self._rows: dict[str | None, RowSums] = {}
         self._models: dict[str | None, dict[str | None, RowSums]] = {}
         self._threads: dict[str | None, dict[str | None, set[int]]] = {}
@@ -367,6 +369,12 @@ class UsageTable:
                 self._know_hours(*hours)
             self._quarters[quarter] = period_key(at, self.by, self.zone)
         return self._quarters[quarter]
+
+    def period_bounds(self, key: str) -> Bounds | None:
+        """Return the bounds of a day, week or month; None for an hour, and outside the calendar."""
+        if key not in self._bounds:
+            self._bounds[key] = period_bounds(key, self.by, self.zone)
+        return self._bounds[key]
 
     def _know_hours(self, start: int, keys: Sequence[str]) -> None:
         """Note the keys of the quarters of an hour of a day: one after the other they take much longer to find."""
@@ -578,7 +586,7 @@ class UsageTable:
 
     def _entry(self, key: str | None, tally: RowSums, total: float, tree: list[UsageEntry]) -> UsageRow:
         name = self._names.get(key) if key is not None else None
-        bounds = period_bounds(key, self.by, self.zone) if key and self.by in TIMES else None
+        bounds = self.period_bounds(key) if key and self.by in TIMES else None
         return {
             **_NO_ROW,
             "key": key,

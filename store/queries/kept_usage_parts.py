@@ -11,10 +11,11 @@ import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from itertools import chain, islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store.analysis.formatting import local_time
-from store.analysis.periods import Bounds, period_bounds
+from store.analysis.periods import Bounds
 from store.analysis.thread_tree import ThreadOrigin
 from store.analysis.usage_cells import QUARTER_SECONDS, CellKey, TurnSums
 from store.analysis.usage_table import OF_THREADS, OTHERS, TIMES, WITH_MODELS, Readings, StandIns
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
 
 
 def add_kept(
-    parts: Sequence[tuple[KeptPart, RowOwner]], table: UsageTable, changes: Collection[float], steps: Collection[int]
+    parts: Sequence[tuple[KeptPart, RowOwner]],
+    table: UsageTable,
+    changes: Collection[float],
+    steps: Mapping[str | None, int],
 ) -> None:
     """Add kept use to the rows of a document, when the rest of the use has been counted.
 
@@ -50,7 +54,7 @@ def add_kept(
         parts: the kept rows of each account.
         table: the rows.
         changes: the timestamps at which prices change, in Unix seconds.
-        steps: the numbers of input tokens above which prices are others.
+        steps: the lowest number of input tokens above which the prices of a model change, of those that have one.
     """
     if table.by in OF_THREADS:
         for part, owner in parts:
@@ -261,7 +265,7 @@ def _periods(since: float, until: float, table: UsageTable) -> Iterator[KeptSpan
     start = since
     while start < until:
         key = table.period_key(int(start / QUARTER_SECONDS))
-        bounds = period_bounds(key, table.by, table.zone) if key else None
+        bounds = table.period_bounds(key) if key else None
         end = max(start + QUARTER_SECONDS, ceil_to(QUARTER_SECONDS, bounds.end) if bounds else 0.0)
         # Hours begin at one of UTC nearly everywhere.
         hour = ceil_to(HOUR_SECONDS, end)
@@ -308,14 +312,16 @@ class KeptPart(NamedTuple):
                 key = _cell_key(span, None, row[1:number])
                 yield key, TurnSums(*row[number:-1]), thread_numbers(row[-1])
 
-    def turns_above(self, levels: Iterable[_Level], steps: Collection[int]) -> Iterator[tuple[CellKey, TurnSums]]:
+    def turns_above(
+        self, levels: Iterable[_Level], steps: Mapping[str | None, int]
+    ) -> Iterator[tuple[CellKey, TurnSums]]:
         """Yield the sums of those turns of local days whose input exceeds a step: they are few, and so read apart."""
         number = 1 + len(KEY)
+        columns = f"{_columns(KEY, PRICED)}, {_SUMS}"
         for level in levels:
             if steps and level.prefix == _LOCAL:
-                columns = f"{_columns(KEY, PRICED)}, {_SUMS}"
-                above = f" AND c.above >= {min(steps):d}"
-                for span, row in self._grouped(level, "turns", columns, _positions(PRICED, 2), above):
+                rows = self._grouped(level, "turns", columns, _positions(PRICED, 2), condition=_ABOVE, steps=steps)
+                for span, row in rows:
                     yield _cell_key(span, None, row[1:number]), TurnSums(*row[number:])
 
     def shares(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, float]]:
@@ -330,7 +336,14 @@ class KeptPart(NamedTuple):
                 yield _cell_key(span, ended_at, values), points
 
     def _grouped(
-        self, level: _Level, table: str, columns: str, places: Iterable[int], condition: str = ""
+        self,
+        level: _Level,
+        table: str,
+        columns: str,
+        places: Iterable[int],
+        *,
+        condition: str = "",
+        steps: Mapping[str | None, int] = MappingProxyType({}),
     ) -> Iterator[tuple[KeptSpan, tuple[Any, ...]]]:
         """Yield rows of a level, each with the span that it is of: one for each of these and the columns at places."""
         spans: Mapping[float, KeptSpan] = dict(enumerate(level.spans))
@@ -339,7 +352,7 @@ class KeptPart(NamedTuple):
             spans = {span.until: span for span in level.spans}
             span, rest = "c.at", f"FROM {{{level.prefix}{table}}} {_BETWEEN}"
         query = f"SELECT {span}, {columns} {rest}{condition} GROUP BY {', '.join([span, *map(str, places)])}"
-        for row in self._rows(query, level.spans):
+        for row in self._rows(query, level.spans, steps=steps):
             if row[0] in spans:
                 yield spans[row[0]], row
 
@@ -470,6 +483,7 @@ class KeptPart(NamedTuple):
         query: str,
         spans: Sequence[KeptSpan] | None = None,
         threads: Collection[str | None] = (),
+        steps: Mapping[str | None, int] = MappingProxyType({}),
     ) -> sqlite3.Cursor:
         """Ask a query, of the whole stretch of time unless spans are given."""
         tables = {table: f"usage_{self.place.slot}_{table}" for table in TABLES}
@@ -481,6 +495,8 @@ class KeptPart(NamedTuple):
             "until": until,
             "spans": json.dumps([KeptSpan(*self.stretch)] if spans is None else spans),
             "threads": json.dumps(list(threads)),
+            "models": json.dumps(list(steps)),
+            "step": min(steps.values(), default=0),
         }
         return self.connection.execute(query.format_map(tables), values)
 
@@ -557,6 +573,8 @@ _BETWEEN = (
     " AND c.at > json_extract(:spans, '$[0][0]') AND c.at <= json_extract(:spans, '$[#-1][1]')"
 )
 """Of rows that each have one of the spans, all from the first to the last span."""
+
+_ABOVE = " AND c.above >= :step AND coalesce(c.response_model, c.model) IN (SELECT value FROM json_each(:models))"
 
 _BASE = PRICED[:-1]
 """What prices of turns depend on, but for the steps of their input."""

@@ -411,7 +411,9 @@ class _Question(NamedTuple):
             source.add_rows(table, owner)
             owned.append((source, owner))
         changes = set[float]().union(*(source.changes() for source in sources))
-        steps = set[int]().union(*(source.steps_in_use() for source in sources))
+        steps = (
+            valuation.first_steps(set[str | None]().union(*(source.models for source in sources))) if valuation else {}
+        )
         add_kept([(source.kept, owner) for source, owner in owned if source.kept], table, changes, steps)
         for source, owner in owned:
             source.add_weights(table, owner)
@@ -451,14 +453,14 @@ class _UseSource:
         self._valuation = valuation
         self.kept = KeptPart(kept.connection, place, (place.account,), covered) if kept and covered else None
         self._coverage = kept.coverage[place.account] if kept and covered else None
-        self._models = self.kept.models() if self.kept else set()
+        self.models = self.kept.models() if self.kept else set()
         known = kept_weights(kept.connection, place) if kept and covered else {}
         refit_at = question.period.until if question.refits else None
         self._weigher = Weigher(question.connection, place, known, refit_at=refit_at)
 
     def has_steps(self) -> bool:
         """Return True if kept sums are apart wherever prices of their models are others."""
-        return not self._valuation or all(self._valuation.steps(model) == STEPS for model in self._models)
+        return not self._valuation or all(self._valuation.steps(model) == STEPS for model in self.models)
 
     def seen_minutes(self) -> list[int | None]:
         """Return the length of the window as it was read last; an empty list where it was not."""
@@ -489,11 +491,7 @@ class _UseSource:
 
     def changes(self) -> set[float]:
         """Return the timestamps at which prices of kept turns change."""
-        return self._valuation.changes(self._models) if self._valuation else set()
-
-    def steps_in_use(self) -> set[int]:
-        """Return the numbers of input tokens above which prices of kept turns change."""
-        return self._valuation.steps_in_use(self._models) if self._valuation else set()
+        return self._valuation.changes(self.models) if self._valuation else set()
 
     def add_weights(self, table: UsageTable, owner: RowOwner) -> None:
         """Add the weights of the account's models, as they are at the end of the period."""

@@ -130,5 +130,4 @@ def test_what_much_input_costs_more() -> None:
     found = [turn(JULY - 60, JULY, **used(300_000, model=model)) for model in ("long", "m", "unknown")]
     surcharges = [valuation.surcharge(key, sums) for key, sums in turn_cells(found).items()]
     assert surcharges == pytest.approx([0.3 * 2, 0, 0])
-    assert valuation.steps_in_use(["long", "m", "unknown", None]) == {272_000}
-    assert not valuation.steps_in_use(["m"])
+    assert valuation.first_steps(["long", "m", "unknown", None]) == {"long": 272_000}
