@@ -7,7 +7,6 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.attribution import is_pending
@@ -296,7 +295,8 @@ class UsageTable:
         row = self._key(owner, key)
         tally = self._sums_of(row, key.model)
         tally.count(sums)
-        tally.models = _joined(tally.models, _only(key.model))
+        if key.model not in tally.models:
+            tally.models = _joined(tally.models, _only(key.model))
         if self._valuation:
             value, priced, not_priced = self._valuation.value(key, sums)
             tally.value += value
@@ -379,8 +379,9 @@ class UsageTable:
     def _know_hours(self, start: int, keys: Sequence[str]) -> None:
         """Note the keys of the quarters of an hour of a day: one after the other they take much longer to find."""
         number = _HOUR_SECONDS // QUARTER_SECONDS
-        hours = chain.from_iterable(repeat(key, number) for key in keys)
-        self._quarters.update(enumerate(hours, start // QUARTER_SECONDS))
+        first = start // QUARTER_SECONDS
+        for begin in range(first, first + number):
+            self._quarters.update(zip(range(begin, begin + number * len(keys), number), keys, strict=True))
 
     # What is counted in no row of its own
 

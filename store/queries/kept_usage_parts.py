@@ -177,6 +177,9 @@ def split(spans: Iterable[KeptSpan], seconds: int) -> tuple[list[KeptSpan], list
     apart: list[KeptSpan] = []
     whole: list[KeptSpan] = []
     for span in spans:
+        if span.until - span.since < seconds:
+            apart.append(span)
+            continue
         first, last = ceil_to(seconds, span.since), floor_to(seconds, span.until)
         if (first, last) == (span.since, span.until):
             whole.append(span)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLI = REPOSITORY / "scripts" / "cli.py"
 SHORT = Rows(snapshots=60, turns=120, days=1)
 PRESENT, WEEK = 1.2, 2.0
-"""Times the short history's time: what asks for the present alone, and what asks for a week."""
+"""Times the short history's time: what asks for the present alone, and what asks for a week or reads weeks."""
 
 LONG_MILLISECONDS, LONG_MEGABYTES = 1_000.0, 80.0
 """What asks for a year, with what is kept of it."""
@@ -53,7 +53,7 @@ def about_history(*words: str) -> tuple[Question, ...]:
 
 QUESTIONS = (
     Question(("status", "--json")),
-    Question(("status",)),
+    Question(("status",), WEEK),  # its text has the forecast
     Question(("next",)),
     Question(("guard", "person-1")),
     Question(("statusline",)),
