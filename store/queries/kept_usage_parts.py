@@ -35,7 +35,7 @@ from store.queries.kept_usage_values import quarter_numbers, real_numbers, threa
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from store.analysis.usage_table import RowOwner, TimeRange, UsageTable
     from store.constants import GroupBy
@@ -226,14 +226,12 @@ _LOCAL = "local_"
 
 def _levels(spans: Iterable[KeptSpan], local_days: Sequence[Bounds] = ()) -> list[_Level]:
     """Return the parts of spans, each by the longest rows that there are for it."""
-    spans = list(spans)
-    others = [span for span in spans if span.is_other] if local_days else spans
-    rest, local = split_days((span for span in spans if not span.is_other), local_days) if local_days else ([], [])
-    shorter, months = split([*others, *rest], MONTH_SECONDS)
+    of_rows, of_others = _parted(spans, lambda span: not span.is_other)
+    rest, local = split_days(of_rows, local_days)
+    shorter, months = split([*of_others, *rest], MONTH_SECONDS)
     apart, days = split(shorter, DAY_SECONDS)
     quarters, hours = split(apart, HOUR_SECONDS)
-    single = [span for span in hours if span.until - span.since == HOUR_SECONDS]
-    several = [span for span in hours if span.until - span.since > HOUR_SECONDS]
+    single, several = _parted(hours, lambda span: span.until - span.since == HOUR_SECONDS and not span.is_other)
     found = (
         _Level("", quarters),
         _Level("hourly_", single, are_rows=True),
@@ -243,6 +241,14 @@ def _levels(spans: Iterable[KeptSpan], local_days: Sequence[Bounds] = ()) -> lis
         _Level(_LOCAL, local, are_rows=True),
     )
     return [level for level in found if level.spans]
+
+
+def _parted(spans: Iterable[KeptSpan], condition: Callable[[KeptSpan], bool]) -> tuple[list[KeptSpan], list[KeptSpan]]:
+    """Return the spans for which a condition holds, and the others."""
+    found: tuple[list[KeptSpan], list[KeptSpan]] = [], []
+    for span in spans:
+        found[not condition(span)].append(span)
+    return found
 
 
 def _spans(part: KeptPart, changes: Collection[float], table: UsageTable, unlisted_until: float) -> Iterator[KeptSpan]:

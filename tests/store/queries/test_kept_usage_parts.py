@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from store.analysis.attribution import TurnUse, WindowSample
+from store.analysis.periods import Bounds
 from store.analysis.turn_value import STANDARD, Rates
 from store.constants import GROUP_BY
 from store.database import open_reader, open_writer, transaction
@@ -19,6 +20,7 @@ from store.files import kept_path
 from store.kept.filling import Wish, drop_edited, fill
 from store.queries.accounts import load_accounts
 from store.queries.kept_usage import MONTH_SECONDS, SPANS, usage_kind
+from store.queries.kept_usage_parts import KeptSpan, split_days
 from store.queries.usage import load_usage
 from store.retention import prune
 from tests.support.factories import NOON, WEEK_MINUTES, AccountHistory, insert_history
@@ -237,3 +239,20 @@ def test_what_is_pruned_is_in_no_sum(database: Path) -> None:
         assert kept.execute(earlier, (before,)).fetchone() == (0,)
         for table in ("daily_turns", "local_turns", "local_days"):
             assert kept.execute(f"SELECT count(*) FROM usage_7d_{table}").fetchone() > (0,)  # noqa: S608 (a constant)
+
+
+@pytest.mark.parametrize(
+    ("span", "apart", "whole"),
+    [
+        pytest.param((0, 30), [], [(0, 10), (10, 20), (20, 30)], id="days alone"),
+        pytest.param((5, 25), [(5, 10), (20, 25)], [(10, 20)], id="begins and ends within a day"),
+        pytest.param((0, 50), [(30, 40)], [(0, 10), (10, 20), (20, 30), (40, 50)], id="a day is missing"),
+        pytest.param((2, 8), [(2, 8)], [], id="within a day"),
+        pytest.param((60, 70), [(60, 70)], [], id="after all days"),
+    ],
+)
+def test_days_of_a_span(span: tuple[int, int], apart: list[tuple[int, int]], whole: list[tuple[int, int]]) -> None:
+    """The rest of a span is read by shorter rows."""
+    days = [Bounds(start, start + 10) for start in (0, 10, 20, 40)]
+    found = split_days([KeptSpan(*span)], days)
+    assert [[each[:2] for each in part] for part in found] == [apart, whole]
