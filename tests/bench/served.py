@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
@@ -39,7 +40,7 @@ _STEP_PERCENT = 0.01
 
 
 class NewRows:
-    """Writes what comes next of every account: a turn, and a reading of its limits, which are a little fuller."""
+    """Writes what comes next of one account after the other: a turn, and readings that are a little higher."""
 
     def __init__(self, path: Path) -> None:
         """Open the database, and go on from its newest readings.
@@ -49,15 +50,14 @@ class NewRows:
 
         """
         with closing(open_reader(path)) as connection:
-            self._accounts = [_state(connection, account) for account in load_accounts(connection)]
+            self._next = itertools.cycle([_state(connection, account) for account in load_accounts(connection)])
         self._writer = SnapshotWriter(path)
 
     def write(self) -> None:
-        """Write one turn of each account and one snapshot of each limit, in one transaction."""
-        now = time.time()
-        for account in self._accounts:
-            account.limits = tuple(_fuller(limit, now) for limit in account.limits)
-        self._writer.write([entry for each in self._accounts for entry in (_turn(each, now), _snapshot(each, now))])
+        """Write one turn of the next account and one snapshot of each of its limits, in one transaction."""
+        now, account = time.time(), next(self._next)
+        account.limits = tuple(_fuller(limit, now) for limit in account.limits)
+        self._writer.write([_turn(account, now), _snapshot(account, now)])
 
     def close(self) -> None:
         """Close the database."""
@@ -152,7 +152,7 @@ class Served:
             return _milliseconds(connection, asked)
 
     def ask_anew(self, asked: str) -> float:
-        """Return the milliseconds of one answer, after every account has got new rows."""
+        """Return the milliseconds of one answer, after an account has got new rows."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)) as connection:
             connection.connect()
             self._rows.write()

@@ -1,6 +1,6 @@
 """How long the server takes to answer on a year of history: computed anew, again, and against an almost new file.
 
-Computed anew: since the answer before, each account has a further turn, and each of its limits a further snapshot. Both
+Computed anew: since the answer before, one account has a further turn, and each of its limits a further snapshot. Both
 databases have as many accounts. Each has a server of its own, a program, which is asked over one connection.
 """
 

@@ -118,7 +118,7 @@ def test_a_given_history_needs_a_measure_that_uses_it(tmp_path: Path) -> None:
 
 
 def test_new_rows_are_those_of_a_proxy_that_goes_on(tmp_path: Path) -> None:
-    """Each account gets a turn, and each limit a snapshot that says a little more than the one before."""
+    """One account after the other gets a turn, and each of its limits a snapshot that says a little more."""
     path = tmp_path / "made.sqlite3"
     generate(path, Rows(snapshots=200, turns=400, accounts=2, days=3), time.time())
     before = standing(path)
@@ -126,8 +126,8 @@ def test_new_rows_are_those_of_a_proxy_that_goes_on(tmp_path: Path) -> None:
         rows.write()
         rows.write()
     after = standing(path)
-    assert after.turns == before.turns + 2 * 2
-    assert after.snapshots == before.snapshots + 3 * 2
+    assert after.turns == before.turns + 2
+    assert after.snapshots == before.snapshots + 3
     assert after.used.keys() == before.used.keys()
     assert all(after.used[key] > used for key, used in before.used.items())
 
