@@ -220,14 +220,24 @@ _COLUMNS = (
 )
 
 _ROWS = f"""
+WITH before AS (
+    SELECT id, first_seen_at FROM snapshots
+    WHERE account = :account AND limit_id = :limit_id AND first_seen_at <= :since AND late = 0
+    ORDER BY first_seen_at DESC, id DESC LIMIT 1
+)
 SELECT {_COLUMNS} FROM snapshots
 WHERE account = :account AND limit_id = :limit_id AND late = 0 AND first_seen_at >= coalesce(
-    (SELECT max(first_seen_at) FROM snapshots
-     WHERE account = :account AND limit_id = :limit_id AND first_seen_at <= :since AND late = 0),
+    (SELECT min(s.first_seen_at) FROM before JOIN main.snapshots s
+     ON s.account = :account AND s.limit_id = :limit_id AND s.id >= before.id
+     AND s.first_seen_at > before.first_seen_at - {_MAX_STEP_BACK} AND s.first_seen_at <= before.first_seen_at),
     :since) AND first_seen_at <= :until
 ORDER BY +id
-"""  # noqa: S608 (constant columns)
-"""The index finds the rows by their time; without the `+` SQLite would walk the table by id."""
+"""  # noqa: S608 (constants)
+"""The rows begin with the limit's newest one from up to ``since``, or, where the clock was set back, the earliest one
+that arrived after it: so the one that arrived last before those of the range is among them.
+
+The index finds the rows by their time; without the `+` SQLite would walk the table by id.
+"""
 
 _CURRENT = f"SELECT {_COLUMNS} FROM snapshots WHERE id IN (SELECT snapshot_id FROM limits WHERE account = ?)"  # noqa: S608
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +16,10 @@ from store.queries.event_rows import EventRange, current_rows, events_of, row_by
 from tests.support.databases import record
 from tests.support.event_factories import five, reported
 from tests.support.factories import NOON
-from tests.support.kept_histories import DAY, HISTORIES, Step, play
+from tests.support.kept_histories import DAY, HISTORIES, HOUR, Step, play
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -36,6 +35,18 @@ def test_the_events_of_ranges_are_those_of_the_whole(path: Path, steps: list[Ste
             parts = [events_of(connection, EventRange(account, *each)) for each in pairwise(bounds)]
             assert sorted(repr(shown) for part in parts for shown in part.shown) == sorted(map(repr, whole.shown))
             assert sorted(at for part in parts for at in part.snapshots_at) == sorted(whole.snapshots_at)
+
+
+@pytest.mark.parametrize("apart", [0.5, 5, 23])
+def test_the_snapshot_before_a_range_is_that_which_arrived_last(path: Path, apart: float) -> None:
+    """Where the clock was set back, others have later times, or lie between the two times."""
+    due = NOON + 40 * HOUR
+    record(path, *(reported(five(used, due), at * HOUR) for used, at in ((10, 24 - apart / 2), (20, 24))))
+    record(path, reported(five(40, due), (24 - apart) * HOUR), reported(five(3, NOON + 9 * DAY), 8 * DAY))
+    for since in (24, 24.5, 48, 100):
+        with closing(open_reader(path)) as connection:
+            (shown, *_) = events_of(connection, EventRange(1, NOON + since * HOUR)).shown
+        assert (shown.event.kind, shown.event.before.used_percent) == ("window_reset", 40)
 
 
 def test_an_event_is_shown_by_its_later_snapshot(path: Path) -> None:

@@ -91,3 +91,13 @@ def test_what_was_final_before_the_clock_was_set_back_is_asked_of_the_rows(path:
     assert fill(path, [Wish(EVENTS)], NOON + 5 * HOUR)
     assert shown(path, NOON + 5 * HOUR) == ["used_elsewhere"]
     assert shown(path, NOON + HOUR / 2) == []
+
+
+def test_a_reset_is_that_of_the_reading_that_arrived_last_before_the_clock_was_set_back(path: Path) -> None:
+    """The limit is full by an earlier time than that of the reading before, and open days later."""
+    record(path, reported(five(60, NOON + 5 * HOUR), HOUR), reported(five(100, NOON + 5 * HOUR)))
+    assert fill(path, [Wish(EVENTS)], NOON + DAY)
+    record(path, reported(five(0, NOON + 3 * DAY), 2 * DAY + 20 * HOUR))
+    assert shown(path, NOON + 4 * DAY) == ["limit_reached", "window_reset", "limit_freed"]
+    assert fill(path, [Wish(EVENTS)], NOON + 4 * DAY)
+    assert shown(path, NOON + 4 * DAY) == ["limit_reached", "window_reset", "limit_freed"]
