@@ -136,7 +136,6 @@ def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
     Of increases below `MIN_ELSEWHERE` points most are left out: `unattributed` makes no event of them.
     """
     newest: dict[str, _LimitRow] = {}
-    samples: dict[str, _Samples] = {}
     passed: dict[str, Row] = {}
     banked = _BankedResets()
     last: Row | None = None
@@ -152,13 +151,12 @@ def account_events(rows: Iterable[Row]) -> Iterator[Event | Increase]:
         before = newest.get(limit_id)
         if before is None and row_before is not None:
             before = _LimitRow(row_before)
-            samples[limit_id] = before.samples
         passed[limit_id] = row
         if before is not None and (before.windows != current.windows or before.verdict != current.verdict):
             for event in _limit_events(_Transition(before, current)):
                 yield event
                 yield from banked.reset(event)
-        yield from _increases(current, samples)
+            yield from _increases(before, current)
         if last is not None:
             yield from _account_events(last, row)
             yield from banked.count(last, row)
@@ -182,13 +180,11 @@ def _only_grew(before: Row, after: Row, last: Row) -> bool:
         last: The account's row before, of any limit.
 
     """
-    reported_at = after["windows_seen_at"]
     return (
         _SHAPE(before) == _SHAPE(after)
         and _ACCOUNT_FACTS(last) == _ACCOUNT_FACTS(after)
         and _grew_little(_FIVE(before), _FIVE(after))
         and _grew_little(_SEVEN(before), _SEVEN(after))
-        and (reported_at is None or reported_at >= after["first_seen_at"])
         and not _closes(*_VERDICT(after))
         and server_skew(before) == server_skew(after) == 0.0
     )
@@ -326,14 +322,11 @@ class _LimitRow:
         self.verdict = row_verdict(row)
 
     @property
-    def samples(self) -> _Samples:
+    def samples(self) -> dict[str, WindowSample]:
         """The samples of the windows that it reports."""
         first_at, reported_at = self.row["first_seen_at"], _reported_at(self.row)
         return {
-            slot: (
-                WindowSample(first_at, reported_at, each.used_percent, each.window_minutes, each.resets_at),
-                self.row,
-            )
+            slot: WindowSample(first_at, reported_at, each.used_percent, each.window_minutes, each.resets_at)
             for slot, each in self.windows.items()
             if each.used_percent is not None
         }
@@ -552,30 +545,17 @@ def _reached(step: _Transition, full: Mapping[str, WindowRow]) -> Event:
 # Used elsewhere
 
 
-_Samples = dict[str, tuple[WindowSample, "Row"]]
-"""The windows of a limit's newest row, each with the row that reported it."""
-
-
-def _increases(current: _LimitRow, samples: dict[str, _Samples]) -> Iterator[Increase]:
-    """Yield the increases of windows since the limit's row before, and store the new samples in `samples`.
+def _increases(before: _LimitRow, current: _LimitRow) -> Iterator[Increase]:
+    """Yield the increases of windows between two consecutive rows of a limit.
 
     A window that the row before does not have begins anew: nothing tells what was used meanwhile.
     """
-    row, now = current.row, current.samples
-    before = samples.get(row["limit_id"], {})
-    for slot, (sample, _) in now.items():
-        if slot not in before:
-            continue
-        was, row_before = before[slot]
-        if sample.last_at < sample.first_at and was[2:] == sample[2:]:
-            # The message that opened this row did not report the window.
-            now[slot] = before[slot]
-            continue
-        points = increase(was, sample)
-        if points > 0:
-            window = current.windows[slot]
-            yield Increase(row_before, row, slot, was, window, Interval(was.last_at, sample.first_at, points))
-    samples[row["limit_id"]] = now
+    samples = before.samples
+    for slot, sample in current.samples.items():
+        was = samples.get(slot)
+        if was is not None and (points := increase(was, sample)) > 0:
+            interval = Interval(was.last_at, sample.first_at, points)
+            yield Increase(before.row, current.row, slot, was, current.windows[slot], interval)
 
 
 def _used_elsewhere(each: Increase) -> Event:

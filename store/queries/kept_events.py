@@ -134,7 +134,7 @@ def _fill(piece: Piece) -> float:
 
 EVENTS = Kind(
     name="events",
-    rules=3,
+    rules=4,
     tables={
         "events_shown": "happened_at REAL NOT NULL, kind TEXT NOT NULL, limit_id TEXT, is_routine INTEGER NOT NULL,"
         " seen_before_at REAL NOT NULL, event TEXT NOT NULL",

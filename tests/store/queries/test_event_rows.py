@@ -49,6 +49,17 @@ def test_the_snapshot_before_a_range_is_that_which_arrived_last(path: Path, apar
         assert (shown.event.kind, shown.event.before.used_percent) == ("window_reset", 40)
 
 
+@pytest.mark.parametrize("since", [-math.inf, NOON + 1.5 * HOUR])
+def test_use_elsewhere_is_told_by_two_consecutive_snapshots(path: Path, since: float) -> None:
+    """The earlier one was opened by a message without windows, and has those of the one before it."""
+    record(path, reported(five(10)), reported(None, 60, plan_type="pro"))
+    record(path, reported(five(14), 1.9 * HOUR, plan_type="pro"))
+    with closing(open_reader(path)) as connection:
+        (shown,) = events_of(connection, EventRange(1, since)).shown
+    assert (shown.event.kind, shown.event.before.seen_at) == ("used_elsewhere", NOON)
+    assert (shown.event.before.id, shown.event.after.id) == (2, 3)
+
+
 def test_an_event_is_shown_by_its_later_snapshot(path: Path) -> None:
     """A reset that was due while nobody looked happened before."""
     record(path, reported(five(40)), reported(five(3, NOON + 6 * DAY), 5 * DAY))
