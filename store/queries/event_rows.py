@@ -14,7 +14,7 @@ import math
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.attribution import TurnUse
+from store.analysis.attribution import MAX_TURN_SECONDS, TurnUse
 from store.analysis.events import (
     FAR_APART_SECONDS,
     MIN_ELSEWHERE,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _BATCH = 4_000
 """Increases that are attributed to turns at once."""
 
-_MAX_TURN_SECONDS = DAY
+_EXPLAINED_SECONDS = DAY
 """How long after an increase a turn may end that explains it: the event of that increase is withdrawn then."""
 
 _MAX_STEP_BACK = DAY
@@ -172,11 +172,17 @@ def row_by_id(connection: Connection, row_id: int) -> Row | None:
     return dict(row) if row else None
 
 
-def rows_state(connection: Connection, account: int, since: float) -> object:
-    """Return a value that is another one whenever the rows of an account from a time on are, edits left out."""
-    values = {"account": account, "since": since}
-    numbers = [tuple(connection.execute(statement, values).fetchone()) for statement in _NUMBERS]
-    return numbers, current_rows(connection, account)
+def rows_state(connection: Connection, wanted: EventRange, now: float) -> object:
+    """Return a value that is another one whenever the events of a range without an end may be, edits left out."""
+    # The last two change as an increase comes to be pending, and as it no longer is.
+    counted = [
+        (_TURN_NUMBERS, wanted.since),
+        (_NUMBERS, wanted.since),
+        (_NUMBERS, now),
+        (_NUMBERS, now - MAX_TURN_SECONDS),
+    ]
+    numbers = [tuple(connection.execute(statement, (at, wanted.account)).fetchone()) for statement, at in counted]
+    return numbers, current_rows(connection, wanted.account)
 
 
 def _unattributed(connection: Connection, wanted: EventRange, increases: Sequence[Increase]) -> Iterator[ShownEvent]:
@@ -191,7 +197,7 @@ def _unattributed(connection: Connection, wanted: EventRange, increases: Sequenc
     ended = [turn for span in _spans(each.interval for each in increases) for turn in turns(*span)]
     left = unexplained(increases, ended, now, wanted.turns_known_since)
     if left:
-        end = max(each.interval.end for each in left) + _MAX_TURN_SECONDS
+        end = max(each.interval.end for each in left) + _EXPLAINED_SECONDS
         around = list(turns(min(each.interval.start for each in left), end))
         for event in unattributed(left, around, now, wanted.turns_known_since):
             yield ShownEvent(event.at, event)
@@ -246,12 +252,12 @@ _IDS = (
     " WHERE account = ? AND limit_id = ? AND first_seen_at > ? AND first_seen_at <= ?"
 )
 
-_NUMBERS = (
-    "SELECT count(*), max(id) FROM main.requests WHERE account = :account AND ended_at > :since",
-    """SELECT count(*), max(s.id) FROM limits l
-    JOIN main.snapshots s ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at > :since
-    WHERE l.account = :account""",
-)
+_TURN_NUMBERS = "SELECT count(*), max(id) FROM main.requests WHERE ended_at > ? AND account = ?"
+_NUMBERS = """
+SELECT count(*), max(s.id) FROM limits l
+JOIN main.snapshots s ON s.account = l.account AND s.limit_id = l.limit_id AND s.first_seen_at > ?
+WHERE l.account = ?
+"""
 """As in `_IDS`, the index has all that is asked for."""
 
 _LIMITS_BEFORE = (

@@ -213,7 +213,7 @@ def _history(
         part = computed(
             recent,
             ("events", account.key, since, until),
-            _state(connection, wanted) if recent else None,
+            _state(connection, wanted, query.now) if recent else None,
             query.now,
             functools.partial(_made, connection, wanted),
         )
@@ -224,10 +224,9 @@ def _history(
     return _History(events, snapshots)
 
 
-def _state(connection: Connection, wanted: EventRange) -> object:
-    """Return a value that is another one whenever the events of a range may be, but for turns under way."""
-    rows = rows_state(connection, wanted.account, wanted.since)
-    return edit_number(connection), wanted._replace(now=None), rows
+def _state(connection: Connection, wanted: EventRange, now: float) -> object:
+    """Return a value that is another one whenever the events of a range may be."""
+    return edit_number(connection), wanted._replace(now=None), rows_state(connection, wanted, now)
 
 
 def _made(connection: Connection, wanted: EventRange) -> _MadeEvents:

@@ -93,6 +93,19 @@ def test_what_was_final_before_the_clock_was_set_back_is_asked_of_the_rows(path:
     assert shown(path, NOON + HOUR / 2) == []
 
 
+def test_events_are_not_remembered_beyond_when_a_turn_may_explain_an_increase(path: Path) -> None:
+    """The clock was set back to before the increase; then it is an hour old."""
+    record(path, reported(five(10)), reported(five(10), 1.5 * HOUR), reported(five(14), 4.1 * HOUR))
+    recent = Recent()
+    assert fill(path, [Wish(EVENTS)], NOON + 4.1 * HOUR)
+    for at, number in ((-10, 1), (10, 0), (HOUR - 10, 0), (HOUR + 10, 1)):
+        with closing(open_reader(path)) as connection:
+            found = load_event_page(
+                connection, NOON + 4.1 * HOUR + at, accounts=load_accounts(connection), most=9, recent=recent
+            )
+        assert len(found["events"]) == number
+
+
 def test_a_reset_is_that_of_the_reading_that_arrived_last_before_the_clock_was_set_back(path: Path) -> None:
     """The limit is full by an earlier time than that of the reading before, and open days later."""
     record(path, reported(five(60, NOON + 5 * HOUR), HOUR), reported(five(100, NOON + 5 * HOUR)))
