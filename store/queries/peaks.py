@@ -111,7 +111,9 @@ def _account(source: _Source, limits: list[StoredRow], days: Sequence[Day], now:
     begin = days[0].start if days else now
     ranges = [(begin, now)]
     coverage = source.kept.coverage.get(source.account.id) if source.kept else None
-    if source.kept and coverage and coverage.until > begin and all(day.start % QUARTER == 0 for day in days):
+    # Where the clock was set back, snapshots from after `now` may have been kept.
+    is_past = coverage is not None and begin < coverage.until <= now
+    if source.kept and coverage and is_past and all(day.start % QUARTER == 0 for day in days):
         for limit_id, day, used in kept_peaks(source.kept, source.account.id, days):
             if limit_id in peaks:
                 peaks[limit_id].add(day, used)

@@ -104,3 +104,11 @@ def test_a_snapshot_that_is_seen_again_is_kept_as_it_was_seen_last(path: Path) -
         assert fill(path, [Wish(WINDOWS)], at)
         days = ask(path, at, NOON).peaks["limits"][0]["windows"]["5h"]["days"]
         assert [each["used_percent"] for each in days] == [30, 30, 30, 40]
+
+
+def test_what_was_kept_of_later_than_a_clock_that_was_set_back_is_no_peak(path: Path) -> None:
+    """A day has the peak of its snapshots up to the time of the question."""
+    record(path, used(30, at=NOON), used(40, at=NOON + HOUR))
+    assert fill(path, [Wish(WINDOWS)], NOON + DAY)
+    (day,) = ask(path, NOON + HOUR / 2, NOON).peaks["limits"][0]["windows"]["5h"]["days"]
+    assert day["used_percent"] == 30
