@@ -306,7 +306,7 @@ class KeptPart(NamedTuple):
 
     def first_at(self) -> float | None:
         """Return the end of the first quarter of an hour with turns or increases."""
-        return min((at for (at,) in self._rows(_FIRST_OF_EACH) if at is not None), default=None)
+        return min((at for _, at in self._rows(_FIRST_OF_EACH) if at is not None), default=None)
 
     def turns(self, levels: Iterable[_Level], by: GroupBy) -> Iterator[tuple[CellKey, TurnSums, Iterable[int]]]:
         """Yield the sums of turns that are alike in what rows stand for, and the numbers of their threads.
@@ -366,13 +366,16 @@ class KeptPart(NamedTuple):
                 yield spans[row[0]], row
 
     def local_days(self) -> list[Bounds]:
-        """Return the days of the machine's time zone that are summed up of all the accounts."""
-        days: defaultdict[Bounds, int] = defaultdict(int)
-        for since, until in self._rows(f"SELECT c.since, c.at {_FROM} {{local_days}} {_LOCAL_DAY}"):
-            days[Bounds(since, until)] += 1
-        # What nothing was used of before is summed up from its first use on.
-        firsts = sorted(first for (first,) in self._rows(_FIRST_OF_EACH) if first is not None)
-        return sorted(day for day, number in days.items() if number >= bisect_left(firsts, day.end))
+        """Return the days of the machine's time zone that are summed up of each account with use by their end."""
+        days: defaultdict[Bounds, set[int]] = defaultdict(set)
+        for account, since, until in self._rows(f"SELECT a.value, c.since, c.at {_FROM} {{local_days}} {_LOCAL_DAY}"):
+            days[Bounds(since, until)].add(account)
+        firsts = self._rows(_FIRST_OF_EACH).fetchall()
+        return sorted(
+            day
+            for day, found in days.items()
+            if all(account in found for account, first in firsts if first is not None and first <= day.end)
+        )
 
     def turns_of_threads(
         self, spans: Sequence[KeptSpan], threads: Collection[str | None] | None = None
@@ -590,11 +593,11 @@ _BASE = PRICED[:-1]
 
 _OF_ACCOUNT = "WHERE account = a.value AND limit_id = :limit AND at > :since AND at <= :until"
 _FIRST_OF_EACH = (
-    "SELECT min(coalesce(turned, used), coalesce(used, turned)) FROM (SELECT"
+    "SELECT account, min(coalesce(turned, used), coalesce(used, turned)) FROM (SELECT a.value AS account,"
     f" (SELECT min(at) FROM {{turns}} {_OF_ACCOUNT}) AS turned, (SELECT min(at) FROM {{shares}} {_OF_ACCOUNT}) AS used"
     " FROM json_each(:accounts) a)"
 )
-"""When the first quarter of an hour with turns or points ends, of each account."""
+"""The accounts, and when the first quarter of an hour with turns or points of each ends."""
 
 _DIMENSIONS: dict[GroupBy, tuple[str, ...]] = {
     "model": ("model",),

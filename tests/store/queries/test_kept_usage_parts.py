@@ -150,6 +150,26 @@ def test_days_of_the_machine_are_read_of_their_sums(
     assert document(rows, by) == nearly(expected)
 
 
+def test_a_day_that_is_not_summed_up_of_one_account(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, move_to: Callable[[str], None]
+) -> None:
+    """It is read by the hour, though it is summed up of another account, of which nothing had been used by then."""
+    insert_history(rows, AccountHistory([], [_turn(1, NOW - 3 * HOUR, 0)], "cid@example.com"))
+    move_to("UTC")
+    keep(rows)
+    with without_kept(monkeypatch):
+        expected = document(rows, "day")
+    day = (MIDNIGHT - 20 * DAY, MIDNIGHT - 10 * DAY)
+    with contextlib.closing(sqlite3.connect(kept_path(rows))) as kept:
+        for table in ("local_days", "local_turns", "local_shares"):
+            where = "account = 1 AND at > ? AND at <= ?"
+            assert kept.execute(f"DELETE FROM usage_7d_{table} WHERE {where}", day).rowcount  # noqa: S608 (constants)
+        of_day = "FROM usage_7d_local_days WHERE account = 2 AND at > ? AND at <= ?"
+        kept.execute(f"INSERT INTO usage_7d_local_days SELECT 3, at, since {of_day}", day)
+        kept.commit()
+    assert document(rows, "day") == nearly(expected)
+
+
 @pytest.mark.parametrize("by", ["day", "week", "hour"])
 def test_the_machine_moves_to_another_time_zone(
     rows: Path, monkeypatch: pytest.MonkeyPatch, move_to: Callable[[str], None], by: GroupBy
