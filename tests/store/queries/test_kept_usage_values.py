@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from typing import TYPE_CHECKING
 
 import pytest
 
 from store.analysis.usage_cells import thread_number
 from store.queries.kept_usage_values import add_functions, quarter_numbers, real_numbers, thread_numbers
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @pytest.fixture(name="connection")
-def _connection() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
-    add_functions(connection)
-    return connection
+def _connection() -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        add_functions(connection)
+        yield connection
 
 
 def test_threads(connection: sqlite3.Connection) -> None:
