@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.analysis.formatting import local_time
+from store.analysis.formatting import DAY, local_time
+from store.analysis.usage_cells import QUARTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +20,6 @@ _KEYS: dict[str, Callable[[dt.datetime], str]] = {
 """The key of the period of a time, by its unit. ``strftime`` takes three times as long as ``isoformat``."""
 
 
-_DAY_SECONDS, _QUARTER_SECONDS = 86_400, 900
 _HOURS = [f"{hour:02}:00" for hour in range(24)]
 
 
@@ -52,16 +52,19 @@ def period_bounds(key: str, unit: str, zone: dt.tzinfo | None) -> Bounds | None:
         return None
 
 
-def days_between(since: float, until: float, zone: dt.tzinfo | None = None) -> Iterator[Bounds]:
-    """Yield the bounds of each day that has a part of a stretch of time, as far as the calendar goes."""
-    at = since
-    while at < until:
-        key = period_key(at, "day", zone)
-        bounds = key and period_bounds(key, "day", zone)
-        if not bounds or bounds.end <= at:
-            return
-        yield bounds
-        at = bounds.end
+def days_between(since: float, until: float, zone: dt.tzinfo | None = None) -> Iterator[tuple[str, Bounds]]:
+    """Yield the days from that of a timestamp to that of another, with their bounds; none outside the calendar."""
+    key, last = (period_key(at, "day", zone) for at in (since, until))
+    while key is not None and last is not None and key <= last:
+        bounds = period_bounds(key, "day", zone)
+        if bounds is not None:
+            yield key, bounds
+        key = next_day(key)
+
+
+def next_day(day: str) -> str:
+    """Return the key of the day after another."""
+    return (dt.date.fromisoformat(day) + dt.timedelta(days=1)).isoformat()
 
 
 def keys_of_hours(at: float, zone: dt.tzinfo | None) -> tuple[int, list[str]] | None:
@@ -71,7 +74,7 @@ def keys_of_hours(at: float, zone: dt.tzinfo | None) -> tuple[int, list[str]] | 
     """
     key = period_key(at, "day", zone)
     bounds = key and period_bounds(key, "day", zone)
-    if not bounds or bounds.end - bounds.start != _DAY_SECONDS or bounds.start % _QUARTER_SECONDS:
+    if not bounds or bounds.end - bounds.start != DAY or bounds.start % QUARTER_SECONDS:
         return None
     return int(bounds.start), [f"{key} {hour}" for hour in _HOURS]
 

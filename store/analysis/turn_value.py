@@ -109,7 +109,7 @@ class Valuation:
             self.not_priced[NotPriced("tokens_not_reported", model)] += sums.not_told
         if not sums.valued:
             return Value(0.0, 0, sums.not_told)
-        periods = self._known.get((model, key.tier)) or self._look_up(model, key.tier)
+        periods = self._prices_of(key)
         if isinstance(periods, NotPriced):
             self.not_priced[periods] += sums.valued
             return Value(0.0, 0, sums.valued + sums.not_told)
@@ -117,8 +117,7 @@ class Valuation:
 
     def surcharge(self, key: CellKey, sums: TurnSums) -> float:
         """Return the dollars by which the turns of a cell cost more than at the prices of the first step."""
-        model = key.response_model or key.model
-        periods = self._known.get((model, key.tier)) or self._look_up(model, key.tier)
+        periods = self._prices_of(key)
         if isinstance(periods, NotPriced):
             return 0.0
         return _dollars(periods, key, sums) - _dollars(periods, key._replace(above=-1), sums)
@@ -127,20 +126,20 @@ class Valuation:
         """Return the numbers of input tokens above which prices of a model, or of others, change."""
         found = self._steps.get(model)
         if found is None:
-            own = {step.above for period in self._periods(model) for step in period.steps[1:]}
-            found = self._steps[model] = tuple(sorted({*STEPS, *own}))
+            found = self._steps[model] = tuple(sorted({*STEPS, *self._own_steps(model)}))
         return found
 
     def first_steps(self, models: Iterable[str | None]) -> dict[str | None, int]:
         """Return the lowest number of input tokens above which prices of a model change, of those that have one."""
-        steps = {
-            model: [step.above for period in self._periods(model) for step in period.steps[1:]] for model in models
-        }
-        return {model: min(above) for model, above in steps.items() if above}
+        own = {model: self._own_steps(model) for model in models}
+        return {model: min(steps) for model, steps in own.items() if steps}
 
     def changes(self, models: Iterable[str | None]) -> set[float]:
         """Return the timestamps at which prices of models change."""
         return {period.start for model in models for period in self._periods(model)}
+
+    def _own_steps(self, model: str | None) -> set[int]:
+        return {step.above for period in self._periods(model) for step in period.steps[1:]}
 
     def _periods(self, model: str | None) -> list[PricePeriod]:
         prices = self._prices.find(model) if model else None
@@ -156,6 +155,10 @@ class Valuation:
         """The models that were valued by the user's own prices."""
         valued = {model for (model, _), found in self._known.items() if model and not isinstance(found, NotPriced)}
         return sorted(model for model in valued if self._prices.is_own(model))
+
+    def _prices_of(self, key: CellKey) -> tuple[PricePeriod, ...] | NotPriced:
+        model = key.response_model or key.model
+        return self._known.get((model, key.tier)) or self._look_up(model, key.tier)
 
     def _look_up(self, model: str | None, tier: str | None) -> tuple[PricePeriod, ...] | NotPriced:
         prices = self._prices.find(model) if model else None

@@ -367,7 +367,8 @@ class UsageTable:
             at = quarter * QUARTER_SECONDS
             if self.by == "hour" and (hours := keys_of_hours(at, self.zone)):
                 self._know_hours(*hours)
-            self._quarters[quarter] = period_key(at, self.by, self.zone)
+            else:
+                self._quarters[quarter] = period_key(at, self.by, self.zone)
         return self._quarters[quarter]
 
     def period_bounds(self, key: str) -> Bounds | None:

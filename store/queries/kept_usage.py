@@ -154,13 +154,17 @@ def _sum_up(slot: str, piece: Piece) -> None:
 
 
 def _sum_up_local_days(slot: str, piece: Piece) -> None:
-    """Sum up the days of the machine's time zone that a piece has a part of, anew; of another zone they go."""
+    """Sum up the days of the machine's time zone that a piece has a part of, anew.
+
+    Days of another time zone that overlap these are deleted: they were summed up before the machine moved.
+    """
     prefix = f"usage_{slot}_"
     values: dict[str, object] = {"account": piece.account, "since": piece.since, "until": piece.until}
     (first_at,) = piece.kept.execute(_FIRST_USE.format(prefix=prefix), values).fetchone()
-    found = list(days_between(max(piece.since, (first_at or piece.until) - QUARTER_SECONDS), piece.until))
-    # There were zones whose days begin in the middle of a quarter of an hour.
-    days = [day for day in found if not any(bound % QUARTER_SECONDS for bound in day)]
+    since = max(piece.since, (first_at or piece.until) - QUARTER_SECONDS)
+    found = [bounds for _, bounds in days_between(since, piece.until - 1)]
+    # There were zones whose days begin in the middle of a quarter of an hour, and one that left out a day.
+    days = [day for day in found if day.start < day.end and not any(bound % QUARTER_SECONDS for bound in day)]
     values.update(days=json.dumps(days), since=min([piece.since, *(day.start for day in days)]))
     values.update(until=max([piece.until, *(day.end for day in days)]))
     for table in _LOCAL:

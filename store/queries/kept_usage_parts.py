@@ -588,6 +588,8 @@ _BETWEEN = (
 
 _ABOVE = " AND c.above >= :step AND coalesce(c.response_model, c.model) IN (SELECT value FROM json_each(:models))"
 
+"""Of turns whose input exceeds the first step of the prices of their model."""
+
 _BASE = PRICED[:-1]
 """What prices of turns depend on, but for the steps of their input."""
 

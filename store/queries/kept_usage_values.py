@@ -1,7 +1,7 @@
-"""The values of many things that a kept row has: numbers of threads, points, quarters of an hour.
+"""Lists in the columns of kept rows: the numbers of threads, points, and quarters of an hour.
 
-They are bytes, in the order of the machine: a text of JSON takes five times as long to read. Numbers of threads are
-bytes in hexadecimal, so that SQL can join those of several rows.
+A list is bytes in the machine's own order: as JSON, points take five times as long to read. The numbers of threads are
+bytes in hexadecimal, so that SQL can join the lists of several rows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _FIRST_BYTES = 8
+"""The bytes before the bits of a ``quarter_set``: the number of its first quarter of an hour."""
+
 _MOST_QUARTERS = 100 * 366 * 96
+"""The quarters of an hour of a hundred years."""
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Add the functions of SQL that make such values of those of several rows."""
+    """Add the aggregate functions of SQL that make such lists."""
     for name, function in _FUNCTIONS.items():
         connection.create_aggregate(name, 1, function)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.analysis.formatting import length_code
 from store.analysis.limit_status import SLOT_COLUMNS, other_windows, slots
-from store.analysis.periods import period_bounds, period_key
+from store.analysis.periods import days_between, next_day, period_key
 from store.kept.reading import ask_kept
 from store.queries.accounts import in_order
 from store.queries.cursors import read_transaction, tuple_cursor
@@ -34,7 +33,7 @@ def load_peaks(
 ) -> PeaksDocument:
     """Return the peaks of the days from that of `since` until `now` (Unix seconds), in the machine's time zone."""
     chosen = in_order(accounts)
-    days = list(_days_between(since, now))
+    days = [Day(key, *bounds) for key, bounds in days_between(since, now)]
 
     def load(kept: Kept | None) -> list[LimitPeaks]:
         snapshots = current_snapshots(connection, accounts)
@@ -161,23 +160,9 @@ def _days(first: str | None, last: str | None, begin: str) -> Iterator[str]:
     day, end = max(first, begin), max(first, last)
     while day < end:
         yield day
-        day = _next_day(day)
+        day = next_day(day)
     if day == end:
         yield day
-
-
-def _days_between(since: float, until: float) -> Iterator[Day]:
-    """Yield the days from that of a timestamp to that of another; none outside the calendar."""
-    key, last = period_key(since, "day", None), period_key(until, "day", None)
-    while key is not None and last is not None and key <= last:
-        bounds = period_bounds(key, "day", None)
-        if bounds is not None:
-            yield Day(key, *bounds)
-        key = _next_day(key)
-
-
-def _next_day(day: str) -> str:
-    return (dt.date.fromisoformat(day) + dt.timedelta(days=1)).isoformat()
 
 
 _OF_LIMIT = "FROM snapshots WHERE account = :account AND limit_id = :limit_id AND late = 0"

@@ -150,7 +150,7 @@ class _Clock:
     def _hours(self, at: float) -> tuple[str | None, Iterable[tuple[float, str]]]:
         hour = period_key(at, "hour", self._zone)
         start, keys = keys_of_hours(at, self._zone) or (0, [])
-        quarters = range(start, start + len(keys) * HOUR, QUARTER)
+        quarters = _quarters_from(start, len(keys) * HOUR // QUARTER)
         hours = chain.from_iterable(repeat(key[-5:], HOUR // QUARTER) for key in keys)
         return hour and hour[-5:], zip(quarters, hours, strict=True)
 

@@ -507,7 +507,8 @@ def _add(table: UsageTable, owner: RowOwner, uses: Iterable[Use]) -> None:
                 table.add_origin(owner, ThreadOrigin(*key[1:5]), key.quarter)
         table.add_models(owner, {key.model for key in use.turns})
         for key, sums in use.turns.items():
-            table.add_turns(owner, key, sums, () if key.thread is None else (thread_number(key.thread),))
+            threads = () if key.thread is None or table.by in OF_THREADS else (thread_number(key.thread),)
+            table.add_turns(owner, key, sums, threads)
         for (_, key), points in use.shares.items():
             table.add_points(owner, key, points)
         for points, at in use.unexplained:

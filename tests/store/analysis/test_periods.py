@@ -90,16 +90,17 @@ def test_periods_back(unit: str, number: int, start: str) -> None:
 @pytest.mark.parametrize(
     ("since", "until", "starts"),
     [
-        pytest.param("2026-10-24T12:00", "2026-10-26", ["2026-10-24", "2026-10-25"], id="the clock is set back"),
+        pytest.param("2026-10-24T12:00", "2026-10-25T12:00", ["2026-10-24", "2026-10-25"], id="the clock is set back"),
         pytest.param("2026-10-26", "2026-10-26T00:01", ["2026-10-26"], id="the first minute"),
-        pytest.param("2026-10-26", "2026-10-26", [], id="no time"),
+        pytest.param("2026-10-26", "2026-10-25", [], id="the other way round"),
     ],
 )
 def test_days_between(since: str, until: str, starts: list[str]) -> None:
-    """Each day is found that has a part of the time, and ends where the next one begins."""
+    """Each day from the first to the last is found, and ends where the next one begins."""
     found = list(days_between(at(since), at(until), BERLIN))
-    assert [day.start for day in found] == [at(start) for start in starts]
-    assert all(day.end == following.start for day, following in pairwise(found))
+    assert [key for key, _ in found] == starts
+    assert [day.start for _, day in found] == [at(start) for start in starts]
+    assert all(day.end == following.start for (_, day), (_, following) in pairwise(found))
 
 
 def test_days_outside_the_calendar() -> None:
